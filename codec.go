@@ -1,0 +1,228 @@
+package evento
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Codec turns payloads into bytes and back. Its name is stored with every
+// event, so that a store may hold events of several codecs and old ones stay
+// readable when the default changes. Implementations are safe for concurrent
+// use, bound the depth of what they decode, and return an error, never panic,
+// on input that they did not write.
+type Codec interface {
+	// Name is at most 32 bytes, and never changes.
+	Name() string
+	Marshal(v any) ([]byte, error)
+	// Unmarshal decodes into what v points to. Fields that v has not are
+	// left out; fields that data has not keep their value.
+	Unmarshal(data []byte, v any) error
+}
+
+// Limits of decoding with [CBOR] and [JSON].
+const (
+	// MaxDepth is how deep arrays and objects may be nested.
+	MaxDepth = 64
+	// maxElements bounds an array or map in CBOR, whose header can claim
+	// more than there is.
+	maxElements = 4 << 20
+)
+
+// CBOR is the default codec, named "cbor": compact and self-describing (RFC
+// 8949), with fields by name as encoding/json would choose them (the same
+// struct tags serve), so that added and dropped fields stay readable. Times
+// are RFC 3339 with nanoseconds. Equal values give equal bytes (RFC 8949,
+// section 4.2.1, core deterministic). Types with MarshalBinary or MarshalText
+// are stored through those.
+func CBOR() Codec { return cborCodec{} }
+
+type cborCodec struct{}
+
+// The modes are immutable and cost a microsecond to make, hence made once.
+var cborEncoding, cborDecoding = mustCBOR()
+
+func mustCBOR() (cbor.EncMode, cbor.DecMode) {
+	enc, err := cbor.EncOptions{
+		Sort:          cbor.SortCoreDeterministic,
+		Time:          cbor.TimeRFC3339Nano,
+		TextMarshaler: cbor.TextMarshalerTextString,
+	}.EncMode()
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	dec, err := cbor.DecOptions{
+		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
+		MaxNestedLevels:  MaxDepth,
+		MaxArrayElements: maxElements,
+		MaxMapPairs:      maxElements,
+		TextUnmarshaler:  cbor.TextUnmarshalerTextString,
+		// A Go string may hold any bytes, and gets back those it had.
+		UTF8: cbor.UTF8DecodeInvalid,
+	}.DecMode()
+	if err != nil {
+		panic(err)
+	}
+	return enc, dec
+}
+
+func (cborCodec) Name() string { return "cbor" }
+
+// Marshal also checks the depth: what Unmarshal would refuse is not written.
+func (cborCodec) Marshal(v any) ([]byte, error) {
+	data, err := cborEncoding.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if err := cborDecoding.Wellformed(data); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+func (cborCodec) Unmarshal(data []byte, v any) error {
+	return cborDecoding.Unmarshal(data, v)
+}
+
+// JSON is encoding/json as a codec, named "json": larger and slower than
+// [CBOR], for stores that other programs read.
+func JSON() Codec { return jsonCodec{} }
+
+type jsonCodec struct{}
+
+func (jsonCodec) Name() string { return "json" }
+
+// Marshal refuses what Unmarshal would not give back: values nested too deep,
+// and strings that are not valid UTF-8, which encoding/json would change.
+func (jsonCodec) Marshal(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkJSONDepth(data); err != nil {
+		return nil, err
+	}
+	if replacedUTF8(data) {
+		return nil, errors.New("json: a string is not valid UTF-8")
+	}
+	return data, nil
+}
+
+// replacedUTF8 finds the escape that encoding/json writes for an invalid byte.
+// A valid U+FFFD is not escaped.
+func replacedUTF8(data []byte) bool {
+	for {
+		i := bytes.Index(data, []byte(`\ufffd`))
+		if i < 0 {
+			return false
+		}
+		backslashes := 0
+		for i-backslashes > 0 && data[i-backslashes-1] == '\\' {
+			backslashes++
+		}
+		if backslashes%2 == 0 {
+			return true
+		}
+		data = data[i+1:]
+	}
+}
+
+func (jsonCodec) Unmarshal(data []byte, v any) error {
+	if err := checkJSONDepth(data); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("json: text after the value")
+	}
+	return nil
+}
+
+// checkJSONDepth counts brackets outside strings; encoding/json has a limit
+// of its own, but one of 10,000.
+func checkJSONDepth(data []byte) error {
+	depth, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > MaxDepth {
+				return fmt.Errorf("json: nested deeper than %d", MaxDepth)
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// codecs are those that a reader knows beside the two built in.
+type codecs []Codec
+
+func (cs codecs) byName(name string) (Codec, bool) {
+	for _, c := range cs {
+		if c.Name() == name {
+			return c, true
+		}
+	}
+	switch name {
+	case "cbor":
+		return CBOR(), true
+	case "json":
+		return JSON(), true
+	}
+	return nil, false
+}
+
+// decode reads a stored payload; its errors name the event.
+func (cs codecs) decode(raw RawEvent, into any) (err error) {
+	codec, ok := cs.byName(raw.Codec)
+	if !ok {
+		err = errors.New("unknown codec")
+	} else {
+		err = codec.Unmarshal(raw.Data, into)
+	}
+	if err == nil {
+		return nil
+	}
+	return &DecodeError{
+		ID: raw.ID, Position: raw.Position, AggregateType: raw.AggregateType, AggregateID: raw.AggregateID,
+		Version: raw.Version, Name: raw.Name, Codec: raw.Codec, Err: err,
+	}
+}
+
+// check refuses codecs whose names could not be stored or told apart.
+func (cs codecs) check() error {
+	for i, c := range cs {
+		if c == nil {
+			return fmt.Errorf("%w codec: nil", ErrInvalid)
+		}
+		if err := checkCodecName(c.Name()); err != nil {
+			return err
+		}
+		if slices.ContainsFunc(cs[:i], func(o Codec) bool { return o.Name() == c.Name() }) {
+			return fmt.Errorf("%w codec: two are named %q", ErrInvalid, c.Name())
+		}
+	}
+	return nil
+}
+
+func checkCodecName(name string) error {
+	const most = 32
+	if len(name) > most {
+		return fmt.Errorf("%w codec name %s: %d bytes, at most %d are allowed", ErrInvalid, shorten(name), len(name), most)
+	}
+	return checkName("codec name", name)
+}

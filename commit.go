@@ -1,0 +1,212 @@
+package evento
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+)
+
+// CommitBuilder collects what is to be committed to one aggregate. [Create]
+// and [Aggregate] make it; its methods return it for chaining. It may be
+// committed again, and is not safe for concurrent use.
+type CommitBuilder struct {
+	id         string
+	expected   uint64
+	any        bool
+	routingKey string
+	metadata   Metadata
+	codec      Codec
+	payloads   []Payload
+
+	// Made at the first attempt and kept, so that every later one is known
+	// by its ids for the same commit.
+	aggregateType AggregateType
+	events        []NewEvent
+	tried         bool
+	late          bool // events were added after the first attempt
+}
+
+// Create begins a new aggregate with a new ULID as its id.
+func Create() *CommitBuilder { return Aggregate(NewID().String()) }
+
+// Aggregate begins a commit to the aggregate with this id. Unless
+// OriginalVersion or AnyVersion says otherwise, the aggregate must be new.
+func Aggregate(id string) *CommitBuilder { return &CommitBuilder{id: id} }
+
+// OriginalVersion makes the commit succeed only while the aggregate is at
+// version n: that of the state on which the decision was made. 0: it is new.
+func (b *CommitBuilder) OriginalVersion(n uint64) *CommitBuilder {
+	b.expected, b.any = n, false
+	return b
+}
+
+// AnyVersion appends at whatever version the aggregate is, new or not: for
+// events that no other event can contradict.
+func (b *CommitBuilder) AnyVersion() *CommitBuilder {
+	b.expected, b.any = 0, true
+	return b
+}
+
+// Event adds events, in order. All must be of one aggregate type.
+func (b *CommitBuilder) Event(payloads ...Payload) *CommitBuilder {
+	if b.tried && len(payloads) > 0 {
+		b.late = true
+	}
+	b.payloads = append(b.payloads, payloads...)
+	return b
+}
+
+// RoutingKey sets the aggregate's routing key if this commit creates it; an
+// existing aggregate keeps the key of its first event. "" is none.
+func (b *CommitBuilder) RoutingKey(key string) *CommitBuilder {
+	b.routingKey = key
+	return b
+}
+
+// Metadata sets one of Metadata.Values.
+func (b *CommitBuilder) Metadata(key, value string) *CommitBuilder {
+	if b.metadata.Values == nil {
+		b.metadata.Values = map[string]string{}
+	}
+	b.metadata.Values[key] = value
+	return b
+}
+
+// MetadataFrom replaces the whole metadata by a copy of m.
+func (b *CommitBuilder) MetadataFrom(m Metadata) *CommitBuilder {
+	b.metadata = m.Clone()
+	return b
+}
+
+// RequestedBy sets Metadata.RequestedBy: who asked for the commit.
+func (b *CommitBuilder) RequestedBy(who string) *CommitBuilder {
+	b.metadata.RequestedBy = who
+	return b
+}
+
+// RequestedAs sets Metadata.RequestedAs: whom they acted as.
+func (b *CommitBuilder) RequestedAs(whom string) *CommitBuilder {
+	b.metadata.RequestedAs = whom
+	return b
+}
+
+// CausedBy records that e led to this commit: its id becomes the causation id,
+// and its correlation id is carried on, or begins here with e's id.
+func (b *CommitBuilder) CausedBy(e RawEvent) *CommitBuilder {
+	b.metadata.CausationID = e.ID.String()
+	b.metadata.CorrelationID = e.Metadata.CorrelationID
+	if b.metadata.CorrelationID == "" {
+		b.metadata.CorrelationID = b.metadata.CausationID
+	}
+	return b
+}
+
+// Codec encodes the payloads; nil, the default, is [CBOR]. Readers need to
+// know a codec other than the two built in: see the projections' and
+// subscriptions' Codecs.
+func (b *CommitBuilder) Codec(c Codec) *CommitBuilder {
+	b.codec = c
+	return b
+}
+
+// Commit stores the events: all of them at consecutive positions and
+// versions, or none. See [CommitAll] for the errors.
+func (b *CommitBuilder) Commit(ctx context.Context, ex Executor) (Receipt, error) {
+	receipts, err := CommitAll(ctx, ex, b)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return receipts[0], nil
+}
+
+// CommitAll commits several aggregates as one: all of it or nothing. The
+// receipts are in the order of the builders, of which each has its own
+// aggregate.
+//
+// Committing the same builders to the same store again is safe: what an
+// earlier attempt stored is found by its ids, and its first receipts are
+// returned.
+//
+// Errors: [ErrConflict], [ErrNoEvents], [ErrInvalid] and [ErrTooLarge], with
+// nothing stored; [ErrOutcomeUnknown], after which committing again tells;
+// what a codec says; and those of [Executor].
+func CommitAll(ctx context.Context, ex Executor, builders ...*CommitBuilder) ([]Receipt, error) {
+	w := Write{Appends: make([]Append, 0, len(builders))}
+	for _, b := range builders {
+		if b == nil {
+			return nil, fmt.Errorf("%w commit: a builder is nil", ErrInvalid)
+		}
+		if err := b.encode(); err != nil {
+			return nil, err
+		}
+		w.Retry = w.Retry || b.tried
+		w.Appends = append(w.Appends, Append{
+			AggregateType: b.aggregateType,
+			AggregateID:   b.id,
+			Expected:      b.expected,
+			AnyVersion:    b.any,
+			RoutingKey:    b.routingKey,
+			Metadata:      b.metadata,
+			Events:        b.events,
+		})
+	}
+	for _, b := range builders {
+		b.tried = true
+	}
+	return ex.Write(ctx, w)
+}
+
+// encode fixes ids and bytes, once.
+func (b *CommitBuilder) encode() error {
+	if b.late {
+		return fmt.Errorf("%w commit: events were added to the builder of %s after it was committed", ErrInvalid, shorten(b.id))
+	}
+	if b.events != nil {
+		return nil
+	}
+	if len(b.payloads) == 0 {
+		return fmt.Errorf("%w: aggregate %s", ErrNoEvents, shorten(b.id))
+	}
+	codec := b.codec
+	if codec == nil {
+		codec = CBOR()
+	}
+	events := make([]NewEvent, len(b.payloads))
+	for i, p := range b.payloads {
+		if isNil(p) {
+			return fmt.Errorf("%w event: payload %d of aggregate %s is nil", ErrInvalid, i+1, shorten(b.id))
+		}
+		switch t := p.AggregateType(); {
+		case i == 0:
+			b.aggregateType = t
+		case t != b.aggregateType:
+			return fmt.Errorf("%w commit: %s and %s are types of two aggregates; commit them with CommitAll", ErrInvalid, b.aggregateType, t)
+		}
+		data, err := encodePayload(codec, p)
+		if err != nil {
+			return fmt.Errorf("evento: encoding %s: %w", kindOf(p), err)
+		}
+		events[i] = NewEvent{ID: NewID(), Name: p.EventName(), Codec: codec.Name(), Data: data}
+	}
+	b.events = events
+	return nil
+}
+
+func encodePayload(codec Codec, p Payload) ([]byte, error) {
+	data, err := codec.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxPayload {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxPayload)
+	}
+	return data, nil
+}
+
+func isNil(p Payload) bool {
+	if p == nil {
+		return true
+	}
+	v := reflect.ValueOf(p)
+	return v.Kind() == reflect.Pointer && v.IsNil()
+}

@@ -1,0 +1,114 @@
+// Package cursor is keyset pagination: pages of items, read forward or
+// backward from an opaque text that names a place.
+//
+// Its nouns are [Value] (the text of a place), [Args] (how many items, from
+// where, in which direction), and [Page] (what comes back, in the shape of the
+// GraphQL cursor connections specification). An event store reads its events
+// this way; [Reader] pages a slice in memory and [Keyset] pages a user's own
+// SQL table, so that an application's lists look the same as its event log.
+//
+// Unlike an offset, a cursor stays on its place while items are added before
+// it, and reading from it costs the same however far in it lies. The package
+// is not for jumping to "page 17".
+//
+// The shape of pages comes from https://relay.dev/graphql/connections.htm.
+package cursor
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Value is the text of a place: opaque, URL-safe, at most a few hundred
+// bytes. The empty Value is the beginning when reading forward and the end
+// when reading backward.
+//
+// A Value is only for the reader that made it. Cursors are not secret and not
+// signed: they say where a place is, and grant nothing.
+type Value string
+
+// ErrInvalid is matched by every error about a cursor or about the size of a
+// page: errors.Is(err, cursor.ErrInvalid).
+var ErrInvalid = errors.New("invalid cursor")
+
+// Causes of [ErrInvalid] that a caller may want to tell apart.
+var (
+	// ErrMalformed: the text is not a cursor of this kind at all.
+	ErrMalformed = fmt.Errorf("%w: malformed", ErrInvalid)
+	// ErrForeign: a well-formed cursor, of another store.
+	ErrForeign = fmt.Errorf("%w: of another store", ErrInvalid)
+	// ErrBeyondHead: a cursor of this store at a place that it has not
+	// reached, as after an older backup was restored.
+	ErrBeyondHead = fmt.Errorf("%w: beyond the end of the store", ErrInvalid)
+)
+
+// Args says which page to read. [Forward], [Onward] and [Backward] make it;
+// the zero Args is refused by readers.
+type Args struct {
+	n        int
+	at       Value
+	backward bool
+	onward   bool
+}
+
+// Forward asks for the first n items after a place; after "" is the beginning.
+func Forward(n int, after Value) Args { return Args{n: n, at: after} }
+
+// Backward asks for the last n items before a place; before "" is the end.
+// The items of the page are still in ascending order.
+func Backward(n int, before Value) Args { return Args{n: n, at: before, backward: true} }
+
+// Onward is [Forward] for programs that only ever go on: HasPreviousPage is
+// left false, which spares the reader a look behind the page.
+func Onward(n int, after Value) Args { return Args{n: n, at: after, onward: true} }
+
+// MaxPage is the largest page that may be asked for.
+const MaxPage = 10_000
+
+// Check returns an error when the size of the page is not 1 to [MaxPage].
+// Readers call it first.
+func (a Args) Check() error {
+	if a.n < 1 || a.n > MaxPage {
+		return fmt.Errorf("%w: a page has 1 to %d items, not %d", ErrInvalid, MaxPage, a.n)
+	}
+	return nil
+}
+
+// Limit is the number of items asked for.
+func (a Args) Limit() int { return a.n }
+
+// At is the place to read from, exclusive: after it when reading forward,
+// before it when reading backward.
+func (a Args) At() Value { return a.at }
+
+// IsBackward reports whether the page lies before [Args.At].
+func (a Args) IsBackward() bool { return a.backward }
+
+// IsOnward reports whether HasPreviousPage may be left false.
+func (a Args) IsOnward() bool { return a.onward }
+
+// Edge is an item with the cursor of its place.
+type Edge[T any] struct {
+	Cursor Value
+	Node   T
+}
+
+// PageInfo tells what lies around a page.
+type PageInfo struct {
+	// HasPreviousPage: there are items before the first of the page, or,
+	// when the page is empty, before the place that it was read from.
+	HasPreviousPage bool
+	// HasNextPage is the same for the other end.
+	HasNextPage bool
+	// StartCursor and EndCursor are the cursors of the first and the last
+	// item. Of an empty page both are the place that it was read from; a
+	// reader may instead move EndCursor of an empty forward page on to the
+	// last place that it examined, so that nothing is examined twice.
+	StartCursor, EndCursor Value
+}
+
+// Page is a run of items in ascending order.
+type Page[T any] struct {
+	Edges    []Edge[T]
+	PageInfo PageInfo
+}

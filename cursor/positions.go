@@ -1,0 +1,124 @@
+// Cursors of a store whose places are numbers in one order.
+
+package cursor
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"unsafe"
+)
+
+// Positions writes and reads the cursors of one store: a place is a position,
+// 1, 2, 3, … It is for the authors of executors. The zero Positions is the
+// store with the identity of sixteen zero bytes. Safe for concurrent use.
+//
+// Format, before base64 (URL alphabet, no padding): a byte 1 for this version,
+// a byte 'p', the 16 bytes of the store's identity, the position as 8 bytes
+// big-endian, and a check byte. The first 18 bytes make 24 characters that
+// are the same for every cursor of a store.
+type Positions struct {
+	store  [16]byte
+	prefix [prefixLen]byte
+}
+
+const (
+	positionsVersion = 1
+	positionsKind    = 'p'
+
+	headLen   = 18 // version, kind and store, before base64
+	prefixLen = headLen / 3 * 4
+	placeLen  = 9 // position and check byte, before base64
+	valueLen  = prefixLen + placeLen/3*4
+)
+
+// NewPositions returns the cursors of the store with this identity, which is
+// made once, when the store is created.
+func NewPositions(store [16]byte) Positions {
+	p := Positions{store: store}
+	head := [headLen]byte{positionsVersion, positionsKind}
+	copy(head[2:], store[:])
+	base64.RawURLEncoding.Encode(p.prefix[:], head[:])
+	return p
+}
+
+// Store is the identity given to [NewPositions].
+func (p Positions) Store() [16]byte { return p.store }
+
+// Value returns the cursor of a position.
+func (p Positions) Value(position uint64) Value {
+	var b [valueLen]byte
+	p.put(b[:], position)
+	return Value(b[:])
+}
+
+// Values returns the cursors of many positions with two allocations in all:
+// they share their bytes.
+func (p Positions) Values(positions []uint64) []Value {
+	if len(positions) == 0 {
+		return nil
+	}
+	b := make([]byte, len(positions)*valueLen)
+	for i, pos := range positions {
+		p.put(b[i*valueLen:], pos)
+	}
+	text := unsafe.String(&b[0], len(b)) // b is not written to again
+	vs := make([]Value, len(positions))
+	for i := range vs {
+		vs[i] = Value(text[i*valueLen : (i+1)*valueLen])
+	}
+	return vs
+}
+
+func (p Positions) put(b []byte, position uint64) {
+	copy(b, p.prefix[:])
+	var place [placeLen]byte
+	binary.BigEndian.PutUint64(place[:], position)
+	place[placeLen-1] = check(p.store, place[:placeLen-1])
+	base64.RawURLEncoding.Encode(b[prefixLen:], place[:])
+}
+
+// Position reads a cursor; "" is 0. The errors are [ErrMalformed] and
+// [ErrForeign]; whether the position exists is for the caller to check.
+func (p Positions) Position(v Value) (uint64, error) {
+	if v == "" {
+		return 0, nil
+	}
+	var b [headLen + placeLen]byte
+	if len(v) != valueLen {
+		return 0, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
+	}
+	if _, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(v)); err != nil {
+		return 0, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
+	}
+	store, place := [16]byte(b[2:headLen]), b[headLen:]
+	switch {
+	case b[0] != positionsVersion || b[1] != positionsKind,
+		place[placeLen-1] != check(store, place[:placeLen-1]):
+		return 0, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
+	case store != p.store:
+		return 0, fmt.Errorf("%w: %s", ErrForeign, quote(v))
+	}
+	return binary.BigEndian.Uint64(place), nil
+}
+
+// check catches a cursor that was cut or mistyped on its way; it is no seal.
+func check(store [16]byte, place []byte) byte {
+	h := byte(0xA7)
+	for _, c := range store {
+		h = h<<1 ^ h>>7 ^ c
+	}
+	for _, c := range place {
+		h = h<<1 ^ h>>7 ^ c
+	}
+	return h
+}
+
+// quote shows a cursor in an error without repeating a flood of it.
+func quote(v Value) string {
+	const most = 64
+	if len(v) > most {
+		return fmt.Sprintf("%q… (%d bytes)", v[:most], len(v))
+	}
+	return fmt.Sprintf("%q", v)
+}

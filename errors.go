@@ -1,0 +1,105 @@
+package evento
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that callers tell apart with [errors.Is].
+var (
+	// ErrConflict: the aggregate is not at the version that the commit
+	// expected; nothing was stored. [ConflictError] has the versions.
+	ErrConflict = errors.New("evento: version conflict")
+	// ErrNoEvents: a commit without events.
+	ErrNoEvents = errors.New("evento: no events to commit")
+	// ErrOutcomeUnknown: the commit may or may not have been stored, because
+	// the store's answer was lost. Committing the same builder again is safe
+	// and settles it.
+	ErrOutcomeUnknown = errors.New("evento: outcome unknown")
+	// ErrInvalid: a name, id, key, version or option that is not accepted;
+	// the text says which and why. Nothing was stored.
+	ErrInvalid = errors.New("evento: invalid")
+	// ErrTooLarge: a payload or commit over its limit. Nothing was stored.
+	ErrTooLarge = errors.New("evento: too large")
+	// ErrNotFound: the aggregate has no events, or not that version.
+	ErrNotFound = errors.New("evento: not found")
+	// ErrUnhandledEvent: with a safety check, an event without a handler.
+	ErrUnhandledEvent = errors.New("evento: unhandled event")
+	// ErrDecode: a stored payload that its codec cannot read. [DecodeError]
+	// names the event.
+	ErrDecode = errors.New("evento: undecodable event")
+	// ErrTakenOver: a newer worker took the subscription's key.
+	ErrTakenOver = errors.New("evento: subscription taken over by a newer worker")
+	// ErrClosed: the executor was closed, or closed itself after a failure
+	// that leaves it unable to keep its promises; open it again.
+	ErrClosed = errors.New("evento: executor closed")
+	// ErrFull: the disk or the store's quota is full. Nothing was stored.
+	ErrFull = errors.New("evento: no space left for the store")
+	// ErrReadOnly: the store cannot be written to. Nothing was stored.
+	ErrReadOnly = errors.New("evento: read-only store")
+	// ErrNewerStore: the store was migrated by a newer release of the library.
+	ErrNewerStore = errors.New("evento: store is newer than this library")
+)
+
+// ConflictError says where an aggregate was when a commit did not fit. It
+// matches [ErrConflict].
+type ConflictError struct {
+	AggregateType AggregateType
+	AggregateID   string
+	// Expected and Actual are versions; 0 is an aggregate without events.
+	Expected, Actual uint64
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("%v: %s %q is at version %d, not %d",
+		ErrConflict, e.AggregateType, e.AggregateID, e.Actual, e.Expected)
+}
+
+// Is makes errors.Is(err, ErrConflict) hold.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+// DecodeError names the stored event whose payload could not be decoded. It
+// matches [ErrDecode].
+type DecodeError struct {
+	ID            ID
+	Position      uint64
+	AggregateType AggregateType
+	AggregateID   string
+	Version       uint64
+	Name          string
+	Codec         string
+	Err           error
+}
+
+func (e *DecodeError) Error() string {
+	return fmt.Sprintf("%v: %s %s of %q, version %d, position %d, id %s, codec %q: %v",
+		ErrDecode, e.AggregateType, e.Name, e.AggregateID, e.Version, e.Position, e.ID, e.Codec, e.Err)
+}
+
+// Is makes errors.Is(err, ErrDecode) hold.
+func (e *DecodeError) Is(target error) bool { return target == ErrDecode }
+
+// Unwrap returns what the codec said.
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// HandlerError is why a subscription stopped at an event: its handler failed
+// on every try.
+type HandlerError struct {
+	// Key is the subscription's.
+	Key string
+	// Event is the one that could not be handled; the subscription's stored
+	// cursor is before it.
+	Event RawEvent
+	// Attempts counts the tries, the first included.
+	Attempts int
+	// Err is what the handler returned the last time.
+	Err error
+}
+
+func (e *HandlerError) Error() string {
+	return fmt.Sprintf("evento: subscription %q: %s %s of %q, version %d, position %d, failed %d times: %v",
+		e.Key, e.Event.AggregateType, e.Event.Name, e.Event.AggregateID, e.Event.Version, e.Event.Position, e.Attempts, e.Err)
+}
+
+// Unwrap returns the handler's error.
+func (e *HandlerError) Unwrap() error { return e.Err }

@@ -1,0 +1,122 @@
+package evento
+
+import (
+	"maps"
+	"reflect"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// AggregateType names a kind of aggregate, such as "bank/Account". By
+// convention it is the name of the application or module, a slash, and the
+// entity.
+type AggregateType string
+
+// ID is an event's identity, a ULID (https://github.com/ulid/spec): 48 bits of
+// milliseconds and 80 random bits, printed as 26 characters.
+type ID = ulid.ULID
+
+// Payload is what an application says of one kind of event: a struct with the
+// facts as exported fields, and these two methods, written by hand or by the
+// generator. Both must return the same for every value of the type, its zero
+// value included.
+type Payload interface {
+	AggregateType() AggregateType
+	EventName() string
+}
+
+// RawEvent is an event as it is stored: an immutable fact about one aggregate.
+type RawEvent struct {
+	// ID is unique, and rises within the process that made it.
+	ID ID
+	// Position is the event's place in the store's single total order, from 1.
+	Position uint64
+
+	AggregateType AggregateType
+	AggregateID   string
+	// Version counts the events of the aggregate: 1, 2, 3, … without gaps.
+	Version uint64
+
+	// Name is the payload's EventName.
+	Name string
+	// RoutingKey is that of the aggregate's first event; "" is none.
+	RoutingKey string
+	// Codec is the name of the codec that wrote Data.
+	Codec string
+	// Data is the encoded payload. It is the reader's own: writing to it
+	// changes nothing in the store. Events of one page may share an array.
+	Data []byte
+
+	Metadata Metadata
+
+	// Timestamp is when the store recorded the event: UTC, in microseconds.
+	// It never falls from a position to the next, even when clocks do.
+	Timestamp time.Time
+}
+
+// Metadata is what a commit says about itself beside its events. Every field
+// is optional; all events of a commit carry the same.
+type Metadata struct {
+	// ID identifies the request or message that led to the commit.
+	ID string `json:"id,omitempty"`
+	// RequestedBy is who asked for it, such as a user's id.
+	RequestedBy string `json:"requestedBy,omitempty"`
+	// RequestedAs is whom they acted as, when that is somebody else.
+	RequestedAs string `json:"requestedAs,omitempty"`
+	// CorrelationID is shared by everything that one request led to.
+	CorrelationID string `json:"correlationId,omitempty"`
+	// CausationID is the id of the event or message that directly led to this.
+	CausationID string `json:"causationId,omitempty"`
+	// Values holds anything else.
+	Values map[string]string `json:"values,omitempty"`
+}
+
+// IsZero reports whether nothing is set.
+func (m Metadata) IsZero() bool {
+	return m.ID == "" && m.RequestedBy == "" && m.RequestedAs == "" &&
+		m.CorrelationID == "" && m.CausationID == "" && len(m.Values) == 0
+}
+
+// Clone returns a copy that shares no map.
+func (m Metadata) Clone() Metadata {
+	m.Values = maps.Clone(m.Values)
+	return m
+}
+
+// Event is a RawEvent with its payload decoded.
+type Event[D Payload] struct {
+	RawEvent
+	// Data is the decoded payload; the encoded one is RawEvent.Data.
+	Data D
+}
+
+// eventKind is what handlers are found by.
+type eventKind struct {
+	aggregateType AggregateType
+	name          string
+}
+
+func (k eventKind) String() string { return string(k.aggregateType) + " " + k.name }
+
+func kindOf(p Payload) eventKind { return eventKind{p.AggregateType(), p.EventName()} }
+
+// newPayload returns a value of D on which the methods of Payload can be
+// called and into which a codec can decode: the zero value, or what a new
+// pointer of the type points to.
+func newPayload[D Payload]() D {
+	var d D
+	if t := reflect.TypeFor[D](); t.Kind() == reflect.Pointer {
+		return reflect.New(t.Elem()).Interface().(D)
+	}
+	return d
+}
+
+// decodeEvent makes the typed event of a raw one.
+func decodeEvent[D Payload](codecs codecs, raw RawEvent) (Event[D], error) {
+	e := Event[D]{RawEvent: raw, Data: newPayload[D]()}
+	if err := codecs.decode(raw, &e.Data); err != nil {
+		return Event[D]{}, err
+	}
+	return e, nil
+}

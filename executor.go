@@ -1,0 +1,236 @@
+package evento
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+// Executor is a store of events, snapshots and subscription cursors. The
+// packages under executor implement it; so can yours: the promises are
+// written at each method, and executor/executortest holds an implementation
+// to them.
+//
+// The promises that span methods:
+//
+//   - One total order. Every event has a position, unique and rising in the
+//     order of commits. Whoever reads a position can already read every lower
+//     one: nothing ever appears below a place that somebody has read.
+//   - All or nothing. The events of a Write are stored together or not at
+//     all. Versions of an aggregate are 1..n without gaps, in position order.
+//   - Durable before acknowledged, durable before visible.
+//   - Bytes come back unchanged; names and ids are compared bytewise.
+//   - A context that ends makes a call return soon, with the context's error,
+//     and a Write that returns it has stored nothing.
+//   - After Close, every method returns [ErrClosed].
+//
+// All methods are safe for concurrent use.
+type Executor interface {
+	// Write stores the appends of w as one, and returns a receipt for each
+	// append, in order. It calls w.Check first.
+	//
+	// When an aggregate is not where its append expects it, Write stores
+	// nothing and returns a *[ConflictError] for the first such append,
+	// unless the events stored above the expected version are, id by id,
+	// those of the append: then the write was made before, and its first
+	// receipts are returned. With w.Retry, an append with AnyVersion is
+	// looked up by its ids in the same way.
+	//
+	// A new aggregate takes the append's routing key; an existing one keeps
+	// its own. Timestamps are given by the store and never fall along the
+	// positions.
+	//
+	// Errors: [ErrConflict], [ErrOutcomeUnknown], [ErrClosed], [ErrFull],
+	// [ErrReadOnly], those of w.Check, and the store's own, which mean that
+	// nothing was stored.
+	Write(ctx context.Context, w Write) ([]Receipt, error)
+
+	// Read returns a page of the events that match q, in position order. It
+	// calls q.Check and args.Check first. A cursor of another store, beyond
+	// the head, or malformed gives an error that matches
+	// [cursor.ErrInvalid].
+	//
+	// A page has the number of events that were asked for, if there are that
+	// many, or fewer but at least one when they hold more than [PageBytes]
+	// of payload. An empty forward page moves EndCursor to the last position
+	// examined (the head), so that one who polls examines nothing twice.
+	Read(ctx context.Context, q Query, args cursor.Args) (*cursor.Page[RawEvent], error)
+
+	// Changed returns a channel that is closed when events may have been
+	// committed, by anybody, after the call, or when the executor closes. It
+	// only wakes: it may be late for commits of other processes, and early.
+	// Ask first, then read, then wait.
+	Changed() <-chan struct{}
+
+	// UpsertSubscriber makes worker the owner of the subscription key,
+	// creating it if it is new, and returns the cursor stored for it ("" when
+	// there is none). It also wakes those who wait on Changed.
+	UpsertSubscriber(ctx context.Context, key string, worker ID) (cursor.Value, error)
+	// SubscriberCursor returns the cursor stored for key, [ErrNotFound] when
+	// no subscriber of that key was ever upserted.
+	SubscriberCursor(ctx context.Context, key string) (cursor.Value, error)
+	// SubscriberRunning reports whether worker still owns key.
+	SubscriberRunning(ctx context.Context, key string, worker ID) (bool, error)
+	// Acknowledge stores the cursor up to which key is processed, if worker
+	// owns it, and else changes nothing and returns [ErrTakenOver]. The
+	// cursor is stored as it is, without being read.
+	Acknowledge(ctx context.Context, key string, worker ID, at cursor.Value) error
+
+	// Snapshot returns the snapshot stored under key, or [ErrNotFound].
+	Snapshot(ctx context.Context, key SnapshotKey) (Snapshot, error)
+	// SaveSnapshot stores a snapshot under key, unless the one there is
+	// further along: has a higher version, or the same and a higher position.
+	SaveSnapshot(ctx context.Context, key SnapshotKey, s Snapshot) error
+
+	// Close waits for the calls under way, releases what the executor holds,
+	// and closes the channels of Changed. Closing again does nothing.
+	Close() error
+}
+
+// PageBytes is how many bytes of payload a page may hold before it is cut.
+const PageBytes = 4 << 20
+
+// Write is one atomic addition to the store. [CommitBuilder] makes it.
+type Write struct {
+	// Appends has one entry an aggregate.
+	Appends []Append
+	// Retry says that the same write was tried before.
+	Retry bool
+}
+
+// Append is what a write adds to one aggregate.
+type Append struct {
+	AggregateType AggregateType
+	AggregateID   string
+	// Expected is the version that the aggregate must be at; 0: it is new.
+	Expected uint64
+	// AnyVersion appends at whatever version; Expected is 0 then.
+	AnyVersion bool
+	// RoutingKey is the aggregate's if this append creates it; "" is none.
+	RoutingKey string
+	// Metadata is that of each of the events.
+	Metadata Metadata
+	Events   []NewEvent
+}
+
+// NewEvent is an event that has no place yet.
+type NewEvent struct {
+	ID    ID
+	Name  string
+	Codec string
+	Data  []byte
+}
+
+// Receipt says where a commit's events are.
+type Receipt struct {
+	AggregateID string
+	// Version is the aggregate's, after the commit.
+	Version uint64
+	// Position is that of the commit's last event of this aggregate.
+	Position uint64
+}
+
+// Check returns an error for a write that some store could not give back
+// unchanged, or that is over a limit. Executors call it first.
+func (w Write) Check() error {
+	if len(w.Appends) == 0 {
+		return ErrNoEvents
+	}
+	events, size := 0, 0
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		n, err := a.check()
+		if err != nil {
+			return err
+		}
+		size += n
+		events += len(a.Events)
+	}
+	if events > MaxCommitEvents {
+		return fmt.Errorf("%w: a commit of %d events, at most %d are allowed", ErrTooLarge, events, MaxCommitEvents)
+	}
+	if size > MaxCommit {
+		return fmt.Errorf("%w: a commit of %d bytes of payload, at most %d are allowed", ErrTooLarge, size, MaxCommit)
+	}
+	if len(w.Appends) > 1 {
+		type aggregate struct {
+			t  AggregateType
+			id string
+		}
+		seen := make(map[aggregate]bool, len(w.Appends))
+		for i := range w.Appends {
+			a := aggregate{w.Appends[i].AggregateType, w.Appends[i].AggregateID}
+			if seen[a] {
+				return fmt.Errorf("%w commit: %s %s is in it twice", ErrInvalid, a.t, shorten(a.id))
+			}
+			seen[a] = true
+		}
+	}
+	return nil
+}
+
+// check returns the bytes of payload.
+func (a *Append) check() (int, error) {
+	if err := checkName("aggregate type", string(a.AggregateType)); err != nil {
+		return 0, err
+	}
+	if err := checkName("aggregate id", a.AggregateID); err != nil {
+		return 0, err
+	}
+	if a.RoutingKey != "" {
+		if err := checkName("routing key", a.RoutingKey); err != nil {
+			return 0, err
+		}
+	}
+	if len(a.Events) == 0 {
+		return 0, fmt.Errorf("%w: %s %s", ErrNoEvents, a.AggregateType, shorten(a.AggregateID))
+	}
+	if a.AnyVersion && a.Expected != 0 || a.Expected > maxVersion {
+		return 0, fmt.Errorf("%w version: %d expected of %s %s", ErrInvalid, a.Expected, a.AggregateType, shorten(a.AggregateID))
+	}
+	if err := a.Metadata.check(); err != nil {
+		return 0, err
+	}
+	size := 0
+	for i := range a.Events {
+		e := &a.Events[i]
+		if err := checkName("event name", e.Name); err != nil {
+			return 0, err
+		}
+		if err := checkCodecName(e.Codec); err != nil {
+			return 0, err
+		}
+		if len(e.Data) > MaxPayload {
+			return 0, fmt.Errorf("%w: payload of %s of %d bytes, at most %d are allowed", ErrTooLarge, e.Name, len(e.Data), MaxPayload)
+		}
+		size += len(e.Data)
+	}
+	return size, nil
+}
+
+// maxVersion leaves stores room for signed 64-bit columns.
+const maxVersion = 1<<62 - 1
+
+// SnapshotKey says whose state a snapshot is. Snapshots with different keys
+// never meet.
+type SnapshotKey struct {
+	// Projection and Revision are the projection's.
+	Projection string
+	Revision   uint64
+	// Variant tells apart states of different shape, or that joined in
+	// different related aggregates: 64 hexadecimal digits.
+	Variant       string
+	AggregateType AggregateType
+	AggregateID   string
+}
+
+// Snapshot is a stored projection state.
+type Snapshot struct {
+	// Version is the aggregate's, Position that of the last event applied.
+	Version, Position uint64
+	// Cursor is the place after which replay goes on.
+	Cursor cursor.Value
+	// Data is the encoded state.
+	Data []byte
+}

@@ -1,0 +1,407 @@
+// Package memory is an evento executor that keeps everything in the process:
+// for tests and for trying things out. It keeps the whole contract of
+// [evento.Executor] but durability: what it holds is gone with it. It is also
+// the model that other executors are compared with, hence plain rather than
+// fast: a read of a few among many events looks at each.
+package memory
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/signal"
+)
+
+// Options are the settings of [New]. The zero Options are the defaults.
+type Options struct {
+	// Clock gives the time for timestamps. nil: [time.Now].
+	Clock func() time.Time
+}
+
+// Executor is an [evento.Executor] in memory.
+type Executor struct {
+	clock     func() time.Time
+	positions cursor.Positions
+	changed   signal.Signal
+
+	mu          sync.RWMutex
+	closed      bool
+	log         []evento.RawEvent           // the event at position p is log[p-1]
+	aggregates  map[aggregate][]int         // indexes into log, by version
+	subscribers map[string]*subscriber      // by key
+	snapshots   map[evento.SnapshotKey]snap // copies of their own
+}
+
+type (
+	aggregate struct {
+		t  evento.AggregateType
+		id string
+	}
+	subscriber struct {
+		worker evento.ID
+		at     cursor.Value
+	}
+	snap = evento.Snapshot
+)
+
+var _ evento.Executor = (*Executor)(nil)
+
+// New returns an empty store. nil options are the defaults.
+func New(opts *Options) *Executor {
+	if opts == nil {
+		opts = &Options{}
+	}
+	ex := &Executor{
+		clock:       opts.Clock,
+		positions:   cursor.NewPositions(evento.NewID()),
+		aggregates:  map[aggregate][]int{},
+		subscribers: map[string]*subscriber{},
+		snapshots:   map[evento.SnapshotKey]snap{},
+	}
+	if ex.clock == nil {
+		ex.clock = time.Now
+	}
+	return ex
+}
+
+// lock takes the lock for writing, unless the context ended or the store is
+// closed. A caller unlocks when the error is nil.
+func (ex *Executor) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ex.mu.Lock()
+	if ex.closed {
+		ex.mu.Unlock()
+		return evento.ErrClosed
+	}
+	return nil
+}
+
+// rlock is lock for reading.
+func (ex *Executor) rlock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ex.mu.RLock()
+	if ex.closed {
+		ex.mu.RUnlock()
+		return evento.ErrClosed
+	}
+	return nil
+}
+
+// Write implements [evento.Executor].
+func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	if err := ex.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer ex.mu.Unlock()
+
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		actual := uint64(len(ex.aggregates[aggregate{a.AggregateType, a.AggregateID}]))
+		if a.AnyVersion || a.Expected == actual {
+			continue
+		}
+		if receipts := ex.earlier(w); receipts != nil {
+			return receipts, nil
+		}
+		return nil, &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
+	}
+	if w.Retry {
+		if receipts := ex.earlier(w); receipts != nil {
+			return receipts, nil
+		}
+	}
+
+	now := ex.clock().UTC().Truncate(time.Microsecond)
+	if n := len(ex.log); n > 0 && now.Before(ex.log[n-1].Timestamp) {
+		now = ex.log[n-1].Timestamp
+	}
+	receipts := make([]evento.Receipt, len(w.Appends))
+	for i := range w.Appends {
+		ex.append(&w.Appends[i], now)
+		receipts[i] = evento.Receipt{
+			AggregateID: w.Appends[i].AggregateID,
+			Version:     ex.log[len(ex.log)-1].Version,
+			Position:    uint64(len(ex.log)),
+		}
+	}
+	ex.changed.Notify()
+	return receipts, nil
+}
+
+func (ex *Executor) append(a *evento.Append, now time.Time) {
+	key := aggregate{a.AggregateType, a.AggregateID}
+	places := ex.aggregates[key]
+	routingKey := a.RoutingKey
+	if len(places) > 0 {
+		routingKey = ex.log[places[0]].RoutingKey
+	}
+	metadata := a.Metadata.Clone()
+	for _, e := range a.Events {
+		places = append(places, len(ex.log))
+		ex.log = append(ex.log, evento.RawEvent{
+			ID:            e.ID,
+			Position:      uint64(len(ex.log) + 1),
+			AggregateType: a.AggregateType,
+			AggregateID:   a.AggregateID,
+			Version:       uint64(len(places)),
+			Name:          e.Name,
+			RoutingKey:    routingKey,
+			Codec:         e.Codec,
+			Data:          bytes.Clone(e.Data),
+			Metadata:      metadata,
+			Timestamp:     now,
+		})
+	}
+	ex.aggregates[key] = places
+}
+
+// earlier returns the receipts of the same write made before, or nil.
+func (ex *Executor) earlier(w evento.Write) []evento.Receipt {
+	receipts := make([]evento.Receipt, len(w.Appends))
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		last, ok := ex.find(a)
+		if !ok {
+			return nil
+		}
+		receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: ex.log[last].Version, Position: ex.log[last].Position}
+	}
+	return receipts
+}
+
+// find returns the index of the last event of an append that is stored, by
+// the ids of its events.
+func (ex *Executor) find(a *evento.Append) (last int, ok bool) {
+	places := ex.aggregates[aggregate{a.AggregateType, a.AggregateID}]
+	from, to := int(a.Expected), int(a.Expected)+1
+	if a.AnyVersion {
+		from, to = 0, len(places)
+	}
+	for ; from < to; from++ {
+		if from+len(a.Events) > len(places) {
+			return 0, false
+		}
+		same := true
+		for i := range a.Events {
+			same = same && ex.log[places[from+i]].ID == a.Events[i].ID
+		}
+		if same {
+			return places[from+len(a.Events)-1], true
+		}
+	}
+	return 0, false
+}
+
+// Read implements [evento.Executor].
+func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if err := args.Check(); err != nil {
+		return nil, err
+	}
+	at, err := ex.positions.Position(args.At())
+	if err != nil {
+		return nil, err
+	}
+	if err := ex.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer ex.mu.RUnlock()
+	head := uint64(len(ex.log))
+	if at > head {
+		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, head)
+	}
+	if args.IsBackward() {
+		return ex.backward(q, args, at)
+	}
+	page := &cursor.Page[evento.RawEvent]{}
+	size := 0
+	for i := at; i < head; i++ {
+		if !q.Matches(ex.log[i]) {
+			continue
+		}
+		size += len(ex.log[i].Data)
+		if len(page.Edges) == args.Limit() || len(page.Edges) > 0 && size > evento.PageBytes {
+			page.PageInfo.HasNextPage = true
+			break
+		}
+		page.Edges = append(page.Edges, ex.edge(i))
+	}
+	if len(page.Edges) == 0 {
+		page.PageInfo.StartCursor = args.At()
+		page.PageInfo.EndCursor = args.At()
+		if head > at {
+			page.PageInfo.EndCursor = ex.positions.Value(head)
+		}
+	} else {
+		page.PageInfo.StartCursor = page.Edges[0].Cursor
+		page.PageInfo.EndCursor = page.Edges[len(page.Edges)-1].Cursor
+	}
+	if !args.IsOnward() {
+		page.PageInfo.HasPreviousPage = ex.anyMatch(q, 0, at)
+	}
+	return page, nil
+}
+
+func (ex *Executor) backward(q evento.Query, args cursor.Args, at uint64) (*cursor.Page[evento.RawEvent], error) {
+	head := uint64(len(ex.log))
+	before := at // the first position that the page must not reach
+	if args.At() == "" {
+		before = head + 1
+	}
+	page := &cursor.Page[evento.RawEvent]{}
+	size := 0
+	for i := before; i > 1; i-- {
+		e := ex.log[i-2]
+		if !q.Matches(e) {
+			continue
+		}
+		size += len(e.Data)
+		if len(page.Edges) == args.Limit() || len(page.Edges) > 0 && size > evento.PageBytes {
+			page.PageInfo.HasPreviousPage = true
+			break
+		}
+		page.Edges = append(page.Edges, ex.edge(i-2))
+	}
+	for i, j := 0, len(page.Edges)-1; i < j; i, j = i+1, j-1 {
+		page.Edges[i], page.Edges[j] = page.Edges[j], page.Edges[i]
+	}
+	if len(page.Edges) == 0 {
+		page.PageInfo.StartCursor, page.PageInfo.EndCursor = args.At(), args.At()
+	} else {
+		page.PageInfo.StartCursor = page.Edges[0].Cursor
+		page.PageInfo.EndCursor = page.Edges[len(page.Edges)-1].Cursor
+	}
+	if before > 0 {
+		page.PageInfo.HasNextPage = ex.anyMatch(q, before-1, head)
+	}
+	return page, nil
+}
+
+// anyMatch looks at the positions above from, up to to.
+func (ex *Executor) anyMatch(q evento.Query, from, to uint64) bool {
+	for i := from; i < to; i++ {
+		if q.Matches(ex.log[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// edge copies what a caller could write to.
+func (ex *Executor) edge(i uint64) cursor.Edge[evento.RawEvent] {
+	e := ex.log[i]
+	e.Data = bytes.Clone(e.Data)
+	e.Metadata = e.Metadata.Clone()
+	return cursor.Edge[evento.RawEvent]{Cursor: ex.positions.Value(e.Position), Node: e}
+}
+
+// Changed implements [evento.Executor].
+func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// UpsertSubscriber implements [evento.Executor].
+func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+	if err := ex.lock(ctx); err != nil {
+		return "", err
+	}
+	defer ex.mu.Unlock()
+	s := ex.subscribers[key]
+	if s == nil {
+		s = &subscriber{}
+		ex.subscribers[key] = s
+	}
+	s.worker = worker
+	ex.changed.Notify()
+	return s.at, nil
+}
+
+// SubscriberCursor implements [evento.Executor].
+func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
+	if err := ex.rlock(ctx); err != nil {
+		return "", err
+	}
+	defer ex.mu.RUnlock()
+	s := ex.subscribers[key]
+	if s == nil {
+		return "", fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
+	}
+	return s.at, nil
+}
+
+// SubscriberRunning implements [evento.Executor].
+func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
+	if err := ex.rlock(ctx); err != nil {
+		return false, err
+	}
+	defer ex.mu.RUnlock()
+	s := ex.subscribers[key]
+	return s != nil && s.worker == worker, nil
+}
+
+// Acknowledge implements [evento.Executor].
+func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+	if err := ex.lock(ctx); err != nil {
+		return err
+	}
+	defer ex.mu.Unlock()
+	s := ex.subscribers[key]
+	if s == nil || s.worker != worker {
+		return fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
+	}
+	s.at = at
+	return nil
+}
+
+// Snapshot implements [evento.Executor].
+func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
+	if err := ex.rlock(ctx); err != nil {
+		return evento.Snapshot{}, err
+	}
+	defer ex.mu.RUnlock()
+	s, ok := ex.snapshots[key]
+	if !ok {
+		return evento.Snapshot{}, fmt.Errorf("%w: snapshot of %q for %s %q", evento.ErrNotFound, key.Projection, key.AggregateType, key.AggregateID)
+	}
+	s.Data = bytes.Clone(s.Data)
+	return s, nil
+}
+
+// SaveSnapshot implements [evento.Executor].
+func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
+	if err := ex.lock(ctx); err != nil {
+		return err
+	}
+	defer ex.mu.Unlock()
+	if old, ok := ex.snapshots[key]; ok && (old.Version > s.Version || old.Version == s.Version && old.Position > s.Position) {
+		return nil
+	}
+	s.Data = bytes.Clone(s.Data)
+	ex.snapshots[key] = s
+	return nil
+}
+
+// Close implements [evento.Executor]. The events are gone then.
+func (ex *Executor) Close() error {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if ex.closed {
+		return nil
+	}
+	ex.closed = true
+	ex.log, ex.aggregates, ex.subscribers, ex.snapshots = nil, nil, nil, nil
+	ex.changed.Close()
+	return nil
+}

@@ -1,0 +1,244 @@
+// Replaying events into a projection's state, and deciding on it.
+
+package evento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+// Loaded is a projection's state of one aggregate.
+type Loaded[V any] struct {
+	// ID is the aggregate's.
+	ID string
+	// Version is that of the aggregate itself, also when an event of a
+	// related one is newer. It is what a commit builds on.
+	Version uint64
+	// Position is that of the last event that went into the state.
+	Position uint64
+	State    V
+	// SnapshotErr is why a snapshot that was due could not be stored. The
+	// state is complete all the same.
+	SnapshotErr error
+}
+
+// Aggregate begins a commit to the aggregate at the loaded version.
+func (l *Loaded[V]) Aggregate() *CommitBuilder {
+	return Aggregate(l.ID).OriginalVersion(l.Version)
+}
+
+// LoadOption changes what Load and Update replay. [Related], [AtVersion],
+// [AsOf] and [WithCommit] make it.
+type LoadOption func(*loadOptions)
+
+type loadOptions struct {
+	related []Filter
+	version *uint64
+	asOf    *time.Time
+	commit  []func(*CommitBuilder)
+}
+
+// Related lets the events of another aggregate join in, in their place in the
+// order. May be given several times.
+func Related(t AggregateType, id string) LoadOption {
+	return func(o *loadOptions) { o.related = append(o.related, ByID(t, id)) }
+}
+
+// AtVersion loads the state as it was when the aggregate reached version n.
+// [ErrNotFound] when it has not.
+func AtVersion(n uint64) LoadOption {
+	return func(o *loadOptions) { o.version = &n }
+}
+
+// AsOf loads the state as it was at a time, with the events whose Timestamp is
+// not after it. [ErrNotFound] when the aggregate had none. It reads no
+// snapshot.
+func AsOf(t time.Time) LoadOption {
+	return func(o *loadOptions) { o.asOf = &t }
+}
+
+// WithCommit lets Update set more on what it commits, such as metadata. Load
+// does not use it.
+func WithCommit(fn func(*CommitBuilder)) LoadOption {
+	return func(o *loadOptions) { o.commit = append(o.commit, fn) }
+}
+
+// Load replays the aggregate with this id, from its snapshot if there is one.
+// It streams: any number of events in flat memory.
+//
+// Errors: [ErrNotFound] when the aggregate has no events; [ErrUnhandledEvent];
+// [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options;
+// what a handler returns, with the event named; those of [Executor].
+func (p *Projection[V]) Load(ctx context.Context, ex Executor, id string, opts ...LoadOption) (*Loaded[V], error) {
+	var o loadOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return p.load(ctx, ex, id, o)
+}
+
+func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o loadOptions) (*Loaded[V], error) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	if o.version != nil && (*o.version == 0 || o.asOf != nil) {
+		return nil, fmt.Errorf("%w option: AtVersion(%d): versions begin at 1, and AsOf excludes it", ErrInvalid, *o.version)
+	}
+	query := Query{Filters: append([]Filter{ByID(p.aggregateType, id)}, o.related...)}
+	if err := query.Check(); err != nil {
+		return nil, err
+	}
+
+	l := &Loaded[V]{ID: id}
+	var key SnapshotKey
+	var after cursor.Value
+	if p.snapshotEvery > 0 && o.asOf == nil {
+		var err error
+		if key, err = p.snapshotKey(id, o.related); err != nil {
+			return nil, err
+		}
+		if after, err = loadSnapshot(ctx, ex, key, l, o.version); err != nil {
+			return nil, err
+		}
+	}
+
+	hctx := p.data.into(ctx)
+	replayed, last, err := p.replay(hctx, ex, query, after, l, o)
+	if after != "" && errors.Is(err, cursor.ErrInvalid) {
+		// The snapshot's place is not one of this store, as after a restore:
+		// the events are the truth.
+		*l = Loaded[V]{ID: id}
+		replayed, last, err = p.replay(hctx, ex, query, "", l, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case l.Version == 0:
+		return nil, fmt.Errorf("%w: %s %s", ErrNotFound, p.aggregateType, shorten(id))
+	case o.version != nil && l.Version < *o.version:
+		return nil, fmt.Errorf("%w: version %d of %s %s, which is at %d", ErrNotFound, *o.version, p.aggregateType, shorten(id), l.Version)
+	case p.snapshotEvery > 0 && replayed >= p.snapshotEvery && o.version == nil && o.asOf == nil:
+		l.SnapshotErr = saveSnapshot(ctx, ex, key, l, last)
+	}
+	return l, nil
+}
+
+// replay applies the events of the query after a place, and returns how many
+// there were and the place of the last.
+func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
+	for {
+		page, err := ex.Read(ctx, query, cursor.Onward(streamPage, after))
+		if err != nil {
+			return 0, "", err
+		}
+		for i := range page.Edges {
+			e := &page.Edges[i].Node
+			if o.asOf != nil && e.Timestamp.After(*o.asOf) ||
+				o.version != nil && l.Version == *o.version {
+				return replayed, last, nil
+			}
+			if err := p.applyEvent(ctx, l, e); err != nil {
+				return 0, "", err
+			}
+			replayed++
+			last = page.Edges[i].Cursor
+		}
+		if !page.PageInfo.HasNextPage {
+			return replayed, last, nil
+		}
+		after = page.PageInfo.EndCursor
+	}
+}
+
+func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEvent) error {
+	kind := eventKind{e.AggregateType, e.Name}
+	switch apply := p.handlers[kind]; {
+	case apply != nil:
+		if err := apply(ctx, p.codecs, &l.State, *e); err != nil {
+			if errors.Is(err, ErrDecode) {
+				return err // names the event already
+			}
+			return fmt.Errorf("evento: projection %q: %s of %q, version %d, position %d: %w",
+				p.name, kind, e.AggregateID, e.Version, e.Position, err)
+		}
+	case p.safetyCheck && !p.skip[kind]:
+		return fmt.Errorf("%w: projection %q: %s of %q, version %d, position %d",
+			ErrUnhandledEvent, p.name, kind, e.AggregateID, e.Version, e.Position)
+	}
+	l.Position = e.Position
+	if e.AggregateType == p.aggregateType && e.AggregateID == l.ID {
+		l.Version = e.Version
+	}
+	return nil
+}
+
+// outcomeRetries is how often Update settles an unknown outcome by itself.
+const outcomeRetries = 3
+
+// Update loads an aggregate, lets decide say which events follow from its
+// state, and commits them. When another writer was faster, it loads and
+// decides again, until the context ends. No events: nothing is committed, and
+// the receipt says where the aggregate is.
+//
+// Errors: those of Load and of [CommitAll], but conflicts, and what decide
+// returns, unchanged.
+func (p *Projection[V]) Update(ctx context.Context, ex Executor, id string, decide func(*Loaded[V]) ([]Payload, error), opts ...LoadOption) (Receipt, error) {
+	var o loadOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.version != nil || o.asOf != nil {
+		return Receipt{}, fmt.Errorf("%w option: Update decides on the present, not with AtVersion or AsOf", ErrInvalid)
+	}
+	if decide == nil {
+		return Receipt{}, fmt.Errorf("%w update: the function is nil", ErrInvalid)
+	}
+	for {
+		l, err := p.load(ctx, ex, id, o)
+		if err != nil {
+			return Receipt{}, err
+		}
+		at := Receipt{AggregateID: id, Version: l.Version, Position: l.Position}
+		payloads, err := decide(l)
+		if err != nil {
+			return Receipt{}, err
+		}
+		if len(payloads) == 0 {
+			return at, nil
+		}
+		b := Aggregate(id).OriginalVersion(at.Version).Event(payloads...)
+		for _, fn := range o.commit {
+			fn(b)
+		}
+		r, err := b.Commit(ctx, ex)
+		for range outcomeRetries {
+			if !errors.Is(err, ErrOutcomeUnknown) {
+				break
+			}
+			r, err = b.Commit(ctx, ex)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return r, err
+		}
+		if err := ctx.Err(); err != nil {
+			return Receipt{}, err
+		}
+	}
+}
+
+// relatedText is part of a snapshot's key: the same whatever the order in
+// which related aggregates were given.
+func relatedText(related []Filter) []string {
+	texts := make([]string, len(related))
+	for i, f := range related {
+		texts[i] = HashIDs(string(f.AggregateType), f.AggregateID)
+	}
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}

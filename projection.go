@@ -1,0 +1,155 @@
+package evento
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Projection computes a state V of one aggregate by replaying its events. It
+// is built once with [NewProjection] and loads any number of aggregates; after
+// the first load it is not to be changed, and is safe for concurrent use.
+//
+// V is a plain type. Its zero value is the state before the first event.
+type Projection[V any] struct {
+	name          string
+	aggregateType AggregateType
+	handlers      map[eventKind]applier[V]
+	skip          map[eventKind]bool
+	safetyCheck   bool
+	revision      uint64
+	snapshotEvery uint64
+	codecs        codecs
+	data          shared
+	err           error // the first mistake of the builder, told by every load
+
+	snapshots func() (variant string, err error) // what is known of V, found once
+}
+
+// Applier is a projection's handler of one kind of event; [Apply] and
+// [ApplyContext] make it.
+type Applier[V any] struct {
+	kind  eventKind
+	apply applier[V]
+	err   error
+}
+
+type applier[V any] func(context.Context, codecs, *V, RawEvent) error
+
+// Apply makes a projection's handler of the events with payload D. The
+// function changes the state; an error that it returns ends the load.
+func Apply[V any, D Payload](fn func(*V, Event[D]) error) Applier[V] {
+	if fn == nil {
+		return Applier[V]{kind: kindOf(newPayload[D]()), err: errNilFunc}
+	}
+	return ApplyContext(func(_ context.Context, v *V, e Event[D]) error { return fn(v, e) })
+}
+
+// ApplyContext is [Apply] for a function that needs the context of the load,
+// to read what was given to the projection's Data.
+func ApplyContext[V any, D Payload](fn func(context.Context, *V, Event[D]) error) Applier[V] {
+	h := Applier[V]{kind: kindOf(newPayload[D]())}
+	if fn == nil {
+		h.err = errNilFunc
+		return h
+	}
+	h.apply = func(ctx context.Context, codecs codecs, v *V, raw RawEvent) error {
+		e, err := decodeEvent[D](codecs, raw)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, v, e)
+	}
+	return h
+}
+
+var errNilFunc = fmt.Errorf("%w handler: the function is nil", ErrInvalid)
+
+// NewProjection begins a projection of the aggregates of a type. The name
+// tells its snapshots from those of other projections.
+func NewProjection[V any](name string, aggregateType AggregateType) *Projection[V] {
+	p := &Projection[V]{
+		name:          name,
+		aggregateType: aggregateType,
+		handlers:      map[eventKind]applier[V]{},
+		skip:          map[eventKind]bool{},
+	}
+	p.fail(checkName("projection name", name))
+	p.fail(checkName("aggregate type", string(aggregateType)))
+	p.snapshots = sync.OnceValues(snapshotShape[V])
+	return p
+}
+
+func (p *Projection[V]) fail(err error) {
+	if p.err == nil && err != nil {
+		p.err = fmt.Errorf("projection %s: %w", shorten(p.name), err)
+	}
+}
+
+// Handler adds handlers. A second one for the same kind of event makes every
+// load fail.
+func (p *Projection[V]) Handler(handlers ...Applier[V]) *Projection[V] {
+	for _, h := range handlers {
+		p.fail(h.err)
+		p.fail(checkKind(h.kind))
+		if p.handlers[h.kind] != nil {
+			p.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, h.kind))
+		}
+		p.handlers[h.kind] = h.apply
+	}
+	return p
+}
+
+// Skip names events that have no handler on purpose, for SafetyCheck.
+func (p *Projection[V]) Skip(payloads ...Payload) *Projection[V] {
+	for _, d := range payloads {
+		p.skip[kindOf(d)] = true
+	}
+	return p
+}
+
+// SafetyCheck makes a load fail with [ErrUnhandledEvent] at an event that has
+// neither a handler nor was given to Skip. By default such events are passed
+// over.
+func (p *Projection[V]) SafetyCheck() *Projection[V] {
+	p.safetyCheck = true
+	return p
+}
+
+// Revision is to be raised whenever a handler's meaning changes: snapshots of
+// another revision are not used. Default 0. A change of V's fields is noticed
+// without it.
+func (p *Projection[V]) Revision(n uint64) *Projection[V] {
+	p.revision = n
+	return p
+}
+
+// SnapshotEvery stores the state when a load has replayed at least n events
+// since the last snapshot, so that the next load begins there. 0, the
+// default: never. V must then be made of exported fields that CBOR can store.
+func (p *Projection[V]) SnapshotEvery(n uint64) *Projection[V] {
+	p.snapshotEvery = n
+	return p
+}
+
+// Codecs adds codecs by which payloads may have been written, beside [CBOR]
+// and [JSON].
+func (p *Projection[V]) Codecs(cs ...Codec) *Projection[V] {
+	p.codecs = append(p.codecs, cs...)
+	p.fail(p.codecs.check())
+	return p
+}
+
+// Data gives the handlers made by [ApplyContext] a value, which they read with
+// the function [Data]. One value of each type.
+func (p *Projection[V]) Data(v any) *Projection[V] {
+	p.data = append(p.data, v)
+	return p
+}
+
+func checkKind(k eventKind) error {
+	if err := checkName("aggregate type", string(k.aggregateType)); err != nil {
+		return err
+	}
+	return checkName("event name", k.name)
+}

@@ -1,0 +1,144 @@
+package evento
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+// Query says which events to read. The zero Query is all of them.
+type Query struct {
+	// Filters choose by aggregate and name: an event is read, once, when any
+	// of them matches. None: every event.
+	Filters []Filter
+	// RoutingKey chooses the events with this routing key. "": whatever key.
+	RoutingKey string
+	// Unrouted chooses the events without a routing key. It excludes
+	// RoutingKey.
+	Unrouted bool
+}
+
+// Filter matches the events that agree with each field that is set. At least
+// AggregateType is.
+type Filter struct {
+	AggregateType AggregateType
+	AggregateID   string
+	Name          string
+}
+
+// ByType matches every event of a type of aggregate.
+func ByType(t AggregateType) Filter { return Filter{AggregateType: t} }
+
+// ByID matches every event of one aggregate.
+func ByID(t AggregateType, id string) Filter { return Filter{AggregateType: t, AggregateID: id} }
+
+// ByEvent matches the events of the payload's kind; the payload's fields do
+// not matter: ByEvent(AccountOpened{}).
+func ByEvent(p Payload) Filter {
+	return Filter{AggregateType: p.AggregateType(), Name: p.EventName()}
+}
+
+// ByIDAndEvent matches the events of the payload's kind of one aggregate.
+func ByIDAndEvent(id string, p Payload) Filter {
+	return Filter{AggregateType: p.AggregateType(), AggregateID: id, Name: p.EventName()}
+}
+
+// MaxFilters is the most filters that a query may have.
+const MaxFilters = 1000
+
+// Check returns an error for a query that names what cannot be stored, so
+// that a mistake does not look like an empty store. Executors call it first.
+func (q Query) Check() error {
+	if len(q.Filters) > MaxFilters {
+		return fmt.Errorf("%w query: %d filters, at most %d are allowed", ErrInvalid, len(q.Filters), MaxFilters)
+	}
+	for _, f := range q.Filters {
+		if err := checkName("aggregate type", string(f.AggregateType)); err != nil {
+			return err
+		}
+		if f.AggregateID != "" {
+			if err := checkName("aggregate id", f.AggregateID); err != nil {
+				return err
+			}
+		}
+		if f.Name != "" {
+			if err := checkName("event name", f.Name); err != nil {
+				return err
+			}
+		}
+	}
+	if q.RoutingKey != "" {
+		if q.Unrouted {
+			return fmt.Errorf("%w query: both Unrouted and RoutingKey %s", ErrInvalid, shorten(q.RoutingKey))
+		}
+		return checkName("routing key", q.RoutingKey)
+	}
+	return nil
+}
+
+// Matches reports whether the query reads e.
+func (q Query) Matches(e RawEvent) bool {
+	switch {
+	case q.Unrouted && e.RoutingKey != "",
+		q.RoutingKey != "" && e.RoutingKey != q.RoutingKey:
+		return false
+	}
+	for _, f := range q.Filters {
+		if f.Matches(e) {
+			return true
+		}
+	}
+	return len(q.Filters) == 0
+}
+
+// Matches reports whether e agrees with each field of f that is set.
+func (f Filter) Matches(e RawEvent) bool {
+	return f.AggregateType == e.AggregateType &&
+		(f.AggregateID == "" || f.AggregateID == e.AggregateID) &&
+		(f.Name == "" || f.Name == e.Name)
+}
+
+// streamPage is how many events the package's own loops read at a time:
+// enough for the cost of a read not to count, and little memory.
+const streamPage = 1000
+
+// Events ranges over every event of a query in order, page after page, in
+// flat memory. Events that are committed meanwhile are reached too; the range
+// ends when there is none left. At most one error is yielded, and it is last.
+// Breaking off leaves nothing open; ranging again reads again.
+func Events(ctx context.Context, ex Executor, q Query) iter.Seq2[RawEvent, error] {
+	return eventsAfter(ctx, ex, q, "")
+}
+
+func eventsAfter(ctx context.Context, ex Executor, q Query, after cursor.Value) iter.Seq2[RawEvent, error] {
+	return func(yield func(RawEvent, error) bool) {
+		at := after
+		for {
+			page, err := ex.Read(ctx, q, cursor.Onward(streamPage, at))
+			if err != nil {
+				yield(RawEvent{}, err)
+				return
+			}
+			for i := range page.Edges {
+				if !yield(page.Edges[i].Node, nil) {
+					return
+				}
+			}
+			if !page.PageInfo.HasNextPage {
+				return
+			}
+			at = page.PageInfo.EndCursor
+		}
+	}
+}
+
+// HasEvent reports whether the aggregate with this id has an event of kind D.
+func HasEvent[D Payload](ctx context.Context, ex Executor, id string) (bool, error) {
+	page, err := ex.Read(ctx, Query{Filters: []Filter{ByIDAndEvent(id, newPayload[D]())}}, cursor.Onward(1, ""))
+	if err != nil {
+		return false, err
+	}
+	return len(page.Edges) > 0, nil
+}

@@ -1,0 +1,315 @@
+package evento
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+// SubscriptionBuilder describes a subscription: continuous processing of the
+// events that it has handlers for, at least once, in order, with the place up
+// to which it got stored under its key. [NewSubscription] makes it. It may be
+// started several times; it is not safe for concurrent use, and not to be
+// changed once it was started.
+type SubscriptionBuilder struct {
+	key           string
+	handlers      map[eventKind]handle // name "" handles every event of the type
+	skip          map[eventKind]bool
+	safetyCheck   bool
+	aggregates    []Filter
+	routingKey    string
+	all           bool
+	chunkSize     int
+	retries       int
+	delay         time.Duration
+	acceptFailure bool
+	codecs        codecs
+	data          shared
+	logger        *slog.Logger
+	err           error // the first mistake, told by Start and Execute
+}
+
+// SubscriptionHandler is what a subscription does with one kind of event, or
+// with every event of a type; [Handle] and [HandleAll] make it.
+type SubscriptionHandler struct {
+	kind   eventKind
+	handle handle
+	err    error
+}
+
+type handle func(context.Context, codecs, RawEvent) error
+
+// Handle makes a handler of the events with payload D. Its context is the
+// subscription's, with [Data] and [ExecutorFrom]. The event counts as handled
+// when it returns nil; an error, or a panic, makes it be called again.
+//
+// Events come at least once: after a crash those since the last stored cursor
+// come again. A handler that is not idempotent by nature can tell by the
+// event's Position or ID.
+func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHandler {
+	h := SubscriptionHandler{kind: kindOf(newPayload[D]())}
+	if fn == nil {
+		h.err = errNilFunc
+		return h
+	}
+	h.handle = func(ctx context.Context, codecs codecs, raw RawEvent) error {
+		e, err := decodeEvent[D](codecs, raw)
+		if err != nil {
+			return err
+		}
+		return fn(ctx, e)
+	}
+	return h
+}
+
+// HandleAll makes a handler of every event of a type of aggregate, undecoded.
+func HandleAll(t AggregateType, fn func(context.Context, RawEvent) error) SubscriptionHandler {
+	h := SubscriptionHandler{kind: eventKind{aggregateType: t}}
+	if fn == nil {
+		h.err = errNilFunc
+		return h
+	}
+	h.handle = func(ctx context.Context, _ codecs, raw RawEvent) error { return fn(ctx, raw) }
+	return h
+}
+
+// Defaults of a subscription.
+const (
+	defaultChunkSize = 300
+	defaultRetries   = 30
+)
+
+// NewSubscription begins a subscription. Its place is stored under the key:
+// the same key goes on where the last worker stopped, a new key begins at the
+// first event.
+func NewSubscription(key string) *SubscriptionBuilder {
+	b := &SubscriptionBuilder{
+		key:       key,
+		handlers:  map[eventKind]handle{},
+		skip:      map[eventKind]bool{},
+		chunkSize: defaultChunkSize,
+		retries:   defaultRetries,
+	}
+	b.fail(checkName("subscription key", key))
+	return b
+}
+
+func (b *SubscriptionBuilder) fail(err error) {
+	if b.err == nil && err != nil {
+		b.err = fmt.Errorf("subscription %s: %w", shorten(b.key), err)
+	}
+}
+
+// Handler adds handlers. Two for one event are an error when it starts.
+func (b *SubscriptionBuilder) Handler(handlers ...SubscriptionHandler) *SubscriptionBuilder {
+	for _, h := range handlers {
+		b.fail(h.err)
+		b.fail(checkName("aggregate type", string(h.kind.aggregateType)))
+		all := h.kind.name == ""
+		for k := range b.handlers {
+			if k == h.kind || k.aggregateType == h.kind.aggregateType && (all || k.name == "") {
+				b.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, cmpKind(k, h.kind)))
+			}
+		}
+		b.handlers[h.kind] = h.handle
+	}
+	return b
+}
+
+// cmpKind is the narrower of two kinds that overlap.
+func cmpKind(a, b eventKind) eventKind {
+	if a.name == "" {
+		return b
+	}
+	return a
+}
+
+// Skip names events that have no handler on purpose, for SafetyCheck.
+func (b *SubscriptionBuilder) Skip(payloads ...Payload) *SubscriptionBuilder {
+	for _, p := range payloads {
+		b.skip[kindOf(p)] = true
+	}
+	return b
+}
+
+// SafetyCheck makes the subscription stop with [ErrUnhandledEvent] at an event
+// of a type of aggregate that it handles, for which it has neither a handler
+// nor a Skip. By default such events are passed over.
+func (b *SubscriptionBuilder) SafetyCheck() *SubscriptionBuilder {
+	b.safetyCheck = true
+	return b
+}
+
+// Aggregate narrows the subscription to one aggregate, or to several when
+// called again.
+func (b *SubscriptionBuilder) Aggregate(t AggregateType, id string) *SubscriptionBuilder {
+	b.aggregates = append(b.aggregates, ByID(t, id))
+	return b
+}
+
+// RoutingKey chooses the events with this routing key. Default: the events
+// that have none.
+func (b *SubscriptionBuilder) RoutingKey(key string) *SubscriptionBuilder {
+	b.routingKey, b.all = key, false
+	b.fail(checkName("routing key", key))
+	return b
+}
+
+// All chooses events whatever their routing key.
+func (b *SubscriptionBuilder) All() *SubscriptionBuilder {
+	b.routingKey, b.all = "", true
+	return b
+}
+
+// ChunkSize is how many events are read at once, and after how many the
+// cursor is stored. 1 to [cursor.MaxPage]; default 300.
+func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
+	b.chunkSize = n
+	return b
+}
+
+// Retry is how often an event whose handler fails is tried again, with a wait
+// that doubles from 10 ms up to 10 s. Default 30, which is some four minutes.
+// 0: not once.
+func (b *SubscriptionBuilder) Retry(n int) *SubscriptionBuilder {
+	b.retries = n
+	return b
+}
+
+// Delay is how long a started subscription waits before its first event, so
+// that the instances of a deployment do not begin all at once. Default 0.
+// Execute does not wait.
+func (b *SubscriptionBuilder) Delay(d time.Duration) *SubscriptionBuilder {
+	b.delay = d
+	return b
+}
+
+// AcceptFailure makes the subscription log an event whose retries ran out, and
+// go on with the next. By default it stops there.
+func (b *SubscriptionBuilder) AcceptFailure() *SubscriptionBuilder {
+	b.acceptFailure = true
+	return b
+}
+
+// Codecs adds codecs by which payloads may have been written, beside [CBOR]
+// and [JSON].
+func (b *SubscriptionBuilder) Codecs(cs ...Codec) *SubscriptionBuilder {
+	b.codecs = append(b.codecs, cs...)
+	b.fail(b.codecs.check())
+	return b
+}
+
+// Data gives the handlers a value, which they read with the function [Data].
+// One value of each type.
+func (b *SubscriptionBuilder) Data(v any) *SubscriptionBuilder {
+	b.data = append(b.data, v)
+	return b
+}
+
+// Logger takes the warnings of retries and accepted failures. Default:
+// [slog.Default].
+func (b *SubscriptionBuilder) Logger(l *slog.Logger) *SubscriptionBuilder {
+	b.logger = l
+	return b
+}
+
+// Start makes a new worker the owner of the key and processes events in the
+// background until the context ends, Shutdown is called, a handler's retries
+// run out, or a newer worker takes over. Errors of the store are waited out.
+//
+// Errors: [ErrInvalid] for a mistake in the builder; those of [Executor].
+func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscription, error) {
+	w, err := b.worker(ctx, ex)
+	if err != nil {
+		return nil, err
+	}
+	return w.start(ctx, b.delay), nil
+}
+
+// Execute processes what is pending, once, and returns when it has reached the
+// end, with the cursor stored. It owns the key meanwhile: a worker that was
+// running ends with [ErrTakenOver].
+//
+// Errors: [ErrInvalid]; a [HandlerError], with the cursor stored before the
+// event that failed; [ErrUnhandledEvent]; [ErrTakenOver]; those of [Executor].
+func (b *SubscriptionBuilder) Execute(ctx context.Context, ex Executor) error {
+	w, err := b.worker(ctx, ex)
+	if err != nil {
+		return err
+	}
+	return w.execute(ctx)
+}
+
+// worker checks the builder and takes the key.
+func (b *SubscriptionBuilder) worker(ctx context.Context, ex Executor) (*worker, error) {
+	query, err := b.query()
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{
+		id: NewID(), ex: ex, query: query, key: b.key,
+		handlers: b.handlers, skip: b.skip, safetyCheck: b.safetyCheck, codecs: b.codecs,
+		chunkSize: b.chunkSize, retries: b.retries, acceptFailure: b.acceptFailure,
+		data: b.data, logger: b.logger,
+	}
+	if w.logger == nil {
+		w.logger = slog.Default()
+	}
+	w.logger = w.logger.With("subscription", b.key, "worker", w.id.String())
+	if w.at, err = ex.UpsertSubscriber(ctx, b.key, w.id); err != nil {
+		return nil, err
+	}
+	w.stored, w.confirmed = w.at, time.Now()
+	return w, nil
+}
+
+// query is what the handlers need to see, and no more.
+func (b *SubscriptionBuilder) query() (Query, error) {
+	switch {
+	case b.err != nil:
+		return Query{}, b.err
+	case len(b.handlers) == 0:
+		return Query{}, fmt.Errorf("subscription %s: %w handler: there is none", shorten(b.key), ErrInvalid)
+	case b.chunkSize < 1 || b.chunkSize > cursor.MaxPage:
+		return Query{}, fmt.Errorf("subscription %s: %w chunk size: %d is not 1 to %d", shorten(b.key), ErrInvalid, b.chunkSize, cursor.MaxPage)
+	case b.retries < 0:
+		return Query{}, fmt.Errorf("subscription %s: %w retries: %d", shorten(b.key), ErrInvalid, b.retries)
+	case b.delay < 0:
+		return Query{}, fmt.Errorf("subscription %s: %w delay: %s", shorten(b.key), ErrInvalid, b.delay)
+	}
+	q := Query{RoutingKey: b.routingKey, Unrouted: b.routingKey == "" && !b.all}
+	seen := map[Filter]bool{}
+	add := func(f Filter) {
+		if !seen[f] {
+			seen[f] = true
+			q.Filters = append(q.Filters, f)
+		}
+	}
+	for k := range b.handlers {
+		f := Filter{AggregateType: k.aggregateType, Name: k.name}
+		if b.safetyCheck {
+			f.Name = ""
+		}
+		if len(b.aggregates) == 0 {
+			add(f)
+			continue
+		}
+		if !slices.ContainsFunc(b.aggregates, func(a Filter) bool { return a.AggregateType == k.aggregateType }) {
+			return Query{}, fmt.Errorf("subscription %s: %w handler: %s is of none of its aggregates", shorten(b.key), ErrInvalid, k)
+		}
+		for _, a := range b.aggregates {
+			if a.AggregateType == k.aggregateType {
+				f.AggregateID = a.AggregateID
+				add(f)
+			}
+		}
+	}
+	if err := q.Check(); err != nil {
+		return Query{}, fmt.Errorf("subscription %s: %w", shorten(b.key), err)
+	}
+	return q, nil
+}
