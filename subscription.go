@@ -165,8 +165,9 @@ func (b *SubscriptionBuilder) All() *SubscriptionBuilder {
 	return b
 }
 
-// ChunkSize is how many events are read at once, and after how many the
-// cursor is stored. 1 to [cursor.MaxPage]; default 300.
+// ChunkSize is how many events are read at once. After each chunk the cursor
+// is stored, unless it was within the last 20 ms; within a chunk, at least
+// every second. 1 to [cursor.MaxPage]; default 300.
 func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
 	b.chunkSize = n
 	return b

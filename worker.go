@@ -60,8 +60,12 @@ func (s *Subscription) Shutdown(ctx context.Context) error {
 const (
 	// pollInterval is how long an idle worker sleeps when nothing wakes it.
 	pollInterval = time.Second
+	// storeSoon is how much work a crash may repeat: after a chunk, or with
+	// nothing left to do, the cursor is stored when it was not for this long.
+	// A durable write for every chunk would cost more than reading it.
+	storeSoon = 20 * time.Millisecond
 	// storeInterval is the longest that handled events go without the cursor
-	// being stored.
+	// being stored within a chunk.
 	storeInterval = time.Second
 	// passedInterval is the same for events that were only passed over.
 	passedInterval = 10 * time.Second
@@ -93,6 +97,7 @@ type worker struct {
 
 	stopping <-chan struct{} // nil: never
 	at       cursor.Value    // everything up to here is handled
+	handled  bool            // something was, since the cursor was stored
 	stored   cursor.Value    // the cursor in the store
 	// storedAt and confirmed are when the cursor was stored last, and when
 	// the store last said that this worker owns the key.
@@ -146,7 +151,11 @@ func (w *worker) run(ctx context.Context, delay time.Duration) error {
 		if more {
 			continue
 		}
-		poll := time.NewTimer(pollInterval)
+		idle := pollInterval
+		if w.handled {
+			idle = storeSoon
+		}
+		poll := time.NewTimer(idle)
 		select {
 		case <-changed:
 		case <-poll.C:
@@ -214,10 +223,10 @@ func (w *worker) chunk(ctx context.Context) (more bool, err error) {
 	}
 	if len(page.Edges) == 0 {
 		w.at = page.PageInfo.EndCursor
-		if w.at != w.stored && time.Since(w.storedAt) >= passedInterval {
-			return false, w.store(ctx)
+		if w.handled {
+			return false, w.storeAfter(ctx, storeSoon)
 		}
-		return false, nil
+		return false, w.storeAfter(ctx, passedInterval)
 	}
 	hctx := context.WithValue(w.data.into(ctx), executorKey{}, w.ex)
 	for i := range page.Edges {
@@ -229,14 +238,12 @@ func (w *worker) chunk(ctx context.Context) (more bool, err error) {
 		if err := w.handle(ctx, hctx, page.Edges[i].Node); err != nil {
 			return false, err
 		}
-		w.at = page.Edges[i].Cursor
-		if time.Since(w.storedAt) >= storeInterval {
-			if err := w.store(ctx); err != nil {
-				return true, err
-			}
+		w.at, w.handled = page.Edges[i].Cursor, true
+		if err := w.storeAfter(ctx, storeInterval); err != nil {
+			return true, err
 		}
 	}
-	return page.PageInfo.HasNextPage, w.store(ctx)
+	return page.PageInfo.HasNextPage, w.storeAfter(ctx, storeSoon)
 }
 
 // confirm asks whether the worker still owns its key, if it has not heard so
@@ -257,16 +264,25 @@ func (w *worker) confirm(ctx context.Context) error {
 	return nil
 }
 
+// storeAfter stores the cursor if that was not done for a time.
+func (w *worker) storeAfter(ctx context.Context, d time.Duration) error {
+	if time.Since(w.storedAt) < d {
+		return nil
+	}
+	return w.store(ctx)
+}
+
 // store acknowledges the place up to which everything is handled.
 func (w *worker) store(ctx context.Context) error {
 	if w.at == w.stored {
+		w.handled = false
 		return nil
 	}
 	now, at := time.Now(), w.at
 	if err := w.ex.Acknowledge(ctx, w.key, w.id, at); err != nil {
 		return err
 	}
-	w.stored, w.storedAt, w.confirmed = at, now, now
+	w.stored, w.storedAt, w.confirmed, w.handled = at, now, now, false
 	return nil
 }
 
@@ -302,12 +318,10 @@ func (w *worker) handle(ctx, hctx context.Context, e RawEvent) error {
 		}
 		wait := backoff(attempt - 1)
 		log.WarnContext(ctx, "evento: a handler failed; trying again", "wait", wait)
-		if time.Since(w.storedAt) >= storeInterval {
-			// What was handled before is not to wait for this event. A store
-			// that fails is met again, and reported, after it.
-			if err := w.store(ctx); errors.Is(err, ErrTakenOver) {
-				return err
-			}
+		// What was handled before is not to wait for this event. A store that
+		// fails is met again, and reported, after it.
+		if err := w.storeAfter(ctx, storeSoon); errors.Is(err, ErrTakenOver) {
+			return err
 		}
 		if err := w.sleep(ctx, wait); err != nil {
 			return err

@@ -1,0 +1,334 @@
+// Appending events in a transaction.
+
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/evento-go/evento"
+)
+
+type aggregateName struct {
+	t  evento.AggregateType
+	id string
+}
+
+// head is where an aggregate is.
+type head struct {
+	key     int64 // 0: the aggregate is not in the file
+	version int64
+	routing int64 // 0: none
+}
+
+// heads remembers where aggregates are: the newest, and those before them.
+type heads struct{ young, old map[aggregateName]head }
+
+const mostHeads = 1 << 15
+
+func newHeads() *heads { return &heads{young: map[aggregateName]head{}} }
+
+func (h *heads) get(name aggregateName) (head, bool) {
+	v, ok := h.young[name]
+	if !ok {
+		v, ok = h.old[name]
+	}
+	return v, ok
+}
+
+func (h *heads) put(name aggregateName, v head) {
+	if len(h.young) >= mostHeads {
+		h.old, h.young = h.young, make(map[aggregateName]head, mostHeads)
+	}
+	h.young[name] = v
+}
+
+func (h *heads) clear() {
+	clear(h.young)
+	h.old = nil
+}
+
+// Write implements [evento.Executor].
+func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	op := &appendOp{write: w}
+	size := 0
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		if !a.Metadata.IsZero() {
+			text, err := json.Marshal(a.Metadata)
+			if err != nil {
+				return nil, fmt.Errorf("evento: sqlite: encoding metadata: %w", err)
+			}
+			if op.metadata == nil {
+				op.metadata = make([]string, len(w.Appends))
+			}
+			op.metadata[i] = string(text)
+		}
+		for j := range a.Events {
+			size += len(a.Events[j].Data) + 128
+		}
+	}
+	if err := ex.do(ctx, op, size); err != nil {
+		return nil, err
+	}
+	return op.receipts, nil
+}
+
+type appendOp struct {
+	refused
+	write    evento.Write
+	metadata []string // JSON by append; nil: none has any
+	receipts []evento.Receipt
+}
+
+func (op *appendOp) apply(tx *transaction) error {
+	op.err, op.receipts = nil, nil
+	appends := op.write.Appends
+	places := make([]head, len(appends))
+	for i := range appends {
+		a := &appends[i]
+		at, err := tx.head(aggregateName{a.AggregateType, a.AggregateID})
+		if err != nil {
+			return err
+		}
+		places[i] = at
+	}
+	for i := range appends {
+		a, actual := &appends[i], uint64(places[i].version)
+		if a.AnyVersion || a.Expected == actual {
+			continue
+		}
+		earlier, err := op.earlier(tx, places)
+		if err != nil || earlier {
+			return err
+		}
+		op.err = &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
+		return nil
+	}
+	if op.write.Retry {
+		if earlier, err := op.earlier(tx, places); err != nil || earlier {
+			return err
+		}
+	}
+	op.receipts = make([]evento.Receipt, len(appends))
+	for i := range appends {
+		metadata := ""
+		if op.metadata != nil {
+			metadata = op.metadata[i]
+		}
+		if err := tx.append(&appends[i], places[i], metadata); err != nil {
+			return err
+		}
+		op.receipts[i] = evento.Receipt{
+			AggregateID: appends[i].AggregateID,
+			Version:     uint64(places[i].version) + uint64(len(appends[i].Events)),
+			Position:    uint64(tx.position),
+		}
+	}
+	return nil
+}
+
+// head finds where an aggregate is, with what this transaction has added.
+func (tx *transaction) head(name aggregateName) (head, error) {
+	if h, ok := tx.heads[name]; ok {
+		return h, nil
+	}
+	if h, ok := tx.writer.heads.get(name); ok {
+		return h, nil
+	}
+	typeID, err := tx.typeID(name.t, false)
+	if err != nil || typeID == 0 {
+		return head{}, err
+	}
+	v, found, err := tx.conn.query("SELECT key, routing_id FROM evento_aggregate WHERE type_id = ? AND id = ?", 2, typeID, name.id)
+	if err != nil || !found {
+		return head{}, err
+	}
+	h := head{key: v[0], routing: v[1]}
+	v, _, err = tx.conn.query("SELECT max(version) FROM evento_event WHERE agg_key = ?", 1, h.key)
+	h.version = v[0]
+	return h, err
+}
+
+// append adds the events above the head.
+func (tx *transaction) append(a *evento.Append, at head, metadata string) error {
+	typeID, err := tx.typeID(a.AggregateType, true)
+	if err != nil {
+		return err
+	}
+	if at.key == 0 {
+		if a.RoutingKey != "" {
+			if at.routing, err = tx.routingID(a.RoutingKey); err != nil {
+				return err
+			}
+		}
+		if err := tx.conn.exec("INSERT INTO evento_aggregate (type_id, id, routing_id) VALUES (?, ?, ?)", typeID, a.AggregateID, orNull(at.routing)); err != nil {
+			return err
+		}
+		at.key = tx.conn.LastInsertRowID()
+	}
+	s, err := tx.conn.stmt("INSERT INTO evento_event (position, agg_key, version, kind_id, routing_id, event_id, recorded_at, codec, data, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	for i := range a.Events {
+		e := &a.Events[i]
+		kindID, err := tx.kindID(kind{typeID, e.Name})
+		if err != nil {
+			return errors.Join(err, tx.conn.done(s))
+		}
+		tx.position++
+		at.version++
+		if err := insert(s, tx, at, kindID, e, metadata); err != nil {
+			return errors.Join(err, tx.conn.done(s))
+		}
+	}
+	if err := tx.conn.done(s); err != nil {
+		return err
+	}
+	if tx.heads == nil {
+		tx.heads = map[aggregateName]head{}
+	}
+	tx.heads[aggregateName{a.AggregateType, a.AggregateID}] = at
+	tx.appended = true
+	return nil
+}
+
+// insert binds column by column: this runs for every event.
+func insert(s *sqlite3.Stmt, tx *transaction, at head, kindID int64, e *evento.NewEvent, metadata string) error {
+	data := e.Data
+	if data == nil {
+		data = []byte{} // nil would be NULL
+	}
+	err := errors.Join(
+		s.BindInt64(1, tx.position),
+		s.BindInt64(2, at.key),
+		s.BindInt64(3, at.version),
+		s.BindInt64(4, kindID),
+		s.BindBlob(6, e.ID[:]),
+		s.BindInt64(7, tx.now),
+		s.BindText(8, e.Codec),
+		s.BindBlob(9, data),
+	)
+	if at.routing == 0 {
+		err = errors.Join(err, s.BindNull(5))
+	} else {
+		err = errors.Join(err, s.BindInt64(5, at.routing))
+	}
+	if metadata == "" {
+		err = errors.Join(err, s.BindNull(10))
+	} else {
+		err = errors.Join(err, s.BindText(10, metadata))
+	}
+	if err != nil {
+		return err
+	}
+	return s.Exec()
+}
+
+func orNull(id int64) any {
+	if id == 0 {
+		return nil
+	}
+	return id
+}
+
+// earlier looks for the whole write in the file, by the ids of its events, and
+// sets the receipts if it is there.
+func (op *appendOp) earlier(tx *transaction, places []head) (bool, error) {
+	receipts := make([]evento.Receipt, len(places))
+	for i := range places {
+		a := &op.write.Appends[i]
+		first := int64(a.Expected) + 1
+		if a.AnyVersion {
+			v, found, err := tx.conn.query("SELECT version FROM evento_event WHERE agg_key = ? AND event_id = ?", 1, places[i].key, a.Events[0].ID[:])
+			if err != nil || !found {
+				return false, err
+			}
+			first = v[0]
+		}
+		for j := range a.Events {
+			v, found, err := tx.conn.query("SELECT position FROM evento_event WHERE agg_key = ? AND version = ? AND event_id = ?", 1, places[i].key, first+int64(j), a.Events[j].ID[:])
+			if err != nil || !found {
+				return false, err
+			}
+			receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(first) + uint64(j), Position: uint64(v[0])}
+		}
+	}
+	op.receipts = receipts
+	return true, nil
+}
+
+// typeID finds a type, or with add makes it; 0: there is none.
+func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
+	if id, ok := tx.types[t]; ok {
+		return id, nil
+	}
+	id, err := tx.ex.names.typeID(tx.conn, t)
+	if err != nil || id != 0 || !add {
+		return id, err
+	}
+	if err := tx.conn.exec("INSERT INTO evento_type (name) VALUES (?)", string(t)); err != nil {
+		return 0, err
+	}
+	if tx.types == nil {
+		tx.types = map[evento.AggregateType]int64{}
+	}
+	tx.types[t] = tx.conn.LastInsertRowID()
+	return tx.types[t], nil
+}
+
+// kindID finds a kind or makes it.
+func (tx *transaction) kindID(k kind) (int64, error) {
+	if id, ok := tx.kinds[k]; ok {
+		return id, nil
+	}
+	d := tx.ex.names
+	d.mu.RLock()
+	id, ok := d.kindIDs[k]
+	d.mu.RUnlock()
+	if ok {
+		return id, nil
+	}
+	v, found, err := tx.conn.query("SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", 1, k.typeID, k.name)
+	if err != nil {
+		return 0, err
+	}
+	if !found {
+		if err := tx.conn.exec("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.typeID, k.name); err != nil {
+			return 0, err
+		}
+		v[0] = tx.conn.LastInsertRowID()
+	}
+	if tx.kinds == nil {
+		tx.kinds = map[kind]int64{}
+	}
+	tx.kinds[k] = v[0]
+	return v[0], nil
+}
+
+// routingID finds a routing key or makes it.
+func (tx *transaction) routingID(key string) (int64, error) {
+	if id, ok := tx.routings[key]; ok {
+		return id, nil
+	}
+	id, err := tx.ex.names.routingID(tx.conn, key)
+	if err != nil || id != 0 {
+		return id, err
+	}
+	if err := tx.conn.exec("INSERT INTO evento_routing (key) VALUES (?)", key); err != nil {
+		return 0, err
+	}
+	if tx.routings == nil {
+		tx.routings = map[string]int64{}
+	}
+	tx.routings[key] = tx.conn.LastInsertRowID()
+	return tx.routings[key], nil
+}

@@ -1,0 +1,262 @@
+// Connections: where they come from, and the pool of those that read.
+
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/driver"
+
+	"github.com/evento-go/evento"
+)
+
+// conn is a connection with its prepared statements. One goroutine uses it at
+// a time.
+type conn struct {
+	*sqlite3.Conn
+	stmts   map[string][]*sqlite3.Stmt // by text; several when used at once
+	release func() error               // gives the connection back to where it is from
+}
+
+// source opens a connection.
+type source func(context.Context) (*conn, error)
+
+func checkPath(path string) error {
+	switch {
+	case path == "":
+		return fmt.Errorf("%w sqlite path: empty", evento.ErrInvalid)
+	case strings.ContainsRune(path, 0):
+		return fmt.Errorf("%w sqlite path %q: has a NUL", evento.ErrInvalid, path)
+	case path == ":memory:" || strings.HasPrefix(path, "file::memory:") || strings.HasPrefix(path, "file:") && strings.Contains(path, "mode=memory"):
+		return fmt.Errorf("%w sqlite path %q: a file is needed; for events in memory use executor/memory", evento.ErrInvalid, path)
+	}
+	return nil
+}
+
+// fileSource opens a file. Only a path that begins with "file:" is a URI, so
+// that a file name may have a question mark.
+func fileSource(path string) source {
+	flags := sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE
+	if strings.HasPrefix(path, "file:") {
+		flags |= sqlite3.OPEN_URI
+	}
+	return func(ctx context.Context) (*conn, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		native, err := sqlite3.OpenFlags(path, flags)
+		if err != nil {
+			return nil, err
+		}
+		return newConn(native, native.Close)
+	}
+}
+
+// dbSource takes connections out of a caller's database for as long as they
+// are used. They are not given back, as their settings were changed.
+func dbSource(db *sql.DB) source {
+	return func(ctx context.Context) (*conn, error) {
+		held, err := db.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var native *sqlite3.Conn
+		err = held.Raw(func(dc any) error {
+			c, ok := dc.(driver.Conn)
+			if !ok {
+				return fmt.Errorf("%w sqlite database: its driver is %T, not that of github.com/ncruces/go-sqlite3", evento.ErrInvalid, dc)
+			}
+			native = c.Raw()
+			return nil
+		})
+		if err != nil {
+			return nil, errors.Join(err, held.Close())
+		}
+		return newConn(native, func() error {
+			// A bad connection is closed rather than kept for others.
+			if err := held.Raw(func(any) error { return sqldriver.ErrBadConn }); !errors.Is(err, sqldriver.ErrBadConn) {
+				return errors.Join(err, held.Close())
+			}
+			return nil
+		})
+	}
+}
+
+func newConn(native *sqlite3.Conn, release func() error) (*conn, error) {
+	c := &conn{Conn: native, stmts: map[string][]*sqlite3.Stmt{}, release: release}
+	if err := native.BusyHandler(beBusy); err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return c, nil
+}
+
+// beBusy waits for other processes, until the context ends.
+func beBusy(ctx context.Context, count int) bool {
+	wait := min(time.Duration(count+1)*50*time.Microsecond, 2*time.Millisecond)
+	t := time.NewTimer(wait/2 + rand.N(wait))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// stmt returns a prepared statement that is free for use. Give it back with
+// done.
+func (c *conn) stmt(text string) (*sqlite3.Stmt, error) {
+	if free := c.stmts[text]; len(free) > 0 {
+		s := free[len(free)-1]
+		c.stmts[text] = free[:len(free)-1]
+		return s, nil
+	}
+	s, _, err := c.PrepareFlags(text, sqlite3.PREPARE_PERSISTENT)
+	return s, err
+}
+
+// done ends the use of a statement and keeps it for the next.
+func (c *conn) done(s *sqlite3.Stmt) error {
+	err := s.Reset()
+	c.stmts[s.SQL()] = append(c.stmts[s.SQL()], s)
+	return err
+}
+
+// exec runs a statement with integer and text parameters that returns no row.
+func (c *conn) exec(text string, args ...any) error {
+	_, _, err := c.query(text, 0, args...)
+	return err
+}
+
+// query runs a statement and returns the integer columns of its first row, if
+// it has one.
+func (c *conn) query(text string, columns int, args ...any) (values [3]int64, found bool, err error) {
+	s, err := c.stmt(text)
+	if err != nil {
+		return values, false, err
+	}
+	if err := bind(s, args...); err != nil {
+		return values, false, errors.Join(err, c.done(s))
+	}
+	if found = s.Step(); found {
+		for i := range columns {
+			values[i] = s.ColumnInt64(i)
+		}
+	}
+	err = s.Err()
+	if e := c.done(s); err == nil {
+		err = e
+	}
+	return values, found, err
+}
+
+func bind(s *sqlite3.Stmt, args ...any) error {
+	for i, arg := range args {
+		var err error
+		switch v := arg.(type) {
+		case int64:
+			err = s.BindInt64(i+1, v)
+		case uint64:
+			err = s.BindInt64(i+1, int64(v))
+		case string:
+			err = s.BindText(i+1, v)
+		case []byte:
+			err = s.BindBlob(i+1, v)
+		case nil:
+			err = s.BindNull(i + 1)
+		default:
+			err = fmt.Errorf("parameter %d has type %T", i+1, arg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close finalizes the statements first: SQLite keeps a connection that has
+// any, and with it the write-ahead log.
+func (c *conn) close() error {
+	var errs []error
+	for _, free := range c.stmts {
+		for _, s := range free {
+			// Finalizing repeats the error of the last step, told already.
+			_ = s.Close()
+		}
+	}
+	c.stmts = map[string][]*sqlite3.Stmt{}
+	c.SetInterrupt(context.Background())
+	errs = append(errs, c.release())
+	return errors.Join(errs...)
+}
+
+// pool lends connections for reading, and opens them when they are needed.
+type pool struct {
+	src  source
+	free chan *conn // nil entries stand for connections not opened yet
+	size int
+}
+
+func newPool(src source, size int) *pool {
+	p := &pool{src: src, free: make(chan *conn, size), size: size}
+	for range size {
+		p.free <- nil
+	}
+	return p
+}
+
+// get lends a connection whose statements end with the context.
+func (p *pool) get(ctx context.Context, closing <-chan struct{}) (*conn, error) {
+	select {
+	case <-closing:
+		return nil, evento.ErrClosed
+	default:
+	}
+	var c *conn
+	select {
+	case c = <-p.free:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-closing:
+		return nil, evento.ErrClosed
+	}
+	if c == nil {
+		var err error
+		if c, err = p.src(ctx); err == nil {
+			if err = c.Exec("PRAGMA query_only = ON"); err != nil {
+				err = errors.Join(err, c.close())
+			}
+		}
+		if err != nil {
+			p.free <- nil
+			return nil, err
+		}
+	}
+	c.SetInterrupt(ctx)
+	return c, nil
+}
+
+// put takes a connection back.
+func (p *pool) put(c *conn) {
+	c.SetInterrupt(context.Background())
+	p.free <- c
+}
+
+// close waits for every connection to be given back, and closes them.
+func (p *pool) close() error {
+	var errs []error
+	for range p.size {
+		if c := <-p.free; c != nil {
+			errs = append(errs, c.close())
+		}
+	}
+	return errors.Join(errs...)
+}

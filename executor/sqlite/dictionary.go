@@ -1,0 +1,202 @@
+// Names that the tables hold as small integers.
+
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/evento-go/evento"
+)
+
+// kind is an event name of an aggregate type.
+type kind struct {
+	typeID int64
+	name   string
+}
+
+// aggregate is what an aggregate's key stands for.
+type aggregate struct {
+	typeID int64
+	id     string
+}
+
+// dictionary caches names that are committed. They never change, so what is
+// in it is right for every connection; what is not in it may still be in the
+// file. It is safe for concurrent use.
+type dictionary struct {
+	mu          sync.RWMutex
+	types       map[int64]evento.AggregateType
+	typeIDs     map[evento.AggregateType]int64
+	kinds       map[int64]kind
+	kindIDs     map[kind]int64
+	kindsOf     map[int64][]int64 // by type
+	lastKind    int64             // every kind up to here is in the cache
+	routings    map[int64]string
+	routingIDs  map[string]int64
+	aggregates  map[int64]aggregate // bounded: new ones, and those before
+	aggregates0 map[int64]aggregate
+}
+
+// mostAggregates is how many aggregates each of the two generations holds.
+const mostAggregates = 1 << 16
+
+func newDictionary() *dictionary {
+	return &dictionary{
+		types:      map[int64]evento.AggregateType{},
+		typeIDs:    map[evento.AggregateType]int64{},
+		kinds:      map[int64]kind{},
+		kindIDs:    map[kind]int64{},
+		kindsOf:    map[int64][]int64{},
+		routings:   map[int64]string{},
+		routingIDs: map[string]int64{},
+		aggregates: map[int64]aggregate{},
+	}
+}
+
+// refresh reads the kinds and types that were added since. It runs in the
+// transaction of a read, so that the read knows every kind it can meet.
+func (d *dictionary) refresh(c *conn) error {
+	v, _, err := c.query("SELECT max(id) FROM evento_kind", 1)
+	if err != nil {
+		return err
+	}
+	d.mu.RLock()
+	last := d.lastKind
+	d.mu.RUnlock()
+	if v[0] <= last {
+		return nil
+	}
+	s, err := c.stmt("SELECT k.id, k.type_id, k.name, t.name FROM evento_kind k JOIN evento_type t ON t.id = k.type_id WHERE k.id > ? ORDER BY k.id")
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err = s.BindInt64(1, last)
+	for err == nil && s.Step() {
+		d.addType(s.ColumnInt64(1), evento.AggregateType(s.ColumnText(3)))
+		d.addKind(s.ColumnInt64(0), kind{s.ColumnInt64(1), s.ColumnText(2)})
+	}
+	if err = errors.Join(err, s.Err()); err == nil {
+		d.lastKind = max(d.lastKind, v[0])
+	}
+	return errors.Join(err, c.done(s))
+}
+
+func (d *dictionary) addType(id int64, t evento.AggregateType) {
+	d.types[id], d.typeIDs[t] = t, id
+}
+
+func (d *dictionary) addKind(id int64, k kind) {
+	if _, known := d.kinds[id]; known {
+		return
+	}
+	d.kinds[id], d.kindIDs[k] = k, id
+	d.kindsOf[k.typeID] = append(d.kindsOf[k.typeID], id)
+}
+
+func (d *dictionary) addAggregate(key int64, a aggregate) {
+	if len(d.aggregates) >= mostAggregates {
+		d.aggregates0, d.aggregates = d.aggregates, make(map[int64]aggregate, mostAggregates)
+	}
+	d.aggregates[key] = a
+}
+
+func (d *dictionary) aggregate(key int64) (aggregate, bool) {
+	a, ok := d.aggregates[key]
+	if !ok {
+		a, ok = d.aggregates0[key]
+	}
+	return a, ok
+}
+
+// typeID finds a type; 0 when no event has it.
+func (d *dictionary) typeID(c *conn, t evento.AggregateType) (int64, error) {
+	d.mu.RLock()
+	id, ok := d.typeIDs[t]
+	d.mu.RUnlock()
+	if ok {
+		return id, nil
+	}
+	v, found, err := c.query("SELECT id FROM evento_type WHERE name = ?", 1, string(t))
+	if err != nil || !found {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.addType(v[0], t)
+	return v[0], nil
+}
+
+// routingID finds a routing key; 0 when no aggregate has it.
+func (d *dictionary) routingID(c *conn, key string) (int64, error) {
+	d.mu.RLock()
+	id, ok := d.routingIDs[key]
+	d.mu.RUnlock()
+	if ok {
+		return id, nil
+	}
+	v, found, err := c.query("SELECT id FROM evento_routing WHERE key = ?", 1, key)
+	if err != nil || !found {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.routings[v[0]], d.routingIDs[key] = key, v[0]
+	return v[0], nil
+}
+
+// resolve fills in the names of rows, reading those that the cache has not.
+func (d *dictionary) resolve(c *conn, rows []row) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for i := range rows {
+		r := &rows[i]
+		k, ok := d.kinds[r.kindID]
+		if !ok {
+			return fmt.Errorf("event at position %d: kind %d is not in the dictionary", r.position, r.kindID)
+		}
+		r.aggregateType, r.name = d.types[k.typeID], k.name
+		a, known := d.aggregate(r.aggKey)
+		if r.routingID != 0 {
+			r.routingKey, ok = d.routings[r.routingID]
+			known = known && ok
+		}
+		if !known {
+			d.mu.RUnlock()
+			var err error
+			a, r.routingKey, err = d.fetch(c, r)
+			d.mu.RLock()
+			if err != nil {
+				return err
+			}
+		}
+		r.aggregateID = a.id
+	}
+	return nil
+}
+
+// fetch reads what one event refers to.
+func (d *dictionary) fetch(c *conn, r *row) (a aggregate, routingKey string, err error) {
+	s, err := c.stmt("SELECT a.type_id, a.id, r.id, r.key FROM evento_aggregate a LEFT JOIN evento_routing r ON r.id = a.routing_id WHERE a.key = ?")
+	if err != nil {
+		return a, "", err
+	}
+	err = s.BindInt64(1, r.aggKey)
+	switch {
+	case err != nil:
+	case s.Step():
+		a, routingKey = aggregate{s.ColumnInt64(0), s.ColumnText(1)}, s.ColumnText(3)
+		d.mu.Lock()
+		d.addAggregate(r.aggKey, a)
+		if id := s.ColumnInt64(2); id != 0 {
+			d.routings[id], d.routingIDs[routingKey] = routingKey, id
+		}
+		d.mu.Unlock()
+	case s.Err() == nil:
+		err = fmt.Errorf("event at position %d: aggregate %d is not in the dictionary", r.position, r.aggKey)
+	}
+	return a, routingKey, errors.Join(err, s.Err(), c.done(s))
+}

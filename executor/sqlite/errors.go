@@ -1,0 +1,36 @@
+// SQLite's errors in evento's terms.
+
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/evento-go/evento"
+)
+
+// classify adds the error of evento that callers match.
+func classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sqlite3.FULL):
+		return fmt.Errorf("%w: %w", evento.ErrFull, err)
+	case errors.Is(err, sqlite3.READONLY), errors.Is(err, sqlite3.PERM):
+		return fmt.Errorf("%w: %w", evento.ErrReadOnly, err)
+	}
+	return err
+}
+
+// explainPath says plainly of a path what SQLite says obliquely.
+func explainPath(path string, err error) error {
+	if errors.Is(err, sqlite3.CANTOPEN) {
+		if info, e := os.Stat(path); e == nil && info.IsDir() {
+			return fmt.Errorf("%w: it is a directory: %w", evento.ErrInvalid, err)
+		}
+	}
+	return err
+}

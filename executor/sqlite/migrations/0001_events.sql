@@ -1,0 +1,99 @@
+-- Events, their dictionaries, subscribers and snapshots.
+-- Format notes: docs/formats.md.
+
+CREATE TABLE evento_store (
+  id       INTEGER PRIMARY KEY CHECK (id = 1),
+  identity BLOB NOT NULL CHECK (length(identity) = 16)
+) STRICT;
+-- Cursors carry this identity, so that those of another store are refused.
+INSERT INTO evento_store (id, identity) VALUES (1, randomblob(16));
+
+CREATE TABLE evento_type (
+  id   INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE evento_kind (
+  id      INTEGER PRIMARY KEY,
+  type_id INTEGER NOT NULL,
+  name    TEXT NOT NULL,
+  UNIQUE (type_id, name)
+) STRICT;
+
+CREATE TABLE evento_routing (
+  id  INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- An aggregate's routing key is that of its first event, hence kept here.
+CREATE TABLE evento_aggregate (
+  key        INTEGER PRIMARY KEY,
+  type_id    INTEGER NOT NULL,
+  id         TEXT NOT NULL,
+  routing_id INTEGER,
+  UNIQUE (type_id, id)
+) STRICT;
+
+-- Columns that filters look at come before those that may be large.
+CREATE TABLE evento_event (
+  position    INTEGER PRIMARY KEY,
+  agg_key     INTEGER NOT NULL,
+  version     INTEGER NOT NULL,
+  kind_id     INTEGER NOT NULL,
+  routing_id  INTEGER,
+  event_id    BLOB NOT NULL,
+  recorded_at INTEGER NOT NULL, -- microseconds since 1970, UTC
+  codec       TEXT NOT NULL,
+  data        BLOB NOT NULL,
+  metadata    TEXT              -- JSON; NULL: none
+) STRICT;
+CREATE UNIQUE INDEX evento_event_aggregate ON evento_event (agg_key, version);
+CREATE INDEX evento_event_kind ON evento_event (kind_id);
+CREATE INDEX evento_event_routing ON evento_event (routing_id) WHERE routing_id IS NOT NULL;
+
+-- Events are immutable, for a hand at the sqlite3 shell too.
+CREATE TRIGGER evento_event_update BEFORE UPDATE ON evento_event
+BEGIN SELECT raise(ABORT, 'evento: events are immutable'); END;
+CREATE TRIGGER evento_event_delete BEFORE DELETE ON evento_event
+BEGIN SELECT raise(ABORT, 'evento: events are immutable'); END;
+
+CREATE TABLE evento_subscriber (
+  key        TEXT PRIMARY KEY,
+  worker     BLOB NOT NULL,
+  cursor     TEXT NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evento_snapshot (
+  projection TEXT NOT NULL,
+  revision   INTEGER NOT NULL,
+  variant    TEXT NOT NULL,
+  type       TEXT NOT NULL,
+  id         TEXT NOT NULL,
+  version    INTEGER NOT NULL,
+  position   INTEGER NOT NULL,
+  cursor     TEXT NOT NULL,
+  data       BLOB NOT NULL,
+  updated_at INTEGER NOT NULL,
+  PRIMARY KEY (projection, revision, variant, type, id)
+) STRICT;
+
+-- For people: the events in words.
+CREATE VIEW evento_events AS
+SELECT e.position,
+       t.name AS aggregate_type,
+       a.id AS aggregate_id,
+       e.version,
+       k.name,
+       r.key AS routing_key,
+       strftime('%Y-%m-%dT%H:%M:%S', e.recorded_at / 1000000, 'unixepoch') ||
+         printf('.%06dZ', e.recorded_at % 1000000) AS recorded_at,
+       lower(hex(e.event_id)) AS event_id,
+       e.codec,
+       CASE e.codec WHEN 'json' THEN CAST(e.data AS TEXT) ELSE hex(e.data) END AS data,
+       e.metadata
+FROM evento_event e
+JOIN evento_kind k ON k.id = e.kind_id
+JOIN evento_aggregate a ON a.key = e.agg_key
+JOIN evento_type t ON t.id = a.type_id
+LEFT JOIN evento_routing r ON r.id = e.routing_id;

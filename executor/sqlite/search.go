@@ -1,0 +1,372 @@
+// Finding the events of a query, in order.
+//
+// There are two ways. A scan goes through the table by position and drops what
+// does not match; it is the best where much matches. Legs go through the
+// indexes, one leg for each kind of event, aggregate or routing key that is
+// asked for, and are merged by position; they are the best where little does.
+// How dense the matches are decides; SQLite's planner is not asked, as it
+// sorts where it could merge.
+
+package sqlite
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/evento-go/evento"
+)
+
+// search is a query in terms of the tables, in one snapshot of them.
+type search struct {
+	conn *conn
+	head int64 // the last position
+
+	none       bool // nothing can match
+	everything bool // no filter
+	kinds      map[int64]bool
+	aggregates map[int64]map[int64]bool // kinds by aggregate; nil: every kind
+	routing    int64                    // 0: any
+	unrouted   bool
+
+	// The same as slices, in the order of the query, for the legs.
+	kindLegs, aggregateLegs []int64
+}
+
+// newSearch looks the query's names up. Names that no event has match nothing.
+func (ex *Executor) newSearch(c *conn, q evento.Query, head int64) (*search, error) {
+	s := &search{conn: c, head: head, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
+	if err := ex.names.refresh(c); err != nil {
+		return nil, err
+	}
+	if q.RoutingKey != "" {
+		id, err := ex.names.routingID(c, q.RoutingKey)
+		if err != nil {
+			return nil, err
+		}
+		s.routing, s.none = id, id == 0
+	}
+	for _, f := range q.Filters {
+		if err := s.add(ex.names, f); err != nil {
+			return nil, err
+		}
+	}
+	if !s.everything && len(s.kindLegs)+len(s.aggregateLegs) == 0 {
+		s.none = true
+	}
+	return s, nil
+}
+
+func (s *search) add(d *dictionary, f evento.Filter) error {
+	d.mu.RLock()
+	typeID := d.typeIDs[f.AggregateType]
+	kindIDs := d.kindsOf[typeID]
+	if f.Name != "" {
+		kindIDs = nil
+		if id, ok := d.kindIDs[kind{typeID, f.Name}]; ok {
+			kindIDs = []int64{id}
+		}
+	}
+	d.mu.RUnlock()
+	if typeID == 0 || len(kindIDs) == 0 {
+		return nil
+	}
+	if f.AggregateID == "" {
+		for _, id := range kindIDs {
+			if !s.kinds[id] {
+				if s.kinds == nil {
+					s.kinds = map[int64]bool{}
+				}
+				s.kinds[id] = true
+				s.kindLegs = append(s.kindLegs, id)
+			}
+		}
+		return nil
+	}
+	v, found, err := s.conn.query("SELECT key FROM evento_aggregate WHERE type_id = ? AND id = ?", 1, typeID, f.AggregateID)
+	if err != nil || !found {
+		return err
+	}
+	kinds, known := s.aggregates[v[0]]
+	switch {
+	case !known:
+		if s.aggregates == nil {
+			s.aggregates = map[int64]map[int64]bool{}
+		}
+		s.aggregateLegs = append(s.aggregateLegs, v[0])
+		kinds = map[int64]bool{}
+	case kinds == nil:
+		return nil // every kind already
+	}
+	if f.Name == "" {
+		kinds = nil
+	} else {
+		kinds[kindIDs[0]] = true
+	}
+	s.aggregates[v[0]] = kinds
+	return nil
+}
+
+// matches looks at the columns that come before the large ones.
+func (s *search) matches(aggKey, kindID, routingID int64) bool {
+	if s.unrouted && routingID != 0 || s.routing != 0 && s.routing != routingID {
+		return false
+	}
+	if s.everything || s.kinds[kindID] {
+		return true
+	}
+	if s.aggregates == nil {
+		return false
+	}
+	kinds, ok := s.aggregates[aggKey]
+	return ok && (kinds == nil || kinds[kindID])
+}
+
+// Selectivity is guessed from the next few matches of each leg.
+const (
+	probeMatches = 32
+	// scanDensity is the share of matching events from which on a scan is
+	// faster than legs: an event found through an index costs some ten times
+	// one that a scan passes.
+	scanDensity = 0.1
+	// scanFree is how many events a scan may pass for each that was asked
+	// for, before it is worth to guess at all.
+	scanFree = 4
+	// scanMost is how many it passes before it gives up on a guess that
+	// turned out wrong.
+	scanMost = 64
+)
+
+// rows returns up to n matches beyond from, in the order in which they were
+// met, and whether there are more.
+func (s *search) rows(from int64, backward bool, n int) (rows []row, more bool, err error) {
+	r := &reading{search: s, backward: backward, last: from, want: n}
+	if s.none || s.left(from, backward) <= 0 {
+		return nil, false, nil
+	}
+	scan := s.everything && s.routing == 0
+	budget := int64(-1) // no end
+	if !scan {
+		scan, err = s.scans(from, backward, n)
+		budget = int64(n)*scanMost + 4096
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if scan {
+		ended, err := r.scan(budget)
+		if err != nil || ended {
+			return r.found, r.more, err
+		}
+	}
+	err = r.merge()
+	return r.found, r.more, err
+}
+
+// any reports whether there is a match beyond from.
+func (s *search) any(from int64, backward bool) (bool, error) {
+	rows, _, err := s.rows(from, backward, 1)
+	return len(rows) > 0, err
+}
+
+// left is how many positions there are beyond from.
+func (s *search) left(from int64, backward bool) int64 {
+	if backward {
+		return min(from, s.head+1) - 1
+	}
+	return s.head - max(from, 0)
+}
+
+// scans decides between a scan and legs.
+func (s *search) scans(from int64, backward bool, n int) (bool, error) {
+	if s.everything && s.unrouted {
+		return true, nil // there is no index of what has no key
+	}
+	left := s.left(from, backward)
+	if left <= int64(n)*scanFree {
+		return true, nil
+	}
+	if len(s.aggregateLegs) > 0 && len(s.kindLegs) == 0 && s.routing == 0 {
+		return false, nil
+	}
+	density := 0.0
+	for _, l := range s.legs() {
+		if l.index == byAggregate {
+			continue // an aggregate is a small part of a large store
+		}
+		v, found, err := s.conn.query(l.index.probe(backward), 1, l.key, from, int64(probeMatches-1))
+		if err != nil {
+			return false, err
+		}
+		if found {
+			density += probeMatches / float64(max(1, abs(v[0]-from)))
+		}
+	}
+	return density >= scanDensity, nil
+}
+
+func abs(n int64) int64 {
+	if n < 0 {
+		return -n
+	}
+	return n
+}
+
+// legs lists what to merge. Of a routing key and kinds, the kinds are asked
+// for unless there is none: applications have few routing keys.
+func (s *search) legs() []leg {
+	if s.everything {
+		return []leg{{index: byRouting, key: s.routing}}
+	}
+	legs := make([]leg, 0, len(s.kindLegs)+len(s.aggregateLegs))
+	for _, id := range s.kindLegs {
+		legs = append(legs, leg{index: byKind, key: id})
+	}
+	for _, key := range s.aggregateLegs {
+		legs = append(legs, leg{index: byAggregate, key: key})
+	}
+	return legs
+}
+
+// reading is a search for one page.
+type reading struct {
+	*search
+	backward bool
+	want     int
+	last     int64 // the position examined last
+	found    []row
+	bytes    int
+	more     bool
+	slab     []byte
+}
+
+// scan goes through the table, until the page is complete, the table ends
+// (ended), or the budget of positions is used up (not ended).
+func (r *reading) scan(budget int64) (ended bool, err error) {
+	stmt, err := r.conn.stmt(byPosition.rows(r.backward))
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, r.conn.done(stmt)) }()
+	if err := stmt.BindInt64(1, r.last); err != nil {
+		return false, err
+	}
+	for n := int64(0); n != budget; n++ {
+		if !stmt.Step() {
+			return true, stmt.Err()
+		}
+		if !r.take(stmt) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// merge goes on through the indexes.
+func (r *reading) merge() (err error) {
+	legs := r.legs()
+	defer func() {
+		for i := range legs {
+			if legs[i].stmt != nil {
+				err = errors.Join(err, r.conn.done(legs[i].stmt))
+			}
+		}
+	}()
+	for i := range legs {
+		if err := legs[i].open(r); err != nil {
+			return err
+		}
+	}
+	legs = slices.DeleteFunc(legs, func(l leg) bool {
+		if !l.ended {
+			return false
+		}
+		err = errors.Join(err, r.conn.done(l.stmt))
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	h := legHeap{legs: legs, backward: r.backward}
+	for h.init(); len(h.legs) > 0; {
+		l := &h.legs[0]
+		// Legs may overlap: an event of several is met several times in a row.
+		if l.position != r.last && !r.take(l.stmt) {
+			return nil
+		}
+		if err := l.next(); err != nil {
+			return err
+		}
+		if l.ended {
+			err := r.conn.done(l.stmt)
+			l.stmt = nil
+			h.drop()
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		h.sift(0)
+	}
+	return nil
+}
+
+// take looks at the event that a statement is on and keeps it if it matches.
+// It reports whether the page has room for another.
+func (r *reading) take(s *sqlite3.Stmt) bool {
+	position, aggKey, kindID, routingID := s.ColumnInt64(0), s.ColumnInt64(1), s.ColumnInt64(3), s.ColumnInt64(4)
+	r.last = position
+	if !r.matches(aggKey, kindID, routingID) {
+		return true
+	}
+	if len(r.found) == r.want {
+		r.more = true
+		return false
+	}
+	data := s.ColumnRawBlob(8)
+	if r.bytes += len(data); r.bytes > evento.PageBytes && len(r.found) > 0 {
+		r.more = true
+		return false
+	}
+	r.found = append(r.found, row{
+		position: position, aggKey: aggKey, version: s.ColumnInt64(2), kindID: kindID, routingID: routingID,
+		recordedAt: s.ColumnInt64(6),
+		codec:      codecName(s.ColumnRawText(7)),
+		data:       r.copy(data),
+		metadata:   r.copy(s.ColumnRawText(9)),
+	})
+	copy(r.found[len(r.found)-1].id[:], s.ColumnRawBlob(5))
+	return true
+}
+
+// codecName spares an allocation for the codecs that nearly all events have.
+func codecName(text []byte) string {
+	switch string(text) {
+	case "cbor":
+		return "cbor"
+	case "json":
+		return "json"
+	}
+	return string(text)
+}
+
+// slabSize is how much of a page's data shares an allocation: few allocations,
+// and little kept alive by an event that outlives its page.
+const slabSize = 32 << 10
+
+// copy keeps what SQLite overwrites at the next step.
+func (r *reading) copy(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	if len(b) > slabSize/4 {
+		return append([]byte(nil), b...)
+	}
+	if len(b) > cap(r.slab)-len(r.slab) {
+		r.slab = make([]byte, 0, slabSize)
+	}
+	n := len(r.slab)
+	r.slab = append(r.slab, b...)
+	return r.slab[n:len(r.slab):len(r.slab)]
+}

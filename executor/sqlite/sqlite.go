@@ -1,0 +1,216 @@
+// Package sqlite is the evento executor on SQLite: events in one file, in pure
+// Go, without a server and without cgo. It is the one to begin with.
+//
+//	ex, err := sqlite.Open(ctx, "app.db", nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer ex.Close()
+//
+// [Open] makes and migrates the file. Commits are durable when they return
+// (write-ahead log, synchronous=FULL), and those of concurrent callers share a
+// sync, which is what makes them fast. Several processes may use one file at
+// the same time; a writer waits for the others, as long as its context lets
+// it, and "database is locked" is no error of this package. The file must be
+// on a local disk: the write-ahead log needs shared memory.
+//
+// Its tables begin with evento_ and may share a file with an application's
+// own; the view evento_events shows the events in words.
+//
+// The driver is github.com/ncruces/go-sqlite3. It registers itself with
+// database/sql as "sqlite3", a name that github.com/mattn/go-sqlite3 takes
+// too: a program must not import both.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/signal"
+)
+
+// Options are the settings of [Open] and [New]. The zero Options are the
+// defaults.
+type Options struct {
+	// NoMigrate leaves the schema as it is; a store that lacks a migration
+	// is an error then. Default: migrations are applied.
+	NoMigrate bool
+	// Readers is how many reads go on at the same time, each on a connection
+	// of its own. 0: 8.
+	Readers int
+	// WatchInterval is how often the file is looked at for commits of other
+	// processes while a subscription waits. After a quiet second it is five
+	// times that. 0: 5 ms.
+	WatchInterval time.Duration
+	// Clock gives the time for timestamps. nil: [time.Now].
+	Clock func() time.Time
+	// Logger takes warnings. nil: [slog.Default].
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.Readers < 0 || opts.WatchInterval < 0 {
+		return opts, fmt.Errorf("%w sqlite options: negative Readers or WatchInterval", evento.ErrInvalid)
+	}
+	if opts.Readers == 0 {
+		opts.Readers = 8
+	}
+	if opts.WatchInterval == 0 {
+		opts.WatchInterval = 5 * time.Millisecond
+	}
+	if opts.Clock == nil {
+		opts.Clock = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return opts, nil
+}
+
+// Executor is an [evento.Executor] on SQLite. It is safe for concurrent use.
+type Executor struct {
+	opts      Options
+	positions cursor.Positions
+	names     *dictionary
+	readers   *pool
+	writer    *writer
+	queue     *appendqueue.Queue[operation]
+	changed   signal.Signal
+	closing   chan struct{}
+	closed    atomic.Bool
+	watched   chan struct{} // closed when the watch has ended
+	cause     atomic.Pointer[error]
+}
+
+var _ evento.Executor = (*Executor)(nil)
+
+// Open opens the file at path, making it if there is none, and migrates it.
+// Path may also be a "file:" URI (https://sqlite.org/uri.html). nil options
+// are the defaults.
+//
+// Errors: [evento.ErrInvalid] for a path or option; [evento.ErrReadOnly];
+// [evento.ErrNewerStore]; else what the file system or SQLite says, with the
+// path.
+func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	ex, err := open(ctx, fileSource(path), opts)
+	if err != nil {
+		return nil, fmt.Errorf("evento: sqlite: open %s: %w", path, explainPath(path, err))
+	}
+	return ex, nil
+}
+
+// New is [Open] on a database that the caller has opened with the driver of
+// github.com/ncruces/go-sqlite3, and closes after the executor. The executor
+// takes up to Readers + 2 of its connections for itself until Close: a limit
+// set with SetMaxOpenConns must leave room for them. Of an in-memory database
+// use executor/memory instead.
+func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
+	if db == nil {
+		return nil, fmt.Errorf("%w sqlite database: nil", evento.ErrInvalid)
+	}
+	checked, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if most, need := db.Stats().MaxOpenConnections, checked.Readers+2; most > 0 && most < need {
+		return nil, fmt.Errorf("%w sqlite database: at most %d open connections, %d are needed: raise SetMaxOpenConns or lower Options.Readers", evento.ErrInvalid, most, need)
+	}
+	ex, err := open(ctx, dbSource(db), &checked)
+	if err != nil {
+		return nil, fmt.Errorf("evento: sqlite: %w", err)
+	}
+	return ex, nil
+}
+
+func open(ctx context.Context, src source, o *Options) (_ *Executor, err error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c, err := src(ctx)
+	if err != nil {
+		return nil, classify(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	if err := prepareStore(ctx, c, !opts.NoMigrate); err != nil {
+		return nil, err
+	}
+	identity, err := storeIdentity(c)
+	if err != nil {
+		return nil, classify(err)
+	}
+	ex := &Executor{
+		opts:      opts,
+		positions: cursor.NewPositions(identity),
+		names:     newDictionary(),
+		readers:   newPool(src, opts.Readers),
+		closing:   make(chan struct{}),
+		watched:   make(chan struct{}),
+	}
+	ex.writer = &writer{ex: ex, conn: c, heads: newHeads()}
+	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed}, ex.writer.flush)
+	go ex.watch()
+	return ex, nil
+}
+
+// Close implements [evento.Executor]: it waits for the calls under way. What
+// is in the write-ahead log is brought into the file.
+func (ex *Executor) Close() error {
+	if ex.closed.Swap(true) {
+		return nil
+	}
+	close(ex.closing)
+	ex.queue.Close()
+	<-ex.watched
+	err := errors.Join(ex.readers.close(), ex.writer.conn.close())
+	ex.changed.Close()
+	if err != nil {
+		return fmt.Errorf("evento: sqlite: close: %w", err)
+	}
+	return nil
+}
+
+// fail closes the executor to its callers, after an error that leaves unknown
+// what is in the file.
+func (ex *Executor) fail(cause error) {
+	err := fmt.Errorf("%w: open it again: %w", evento.ErrClosed, cause)
+	ex.cause.CompareAndSwap(nil, &err)
+	ex.changed.Notify()
+}
+
+// check is the first thing that every method does.
+func (ex *Executor) check(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if ex.closed.Load() {
+		return evento.ErrClosed
+	}
+	if cause := ex.cause.Load(); cause != nil {
+		return *cause
+	}
+	return nil
+}
+
+// Changed implements [evento.Executor]. Commits of this process wake at once,
+// those of others within Options.WatchInterval.
+func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }

@@ -1,0 +1,270 @@
+// The one connection that writes, and its transactions.
+
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/appendqueue"
+)
+
+// operation is one caller's part of a transaction. Its apply method leaves a
+// refusal (such as a conflict), which changed nothing, in the operation; the
+// error that it returns means that the transaction failed.
+type operation interface {
+	apply(tx *transaction) error
+	refusal() error
+}
+
+// refused is what operations embed to keep their refusal.
+type refused struct{ err error }
+
+func (r *refused) refusal() error { return r.err }
+
+// writer owns the connection that writes. The flusher's goroutine alone uses
+// it, until the queue is closed.
+type writer struct {
+	ex   *Executor
+	conn *conn
+
+	// What the file held when this connection last wrote. It is stale when
+	// dataVersion, SQLite's count of commits by other connections, has moved.
+	dataVersion int64
+	position    int64
+	recordedAt  int64
+	heads       *heads
+}
+
+// transaction is what is written at once. What it would teach the caches is
+// kept aside until it is committed.
+type transaction struct {
+	*writer
+	now      int64 // the timestamp of its events
+	position int64 // of the last event
+	appended bool
+	upserted bool
+
+	heads    map[aggregateName]head
+	types    map[evento.AggregateType]int64
+	kinds    map[kind]int64
+	routings map[string]int64
+}
+
+// flush is the queue's: it commits what callers wait for.
+func (w *writer) flush(ctx context.Context, take func() []*appendqueue.Call[operation]) {
+	err := w.begin(ctx)
+	calls := take()
+	if err != nil {
+		for _, c := range calls {
+			c.Finish(err)
+		}
+		return
+	}
+	if len(calls) == 0 { // all gave up while the file was locked
+		w.rollback()
+		return
+	}
+	if err := w.commit(calls); err != nil {
+		w.alone(calls, err)
+	}
+}
+
+// begin waits for the write lock. Nobody is committed to anything yet: callers
+// whose contexts end meanwhile are let go by the queue.
+func (w *writer) begin(ctx context.Context) error {
+	if cause := w.ex.cause.Load(); cause != nil {
+		return *cause
+	}
+	w.conn.SetInterrupt(ctx)
+	err := w.conn.exec("BEGIN IMMEDIATE")
+	w.conn.SetInterrupt(context.Background())
+	if err != nil {
+		if ctx.Err() != nil {
+			return evento.ErrClosed
+		}
+		return classify(err)
+	}
+	return nil
+}
+
+// commit applies the calls in the open transaction and commits it. It finishes
+// all of the calls, or returns an error with the transaction rolled back and
+// none finished.
+func (w *writer) commit(calls []*appendqueue.Call[operation]) error {
+	tx, err := w.transaction()
+	if err != nil {
+		w.rollback()
+		return err
+	}
+	for _, c := range calls {
+		if err := c.Request.apply(tx); err != nil {
+			w.rollback()
+			return err
+		}
+	}
+	if err := w.conn.exec("COMMIT"); err != nil {
+		if !errors.Is(err, sqlite3.FULL) {
+			// The log may hold the transaction, or may not.
+			err = errors.Join(evento.ErrOutcomeUnknown, err)
+		}
+		w.rollback()
+		return err
+	}
+	tx.publish()
+	for _, c := range calls {
+		c.Finish(c.Request.refusal())
+	}
+	if tx.appended || tx.upserted {
+		w.ex.changed.Notify()
+	}
+	return nil
+}
+
+// alone finishes calls whose common transaction failed. When the fault may be
+// one call's, each is tried by itself, so that it fails only its own.
+func (w *writer) alone(calls []*appendqueue.Call[operation], err error) {
+	switch {
+	case errors.Is(err, sqlite3.IOERR) || errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, evento.ErrOutcomeUnknown):
+		// After a failed sync the operating system may have dropped what
+		// was written: only a new look at the file tells what is there.
+		err = classify(err)
+		w.ex.fail(err)
+	case errors.Is(err, sqlite3.FULL) || len(calls) == 1:
+		err = classify(err)
+	default:
+		for i := range calls {
+			err := w.begin(context.Background())
+			if err == nil {
+				err = w.commit(calls[i : i+1])
+			}
+			if err != nil {
+				w.alone(calls[i:i+1], err)
+			}
+		}
+		return
+	}
+	for _, c := range calls {
+		c.Finish(err)
+	}
+}
+
+func (w *writer) rollback() {
+	if !w.conn.GetAutocommit() {
+		// It fails only where SQLite has rolled back by itself.
+		_ = w.conn.exec("ROLLBACK")
+	}
+}
+
+// transaction looks whether somebody else has written, and makes what the
+// operations need.
+func (w *writer) transaction() (*transaction, error) {
+	v, _, err := w.conn.query("PRAGMA data_version", 1)
+	if err != nil {
+		return nil, err
+	}
+	if v[0] != w.dataVersion {
+		w.heads.clear()
+		last, _, err := w.conn.query("SELECT position, recorded_at FROM evento_event ORDER BY position DESC LIMIT 1", 2)
+		if err != nil {
+			return nil, err
+		}
+		w.dataVersion, w.position, w.recordedAt = v[0], last[0], last[1]
+	}
+	return &transaction{
+		writer:   w,
+		now:      max(w.recordedAt, w.ex.opts.Clock().UnixMicro()),
+		position: w.position,
+	}, nil
+}
+
+// publish brings what was committed into the caches.
+func (tx *transaction) publish() {
+	w, d := tx.writer, tx.ex.names
+	w.position = tx.position
+	if tx.appended {
+		w.recordedAt = tx.now
+	}
+	for name, h := range tx.heads {
+		w.heads.put(name, h)
+	}
+	if len(tx.types)+len(tx.kinds)+len(tx.routings) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for t, id := range tx.types {
+		d.addType(id, t)
+	}
+	for k, id := range tx.kinds {
+		d.addKind(id, k)
+	}
+	for key, id := range tx.routings {
+		d.routings[id], d.routingIDs[key] = key, id
+	}
+}
+
+// do queues an operation and waits for it.
+func (ex *Executor) do(ctx context.Context, op operation, size int) error {
+	if err := ex.check(ctx); err != nil {
+		return err
+	}
+	return ex.queue.Do(ctx, op, size)
+}
+
+// watch notifies of commits that other connections to the file made, other
+// processes' above all, while somebody waits for them.
+func (ex *Executor) watch() {
+	defer close(ex.watched)
+	timer := time.NewTimer(ex.opts.WatchInterval)
+	defer timer.Stop()
+	var seen int64
+	var c *conn
+	defer func() {
+		if c != nil {
+			ex.warn(c.close())
+		}
+	}()
+	moved := time.Now()
+	for {
+		select {
+		case <-ex.closing:
+			return
+		case <-timer.C:
+		}
+		wait := ex.opts.WatchInterval
+		if time.Since(moved) > time.Second {
+			wait *= 5
+		}
+		timer.Reset(wait)
+		if !ex.changed.Awaited() {
+			continue
+		}
+		if c == nil {
+			var err error
+			if c, err = ex.readers.src(context.Background()); err != nil {
+				ex.warn(err)
+				c = nil
+				continue
+			}
+		}
+		v, _, err := c.query("PRAGMA data_version", 1)
+		switch {
+		case err != nil:
+			ex.warn(err)
+		case v[0] != seen:
+			seen, moved = v[0], time.Now()
+			ex.changed.Notify()
+		}
+	}
+}
+
+func (ex *Executor) warn(err error) {
+	if err != nil {
+		ex.opts.Logger.Warn("evento: sqlite: watching for commits of other processes", "error", err)
+	}
+}
