@@ -25,33 +25,6 @@ type head struct {
 	routing int64 // 0: none
 }
 
-// heads remembers where aggregates are: the newest, and those before them.
-type heads struct{ young, old map[aggregateName]head }
-
-const mostHeads = 1 << 15
-
-func newHeads() *heads { return &heads{young: map[aggregateName]head{}} }
-
-func (h *heads) get(name aggregateName) (head, bool) {
-	v, ok := h.young[name]
-	if !ok {
-		v, ok = h.old[name]
-	}
-	return v, ok
-}
-
-func (h *heads) put(name aggregateName, v head) {
-	if len(h.young) >= mostHeads {
-		h.old, h.young = h.young, make(map[aggregateName]head, mostHeads)
-	}
-	h.young[name] = v
-}
-
-func (h *heads) clear() {
-	clear(h.young)
-	h.old = nil
-}
-
 // Write implements [evento.Executor].
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 	if err := w.Check(); err != nil {

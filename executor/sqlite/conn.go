@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -23,6 +24,7 @@ import (
 type conn struct {
 	*sqlite3.Conn
 	stmts   map[string][]*sqlite3.Stmt // by text; several when used at once
+	rows    []row                      // kept from page to page
 	release func() error               // gives the connection back to where it is from
 }
 
@@ -98,6 +100,19 @@ func newConn(native *sqlite3.Conn, release func() error) (*conn, error) {
 	return c, nil
 }
 
+// giveUp makes the connection no longer wait for other processes once a
+// channel is closed.
+func (c *conn) giveUp(closing <-chan struct{}) error {
+	return c.BusyHandler(func(ctx context.Context, count int) bool {
+		select {
+		case <-closing:
+			return false
+		default:
+			return beBusy(ctx, count)
+		}
+	})
+}
+
 // beBusy waits for other processes, until the context ends.
 func beBusy(ctx context.Context, count int) bool {
 	wait := min(time.Duration(count+1)*50*time.Microsecond, 2*time.Millisecond)
@@ -128,6 +143,18 @@ func (c *conn) done(s *sqlite3.Stmt) error {
 	err := s.Reset()
 	c.stmts[s.SQL()] = append(c.stmts[s.SQL()], s)
 	return err
+}
+
+// scratch lends the slice for the rows of a page; keep takes it back.
+func (c *conn) scratch() []row {
+	rows := c.rows
+	c.rows = nil
+	return rows
+}
+
+func (c *conn) keep(rows []row) {
+	clear(rows) // lets go of the data
+	c.rows = rows[:0]
 }
 
 // exec runs a statement with integer and text parameters that returns no row.
@@ -198,65 +225,75 @@ func (c *conn) close() error {
 	return errors.Join(errs...)
 }
 
-// pool lends connections for reading, and opens them when they are needed.
+// pool lends connections for reading, and opens them when they are needed. The
+// one that came back last is lent first: its cache is warm.
 type pool struct {
-	src  source
-	free chan *conn // nil entries stand for connections not opened yet
-	size int
+	src    source
+	places chan struct{} // one for each connection that may be lent
+	mu     sync.Mutex
+	free   []*conn
 }
 
 func newPool(src source, size int) *pool {
-	p := &pool{src: src, free: make(chan *conn, size), size: size}
-	for range size {
-		p.free <- nil
-	}
-	return p
+	return &pool{src: src, places: make(chan struct{}, size)}
 }
 
 // get lends a connection whose statements end with the context.
 func (p *pool) get(ctx context.Context, closing <-chan struct{}) (*conn, error) {
 	select {
-	case <-closing:
-		return nil, evento.ErrClosed
-	default:
-	}
-	var c *conn
-	select {
-	case c = <-p.free:
+	case p.places <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-closing:
 		return nil, evento.ErrClosed
 	}
-	if c == nil {
-		var err error
-		if c, err = p.src(ctx); err == nil {
-			if err = c.Exec("PRAGMA query_only = ON"); err != nil {
-				err = errors.Join(err, c.close())
-			}
-		}
-		if err != nil {
-			p.free <- nil
-			return nil, err
-		}
+	p.mu.Lock()
+	if n := len(p.free); n > 0 {
+		c := p.free[n-1]
+		p.free = p.free[:n-1]
+		p.mu.Unlock()
+		c.SetInterrupt(ctx)
+		return c, nil
+	}
+	p.mu.Unlock()
+	c, err := p.open(ctx, closing)
+	if err != nil {
+		<-p.places
+		return nil, err
 	}
 	c.SetInterrupt(ctx)
+	return c, nil
+}
+
+func (p *pool) open(ctx context.Context, closing <-chan struct{}) (*conn, error) {
+	c, err := p.src(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(c.giveUp(closing), c.Exec("PRAGMA query_only = ON")); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
 	return c, nil
 }
 
 // put takes a connection back.
 func (p *pool) put(c *conn) {
 	c.SetInterrupt(context.Background())
-	p.free <- c
+	p.mu.Lock()
+	p.free = append(p.free, c)
+	p.mu.Unlock()
+	<-p.places
 }
 
-// close waits for every connection to be given back, and closes them.
+// close waits for every connection to be given back, lends none from then on,
+// and closes them.
 func (p *pool) close() error {
+	for range cap(p.places) {
+		p.places <- struct{}{}
+	}
 	var errs []error
-	for range p.size {
-		if c := <-p.free; c != nil {
-			errs = append(errs, c.close())
-		}
+	for _, c := range p.free {
+		errs = append(errs, c.close())
 	}
 	return errors.Join(errs...)
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 )
 
 // kind is an event name of an aggregate type.
@@ -26,21 +27,18 @@ type aggregate struct {
 // in it is right for every connection; what is not in it may still be in the
 // file. It is safe for concurrent use.
 type dictionary struct {
-	mu          sync.RWMutex
-	types       map[int64]evento.AggregateType
-	typeIDs     map[evento.AggregateType]int64
-	kinds       map[int64]kind
-	kindIDs     map[kind]int64
-	kindsOf     map[int64][]int64 // by type
-	lastKind    int64             // every kind up to here is in the cache
-	routings    map[int64]string
-	routingIDs  map[string]int64
-	aggregates  map[int64]aggregate // bounded: new ones, and those before
-	aggregates0 map[int64]aggregate
+	mu         sync.RWMutex
+	types      map[int64]evento.AggregateType
+	typeIDs    map[evento.AggregateType]int64
+	kinds      map[int64]kind
+	kindIDs    map[kind]int64
+	kindsOf    map[int64][]int64 // by type; appended to, never written over
+	lastKind   int64             // every kind up to here is in the cache
+	routings   map[int64]string
+	routingIDs map[string]int64
+	aggregates generations[int64, aggregate] // by key
+	keys       generations[aggregate, int64]
 }
-
-// mostAggregates is how many aggregates each of the two generations holds.
-const mostAggregates = 1 << 16
 
 func newDictionary() *dictionary {
 	return &dictionary{
@@ -51,12 +49,12 @@ func newDictionary() *dictionary {
 		kindsOf:    map[int64][]int64{},
 		routings:   map[int64]string{},
 		routingIDs: map[string]int64{},
-		aggregates: map[int64]aggregate{},
+		aggregates: newGenerations[int64, aggregate](1 << 16),
+		keys:       newGenerations[aggregate, int64](1 << 16),
 	}
 }
 
-// refresh reads the kinds and types that were added since. It runs in the
-// transaction of a read, so that the read knows every kind it can meet.
+// refresh reads the kinds and types that were added since.
 func (d *dictionary) refresh(c *conn) error {
 	v, _, err := c.query("SELECT max(id) FROM evento_kind", 1)
 	if err != nil {
@@ -97,21 +95,6 @@ func (d *dictionary) addKind(id int64, k kind) {
 	d.kindsOf[k.typeID] = append(d.kindsOf[k.typeID], id)
 }
 
-func (d *dictionary) addAggregate(key int64, a aggregate) {
-	if len(d.aggregates) >= mostAggregates {
-		d.aggregates0, d.aggregates = d.aggregates, make(map[int64]aggregate, mostAggregates)
-	}
-	d.aggregates[key] = a
-}
-
-func (d *dictionary) aggregate(key int64) (aggregate, bool) {
-	a, ok := d.aggregates[key]
-	if !ok {
-		a, ok = d.aggregates0[key]
-	}
-	return a, ok
-}
-
 // typeID finds a type; 0 when no event has it.
 func (d *dictionary) typeID(c *conn, t evento.AggregateType) (int64, error) {
 	d.mu.RLock()
@@ -148,38 +131,97 @@ func (d *dictionary) routingID(c *conn, key string) (int64, error) {
 	return v[0], nil
 }
 
-// resolve fills in the names of rows, reading those that the cache has not.
-func (d *dictionary) resolve(c *conn, rows []row) error {
+// kindsFor lists the kinds that a filter asks for; of a filter that names an
+// aggregate and no event, none, as its kinds need not be known.
+func (d *dictionary) kindsFor(c *conn, f evento.Filter) ([]int64, error) {
+	if f.Name == "" && f.AggregateID != "" {
+		return nil, nil
+	}
+	if f.Name != "" {
+		d.mu.RLock()
+		id, ok := d.kindIDs[kind{d.typeIDs[f.AggregateType], f.Name}]
+		d.mu.RUnlock()
+		if ok {
+			return []int64{id}, nil
+		}
+	}
+	if err := d.refresh(c); err != nil {
+		return nil, err
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	typeID := d.typeIDs[f.AggregateType]
+	if f.Name == "" {
+		return d.kindsOf[typeID], nil
+	}
+	if id, ok := d.kindIDs[kind{typeID, f.Name}]; ok {
+		return []int64{id}, nil
+	}
+	return nil, nil
+}
+
+// aggregateKey finds an aggregate; 0 when it has no events.
+func (d *dictionary) aggregateKey(c *conn, t evento.AggregateType, id string) (int64, error) {
+	typeID, err := d.typeID(c, t)
+	if err != nil || typeID == 0 {
+		return 0, err
+	}
+	a := aggregate{typeID, id}
+	d.mu.RLock()
+	key, ok := d.keys.get(a)
+	d.mu.RUnlock()
+	if ok {
+		return key, nil
+	}
+	v, found, err := c.query("SELECT key FROM evento_aggregate WHERE type_id = ? AND id = ?", 1, typeID, id)
+	if err != nil || !found {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.keys.put(a, v[0])
+	return v[0], nil
+}
+
+// resolve fills in the names of events, reading those that the cache has not.
+func (d *dictionary) resolve(c *conn, rows []row, edges []cursor.Edge[evento.RawEvent]) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	for i := range rows {
-		r := &rows[i]
-		k, ok := d.kinds[r.kindID]
-		if !ok {
-			return fmt.Errorf("event at position %d: kind %d is not in the dictionary", r.position, r.kindID)
+		r, e := &rows[i], &edges[i].Node
+		k, kindKnown := d.kinds[r.kindID]
+		a, known := d.aggregates.get(r.aggKey)
+		routingKnown := r.routingID == 0
+		if !routingKnown {
+			e.RoutingKey, routingKnown = d.routings[r.routingID]
 		}
-		r.aggregateType, r.name = d.types[k.typeID], k.name
-		a, known := d.aggregate(r.aggKey)
-		if r.routingID != 0 {
-			r.routingKey, ok = d.routings[r.routingID]
-			known = known && ok
-		}
-		if !known {
+		if !kindKnown || !known || !routingKnown {
 			d.mu.RUnlock()
 			var err error
-			a, r.routingKey, err = d.fetch(c, r)
+			a, e.RoutingKey, err = d.fetch(c, r)
 			d.mu.RLock()
 			if err != nil {
 				return err
 			}
+			k = d.kinds[r.kindID]
 		}
-		r.aggregateID = a.id
+		e.AggregateType, e.Name = d.types[k.typeID], k.name
+		e.AggregateID = a.id
 	}
 	return nil
 }
 
 // fetch reads what one event refers to.
 func (d *dictionary) fetch(c *conn, r *row) (a aggregate, routingKey string, err error) {
+	if err := d.refresh(c); err != nil {
+		return a, "", err
+	}
+	d.mu.RLock()
+	_, known := d.kinds[r.kindID]
+	d.mu.RUnlock()
+	if !known {
+		return a, "", fmt.Errorf("event at position %d: kind %d is not in the dictionary", r.position, r.kindID)
+	}
 	s, err := c.stmt("SELECT a.type_id, a.id, r.id, r.key FROM evento_aggregate a LEFT JOIN evento_routing r ON r.id = a.routing_id WHERE a.key = ?")
 	if err != nil {
 		return a, "", err
@@ -190,7 +232,7 @@ func (d *dictionary) fetch(c *conn, r *row) (a aggregate, routingKey string, err
 	case s.Step():
 		a, routingKey = aggregate{s.ColumnInt64(0), s.ColumnText(1)}, s.ColumnText(3)
 		d.mu.Lock()
-		d.addAggregate(r.aggKey, a)
+		d.aggregates.put(r.aggKey, a)
 		if id := s.ColumnInt64(2); id != 0 {
 			d.routings[id], d.routingIDs[routingKey] = routingKey, id
 		}

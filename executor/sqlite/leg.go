@@ -83,6 +83,13 @@ func (l *leg) open(r *reading) (err error) {
 	return l.next()
 }
 
+func (l *leg) close(c *conn) error {
+	if l.stmt == nil {
+		return nil
+	}
+	return c.done(l.stmt)
+}
+
 func (l *leg) next() error {
 	if !l.stmt.Step() {
 		l.ended = true
@@ -96,6 +103,9 @@ func (l *leg) next() error {
 // or, backward, the first at or above it, so that a leg begins beyond it. The
 // index has no positions to search in, but they rise with the versions.
 func (c *conn) versionAt(aggKey, position int64, backward bool) (int64, error) {
+	if position <= 0 && !backward {
+		return 0, nil
+	}
 	v, found, err := c.query("SELECT agg_key, version FROM evento_event WHERE position = ?", 2, position)
 	if err != nil {
 		return 0, err
@@ -132,11 +142,16 @@ type legHeap struct {
 	backward bool
 }
 
+// less puts legs that have ended last.
 func (h *legHeap) less(i, j int) bool {
-	if h.backward {
-		i, j = j, i
+	a, b := &h.legs[i], &h.legs[j]
+	switch {
+	case a.ended || b.ended:
+		return !a.ended
+	case h.backward:
+		return a.position > b.position
 	}
-	return h.legs[i].position < h.legs[j].position
+	return a.position < b.position
 }
 
 func (h *legHeap) init() {
@@ -160,12 +175,4 @@ func (h *legHeap) sift(i int) {
 		h.legs[i], h.legs[first] = h.legs[first], h.legs[i]
 		i = first
 	}
-}
-
-// drop removes the first leg.
-func (h *legHeap) drop() {
-	last := len(h.legs) - 1
-	h.legs[0] = h.legs[last]
-	h.legs = h.legs[:last]
-	h.sift(0)
 }

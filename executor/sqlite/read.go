@@ -63,18 +63,15 @@ func (c *conn) snapshot(fn func() error) error {
 }
 
 func (ex *Executor) readPage(c *conn, q evento.Query, args cursor.Args, at uint64) (page *cursor.Page[evento.RawEvent], err error) {
+	s, err := ex.newSearch(c, q)
+	if err != nil {
+		return nil, err
+	}
+	if !s.merges() {
+		// One statement is of one moment by itself.
+		return ex.search(s, args, int64(at))
+	}
 	err = c.snapshot(func() error {
-		head, _, err := c.query("SELECT max(position) FROM evento_event", 1)
-		if err != nil {
-			return err
-		}
-		if at > uint64(head[0]) {
-			return fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, head[0])
-		}
-		s, err := ex.newSearch(c, q, head[0])
-		if err != nil {
-			return err
-		}
 		page, err = ex.search(s, args, int64(at))
 		return err
 	})
@@ -83,12 +80,28 @@ func (ex *Executor) readPage(c *conn, q evento.Query, args cursor.Args, at uint6
 
 // search reads the page and looks at what lies around it.
 func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[evento.RawEvent], error) {
-	backward := args.IsBackward()
-	from := at
+	// The head is read before the events: up to it they have all been seen
+	// then, also where the reads do not share a snapshot. To load an
+	// aggregate from its beginning it is not needed.
+	load := at == 0 && !args.IsBackward() && s.aggregatesOnly()
+	if !load {
+		if err := s.readHead(); err != nil {
+			return nil, err
+		}
+		if at > s.head {
+			return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, s.head)
+		}
+	}
+	from, backward := at, args.IsBackward()
 	if backward && args.At() == "" {
 		from = s.head + 1
 	}
 	rows, more, err := s.rows(from, backward, args.Limit())
+	if err == nil && load && len(rows) == 0 {
+		if err = s.readHead(); err == nil {
+			rows, more, err = s.rows(from, backward, args.Limit())
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +110,9 @@ func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[
 		return nil, err
 	}
 	info := &page.PageInfo
+	if len(rows) == 0 && !backward && s.head > at {
+		info.EndCursor = ex.positions.Value(uint64(s.head))
+	}
 	switch {
 	case backward:
 		info.HasPreviousPage = more
@@ -107,14 +123,12 @@ func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[
 		info.HasNextPage = more
 		info.HasPreviousPage, err = s.any(from+1, true)
 	}
-	if len(rows) == 0 && !backward && s.head > at {
-		info.EndCursor = ex.positions.Value(uint64(s.head))
-	}
 	return page, err
 }
 
 // page makes events of rows, in ascending order.
 func (ex *Executor) page(c *conn, rows []row, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	defer c.keep(rows)
 	page := &cursor.Page[evento.RawEvent]{}
 	if len(rows) == 0 {
 		page.PageInfo.StartCursor, page.PageInfo.EndCursor = args.At(), args.At()
@@ -122,9 +136,6 @@ func (ex *Executor) page(c *conn, rows []row, args cursor.Args) (*cursor.Page[ev
 	}
 	if args.IsBackward() {
 		slices.Reverse(rows)
-	}
-	if err := ex.names.resolve(c, rows); err != nil {
-		return nil, err
 	}
 	positions := make([]uint64, len(rows))
 	for i := range rows {
@@ -139,12 +150,15 @@ func (ex *Executor) page(c *conn, rows []row, args cursor.Args) (*cursor.Page[ev
 			return nil, err
 		}
 	}
+	if err := ex.names.resolve(c, rows, page.Edges); err != nil {
+		return nil, err
+	}
 	page.PageInfo.StartCursor = cursors[0]
 	page.PageInfo.EndCursor = cursors[len(rows)-1]
 	return page, nil
 }
 
-// row is an event as the table has it, and its names.
+// row is an event as the table has it, but for its names.
 type row struct {
 	position, aggKey, version, kindID, routingID, recordedAt int64
 
@@ -152,20 +166,13 @@ type row struct {
 	codec    string
 	data     []byte
 	metadata []byte
-
-	aggregateType     evento.AggregateType
-	aggregateID, name string
-	routingKey        string
 }
 
+// event fills in what the row has.
 func (r *row) event(e *evento.RawEvent) error {
 	e.ID = r.id
 	e.Position = uint64(r.position)
-	e.AggregateType = r.aggregateType
-	e.AggregateID = r.aggregateID
 	e.Version = uint64(r.version)
-	e.Name = r.name
-	e.RoutingKey = r.routingKey
 	e.Codec = r.codec
 	e.Data = r.data
 	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()

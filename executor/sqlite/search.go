@@ -11,7 +11,6 @@ package sqlite
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -21,7 +20,7 @@ import (
 // search is a query in terms of the tables, in one snapshot of them.
 type search struct {
 	conn *conn
-	head int64 // the last position
+	head int64 // the last position; 0 until readHead
 
 	none       bool // nothing can match
 	everything bool // no filter
@@ -35,11 +34,8 @@ type search struct {
 }
 
 // newSearch looks the query's names up. Names that no event has match nothing.
-func (ex *Executor) newSearch(c *conn, q evento.Query, head int64) (*search, error) {
-	s := &search{conn: c, head: head, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
-	if err := ex.names.refresh(c); err != nil {
-		return nil, err
-	}
+func (ex *Executor) newSearch(c *conn, q evento.Query) (*search, error) {
+	s := &search{conn: c, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
 	if q.RoutingKey != "" {
 		id, err := ex.names.routingID(c, q.RoutingKey)
 		if err != nil {
@@ -59,18 +55,9 @@ func (ex *Executor) newSearch(c *conn, q evento.Query, head int64) (*search, err
 }
 
 func (s *search) add(d *dictionary, f evento.Filter) error {
-	d.mu.RLock()
-	typeID := d.typeIDs[f.AggregateType]
-	kindIDs := d.kindsOf[typeID]
-	if f.Name != "" {
-		kindIDs = nil
-		if id, ok := d.kindIDs[kind{typeID, f.Name}]; ok {
-			kindIDs = []int64{id}
-		}
-	}
-	d.mu.RUnlock()
-	if typeID == 0 || len(kindIDs) == 0 {
-		return nil
+	kindIDs, err := d.kindsFor(s.conn, f)
+	if err != nil {
+		return err
 	}
 	if f.AggregateID == "" {
 		for _, id := range kindIDs {
@@ -84,17 +71,20 @@ func (s *search) add(d *dictionary, f evento.Filter) error {
 		}
 		return nil
 	}
-	v, found, err := s.conn.query("SELECT key FROM evento_aggregate WHERE type_id = ? AND id = ?", 1, typeID, f.AggregateID)
-	if err != nil || !found {
+	if f.Name != "" && len(kindIDs) == 0 {
+		return nil
+	}
+	key, err := d.aggregateKey(s.conn, f.AggregateType, f.AggregateID)
+	if err != nil || key == 0 {
 		return err
 	}
-	kinds, known := s.aggregates[v[0]]
+	kinds, known := s.aggregates[key]
 	switch {
 	case !known:
 		if s.aggregates == nil {
 			s.aggregates = map[int64]map[int64]bool{}
 		}
-		s.aggregateLegs = append(s.aggregateLegs, v[0])
+		s.aggregateLegs = append(s.aggregateLegs, key)
 		kinds = map[int64]bool{}
 	case kinds == nil:
 		return nil // every kind already
@@ -104,8 +94,23 @@ func (s *search) add(d *dictionary, f evento.Filter) error {
 	} else {
 		kinds[kindIDs[0]] = true
 	}
-	s.aggregates[v[0]] = kinds
+	s.aggregates[key] = kinds
 	return nil
+}
+
+// readHead finds the last position.
+func (s *search) readHead() error {
+	v, _, err := s.conn.query("SELECT max(position) FROM evento_event", 1)
+	s.head = v[0]
+	return err
+}
+
+// merges reports whether more than one statement may be needed for a page.
+func (s *search) merges() bool { return len(s.kindLegs)+len(s.aggregateLegs) > 1 }
+
+// aggregatesOnly reports whether the events are those of named aggregates.
+func (s *search) aggregatesOnly() bool {
+	return len(s.aggregateLegs) > 0 && len(s.kindLegs) == 0 && s.routing == 0 && !s.unrouted
 }
 
 // matches looks at the columns that come before the large ones.
@@ -141,10 +146,15 @@ const (
 // rows returns up to n matches beyond from, in the order in which they were
 // met, and whether there are more.
 func (s *search) rows(from int64, backward bool, n int) (rows []row, more bool, err error) {
-	r := &reading{search: s, backward: backward, last: from, want: n}
-	if s.none || s.left(from, backward) <= 0 {
+	if s.none {
 		return nil, false, nil
 	}
+	r := &reading{search: s, backward: backward, last: from, want: n, found: s.conn.scratch()}
+	defer func() {
+		if err != nil {
+			s.conn.keep(r.found)
+		}
+	}()
 	scan := s.everything && s.routing == 0
 	budget := int64(-1) // no end
 	if !scan {
@@ -167,7 +177,11 @@ func (s *search) rows(from int64, backward bool, n int) (rows []row, more bool, 
 // any reports whether there is a match beyond from.
 func (s *search) any(from int64, backward bool) (bool, error) {
 	rows, _, err := s.rows(from, backward, 1)
-	return len(rows) > 0, err
+	if err != nil {
+		return false, err
+	}
+	defer s.conn.keep(rows)
+	return len(rows) > 0, nil
 }
 
 // left is how many positions there are beyond from.
@@ -183,12 +197,11 @@ func (s *search) scans(from int64, backward bool, n int) (bool, error) {
 	if s.everything && s.unrouted {
 		return true, nil // there is no index of what has no key
 	}
-	left := s.left(from, backward)
-	if left <= int64(n)*scanFree {
-		return true, nil
-	}
-	if len(s.aggregateLegs) > 0 && len(s.kindLegs) == 0 && s.routing == 0 {
+	if len(s.aggregateLegs) > 0 && len(s.kindLegs) == 0 {
 		return false, nil
+	}
+	if s.left(from, backward) <= int64(n)*scanFree {
+		return true, nil
 	}
 	density := 0.0
 	for _, l := range s.legs() {
@@ -239,6 +252,7 @@ type reading struct {
 	bytes    int
 	more     bool
 	slab     []byte
+	slabSize int
 }
 
 // scan goes through the table, until the page is complete, the table ends
@@ -265,51 +279,27 @@ func (r *reading) scan(budget int64) (ended bool, err error) {
 
 // merge goes on through the indexes.
 func (r *reading) merge() (err error) {
-	legs := r.legs()
+	h := legHeap{legs: r.legs(), backward: r.backward}
 	defer func() {
-		for i := range legs {
-			if legs[i].stmt != nil {
-				err = errors.Join(err, r.conn.done(legs[i].stmt))
-			}
+		for i := range h.legs {
+			err = errors.Join(err, h.legs[i].close(r.conn))
 		}
 	}()
-	for i := range legs {
-		if err := legs[i].open(r); err != nil {
+	for i := range h.legs {
+		if err := h.legs[i].open(r); err != nil {
 			return err
 		}
 	}
-	legs = slices.DeleteFunc(legs, func(l leg) bool {
-		if !l.ended {
-			return false
-		}
-		err = errors.Join(err, r.conn.done(l.stmt))
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	h := legHeap{legs: legs, backward: r.backward}
-	for h.init(); len(h.legs) > 0; {
-		l := &h.legs[0]
+	for h.init(); ; h.sift(0) {
+		l := &h.legs[0] // an ended leg is first only when all have ended
 		// Legs may overlap: an event of several is met several times in a row.
-		if l.position != r.last && !r.take(l.stmt) {
+		if l.ended || l.position != r.last && !r.take(l.stmt) {
 			return nil
 		}
 		if err := l.next(); err != nil {
 			return err
 		}
-		if l.ended {
-			err := r.conn.done(l.stmt)
-			l.stmt = nil
-			h.drop()
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		h.sift(0)
 	}
-	return nil
 }
 
 // take looks at the event that a statement is on and keeps it if it matches.
@@ -351,20 +341,25 @@ func codecName(text []byte) string {
 	return string(text)
 }
 
-// slabSize is how much of a page's data shares an allocation: few allocations,
-// and little kept alive by an event that outlives its page.
-const slabSize = 32 << 10
+// Data of a page shares allocations, which begin small, for a page of a few
+// events, and grow: few allocations, and little kept alive by an event that
+// outlives its page.
+const (
+	smallestSlab = 1 << 10
+	largestSlab  = 32 << 10
+)
 
 // copy keeps what SQLite overwrites at the next step.
 func (r *reading) copy(b []byte) []byte {
 	if len(b) == 0 {
 		return nil
 	}
-	if len(b) > slabSize/4 {
-		return append([]byte(nil), b...)
-	}
 	if len(b) > cap(r.slab)-len(r.slab) {
-		r.slab = make([]byte, 0, slabSize)
+		if len(b) > largestSlab/4 {
+			return append([]byte(nil), b...)
+		}
+		r.slabSize = min(max(smallestSlab, 4*r.slabSize, 8*len(b)), largestSlab)
+		r.slab = make([]byte, 0, r.slabSize)
 	}
 	n := len(r.slab)
 	r.slab = append(r.slab, b...)

@@ -166,7 +166,10 @@ func open(ctx context.Context, src source, o *Options) (_ *Executor, err error) 
 		closing:   make(chan struct{}),
 		watched:   make(chan struct{}),
 	}
-	ex.writer = &writer{ex: ex, conn: c, heads: newHeads()}
+	if err := c.giveUp(ex.closing); err != nil {
+		return nil, classify(err)
+	}
+	ex.writer = &writer{ex: ex, conn: c, heads: newGenerations[aggregateName, head](1 << 15)}
 	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed}, ex.writer.flush)
 	go ex.watch()
 	return ex, nil

@@ -26,8 +26,8 @@ type refused struct{ err error }
 
 func (r *refused) refusal() error { return r.err }
 
-// writer owns the connection that writes. The flusher's goroutine alone uses
-// it, until the queue is closed.
+// writer owns the connection that writes. Only the flush uses it, of which
+// there is one at a time, until the queue is closed.
 type writer struct {
 	ex   *Executor
 	conn *conn
@@ -37,7 +37,7 @@ type writer struct {
 	dataVersion int64
 	position    int64
 	recordedAt  int64
-	heads       *heads
+	heads       generations[aggregateName, head]
 }
 
 // transaction is what is written at once. What it would teach the caches is
@@ -58,6 +58,9 @@ type transaction struct {
 // flush is the queue's: it commits what callers wait for.
 func (w *writer) flush(ctx context.Context, take func() []*appendqueue.Call[operation]) {
 	err := w.begin(ctx)
+	if err != nil && ctx.Err() != nil {
+		return // the leader gave up; another will lead
+	}
 	calls := take()
 	if err != nil {
 		for _, c := range calls {
@@ -83,13 +86,15 @@ func (w *writer) begin(ctx context.Context) error {
 	w.conn.SetInterrupt(ctx)
 	err := w.conn.exec("BEGIN IMMEDIATE")
 	w.conn.SetInterrupt(context.Background())
-	if err != nil {
-		if ctx.Err() != nil {
-			return evento.ErrClosed
-		}
-		return classify(err)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case w.ex.closed.Load():
+		return evento.ErrClosed
 	}
-	return nil
+	return classify(err)
 }
 
 // commit applies the calls in the open transaction and commits it. It finishes

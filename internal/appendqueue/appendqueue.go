@@ -1,11 +1,13 @@
-// Package appendqueue is group commit: it hands the requests of concurrent
-// callers to one flusher, which makes as many of them durable at once as are
-// waiting. Executors whose storage has one writer share it.
+// Package appendqueue is group commit: of the callers that want something
+// stored at the same time, one does it for all. Executors whose storage has
+// one writer share it.
 //
-// A single caller is not delayed: the flusher takes what is there. With many,
-// the flusher waits a moment, at most [Options].Linger, until as many have
-// come as there were the last time; otherwise a batch is always half of them,
-// as the other half is just returning from the batch before.
+// A caller that finds the queue idle leads: it flushes its own request, in its
+// own goroutine, and a single caller is not delayed by any hand-over. Those
+// that come meanwhile wait, and the first of them leads the next flush, which
+// takes all of them. The leader waits a moment, at most [Options].Linger, until
+// as many have come as there were the last time: otherwise a batch is always
+// half of the callers, as the other half is just returning from the one before.
 package appendqueue
 
 import (
@@ -27,7 +29,7 @@ type Options struct {
 	// Negative: not at all.
 	Linger time.Duration
 	// Closed is the error of requests that come after Close, or are still
-	// waiting then. Required.
+	// waiting then.
 	Closed error
 }
 
@@ -37,39 +39,43 @@ type Call[R any] struct {
 	Request R
 
 	size  int
-	taken bool // guarded by the queue's mutex
-	done  chan error
+	taken bool         // guarded by the queue's mutex
+	wake  chan message // has room for both messages that a call can get
+}
+
+// message tells a waiting caller its outcome, or that it leads.
+type message struct {
+	lead bool
+	err  error
 }
 
 // Finish lets the caller go on, with an error or nil. A flush calls it once
 // for each call that it took.
-func (c *Call[R]) Finish(err error) { c.done <- err }
+func (c *Call[R]) Finish(err error) { c.wake <- message{err: err} }
 
-// Flush makes a batch durable. It calls take once, as late as it can: callers
-// are free to give up until then. The context ends when the queue is closed;
-// after that a flush that has not called take returns, and one that has goes
-// on to the end.
+// Flush makes a batch durable. It calls take at most once, as late as it can:
+// callers are free to give up until then. When ctx ends before it called take
+// it returns without; once it has called take it goes on to the end, whatever
+// becomes of ctx, which is the leader's alone.
 type Flush[R any] func(ctx context.Context, take func() []*Call[R])
 
 // Queue collects requests for a flush. Its methods are safe for concurrent
 // use.
 type Queue[R any] struct {
-	opts  Options
-	flush Flush[R]
+	opts   Options
+	flush  Flush[R]
+	length atomic.Int64 // of queued
+	idle   chan struct{}
+	pool   sync.Pool
 
-	wake    chan struct{} // has room for one: something was queued
-	length  atomic.Int64  // of queued
-	ended   chan struct{}
-	ctx     context.Context // of the flushes; ends with Close
-	cancel  context.CancelFunc
-	pool    sync.Pool
 	mu      sync.Mutex
 	queued  []*Call[R]
+	leading bool // somebody flushes, or was told to
 	closed  bool
-	waiting int // callers seen at the last flush
+	crowd   int // callers seen at the last flush
 }
 
-// New starts a queue. It runs until Close.
+// New makes a queue. Flushes never run at the same time.
 func New[R any](opts Options, flush Flush[R]) *Queue[R] {
 	if opts.MaxCount <= 0 {
 		opts.MaxCount = 1024
@@ -80,14 +86,12 @@ func New[R any](opts Options, flush Flush[R]) *Queue[R] {
 	if opts.Linger == 0 {
 		opts.Linger = 100 * time.Microsecond
 	}
-	q := &Queue[R]{opts: opts, flush: flush, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	q.ctx, q.cancel = context.WithCancel(context.Background())
-	q.pool.New = func() any { return &Call[R]{done: make(chan error, 1)} }
-	go q.run()
+	q := &Queue[R]{opts: opts, flush: flush, idle: make(chan struct{})}
+	q.pool.New = func() any { return &Call[R]{wake: make(chan message, 2)} }
 	return q
 }
 
-// Do queues a request and waits until a flush has finished it. When ctx ends
+// Do queues a request and returns when a flush has finished it. When ctx ends
 // before a flush took the request, Do returns its error and the request is not
 // made; after that, Do waits for the true outcome. Size is what the request
 // counts against MaxBytes.
@@ -97,34 +101,102 @@ func (q *Queue[R]) Do(ctx context.Context, request R, size int) error {
 	}
 	c := q.pool.Get().(*Call[R])
 	c.Request, c.size, c.taken = request, size, false
-	defer func() {
-		var zero R
-		c.Request = zero
-		q.pool.Put(c)
-	}()
+	lead, err := q.enqueue(c)
+	if err == nil {
+		err = q.wait(ctx, c, lead)
+	}
+	var zero R
+	c.Request = zero
+	q.pool.Put(c)
+	return err
+}
 
+func (q *Queue[R]) enqueue(c *Call[R]) (lead bool, err error) {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.closed {
-		q.mu.Unlock()
-		return q.opts.Closed
+		return false, q.opts.Closed
 	}
 	q.queued = append(q.queued, c)
 	q.length.Store(int64(len(q.queued)))
-	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	lead = !q.leading
+	q.leading = true
+	return lead, nil
+}
 
-	select {
-	case err := <-c.done:
-		return err
-	case <-ctx.Done():
-		if q.withdraw(c) {
-			return ctx.Err()
+func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
+	for {
+		if lead {
+			q.lead(ctx)
 		}
-		return <-c.done
+		select {
+		case m := <-c.wake:
+			if !m.lead {
+				return m.err
+			}
+			lead = true
+			continue
+		case <-ctx.Done():
+		}
+		if !q.withdraw(c) {
+			// A flush has it: what it says is the truth.
+			for m := range c.wake {
+				if !m.lead {
+					return m.err
+				}
+			}
+		}
+		select {
+		case m := <-c.wake: // was told to lead while it gave up
+			if m.lead {
+				q.handOver(0)
+			}
+		default:
+		}
+		return ctx.Err()
 	}
+}
+
+// lead runs one flush and lets the next caller lead, also when the flush
+// panics.
+func (q *Queue[R]) lead(ctx context.Context) {
+	batch := 0
+	defer func() { q.handOver(batch) }()
+	q.linger()
+	q.flush(ctx, func() []*Call[R] {
+		calls := q.take()
+		batch = len(calls)
+		return calls
+	})
+}
+
+// handOver ends a leadership: the caller that has waited longest leads next.
+func (q *Queue[R]) handOver(batch int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if batch > 0 {
+		q.crowd = batch + len(q.queued)
+	}
+	switch {
+	case q.closed:
+		q.end()
+	case len(q.queued) > 0:
+		q.queued[0].wake <- message{lead: true}
+	default:
+		q.leading = false
+	}
+}
+
+// end fails those who wait when the queue is closed.
+func (q *Queue[R]) end() {
+	for _, c := range q.queued {
+		c.taken = true
+		c.Finish(q.opts.Closed)
+	}
+	q.queued = nil
+	q.length.Store(0)
+	q.leading = false
+	close(q.idle)
 }
 
 // withdraw takes a call out of the queue, unless a flush was faster.
@@ -144,50 +216,13 @@ func (q *Queue[R]) withdraw(c *Call[R]) bool {
 	return true
 }
 
-// Close refuses new requests, fails those that wait, and returns when the
-// flush under way has ended. Closing again waits too.
-func (q *Queue[R]) Close() {
-	q.mu.Lock()
-	q.closed = true
-	q.mu.Unlock()
-	q.cancel()
-	<-q.ended
-}
-
-func (q *Queue[R]) run() {
-	defer close(q.ended)
-	for {
-		if q.length.Load() == 0 {
-			select {
-			case <-q.wake:
-			case <-q.ctx.Done():
-			}
-		}
-		if q.ctx.Err() != nil {
-			for _, c := range q.takeAll() {
-				c.Finish(q.opts.Closed)
-			}
-			return
-		}
-		if q.length.Load() == 0 {
-			continue // withdrawn meanwhile
-		}
-		q.linger()
-		batch := 0
-		q.flush(q.ctx, func() []*Call[R] {
-			calls := q.take()
-			batch = len(calls)
-			return calls
-		})
-		q.waiting = batch + int(q.length.Load())
-	}
-}
-
 // linger yields to callers that are on their way back, until as many wait as
 // did at the last flush. It yields rather than sleeps: timers are coarser than
 // the whole wait.
 func (q *Queue[R]) linger() {
-	want := int64(min(q.waiting, q.opts.MaxCount))
+	q.mu.Lock()
+	want := int64(min(q.crowd, q.opts.MaxCount))
+	q.mu.Unlock()
 	if want <= 1 || q.opts.Linger < 0 {
 		return
 	}
@@ -215,14 +250,17 @@ func (q *Queue[R]) take() []*Call[R] {
 	return batch
 }
 
-func (q *Queue[R]) takeAll() []*Call[R] {
+// Close refuses new requests, fails those that wait, and returns when no flush
+// is under way. A flush that has not called take yet is not interrupted: its
+// executor sees to that. Closing again waits too.
+func (q *Queue[R]) Close() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	calls := q.queued
-	for _, c := range calls {
-		c.taken = true
+	if !q.closed {
+		q.closed = true
+		if !q.leading {
+			q.end()
+		}
 	}
-	q.queued = nil
-	q.length.Store(0)
-	return calls
+	q.mu.Unlock()
+	<-q.idle
 }

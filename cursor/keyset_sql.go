@@ -1,0 +1,180 @@
+// The SQL of a keyset.
+
+package cursor
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Dialect is how a database wants its SQL: parameters, quotes, and which of
+// the equal ways to write a condition its planner answers from an index.
+type Dialect int
+
+const (
+	// SQLite writes parameters as ?.
+	SQLite Dialect = iota + 1
+	// PostgreSQL writes parameters as $1, $2, …
+	PostgreSQL
+	// MySQL, and MariaDB, write parameters as ?.
+	MySQL
+)
+
+// String returns the name of the database.
+func (d Dialect) String() string {
+	switch d {
+	case SQLite:
+		return "SQLite"
+	case PostgreSQL:
+		return "PostgreSQL"
+	case MySQL:
+		return "MySQL"
+	}
+	return fmt.Sprintf("Dialect(%d)", int(d))
+}
+
+// Statement is a text of SQL and the values of its parameters.
+type Statement struct {
+	SQL    string
+	Params []any
+}
+
+// alias names the user's SELECT within ours.
+const alias = "paged"
+
+// quoted is a column of the user's SELECT. With the alias before it, SQLite
+// cannot take a misspelled name in quotes for a text.
+func (d Dialect) quoted(name string) string {
+	q := `"`
+	if d == MySQL {
+		q = "`"
+	}
+	return alias + "." + q + strings.ReplaceAll(name, q, q+q) + q
+}
+
+// ordered is a column that a statement is ordered by, in its direction there.
+type ordered struct {
+	name       string
+	descending bool
+}
+
+// statement builds one statement around the user's.
+type statement struct {
+	dialect Dialect
+	text    strings.Builder
+	params  []any
+}
+
+// around begins a statement that selects what from the rows of a query. A
+// comment at the query's end must not swallow what follows it.
+func around(d Dialect, what, query string, params []any) *statement {
+	s := &statement{dialect: d, params: append([]any(nil), params...)}
+	query = strings.TrimRight(query, "; \t\r\n")
+	fmt.Fprintf(&s.text, "SELECT %s FROM (%s\n) AS %s", what, query, alias)
+	return s
+}
+
+// param binds a value and returns its place in the text.
+func (s *statement) param(v any) string {
+	// Not every driver takes a uint64; every driver takes an int64.
+	if u, ok := v.(uint64); ok && u <= math.MaxInt64 {
+		v = int64(u)
+	}
+	s.params = append(s.params, v)
+	if s.dialect == PostgreSQL {
+		return fmt.Sprintf("$%d", len(s.params))
+	}
+	return "?"
+}
+
+// after adds the condition that rows come after a key in the order of the
+// columns, or are at it. The three ways to write it say the same; each is the
+// one that its planner turns into a range of an index:
+//
+//   - (a, b) > (?, ?), when all directions agree: SQLite and PostgreSQL.
+//   - a >= ? AND (a > ? OR b < ?), when they do not: at least the first
+//     column bounds the range there.
+//   - a > ? OR (a = ? AND b < ?): MySQL, whose planner sees neither.
+func (s *statement) after(columns []ordered, key []any, orAt bool) {
+	s.text.WriteString(" WHERE ")
+	agree := true
+	for _, c := range columns {
+		agree = agree && c.descending == columns[0].descending
+	}
+	switch {
+	case len(columns) == 1:
+		s.compare(columns[0], key[0], orAt)
+	case s.dialect == MySQL:
+		s.alternatives(columns, key, orAt)
+	case agree:
+		names, params := make([]string, len(columns)), make([]string, len(columns))
+		for i, c := range columns {
+			names[i], params[i] = s.dialect.quoted(c.name), s.param(key[i])
+		}
+		fmt.Fprintf(&s.text, "(%s) %s (%s)", strings.Join(names, ", "), operator(columns[0], orAt), strings.Join(params, ", "))
+	default:
+		s.nested(columns, key, orAt)
+	}
+}
+
+func (s *statement) nested(columns []ordered, key []any, orAt bool) {
+	c := columns[0]
+	if len(columns) == 1 {
+		s.compare(c, key[0], orAt)
+		return
+	}
+	s.compare(c, key[0], true)
+	s.text.WriteString(" AND (")
+	s.compare(c, key[0], false)
+	s.text.WriteString(" OR ")
+	s.nested(columns[1:], key[1:], orAt)
+	s.text.WriteString(")")
+}
+
+func (s *statement) alternatives(columns []ordered, key []any, orAt bool) {
+	for i, c := range columns {
+		last := i == len(columns)-1
+		if i > 0 {
+			s.text.WriteString(" OR ")
+		}
+		s.text.WriteString("(")
+		for j := range i {
+			fmt.Fprintf(&s.text, "%s = %s AND ", s.dialect.quoted(columns[j].name), s.param(key[j]))
+		}
+		s.compare(c, key[i], last && orAt)
+		s.text.WriteString(")")
+	}
+}
+
+func (s *statement) compare(c ordered, v any, orAt bool) {
+	fmt.Fprintf(&s.text, "%s %s %s", s.dialect.quoted(c.name), operator(c, orAt), s.param(v))
+}
+
+func operator(c ordered, orAt bool) string {
+	op := ">"
+	if c.descending {
+		op = "<"
+	}
+	if orAt {
+		op += "="
+	}
+	return op
+}
+
+// first adds the order and the number of rows, and returns the statement.
+func (s *statement) first(n int, columns []ordered) Statement {
+	for i, c := range columns {
+		if i == 0 {
+			s.text.WriteString(" ORDER BY ")
+		} else {
+			s.text.WriteString(", ")
+		}
+		s.text.WriteString(s.dialect.quoted(c.name))
+		if c.descending {
+			s.text.WriteString(" DESC")
+		}
+	}
+	fmt.Fprintf(&s.text, " LIMIT %d", n)
+	return Statement{SQL: s.text.String(), Params: s.params}
+}

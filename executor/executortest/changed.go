@@ -1,0 +1,122 @@
+// What wakes those who wait for events.
+
+package executortest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+func testChanged(t *testing.T, c Config) {
+	c.run(t, "Commit", changedCommit)
+	c.run(t, "Upsert", changedUpsert)
+	c.run(t, "Close", changedClose)
+	c.run(t, "NeverMissed", changedNeverMissed)
+	if c.Share != nil {
+		c.run(t, "Shared", changedShared)
+	}
+}
+
+// wake waits until a channel of Changed is closed.
+func wake(ctx context.Context, t *testing.T, changed <-chan struct{}, by string) {
+	t.Helper()
+	select {
+	case <-changed:
+	case <-ctx.Done():
+		t.Fatalf("Changed was not closed by %s: %v", by, ctx.Err())
+	}
+}
+
+func changedCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	for i := range 10 {
+		first, second := ex.Changed(), ex.Changed()
+		commit(ctx, t, ex, to("one", uint64(i), "Happened"))
+		wake(ctx, t, first, "a commit")
+		wake(ctx, t, second, "a commit")
+	}
+}
+
+func changedUpsert(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	for range 5 {
+		changed := ex.Changed()
+		if _, err := ex.UpsertSubscriber(ctx, "key", evento.NewID()); err != nil {
+			t.Fatal(err)
+		}
+		wake(ctx, t, changed, "UpsertSubscriber")
+	}
+}
+
+func changedClose(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	fill(ctx, t, ex, 3)
+	before := ex.Changed()
+	if err := ex.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wake(ctx, t, before, "Close")
+	wake(ctx, t, ex.Changed(), "Close, which was before")
+	wake(ctx, t, ex.Changed(), "Close, which was before")
+}
+
+// Who asks first, then reads, then waits, is woken for everything it did not
+// read: writers here wait for their reader before they write again, so that
+// one lost wake-up is the last thing that happens.
+func changedNeverMissed(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	const pairs, rounds = 4, 25
+	seen := make([]chan struct{}, pairs)
+	for i := range seen {
+		seen[i] = make(chan struct{}, rounds)
+	}
+	together(t, 2*pairs, func(i int) error {
+		id := fmt.Sprint(i / 2)
+		if i%2 == 0 { // the writer
+			for n := range uint64(rounds) {
+				if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to(id, n, "Happened")}}); err != nil {
+					return err
+				}
+				select {
+				case <-seen[i/2]:
+				case <-ctx.Done():
+					return fmt.Errorf("event %d was not read: %w", n+1, ctx.Err())
+				}
+			}
+			return nil
+		}
+		q := evento.Query{Filters: []evento.Filter{evento.ByID(thing, id)}}
+		at := cursor.Value("")
+		for n := 0; n < rounds; {
+			changed := ex.Changed()
+			p, err := tryRead(ctx, ex, q, cursor.Onward(10, at))
+			if err != nil {
+				return err
+			}
+			at = p.PageInfo.EndCursor
+			for range p.Edges {
+				seen[i/2] <- struct{}{}
+				n++
+			}
+			if len(p.Edges) > 0 {
+				continue
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return fmt.Errorf("waiting for event %d: %w", n+1, ctx.Err())
+			}
+		}
+		return nil
+	})
+}
+
+// Commits of another executor on the store wake too, if later.
+func changedShared(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	writer := c.share(t, ex)
+	for i := range 5 {
+		changed := ex.Changed()
+		commit(ctx, t, writer, to("one", uint64(i), "Happened"))
+		wake(ctx, t, changed, "a commit of another executor")
+	}
+}

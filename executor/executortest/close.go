@@ -1,0 +1,176 @@
+// Shutdown, and what outlives it.
+
+package executortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+func testClose(t *testing.T, c Config) {
+	c.run(t, "Twice", closeTwice)
+	c.run(t, "MethodsAfter", closeMethodsAfter)
+	c.run(t, "CallsUnderWay", func(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+		closeUnderWay(ctx, t, ex)
+	})
+}
+
+func testReopen(t *testing.T, c Config) {
+	c.run(t, "Everything", reopenEverything)
+	c.run(t, "Again", reopenAgain)
+	c.run(t, "CallsUnderWay", reopenUnderWay)
+}
+
+func closeTwice(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	fill(ctx, t, ex, 3)
+	together(t, 4, func(int) error { return ex.Close() })
+	if err := ex.Close(); err != nil {
+		t.Errorf("Close of a closed executor: %v", err)
+	}
+}
+
+func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	fill(ctx, t, ex, 3)
+	worker := evento.NewID()
+	upsert(ctx, t, ex, "key", worker, "")
+	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 1, Position: 1})
+	if err := ex.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range calls(ex, worker) {
+		if err := call(ctx); !errors.Is(err, evento.ErrClosed) {
+			t.Errorf("%s after Close: got the error %v, want %q", name, err, evento.ErrClosed)
+		}
+	}
+}
+
+// closeUnderWay closes the executor while it has much to do, and returns the
+// writes. Every call succeeds, or says that the store is closed.
+func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) []attempt {
+	t.Helper()
+	const writers, others, before = 8, 6, 20
+	fill(ctx, t, ex, 10)
+	attempts := make([][]attempt, writers)
+	var done atomic.Int32
+	busy := make(chan struct{}) // closed when writes are under way
+	together(t, writers+others+1, func(i int) error {
+		switch {
+		case i < writers:
+			for {
+				a := attempt{write: evento.Write{Appends: []evento.Append{
+					toAny(fmt.Sprint("own ", i), "A", "B"), toAny("shared", "A"),
+				}}}
+				a.receipts, a.err = tryCommit(ctx, ex, a.write)
+				attempts[i] = append(attempts[i], a)
+				if done.Add(1) == before {
+					close(busy)
+				}
+				switch {
+				case errors.Is(a.err, evento.ErrClosed) || errors.Is(a.err, evento.ErrOutcomeUnknown):
+					return nil
+				case a.err != nil:
+					return a.err
+				}
+			}
+		case i < writers+others:
+			all := calls(ex, evento.NewID())
+			name := []string{"Read", "Read backward", "UpsertSubscriber", "SubscriberCursor", "Snapshot", "SaveSnapshot"}[i-writers]
+			for {
+				err := all[name](ctx)
+				switch {
+				case errors.Is(err, evento.ErrClosed):
+					return nil
+				case err != nil && !errors.Is(err, evento.ErrNotFound):
+					return fmt.Errorf("%s while the executor closes: got %w, want success or %w", name, err, evento.ErrClosed)
+				}
+			}
+		default:
+			select {
+			case <-busy:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := ex.Close(); err != nil {
+				return fmt.Errorf("Close with calls under way: %w", err)
+			}
+			return nil
+		}
+	})
+	return slices.Concat(attempts...)
+}
+
+func reopenUnderWay(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	attempts := closeUnderWay(ctx, t, ex)
+	ex = c.reopen(t, ex)
+	log := readAll(ctx, t, ex, evento.Query{})
+	checkLog(t, c, log)
+	checkOutcomes(t, log, attempts)
+	commit(ctx, t, ex, toAny("shared", "Later"))
+}
+
+// Events, places, snapshots and subscribers are what they were.
+func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	m := fill(ctx, t, ex, 30)
+	w := evento.Write{Appends: []evento.Append{routed("left", to("late", 0, "A", "B")), toAny("id 0", "A")}, Retry: true}
+	first := commit(ctx, t, ex, w.Appends...)
+	m = readAll(ctx, t, ex, evento.Query{})
+	worker, snapshot := evento.NewID(), evento.Snapshot{Version: 2, Position: 7, Cursor: m[6].Cursor, Data: []byte("state")}
+	upsert(ctx, t, ex, "key", worker, "")
+	acknowledge(ctx, t, ex, "key", worker, m[4].Cursor)
+	upsert(ctx, t, ex, "fresh", worker, "")
+	saveSnapshot(ctx, t, ex, snapshotKey(), snapshot)
+
+	ex = c.reopen(t, ex)
+
+	wantLog(ctx, t, ex, m)
+	for _, q := range []evento.Query{{}, {RoutingKey: "left"}, {Filters: []evento.Filter{evento.ByType(thing)}}} {
+		for _, at := range []cursor.Value{"", m[0].Cursor, m[9].Cursor, m[len(m)-1].Cursor} {
+			m.wantPage(ctx, t, ex, q, cursor.Forward(5, at))
+			m.wantPage(ctx, t, ex, q, cursor.Backward(5, at))
+		}
+	}
+	wantSubscriber(ctx, t, ex, "key", m[4].Cursor)
+	wantSubscriber(ctx, t, ex, "fresh", "")
+	wantRunning(ctx, t, ex, "key", worker, true)
+	acknowledge(ctx, t, ex, "key", worker, m[5].Cursor)
+	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
+	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 2, Position: 6})
+	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
+	if got, err := ex.Write(ctx, w); err != nil || !slices.Equal(got, first) {
+		t.Errorf("Write(%s) again after reopening: got %v, %v, want the first receipts %v", show(w), got, err, first)
+	}
+	conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("late", 0, "X")}},
+		evento.ConflictError{AggregateType: thing, AggregateID: "late", Expected: 0, Actual: 2})
+	commit(ctx, t, ex, routed("right", to("late", 2, "C")))
+	log := readAll(ctx, t, ex, evento.Query{})
+	checkLog(t, c, log)
+	sameEdges(t, "what was there before", log[:len(log)-1], m)
+}
+
+// Time after time, the empty store and one that is closed already too.
+func reopenAgain(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	ex = c.reopen(t, ex)
+	wantLog(ctx, t, ex, nil)
+	var log []edge
+	for i := range uint64(4) {
+		commit(ctx, t, ex, to("one", 2*i, "A", "B"), to(fmt.Sprint(i), 0, "A"))
+		log = readAll(ctx, t, ex, evento.Query{})
+		checkLog(t, c, log)
+		if i%2 == 0 {
+			if err := ex.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ex = c.reopen(t, ex)
+		wantLog(ctx, t, ex, log)
+	}
+	p := read(ctx, t, ex, evento.Query{}, cursor.Onward(5, log[2].Cursor)) // of the first time
+	sameEdges(t, "after a cursor of the first time", p.Edges, log[3:8])
+}

@@ -1,0 +1,171 @@
+// Calls whose context ends.
+
+package executortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+func testContexts(t *testing.T, c Config) {
+	c.run(t, "Ended", contextsEnded)
+	c.run(t, "EndingWrites", contextsEndingWrites)
+	c.run(t, "EndingReads", contextsEndingReads)
+}
+
+// calls are all methods with a context, by name. None of the writes may have
+// an effect.
+func calls(ex evento.Executor, worker evento.ID) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"Write": func(ctx context.Context) error {
+			_, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{toAny("id 0", "X"), toAny("new", "X")}})
+			return err
+		},
+		"Read": func(ctx context.Context) error {
+			_, err := ex.Read(ctx, evento.Query{}, cursor.Forward(5, ""))
+			return err
+		},
+		"Read backward": func(ctx context.Context) error {
+			_, err := ex.Read(ctx, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Backward(5, ""))
+			return err
+		},
+		"UpsertSubscriber": func(ctx context.Context) error {
+			_, err := ex.UpsertSubscriber(ctx, "key", evento.NewID())
+			return err
+		},
+		"SubscriberCursor":  func(ctx context.Context) error { _, err := ex.SubscriberCursor(ctx, "key"); return err },
+		"SubscriberRunning": func(ctx context.Context) error { _, err := ex.SubscriberRunning(ctx, "key", worker); return err },
+		"Acknowledge":       func(ctx context.Context) error { return ex.Acknowledge(ctx, "key", worker, "elsewhere") },
+		"Snapshot":          func(ctx context.Context) error { _, err := ex.Snapshot(ctx, snapshotKey()); return err },
+		"SaveSnapshot": func(ctx context.Context) error {
+			return ex.SaveSnapshot(ctx, snapshotKey(), evento.Snapshot{Version: 99, Position: 99, Data: []byte("X")})
+		},
+	}
+}
+
+func contextsEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	m := fill(ctx, t, ex, 10)
+	worker, snapshot := evento.NewID(), evento.Snapshot{Version: 1, Position: 1, Cursor: m[0].Cursor, Data: []byte("state")}
+	upsert(ctx, t, ex, "key", worker, "")
+	acknowledge(ctx, t, ex, "key", worker, m[2].Cursor)
+	saveSnapshot(ctx, t, ex, snapshotKey(), snapshot)
+
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	late, cancel := context.WithTimeout(ctx, -1)
+	defer cancel()
+	for _, ended := range []context.Context{cancelled, late} {
+		for name, call := range calls(ex, worker) {
+			for range 10 { // as a select chooses at random
+				if err := call(ended); !errors.Is(err, ended.Err()) {
+					t.Errorf("%s with an ended context: got the error %v, want %q", name, err, ended.Err())
+				}
+			}
+		}
+	}
+	wantLog(ctx, t, ex, m)
+	wantSubscriber(ctx, t, ex, "key", m[2].Cursor)
+	wantRunning(ctx, t, ex, "key", worker, true)
+	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
+}
+
+// cancelSoon ends a context after a little while, which is mostly that of the
+// call that comes next.
+func cancelSoon(ctx context.Context, r *rand.Rand) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	turns := r.IntN(200)
+	go func() {
+		for range turns {
+			runtime.Gosched()
+		}
+		cancel()
+	}()
+	return ctx, cancel
+}
+
+// Among many writes of which most are cancelled at some point, each has the
+// outcome that its caller was told.
+func contextsEndingWrites(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const writers, each = 12, 10
+	attempts := make([][]attempt, writers)
+	together(t, writers, func(i int) error {
+		r := rand.New(rand.NewPCG(uint64(i), 7))
+		for j := range each {
+			a := attempt{write: evento.Write{Appends: []evento.Append{
+				to(fmt.Sprint("own ", i, " ", j), 0, "A", "B"), toAny("shared", "A"),
+			}}}
+			wctx, cancel := cancelSoon(ctx, r)
+			a.receipts, a.err = tryCommit(wctx, ex, a.write)
+			cancel()
+			attempts[i] = append(attempts[i], a)
+			if a.err != nil && !errors.Is(a.err, context.Canceled) && !errors.Is(a.err, evento.ErrOutcomeUnknown) {
+				return a.err
+			}
+		}
+		_, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{toAny("after", "A")}})
+		return err
+	})
+	log := readAll(ctx, t, ex, evento.Query{})
+	checkLog(t, c, log)
+	for _, as := range attempts {
+		checkOutcomes(t, log, as)
+	}
+}
+
+// checkOutcomes compares what writers were told with what is there, where the
+// end of a context or of the store came between.
+func checkOutcomes(t *testing.T, log []edge, attempts []attempt) {
+	t.Helper()
+	stored := map[evento.ID]bool{}
+	for _, e := range log {
+		stored[e.Node.ID] = true
+	}
+	for _, a := range attempts {
+		switch {
+		case a.err == nil:
+			checkStored(t, log, a.write, a.receipts)
+		case errors.Is(a.err, evento.ErrOutcomeUnknown):
+			whole := stored[a.write.Appends[0].Events[0].ID]
+			for _, w := range a.write.Appends {
+				for _, e := range w.Events {
+					if stored[e.ID] != whole {
+						t.Errorf("Write(%s) failed with %q, and half of it is there", show(a.write), a.err)
+					}
+				}
+			}
+		default:
+			checkAbsent(t, log, a.write, a.err)
+		}
+	}
+}
+
+// A read that was cut short leaves nothing behind that later ones stumble on.
+func contextsEndingReads(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	commit(ctx, t, ex, to("one", 0, many(300, "Happened")...))
+	together(t, 6, func(i int) error {
+		r := rand.New(rand.NewPCG(uint64(i), 8))
+		for range 10 {
+			rctx, cancel := cancelSoon(ctx, r)
+			p, err := tryRead(rctx, ex, evento.Query{}, cursor.Forward(200, ""))
+			cancel()
+			switch {
+			case err == nil && len(p.Edges) != 200:
+				return fmt.Errorf("a read that succeeded while its context ended: got %d events, want 200", len(p.Edges))
+			case err != nil && !errors.Is(err, context.Canceled):
+				return err
+			}
+		}
+		return nil
+	})
+	if got := readAll(ctx, t, ex, evento.Query{}); len(got) != 300 {
+		t.Errorf("after the reads that were cancelled: got %d events, want 300", len(got))
+	}
+	commit(ctx, t, ex, to("one", 300, "Later"))
+}

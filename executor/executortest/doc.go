@@ -1,0 +1,44 @@
+// Package executortest holds an [evento.Executor] to its contract: a test
+// suite and a benchmark for everybody who writes one.
+//
+// Its nouns are [Config], which says how to open a store, [Test], which runs
+// the suite on it, and [Benchmark]. A whole test file of an executor is:
+//
+//	func TestContract(t *testing.T) {
+//		executortest.Test(t, executortest.Config{
+//			Open: func(t testing.TB) evento.Executor {
+//				return open(t, t.TempDir())
+//			},
+//		})
+//	}
+//
+//	func BenchmarkExecutor(b *testing.B) {
+//		executortest.Benchmark(b, executortest.Config{Open: …})
+//	}
+//
+// Run it with -race. What the suite demands is what is written at
+// [evento.Executor], [evento.Query] and [cursor.PageInfo], and no more; the
+// topics are subtests, in a file each:
+//
+//   - Append, Conflict, Atomic, Retry: what one write does, and what it does
+//     when it does not fit, spans aggregates, or is made twice;
+//   - Order: the total order under concurrent writers and readers;
+//   - Pages, Filters, Routing, Cursors, Iteration: reading;
+//   - Names, Payloads, Timestamps: that bytes come back unchanged;
+//   - Snapshots, Subscribers, Changed: what projections and subscriptions
+//     are built on;
+//   - Contexts, Close, Reopen: cancellation, shutdown, and what outlives it;
+//   - Library: projections and subscriptions at work on the store;
+//   - History: long random histories, compared step by step with
+//     executor/memory. A failure prints its seed; EVENTO_SEED=<seed> in the
+//     environment plays it again, EVENTO_STEPS=<n> sets the length.
+//
+// Every subtest opens a store of its own, and those of a topic run in
+// parallel. Nothing is skipped: a Config that leaves a field out leaves out
+// the subtests that need it.
+//
+// The package cannot crash machines: that what was acknowledged survives a
+// power cut is for fault runs to show.
+//
+// [cursor.PageInfo]: https://pkg.go.dev/github.com/evento-go/evento/cursor#PageInfo
+package executortest

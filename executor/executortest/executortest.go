@@ -1,0 +1,158 @@
+package executortest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// Config says how to open the stores that are tested, and what they are.
+type Config struct {
+	// Open returns an executor on a new, empty store. It fails t when it
+	// cannot, and leaves what is to be removed afterwards to t.Cleanup. The
+	// suite closes the executor before that. It is called from many tests
+	// at once.
+	Open func(t testing.TB) evento.Executor
+
+	// Reopen closes ex, which Open or Reopen returned, as an orderly shutdown
+	// would, and opens the same store again. ex may be closed already. The
+	// suite closes what is returned. nil: the store does not outlive its
+	// executor, and what is about reopening is left out.
+	Reopen func(t testing.TB, ex evento.Executor) evento.Executor
+
+	// Share opens another executor on the store of ex, as another instance
+	// of the application would; ex stays open. The suite closes what is
+	// returned. nil: a store has one executor at a time, and what is about
+	// several is left out.
+	Share func(t testing.TB, ex evento.Executor) evento.Executor
+
+	// Beyond returns a well-formed cursor of the store of ex for a place
+	// after its last event, which has the cursor last. nil: the store's
+	// cursors are those of [cursor.Positions], and the suite makes it.
+	Beyond func(t testing.TB, ex evento.Executor, last cursor.Value) cursor.Value
+
+	// Gaps says that positions rise, but may leave numbers out. The zero
+	// value holds the store to 1, 2, 3, …
+	Gaps bool
+
+	// Patience bounds each test: how long it waits for what has to happen
+	// before it fails. 0: two minutes. A store that keeps the contract never
+	// makes a test wait it out.
+	Patience time.Duration
+}
+
+// Test runs the suite, a subtest for each topic of the contract, and returns
+// when all are done.
+func Test(t *testing.T, c Config) {
+	t.Helper()
+	c = c.withDefaults(t)
+	type topic struct {
+		name string
+		test func(*testing.T, Config)
+	}
+	topics := []topic{
+		{"Append", testAppend},
+		{"Conflict", testConflict},
+		{"Atomic", testAtomic},
+		{"Retry", testRetry},
+		{"Order", testOrder},
+		{"Pages", testPages},
+		{"Filters", testFilters},
+		{"Routing", testRouting},
+		{"Cursors", testCursors},
+		{"Iteration", testIteration},
+		{"Names", testNames},
+		{"Payloads", testPayloads},
+		{"Timestamps", testTimestamps},
+		{"Snapshots", testSnapshots},
+		{"Subscribers", testSubscribers},
+		{"Changed", testChanged},
+		{"Contexts", testContexts},
+		{"Close", testClose},
+		{"Library", testLibrary},
+		{"History", testHistory},
+	}
+	if c.Reopen != nil {
+		topics = append(topics, topic{"Reopen", testReopen})
+	}
+	for _, topic := range topics {
+		// A topic waits for its parallel subtests, and so Test for all.
+		t.Run(topic.name, func(t *testing.T) { topic.test(t, c) })
+	}
+}
+
+func (c Config) withDefaults(t testing.TB) Config {
+	t.Helper()
+	if c.Open == nil {
+		t.Fatal("executortest: Config.Open is nil")
+	}
+	if c.Beyond == nil {
+		c.Beyond = beyondPositions
+	}
+	if c.Patience == 0 {
+		c.Patience = 2 * time.Minute
+	}
+	return c
+}
+
+// run is a subtest on a store of its own.
+func (c Config) run(t *testing.T, name string, test func(context.Context, *testing.T, Config, evento.Executor)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithTimeout(t.Context(), c.Patience)
+		defer cancel()
+		test(ctx, t, c, c.open(t))
+	})
+}
+
+// open opens a store that the end of the test closes.
+func (c Config) open(t testing.TB) evento.Executor {
+	t.Helper()
+	return closing(t, c.Open(t))
+}
+
+func (c Config) reopen(t testing.TB, ex evento.Executor) evento.Executor {
+	t.Helper()
+	return closing(t, c.Reopen(t, ex))
+}
+
+func (c Config) share(t testing.TB, ex evento.Executor) evento.Executor {
+	t.Helper()
+	return closing(t, c.Share(t, ex))
+}
+
+func closing(t testing.TB, ex evento.Executor) evento.Executor {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := ex.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return ex
+}
+
+// together runs do in n goroutines that begin at once, waits for them, and
+// fails the test when one returns an error.
+func together(t *testing.T, n int, do func(i int) error) {
+	t.Helper()
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			if err := do(i); err != nil {
+				t.Errorf("goroutine %d: %v", i, err)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+}

@@ -1,0 +1,277 @@
+// Random histories, compared step by step with executor/memory.
+
+package executortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/memory"
+)
+
+func testHistory(t *testing.T, c Config) {
+	steps := 500
+	if s := os.Getenv("EVENTO_STEPS"); s != "" {
+		var err error
+		if steps, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("EVENTO_STEPS: %v", err)
+		}
+	}
+	run := func(name string, seed uint64) {
+		c.run(t, name, func(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+			history(ctx, t, c, ex, seed, steps)
+		})
+	}
+	if s := os.Getenv("EVENTO_SEED"); s != "" {
+		seed, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatalf("EVENTO_SEED: %v", err)
+		}
+		run("Replayed", seed)
+		return
+	}
+	run("Fixed", 1)
+	run("Random", rand.Uint64())
+}
+
+// past is a store with what was done to it, beside the model with the same.
+// An event has the same index in log, which is of the store, and in places,
+// which are the model's cursors.
+type past struct {
+	c       Config
+	r       *rand.Rand
+	store   evento.Executor
+	sharing evento.Executor // another executor on the store; nil without Share
+	model   evento.Executor
+	log     model
+	places  []cursor.Value
+	writes  []evento.Write
+	workers []evento.ID
+}
+
+func history(ctx context.Context, t *testing.T, c Config, ex evento.Executor, seed uint64, steps int) {
+	step := 0
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("failed at step %d; play it again with EVENTO_SEED=%d EVENTO_STEPS=%d", step, seed, steps)
+		}
+	})
+	h := &past{
+		c: c, r: rand.New(rand.NewPCG(seed, 0)), store: ex,
+		model:   closing(t, memory.New(nil)),
+		workers: []evento.ID{evento.NewID(), evento.NewID(), evento.NewID()},
+	}
+	if c.Share != nil {
+		h.sharing = c.share(t, ex)
+	}
+	for step = range steps {
+		switch n := h.r.IntN(100); {
+		case n < 40:
+			h.write(ctx, t, h.randomWrite())
+		case n < 50 && len(h.writes) > 0:
+			h.write(ctx, t, h.randomRetry())
+		case n < 80:
+			h.read(ctx, t)
+		case n < 90:
+			h.subscribe(ctx, t)
+		case n < 99:
+			h.snapshot(ctx, t)
+		case c.Reopen != nil:
+			h.reopen(ctx, t)
+		}
+	}
+	checkLog(t, c, readAll(ctx, t, h.store, evento.Query{}))
+}
+
+// either is one of the executors on the store.
+func (h *past) either() evento.Executor {
+	if h.sharing != nil && h.r.IntN(2) == 0 {
+		return h.sharing
+	}
+	return h.store
+}
+
+func (h *past) id() string { return fmt.Sprint("id ", h.r.IntN(6)) }
+
+// randomWrite mostly fits.
+func (h *past) randomWrite() evento.Write {
+	w := evento.Write{}
+	for _, n := range h.r.Perm(6)[:max(1, h.r.IntN(9)-4)] {
+		a := to(fmt.Sprint("id ", n), 0)
+		if h.r.IntN(3) == 0 {
+			a.AggregateType = other
+		}
+		for range 1 + h.r.IntN(3) {
+			a.Events = append(a.Events, event(fmt.Sprint("Name", h.r.IntN(3))))
+		}
+		a.RoutingKey = []string{"", "", "left", "right"}[h.r.IntN(4)]
+		if h.r.IntN(3) == 0 {
+			a.Metadata.Values = map[string]string{"n": fmt.Sprint(n)}
+		}
+		for _, e := range h.log {
+			if e.Node.AggregateType == a.AggregateType && e.Node.AggregateID == a.AggregateID {
+				a.Expected = e.Node.Version
+			}
+		}
+		switch h.r.IntN(8) {
+		case 0:
+			a.Expected = uint64(h.r.IntN(6))
+		case 1, 2:
+			a.Expected, a.AnyVersion = 0, true
+		}
+		w.Appends = append(w.Appends, a)
+	}
+	return w
+}
+
+// randomRetry is an earlier write, stored or not.
+func (h *past) randomRetry() evento.Write {
+	w := h.writes[h.r.IntN(len(h.writes))]
+	w.Retry = slices.ContainsFunc(w.Appends, func(a evento.Append) bool { return a.AnyVersion }) || h.r.IntN(2) == 0
+	return w
+}
+
+func (h *past) write(ctx context.Context, t *testing.T, w evento.Write) {
+	t.Helper()
+	h.writes = append(h.writes, w)
+	got, err := h.either().Write(ctx, w)
+	want, wantErr := h.model.Write(ctx, w)
+	h.follow(ctx, t, show(w))
+	var conflict, wantConflict *evento.ConflictError
+	switch {
+	case wantErr == nil && err == nil:
+		for i := range want {
+			want[i].Position = h.log[want[i].Position-1].Node.Position
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("Write(%s): got %v, want %v", show(w), got, want)
+		}
+	case !errors.As(wantErr, &wantConflict) || !errors.As(err, &conflict) || *conflict != *wantConflict:
+		t.Fatalf("Write(%s): got %v, %v, want %v, %v", show(w), got, err, want, wantErr)
+	}
+}
+
+// follow reads what was added to the store and to the model.
+func (h *past) follow(ctx context.Context, t *testing.T, after string) {
+	t.Helper()
+	at, modelAt := cursor.Value(""), cursor.Value("")
+	if n := len(h.log); n > 0 {
+		at, modelAt = h.log[n-1].Cursor, h.places[n-1]
+	}
+	got := read(ctx, t, h.either(), evento.Query{}, cursor.Onward(cursor.MaxPage, at)).Edges
+	want := read(ctx, t, h.model, evento.Query{}, cursor.Onward(cursor.MaxPage, modelAt)).Edges
+	if len(got) != len(want) {
+		t.Fatalf("after %s: got %d events %s, want %d", after, len(got), showEdges(got), len(want))
+	}
+	for i := range got {
+		w := want[i].Node
+		w.Timestamp = got[i].Node.Timestamp
+		if h.c.Gaps {
+			w.Position = got[i].Node.Position
+		}
+		if diff := differ(got[i].Node, w); diff != "" {
+			t.Fatalf("after %s: event %d of %d: %s", after, i+1, len(got), diff)
+		}
+		h.log = append(h.log, got[i])
+		h.places = append(h.places, want[i].Cursor)
+	}
+}
+
+func (h *past) read(ctx context.Context, t *testing.T) {
+	t.Helper()
+	q, args := randomQuery(h.r), randomArgs(h.r, h.log)
+	got := read(ctx, t, h.either(), q, args)
+
+	modelAt := cursor.Value("")
+	if i := slices.IndexFunc(h.log, func(e edge) bool { return e.Cursor == args.At() }); i >= 0 {
+		modelAt = h.places[i]
+	}
+	modelArgs := cursor.Forward(args.Limit(), modelAt)
+	if args.IsBackward() {
+		modelArgs = cursor.Backward(args.Limit(), modelAt)
+	}
+	want := read(ctx, t, h.model, q, modelArgs)
+	for i, e := range want.Edges {
+		want.Edges[i] = h.log[e.Node.Position-1] // the model has no gaps
+	}
+	for _, v := range []*cursor.Value{&want.PageInfo.StartCursor, &want.PageInfo.EndCursor} {
+		if *v != "" {
+			*v = h.log[slices.Index(h.places, *v)].Cursor
+		}
+	}
+	samePage(t, q, args, got, want)
+}
+
+func (h *past) subscribe(ctx context.Context, t *testing.T) {
+	t.Helper()
+	key, worker := fmt.Sprint("key ", h.r.IntN(3)), h.workers[h.r.IntN(len(h.workers))]
+	at := cursor.Value(fmt.Sprint("place ", h.r.IntN(1000)))
+	var call string
+	var do func(evento.Executor) (any, error)
+	switch h.r.IntN(4) {
+	case 0:
+		call, do = "UpsertSubscriber", func(ex evento.Executor) (any, error) { return ex.UpsertSubscriber(ctx, key, worker) }
+	case 1:
+		call, do = "SubscriberCursor", func(ex evento.Executor) (any, error) { return ex.SubscriberCursor(ctx, key) }
+	case 2:
+		call, do = "SubscriberRunning", func(ex evento.Executor) (any, error) { return ex.SubscriberRunning(ctx, key, worker) }
+	default:
+		call, do = "Acknowledge", func(ex evento.Executor) (any, error) { return nil, ex.Acknowledge(ctx, key, worker, at) }
+	}
+	got, err := do(h.either())
+	want, wantErr := do(h.model)
+	if got != want || !alike(err, wantErr) {
+		t.Fatalf("%s(%q, %s, %q): got %v, %v, want %v, %v", call, key, worker, at, got, err, want, wantErr)
+	}
+}
+
+func (h *past) snapshot(ctx context.Context, t *testing.T) {
+	t.Helper()
+	key := snapshotKey()
+	key.AggregateID, key.Revision = h.id(), uint64(h.r.IntN(2))
+	if h.r.IntN(2) == 0 {
+		s := evento.Snapshot{Version: uint64(h.r.IntN(5)), Position: uint64(h.r.IntN(5)), Cursor: "place", Data: fmt.Append(nil, h.r.IntN(1000))}
+		saveSnapshot(ctx, t, h.either(), key, s)
+		saveSnapshot(ctx, t, h.model, key, s)
+	}
+	want, wantErr := h.model.Snapshot(ctx, key)
+	if wantErr != nil {
+		if got, err := h.either().Snapshot(ctx, key); !alike(err, wantErr) {
+			t.Fatalf("Snapshot(%+v): got %v, %v, want the error %q", key, got, err, wantErr)
+		}
+		return
+	}
+	wantSnapshot(ctx, t, h.either(), key, want)
+}
+
+// alike: both fail for the same reason, or neither does.
+func alike(got, want error) bool {
+	for _, target := range []error{evento.ErrNotFound, evento.ErrTakenOver} {
+		if errors.Is(got, target) != errors.Is(want, target) {
+			return false
+		}
+	}
+	return (got == nil) == (want == nil)
+}
+
+func (h *past) reopen(ctx context.Context, t *testing.T) {
+	t.Helper()
+	if h.sharing != nil {
+		if err := h.sharing.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.store = h.c.reopen(t, h.store)
+	if h.sharing != nil {
+		h.sharing = h.c.share(t, h.store)
+	}
+	wantLog(ctx, t, h.store, h.log)
+}

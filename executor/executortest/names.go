@@ -1,0 +1,134 @@
+// Names and ids: what is refused, and that the rest comes back as it was and
+// is told apart bytewise.
+
+package executortest
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/evento-go/evento"
+)
+
+func testNames(t *testing.T, c Config) {
+	c.run(t, "Refused", namesRefused)
+	c.run(t, "Apart", namesApart)
+	c.run(t, "EachField", namesEachField)
+}
+
+// hostileNames are allowed, and each is another name: stores that fold case,
+// trim, normalize, cut, or take a name for a pattern or for SQL mix some up.
+func hostileNames() []string {
+	return []string{
+		"a", "A", "a ", " a", " a ", "a  ", " ", "  ", "0", "00", "0.0", "1e1", "10", "-0", "NULL", "null", "nil", "true",
+		"order-1", "ORDER-1", "order-1 ", "Order-1",
+		"straße", "strasse", "STRASSE", "STRAßE", "ı", "i", "I", "İ",
+		"\u00e9", "e\u0301", "\u00c9", "\u212b", "\u00c5", "A\u030a", "\ufb01", "fi", // NFC, NFD, compatibility
+		"%", "_", "a%", "a_", "a%b", "aXb", "*", "?", "[a]", ".*", "a.b", "a\\", "a\\b", "a\\\\b", "\\0", "\\x00",
+		"'", "''", `"`, `""`, "`", "a'b", `a"b`, "'; DROP TABLE events; --", "$1", "?1", ":a", "@a", "${a}", "{{a}}",
+		"/", "a/b", "a//b", "../a", "a|b", "a,b", "a;b", "a:b", "a=b", "a&b", "a#b", "<a>",
+		"😀", "😁", "👩‍👩‍👧", "日本語", "العربية", "\u200b", "a\u200b", "\ufeff", "\ufeffa", "\u202ea", "\u2028", "\u00a0", "\ufffd", "\uffff", "\U0010ffff",
+		strings.Repeat("x", evento.MaxName), strings.Repeat("x", evento.MaxName-1), strings.Repeat("x", evento.MaxName-1) + "y",
+		strings.Repeat("é", evento.MaxName/2), strings.Repeat("😀", evento.MaxName/4),
+	}
+}
+
+// refusedNames are those that Write.Check does not let through.
+func refusedNames() []string {
+	return []string{
+		"", strings.Repeat("x", evento.MaxName+1), strings.Repeat("é", evento.MaxName/2+1),
+		"\x00", "a\x00", "a\x00b", "a\nb", "a\r", "\t", "\x1b[0m", "\x7f", "\u0080", "a\u0085b", "\u009f",
+		"\xff", "a\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+	}
+}
+
+// withName are appends with a name in each place that takes one.
+func withName(name string) map[string]evento.Append {
+	appends := map[string]evento.Append{}
+	for _, field := range []string{"aggregate type", "aggregate id", "event name", "routing key"} {
+		appends[field] = to("id", 0, "Name", "Name")
+	}
+	a := appends["aggregate type"]
+	a.AggregateType = evento.AggregateType(name)
+	appends["aggregate type"] = a
+	a = appends["aggregate id"]
+	a.AggregateID = name
+	appends["aggregate id"] = a
+	appends["event name"].Events[1].Name = name
+	if name != "" { // which is no routing key
+		appends["routing key"] = routed(name, appends["routing key"])
+	} else {
+		delete(appends, "routing key")
+	}
+	return appends
+}
+
+func namesRefused(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	commit(ctx, t, ex, to("one", 0, "Made"))
+	for _, name := range refusedNames() {
+		for field, a := range withName(name) {
+			t.Logf("%s %.300q", field, name)
+			refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{to("two", 0, "Made"), a}}, evento.ErrInvalid)
+		}
+	}
+	for _, codec := range []string{"", strings.Repeat("x", 33), "a\nb", "\xff"} {
+		a := to("two", 0, "Made")
+		a.Events[0].Codec = codec
+		refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{a}}, evento.ErrInvalid)
+	}
+	commit(ctx, t, ex, to("one", 1, "Changed"))
+	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+}
+
+// Every hostile name is an aggregate id of its own.
+func namesApart(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	names := hostileNames()
+	w := evento.Write{}
+	var want []evento.RawEvent
+	for _, name := range names {
+		w.Appends = append(w.Appends, to(name, 0, "Made"))
+		want = append(want, raws(w.Appends[len(w.Appends)-1], 1, "")...)
+	}
+	commit(ctx, t, ex, w.Appends...)
+	for _, name := range names { // each is still at version 1
+		a := to(name, 1, "Changed")
+		commit(ctx, t, ex, a)
+		want = append(want, raws(a, 2, "")...)
+	}
+	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
+	for i, name := range names {
+		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(thing, name)}},
+			[]evento.RawEvent{want[i], want[len(names)+i]})
+	}
+}
+
+// The other places that a name may be in.
+func namesEachField(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	names := hostileNames()
+	var want []evento.RawEvent
+	for _, name := range names {
+		a := routed(name, to("id", 0, name))
+		a.AggregateType = evento.AggregateType(name)
+		if len(name) <= 32 { // as long as a codec's may be
+			a.Events[0].Codec = name
+		}
+		commit(ctx, t, ex, a)
+		want = append(want, raws(a, 1, name)...)
+	}
+	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
+	for i, name := range names {
+		typ := evento.AggregateType(name)
+		for _, q := range []evento.Query{
+			{Filters: []evento.Filter{evento.ByType(typ)}},
+			{Filters: []evento.Filter{{AggregateType: typ, Name: name}}},
+			{RoutingKey: name},
+		} {
+			wantEvents(ctx, t, ex, q, slices.Clone(want[i:i+1]))
+		}
+		unlike := names[(i+1)%len(names)]
+		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{{AggregateType: typ, Name: unlike}}}, nil)
+		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(typ)}, RoutingKey: unlike}, nil)
+	}
+}

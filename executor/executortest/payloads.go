@@ -1,0 +1,127 @@
+// Payloads and metadata come back as they were.
+
+package executortest
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+func testPayloads(t *testing.T, c Config) {
+	c.run(t, "Bytes", payloadsBytes)
+	c.run(t, "Largest", payloadsLargest)
+	c.run(t, "TooLarge", payloadsTooLarge)
+	c.run(t, "Metadata", payloadsMetadata)
+	c.run(t, "MetadataRefused", payloadsMetadataRefused)
+}
+
+func payloadsBytes(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	random := make([]byte, 100_000)
+	r := rand.NewChaCha8([32]byte{1})
+	_, _ = r.Read(random) // never fails
+	payloads := [][]byte{
+		nil, {}, {0}, {0, 0, 0}, {'\''}, {0xff}, []byte("a\x00b"), []byte("\\x00"), []byte(`{"json": true}`), []byte("text ü 😀"),
+		every, bytes.Repeat(every, 100), make([]byte, 70_000), random,
+	}
+	for i := range every {
+		payloads = append(payloads, every[i:i+1])
+	}
+	a := to("one", 0, many(len(payloads), "Made")...)
+	for i, data := range payloads {
+		a.Events[i].Data = data
+	}
+	commit(ctx, t, ex, a)
+	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, raws(a, 1, "")))
+}
+
+func payloadsLargest(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	a := to("one", 0, "Small", "Large", "Small")
+	large := make([]byte, evento.MaxPayload)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(large) // never fails
+	a.Events[1].Data = large
+	commit(ctx, t, ex, a)
+	wantEvents(ctx, t, ex, evento.Query{}, raws(a, 1, ""))
+	p := read(ctx, t, ex, evento.Query{}, cursor.Backward(1, ""))
+	if len(p.Edges) != 1 || p.Edges[0].Node.Version != 3 || !p.PageInfo.HasPreviousPage {
+		t.Errorf("Backward(1) past a large event: got %d events, %+v", len(p.Edges), p.PageInfo)
+	}
+}
+
+func payloadsTooLarge(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	commit(ctx, t, ex, to("one", 0, "Made"))
+	over := make([]byte, evento.MaxPayload+1)
+	a := to("two", 0, "Small", "Large")
+	a.Events[1].Data = over
+	refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{a}}, evento.ErrTooLarge)
+
+	const events = evento.MaxCommit/evento.MaxPayload + 1
+	w := evento.Write{Appends: []evento.Append{to("two", 0, many(events-1, "Large")...), to("three", 0, "Small")}}
+	for i := range w.Appends[0].Events {
+		w.Appends[0].Events[i].Data = over[:evento.MaxPayload]
+	}
+	refuse(ctx, t, ex, w, evento.ErrTooLarge) // as "three" is over
+	commit(ctx, t, ex, to("one", 1, "Changed"))
+}
+
+func payloadsMetadata(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	text := "ä 😀 \"quoted\" 'too' \\ line\nbreak\ttab \x01 \u0085 \ufffd \u2028 <&> %s ${x} "
+	values := map[string]string{}
+	for _, name := range hostileNames() {
+		values[name] = name
+	}
+	metadata := []evento.Metadata{
+		{},
+		{Values: map[string]string{}},
+		{ID: "id"}, {RequestedBy: "by"}, {RequestedAs: "as"}, {CorrelationID: "correlation"}, {CausationID: "causation"},
+		{Values: map[string]string{"key": ""}},
+		{Values: map[string]string{"id": "a", "values": "b", "requestedBy": "c"}},
+		{ID: text, RequestedBy: text + "1", RequestedAs: text + "2", CorrelationID: text + "3", CausationID: text + "4", Values: map[string]string{"key": text}},
+		{Values: values},
+		{Values: map[string]string{"key": strings.Repeat("ü", (evento.MaxMetadata-3)/2)}},
+	}
+	w := evento.Write{}
+	var want []evento.RawEvent
+	for i, m := range metadata {
+		a := to(strings.Repeat("x", i+1), 0, "Made", "Changed")
+		a.Metadata = m
+		w.Appends = append(w.Appends, a)
+		want = append(want, raws(a, 1, "")...)
+	}
+	commit(ctx, t, ex, w.Appends...)
+	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
+}
+
+func payloadsMetadataRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	commit(ctx, t, ex, to("one", 0, "Made"))
+	for _, tt := range []struct {
+		metadata evento.Metadata
+		want     error
+	}{
+		{evento.Metadata{ID: "a\x00b"}, evento.ErrInvalid},
+		{evento.Metadata{RequestedBy: "\xff"}, evento.ErrInvalid},
+		{evento.Metadata{RequestedAs: "\xff"}, evento.ErrInvalid},
+		{evento.Metadata{CorrelationID: "\x00"}, evento.ErrInvalid},
+		{evento.Metadata{CausationID: "\xc3"}, evento.ErrInvalid},
+		{evento.Metadata{Values: map[string]string{"": "a"}}, evento.ErrInvalid},
+		{evento.Metadata{Values: map[string]string{"a\nb": "a"}}, evento.ErrInvalid},
+		{evento.Metadata{Values: map[string]string{"key": "\x00"}}, evento.ErrInvalid},
+		{evento.Metadata{Values: map[string]string{"key": "\xff"}}, evento.ErrInvalid},
+		{evento.Metadata{Values: map[string]string{"key": strings.Repeat("x", evento.MaxMetadata)}}, evento.ErrTooLarge},
+		{evento.Metadata{ID: strings.Repeat("x", evento.MaxMetadata/2), CausationID: strings.Repeat("x", evento.MaxMetadata/2+1)}, evento.ErrTooLarge},
+	} {
+		a := to("two", 0, "Made")
+		a.Metadata = tt.metadata
+		t.Logf("metadata %.200v", tt.metadata)
+		refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{to("three", 0, "Made"), a}}, tt.want)
+	}
+}

@@ -1,0 +1,278 @@
+// Reading, and comparing what was read.
+
+package executortest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+type (
+	edge = cursor.Edge[evento.RawEvent]
+	page = cursor.Page[evento.RawEvent]
+)
+
+// read is one page, which must be readable.
+func read(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, args cursor.Args) *page {
+	t.Helper()
+	p, err := tryRead(ctx, ex, q, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// tryRead is Read with an error that shows what was asked.
+func tryRead(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*page, error) {
+	p, err := ex.Read(ctx, q, args)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("Read(%s, %s): %w", showQuery(q), showArgs(args), err)
+	case p == nil:
+		return nil, fmt.Errorf("Read(%s, %s): no page and no error", showQuery(q), showArgs(args))
+	case len(p.Edges) > args.Limit():
+		return nil, fmt.Errorf("Read(%s, %s): got %d events", showQuery(q), showArgs(args), len(p.Edges))
+	case len(p.Edges) == 0 && p.PageInfo.HasNextPage && !args.IsBackward():
+		return nil, fmt.Errorf("Read(%s, %s): got an empty page that says there are more", showQuery(q), showArgs(args))
+	}
+	return p, nil
+}
+
+// readAll is every event of a query.
+func readAll(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query) []edge {
+	t.Helper()
+	edges, err := tryReadAfter(ctx, ex, q, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return edges
+}
+
+// tryReadAfter is every event of a query after a place.
+func tryReadAfter(ctx context.Context, ex evento.Executor, q evento.Query, at cursor.Value) ([]edge, error) {
+	var edges []edge
+	for {
+		p, err := tryRead(ctx, ex, q, cursor.Onward(1000, at))
+		if err != nil {
+			return nil, err
+		}
+		edges = append(edges, p.Edges...)
+		if !p.PageInfo.HasNextPage {
+			return edges, nil
+		}
+		at = p.PageInfo.EndCursor
+	}
+}
+
+// last is the cursor of the store's last event.
+func last(ctx context.Context, t testing.TB, ex evento.Executor) cursor.Value {
+	t.Helper()
+	return read(ctx, t, ex, evento.Query{}, cursor.Backward(1, "")).PageInfo.EndCursor
+}
+
+// wantLog compares the whole store with what was read of it, or of another
+// executor on it, before.
+func wantLog(ctx context.Context, t *testing.T, ex evento.Executor, want []edge) {
+	t.Helper()
+	sameEdges(t, "the whole store", readAll(ctx, t, ex, evento.Query{}), want)
+}
+
+// sameEdges compares events with their places and cursors.
+func sameEdges(t *testing.T, what string, got, want []edge) {
+	t.Helper()
+	for i := range min(len(got), len(want)) {
+		if diff := differ(got[i].Node, want[i].Node); diff != "" {
+			t.Fatalf("%s, event %d of %d: %s", what, i+1, len(want), diff)
+		}
+		if got[i].Cursor != want[i].Cursor {
+			t.Fatalf("%s, event %d of %d: got the cursor %q, want %q", what, i+1, len(want), got[i].Cursor, want[i].Cursor)
+		}
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%s: got %d events %s, want %d %s", what, len(got), showEdges(got), len(want), showEdges(want))
+	}
+}
+
+// wantEvents compares a query's events with what they are to be, but for the
+// place and the time that the store gave them.
+func wantEvents(ctx context.Context, t *testing.T, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
+	t.Helper()
+	got := readAll(ctx, t, ex, q)
+	if len(got) != len(want) {
+		t.Fatalf("reading %s: got %d events %s, want %d", showQuery(q), len(got), showEdges(got), len(want))
+	}
+	for i, e := range want {
+		e.Position, e.Timestamp = got[i].Node.Position, got[i].Node.Timestamp
+		if diff := differ(got[i].Node, e); diff != "" {
+			t.Fatalf("reading %s, event %d of %d: %s", showQuery(q), i+1, len(want), diff)
+		}
+	}
+	return got
+}
+
+// differ says in which fields two events differ; "" when in none.
+func differ(got, want evento.RawEvent) string {
+	var diffs []string
+	field := func(name string, same bool, got, want any) {
+		if !same {
+			diffs = append(diffs, fmt.Sprintf("%s: got %.200v, want %.200v", name, got, want))
+		}
+	}
+	text := func(name, got, want string) {
+		if got != want {
+			diffs = append(diffs, fmt.Sprintf("%s: got %.200q, want %.200q", name, got, want))
+		}
+	}
+	field("ID", got.ID == want.ID, got.ID, want.ID)
+	field("Position", got.Position == want.Position, got.Position, want.Position)
+	text("AggregateType", string(got.AggregateType), string(want.AggregateType))
+	text("AggregateID", got.AggregateID, want.AggregateID)
+	field("Version", got.Version == want.Version, got.Version, want.Version)
+	text("Name", got.Name, want.Name)
+	text("RoutingKey", got.RoutingKey, want.RoutingKey)
+	text("Codec", got.Codec, want.Codec)
+	field(fmt.Sprintf("Data of %d and %d bytes", len(got.Data), len(want.Data)), bytes.Equal(got.Data, want.Data), got.Data, want.Data)
+	field("Metadata", sameMetadata(got.Metadata, want.Metadata), got.Metadata, want.Metadata)
+	field("Timestamp", got.Timestamp.Equal(want.Timestamp), got.Timestamp, want.Timestamp)
+	return strings.Join(diffs, "; ")
+}
+
+// sameMetadata takes no values and nil for the same.
+func sameMetadata(a, b evento.Metadata) bool {
+	return a.ID == b.ID && a.RequestedBy == b.RequestedBy && a.RequestedAs == b.RequestedAs &&
+		a.CorrelationID == b.CorrelationID && a.CausationID == b.CausationID && maps.Equal(a.Values, b.Values)
+}
+
+// checkLog holds a whole store, as it was read, to what is true of every one.
+func checkLog(t *testing.T, c Config, log []edge) {
+	t.Helper()
+	type aggregate struct {
+		t  evento.AggregateType
+		id string
+	}
+	versions, keys := map[aggregate]uint64{}, map[aggregate]string{}
+	ids := map[evento.ID]uint64{}
+	cursors := map[cursor.Value]uint64{"": 0}
+	var before evento.RawEvent
+	for _, edge := range log {
+		e := edge.Node
+		switch {
+		case e.Position <= before.Position:
+			t.Errorf("position %d comes after %d, want them to rise", e.Position, before.Position)
+		case !c.Gaps && e.Position != before.Position+1:
+			t.Errorf("position %d comes after %d, want no gaps", e.Position, before.Position)
+		}
+		if e.Timestamp.Before(before.Timestamp) {
+			t.Errorf("position %d has the time %s, and %d before it %s, want it never to fall", e.Position, e.Timestamp, before.Position, before.Timestamp)
+		}
+		if e.Timestamp.Location() != time.UTC || !e.Timestamp.Equal(e.Timestamp.Truncate(time.Microsecond)) || e.Timestamp.IsZero() {
+			t.Errorf("position %d has the time %s, want one in UTC and microseconds", e.Position, e.Timestamp)
+		}
+		if p, ok := ids[e.ID]; ok {
+			t.Errorf("positions %d and %d have the same id %s, want one event", p, e.Position, e.ID)
+		}
+		ids[e.ID] = e.Position
+		if p, ok := cursors[edge.Cursor]; ok {
+			t.Errorf("positions %d and %d have the same cursor %q", p, e.Position, edge.Cursor)
+		}
+		cursors[edge.Cursor] = e.Position
+		a := aggregate{e.AggregateType, e.AggregateID}
+		if versions[a]++; e.Version != versions[a] {
+			t.Errorf("position %d is version %d of %s %q, want %d", e.Position, e.Version, a.t, a.id, versions[a])
+		}
+		if e.Version == 1 {
+			keys[a] = e.RoutingKey
+		}
+		if e.RoutingKey != keys[a] {
+			t.Errorf("position %d has the routing key %q, want %q as the first event of %s %q", e.Position, e.RoutingKey, keys[a], a.t, a.id)
+		}
+		before = e
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// checkStored looks for a write's events in a whole store, where its receipts
+// say that they are.
+func checkStored(t *testing.T, log []edge, w evento.Write, receipts []evento.Receipt) {
+	t.Helper()
+	places := map[evento.ID]evento.RawEvent{}
+	for _, e := range log {
+		places[e.Node.ID] = e.Node
+	}
+	for i, a := range w.Appends {
+		for j, n := range a.Events {
+			e, ok := places[n.ID]
+			if !ok {
+				t.Errorf("Write(%s) succeeded with %v, but event %d to %q is not there", show(w), receipts, j+1, a.AggregateID)
+				continue
+			}
+			want := e // but for what the append says
+			want.AggregateType, want.AggregateID, want.Name = a.AggregateType, a.AggregateID, n.Name
+			want.Version = receipts[i].Version - uint64(len(a.Events)-1-j)
+			if j == len(a.Events)-1 {
+				want.Position = receipts[i].Position
+			}
+			want.Codec, want.Data, want.Metadata = n.Codec, n.Data, a.Metadata
+			if diff := differ(e, want); diff != "" {
+				t.Errorf("Write(%s) succeeded with %v, but event %d to %q: %s", show(w), receipts, j+1, a.AggregateID, diff)
+			}
+		}
+	}
+}
+
+// checkAbsent looks for events in a whole store that must not be there.
+func checkAbsent(t *testing.T, log []edge, w evento.Write, why error) {
+	t.Helper()
+	ids := map[evento.ID]bool{}
+	for _, a := range w.Appends {
+		for _, n := range a.Events {
+			ids[n.ID] = true
+		}
+	}
+	for _, e := range log {
+		if ids[e.Node.ID] {
+			t.Errorf("Write(%s) failed with %q, but position %d holds an event of it", show(w), why, e.Node.Position)
+		}
+	}
+}
+
+func showQuery(q evento.Query) string {
+	if len(q.Filters) > 4 {
+		return fmt.Sprintf("%d filters such as %+v, routing key %q, unrouted %t", len(q.Filters), q.Filters[0], q.RoutingKey, q.Unrouted)
+	}
+	return fmt.Sprintf("%+v", q)
+}
+
+func showArgs(a cursor.Args) string {
+	name := "Forward"
+	switch {
+	case a.IsBackward():
+		name = "Backward"
+	case a.IsOnward():
+		name = "Onward"
+	}
+	return fmt.Sprintf("%s(%d, %q)", name, a.Limit(), a.At())
+}
+
+// showEdges is the positions of some events.
+func showEdges(edges []edge) string {
+	const most = 20
+	var positions []uint64
+	for _, e := range edges[:min(most, len(edges))] {
+		positions = append(positions, e.Node.Position)
+	}
+	if len(edges) > most {
+		return fmt.Sprintf("at %d and on", positions)
+	}
+	return fmt.Sprintf("at %d", positions)
+}

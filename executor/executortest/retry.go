@@ -1,0 +1,148 @@
+// Writes that are made twice.
+
+package executortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/evento-go/evento"
+)
+
+func testRetry(t *testing.T, c Config) {
+	c.run(t, "FirstReceipts", retryFirstReceipts)
+	c.run(t, "NotStoredBefore", retryNotStoredBefore)
+	c.run(t, "OtherIDsConflict", retryOtherIDsConflict)
+	c.run(t, "SomeIDsConflict", retrySomeIDsConflict)
+	c.run(t, "Concurrent", retryConcurrent)
+}
+
+// retryWrites are writes of every kind, each to aggregates of its own.
+func retryWrites(ctx context.Context, t *testing.T, ex evento.Executor) []evento.Write {
+	t.Helper()
+	commit(ctx, t, ex, to("b", 0, "Old", "Older"), to("d", 0, "Old"), to("f", 0, "Old"), to("i", 0, "Old"), to("k", 0, "Old", "Older"))
+	return []evento.Write{
+		{Appends: []evento.Append{to("a", 0, "A", "B", "C")}},
+		{Appends: []evento.Append{to("b", 2, "A", "B")}},
+		{Appends: []evento.Append{toAny("c", "A", "B")}},
+		{Appends: []evento.Append{toAny("d", "A", "B", "C")}},
+		{Appends: []evento.Append{to("e", 0, "A", "B"), to("f", 1, "A"), to("g", 0, "A")}},
+		{Appends: []evento.Append{toAny("h", "A", "B"), to("i", 1, "A"), to("j", 0, "A")}},
+		{Appends: []evento.Append{toAny("k", "A", "B"), toAny("l", "A"), toAny("m", "A", "B")}},
+	}
+}
+
+// The same write again gives the same receipts and adds nothing, at once and
+// after other events came on top.
+func retryFirstReceipts(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	for _, w := range retryWrites(ctx, t, ex) {
+		first := commit(ctx, t, ex, w.Appends...)
+		again := func(when string, w evento.Write) {
+			before := readAll(ctx, t, ex, evento.Query{})
+			got, err := ex.Write(ctx, w)
+			if err != nil || !slices.Equal(got, first) {
+				t.Fatalf("Write(%s) again, %s: got %v, %v, want the first receipts %v", show(w), when, got, err, first)
+			}
+			wantLog(ctx, t, ex, before)
+		}
+		retry := w
+		retry.Retry = true
+		again("at once", retry)
+		again("once more", retry)
+		if slices.ContainsFunc(w.Appends, func(a evento.Append) bool { return !a.AnyVersion }) {
+			again("without saying so", w) // the conflict shows it
+		}
+		for _, a := range w.Appends {
+			commit(ctx, t, ex, toAny(a.AggregateID, "Later", "Later still"))
+		}
+		again("after later events", retry)
+	}
+	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+}
+
+// A retry of what was never stored stores it.
+func retryNotStoredBefore(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	for _, w := range retryWrites(ctx, t, ex) {
+		w.Retry = true
+		receipts, err := tryCommit(ctx, ex, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := readAll(ctx, t, ex, evento.Query{})
+		checkLog(t, c, log)
+		checkStored(t, log, w, receipts)
+	}
+}
+
+func retryOtherIDsConflict(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	commit(ctx, t, ex, to("a", 0, "A", "B"))
+	for _, retry := range []bool{false, true} {
+		conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("a", 0, "A", "B")}, Retry: retry},
+			evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 0, Actual: 2})
+	}
+}
+
+// A write that shares some events with one that is stored is another write.
+func retrySomeIDsConflict(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	a, b := to("a", 0, "A", "B"), to("b", 0, "A")
+	commit(ctx, t, ex, a, b)
+	with := func(a evento.Append, events ...evento.NewEvent) evento.Append {
+		a.Events = events
+		return a
+	}
+	moved := with(to("c", 0), a.Events...)
+	onA := evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 0, Actual: 2}
+	for _, tt := range []struct {
+		name    string
+		appends []evento.Append
+		want    evento.ConflictError
+	}{
+		{"the first event and another", []evento.Append{with(a, a.Events[0], event("X"))}, onA},
+		{"another and the second event", []evento.Append{with(a, event("X"), a.Events[1])}, onA},
+		{"in another order", []evento.Append{with(a, a.Events[1], a.Events[0])}, onA},
+		{"one more event", []evento.Append{with(a, a.Events[0], a.Events[1], event("X"))}, onA},
+		{"one aggregate of two, and a new one", []evento.Append{a, to("c", 0, "X")}, onA},
+		{"a new aggregate, and one of two", []evento.Append{to("c", 0, "X"), a}, onA},
+		{"one aggregate of two, and any version of a new one", []evento.Append{a, toAny("c", "X")}, onA},
+		{"one of two with other events", []evento.Append{a, to("b", 0, "X")}, onA},
+		{"its events in another aggregate too", []evento.Append{a, moved}, onA},
+	} {
+		for _, retry := range []bool{false, true} {
+			t.Logf("%s, retry %t", tt.name, retry)
+			conflict(ctx, t, ex, evento.Write{Appends: tt.appends, Retry: retry}, tt.want)
+		}
+	}
+}
+
+// Several callers with one write are one write.
+func retryConcurrent(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	for round := range 5 {
+		id := fmt.Sprint(round)
+		w := evento.Write{Appends: []evento.Append{to(id, 0, "A", "B"), to("all", uint64(round), "A")}, Retry: true}
+		if round%2 == 1 {
+			w.Appends[0] = toAny(id, "A", "B")
+			w.Appends[1] = toAny("all", "A")
+		}
+		receipts := make([][]evento.Receipt, 6)
+		together(t, len(receipts), func(i int) (err error) {
+			receipts[i], err = tryCommit(ctx, ex, w)
+			return err
+		})
+		for _, r := range receipts {
+			if !slices.Equal(r, receipts[0]) {
+				t.Fatalf("Write(%s) by several at once: got %v and %v, want the same receipts", show(w), r, receipts[0])
+			}
+		}
+	}
+	log := readAll(ctx, t, ex, evento.Query{})
+	checkLog(t, c, log)
+	if len(log) != 15 {
+		t.Errorf("got %d events, want 15", len(log))
+	}
+	if _, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{to("0", 0, "X")}}); !errors.Is(err, evento.ErrConflict) {
+		t.Errorf("another write: got %v, want a conflict", err)
+	}
+}
