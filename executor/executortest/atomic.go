@@ -25,12 +25,12 @@ func atomicNothingOfAConflict(ctx context.Context, t *testing.T, c Config, ex ev
 	for bad := range appends {
 		w := evento.Write{}
 		for i := range appends {
-			switch {
-			case i == bad:
+			switch i {
+			case bad:
 				w.Appends = append(w.Appends, to("taken", 0, "X", "Y"))
-			case i == 1:
+			case 1:
 				w.Appends = append(w.Appends, to("1", 1, "X", "Y"))
-			case i == 2:
+			case 2:
 				w.Appends = append(w.Appends, toAny("2", "X"))
 			default:
 				w.Appends = append(w.Appends, to(fmt.Sprint(i), 0, "X", "Y"))

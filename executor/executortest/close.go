@@ -98,7 +98,7 @@ func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) []atte
 				return ctx.Err()
 			}
 			if err := ex.Close(); err != nil {
-				return fmt.Errorf("Close with calls under way: %w", err)
+				return fmt.Errorf("closing with calls under way: %w", err)
 			}
 			return nil
 		}
@@ -117,10 +117,10 @@ func reopenUnderWay(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 
 // Events, places, snapshots and subscribers are what they were.
 func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	m := fill(ctx, t, ex, 30)
+	fill(ctx, t, ex, 30)
 	w := evento.Write{Appends: []evento.Append{routed("left", to("late", 0, "A", "B")), toAny("id 0", "A")}, Retry: true}
 	first := commit(ctx, t, ex, w.Appends...)
-	m = readAll(ctx, t, ex, evento.Query{})
+	m := model(readAll(ctx, t, ex, evento.Query{}))
 	worker, snapshot := evento.NewID(), evento.Snapshot{Version: 2, Position: 7, Cursor: m[6].Cursor, Data: []byte("state")}
 	upsert(ctx, t, ex, "key", worker, "")
 	acknowledge(ctx, t, ex, "key", worker, m[4].Cursor)

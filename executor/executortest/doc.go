@@ -39,6 +39,4 @@
 //
 // The package cannot crash machines: that what was acknowledged survives a
 // power cut is for fault runs to show.
-//
-// [cursor.PageInfo]: https://pkg.go.dev/github.com/evento-go/evento/cursor#PageInfo
 package executortest

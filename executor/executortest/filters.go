@@ -96,6 +96,7 @@ func filtersMost(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 
 // What a query did not know when it was made first is found when it comes.
 func filtersLater(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	commit(ctx, t, ex, to("early", 0, "Made"))
 	queries := []evento.Query{
 		{Filters: []evento.Filter{evento.ByType("executortest/Late")}},
 		{Filters: []evento.Filter{evento.ByID(thing, "late")}},

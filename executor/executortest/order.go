@@ -209,13 +209,14 @@ func checkAttempts(t *testing.T, log []edge, attempts []attempt) {
 	if stored < len(attempts)/4 {
 		t.Errorf("only %d of %d writes succeeded", stored, len(attempts))
 	}
-	checkRealTime(t, log, attempts)
+	if err := realTime(log, attempts); err != nil {
+		t.Error(err)
+	}
 }
 
-// checkRealTime: a write that was answered before another was invoked is
-// before it in the order.
-func checkRealTime(t *testing.T, log []edge, attempts []attempt) {
-	t.Helper()
+// realTime looks for a write that comes before another in the order, though
+// it was invoked after that one had been answered.
+func realTime(log []edge, attempts []attempt) error {
 	places := map[evento.ID]uint64{}
 	for _, e := range log {
 		places[e.Node.ID] = e.Node.Position
@@ -249,8 +250,9 @@ func checkRealTime(t *testing.T, log []edge, attempts []attempt) {
 			byAnswered = byAnswered[1:]
 		}
 		if s.first < highest.last {
-			t.Errorf("Write(%s) was invoked after Write(%s) had been answered, but begins at position %d, below %d",
+			return fmt.Errorf("Write(%s) was invoked after Write(%s) had been answered, but begins at position %d, below %d",
 				show(s.write), show(highest.write), s.first, highest.last)
 		}
 	}
+	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -135,40 +135,36 @@ func subscribersKeysApart(ctx context.Context, t *testing.T, _ Config, ex evento
 	}
 }
 
-// Workers that take the key from each other all the time: what one stored is
-// where the next begins, so that a counter in the cursor loses no step.
+// Of workers that took the key at once, one owns it: only its cursor is stored.
 func subscribersFenced(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	const workers, each = 4, 15
+	const workers, rounds = 4, 8
 	exs := []evento.Executor{ex}
 	if c.Share != nil {
 		exs = append(exs, c.share(t, ex))
 	}
-	var steps atomic.Int64
-	together(t, workers, func(i int) error {
-		ex := exs[i%len(exs)]
-		for range each {
-			worker := evento.NewID()
-			at, err := ex.UpsertSubscriber(ctx, "key", worker)
-			if err != nil {
-				return err
+	for round := range rounds {
+		ids := make([]evento.ID, workers)
+		together(t, workers, func(i int) error {
+			ids[i] = evento.NewID()
+			_, err := exs[i%len(exs)].UpsertSubscriber(ctx, "key", ids[i])
+			return err
+		})
+		stored := make([]bool, workers)
+		place := func(i int) cursor.Value { return cursor.Value(fmt.Sprint("place ", round, " of ", i)) }
+		together(t, workers, func(i int) error {
+			err := exs[i%len(exs)].Acknowledge(ctx, "key", ids[i], place(i))
+			if stored[i] = err == nil; errors.Is(err, evento.ErrTakenOver) {
+				return nil
 			}
-			n := 0
-			if at != "" {
-				if _, err := fmt.Sscan(string(at), &n); err != nil {
-					return fmt.Errorf("UpsertSubscriber: got %q: %w", at, err)
-				}
-			}
-			err = ex.Acknowledge(ctx, "key", worker, cursor.Value(fmt.Sprint(n+1)))
-			switch {
-			case err == nil:
-				steps.Add(1)
-			case !errors.Is(err, evento.ErrTakenOver):
-				return err
-			}
+			return err
+		})
+		owner := slices.Index(stored, true)
+		if owner < 0 || slices.Contains(stored[owner+1:], true) {
+			t.Fatalf("round %d: Acknowledge succeeded for the workers %v, want it for one", round+1, stored)
 		}
-		return nil
-	})
-	if n := steps.Load(); n > 0 {
-		wantSubscriber(ctx, t, ex, "key", cursor.Value(fmt.Sprint(n)))
+		wantSubscriber(ctx, t, ex, "key", place(owner))
+		for i, id := range ids {
+			wantRunning(ctx, t, ex, "key", id, i == owner)
+		}
 	}
 }

@@ -5,6 +5,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/ncruces/go-sqlite3"
@@ -27,10 +28,14 @@ func classify(err error) error {
 
 // explainPath says plainly of a path what SQLite says obliquely.
 func explainPath(path string, err error) error {
-	if errors.Is(err, sqlite3.CANTOPEN) {
-		if info, e := os.Stat(path); e == nil && info.IsDir() {
-			return fmt.Errorf("%w: it is a directory: %w", evento.ErrInvalid, err)
-		}
+	if !errors.Is(err, sqlite3.CANTOPEN) {
+		return err
+	}
+	if info, e := os.Stat(path); e == nil && info.IsDir() {
+		return fmt.Errorf("%w: it is a directory: %w", evento.ErrInvalid, err)
+	}
+	if f, e := os.Open(path); e == nil && errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w", evento.ErrReadOnly, errors.Join(err, f.Close()))
 	}
 	return err
 }

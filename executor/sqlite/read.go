@@ -63,15 +63,14 @@ func (c *conn) snapshot(fn func() error) error {
 }
 
 func (ex *Executor) readPage(c *conn, q evento.Query, args cursor.Args, at uint64) (page *cursor.Page[evento.RawEvent], err error) {
-	s, err := ex.newSearch(c, q)
-	if err != nil {
-		return nil, err
-	}
-	if !s.merges() {
-		// One statement is of one moment by itself.
+	if s := ex.cachedSearch(c, q); s != nil {
 		return ex.search(s, args, int64(at))
 	}
 	err = c.snapshot(func() error {
+		s, err := ex.newSearch(c, q)
+		if err != nil {
+			return err
+		}
 		page, err = ex.search(s, args, int64(at))
 		return err
 	})

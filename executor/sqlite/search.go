@@ -33,7 +33,44 @@ type search struct {
 	kindLegs, aggregateLegs []int64
 }
 
-// newSearch looks the query's names up. Names that no event has match nothing.
+// cachedSearch serves the queries that loads and catching up are made of: one
+// statement, and no name that has to be looked up. A statement is of one
+// moment by itself, so these need no transaction. It returns nil for others.
+func (ex *Executor) cachedSearch(c *conn, q evento.Query) *search {
+	s := &search{conn: c, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
+	switch {
+	case q.RoutingKey != "" || len(q.Filters) > 1:
+		return nil
+	case s.everything:
+		return s
+	}
+	f, d := q.Filters[0], ex.names
+	if f.AggregateID == "" {
+		return nil
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	typeID := d.typeIDs[f.AggregateType]
+	key, ok := d.keys.get(aggregate{typeID, f.AggregateID})
+	if !ok {
+		return nil
+	}
+	var kinds map[int64]bool
+	if f.Name != "" {
+		id, ok := d.kindIDs[kind{typeID, f.Name}]
+		if !ok {
+			return nil
+		}
+		kinds = map[int64]bool{id: true}
+	}
+	s.aggregates = map[int64]map[int64]bool{key: kinds}
+	s.aggregateLegs = []int64{key}
+	return s
+}
+
+// newSearch looks the query's names up; those that no event has match nothing.
+// It runs in the transaction in which the events are read: a name that comes
+// between the two would be passed over for good.
 func (ex *Executor) newSearch(c *conn, q evento.Query) (*search, error) {
 	s := &search{conn: c, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
 	if q.RoutingKey != "" {
@@ -104,9 +141,6 @@ func (s *search) readHead() error {
 	s.head = v[0]
 	return err
 }
-
-// merges reports whether more than one statement may be needed for a page.
-func (s *search) merges() bool { return len(s.kindLegs)+len(s.aggregateLegs) > 1 }
 
 // aggregatesOnly reports whether the events are those of named aggregates.
 func (s *search) aggregatesOnly() bool {

@@ -1,0 +1,226 @@
+package executortest_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/signal"
+)
+
+// stateMutants keep events well, and snapshots, subscribers, wake-ups or the
+// end of the executor badly.
+func stateMutants() []mutant {
+	return []mutant{
+		{"Acknowledge not fenced", []string{"Subscribers/TakeOver", "Subscribers/Fenced", "History/Fixed"}, func(b *bent) {
+			var owners sync.Map
+			b.upsert = func(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+				owners.Store(key, worker)
+				return b.handle.UpsertSubscriber(ctx, key, worker)
+			}
+			b.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+				if owner, ok := owners.Load(key); ok {
+					worker = owner.(evento.ID)
+				}
+				return b.handle.Acknowledge(ctx, key, worker, at)
+			}
+		}},
+		{"Acknowledge making subscribers", []string{"Subscribers/Unknown", "History/Fixed"}, func(b *bent) {
+			b.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+				if _, err := b.handle.SubscriberCursor(ctx, key); errors.Is(err, evento.ErrNotFound) {
+					if _, err := b.handle.UpsertSubscriber(ctx, key, worker); err != nil {
+						return err
+					}
+				}
+				return b.handle.Acknowledge(ctx, key, worker, at)
+			}
+		}},
+		{"the old worker still running", []string{"Subscribers/TakeOver"}, func(b *bent) {
+			b.running = func(ctx context.Context, key string, worker evento.ID) (bool, error) {
+				_, err := b.handle.SubscriberRunning(ctx, key, worker)
+				return true, err
+			}
+		}},
+		{"a cursor lost at take-over", []string{"Subscribers/TakeOver", "Library/Execute"}, func(b *bent) {
+			b.upsert = func(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+				_, err := b.handle.UpsertSubscriber(ctx, key, worker)
+				return "", err
+			}
+		}},
+		{"cursors read when acknowledged", []string{"Subscribers/Opaque"}, func(b *bent) {
+			b.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+				return b.handle.Acknowledge(ctx, key, worker, cursor.Value(strings.TrimSpace(string(at))))
+			}
+		}},
+		{"subscription keys folded", []string{"Subscribers/KeysApart"}, func(b *bent) {
+			b.upsert = func(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+				return b.handle.UpsertSubscriber(ctx, strings.ToLower(key), worker)
+			}
+			b.position = func(ctx context.Context, key string) (cursor.Value, error) {
+				return b.handle.SubscriberCursor(ctx, strings.ToLower(key))
+			}
+			b.running = func(ctx context.Context, key string, worker evento.ID) (bool, error) {
+				return b.handle.SubscriberRunning(ctx, strings.ToLower(key), worker)
+			}
+			b.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+				return b.handle.Acknowledge(ctx, strings.ToLower(key), worker, at)
+			}
+		}},
+		{"a subscriber never found", []string{"Subscribers/Unknown"}, func(b *bent) {
+			b.position = func(ctx context.Context, key string) (cursor.Value, error) {
+				at, err := b.handle.SubscriberCursor(ctx, key)
+				if errors.Is(err, evento.ErrNotFound) {
+					return "", nil
+				}
+				return at, err
+			}
+		}},
+		{"a snapshot undone by an older one", []string{"Snapshots/NeverBack", "Snapshots/Concurrent", "History/Fixed"}, ownSnapshots(nil)},
+		{"snapshots of all revisions one", []string{"Snapshots/KeysApart", "History/Fixed"}, ownSnapshots(func(k *evento.SnapshotKey) { k.Revision = 0 })},
+		{"snapshots of all variants one", []string{"Snapshots/KeysApart"}, ownSnapshots(func(k *evento.SnapshotKey) { k.Variant = "" })},
+		{"snapshots of all projections one", []string{"Snapshots/KeysApart"}, ownSnapshots(func(k *evento.SnapshotKey) { k.Projection = "" })},
+		{"snapshots of all types one", []string{"Snapshots/KeysApart"}, ownSnapshots(func(k *evento.SnapshotKey) { k.AggregateType = "" })},
+		{"a snapshot's bytes shared", []string{"Snapshots/BytesAreCopied"}, ownSnapshots(nil)},
+		{"snapshots not outliving the executor", []string{"Reopen/Everything"}, ownSnapshots(nil)},
+		{"Changed never closed", []string{"Changed/Commit", "Changed/Upsert", "Changed/Close", "Changed/NeverMissed"}, func(b *bent) {
+			b.changed = func() <-chan struct{} { return make(chan struct{}) }
+		}},
+		{"Changed closed for every other commit", []string{"Changed/NeverMissed", "Changed/Commit"}, func(b *bent) {
+			b.changed = func() <-chan struct{} {
+				ch := make(chan struct{})
+				go func() {
+					<-b.handle.Changed()
+					<-b.handle.Changed()
+					close(ch)
+				}()
+				return ch
+			}
+		}},
+		{"Changed closed before the commit is visible", []string{"Changed/NeverMissed"}, func(b *bent) {
+			var changed signal.Signal
+			b.changed = changed.Wait
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+				changed.Notify()
+				time.Sleep(time.Millisecond) // the commit
+				return b.handle.Write(ctx, w)
+			}
+		}},
+		{"Changed not closed by Close", []string{"Changed/Close"}, func(b *bent) {
+			closed := make(chan struct{})
+			b.changed = func() <-chan struct{} {
+				select {
+				case <-closed:
+					return make(chan struct{})
+				default:
+					return b.handle.Changed()
+				}
+			}
+			b.shut = sync.OnceValue(func() error { close(closed); return b.handle.Close() })
+		}},
+		{"Changed deaf to other executors", []string{"Changed/Shared"}, func(b *bent) {
+			var changed signal.Signal
+			b.changed = changed.Wait
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+				defer changed.Notify()
+				return b.handle.Write(ctx, w)
+			}
+		}},
+		{"Close an error the second time", []string{"Close/Twice"}, func(b *bent) {
+			b.shut = func() error {
+				err := b.begin()
+				if err == nil {
+					b.mu.RUnlock()
+					return b.handle.Close()
+				}
+				return err
+			}
+		}},
+		{"working after Close", []string{"Close/MethodsAfter"}, func(b *bent) {
+			b.shut = func() error { return nil }
+		}},
+		{"a write stored that Close refused", []string{"Reopen/CallsUnderWay"}, func(b *bent) {
+			var closing atomic.Bool
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+				receipts, err := b.handle.Write(ctx, w)
+				if closing.Load() {
+					return nil, evento.ErrClosed
+				}
+				return receipts, err
+			}
+			b.shut = func() error {
+				closing.Store(true)
+				time.Sleep(time.Millisecond) // until the calls under way are done
+				return b.handle.Close()
+			}
+		}},
+		{"the last event lost by Close", []string{"Reopen/Everything", "Reopen/Again"}, func(b *bent) {
+			// A store that was written to before this executor was opened
+			// was reopened, as far as these subtests go.
+			p, err := b.handle.Read(context.Background(), evento.Query{}, cursor.Backward(1, ""))
+			if err != nil || len(p.Edges) == 0 {
+				return
+			}
+			lost := p.Edges[0].Node.ID
+			b.read = func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
+				p, err := b.handle.Read(ctx, q, args)
+				if err == nil && len(p.Edges) > 0 && p.Edges[len(p.Edges)-1].Node.ID == lost {
+					p.Edges = p.Edges[:len(p.Edges)-1]
+				}
+				return p, err
+			}
+		}},
+		{"another store after reopening", []string{"Reopen/Everything", "Reopen/Again"}, func(b *bent) {
+			p, err := b.handle.Read(context.Background(), evento.Query{}, cursor.Backward(1, ""))
+			if err != nil || len(p.Edges) == 0 {
+				return
+			}
+			positions := cursor.NewPositions(evento.NewID())
+			b.read = func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
+				if _, err := positions.Position(args.At()); err != nil {
+					return nil, err
+				}
+				p, err := b.handle.Read(ctx, q, args)
+				if err == nil {
+					for i := range p.Edges {
+						p.Edges[i].Cursor = positions.Value(p.Edges[i].Node.Position)
+					}
+				}
+				return p, err
+			}
+		}},
+	}
+}
+
+// ownSnapshots keeps snapshots apart from the store, under keys that are
+// changed, the last one given, and without copying its bytes.
+func ownSnapshots(change func(*evento.SnapshotKey)) func(*bent) {
+	return func(b *bent) {
+		if change == nil {
+			change = func(*evento.SnapshotKey) {}
+		}
+		var mu sync.Mutex
+		snapshots := map[evento.SnapshotKey]evento.Snapshot{}
+		b.snapshot = func(_ context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			change(&key)
+			s, ok := snapshots[key]
+			if !ok {
+				return s, evento.ErrNotFound
+			}
+			return s, nil
+		}
+		b.saveSnapshot = func(_ context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
+			mu.Lock()
+			defer mu.Unlock()
+			change(&key)
+			snapshots[key] = s
+			return nil
+		}
+	}
+}
