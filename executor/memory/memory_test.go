@@ -1,7 +1,11 @@
 package memory_test
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/executortest"
@@ -18,3 +22,57 @@ func TestContract(t *testing.T) {
 }
 
 func BenchmarkExecutor(b *testing.B) { executortest.Benchmark(b, config) }
+
+type renamed struct{ To string }
+
+func (renamed) AggregateType() evento.AggregateType { return "memory/Thing" }
+func (renamed) EventName() string                   { return "Renamed" }
+
+// The clock's times are recorded in UTC and microseconds, and never fall.
+func TestClock(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2024, 5, 6, 12, 0, 0, 0, time.UTC)
+	clock := []time.Time{
+		noon.Add(1999 * time.Nanosecond),
+		noon.Add(time.Hour).In(time.FixedZone("", 2*60*60)),
+		noon, // set back
+		noon.Add(2 * time.Hour),
+	}
+	want := []time.Time{noon.Add(time.Microsecond), noon.Add(time.Hour), noon.Add(time.Hour), noon.Add(2 * time.Hour)}
+
+	i := -1
+	ex := memory.New(&memory.Options{Clock: func() time.Time { i++; return clock[i] }})
+	for range clock {
+		if _, err := evento.Create().Event(renamed{}).Commit(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []time.Time
+	for e, err := range evento.Events(t.Context(), ex, evento.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.Timestamp)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("with the clock at %v: got %v, want %v", clock, got, want)
+	}
+}
+
+func ExampleNew() {
+	ctx := context.Background()
+	ex := memory.New(nil)
+	defer ex.Close()
+
+	if _, err := evento.Aggregate("one").Event(renamed{To: "first"}).Commit(ctx, ex); err != nil {
+		fmt.Println(err)
+	}
+	for e, err := range evento.Events(ctx, ex, evento.Query{}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(e.Position, e.AggregateID, e.Version, e.Name)
+	}
+	// Output: 1 one 1 Renamed
+}

@@ -170,7 +170,7 @@ func open(ctx context.Context, src source, o *Options) (_ *Executor, err error) 
 		return nil, classify(err)
 	}
 	ex.writer = &writer{ex: ex, conn: c, heads: newGenerations[aggregateName, head](1 << 15)}
-	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed}, ex.writer.flush)
+	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown}, ex.writer.flush)
 	go ex.watch()
 	return ex, nil
 }

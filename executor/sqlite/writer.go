@@ -5,6 +5,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
@@ -72,6 +73,12 @@ func (w *writer) flush(ctx context.Context, take func() []*appendqueue.Call[oper
 		w.rollback()
 		return
 	}
+	defer func() {
+		if p := recover(); p != nil { // SQLite's memory is exhausted
+			w.ex.fail(fmt.Errorf("panic: %v", p))
+			panic(p)
+		}
+	}()
 	if err := w.commit(calls); err != nil {
 		w.alone(calls, err)
 	}

@@ -31,6 +31,9 @@ type Options struct {
 	// Closed is the error of requests that come after Close, or are still
 	// waiting then.
 	Closed error
+	// Panicked is the error of requests whose flush panicked under another
+	// caller; that caller gets the panic.
+	Panicked error
 }
 
 // Call is a request on its way.
@@ -38,9 +41,10 @@ type Call[R any] struct {
 	// Request is the caller's, to be read and filled in by the flush.
 	Request R
 
-	size  int
-	taken bool         // guarded by the queue's mutex
-	wake  chan message // has room for both messages that a call can get
+	size     int
+	taken    bool         // guarded by the queue's mutex
+	finished bool         // the leader's
+	wake     chan message // has room for both messages that a call can get
 }
 
 // message tells a waiting caller its outcome, or that it leads.
@@ -51,7 +55,10 @@ type message struct {
 
 // Finish lets the caller go on, with an error or nil. A flush calls it once
 // for each call that it took.
-func (c *Call[R]) Finish(err error) { c.wake <- message{err: err} }
+func (c *Call[R]) Finish(err error) {
+	c.finished = true
+	c.wake <- message{err: err}
+}
 
 // Flush makes a batch durable. It calls take at most once, as late as it can:
 // callers are free to give up until then. When ctx ends before it called take
@@ -65,8 +72,7 @@ type Queue[R any] struct {
 	opts   Options
 	flush  Flush[R]
 	length atomic.Int64 // of queued
-	idle   chan struct{}
-	pool   sync.Pool
+	idle   chan struct{} // closed when the queue is, and no flush is under way
 
 	mu      sync.Mutex
 	queued  []*Call[R]
@@ -86,9 +92,7 @@ func New[R any](opts Options, flush Flush[R]) *Queue[R] {
 	if opts.Linger == 0 {
 		opts.Linger = 100 * time.Microsecond
 	}
-	q := &Queue[R]{opts: opts, flush: flush, idle: make(chan struct{})}
-	q.pool.New = func() any { return &Call[R]{wake: make(chan message, 2)} }
-	return q
+	return &Queue[R]{opts: opts, flush: flush, idle: make(chan struct{})}
 }
 
 // Do queues a request and returns when a flush has finished it. When ctx ends
@@ -99,16 +103,12 @@ func (q *Queue[R]) Do(ctx context.Context, request R, size int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := q.pool.Get().(*Call[R])
-	c.Request, c.size, c.taken = request, size, false
+	c := &Call[R]{Request: request, size: size, wake: make(chan message, 2)}
 	lead, err := q.enqueue(c)
-	if err == nil {
-		err = q.wait(ctx, c, lead)
+	if err != nil {
+		return err
 	}
-	var zero R
-	c.Request = zero
-	q.pool.Put(c)
-	return err
+	return q.wait(ctx, c, lead)
 }
 
 func (q *Queue[R]) enqueue(c *Call[R]) (lead bool, err error) {
@@ -127,7 +127,7 @@ func (q *Queue[R]) enqueue(c *Call[R]) (lead bool, err error) {
 func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 	for {
 		if lead {
-			q.lead(ctx)
+			q.lead(ctx, c)
 		}
 		select {
 		case m := <-c.wake:
@@ -157,17 +157,28 @@ func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 	}
 }
 
-// lead runs one flush and lets the next caller lead, also when the flush
-// panics.
-func (q *Queue[R]) lead(ctx context.Context) {
-	batch := 0
-	defer func() { q.handOver(batch) }()
+// lead runs one flush in the goroutine of a caller, and lets the next caller
+// lead.
+func (q *Queue[R]) lead(ctx context.Context, own *Call[R]) {
+	var batch []*Call[R]
+	returned := false
+	defer func() {
+		if !returned { // a panic, which goes on in this goroutine
+			q.withdraw(own)
+			for _, c := range batch {
+				if c != own && !c.finished {
+					c.Finish(q.opts.Panicked)
+				}
+			}
+		}
+		q.handOver(len(batch))
+	}()
 	q.linger()
 	q.flush(ctx, func() []*Call[R] {
-		calls := q.take()
-		batch = len(calls)
-		return calls
+		batch = q.take()
+		return batch
 	})
+	returned = true
 }
 
 // handOver ends a leadership: the caller that has waited longest leads next.
