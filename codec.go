@@ -187,7 +187,7 @@ func (cs codecs) byName(name string) (Codec, bool) {
 }
 
 // decode reads a stored payload; its errors name the event.
-func (cs codecs) decode(raw RawEvent, into any) (err error) {
+func (cs codecs) decode(raw *RawEvent, into any) (err error) {
 	codec, ok := cs.byName(raw.Codec)
 	if !ok {
 		err = errors.New("unknown codec")

@@ -112,11 +112,17 @@ func newPayload[D Payload]() D {
 	return d
 }
 
-// decodeEvent makes the typed event of a raw one.
-func decodeEvent[D Payload](codecs codecs, raw RawEvent) (Event[D], error) {
-	e := Event[D]{RawEvent: raw, Data: newPayload[D]()}
-	if err := codecs.decode(raw, &e.Data); err != nil {
-		return Event[D]{}, err
+// decoder returns the function that makes typed events of raw ones.
+func decoder[D Payload]() func(codecs, *RawEvent) (Event[D], error) {
+	pointer := reflect.TypeFor[D]().Kind() == reflect.Pointer
+	return func(codecs codecs, raw *RawEvent) (Event[D], error) {
+		var d D // alone, so that only it has to live on the heap
+		if pointer {
+			d = newPayload[D]()
+		}
+		if err := codecs.decode(raw, &d); err != nil {
+			return Event[D]{}, err
+		}
+		return Event[D]{RawEvent: *raw, Data: d}, nil
 	}
-	return e, nil
 }

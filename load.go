@@ -160,7 +160,7 @@ func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEven
 	kind := eventKind{e.AggregateType, e.Name}
 	switch apply := p.handlers[kind]; {
 	case apply != nil:
-		if err := apply(ctx, p.codecs, &l.State, *e); err != nil {
+		if err := apply(ctx, p.codecs, &l.State, e); err != nil {
 			if errors.Is(err, ErrDecode) {
 				return err // names the event already
 			}

@@ -34,7 +34,7 @@ type Applier[V any] struct {
 	err   error
 }
 
-type applier[V any] func(context.Context, codecs, *V, RawEvent) error
+type applier[V any] func(context.Context, codecs, *V, *RawEvent) error
 
 // Apply makes a projection's handler of the events with payload D. The
 // function changes the state; an error that it returns ends the load.
@@ -53,8 +53,9 @@ func ApplyContext[V any, D Payload](fn func(context.Context, *V, Event[D]) error
 		h.err = errNilFunc
 		return h
 	}
-	h.apply = func(ctx context.Context, codecs codecs, v *V, raw RawEvent) error {
-		e, err := decodeEvent[D](codecs, raw)
+	decode := decoder[D]()
+	h.apply = func(ctx context.Context, codecs codecs, v *V, raw *RawEvent) error {
+		e, err := decode(codecs, raw)
 		if err != nil {
 			return err
 		}

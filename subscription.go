@@ -41,7 +41,7 @@ type SubscriptionHandler struct {
 	err    error
 }
 
-type handle func(context.Context, codecs, RawEvent) error
+type handle func(context.Context, codecs, *RawEvent) error
 
 // Handle makes a handler of the events with payload D. Its context is the
 // subscription's, with [Data] and [ExecutorFrom]. The event counts as handled
@@ -56,8 +56,9 @@ func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHan
 		h.err = errNilFunc
 		return h
 	}
-	h.handle = func(ctx context.Context, codecs codecs, raw RawEvent) error {
-		e, err := decodeEvent[D](codecs, raw)
+	decode := decoder[D]()
+	h.handle = func(ctx context.Context, codecs codecs, raw *RawEvent) error {
+		e, err := decode(codecs, raw)
 		if err != nil {
 			return err
 		}
@@ -73,7 +74,7 @@ func HandleAll(t AggregateType, fn func(context.Context, RawEvent) error) Subscr
 		h.err = errNilFunc
 		return h
 	}
-	h.handle = func(ctx context.Context, _ codecs, raw RawEvent) error { return fn(ctx, raw) }
+	h.handle = func(ctx context.Context, _ codecs, raw *RawEvent) error { return fn(ctx, *raw) }
 	return h
 }
 

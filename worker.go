@@ -235,7 +235,7 @@ func (w *worker) chunk(ctx context.Context) (more bool, err error) {
 			return false, errStopping
 		default:
 		}
-		if err := w.handle(ctx, hctx, page.Edges[i].Node); err != nil {
+		if err := w.handle(ctx, hctx, &page.Edges[i].Node); err != nil {
 			return false, err
 		}
 		w.at, w.handled = page.Edges[i].Cursor, true
@@ -287,7 +287,7 @@ func (w *worker) store(ctx context.Context) error {
 }
 
 // handle calls the handler until it succeeds or its retries run out.
-func (w *worker) handle(ctx, hctx context.Context, e RawEvent) error {
+func (w *worker) handle(ctx, hctx context.Context, e *RawEvent) error {
 	h := w.handlers[eventKind{e.AggregateType, e.Name}]
 	if h == nil {
 		h = w.handlers[eventKind{aggregateType: e.AggregateType}]
@@ -314,7 +314,7 @@ func (w *worker) handle(ctx, hctx context.Context, e RawEvent) error {
 				log.ErrorContext(ctx, "evento: an event could not be handled; going on without it")
 				return nil
 			}
-			return &HandlerError{Key: w.key, Event: e, Attempts: attempt, Err: err}
+			return &HandlerError{Key: w.key, Event: *e, Attempts: attempt, Err: err}
 		}
 		wait := backoff(attempt - 1)
 		log.WarnContext(ctx, "evento: a handler failed; trying again", "wait", wait)
@@ -330,7 +330,7 @@ func (w *worker) handle(ctx, hctx context.Context, e RawEvent) error {
 }
 
 // call turns a panic into an error with its stack.
-func call(ctx context.Context, h handle, codecs codecs, e RawEvent) (err error) {
+func call(ctx context.Context, h handle, codecs codecs, e *RawEvent) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("evento: handler panicked: %v\n%s", p, debug.Stack())

@@ -71,7 +71,7 @@ type Flush[R any] func(ctx context.Context, take func() []*Call[R])
 type Queue[R any] struct {
 	opts   Options
 	flush  Flush[R]
-	length atomic.Int64 // of queued
+	length atomic.Int64  // of queued
 	idle   chan struct{} // closed when the queue is, and no flush is under way
 
 	mu      sync.Mutex

@@ -1,0 +1,211 @@
+// Applying statements. Lines are judged one after the other on states in
+// memory, a batch of them, and what follows is stored in one commit: the order
+// of the file is the order of the judgements, whoever else is writing, and a
+// commit of hundreds of events costs little more than one of a single event.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/evento-go/evento"
+)
+
+// batchLines is how many lines are committed at once.
+const batchLines = 500
+
+// Counts is what became of the lines of a file.
+type Counts struct{ Applied, Refused, Already int }
+
+func (c Counts) String() string {
+	return fmt.Sprintf("applied %d, refused %d, already applied %d", c.Applied, c.Refused, c.Already)
+}
+
+// outcome is what became of a line.
+type outcome struct {
+	refused string // why, or ""
+	already bool   // it was applied before this run
+}
+
+// applier applies statements. What it loaded or committed it keeps, so that
+// most lines need no read; if somebody else commits to one of these aggregates
+// the next commit conflicts, and everything is loaded again.
+type applier struct {
+	bank     *Bank
+	batch    int // lines
+	ledger   *evento.Projection[LedgerDay]
+	accounts map[string]*accountDraft // by number
+	days     map[Day]*dayDraft
+	touched  []draft // those of the commit in the making, in order of use
+}
+
+func newApplier(b *Bank) *applier {
+	return &applier{
+		bank: b, batch: batchLines, ledger: newLedger(),
+		accounts: map[string]*accountDraft{}, days: map[Day]*dayDraft{},
+	}
+}
+
+// applyAll applies what the reader has, and returns when it is done, an error
+// met, or ctx ended: then with the batch in hand complete. Each refused line
+// is given to refused, and progress is called after every batch.
+func (a *applier) applyAll(ctx context.Context, r *statementReader, refused func(line int, reason string), progress func(Counts)) (Counts, error) {
+	var counts Counts
+	for {
+		if err := ctx.Err(); err != nil {
+			return counts, err
+		}
+		batch, readErr := r.batch(a.batch)
+		outcomes, err := a.apply(context.WithoutCancel(ctx), batch)
+		if err != nil {
+			return counts, err
+		}
+		for i, o := range outcomes {
+			switch {
+			case o.refused != "":
+				counts.Refused++
+				refused(batch[i].Line, o.refused)
+			case o.already:
+				counts.Already++
+			default:
+				counts.Applied++
+			}
+		}
+		progress(counts)
+		if errors.Is(readErr, io.EOF) {
+			return counts, nil
+		}
+		if readErr != nil {
+			return counts, readErr
+		}
+	}
+}
+
+// apply judges a batch, commits it, and returns the outcome of each line.
+func (a *applier) apply(ctx context.Context, batch []Statement) ([]outcome, error) {
+	outcomes := make([]outcome, len(batch))
+	for i, s := range batch {
+		var err error
+		if outcomes[i], err = a.judge(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	err := a.commit(ctx)
+	if !errors.Is(err, evento.ErrConflict) {
+		return outcomes, err
+	}
+	// Somebody else wrote to one of the accounts. On fresh states, and in
+	// halves, so that one who writes all the time cannot stop us for good.
+	a.forget()
+	if len(batch) == 1 {
+		return a.apply(ctx, batch)
+	}
+	first, err := a.apply(ctx, batch[:len(batch)/2])
+	if err != nil {
+		return nil, err
+	}
+	second, err := a.apply(ctx, batch[len(batch)/2:])
+	return append(first, second...), err
+}
+
+// judge decides on a line and adds what follows to the commit in the making.
+// Its error is a failure, not a refusal.
+func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
+	if s.Unreadable != nil {
+		return outcome{refused: s.Unreadable.Error()}, nil
+	}
+	day, err := a.day(ctx, dayOf(s.At))
+	if err != nil {
+		return outcome{}, err
+	}
+	if reason, judged := day.State.Outcomes[s.ID]; judged {
+		return outcome{refused: reason, already: true}, nil
+	}
+
+	err = a.do(ctx, s)
+	var refusal Refusal
+	switch {
+	case errors.As(err, &refusal):
+		a.touch(day)
+		day.refuse(s.ID, refusal.Error())
+	case err != nil:
+		return outcome{}, err
+	default:
+		a.touch(day)
+		day.accept(s.ID)
+	}
+	return outcome{refused: string(refusal)}, nil
+}
+
+// do does what a statement asks for, or returns a [Refusal] with nothing done.
+func (a *applier) do(ctx context.Context, s Statement) error {
+	acc, err := a.account(ctx, s.Account)
+	if err != nil {
+		return err
+	}
+	if s.Kind == "transfer" {
+		return a.transfer(ctx, acc, s)
+	}
+	events, err := decide(&acc.State, s)
+	if err != nil {
+		return about(s.Account, err)
+	}
+	a.add(acc, events...)
+	return nil
+}
+
+// decide asks an account's rules about a statement of that account alone.
+func decide(acc *Account, s Statement) ([]accountEvent, error) {
+	var e accountEvent
+	var err error
+	switch s.Kind {
+	case "open":
+		return open(acc, s)
+	case "deposit":
+		e, err = acc.Deposit(s.Amount, s.At)
+	case "withdraw":
+		e, err = acc.Withdraw(s.Amount, s.At)
+	case "freeze":
+		e, err = acc.Freeze(s.At)
+	case "unfreeze":
+		e, err = acc.Unfreeze(s.At)
+	case "close":
+		e, err = acc.Close(s.At)
+	default:
+		err = fmt.Errorf("bank: no rule for a statement of kind %q", s.Kind)
+	}
+	return []accountEvent{e}, err
+}
+
+// open also makes the first deposit, if the line has one.
+func open(acc *Account, s Statement) ([]accountEvent, error) {
+	opened, err := acc.Open(s.Account, s.Owner, s.At)
+	if err != nil || s.Amount == 0 {
+		return []accountEvent{opened}, err
+	}
+	return []accountEvent{opened, MoneyDeposited{Amount: s.Amount, At: s.At}}, nil
+}
+
+// transfer sends money and settles the transfer at once, so that the line
+// after it finds the money there. A transfer that the receiver refuses is not
+// sent.
+func (a *applier) transfer(ctx context.Context, from *accountDraft, s Statement) error {
+	to, err := a.account(ctx, s.Counterparty)
+	if err != nil {
+		return err
+	}
+	sent, err := from.State.Send(s.ID.String(), s.Counterparty, s.Amount, s.At)
+	if err != nil {
+		return about(s.Account, err)
+	}
+	received, err := to.State.Receive(s.Account, sent)
+	if err != nil {
+		return about(s.Counterparty, err)
+	}
+	a.add(from, sent, completed(sent))
+	a.add(to, received)
+	return nil
+}

@@ -1,0 +1,352 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/memory"
+)
+
+// rows is the whole read model.
+func rows(t *testing.T, s *store) (all []Balance) {
+	t.Helper()
+	page, err := s.balances.Page(t.Context(), cursor.Forward(cursor.MaxPage, ""))
+	must(t, err)
+	for _, e := range page.Edges {
+		all = append(all, e.Node)
+	}
+	return all
+}
+
+// applyText applies a file in batches of a size, and returns the reasons of
+// the lines that were refused.
+func applyText(t *testing.T, b *Bank, text string, batch int) (Counts, map[int]string) {
+	t.Helper()
+	r, err := newStatementReader(strings.NewReader(text))
+	must(t, err)
+	refused := map[int]string{}
+	a := newApplier(b)
+	a.batch = batch
+	c, err := a.applyAll(t.Context(), r, func(line int, reason string) { refused[line] = reason }, func(Counts) {})
+	must(t, err)
+	return c, refused
+}
+
+// randomFile is a file of few accounts on which much happens.
+func randomFile(seed uint64, lines int) string {
+	r := rand.New(rand.NewPCG(seed, 0))
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	var b strings.Builder
+	b.WriteString(statementHeader + "\n")
+	for range lines {
+		day, account := r.IntN(3), pick("1", "2", "3", "4")
+		kind := pick("open", "deposit", "deposit", "deposit", "withdraw", "withdraw", "transfer", "transfer", "transfer", "freeze", "unfreeze", "unfreeze", "close")
+		amount, counterparty := "", ""
+		switch kind {
+		case "deposit", "withdraw", "transfer":
+			amount = pick("1", "2.50", "40", "700", "3000.07", "6000")
+		}
+		if kind == "transfer" {
+			counterparty = pick("1", "2", "3", "4", "5")
+		}
+		fmt.Fprintf(&b, "2026-03-%02dT09:00:00Z,%s,Ann,%s,%s,%s\n", 2+day, account, kind, amount, counterparty)
+	}
+	return b.String()
+}
+
+// model is the bank in its simplest form: no events, no commits.
+type model map[string]*modelAccount
+
+type modelAccount struct {
+	frozen, closed bool
+	balance        Money
+	spent          map[Day]Money
+}
+
+// apply says whether a statement is applied.
+func (m model) apply(s Statement) bool {
+	a, to := m[s.Account], m[s.Counterparty]
+	if s.Kind == "open" && a == nil {
+		m[s.Account] = &modelAccount{balance: s.Amount, spent: map[Day]Money{}}
+		return true
+	}
+	if a == nil || a.closed || s.Kind == "open" {
+		return false
+	}
+	day := dayOf(s.At)
+	pays := !a.frozen && a.balance >= s.Amount && a.spent[day]+s.Amount <= defaultDailyLimit
+	switch s.Kind {
+	case "deposit":
+		a.balance += s.Amount
+		return true
+	case "freeze", "unfreeze":
+		was := a.frozen
+		a.frozen = s.Kind == "freeze"
+		return was != a.frozen
+	case "close":
+		a.closed = !a.frozen && a.balance == 0
+		return a.closed
+	case "transfer":
+		if pays = pays && to != nil && to != a && !to.closed; pays {
+			to.balance += s.Amount
+		}
+	}
+	if pays {
+		a.balance -= s.Amount
+		a.spent[day] += s.Amount
+	}
+	return pays
+}
+
+func TestApplyAgainstModel(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		text := randomFile(seed, 400)
+		m := model{}
+		want := map[int]bool{}
+		for _, s := range readAll(t, text) {
+			want[s.Line] = m.apply(s)
+		}
+		var first []Account
+		for _, batch := range []int{1, 7, 400} {
+			b := NewBank(memory.New(nil))
+			counts, refused := applyText(t, b, text, batch)
+			for line, applied := range want {
+				if reason, was := refused[line]; was == applied {
+					t.Fatalf("seed %d, batches of %d, line %d: refused for %q, want applied %t", seed, batch, line, reason, applied)
+				}
+			}
+			if counts.Applied != len(want)-len(refused) || counts.Refused != len(refused) || len(refused) == 0 || counts.Applied == 0 {
+				t.Errorf("seed %d, batches of %d: %v, want %d of %d refused", seed, batch, counts, len(refused), len(want))
+			}
+			var states []Account
+			for number, a := range m {
+				acc, err := b.Load(t.Context(), number)
+				must(t, err)
+				if acc.State.Balance != a.balance || acc.State.inFlight() != 0 {
+					t.Errorf("seed %d, batches of %d: account %s has %s, want %s", seed, batch, number, acc.State.Balance, a.balance)
+				}
+			}
+			for _, number := range []string{"1", "2", "3", "4"} {
+				acc, err := b.Load(t.Context(), number)
+				must(t, err)
+				states = append(states, acc.State)
+			}
+			if first == nil {
+				first = states
+			}
+			if !reflect.DeepEqual(states, first) {
+				t.Errorf("seed %d: batches of %d gave %+v, of 1 %+v", seed, batch, states, first)
+			}
+		}
+	}
+}
+
+func TestApplyAgain(t *testing.T) {
+	t.Parallel()
+	const (
+		open    = "2026-03-02T09:00:00Z,1,Ann,open,,\n"
+		deposit = "2026-03-02T10:00:00Z,1,Ann,deposit,5,\n"
+		pay     = "2026-03-02T09:30:00Z,1,Ann,withdraw,3,\n"
+	)
+	b := NewBank(memory.New(nil))
+	steps := []struct {
+		what, lines string
+		want        Counts
+		refused     []int
+	}{
+		{"two equal deposits are two", open + pay + deposit + deposit, Counts{Applied: 3, Refused: 1}, []int{3}},
+		{"nothing twice, and the refusal stays", open + pay + deposit + deposit, Counts{Already: 3, Refused: 1}, []int{3}},
+		{"one more of them is new", open + pay + deposit + deposit + deposit, Counts{Already: 3, Refused: 1, Applied: 1}, []int{3}},
+		{"in another order", deposit + open + deposit + pay, Counts{Already: 3, Refused: 1}, []int{5}},
+		{"the same question again is new", pay + pay, Counts{Refused: 1, Applied: 1}, []int{2}},
+		{"nothing", "", Counts{}, nil},
+	}
+	for _, step := range steps {
+		got, refused := applyText(t, b, statementHeader+"\n"+step.lines, batchLines)
+		if got != step.want || len(refused) != len(step.refused) {
+			t.Errorf("%s: %v, want %v; refused %v", step.what, got, step.want, refused)
+		}
+		for _, line := range step.refused {
+			if want := "account 1 has 0.00 to spend, not 3.00"; refused[line] != want {
+				t.Errorf("%s: line %d refused for %q, want %q", step.what, line, refused[line], want)
+			}
+		}
+	}
+	if got := balance(t, b, "1"); got != "12.00 + 0.00" {
+		t.Errorf("balance %s", got)
+	}
+}
+
+// Programs that apply one file at the same time apply each line once, while
+// somebody else uses the accounts.
+func TestApplyTogether(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := filepath.Join(t.TempDir(), "bank.db")
+	var text strings.Builder
+	must(t, writeSample(&text, 600, 3))
+	stores := make([]*store, 3)
+	for i := range stores {
+		s, err := openStore(ctx, db)
+		must(t, err)
+		t.Cleanup(func() { must(t, s.close()) })
+		stores[i] = s
+	}
+	b := stores[0].bank
+	must(t, b.Open(ctx, "100000", "Mei", at()))
+
+	done := make(chan struct{})
+	deposits := make(chan int)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-done:
+				deposits <- n
+				return
+			default:
+				if err := b.Deposit(ctx, "100000", 1, at()); err != nil {
+					t.Error(err)
+				}
+				n++
+			}
+		}
+	}()
+	var wg sync.WaitGroup
+	counts := make([]Counts, len(stores))
+	for i, s := range stores {
+		wg.Go(func() { counts[i], _ = applyText(t, s.bank, text.String(), 50) })
+	}
+	wg.Wait()
+	close(done)
+	others := <-deposits
+
+	applied := 0
+	for _, c := range counts {
+		applied += c.Applied
+		if c.Applied+c.Refused+c.Already != 600 {
+			t.Errorf("%v: not 600 lines", c)
+		}
+	}
+	if want := 600 - counts[0].Refused; applied != want {
+		t.Errorf("%d lines applied, want %d: %v", applied, want, counts)
+	}
+	judgedStatements(t, stores[0])
+	// The money is what went in less what went out.
+	var want Money
+	for _, s := range readAll(t, text.String()) {
+		if s.Unreadable != nil {
+			continue
+		}
+		day, err := newLedger().Load(ctx, b.ex, string(dayOf(s.At)))
+		must(t, err)
+		reason, judged := day.State.Outcomes[s.ID]
+		switch {
+		case !judged:
+			t.Errorf("line %d is not in the ledger", s.Line)
+		case reason != "":
+		case s.Kind == "withdraw":
+			want -= s.Amount
+		case s.Kind != "transfer":
+			want += s.Amount
+		}
+	}
+	must(t, stores[0].balances.Subscription().Execute(ctx, b.ex))
+	var sum Money
+	for _, row := range rows(t, stores[0]) {
+		sum += row.Balance + row.InFlight
+	}
+	if want += Money(others); sum != want {
+		t.Errorf("there are %s in all, want %s", sum, want)
+	}
+}
+
+// What apply and the process do of a transfer is the same.
+func TestApplyLeavesNothingToTheProcess(t *testing.T) {
+	t.Parallel()
+	ctx, ex := t.Context(), memory.New(nil)
+	b := NewBank(ex)
+	var text strings.Builder
+	must(t, writeSample(&text, 300, 4))
+	applyText(t, b, text.String(), batchLines)
+	head := func() (n int) {
+		for _, err := range evento.Events(ctx, ex, evento.Query{}) {
+			must(t, err)
+			n++
+		}
+		return n
+	}
+	before := head()
+	must(t, b.Transfers().Execute(ctx, ex))
+	// Nor would there be anything to do without the mark.
+	for e, err := range evento.Events(ctx, ex, evento.Query{Filters: []evento.Filter{evento.ByEvent(TransferSent{})}}) {
+		must(t, err)
+		if e.Metadata.Values[settledKey] == "" {
+			t.Fatalf("position %d has no mark", e.Position)
+		}
+	}
+	unmarked := evento.NewSubscription("unmarked").Handler(evento.Handle(func(ctx context.Context, e evento.Event[TransferSent]) error {
+		e.Metadata.Values = nil
+		return b.settle(ctx, e)
+	}))
+	must(t, unmarked.Execute(ctx, ex))
+	if after := head(); after != before {
+		t.Errorf("%d events became %d", before, after)
+	}
+}
+
+// failing is a file that cannot be read to its end.
+type failing struct{ r io.Reader }
+
+var errBroken = errors.New("disk on fire")
+
+func (f failing) Read(b []byte) (int, error) {
+	n, err := f.r.Read(b)
+	if errors.Is(err, io.EOF) {
+		err = errBroken
+	}
+	return n, err
+}
+
+func TestUnreadableFile(t *testing.T) {
+	t.Parallel()
+	b := NewBank(memory.New(nil))
+	r, err := newStatementReader(failing{strings.NewReader(statementHeader + "\n2026-03-02T09:00:00Z,1,Ann,open,5,\n")})
+	must(t, err)
+	counts, err := newApplier(b).applyAll(t.Context(), r, func(int, string) {}, func(Counts) {})
+	if !errors.Is(err, errBroken) || counts != (Counts{Applied: 1}) {
+		t.Errorf("%v, %v, want one line applied and %v", counts, err, errBroken)
+	}
+}
+
+// An event may come twice; the read model has it in it once.
+func TestReadModelSeesEventsTwice(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	s, err := openStore(ctx, filepath.Join(t.TempDir(), "bank.db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, s.close()) })
+	applyText(t, s.bank, randomFile(5, 300), batchLines)
+	must(t, s.balances.Subscription().Execute(ctx, s.ex))
+	first := rows(t, s)
+	// A worker whose cursor was not stored begins where the last stored one is.
+	worker := evento.NewID()
+	_, err = s.ex.UpsertSubscriber(ctx, "bank-balances", worker)
+	must(t, err)
+	must(t, s.ex.Acknowledge(ctx, "bank-balances", worker, ""))
+	must(t, s.balances.Subscription().Execute(ctx, s.ex))
+	if again := rows(t, s); len(first) < 3 || !reflect.DeepEqual(again, first) {
+		t.Errorf("%+v became %+v", first, again)
+	}
+}

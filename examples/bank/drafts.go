@@ -1,0 +1,148 @@
+// Aggregates in the hands of an applier: their states, and the events that are
+// decided but not yet committed.
+
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/evento-go/evento"
+)
+
+// draft is an aggregate's part of the commit in the making.
+type draft interface {
+	pending() bool
+	commit() *evento.CommitBuilder
+	committed(evento.Receipt)
+}
+
+// accountDraft is an account; its State has the pending events applied.
+type accountDraft struct {
+	*evento.Loaded[Account]
+	events []evento.Payload
+}
+
+func (d *accountDraft) pending() bool { return len(d.events) > 0 }
+
+func (d *accountDraft) commit() *evento.CommitBuilder {
+	return d.Aggregate().Event(d.events...).Metadata(settledKey, "yes")
+}
+
+func (d *accountDraft) committed(r evento.Receipt) { d.Version, d.events = r.Version, nil }
+
+// dayDraft is a day of the ledger, likewise.
+type dayDraft struct {
+	*evento.Loaded[LedgerDay]
+	judged StatementsJudged
+}
+
+func (d *dayDraft) accept(id StatementID) {
+	d.judged.Applied = append(d.judged.Applied, id)
+	StatementsJudged{Applied: []StatementID{id}}.apply(&d.State)
+}
+
+func (d *dayDraft) refuse(id StatementID, reason string) {
+	r := RefusedStatement{ID: id, Reason: reason}
+	d.judged.Refused = append(d.judged.Refused, r)
+	StatementsJudged{Refused: []RefusedStatement{r}}.apply(&d.State)
+}
+
+func (d *dayDraft) pending() bool { return len(d.judged.Applied)+len(d.judged.Refused) > 0 }
+
+func (d *dayDraft) commit() *evento.CommitBuilder { return d.Aggregate().Event(d.judged) }
+
+func (d *dayDraft) committed(r evento.Receipt) { d.Version, d.judged = r.Version, StatementsJudged{} }
+
+// account returns an account, of which nothing need exist.
+func (a *applier) account(ctx context.Context, number string) (*accountDraft, error) {
+	if d := a.accounts[number]; d != nil {
+		return d, nil
+	}
+	acc, err := a.bank.Load(ctx, number)
+	if err != nil {
+		return nil, err
+	}
+	d := &accountDraft{Loaded: acc}
+	a.accounts[number] = d
+	return d, nil
+}
+
+// day returns a day of the ledger.
+func (a *applier) day(ctx context.Context, day Day) (*dayDraft, error) {
+	if d := a.days[day]; d != nil {
+		return d, nil
+	}
+	loaded, err := a.ledger.Load(ctx, a.bank.ex, string(day))
+	if errors.Is(err, evento.ErrNotFound) {
+		loaded, err = &evento.Loaded[LedgerDay]{ID: string(day)}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := &dayDraft{Loaded: loaded}
+	a.days[day] = d
+	return d, nil
+}
+
+// touch puts a draft, before its first event, into the commit in the making.
+func (a *applier) touch(d draft) {
+	if !d.pending() {
+		a.touched = append(a.touched, d)
+	}
+}
+
+func (a *applier) add(d *accountDraft, events ...accountEvent) {
+	a.touch(d)
+	for _, e := range events {
+		e.apply(&d.State)
+		d.events = append(d.events, e)
+	}
+}
+
+// forget drops what is known and not committed, to be loaded again.
+func (a *applier) forget() {
+	clear(a.accounts)
+	clear(a.days)
+	a.touched = nil
+}
+
+// commit stores everything that was decided, as one.
+func (a *applier) commit(ctx context.Context) error {
+	if len(a.touched) == 0 {
+		return nil
+	}
+	builders := make([]*evento.CommitBuilder, len(a.touched))
+	for i, d := range a.touched {
+		builders[i] = d.commit()
+	}
+	receipts, err := evento.CommitAll(ctx, a.bank.ex, builders...)
+	for range 3 {
+		if !errors.Is(err, evento.ErrOutcomeUnknown) {
+			break
+		}
+		receipts, err = evento.CommitAll(ctx, a.bank.ex, builders...) // the same builders: never stored twice
+	}
+	if err != nil {
+		return err
+	}
+	for i, d := range a.touched {
+		d.committed(receipts[i])
+	}
+	a.touched = a.touched[:0]
+	a.limitMemory()
+	return nil
+}
+
+// limitMemory forgets everything when it is much; a file with more accounts
+// than that loads some of them again.
+func (a *applier) limitMemory() {
+	const most = 100_000
+	outcomes := 0
+	for _, d := range a.days {
+		outcomes += len(d.State.Outcomes)
+	}
+	if len(a.accounts) > most || outcomes > 10*most {
+		a.forget()
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/evento-go/evento"
+)
+
+// A program that is killed while it applies a file has applied some lines
+// whole and the others not at all; run again, it applies the others.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("testdata/statements.csv")
+	must(t, err)
+	dir := t.TempDir()
+	killed, whole := filepath.Join(dir, "killed.db"), filepath.Join(dir, "whole.db")
+
+	before := 0
+	for _, refused := range []int{3, 30, 60, 90} {
+		killAfter(t, killed, file, refused)
+		s, err := openStore(t.Context(), killed)
+		must(t, err)
+		now := judgedStatements(t, s)
+		must(t, s.close())
+		if now <= before {
+			t.Errorf("killed after %d refused lines: %d statements are judged, %d were before", refused, now, before)
+		}
+		before = now
+	}
+
+	end, _ := bank(t, exitOK, "-db", killed, "apply", "testdata/statements.csv")
+	c := scanCounts(t, end)
+	if c.Applied+c.Already != 2901 || c.Refused != 99 || c.Applied == 0 || c.Already == 0 {
+		t.Errorf("after the kills: %q, want 2901 lines applied by then and before", end)
+	}
+	bank(t, exitOK, "-db", whole, "apply", "testdata/statements.csv")
+	got, _ := bank(t, exitOK, "-db", killed, "balances")
+	want, _ := bank(t, exitOK, "-db", whole, "balances")
+	sameLines(t, got, want)
+	for _, number := range []string{"100000", "100007", "100063"} {
+		got, _ := bank(t, exitOK, "-db", killed, "history", number)
+		want, _ := bank(t, exitOK, "-db", whole, "history", number)
+		sameLines(t, got, want)
+	}
+}
+
+// killAfter runs apply as a program of its own and kills it when it has
+// refused so many lines. The program does not come to the file's last line, so
+// it cannot end before.
+func killAfter(t *testing.T, db string, file []byte, refused int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-db", db, "apply", "/dev/stdin")
+	cmd.Env = append(os.Environ(), asBank+"=1")
+	stdin, err := cmd.StdinPipe()
+	must(t, err)
+	stderr, err := cmd.StderrPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		_, _ = stdin.Write(file[:len(file)-2]) // fails when the program is killed before it has read all
+	}()
+	lines := bufio.NewScanner(stderr)
+	for range refused {
+		if !lines.Scan() || !strings.HasPrefix(lines.Text(), "/dev/stdin:") {
+			t.Fatalf("standard error ended or has %q (%v)", lines.Text(), lines.Err())
+		}
+	}
+	must(t, cmd.Process.Kill())
+	<-fed
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
+		t.Fatalf("the program was not killed: %v", err)
+	}
+}
+
+// judgedStatements counts what is in the ledger, and fails when something is
+// in it twice.
+func judgedStatements(t *testing.T, s *store) int {
+	t.Helper()
+	seen := map[StatementID]bool{}
+	ledger := evento.NewSubscription(evento.NewID().String()).
+		Handler(evento.Handle(func(_ context.Context, e evento.Event[StatementsJudged]) error {
+			ids := slices.Clone(e.Data.Applied)
+			for _, r := range e.Data.Refused {
+				ids = append(ids, r.ID)
+			}
+			for _, id := range ids {
+				if seen[id] {
+					t.Errorf("statement %s was judged twice", id)
+				}
+				seen[id] = true
+			}
+			return nil
+		}))
+	must(t, ledger.Execute(t.Context(), s.ex))
+	return len(seen)
+}

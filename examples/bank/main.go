@@ -1,0 +1,89 @@
+// Command bank is an example of event sourcing with evento: bank accounts.
+//
+//	go run ./examples/bank                                  tell a short story
+//	go run ./examples/bank -db bank.db apply statements.csv apply a file
+//	go run ./examples/bank -db bank.db balances             list the accounts
+//	go run ./examples/bank -db bank.db history 1001         an account's events
+//
+// Where to begin reading:
+//
+//   - events.go has what can happen, account.go what it makes of an account,
+//     and rules.go what an account allows;
+//   - bank.go has the commands, and transfers.go the process that brings a
+//     transfer from one account to the other, a subscription;
+//   - readmodel.go has the accounts as rows of an SQL table, kept by another
+//     subscription; balances.go and history.go print;
+//   - apply.go, drafts.go, ledger.go and statement.go apply files, each line
+//     once, whatever happens.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit codes. Refused lines are no failure: they are what apply is to report.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// run is the program, and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	out := bufio.NewWriter(stdout)
+	err := command(ctx, args, out, stderr)
+	if ferr := out.Flush(); err == nil {
+		err = ferr
+	}
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, help)
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "bank: %v\nRun bank -h for help.\n", usage)
+		return exitUsage
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "bank: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintf(stderr, "bank: %v\n", err)
+	return exitFailed
+}
+
+func command(ctx context.Context, args []string, out io.Writer, stderr io.Writer) error {
+	o, err := parseOptions(args)
+	if err != nil {
+		return err
+	}
+	switch o.command {
+	case "":
+		return storyCommand(ctx, o, out)
+	case "apply":
+		return applyCommand(ctx, o, out, stderr)
+	case "balances":
+		return balancesCommand(ctx, o, out)
+	case "history":
+		return historyCommand(ctx, o, out)
+	case "sample":
+		return writeSample(out, o.lines, o.seed)
+	}
+	return usageError(fmt.Sprintf("there is no command %s", show(o.command)))
+}

@@ -1,0 +1,182 @@
+// The rules: what an account allows, and the event that follows. They are
+// functions of the state alone, so that whoever has a state can ask them: a
+// command, the transfer process, a file of statements.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// What a new account may do, until SetLimits says otherwise.
+const (
+	defaultOverdraft  Money = 0
+	defaultDailyLimit Money = 10_000_00
+
+	// maxText is the most bytes of an account's number and of a name.
+	maxText = 1024
+)
+
+// Refusal is why the bank does not do what it was asked for. Any other error
+// means that something failed.
+type Refusal string
+
+func (r Refusal) Error() string { return string(r) }
+
+// about makes a rule's refusal a sentence: its subject is the account.
+func about(number string, err error) error {
+	var r Refusal
+	if !errors.As(err, &r) {
+		return err
+	}
+	return Refusal("account " + show(number) + " " + string(r))
+}
+
+// Open opens the account, with the default limits.
+func (a *Account) Open(number, owner string, at time.Time) (AccountOpened, error) {
+	switch {
+	case a.Closed:
+		return AccountOpened{}, Refusal("was closed, and stays closed")
+	case a.Opened:
+		return AccountOpened{}, Refusal("exists already")
+	case number == "":
+		return AccountOpened{}, Refusal("needs a number")
+	case strings.TrimSpace(owner) == "":
+		return AccountOpened{}, Refusal("needs an owner")
+	case len(number) > maxText || len(owner) > maxText:
+		return AccountOpened{}, Refusal(fmt.Sprintf("has a number or owner of more than %d bytes", maxText))
+	}
+	return AccountOpened{
+		Number: number, Owner: owner,
+		Overdraft: defaultOverdraft, DailyLimit: defaultDailyLimit,
+		At: at,
+	}, nil
+}
+
+// SetLimits sets how far below zero the balance may go, and how much may
+// leave the account in a day.
+func (a *Account) SetLimits(overdraft, daily Money, at time.Time) (LimitsSet, error) {
+	if err := a.inUse(); err != nil {
+		return LimitsSet{}, err
+	}
+	switch {
+	case overdraft < 0 || daily < 0:
+		return LimitsSet{}, Refusal("cannot have a limit below zero")
+	case a.Balance < -overdraft:
+		return LimitsSet{}, Refusal(fmt.Sprintf("owes %s, more than an overdraft of %s", -a.Balance, overdraft))
+	}
+	return LimitsSet{Overdraft: overdraft, DailyLimit: daily, At: at}, nil
+}
+
+// Deposit pays money in. A frozen account takes it.
+func (a *Account) Deposit(amount Money, at time.Time) (MoneyDeposited, error) {
+	return MoneyDeposited{Amount: amount, At: at}, a.mayTakeIn(amount)
+}
+
+// Withdraw pays money out.
+func (a *Account) Withdraw(amount Money, at time.Time) (MoneyWithdrawn, error) {
+	return MoneyWithdrawn{Amount: amount, At: at}, a.maySpend(amount, at)
+}
+
+// Send takes the money of a transfer off the account and puts it in flight.
+func (a *Account) Send(id, to string, amount Money, at time.Time) (TransferSent, error) {
+	sent := TransferSent{TransferID: id, To: to, Amount: amount, At: at}
+	if a.Opened && a.Number == to {
+		return sent, Refusal("cannot transfer to itself")
+	}
+	if _, again := a.InFlight[id]; again {
+		return sent, Refusal("has sent this transfer already")
+	}
+	return sent, a.maySpend(amount, at)
+}
+
+// Receive takes in the money of a transfer. A frozen account does.
+func (a *Account) Receive(from string, sent TransferSent) (TransferReceived, error) {
+	return TransferReceived{
+		TransferID: sent.TransferID, From: from, Amount: sent.Amount, At: sent.At,
+	}, a.mayTakeIn(sent.Amount)
+}
+
+// Freeze stops all that takes money off the account.
+func (a *Account) Freeze(at time.Time) (AccountFrozen, error) {
+	err := a.inUse()
+	if err == nil && a.Frozen {
+		err = Refusal("is frozen already")
+	}
+	return AccountFrozen{At: at}, err
+}
+
+// Unfreeze ends Freeze.
+func (a *Account) Unfreeze(at time.Time) (AccountUnfrozen, error) {
+	err := a.inUse()
+	if err == nil && !a.Frozen {
+		err = Refusal("is not frozen")
+	}
+	return AccountUnfrozen{At: at}, err
+}
+
+// Close ends the account for good. It must be empty, and nothing that might
+// come back be in flight.
+func (a *Account) Close(at time.Time) (AccountClosed, error) {
+	err := a.inUse()
+	switch {
+	case err != nil:
+	case a.Frozen:
+		err = Refusal("is frozen")
+	case a.Balance != 0:
+		err = Refusal(fmt.Sprintf("has a balance of %s, and closes only at %s", a.Balance, Money(0)))
+	case len(a.InFlight) > 0:
+		err = Refusal(fmt.Sprintf("has %s in flight", a.inFlight()))
+	}
+	return AccountClosed{At: at}, err
+}
+
+func (a *Account) inUse() error {
+	switch {
+	case a.Closed:
+		return Refusal("is closed")
+	case !a.Opened:
+		return Refusal("does not exist")
+	}
+	return nil
+}
+
+// mayTakeIn also leaves room for what is in flight, which may come back.
+func (a *Account) mayTakeIn(amount Money) error {
+	if err := a.inUse(); err != nil {
+		return err
+	}
+	if amount <= 0 {
+		return Refusal("takes only amounts above zero")
+	}
+	if _, fits := (a.Balance + a.inFlight()).plus(amount); !fits {
+		return Refusal(fmt.Sprintf("cannot hold more than %s", maxMoney))
+	}
+	return nil
+}
+
+func (a *Account) maySpend(amount Money, at time.Time) error {
+	if err := a.inUse(); err != nil {
+		return err
+	}
+	available, fits := a.Balance.plus(a.Overdraft)
+	if !fits {
+		available = math.MaxInt64
+	}
+	left := a.DailyLimit - a.Spent[dayOf(at)]
+	switch {
+	case a.Frozen:
+		return Refusal("is frozen")
+	case amount <= 0:
+		return Refusal("pays only amounts above zero")
+	case amount > available:
+		return Refusal(fmt.Sprintf("has %s to spend, not %s", available, amount))
+	case amount > left:
+		return Refusal(fmt.Sprintf("may spend %s more on %s, not %s", max(left, 0), dayOf(at), amount))
+	}
+	return nil
+}

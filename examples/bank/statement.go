@@ -1,0 +1,184 @@
+// Statements: the lines of a file.
+
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/evento-go/evento"
+)
+
+// statementHeader is the first line of a file.
+const statementHeader = "time,account,owner,kind,amount,counterparty"
+
+// Statement is a line of a file: what somebody asked of an account.
+type Statement struct {
+	// Line is where it begins, from 1.
+	Line int
+	// ID is the statement's identity, in whatever file it stands.
+	ID StatementID
+
+	At           time.Time
+	Account      string
+	Owner        string
+	Kind         string
+	Amount       Money
+	Counterparty string
+
+	// Unreadable is why the line is no statement; nothing else counts then.
+	Unreadable error
+}
+
+// StatementID tells statements apart: a hash of what a line says, and of how
+// many lines of the file before it say the same. So two equal deposits are
+// two, while the same file under another name, with lines added, or in
+// another order has the statements that it had. Amounts and times count as
+// what they mean: "7.5" is "7.50".
+type StatementID [16]byte
+
+func (id StatementID) String() string { return hex.EncodeToString(id[:]) }
+
+// statementReader reads a file.
+type statementReader struct {
+	csv  *csv.Reader
+	seen map[StatementID]int // how often, by the id of the first
+}
+
+// newStatementReader reads the first line, and fails if it is not the header.
+func newStatementReader(r io.Reader) (*statementReader, error) {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	if mark, err := buffered.Peek(3); err == nil && string(mark) == "\ufeff" {
+		if _, err := buffered.Discard(len(mark)); err != nil {
+			return nil, err
+		}
+	}
+	lines := csv.NewReader(buffered)
+	lines.FieldsPerRecord = -1 // checked by parse, with a reason of our own
+	lines.ReuseRecord = true
+	header, err := lines.Read()
+	var bad *csv.ParseError
+	switch {
+	case errors.Is(err, io.EOF), errors.As(err, &bad):
+	case err != nil:
+		return nil, err
+	}
+	if strings.Join(header, ",") != statementHeader {
+		return nil, fmt.Errorf("the first line is not %s", statementHeader)
+	}
+	return &statementReader{csv: lines, seen: map[StatementID]int{}}, nil
+}
+
+// next returns the next statement, an unreadable one included; [io.EOF] after
+// the last. Any other error is of the reading itself.
+func (r *statementReader) next() (Statement, error) {
+	fields, err := r.csv.Read()
+	var bad *csv.ParseError
+	switch {
+	case errors.As(err, &bad):
+		return Statement{Line: bad.StartLine, Unreadable: fmt.Errorf("not CSV: %w", bad.Err)}, nil
+	case err != nil:
+		return Statement{}, err
+	}
+	line, _ := r.csv.FieldPos(0)
+	s, err := parseStatement(fields)
+	s.Line, s.Unreadable = line, err
+	if err != nil {
+		return s, nil
+	}
+	same := []string{s.At.Format(time.RFC3339Nano), s.Account, s.Owner, s.Kind, s.Amount.String(), s.Counterparty}
+	first := newStatementID(same)
+	s.ID = newStatementID(append(same, strconv.Itoa(r.seen[first])))
+	r.seen[first]++
+	return s, nil
+}
+
+// batch returns the next n statements, or those that there are and the error
+// of next.
+func (r *statementReader) batch(n int) ([]Statement, error) {
+	statements := make([]Statement, 0, n)
+	for len(statements) < n {
+		s, err := r.next()
+		if err != nil {
+			return statements, err
+		}
+		statements = append(statements, s)
+	}
+	return statements, nil
+}
+
+func newStatementID(parts []string) (id StatementID) {
+	// The hash is hexadecimal, hence never an error.
+	_, _ = hex.Decode(id[:], []byte(evento.HashIDs(parts...)[:2*len(id)]))
+	return id
+}
+
+// What a kind of statement needs; what it does not need, it may not have.
+type statementKind struct {
+	amount       bool // an open may have one: the first deposit
+	counterparty bool
+}
+
+func kindOf(name string) (statementKind, bool) {
+	switch name {
+	case "open", "deposit", "withdraw":
+		return statementKind{amount: true}, true
+	case "transfer":
+		return statementKind{amount: true, counterparty: true}, true
+	case "freeze", "unfreeze", "close":
+		return statementKind{}, true
+	}
+	return statementKind{}, false
+}
+
+// parseStatement reads the fields of a line. Its errors are reasons to refuse
+// the line.
+func parseStatement(fields []string) (Statement, error) {
+	if n := strings.Count(statementHeader, ",") + 1; len(fields) != n {
+		return Statement{}, Refusal(fmt.Sprintf("%d fields instead of %d", len(fields), n))
+	}
+	if i := slices.IndexFunc(fields, func(f string) bool { return !utf8.ValidString(f) }); i >= 0 {
+		return Statement{}, Refusal(fmt.Sprintf("field %d is not valid UTF-8", i+1))
+	}
+	when, amount := fields[0], fields[4]
+	s := Statement{Account: fields[1], Owner: fields[2], Kind: fields[3], Counterparty: fields[5]}
+	at, err := time.Parse(time.RFC3339, when)
+	if err != nil {
+		return s, Refusal(fmt.Sprintf("time %s is not in RFC 3339, such as 2026-03-02T15:04:05Z", show(when)))
+	}
+	if s.At = at.UTC(); s.At.Year() < 1 || s.At.Year() > 9999 {
+		return s, Refusal(fmt.Sprintf("time %s is not in the years 1 to 9999", show(when)))
+	}
+	kind, known := kindOf(s.Kind)
+	if !known {
+		return s, Refusal(fmt.Sprintf("kind %s is unknown", show(s.Kind)))
+	}
+	switch {
+	case s.Account == "":
+		return s, Refusal("no account")
+	case len(s.Account) > maxText || len(s.Owner) > maxText || len(s.Counterparty) > maxText:
+		return s, Refusal(fmt.Sprintf("a text of more than %d bytes", maxText))
+	case kind.counterparty && s.Counterparty == "":
+		return s, Refusal(s.Kind + " without a counterparty")
+	case !kind.counterparty && s.Counterparty != "":
+		return s, Refusal(s.Kind + " with a counterparty")
+	}
+	if amount != "" || kind.amount && s.Kind != "open" {
+		if s.Amount, err = ParseMoney(amount); err != nil {
+			return s, err
+		}
+	}
+	if !kind.amount && s.Amount != 0 {
+		return s, Refusal(s.Kind + " with an amount")
+	}
+	return s, nil
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestRefusedLines(t *testing.T) {
+	t.Parallel()
+	const at = "2026-03-02T09:00:00Z"
+	const tooLong = "a text of more than 1024 bytes"
+	tests := []struct{ line, want string }{
+		{at + ",1,Ann,deposit,5", "5 fields instead of 6"},
+		{at + ",1,Ann,deposit,5,,", "7 fields instead of 6"},
+		{"nonsense", "1 fields instead of 6"},
+		{",1,Ann,deposit,5,", `time "" is not in RFC 3339, such as 2026-03-02T15:04:05Z`},
+		{"2026-03-02 09:00,1,Ann,deposit,5,", "time 2026-03-02 09:00 is not in RFC 3339, such as 2026-03-02T15:04:05Z"},
+		{"2026-02-30T09:00:00Z,1,Ann,deposit,5,", "time 2026-02-30T09:00:00Z is not in RFC 3339, such as 2026-03-02T15:04:05Z"},
+		{"9999-12-31T23:59:59-01:00,1,Ann,deposit,5,", "time 9999-12-31T23:59:59-01:00 is not in the years 1 to 9999"},
+		{at + ",1,Ann,gift,5,", "kind gift is unknown"},
+		{at + ",1,Ann,Deposit,5,", "kind Deposit is unknown"},
+		{at + ",1,Ann,,5,", `kind "" is unknown`},
+		{at + ",,Ann,deposit,5,", "no account"},
+		{at + "," + strings.Repeat("1", 1025) + ",Ann,deposit,5,", tooLong},
+		{at + ",2," + strings.Repeat("A", 1025) + ",open,5,", tooLong},
+		{at + ",1,Ann,deposit,,", `amount "" is not a decimal with at most two places`},
+		{at + ",1,Ann,deposit,0,", "account 1 takes only amounts above zero"},
+		{at + ",1,Ann,deposit,0.00,", "account 1 takes only amounts above zero"},
+		{at + ",1,Ann,withdraw,0,", "account 1 pays only amounts above zero"},
+		{at + ",1,Ann,deposit,1.234,", "amount 1.234 is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit,-1,", "amount -1 is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit,+1,", "amount +1 is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit,1e5,", "amount 1e5 is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit,NaN,", "amount NaN is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit,1.,", "amount 1. is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit,.5,", "amount .5 is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit, 5,", `amount " 5" is not a decimal with at most two places`},
+		{at + `,1,Ann,deposit,"1,5",`, "amount 1,5 is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit,٣,", "amount ٣ is not a decimal with at most two places"},
+		{at + ",1,Ann,deposit,92233720368547758.08,", "amount 92233720368547758.08 is more than 92233720368547758.07"},
+		{at + ",1,Ann,deposit,92233720368547758.07,", "account 1 cannot hold more than 92233720368547758.07"},
+		{at + ",1,Ann,transfer,5,", "transfer without a counterparty"},
+		{at + ",1,Ann,deposit,5,2", "deposit with a counterparty"},
+		{at + ",1,Ann,freeze,5,", "freeze with an amount"},
+		{at + ",1,Ann,transfer,5,1", "account 1 cannot transfer to itself"},
+		{at + ",1,Ann,transfer,5,3", "account 3 does not exist"},
+		{at + ",3,Ann,transfer,5,1", "account 3 does not exist"},
+		{at + ",1,Ann,open,,", "account 1 exists already"},
+		{at + ",2, ,open,,", "account 2 needs an owner"},
+		{at + ",1,Ann,withdraw,10.01,", "account 1 has 10.00 to spend, not 10.01"},
+		{at + ",1,Ann,unfreeze,,", "account 1 is not frozen"},
+		{at + ",1,Ann,close,,", "account 1 has a balance of 10.00, and closes only at 0.00"},
+		{at + ",1\xff,Ann,deposit,5,", "field 2 is not valid UTF-8"},
+		{at + `,1,An"n,deposit,5,`, `not CSV: bare " in non-quoted-field`},
+		{at + `,1,"Ann"a,deposit,5,`, `not CSV: extraneous or missing " in quoted-field`},
+		{at + ",\x1b[1m,Ann,deposit,5,", `account "\x1b[1m" does not exist`},
+		{at + ",\"two\nlines\",Ann,deposit,5,", `account "two\nlines" does not exist`},
+	}
+	// One file, in the ways in which spreadsheets write them; each line
+	// begins where the last ended, line breaks in quotes included.
+	for _, lineEnd := range []string{"\n", "\r\n"} {
+		var file, want strings.Builder
+		file.WriteString("\ufeff" + statementHeader + lineEnd + at + ",1,Ann,open,10," + lineEnd)
+		line := 3
+		path := filepath.Join(t.TempDir(), "bad.csv")
+		for _, test := range tests {
+			file.WriteString(test.line + lineEnd)
+			want.WriteString(path + ":" + strconv.Itoa(line) + ": " + test.want + "\n")
+			line += 1 + strings.Count(test.line, "\n")
+		}
+		file.WriteString(lineEnd + at + ",1,Ann,deposit,0.50,") // a blank line is none, and the last may lack its end
+		if err := os.WriteFile(path, []byte(file.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+
+		out, refused := bank(t, exitOK, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
+		if wantOut := (Counts{Applied: 2, Refused: len(tests)}).String() + "\n"; out != wantOut {
+			t.Errorf("line ends %q: %q, want %q", lineEnd, out, wantOut)
+		}
+		sameLines(t, refused, want.String())
+	}
+}
+
+func TestQuoteWithoutEnd(t *testing.T) {
+	t.Parallel()
+	file := statementHeader + "\n2026-03-02T09:00:00Z,1,Ann,open,10,\n2026-03-02T09:00:00Z,1,\"Ann,deposit,5,\n2026-03-02T09:00:00Z,1,Ann,deposit,5,\n"
+	path := writeFile(t, "quote.csv", file)
+	out, refused := bank(t, exitOK, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
+	if out != "applied 1, refused 1, already applied 0\n" || !strings.HasPrefix(refused, path+":3: not CSV: ") {
+		t.Errorf("got %q and %q", out, refused)
+	}
+}
+
+func TestWrongHeader(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "\n", "time,account\n", "Time,account,owner,kind,amount,counterparty\n", `"time` + "\n", "\xff\xfet\x00"} {
+		db := filepath.Join(t.TempDir(), "bank.db")
+		out, errs := bank(t, exitFailed, "-db", db, "apply", writeFile(t, "h.csv", text))
+		if out != "" || !strings.Contains(errs, "the first line is not "+statementHeader) {
+			t.Errorf("%q: got %q and %q", text, out, errs)
+		}
+	}
+}
+
+// readAll reads a file's statements.
+func readAll(t *testing.T, text string) []Statement {
+	t.Helper()
+	r, err := newStatementReader(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []Statement
+	for {
+		s, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, s)
+	}
+}
+
+func TestStatementIDs(t *testing.T) {
+	t.Parallel()
+	lines := []string{
+		"2026-03-02T09:00:00Z,1,Ann,deposit,5,",
+		"2026-03-02T09:00:01Z,1,Ann,deposit,5,",
+		"2026-03-02T09:00:00.5Z,1,Ann,deposit,5,",
+		"2026-03-02T09:00:00Z,2,Ann,deposit,5,",
+		"2026-03-02T09:00:00Z,1,Ben,deposit,5,",
+		"2026-03-02T09:00:00Z,1,Ann,withdraw,5,",
+		"2026-03-02T09:00:00Z,1,Ann,deposit,5.01,",
+		"2026-03-02T09:00:00Z,1,Ann,transfer,5,2",
+		"2026-03-02T09:00:00Z,1,Ann,transfer,5,3",
+		"2026-03-02T09:00:00Z,1,Ann,deposit,5,",      // a second one
+		"2026-03-02T10:00:00+01:00,1,Ann,deposit,5,", // the same moment: a third
+		"2026-03-02T09:00:00Z,1,Ann,deposit,5.00,",   // the same amount: a fourth
+	}
+	text := statementHeader + "\n" + strings.Join(lines, "\n") + "\n"
+	seen := map[StatementID]int{}
+	for i, s := range readAll(t, text) {
+		if s.Unreadable != nil {
+			t.Fatalf("line %d: %v", s.Line, s.Unreadable)
+		}
+		if first, dup := seen[s.ID]; dup {
+			t.Errorf("%q and %q have one id", lines[first], lines[i])
+		}
+		seen[s.ID] = i
+	}
+	// Lines between them, or at the end, change no ids.
+	more := statementHeader + "\nbad\n" + strings.Join(lines, "\n2026-03-03T09:00:00Z,9,Eve,freeze,,\n") + "\n" + lines[0] + "\n"
+	known := 0
+	for _, s := range readAll(t, more) {
+		if _, ok := seen[s.ID]; ok {
+			known++
+		}
+	}
+	if known != len(lines) {
+		t.Errorf("of %d statements, %d were known again", len(lines), known)
+	}
+}
+
+func TestParseMoney(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Money{
+		"0": 0, "7": 700, "7.5": 750, "7.05": 705, "007.50": 750, "0.01": 1, "92233720368547758.07": math.MaxInt64,
+	} {
+		if got, err := ParseMoney(text); got != want || err != nil {
+			t.Errorf("ParseMoney(%q) = %d, %v, want %d", text, got, err, want)
+		}
+	}
+	for m, want := range map[Money]string{0: "0.00", 1: "0.01", -1: "-0.01", -1205: "-12.05", math.MaxInt64: "92233720368547758.07", math.MinInt64: "-92233720368547758.08"} {
+		if got := m.String(); got != want {
+			t.Errorf("Money(%d) is %q, want %q", int64(m), got, want)
+		}
+	}
+}
+
+func FuzzParseMoney(f *testing.F) {
+	for _, s := range []string{"", "0", "1.5", "1.234", "-1", "1e5", "92233720368547758.07", "9223372036854775807", ".", "00.10"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		m, err := ParseMoney(s)
+		if err != nil {
+			return
+		}
+		if m < 0 {
+			t.Fatalf("ParseMoney(%q) is below zero: %d", s, m)
+		}
+		if again, err := ParseMoney(m.String()); again != m || err != nil {
+			t.Fatalf("ParseMoney(%q) is %d, which is written %q and read as %d, %v", s, m, m, again, err)
+		}
+	})
+}
+
+func FuzzStatements(f *testing.F) {
+	f.Add("2026-03-02T09:00:00Z,1,Ann,open,5,\n")
+	f.Add("2026-03-02T09:00:00Z,\"1\n\",Ann,transfer,5.5,2\n\"")
+	f.Fuzz(func(t *testing.T, text string) {
+		seen := map[StatementID]bool{}
+		last := 1
+		for _, s := range readAll(t, statementHeader+"\n"+text) {
+			if s.Line <= last {
+				t.Fatalf("line %d after line %d", s.Line, last)
+			}
+			last = s.Line
+			if s.Unreadable == nil && seen[s.ID] {
+				t.Fatalf("line %d has the id of another", s.Line)
+			}
+			seen[s.ID] = true
+		}
+	})
+}
