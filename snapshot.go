@@ -41,8 +41,8 @@ func loadSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *L
 		return "", nil // related events may be newer than the version
 	}
 	var state V
-	if err := CBOR().Unmarshal(s.Data, &state); err != nil {
-		return "", nil // no longer decodes: rebuilt from the events
+	if CBOR().Unmarshal(s.Data, &state) != nil {
+		return "", nil //nolint:nilerr // no longer decodes: it is rebuilt from the events
 	}
 	l.State, l.Version, l.Position = state, s.Version, s.Position
 	return s.Cursor, nil

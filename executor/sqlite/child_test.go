@@ -62,13 +62,14 @@ func child(ctx context.Context, path string) error {
 		}
 	}
 	fmt.Println("ready")
-	errs := make([]error, writers)
+	errs := make([]error, writers+1)
 	var wg sync.WaitGroup
 	for w := range writers {
 		wg.Go(func() { errs[w] = childWrite(ctx, ex, w, commits) })
 	}
 	wg.Wait()
-	return errors.Join(append(errs, ex.Close())...)
+	errs[writers] = ex.Close()
+	return errors.Join(errs...)
 }
 
 // childSubscribe writes the position of each event that it handles to a file

@@ -212,17 +212,15 @@ func bind(s *sqlite3.Stmt, args ...any) error {
 // close finalizes the statements first: SQLite keeps a connection that has
 // any, and with it the write-ahead log.
 func (c *conn) close() error {
-	var errs []error
 	for _, free := range c.stmts {
 		for _, s := range free {
 			// Finalizing repeats the error of the last step, told already.
 			_ = s.Close()
 		}
 	}
-	c.stmts = map[string][]*sqlite3.Stmt{}
+	c.stmts = nil
 	c.SetInterrupt(context.Background())
-	errs = append(errs, c.release())
-	return errors.Join(errs...)
+	return c.release()
 }
 
 // pool lends connections for reading, and opens them when they are needed. The

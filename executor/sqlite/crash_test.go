@@ -160,7 +160,7 @@ func TestProcesses(t *testing.T) {
 	got := make([][]uint64, subscriptions)
 	done := make(chan struct{}, subscriptions)
 	for s := range subscriptions {
-		sub, err := evento.NewSubscription(fmt.Sprint("tail-", s)).ChunkSize(1 + 100*s).
+		sub, err := evento.NewSubscription(fmt.Sprint("tail-", s)).ChunkSize(1+100*s).
 			Handler(evento.Handle(func(_ context.Context, e evento.Event[happened]) error {
 				mu.Lock()
 				defer mu.Unlock()

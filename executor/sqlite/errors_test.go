@@ -122,16 +122,16 @@ func TestReadOnlyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	closeAll(t, openFile(t, path))
 	for dir := filepath.Dir(path); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o555); err != nil { //nolint:gosec // others must be able to look
+		if err := os.Chmod(dir, 0o555); err != nil {
 			t.Fatal(err)
 		}
 		defer func() {
-			if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // as it was
+			if err := os.Chmod(dir, 0o700); err != nil {
 				t.Error(err)
 			}
 		}()
 	}
-	if err := os.Chmod(path, 0o444); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(path, 0o444); err != nil {
 		t.Fatal(err)
 	}
 	var ex *sqlite.Executor

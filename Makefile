@@ -1,0 +1,51 @@
+# evento: `make help` lists what there is.
+
+GO ?= go
+BIN := $(CURDIR)/.bin
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## What the targets are for
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+.PHONY: test
+test: ## All tests, with the race detector
+	$(GO) test -race ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint and go vet, on both modules
+	$(GOLANGCI) run ./...
+	cd bench && $(GO) vet ./...
+
+$(GOLANGCI):
+	GOBIN=$(BIN)/build $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(BIN)/build/golangci-lint $@
+
+.PHONY: tidy
+tidy: ## Checks that go.mod and go.sum are tidy, in both modules
+	$(GO) mod tidy -diff
+	cd bench && $(GO) mod tidy -diff
+
+.PHONY: fmt
+fmt: ## Formats the code
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: fuzz
+fuzz: ## Fuzzes each fuzz test for a while (FUZZTIME=30s)
+	.ci/fuzz $(or $(FUZZTIME),30s)
+
+.PHONY: bench
+bench: ## Compares with the raw drivers and writes docs/benchmarks.md (ROUNDS=7)
+	.ci/bench $(or $(ROUNDS),7)
+
+.PHONY: northstar
+northstar: ## Builds and runs the programs that fix the public surface, where they are at hand
+	@if [ -x ../shared/northstar/check ]; then ../shared/northstar/check . quickstart projections subscriptions; \
+	else echo "northstar: the programs are not beside this checkout; left out"; fi
+
+.PHONY: ci
+ci: ## What continuous integration runs
+	.ci/run
