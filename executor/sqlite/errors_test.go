@@ -116,35 +116,6 @@ func execFile(t *testing.T, path, text string) {
 	}
 }
 
-// A file without permission to write. The superuser may write anyway, so the
-// thread gives that up.
-func TestReadOnlyFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.db")
-	closeAll(t, openFile(t, path))
-	for dir := filepath.Dir(path); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o555); err != nil {
-			t.Fatal(err)
-		}
-		defer func() {
-			if err := os.Chmod(dir, 0o700); err != nil {
-				t.Error(err)
-			}
-		}()
-	}
-	if err := os.Chmod(path, 0o444); err != nil {
-		t.Fatal(err)
-	}
-	var ex *sqlite.Executor
-	var err error
-	unprivileged(t, func() { ex, err = sqlite.Open(context.Background(), path, nil) })
-	if err == nil {
-		closeAll(t, ex)
-	}
-	if !errors.Is(err, evento.ErrReadOnly) || !strings.Contains(err.Error(), path) {
-		t.Errorf("Open() = %v, want %v with %s", err, evento.ErrReadOnly, path)
-	}
-}
-
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	fs := newFaultyFS(t)
