@@ -14,8 +14,13 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// batchLines is how many lines are committed at once.
-const batchLines = 500
+const (
+	// batchLines is how many lines are committed at once.
+	batchLines = 500
+	// keptStates is how many accounts, or outcomes of statements, an applier
+	// keeps in memory: some hundred megabytes.
+	keptStates = 500_000
+)
 
 // Counts is what became of the lines of a file.
 type Counts struct{ Applied, Refused, Already int }
@@ -35,7 +40,8 @@ type outcome struct {
 // the next commit conflicts, and everything is loaded again.
 type applier struct {
 	bank     *Bank
-	batch    int // lines
+	batch    int // lines in a commit
+	keep     int // states in memory
 	ledger   *evento.Projection[LedgerDay]
 	accounts map[string]*accountDraft // by number
 	days     map[Day]*dayDraft
@@ -44,7 +50,7 @@ type applier struct {
 
 func newApplier(b *Bank) *applier {
 	return &applier{
-		bank: b, batch: batchLines, ledger: newLedger(),
+		bank: b, batch: batchLines, keep: keptStates, ledger: newLedger(),
 		accounts: map[string]*accountDraft{}, days: map[Day]*dayDraft{},
 	}
 }
@@ -114,8 +120,8 @@ func (a *applier) apply(ctx context.Context, batch []Statement) ([]outcome, erro
 // judge decides on a line and adds what follows to the commit in the making.
 // Its error is a failure, not a refusal.
 func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
-	if s.Unreadable != nil {
-		return outcome{refused: s.Unreadable.Error()}, nil
+	if s.Unreadable != "" {
+		return outcome{refused: s.Unreadable}, nil
 	}
 	day, err := a.day(ctx, dayOf(s.At))
 	if err != nil {
@@ -126,7 +132,7 @@ func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
 	}
 
 	err = a.do(ctx, s)
-	var refusal Refusal
+	var refusal RefusalError
 	switch {
 	case errors.As(err, &refusal):
 		a.touch(day)
@@ -140,7 +146,7 @@ func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
 	return outcome{refused: string(refusal)}, nil
 }
 
-// do does what a statement asks for, or returns a [Refusal] with nothing done.
+// do does what a statement asks for, or returns a [RefusalError] with nothing done.
 func (a *applier) do(ctx context.Context, s Statement) error {
 	acc, err := a.account(ctx, s.Account)
 	if err != nil {

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/evento-go/evento"
 )
@@ -26,7 +27,11 @@ type accountDraft struct {
 func (d *accountDraft) pending() bool { return len(d.events) > 0 }
 
 func (d *accountDraft) commit() *evento.CommitBuilder {
-	return d.Aggregate().Event(d.events...).Metadata(settledKey, "yes")
+	b := d.Aggregate().Event(d.events...)
+	if slices.ContainsFunc(d.events, func(e evento.Payload) bool { _, ok := e.(TransferSent); return ok }) {
+		b.Metadata(settledKey, "yes")
+	}
+	return b
 }
 
 func (d *accountDraft) committed(r evento.Receipt) { d.Version, d.events = r.Version, nil }
@@ -134,15 +139,14 @@ func (a *applier) commit(ctx context.Context) error {
 	return nil
 }
 
-// limitMemory forgets everything when it is much; a file with more accounts
-// than that loads some of them again.
+// limitMemory forgets everything when it is much: a file of more accounts than
+// are kept loads some of them again.
 func (a *applier) limitMemory() {
-	const most = 100_000
-	outcomes := 0
+	states := len(a.accounts)
 	for _, d := range a.days {
-		outcomes += len(d.State.Outcomes)
+		states += len(d.State.Outcomes)
 	}
-	if len(a.accounts) > most || outcomes > 10*most {
+	if states > a.keep {
 		a.forget()
 	}
 }

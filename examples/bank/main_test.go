@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // asBank makes the test binary be the program, for tests that kill it.
@@ -217,6 +218,27 @@ func TestInterrupt(t *testing.T) {
 	rest, _ := bank(t, exitOK, "-db", db, "apply", "testdata/statements.csv")
 	if r := scanCounts(t, rest); r.Already != c.Applied || r.Applied+r.Already != 2901 {
 		t.Errorf("run again: %q after %q", rest, out.String())
+	}
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	var drawn strings.Builder
+	p := &progress{out: &drawn, size: 200, read: func() int64 { return 50 }, began: time.Now()}
+	p.draw(Counts{Applied: 7, Refused: 2, Already: 1})
+	if got := drawn.String(); !strings.HasPrefix(got, "\r\x1b[K[=======                       ]  25 %  10 lines, ") {
+		t.Errorf("drawn: %q", got)
+	}
+	drawn.Reset()
+	p.clear()
+	p.clear()
+	if got := drawn.String(); got != "\r\x1b[K" {
+		t.Errorf("cleared: %q", got)
+	}
+	quiet := newProgress(&drawn, 200, nil)
+	quiet.draw(Counts{Applied: 1})
+	if quiet.out != nil {
+		t.Error("a bar is drawn where there is no terminal")
 	}
 }
 

@@ -35,11 +35,11 @@ func (m Money) plus(n Money) (Money, bool) {
 func ParseMoney(s string) (Money, error) {
 	whole, fraction, point := strings.Cut(s, ".")
 	if !isDigits(whole) || point && (!isDigits(fraction) || len(fraction) > 2) {
-		return 0, Refusal(fmt.Sprintf("amount %s is not a decimal with at most two places", show(s)))
+		return 0, RefusalError(fmt.Sprintf("amount %s is not a decimal with at most two places", show(s)))
 	}
 	cents, err := strconv.ParseInt(whole+(fraction + "00")[:2], 10, 64)
 	if err != nil {
-		return 0, Refusal(fmt.Sprintf("amount %s is more than %s", show(s), maxMoney))
+		return 0, RefusalError(fmt.Sprintf("amount %s is more than %s", show(s), maxMoney))
 	}
 	return Money(cents), nil
 }

@@ -21,34 +21,34 @@ const (
 	maxText = 1024
 )
 
-// Refusal is why the bank does not do what it was asked for. Any other error
+// RefusalError is why the bank does not do what it was asked for. Any other error
 // means that something failed.
-type Refusal string
+type RefusalError string
 
-func (r Refusal) Error() string { return string(r) }
+func (r RefusalError) Error() string { return string(r) }
 
 // about makes a rule's refusal a sentence: its subject is the account.
 func about(number string, err error) error {
-	var r Refusal
+	var r RefusalError
 	if !errors.As(err, &r) {
 		return err
 	}
-	return Refusal("account " + show(number) + " " + string(r))
+	return RefusalError("account " + show(number) + " " + string(r))
 }
 
 // Open opens the account, with the default limits.
 func (a *Account) Open(number, owner string, at time.Time) (AccountOpened, error) {
 	switch {
 	case a.Closed:
-		return AccountOpened{}, Refusal("was closed, and stays closed")
+		return AccountOpened{}, RefusalError("was closed, and stays closed")
 	case a.Opened:
-		return AccountOpened{}, Refusal("exists already")
+		return AccountOpened{}, RefusalError("exists already")
 	case number == "":
-		return AccountOpened{}, Refusal("needs a number")
+		return AccountOpened{}, RefusalError("needs a number")
 	case strings.TrimSpace(owner) == "":
-		return AccountOpened{}, Refusal("needs an owner")
+		return AccountOpened{}, RefusalError("needs an owner")
 	case len(number) > maxText || len(owner) > maxText:
-		return AccountOpened{}, Refusal(fmt.Sprintf("has a number or owner of more than %d bytes", maxText))
+		return AccountOpened{}, RefusalError(fmt.Sprintf("has a number or owner of more than %d bytes", maxText))
 	}
 	return AccountOpened{
 		Number: number, Owner: owner,
@@ -65,9 +65,9 @@ func (a *Account) SetLimits(overdraft, daily Money, at time.Time) (LimitsSet, er
 	}
 	switch {
 	case overdraft < 0 || daily < 0:
-		return LimitsSet{}, Refusal("cannot have a limit below zero")
+		return LimitsSet{}, RefusalError("cannot have a limit below zero")
 	case a.Balance < -overdraft:
-		return LimitsSet{}, Refusal(fmt.Sprintf("owes %s, more than an overdraft of %s", -a.Balance, overdraft))
+		return LimitsSet{}, RefusalError(fmt.Sprintf("owes %s, more than an overdraft of %s", -a.Balance, overdraft))
 	}
 	return LimitsSet{Overdraft: overdraft, DailyLimit: daily, At: at}, nil
 }
@@ -86,10 +86,10 @@ func (a *Account) Withdraw(amount Money, at time.Time) (MoneyWithdrawn, error) {
 func (a *Account) Send(id, to string, amount Money, at time.Time) (TransferSent, error) {
 	sent := TransferSent{TransferID: id, To: to, Amount: amount, At: at}
 	if a.Opened && a.Number == to {
-		return sent, Refusal("cannot transfer to itself")
+		return sent, RefusalError("cannot transfer to itself")
 	}
 	if _, again := a.InFlight[id]; again {
-		return sent, Refusal("has sent this transfer already")
+		return sent, RefusalError("has sent this transfer already")
 	}
 	return sent, a.maySpend(amount, at)
 }
@@ -105,7 +105,7 @@ func (a *Account) Receive(from string, sent TransferSent) (TransferReceived, err
 func (a *Account) Freeze(at time.Time) (AccountFrozen, error) {
 	err := a.inUse()
 	if err == nil && a.Frozen {
-		err = Refusal("is frozen already")
+		err = RefusalError("is frozen already")
 	}
 	return AccountFrozen{At: at}, err
 }
@@ -114,7 +114,7 @@ func (a *Account) Freeze(at time.Time) (AccountFrozen, error) {
 func (a *Account) Unfreeze(at time.Time) (AccountUnfrozen, error) {
 	err := a.inUse()
 	if err == nil && !a.Frozen {
-		err = Refusal("is not frozen")
+		err = RefusalError("is not frozen")
 	}
 	return AccountUnfrozen{At: at}, err
 }
@@ -126,11 +126,11 @@ func (a *Account) Close(at time.Time) (AccountClosed, error) {
 	switch {
 	case err != nil:
 	case a.Frozen:
-		err = Refusal("is frozen")
+		err = RefusalError("is frozen")
 	case a.Balance != 0:
-		err = Refusal(fmt.Sprintf("has a balance of %s, and closes only at %s", a.Balance, Money(0)))
+		err = RefusalError(fmt.Sprintf("has a balance of %s, and closes only at %s", a.Balance, Money(0)))
 	case len(a.InFlight) > 0:
-		err = Refusal(fmt.Sprintf("has %s in flight", a.inFlight()))
+		err = RefusalError(fmt.Sprintf("has %s in flight", a.inFlight()))
 	}
 	return AccountClosed{At: at}, err
 }
@@ -138,9 +138,9 @@ func (a *Account) Close(at time.Time) (AccountClosed, error) {
 func (a *Account) inUse() error {
 	switch {
 	case a.Closed:
-		return Refusal("is closed")
+		return RefusalError("is closed")
 	case !a.Opened:
-		return Refusal("does not exist")
+		return RefusalError("does not exist")
 	}
 	return nil
 }
@@ -151,10 +151,10 @@ func (a *Account) mayTakeIn(amount Money) error {
 		return err
 	}
 	if amount <= 0 {
-		return Refusal("takes only amounts above zero")
+		return RefusalError("takes only amounts above zero")
 	}
 	if _, fits := (a.Balance + a.inFlight()).plus(amount); !fits {
-		return Refusal(fmt.Sprintf("cannot hold more than %s", maxMoney))
+		return RefusalError(fmt.Sprintf("cannot hold more than %s", maxMoney))
 	}
 	return nil
 }
@@ -170,13 +170,13 @@ func (a *Account) maySpend(amount Money, at time.Time) error {
 	left := a.DailyLimit - a.Spent[dayOf(at)]
 	switch {
 	case a.Frozen:
-		return Refusal("is frozen")
+		return RefusalError("is frozen")
 	case amount <= 0:
-		return Refusal("pays only amounts above zero")
+		return RefusalError("pays only amounts above zero")
 	case amount > available:
-		return Refusal(fmt.Sprintf("has %s to spend, not %s", available, amount))
+		return RefusalError(fmt.Sprintf("has %s to spend, not %s", available, amount))
 	case amount > left:
-		return Refusal(fmt.Sprintf("may spend %s more on %s, not %s", max(left, 0), dayOf(at), amount))
+		return RefusalError(fmt.Sprintf("may spend %s more on %s, not %s", max(left, 0), dayOf(at), amount))
 	}
 	return nil
 }

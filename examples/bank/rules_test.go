@@ -5,6 +5,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/evento-go/evento"
 )
 
 // at is a time on a Monday.
@@ -101,7 +103,7 @@ func TestRules(t *testing.T) {
 			e.apply(&a)
 		}
 		err := test.when(&a)
-		var refusal Refusal
+		var refusal RefusalError
 		switch {
 		case test.want == "" && err != nil:
 			t.Errorf("%s: %v", test.name, err)
@@ -119,6 +121,23 @@ func TestShow(t *testing.T) {
 	} {
 		if got := show(text); got != want {
 			t.Errorf("show(%q) = %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestEveryEventIsDescribed(t *testing.T) {
+	t.Parallel()
+	events := []accountEvent{
+		AccountOpened{At: at()}, LimitsSet{At: at()}, AccountClosed{At: at()}, AccountFrozen{At: at()}, AccountUnfrozen{At: at()},
+		MoneyDeposited{At: at()}, MoneyWithdrawn{At: at()},
+		TransferSent{At: at()}, TransferReceived{At: at()}, TransferCompleted{At: at()}, TransferReturned{At: at()},
+	}
+	if n := len(accountHandlers(func(*Account, accountEvent, evento.RawEvent) {})); n != len(events) {
+		t.Errorf("%d kinds of events, %d are described", n, len(events))
+	}
+	for _, e := range events {
+		if text, when := describe(e); text == e.EventName() || when != at() {
+			t.Errorf("%s is %q at %s", e.EventName(), text, when)
 		}
 	}
 }

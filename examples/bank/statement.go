@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,8 +34,9 @@ type Statement struct {
 	Amount       Money
 	Counterparty string
 
-	// Unreadable is why the line is no statement; nothing else counts then.
-	Unreadable error
+	// Unreadable is why the line is no statement, if it is none; nothing else
+	// but Line counts then.
+	Unreadable string
 }
 
 // StatementID tells statements apart: a hash of what a line says, and of how
@@ -48,7 +48,8 @@ type StatementID [16]byte
 
 func (id StatementID) String() string { return hex.EncodeToString(id[:]) }
 
-// statementReader reads a file.
+// statementReader reads a file. In CSV a line break inside quotes is "\n",
+// whichever the file has there.
 type statementReader struct {
 	csv  *csv.Reader
 	seen map[StatementID]int // how often, by the id of the first
@@ -85,21 +86,26 @@ func (r *statementReader) next() (Statement, error) {
 	var bad *csv.ParseError
 	switch {
 	case errors.As(err, &bad):
-		return Statement{Line: bad.StartLine, Unreadable: fmt.Errorf("not CSV: %w", bad.Err)}, nil
+		return Statement{Line: bad.StartLine, Unreadable: "not CSV: " + bad.Err.Error()}, nil
 	case err != nil:
 		return Statement{}, err
 	}
-	line, _ := r.csv.FieldPos(0)
 	s, err := parseStatement(fields)
-	s.Line, s.Unreadable = line, err
-	if err != nil {
-		return s, nil
+	if err == nil {
+		s.ID = r.identify(s)
+	} else {
+		s.Unreadable = err.Error()
 	}
-	same := []string{s.At.Format(time.RFC3339Nano), s.Account, s.Owner, s.Kind, s.Amount.String(), s.Counterparty}
-	first := newStatementID(same)
-	s.ID = newStatementID(append(same, strconv.Itoa(r.seen[first])))
-	r.seen[first]++
+	s.Line, _ = r.csv.FieldPos(0)
 	return s, nil
+}
+
+func (r *statementReader) identify(s Statement) StatementID {
+	says := []string{s.At.Format(time.RFC3339Nano), s.Account, s.Owner, s.Kind, s.Amount.String(), s.Counterparty}
+	first := newStatementID(says)
+	id := newStatementID(append(says, strconv.Itoa(r.seen[first])))
+	r.seen[first]++
+	return id
 }
 
 // batch returns the next n statements, or those that there are and the error
@@ -144,33 +150,36 @@ func kindOf(name string) (statementKind, bool) {
 // the line.
 func parseStatement(fields []string) (Statement, error) {
 	if n := strings.Count(statementHeader, ",") + 1; len(fields) != n {
-		return Statement{}, Refusal(fmt.Sprintf("%d fields instead of %d", len(fields), n))
+		return Statement{}, RefusalError(fmt.Sprintf("%d fields instead of %d", len(fields), n))
 	}
-	if i := slices.IndexFunc(fields, func(f string) bool { return !utf8.ValidString(f) }); i >= 0 {
-		return Statement{}, Refusal(fmt.Sprintf("field %d is not valid UTF-8", i+1))
+	for i, field := range fields {
+		switch {
+		case !utf8.ValidString(field):
+			return Statement{}, RefusalError(fmt.Sprintf("field %d is not valid UTF-8", i+1))
+		case len(field) > maxText:
+			return Statement{}, RefusalError(fmt.Sprintf("field %d has more than %d bytes", i+1, maxText))
+		}
 	}
 	when, amount := fields[0], fields[4]
 	s := Statement{Account: fields[1], Owner: fields[2], Kind: fields[3], Counterparty: fields[5]}
 	at, err := time.Parse(time.RFC3339, when)
 	if err != nil {
-		return s, Refusal(fmt.Sprintf("time %s is not in RFC 3339, such as 2026-03-02T15:04:05Z", show(when)))
+		return s, RefusalError(fmt.Sprintf("time %s is not in RFC 3339, such as 2026-03-02T15:04:05Z", show(when)))
 	}
 	if s.At = at.UTC(); s.At.Year() < 1 || s.At.Year() > 9999 {
-		return s, Refusal(fmt.Sprintf("time %s is not in the years 1 to 9999", show(when)))
+		return s, RefusalError(fmt.Sprintf("time %s is not in the years 1 to 9999", show(when)))
 	}
 	kind, known := kindOf(s.Kind)
 	if !known {
-		return s, Refusal(fmt.Sprintf("kind %s is unknown", show(s.Kind)))
+		return s, RefusalError(fmt.Sprintf("kind %s is unknown", show(s.Kind)))
 	}
 	switch {
 	case s.Account == "":
-		return s, Refusal("no account")
-	case len(s.Account) > maxText || len(s.Owner) > maxText || len(s.Counterparty) > maxText:
-		return s, Refusal(fmt.Sprintf("a text of more than %d bytes", maxText))
+		return s, RefusalError("no account")
 	case kind.counterparty && s.Counterparty == "":
-		return s, Refusal(s.Kind + " without a counterparty")
+		return s, RefusalError(s.Kind + " without a counterparty")
 	case !kind.counterparty && s.Counterparty != "":
-		return s, Refusal(s.Kind + " with a counterparty")
+		return s, RefusalError(s.Kind + " with a counterparty")
 	}
 	if amount != "" || kind.amount && s.Kind != "open" {
 		if s.Amount, err = ParseMoney(amount); err != nil {
@@ -178,7 +187,7 @@ func parseStatement(fields []string) (Statement, error) {
 		}
 	}
 	if !kind.amount && s.Amount != 0 {
-		return s, Refusal(s.Kind + " with an amount")
+		return s, RefusalError(s.Kind + " with an amount")
 	}
 	return s, nil
 }

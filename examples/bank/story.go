@@ -27,7 +27,7 @@ func (n *narrator) say(format string, args ...any) {
 
 // tell says what was asked for and how it went.
 func (n *narrator) tell(what string, err error) {
-	var refusal Refusal
+	var refusal RefusalError
 	switch {
 	case n.err != nil:
 	case err == nil:

@@ -49,7 +49,7 @@ func (b *Bank) trySettle(ctx context.Context, sent evento.Event[TransferSent]) e
 	}
 
 	received, err := to.State.Receive(from.State.Number, sent.Data)
-	var refusal Refusal
+	var refusal RefusalError
 	if errors.As(about(sent.Data.To, err), &refusal) {
 		_, err = from.Aggregate().Event(TransferReturned{
 			TransferID: sent.Data.TransferID, Amount: sent.Data.Amount, Reason: refusal.Error(), At: sent.Data.At,

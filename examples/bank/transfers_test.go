@@ -149,7 +149,7 @@ func TestConservation(t *testing.T) {
 				} else if r.IntN(5) == 0 {
 					err = s.bank.Unfreeze(ctx, from, at())
 				}
-				var refusal Refusal
+				var refusal RefusalError
 				if err != nil && !errors.As(err, &refusal) {
 					t.Error(err)
 				}

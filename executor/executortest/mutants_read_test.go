@@ -85,7 +85,7 @@ func readMutants() []mutant {
 		}},
 		{"sizes of pages not checked", []string{"Pages/Sizes"}, func(b *bent) {
 			b.read = func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
-				if args.Check() != nil {
+				if errors.Is(args.Check(), cursor.ErrInvalid) {
 					return &page{}, nil
 				}
 				return b.handle.Read(ctx, q, args)
@@ -93,7 +93,7 @@ func readMutants() []mutant {
 		}},
 		{"queries not checked", []string{"Filters/Refused"}, func(b *bent) {
 			b.read = func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
-				if q.Check() != nil {
+				if errors.Is(q.Check(), evento.ErrInvalid) {
 					return &page{}, nil
 				}
 				return b.handle.Read(ctx, q, args)

@@ -66,14 +66,14 @@ func wantTakenOver(ctx context.Context, t *testing.T, ex evento.Executor, key st
 func subscribersUnknown(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	upsert(ctx, t, ex, "another", evento.NewID(), "")
 	worker := evento.NewID()
-	wantRunning(ctx, t, ex, "key", worker, false)
-	wantTakenOver(ctx, t, ex, "key", worker, "somewhere")
-	if got, err := ex.SubscriberCursor(ctx, "key"); !errors.Is(err, evento.ErrNotFound) {
+	wantRunning(ctx, t, ex, "new", worker, false)
+	wantTakenOver(ctx, t, ex, "new", worker, "somewhere")
+	if got, err := ex.SubscriberCursor(ctx, "new"); !errors.Is(err, evento.ErrNotFound) {
 		t.Errorf("SubscriberCursor of a key that was never upserted: got %q, %v, want the error %q", got, err, evento.ErrNotFound)
 	}
-	upsert(ctx, t, ex, "key", worker, "")
-	wantSubscriber(ctx, t, ex, "key", "")
-	wantRunning(ctx, t, ex, "key", worker, true)
+	upsert(ctx, t, ex, "new", worker, "")
+	wantSubscriber(ctx, t, ex, "new", "")
+	wantRunning(ctx, t, ex, "new", worker, true)
 }
 
 func subscribersTakeOver(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {

@@ -62,8 +62,6 @@ func TestClock(t *testing.T) {
 func ExampleNew() {
 	ctx := context.Background()
 	ex := memory.New(nil)
-	defer ex.Close()
-
 	if _, err := evento.Aggregate("one").Event(renamed{To: "first"}).Commit(ctx, ex); err != nil {
 		fmt.Println(err)
 	}
@@ -73,6 +71,9 @@ func ExampleNew() {
 			return
 		}
 		fmt.Println(e.Position, e.AggregateID, e.Version, e.Name)
+	}
+	if err := ex.Close(); err != nil {
+		fmt.Println(err)
 	}
 	// Output: 1 one 1 Renamed
 }
