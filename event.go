@@ -1,6 +1,7 @@
 package evento
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"time"
@@ -110,6 +111,18 @@ func newPayload[D Payload]() D {
 		return reflect.New(t.Elem()).Interface().(D)
 	}
 	return d
+}
+
+// Decode gives a stored event with its payload, for programs that read events
+// themselves; handlers get theirs decoded. The codecs are those by which it may
+// have been written, beside [CBOR] and [JSON].
+//
+// Errors: [ErrInvalid] when the event is not of D's kind; [ErrDecode].
+func Decode[D Payload](raw RawEvent, others ...Codec) (Event[D], error) {
+	if want, got := kindOf(newPayload[D]()), (eventKind{raw.AggregateType, raw.Name}); got != want {
+		return Event[D]{}, fmt.Errorf("%w event: %s is not %s", ErrInvalid, got, want)
+	}
+	return decoder[D]()(others, &raw)
 }
 
 // decoder returns the function that makes typed events of raw ones.

@@ -47,9 +47,10 @@ type Executor interface {
 	Write(ctx context.Context, w Write) ([]Receipt, error)
 
 	// Read returns a page of the events that match q, in position order. It
-	// calls q.Check and args.Check first. A cursor of another store, beyond
-	// the head, or malformed gives an error that matches
-	// [cursor.ErrInvalid].
+	// calls q.Check and args.Check first. A cursor of another store gives an
+	// error that matches [cursor.ErrForeign], one beyond the head
+	// [cursor.ErrBeyondHead], any other text [cursor.ErrMalformed]; all of
+	// them are [cursor.ErrInvalid].
 	//
 	// A page has the number of events that were asked for, if there are that
 	// many, or fewer but at least one when they hold more than [PageBytes]
@@ -215,7 +216,8 @@ const maxVersion = 1<<62 - 1
 // SnapshotKey says whose state a snapshot is. Snapshots with different keys
 // never meet.
 type SnapshotKey struct {
-	// Projection and Revision are the projection's.
+	// Projection and Revision are the projection's. A revision fits in 63
+	// bits.
 	Projection string
 	Revision   uint64
 	// Variant tells apart states of different shape, or that joined in

@@ -32,14 +32,15 @@ func (l *Loaded[V]) Aggregate() *CommitBuilder {
 	return Aggregate(l.ID).OriginalVersion(l.Version)
 }
 
-// LoadOption changes what Load and Update replay. [Related], [AtVersion],
-// [AsOf] and [WithCommit] make it.
+// LoadOption changes what Load and Update do. [Related], [AtVersion], [AsOf],
+// [OrNew] and [WithCommit] make it.
 type LoadOption func(*loadOptions)
 
 type loadOptions struct {
 	related []Filter
 	version *uint64
 	asOf    *time.Time
+	orNew   bool
 	commit  []func(*CommitBuilder)
 }
 
@@ -60,6 +61,13 @@ func AtVersion(n uint64) LoadOption {
 // snapshot.
 func AsOf(t time.Time) LoadOption {
 	return func(o *loadOptions) { o.asOf = &t }
+}
+
+// OrNew loads an aggregate without events as the zero state at version 0,
+// instead of failing with [ErrNotFound]: for an Update that creates what is not
+// there yet.
+func OrNew() LoadOption {
+	return func(o *loadOptions) { o.orNew = true }
 }
 
 // WithCommit lets Update set more on what it commits, such as metadata. Load
@@ -119,6 +127,8 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 		return nil, err
 	}
 	switch {
+	case l.Version == 0 && o.orNew && o.version == nil:
+		return l, nil
 	case l.Version == 0:
 		return nil, fmt.Errorf("%w: %s %s", ErrNotFound, p.aggregateType, shorten(id))
 	case o.version != nil && l.Version < *o.version:

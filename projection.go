@@ -3,6 +3,7 @@ package evento
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -118,9 +119,12 @@ func (p *Projection[V]) SafetyCheck() *Projection[V] {
 }
 
 // Revision is to be raised whenever a handler's meaning changes: snapshots of
-// another revision are not used. Default 0. A change of V's fields is noticed
+// another revision are not used. Default 0; at most [math.MaxInt64]. A change of V's fields is noticed
 // without it.
 func (p *Projection[V]) Revision(n uint64) *Projection[V] {
+	if n > math.MaxInt64 {
+		p.fail(fmt.Errorf("%w revision: %d is over %d", ErrInvalid, n, math.MaxInt64))
+	}
 	p.revision = n
 	return p
 }

@@ -58,8 +58,8 @@ func Forward(n int, after Value) Args { return Args{n: n, at: after} }
 // The items of the page are still in ascending order.
 func Backward(n int, before Value) Args { return Args{n: n, at: before, backward: true} }
 
-// Onward is [Forward] for programs that only ever go on: HasPreviousPage is
-// left false, which spares the reader a look behind the page.
+// Onward is [Forward] for programs that only ever go on: HasPreviousPage means
+// nothing then, which spares the reader a look behind the page.
 func Onward(n int, after Value) Args { return Args{n: n, at: after, onward: true} }
 
 // MaxPage is the largest page that may be asked for.
@@ -84,7 +84,7 @@ func (a Args) At() Value { return a.at }
 // IsBackward reports whether the page lies before [Args.At].
 func (a Args) IsBackward() bool { return a.backward }
 
-// IsOnward reports whether HasPreviousPage may be left false.
+// IsOnward reports whether HasPreviousPage need not be found out.
 func (a Args) IsOnward() bool { return a.onward }
 
 // Edge is an item with the cursor of its place.

@@ -88,7 +88,8 @@ func (p Positions) Position(v Value) (uint64, error) {
 	if len(v) != valueLen {
 		return 0, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
 	}
-	if _, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(v)); err != nil {
+	// The decoder passes over line breaks, hence the look at the length.
+	if n, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(v)); err != nil || n != len(b) {
 		return 0, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
 	}
 	store, place := [16]byte(b[2:headLen]), b[headLen:]

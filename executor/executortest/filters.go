@@ -19,6 +19,7 @@ func testFilters(t *testing.T, c Config) {
 	c.run(t, "Overlap", filtersOverlap)
 	c.run(t, "Most", filtersMost)
 	c.run(t, "Later", filtersLater)
+	c.run(t, "Fresh", filtersFresh)
 	c.run(t, "Refused", filtersRefused)
 }
 
