@@ -37,7 +37,7 @@ const (
 // CBOR is the default codec, named "cbor": compact and self-describing (RFC
 // 8949), with fields by name as encoding/json would choose them (the same
 // struct tags serve), so that added and dropped fields stay readable. Times
-// are RFC 3339 with nanoseconds. Equal values give equal bytes (RFC 8949,
+// are RFC 3339 with nanoseconds, and come back in UTC. Equal values give equal bytes (RFC 8949,
 // section 4.2.1, core deterministic). Types with MarshalBinary or MarshalText
 // are stored through those.
 func CBOR() Codec { return cborCodec{} }
@@ -50,7 +50,7 @@ var cborEncoding, cborDecoding = mustCBOR()
 func mustCBOR() (cbor.EncMode, cbor.DecMode) {
 	enc, err := cbor.EncOptions{
 		Sort:          cbor.SortCoreDeterministic,
-		Time:          cbor.TimeRFC3339Nano,
+		Time:          cbor.TimeRFC3339NanoUTC,
 		TextMarshaler: cbor.TextMarshalerTextString,
 	}.EncMode()
 	if err != nil {

@@ -3,7 +3,6 @@ package evento
 import (
 	"context"
 	"fmt"
-	"reflect"
 )
 
 // CommitBuilder collects what is to be committed to one aggregate. [Create]
@@ -51,6 +50,9 @@ func (b *CommitBuilder) AnyVersion() *CommitBuilder {
 func (b *CommitBuilder) Event(payloads ...Payload) *CommitBuilder {
 	if b.tried && len(payloads) > 0 {
 		b.late = true
+	}
+	if !b.tried {
+		b.events = nil // encoded for a commit that never was
 	}
 	b.payloads = append(b.payloads, payloads...)
 	return b
@@ -173,10 +175,11 @@ func (b *CommitBuilder) encode() error {
 	}
 	events := make([]NewEvent, len(b.payloads))
 	for i, p := range b.payloads {
-		if isNil(p) {
-			return fmt.Errorf("%w event: payload %d of aggregate %s is nil", ErrInvalid, i+1, shorten(b.id))
+		kind, err := kindOf(p)
+		if err != nil {
+			return fmt.Errorf("payload %d of aggregate %s: %w", i+1, shorten(b.id), err)
 		}
-		switch t := p.AggregateType(); {
+		switch t := kind.aggregateType; {
 		case i == 0:
 			b.aggregateType = t
 		case t != b.aggregateType:
@@ -184,9 +187,9 @@ func (b *CommitBuilder) encode() error {
 		}
 		data, err := encodePayload(codec, p)
 		if err != nil {
-			return fmt.Errorf("evento: encoding %s: %w", kindOf(p), err)
+			return fmt.Errorf("evento: encoding %s: %w", kind, err)
 		}
-		events[i] = NewEvent{ID: NewID(), Name: p.EventName(), Codec: codec.Name(), Data: data}
+		events[i] = NewEvent{ID: NewID(), Name: kind.name, Codec: codec.Name(), Data: data}
 	}
 	b.events = events
 	return nil
@@ -201,12 +204,4 @@ func encodePayload(codec Codec, p Payload) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), MaxPayload)
 	}
 	return data, nil
-}
-
-func isNil(p Payload) bool {
-	if p == nil {
-		return true
-	}
-	v := reflect.ValueOf(p)
-	return v.Kind() == reflect.Pointer && v.IsNil()
 }

@@ -316,3 +316,35 @@ func TestCreateMakesNewIDs(t *testing.T) {
 		t.Errorf("created %q, then %q, want two rising ULIDs", one.AggregateID, two.AggregateID)
 	}
 }
+
+// An event added after an attempt that another builder spoilt must not be
+// dropped in silence.
+func TestEventAddedAfterSpoiltAttempt(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	b := evento.Aggregate("a").Event(AccountOpened{})
+	if _, err := evento.CommitAll(t.Context(), ex, b, evento.Aggregate("empty")); !errors.Is(err, evento.ErrNoEvents) {
+		t.Fatal(err)
+	}
+	r, err := b.Event(MoneyDeposited{}).Commit(t.Context(), ex)
+	if n := len(events(t, ex)); err != nil || r.Version != 2 || n != 2 {
+		t.Errorf("%+v, %v, %d events stored, want both", r, err, n)
+	}
+}
+
+// An answer was lost, and the builder given the version that was found since:
+// what it stored is found by its ids.
+func TestCommitAgainAtAnotherVersion(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	commit(t, store, evento.Aggregate("a").Event(AccountOpened{}))
+	ex, _ := lossy(store, 1, func(int) bool { return true })
+	b := evento.Aggregate("a").OriginalVersion(1).Event(MoneyDeposited{})
+	if _, err := b.Commit(t.Context(), ex); !errors.Is(err, evento.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	r, err := b.OriginalVersion(2).Commit(t.Context(), ex)
+	if n := len(events(t, store)); err != nil || r.Version != 2 || n != 2 {
+		t.Errorf("%+v, %v, and %d events, want the first receipt, of version 2, and no third event", r, err, n)
+	}
+}

@@ -100,7 +100,29 @@ type eventKind struct {
 
 func (k eventKind) String() string { return string(k.aggregateType) + " " + k.name }
 
-func kindOf(p Payload) eventKind { return eventKind{p.AggregateType(), p.EventName()} }
+// kindOf asks a payload for its kind. There is none of nil, and its names must
+// be fit to be stored.
+func kindOf(p Payload) (eventKind, error) {
+	if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return eventKind{}, fmt.Errorf("%w event: the payload is nil", ErrInvalid)
+	}
+	k := eventKind{p.AggregateType(), p.EventName()}
+	if err := checkName("aggregate type", string(k.aggregateType)); err != nil {
+		return k, fmt.Errorf("payload %T: %w", p, err)
+	}
+	if err := checkName("event name", k.name); err != nil {
+		return k, fmt.Errorf("payload %T: %w", p, err)
+	}
+	return k, nil
+}
+
+// kindFor is kindOf a type of payload.
+func kindFor[D Payload]() (eventKind, error) {
+	if t := reflect.TypeFor[D](); t.Kind() == reflect.Interface {
+		return eventKind{}, fmt.Errorf("%w event: %s is an interface, not a payload", ErrInvalid, t)
+	}
+	return kindOf(newPayload[D]())
+}
 
 // newPayload returns a value of D on which the methods of Payload can be
 // called and into which a codec can decode: the zero value, or what a new
@@ -119,7 +141,11 @@ func newPayload[D Payload]() D {
 //
 // Errors: [ErrInvalid] when the event is not of D's kind; [ErrDecode].
 func Decode[D Payload](raw RawEvent, others ...Codec) (Event[D], error) {
-	if want, got := kindOf(newPayload[D]()), (eventKind{raw.AggregateType, raw.Name}); got != want {
+	want, err := kindFor[D]()
+	if err != nil {
+		return Event[D]{}, err
+	}
+	if got := (eventKind{raw.AggregateType, raw.Name}); got != want {
 		return Event[D]{}, fmt.Errorf("%w event: %s is not %s", ErrInvalid, got, want)
 	}
 	return decoder[D]()(others, &raw)

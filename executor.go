@@ -34,8 +34,8 @@ type Executor interface {
 	// nothing and returns a *[ConflictError] for the first such append,
 	// unless the events stored above the expected version are, id by id,
 	// those of the append: then the write was made before, and its first
-	// receipts are returned. With w.Retry, an append with AnyVersion is
-	// looked up by its ids in the same way.
+	// receipts are returned. With w.Retry that is looked for in any case, at
+	// whatever version.
 	//
 	// A new aggregate takes the append's routing key; an existing one keeps
 	// its own. Timestamps are given by the store and never fall along the

@@ -97,6 +97,9 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 	if o.version != nil && (*o.version == 0 || o.asOf != nil) {
 		return nil, fmt.Errorf("%w option: AtVersion(%d): versions begin at 1, and AsOf excludes it", ErrInvalid, *o.version)
 	}
+	if err := checkName("aggregate id", id); err != nil {
+		return nil, err
+	}
 	query := Query{Filters: append([]Filter{ByID(p.aggregateType, id)}, o.related...)}
 	if err := query.Check(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package evento
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -41,7 +42,7 @@ type applier[V any] func(context.Context, codecs, *V, *RawEvent) error
 // function changes the state; an error that it returns ends the load.
 func Apply[V any, D Payload](fn func(*V, Event[D]) error) Applier[V] {
 	if fn == nil {
-		return Applier[V]{kind: kindOf(newPayload[D]()), err: errNilFunc}
+		return Applier[V]{err: errNilFunc}
 	}
 	return ApplyContext(func(_ context.Context, v *V, e Event[D]) error { return fn(v, e) })
 }
@@ -49,9 +50,11 @@ func Apply[V any, D Payload](fn func(*V, Event[D]) error) Applier[V] {
 // ApplyContext is [Apply] for a function that needs the context of the load,
 // to read what was given to the projection's Data.
 func ApplyContext[V any, D Payload](fn func(context.Context, *V, Event[D]) error) Applier[V] {
-	h := Applier[V]{kind: kindOf(newPayload[D]())}
 	if fn == nil {
-		h.err = errNilFunc
+		return Applier[V]{err: errNilFunc}
+	}
+	var h Applier[V]
+	if h.kind, h.err = kindFor[D](); h.err != nil {
 		return h
 	}
 	decode := decoder[D]()
@@ -65,7 +68,10 @@ func ApplyContext[V any, D Payload](fn func(context.Context, *V, Event[D]) error
 	return h
 }
 
-var errNilFunc = fmt.Errorf("%w handler: the function is nil", ErrInvalid)
+var (
+	errNilFunc   = fmt.Errorf("%w handler: the function is nil", ErrInvalid)
+	errNoHandler = fmt.Errorf("%w handler: it is empty", ErrInvalid)
+)
 
 // NewProjection begins a projection of the aggregates of a type. The name
 // tells its snapshots from those of other projections.
@@ -92,8 +98,10 @@ func (p *Projection[V]) fail(err error) {
 // load fail.
 func (p *Projection[V]) Handler(handlers ...Applier[V]) *Projection[V] {
 	for _, h := range handlers {
-		p.fail(h.err)
-		p.fail(checkKind(h.kind))
+		if h.apply == nil {
+			p.fail(cmp.Or(h.err, errNoHandler))
+			continue
+		}
 		if p.handlers[h.kind] != nil {
 			p.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, h.kind))
 		}
@@ -105,7 +113,9 @@ func (p *Projection[V]) Handler(handlers ...Applier[V]) *Projection[V] {
 // Skip names events that have no handler on purpose, for SafetyCheck.
 func (p *Projection[V]) Skip(payloads ...Payload) *Projection[V] {
 	for _, d := range payloads {
-		p.skip[kindOf(d)] = true
+		kind, err := kindOf(d)
+		p.fail(err)
+		p.skip[kind] = true
 	}
 	return p
 }
@@ -150,11 +160,4 @@ func (p *Projection[V]) Codecs(cs ...Codec) *Projection[V] {
 func (p *Projection[V]) Data(v any) *Projection[V] {
 	p.data = append(p.data, v)
 	return p
-}
-
-func checkKind(k eventKind) error {
-	if err := checkName("aggregate type", string(k.aggregateType)); err != nil {
-		return err
-	}
-	return checkName("event name", k.name)
 }

@@ -26,23 +26,40 @@ type Filter struct {
 	AggregateType AggregateType
 	AggregateID   string
 	Name          string
+
+	mistake string // of a call below, told by Check
 }
 
 // ByType matches every event of a type of aggregate.
 func ByType(t AggregateType) Filter { return Filter{AggregateType: t} }
 
 // ByID matches every event of one aggregate.
-func ByID(t AggregateType, id string) Filter { return Filter{AggregateType: t, AggregateID: id} }
+func ByID(t AggregateType, id string) Filter {
+	f := Filter{AggregateType: t, AggregateID: id}
+	if id == "" {
+		f.mistake = "aggregate id: empty"
+	}
+	return f
+}
 
 // ByEvent matches the events of the payload's kind; the payload's fields do
 // not matter: ByEvent(AccountOpened{}).
 func ByEvent(p Payload) Filter {
-	return Filter{AggregateType: p.AggregateType(), Name: p.EventName()}
+	k, err := kindOf(p)
+	if err != nil {
+		return Filter{mistake: err.Error()}
+	}
+	return Filter{AggregateType: k.aggregateType, Name: k.name}
 }
 
 // ByIDAndEvent matches the events of the payload's kind of one aggregate.
 func ByIDAndEvent(id string, p Payload) Filter {
-	return Filter{AggregateType: p.AggregateType(), AggregateID: id, Name: p.EventName()}
+	f := ByEvent(p)
+	f.AggregateID = id
+	if id == "" {
+		f.mistake = "aggregate id: empty"
+	}
+	return f
 }
 
 // MaxFilters is the most filters that a query may have.
@@ -55,6 +72,9 @@ func (q Query) Check() error {
 		return fmt.Errorf("%w query: %d filters, at most %d are allowed", ErrInvalid, len(q.Filters), MaxFilters)
 	}
 	for _, f := range q.Filters {
+		if f.mistake != "" {
+			return fmt.Errorf("%w filter: %s", ErrInvalid, f.mistake)
+		}
 		if err := checkName("aggregate type", string(f.AggregateType)); err != nil {
 			return err
 		}
@@ -136,7 +156,15 @@ func eventsAfter(ctx context.Context, ex Executor, q Query, after cursor.Value) 
 
 // HasEvent reports whether the aggregate with this id has an event of kind D.
 func HasEvent[D Payload](ctx context.Context, ex Executor, id string) (bool, error) {
-	page, err := ex.Read(ctx, Query{Filters: []Filter{ByIDAndEvent(id, newPayload[D]())}}, cursor.Onward(1, ""))
+	kind, err := kindFor[D]()
+	if err != nil {
+		return false, err
+	}
+	if err := checkName("aggregate id", id); err != nil {
+		return false, err
+	}
+	q := Query{Filters: []Filter{{AggregateType: kind.aggregateType, AggregateID: id, Name: kind.name}}}
+	page, err := ex.Read(ctx, q, cursor.Onward(1, ""))
 	if err != nil {
 		return false, err
 	}

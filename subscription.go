@@ -1,6 +1,7 @@
 package evento
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -36,7 +37,7 @@ type SubscriptionBuilder struct {
 // SubscriptionHandler is what a subscription does with one kind of event, or
 // with every event of a type; [Handle] and [HandleAll] make it.
 type SubscriptionHandler struct {
-	kind   eventKind
+	kind   eventKind // without a name: every event of the type
 	handle handle
 	err    error
 }
@@ -51,9 +52,11 @@ type handle func(context.Context, codecs, *RawEvent) error
 // come again. A handler that is not idempotent by nature can tell by the
 // event's Position or ID.
 func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHandler {
-	h := SubscriptionHandler{kind: kindOf(newPayload[D]())}
 	if fn == nil {
-		h.err = errNilFunc
+		return SubscriptionHandler{err: errNilFunc}
+	}
+	var h SubscriptionHandler
+	if h.kind, h.err = kindFor[D](); h.err != nil {
 		return h
 	}
 	decode := decoder[D]()
@@ -69,9 +72,11 @@ func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHan
 
 // HandleAll makes a handler of every event of a type of aggregate, undecoded.
 func HandleAll(t AggregateType, fn func(context.Context, RawEvent) error) SubscriptionHandler {
-	h := SubscriptionHandler{kind: eventKind{aggregateType: t}}
 	if fn == nil {
-		h.err = errNilFunc
+		return SubscriptionHandler{err: errNilFunc}
+	}
+	h := SubscriptionHandler{kind: eventKind{aggregateType: t}}
+	if h.err = checkName("aggregate type", string(t)); h.err != nil {
 		return h
 	}
 	h.handle = func(ctx context.Context, _ codecs, raw *RawEvent) error { return fn(ctx, *raw) }
@@ -108,8 +113,10 @@ func (b *SubscriptionBuilder) fail(err error) {
 // Handler adds handlers. Two for one event are an error when it starts.
 func (b *SubscriptionBuilder) Handler(handlers ...SubscriptionHandler) *SubscriptionBuilder {
 	for _, h := range handlers {
-		b.fail(h.err)
-		b.fail(checkName("aggregate type", string(h.kind.aggregateType)))
+		if h.handle == nil {
+			b.fail(cmp.Or(h.err, errNoHandler))
+			continue
+		}
 		all := h.kind.name == ""
 		for k := range b.handlers {
 			if k == h.kind || k.aggregateType == h.kind.aggregateType && (all || k.name == "") {
@@ -132,7 +139,9 @@ func cmpKind(a, b eventKind) eventKind {
 // Skip names events that have no handler on purpose, for SafetyCheck.
 func (b *SubscriptionBuilder) Skip(payloads ...Payload) *SubscriptionBuilder {
 	for _, p := range payloads {
-		b.skip[kindOf(p)] = true
+		kind, err := kindOf(p)
+		b.fail(err)
+		b.skip[kind] = true
 	}
 	return b
 }
@@ -148,6 +157,8 @@ func (b *SubscriptionBuilder) SafetyCheck() *SubscriptionBuilder {
 // Aggregate narrows the subscription to one aggregate, or to several when
 // called again.
 func (b *SubscriptionBuilder) Aggregate(t AggregateType, id string) *SubscriptionBuilder {
+	b.fail(checkName("aggregate type", string(t)))
+	b.fail(checkName("aggregate id", id))
 	b.aggregates = append(b.aggregates, ByID(t, id))
 	return b
 }

@@ -51,6 +51,11 @@ func (s *Subscription) Shutdown(ctx context.Context) error {
 	select {
 	case <-s.done:
 		return nil
+	default:
+	}
+	select {
+	case <-s.done:
+		return nil
 	case <-ctx.Done():
 		s.kill()
 		return ctx.Err()
@@ -199,7 +204,9 @@ func final(err error) bool {
 // finish stores the exact place, also when the context has ended, and returns
 // what the worker ends with.
 func (w *worker) finish(ctx context.Context, reason error) error {
-	if errors.Is(reason, ErrTakenOver) || errors.Is(reason, ErrClosed) {
+	// A handler's error is the event's, whatever it is about.
+	var handler *HandlerError
+	if !errors.As(reason, &handler) && (errors.Is(reason, ErrTakenOver) || errors.Is(reason, ErrClosed)) {
 		return reason
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
@@ -309,7 +316,7 @@ func (w *worker) handle(ctx, hctx context.Context, e *RawEvent) error {
 		}
 		log := w.logger.With("event", e.ID.String(), "kind", string(e.AggregateType)+" "+e.Name,
 			"aggregate", e.AggregateID, "position", e.Position, "attempt", attempt, "error", err)
-		if attempt > w.retries || errors.Is(err, ErrDecode) {
+		if attempt > w.retries || undecodable(err, e) {
 			if w.acceptFailure {
 				log.ErrorContext(ctx, "evento: an event could not be handled; going on without it")
 				return nil
@@ -323,10 +330,30 @@ func (w *worker) handle(ctx, hctx context.Context, e *RawEvent) error {
 		if err := w.storeAfter(ctx, storeSoon); errors.Is(err, ErrTakenOver) {
 			return err
 		}
-		if err := w.sleep(ctx, wait); err != nil {
+		if err := w.sleepOwning(ctx, wait); err != nil {
 			return err
 		}
 	}
+}
+
+// undecodable reports whether an error says of this very event that it cannot
+// be decoded: trying again does not help.
+func undecodable(err error, e *RawEvent) bool {
+	var d *DecodeError
+	return errors.As(err, &d) && d.ID == e.ID
+}
+
+// sleepOwning sleeps, and ends early when the key was taken over.
+func (w *worker) sleepOwning(ctx context.Context, d time.Duration) error {
+	for ; d > 0; d -= pollInterval {
+		if err := w.sleep(ctx, min(d, pollInterval)); err != nil {
+			return err
+		}
+		if err := w.confirm(ctx); errors.Is(err, ErrTakenOver) {
+			return err
+		}
+	}
+	return nil
 }
 
 // call turns a panic into an error with its stack.

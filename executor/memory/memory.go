@@ -106,6 +106,11 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	}
 	defer ex.mu.Unlock()
 
+	if w.Retry {
+		if receipts := ex.earlier(w); receipts != nil {
+			return receipts, nil
+		}
+	}
 	for i := range w.Appends {
 		a := &w.Appends[i]
 		actual := uint64(len(ex.aggregates[aggregate{a.AggregateType, a.AggregateID}]))
@@ -116,11 +121,6 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 			return receipts, nil
 		}
 		return nil, &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
-	}
-	if w.Retry {
-		if receipts := ex.earlier(w); receipts != nil {
-			return receipts, nil
-		}
 	}
 
 	now := ex.clock().UTC().Truncate(time.Microsecond)
@@ -172,7 +172,7 @@ func (ex *Executor) earlier(w evento.Write) []evento.Receipt {
 	receipts := make([]evento.Receipt, len(w.Appends))
 	for i := range w.Appends {
 		a := &w.Appends[i]
-		last, ok := ex.find(a)
+		last, ok := ex.find(a, w.Retry || a.AnyVersion)
 		if !ok {
 			return nil
 		}
@@ -182,11 +182,11 @@ func (ex *Executor) earlier(w evento.Write) []evento.Receipt {
 }
 
 // find returns the index of the last event of an append that is stored, by
-// the ids of its events.
-func (ex *Executor) find(a *evento.Append) (last int, ok bool) {
+// the ids of its events: above the expected version, or anywhere.
+func (ex *Executor) find(a *evento.Append, anywhere bool) (last int, ok bool) {
 	places := ex.aggregates[aggregate{a.AggregateType, a.AggregateID}]
 	from, to := int(a.Expected), int(a.Expected)+1
-	if a.AnyVersion {
+	if anywhere {
 		from, to = 0, len(places)
 	}
 	for ; from < to; from++ {

@@ -73,6 +73,11 @@ func (op *appendOp) apply(tx *transaction) error {
 		}
 		places[i] = at
 	}
+	if op.write.Retry {
+		if earlier, err := op.earlier(tx, places); err != nil || earlier {
+			return err
+		}
+	}
 	for i := range appends {
 		a, actual := &appends[i], uint64(places[i].version)
 		if a.AnyVersion || a.Expected == actual {
@@ -84,11 +89,6 @@ func (op *appendOp) apply(tx *transaction) error {
 		}
 		op.err = &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
 		return nil
-	}
-	if op.write.Retry {
-		if earlier, err := op.earlier(tx, places); err != nil || earlier {
-			return err
-		}
 	}
 	op.receipts = make([]evento.Receipt, len(appends))
 	for i := range appends {
@@ -220,7 +220,7 @@ func (op *appendOp) earlier(tx *transaction, places []head) (bool, error) {
 	for i := range places {
 		a := &op.write.Appends[i]
 		first := int64(a.Expected) + 1
-		if a.AnyVersion {
+		if a.AnyVersion || op.write.Retry {
 			v, found, err := tx.conn.query("SELECT version FROM evento_event WHERE agg_key = ? AND event_id = ?", 1, places[i].key, a.Events[0].ID[:])
 			if err != nil || !found {
 				return false, err
