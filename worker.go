@@ -100,6 +100,9 @@ type worker struct {
 	data          shared
 	logger        *slog.Logger
 
+	lastKind eventKind // the one whose handler is last
+	last     handle
+
 	stopping <-chan struct{} // nil: never
 	at       cursor.Value    // everything up to here is handled
 	handled  bool            // something was, since the cursor was stored
@@ -295,10 +298,7 @@ func (w *worker) store(ctx context.Context) error {
 
 // handle calls the handler until it succeeds or its retries run out.
 func (w *worker) handle(ctx, hctx context.Context, e *RawEvent) error {
-	h := w.handlers[eventKind{e.AggregateType, e.Name}]
-	if h == nil {
-		h = w.handlers[eventKind{aggregateType: e.AggregateType}]
-	}
+	h := w.handlerOf(eventKind{e.AggregateType, e.Name})
 	if h == nil {
 		if w.skip[eventKind{e.AggregateType, e.Name}] {
 			return nil
@@ -334,6 +334,19 @@ func (w *worker) handle(ctx, hctx context.Context, e *RawEvent) error {
 			return err
 		}
 	}
+}
+
+// handlerOf finds the handler of a kind. Events of one kind often come in runs,
+// so the last answer is kept.
+func (w *worker) handlerOf(kind eventKind) handle {
+	if kind != w.lastKind || w.last == nil {
+		h := w.handlers[kind]
+		if h == nil {
+			h = w.handlers[eventKind{aggregateType: kind.aggregateType}]
+		}
+		w.lastKind, w.last = kind, h
+	}
+	return w.last
 }
 
 // undecodable reports whether an error says of this very event that it cannot
