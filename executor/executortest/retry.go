@@ -59,6 +59,14 @@ func retryFirstReceipts(ctx context.Context, t *testing.T, c Config, ex evento.E
 			commit(ctx, t, ex, toAny(a.AggregateID, "Later", "Later still"))
 		}
 		again("after later events", retry)
+		moved := retry
+		moved.Appends = slices.Clone(w.Appends)
+		for i := range moved.Appends {
+			// As one who was told of the later events would ask.
+			a := &moved.Appends[i]
+			a.AnyVersion, a.Expected = false, first[i].Version+2
+		}
+		again("at the version of the later events", moved)
 	}
 	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
 }
