@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 
 	"github.com/fxamacker/cbor/v2"
@@ -75,6 +76,10 @@ func (cborCodec) Name() string { return "cbor" }
 
 // Marshal also checks the depth: what Unmarshal would refuse is not written.
 func (cborCodec) Marshal(v any) ([]byte, error) {
+	// A level may be an interface, a pointer and what that points to.
+	if err := checkNesting(reflect.ValueOf(v), 3*(MaxDepth+1)); err != nil {
+		return nil, fmt.Errorf("cbor: %w", err)
+	}
 	data, err := cborEncoding.Marshal(v)
 	if err != nil {
 		return nil, err
@@ -90,7 +95,9 @@ func (cborCodec) Unmarshal(data []byte, v any) error {
 }
 
 // JSON is encoding/json as a codec, named "json": larger and slower than
-// [CBOR], for stores that other programs read.
+// [CBOR], for stores that other programs read. What encoding/json does not
+// carry is not carried: the seconds of a time zone's offset, as there were
+// before 1930. Strings that are not valid UTF-8 are refused.
 func JSON() Codec { return jsonCodec{} }
 
 type jsonCodec struct{}

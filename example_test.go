@@ -56,7 +56,6 @@ var errPoor = errors.New("not enough money")
 func Example() {
 	ctx := context.Background()
 	ex := memory.New(nil) // executor/sqlite has the one for a file
-	defer ex.Close()
 
 	opened, err := evento.Create().Event(AccountOpened{Owner: "Alice"}, MoneyDeposited{Amount: 500}).Commit(ctx, ex)
 	if err != nil {

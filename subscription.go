@@ -243,8 +243,8 @@ func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscrip
 	return w.start(ctx, b.delay), nil
 }
 
-// Execute processes what is pending, once, and returns when it has reached the
-// end, with the cursor stored. It owns the key meanwhile: a worker that was
+// Execute processes what is pending, and what its handlers commit meanwhile, and
+// returns when there is none left, with the cursor stored. It owns the key meanwhile: a worker that was
 // running ends with [ErrTakenOver].
 //
 // Errors: [ErrInvalid]; a [HandlerError], with the cursor stored before the
@@ -273,10 +273,11 @@ func (b *SubscriptionBuilder) worker(ctx context.Context, ex Executor) (*worker,
 		w.logger = slog.Default()
 	}
 	w.logger = w.logger.With("subscription", b.key, "worker", w.id.String())
+	asked := time.Now() // what is confirmed is older than the answer
 	if w.at, err = ex.UpsertSubscriber(ctx, b.key, w.id); err != nil {
 		return nil, err
 	}
-	w.stored, w.confirmed = w.at, time.Now()
+	w.stored, w.confirmed = w.at, asked
 	return w, nil
 }
 

@@ -182,13 +182,13 @@ func (w *worker) run(ctx context.Context, delay time.Duration) error {
 // execute handles what is pending.
 func (w *worker) execute(ctx context.Context) error {
 	for {
+		before := w.at
 		more, err := w.chunk(ctx)
-		if err == nil && !more {
-			err = w.store(ctx)
-			return err
-		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return w.finish(ctx, err)
+		case !more && w.at == before:
+			return w.store(ctx)
 		}
 	}
 }

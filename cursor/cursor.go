@@ -19,8 +19,7 @@ import (
 	"fmt"
 )
 
-// Value is the text of a place: opaque, URL-safe, at most a few hundred
-// bytes. The empty Value is the beginning when reading forward and the end
+// Value is the text of a place: opaque, URL-safe, at most 4 KiB. The empty Value is the beginning when reading forward and the end
 // when reading backward.
 //
 // A Value is only for the reader that made it. Cursors are not secret and not
@@ -35,8 +34,8 @@ var ErrInvalid = errors.New("invalid cursor")
 var (
 	// ErrMalformed: the text is not a cursor of this kind at all.
 	ErrMalformed = fmt.Errorf("%w: malformed", ErrInvalid)
-	// ErrForeign: a well-formed cursor, of another store.
-	ErrForeign = fmt.Errorf("%w: of another store", ErrInvalid)
+	// ErrForeign: a well-formed cursor, of another store or list.
+	ErrForeign = fmt.Errorf("%w: of another store or list", ErrInvalid)
 	// ErrBeyondHead: a cursor of this store at a place that it has not
 	// reached, as after an older backup was restored.
 	ErrBeyondHead = fmt.Errorf("%w: beyond the end of the store", ErrInvalid)

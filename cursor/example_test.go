@@ -77,7 +77,6 @@ func ExampleKeyset() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer db.Close()
 	db.SetMaxOpenConns(1) // a database in memory is that of one connection
 	_, err = db.ExecContext(ctx, `
 		CREATE TABLE players (id INTEGER PRIMARY KEY, name TEXT NOT NULL, team TEXT NOT NULL, score INTEGER NOT NULL);
@@ -103,6 +102,10 @@ func ExampleKeyset() {
 	page := read(cursor.Forward(2, ""))
 	page = read(cursor.Forward(2, page.PageInfo.EndCursor))
 	read(cursor.Backward(2, page.PageInfo.StartCursor))
+
+	if err := db.Close(); err != nil {
+		log.Fatal(err)
+	}
 	// Output:
 	// Bob 9; Ada 7; more before: false after: true
 	// Dan 7; Eve 3; more before: true after: false

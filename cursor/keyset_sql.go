@@ -17,7 +17,7 @@ const (
 	SQLite Dialect = iota + 1
 	// PostgreSQL writes parameters as $1, $2, …
 	PostgreSQL
-	// MySQL, and MariaDB, write parameters as ?.
+	// MySQL writes parameters as ?; so does MariaDB.
 	MySQL
 )
 

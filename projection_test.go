@@ -1,0 +1,282 @@
+package evento_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/memory"
+)
+
+// log is a projection state that shows which events came, in which order.
+type eventLog struct{ Lines []string }
+
+func (l *eventLog) add(e evento.RawEvent, what any) error {
+	l.Lines = append(l.Lines, fmt.Sprintf("%s/%d %v", e.AggregateID, e.Version, what))
+	return nil
+}
+
+func logOpened(l *eventLog, e evento.Event[AccountOpened]) error {
+	return l.add(e.RawEvent, e.Data.Owner)
+}
+func logDeposit(l *eventLog, e evento.Event[MoneyDeposited]) error {
+	return l.add(e.RawEvent, e.Data.Amount)
+}
+func logWithdrawal(l *eventLog, e evento.Event[MoneyWithdrawn]) error {
+	return l.add(e.RawEvent, -e.Data.Amount)
+}
+func logRenamed(l *eventLog, e evento.Event[*renamed]) error { return l.add(e.RawEvent, e.Data.Name) }
+
+// logging handles all events.
+func logging(name string) *evento.Projection[eventLog] {
+	return evento.NewProjection[eventLog](name, Account).
+		Handler(evento.Apply(logOpened), evento.Apply(logDeposit), evento.Apply(logWithdrawal), evento.Apply(logRenamed))
+}
+
+func wantLoaded(t *testing.T, what string, l *evento.Loaded[eventLog], err error, version, position uint64, lines ...string) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+		return
+	}
+	if got, want := strings.Join(l.State.Lines, "; "), strings.Join(lines, "; "); got != want || l.Version != version || l.Position != position {
+		t.Errorf("%s: version %d, position %d, state %s\nwant %d, %d, %s", what, l.Version, l.Position, got, version, position, want)
+	}
+	if l.SnapshotErr != nil {
+		t.Errorf("%s: snapshot: %v", what, l.SnapshotErr)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	commit(t, ex, evento.Aggregate("a").Event(AccountOpened{Owner: "x"}, MoneyDeposited{Amount: 1}))
+	commit(t, ex, evento.Aggregate("b").Event(AccountOpened{Owner: "y"}))
+	commit(t, ex, evento.Aggregate("o").Event(&renamed{Name: "z"}))
+	commit(t, ex, evento.Aggregate("a").OriginalVersion(2).Event(MoneyWithdrawn{Amount: 1}))
+	commit(t, ex, evento.Aggregate("o").OriginalVersion(1).Event(&renamed{Name: "zz"}))
+	p := logging("log")
+	for _, test := range []struct {
+		name              string
+		id                string
+		opts              []evento.LoadOption
+		version, position uint64
+		lines             []string
+	}{
+		{"alone", "a", nil, 3, 5, []string{"a/1 x", "a/2 1", "a/3 -1"}},
+		{"with its owner", "a", []evento.LoadOption{evento.Related(ownerType, "o")}, 3, 6, []string{"a/1 x", "a/2 1", "o/1 z", "a/3 -1", "o/2 zz"}},
+		{"with two", "b", []evento.LoadOption{evento.Related(ownerType, "o"), evento.Related(Account, "a")}, 1, 6, []string{"a/1 x", "a/2 1", "b/1 y", "o/1 z", "a/3 -1", "o/2 zz"}},
+		{"with itself", "b", []evento.LoadOption{evento.Related(Account, "b")}, 1, 3, []string{"b/1 y"}},
+		{"with nobody", "b", []evento.LoadOption{evento.Related(ownerType, "nobody")}, 1, 3, []string{"b/1 y"}},
+		{"at its first version", "a", []evento.LoadOption{evento.AtVersion(1)}, 1, 1, []string{"a/1 x"}},
+		{"at version 2 with its owner", "a", []evento.LoadOption{evento.AtVersion(2), evento.Related(ownerType, "o")}, 2, 2, []string{"a/1 x", "a/2 1"}},
+		{"at version 3 with its owner", "a", []evento.LoadOption{evento.AtVersion(3), evento.Related(ownerType, "o")}, 3, 5, []string{"a/1 x", "a/2 1", "o/1 z", "a/3 -1"}},
+	} {
+		for _, p := range []*evento.Projection[eventLog]{p, logging("snapshots").SnapshotEvery(1)} {
+			for range 2 { // the second from the snapshot, where there are
+				l, err := p.Load(t.Context(), ex, test.id, test.opts...)
+				wantLoaded(t, test.name, l, err, test.version, test.position, test.lines...)
+			}
+		}
+	}
+	l, err := p.Load(t.Context(), ex, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := commit(t, ex, l.Aggregate().Event(MoneyDeposited{})); l.ID != "a" || r.AggregateID != "a" || r.Version != 4 {
+		t.Errorf("a commit on the loaded %q: %+v, want version 4 of a", l.ID, r)
+	}
+	if _, err := l.Aggregate().Event(MoneyDeposited{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrConflict) {
+		t.Errorf("a second commit on it: %v, want ErrConflict", err)
+	}
+}
+
+func TestLoadManyEvents(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	deposits(t, ex, "a", 3210)
+	if l, err := balance.Load(t.Context(), ex, "a"); err != nil || l.State.Cents != 3210*3211/2 || l.Version != 3210 {
+		t.Errorf("%+v, %v, want %d at version 3210", l, err, 3210*3211/2)
+	}
+}
+
+func TestLoadAsOf(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+	now := start
+	ex := memory.New(&memory.Options{Clock: func() time.Time { return now }})
+	for i := range 3 {
+		now = start.Add(time.Duration(i) * time.Hour)
+		commit(t, ex, evento.Aggregate("a").OriginalVersion(uint64(i)).Event(MoneyDeposited{Amount: int64(i)}))
+	}
+	commit(t, ex, evento.Aggregate("o").Event(&renamed{Name: "z"}))
+	reads := 0
+	counting := &hooked{Executor: ex, snapshot: func(context.Context, evento.SnapshotKey) (evento.Snapshot, error) {
+		reads++
+		return evento.Snapshot{}, evento.ErrNotFound
+	}}
+	related := evento.Related(ownerType, "o")
+	for _, test := range []struct {
+		at    time.Time
+		lines []string
+	}{
+		{start, []string{"a/1 0"}},
+		{start.Add(time.Hour - time.Microsecond), []string{"a/1 0"}},
+		{start.Add(time.Hour), []string{"a/1 0", "a/2 1"}},
+		{start.Add(time.Hour).In(time.FixedZone("", -3600)), []string{"a/1 0", "a/2 1"}},
+		{start.Add(24 * time.Hour), []string{"a/1 0", "a/2 1", "a/3 2", "o/1 z"}},
+	} {
+		n := uint64(len(test.lines))
+		l, err := logging("log").SnapshotEvery(1).Load(t.Context(), counting, "a", evento.AsOf(test.at), related)
+		wantLoaded(t, test.at.String(), l, err, min(n, 3), n, test.lines...)
+	}
+	_, err := logging("log").Load(t.Context(), ex, "a", evento.AsOf(start.Add(-time.Microsecond)))
+	if !errors.Is(err, evento.ErrNotFound) {
+		t.Errorf("before the first event: %v, want ErrNotFound", err)
+	}
+	if reads != 0 {
+		t.Errorf("AsOf read %d snapshots", reads)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	commit(t, ex, evento.Aggregate("a").Event(AccountOpened{}, MoneyDeposited{}))
+	commit(t, ex, evento.Aggregate("o").Event(&renamed{}))
+	errHandler := errors.New("a handler's own")
+	failing := func(*eventLog, evento.Event[MoneyDeposited]) error { return errHandler }
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	opened, deposit := evento.Apply(logOpened), evento.Apply(logDeposit)
+	fresh := func(hs ...evento.Applier[eventLog]) *evento.Projection[eventLog] {
+		return evento.NewProjection[eventLog]("p", Account).Handler(hs...)
+	}
+	for _, test := range []struct {
+		name string
+		ctx  context.Context
+		p    *evento.Projection[eventLog]
+		id   string
+		opts []evento.LoadOption
+		want error
+		text string
+	}{
+		{"unknown id", t.Context(), fresh(opened), "b", nil, evento.ErrNotFound, `not found: bank/Account "b"`},
+		{"only a related one", t.Context(), logging("p"), "b", []evento.LoadOption{evento.Related(ownerType, "o")}, evento.ErrNotFound, `"b"`},
+		{"of another type", t.Context(), fresh(opened), "o", nil, evento.ErrNotFound, `"o"`},
+		{"a version to come", t.Context(), fresh(opened), "a", []evento.LoadOption{evento.AtVersion(3)}, evento.ErrNotFound, `version 3 of bank/Account "a", which is at 2`},
+		{"version 0", t.Context(), fresh(opened), "a", []evento.LoadOption{evento.AtVersion(0)}, evento.ErrInvalid, "AtVersion(0): versions begin at 1"},
+		{"version and time", t.Context(), fresh(opened), "a", []evento.LoadOption{evento.AtVersion(1), evento.AsOf(time.Now())}, evento.ErrInvalid, "AsOf excludes it"},
+		{"an id that cannot be", t.Context(), fresh(opened), "a\n", nil, evento.ErrInvalid, "aggregate id"},
+		{"a related id that cannot be", t.Context(), fresh(opened), "a", []evento.LoadOption{evento.Related(ownerType, "o\n")}, evento.ErrInvalid, "aggregate id"},
+		{"no name", t.Context(), evento.NewProjection[eventLog]("", Account), "a", nil, evento.ErrInvalid, "projection name: empty"},
+		{"no type", t.Context(), evento.NewProjection[eventLog]("p", ""), "a", nil, evento.ErrInvalid, `projection "p": evento: invalid aggregate type: empty`},
+		{"two handlers", t.Context(), fresh(opened, deposit, evento.Apply(failing)), "a", nil, evento.ErrInvalid, `projection "p": evento: invalid handler: two for bank/Account MoneyDeposited`},
+		{"two handlers in two calls", t.Context(), fresh(deposit).Handler(deposit), "a", nil, evento.ErrInvalid, "two for bank/Account MoneyDeposited"},
+		{"the first mistake", t.Context(), fresh(opened, opened, deposit, deposit), "a", nil, evento.ErrInvalid, "two for bank/Account AccountOpened"},
+		{"a nil function", t.Context(), fresh(evento.Apply[eventLog, AccountOpened](nil)), "a", nil, evento.ErrInvalid, "the function is nil"},
+		{"a nil function with context", t.Context(), fresh(evento.ApplyContext[eventLog, AccountOpened](nil)), "a", nil, evento.ErrInvalid, "the function is nil"},
+		{"an event without a name", t.Context(), fresh(evento.Apply(func(*eventLog, evento.Event[nameless]) error { return nil })), "a", nil, evento.ErrInvalid, "event name: empty"},
+		{"an interface", t.Context(), fresh(evento.Apply(func(*eventLog, evento.Event[evento.Payload]) error { return nil })), "a", nil, evento.ErrInvalid, "evento.Payload is an interface"},
+		{"an empty handler", t.Context(), fresh(evento.Applier[eventLog]{}), "a", nil, evento.ErrInvalid, "invalid handler: it is empty"},
+		{"nil skipped", t.Context(), fresh().Skip((*renamed)(nil)), "a", nil, evento.ErrInvalid, "the payload is nil"},
+		{"a failing handler", t.Context(), fresh(opened, evento.Apply(failing)), "a", nil, errHandler, `projection "p": bank/Account MoneyDeposited of "a", version 2, position 2: a handler's own`},
+		{"not handled", t.Context(), fresh(opened).SafetyCheck(), "a", nil, evento.ErrUnhandledEvent, `projection "p": bank/Account MoneyDeposited of "a", version 2, position 2`},
+		{"a related one not handled", t.Context(), fresh(opened, deposit).SafetyCheck(), "a", []evento.LoadOption{evento.Related(ownerType, "o")}, evento.ErrUnhandledEvent, "bank/Owner Renamed"},
+		{"another skipped", t.Context(), fresh(opened).Skip(MoneyWithdrawn{}).SafetyCheck(), "a", nil, evento.ErrUnhandledEvent, "MoneyDeposited"},
+		{"context", ended, fresh(opened), "a", nil, context.Canceled, ""},
+	} {
+		for range 2 { // a mistake is told every time
+			l, err := test.p.Load(test.ctx, ex, test.id, test.opts...)
+			if l != nil || !errors.Is(err, test.want) || !strings.Contains(fmt.Sprint(err), test.text) {
+				t.Errorf("%s: %+v, %v, want %v and %q", test.name, l, err, test.want, test.text)
+			}
+		}
+	}
+	for name, p := range map[string]*evento.Projection[eventLog]{
+		"passed over by default": fresh(opened),
+		"skipped":                fresh(opened).Skip(MoneyDeposited{}).SafetyCheck(),
+		"nothing handled":        fresh(),
+	} {
+		if l, err := p.Load(t.Context(), ex, "a"); err != nil || l.Version != 2 || l.Position != 2 {
+			t.Errorf("%s: %+v, %v, want version 2", name, l, err)
+		}
+	}
+}
+
+// nameless is a payload that was written wrongly.
+type nameless struct{}
+
+func (nameless) AggregateType() evento.AggregateType { return Account }
+func (nameless) EventName() string                   { return "" }
+
+func TestProjectionData(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	commit(t, ex, evento.Aggregate("a").Event(AccountOpened{Owner: "x"}))
+	type rates map[string]int
+	p := evento.NewProjection[eventLog]("p", Account).
+		Data(rates{"x": 3}).Data(7).Data(8).
+		Handler(evento.ApplyContext(func(ctx context.Context, l *eventLog, e evento.Event[AccountOpened]) error {
+			r, ok := evento.Data[rates](ctx)
+			n, _ := evento.Data[int](ctx)
+			_, other := evento.Data[map[string]int](ctx)
+			return l.add(e.RawEvent, fmt.Sprintf("%d %t %d %t %v", r["x"], ok, n, other, ctx.Value(ownKey{})))
+		}))
+	l, err := p.Load(context.WithValue(t.Context(), ownKey{}, "caller's"), ex, "a")
+	wantLoaded(t, "data", l, err, 1, 1, "a/1 3 true 8 false caller's")
+	if v, ok := evento.Data[int](t.Context()); ok || v != 0 {
+		t.Errorf("a context without data has %d, %t", v, ok)
+	}
+	if got := evento.ExecutorFrom(t.Context()); got != nil {
+		t.Errorf("a context without an executor has %v", got)
+	}
+}
+
+type ownKey struct{}
+
+func TestLoadConcurrently(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	deposits(t, ex, "a", 50)
+	p := logging("p").SnapshotEvery(10)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 20 {
+				l, err := p.Load(t.Context(), ex, "a")
+				if err != nil || len(l.State.Lines) != 50 || l.Version != 50 {
+					t.Errorf("%+v, %v, want 50 lines", l, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// An empty id is a mistake, and not every aggregate of the type.
+func TestEmptyIDsAreRefused(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	commit(t, ex, evento.Aggregate("a").Event(AccountOpened{}))
+	commit(t, ex, evento.Aggregate("o").Event(&renamed{}))
+	if has, err := evento.HasEvent[AccountOpened](t.Context(), ex, ""); has || !errors.Is(err, evento.ErrInvalid) {
+		t.Errorf(`HasEvent of "": %t, %v, want ErrInvalid`, has, err)
+	}
+	if l, err := logging("p").Load(t.Context(), ex, ""); !errors.Is(err, evento.ErrInvalid) {
+		t.Errorf(`Load of "": %+v, %v, want ErrInvalid`, l, err)
+	}
+	if l, err := logging("p").Load(t.Context(), ex, "a", evento.Related(ownerType, "")); !errors.Is(err, evento.ErrInvalid) {
+		t.Errorf(`Load with Related "": %+v, %v, want ErrInvalid`, l, err)
+	}
+	var got list[uint64]
+	if err := evento.NewSubscription("s").Handler(positions(&got)).Aggregate(Account, "").Execute(t.Context(), ex); !errors.Is(err, evento.ErrInvalid) {
+		t.Errorf(`Execute of Aggregate "": %v after handling %v, want ErrInvalid`, err, got.all())
+	}
+}
