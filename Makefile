@@ -38,8 +38,8 @@ fuzz: ## Fuzzes each fuzz test for a while (FUZZTIME=30s)
 	.ci/fuzz $(or $(FUZZTIME),30s)
 
 .PHONY: bench
-bench: ## Compares with the raw drivers and writes docs/benchmarks.md (ROUNDS=7)
-	.ci/bench $(or $(ROUNDS),7)
+bench: ## Compares with the raw drivers and writes docs/benchmarks.md (ROUNDS=11)
+	.ci/bench $(or $(ROUNDS),11)
 
 .PHONY: northstar
 northstar: ## Builds and runs the programs that fix the public surface, where they are at hand

@@ -160,9 +160,9 @@ func BenchmarkSQLiteAppend(b *testing.B) {
 		b.Run(fmt.Sprintf("writers=%d", c.writers), func(b *testing.B) {
 			w := newWriters(b, openStore(b, filepath.Join(b.TempDir(), "evento.db")), c.writers)
 			raw := openRaw(b, filepath.Join(b.TempDir(), "raw.db"))
-			n, rawN := 2000, 2000
+			n, rawN := 500, 500
 			if c.writers > 1 {
-				n = 400 * c.writers
+				n = 200 * c.writers
 			}
 			compare(b, c.reach,
 				func() float64 { return rate(b, n, func() error { return w.append(n, 1) }) },
