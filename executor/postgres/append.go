@@ -1,0 +1,341 @@
+// Appending events: one round trip for all that wait.
+
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/appendqueue"
+)
+
+type appendCall = appendqueue.Call[*appendOp]
+
+// appendOp is a write with its names looked up.
+type appendOp struct {
+	write    evento.Write
+	types    []int32   // by append
+	routings []*int32  // by append; nil: none
+	kinds    [][]int32 // by append and event
+	metadata []*string // by append; JSON; nil: none
+	receipts []evento.Receipt
+}
+
+// flushTimeout is how long a server may take to answer a flush before its
+// outcome counts as unknown.
+const flushTimeout = time.Minute
+
+// flushTries is how often a flush that stored nothing for a passing reason is
+// made again.
+const flushTries = 5
+
+// Write implements [evento.Executor].
+func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	op := &appendOp{write: w}
+	err := ex.call(ctx, func() error {
+		size, err := ex.lookUpNames(ctx, op)
+		if err != nil {
+			return err
+		}
+		return ex.queue.Do(ctx, op, size)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return op.receipts, nil
+}
+
+// lookUpNames turns names into numbers and metadata into text, in the caller's
+// goroutine. It returns the size of the write.
+func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, err error) {
+	n := len(op.write.Appends)
+	op.types, op.routings, op.kinds, op.metadata = make([]int32, n), make([]*int32, n), make([][]int32, n), make([]*string, n)
+	for i := range op.write.Appends {
+		a := &op.write.Appends[i]
+		if op.types[i], err = ex.typeID(ctx, a.AggregateType, true); err != nil {
+			return 0, err
+		}
+		if a.RoutingKey != "" {
+			id, err := ex.routingID(ctx, a.RoutingKey, true)
+			if err != nil {
+				return 0, err
+			}
+			op.routings[i] = &id
+		}
+		if !a.Metadata.IsZero() {
+			text, err := json.Marshal(a.Metadata)
+			if err != nil {
+				return 0, fmt.Errorf("evento: postgres: encoding metadata: %w", err)
+			}
+			s := string(text)
+			op.metadata[i] = &s
+		}
+		op.kinds[i] = make([]int32, len(a.Events))
+		for j := range a.Events {
+			if op.kinds[i][j], err = ex.kindID(ctx, kind{op.types[i], a.Events[j].Name}, true); err != nil {
+				return 0, err
+			}
+			size += len(a.Events[j].Data) + 128
+		}
+	}
+	return size, nil
+}
+
+// flush is the queue's: it commits what callers wait for.
+func (ex *Executor) flush(ctx context.Context, take func() []*appendCall) {
+	conn, err := ex.pool.Acquire(ctx)
+	if err != nil && ctx.Err() != nil {
+		return // the leader gave up; another will lead
+	}
+	calls := take()
+	if err != nil {
+		for _, c := range calls {
+			c.Finish(err) // nothing was sent
+		}
+		return
+	}
+	defer conn.Release()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	for len(calls) > 0 {
+		var now []*appendCall
+		now, calls = split(calls)
+		ex.commit(ctx, conn, now)
+	}
+	ex.changed.Notify()
+}
+
+// split takes calls of which no two append to one aggregate: within a statement
+// the second would not see what the first adds.
+func split(calls []*appendCall) (now, later []*appendCall) {
+	type aggregate struct {
+		t  evento.AggregateType
+		id string
+	}
+	taken := map[aggregate]bool{}
+	for _, c := range calls {
+		free := true
+		for _, a := range c.Request.write.Appends {
+			free = free && !taken[aggregate{a.AggregateType, a.AggregateID}]
+		}
+		// One that waits keeps its aggregates, so that order holds.
+		for _, a := range c.Request.write.Appends {
+			taken[aggregate{a.AggregateType, a.AggregateID}] = true
+		}
+		if free {
+			now = append(now, c)
+		} else {
+			later = append(later, c)
+		}
+	}
+	return now, later
+}
+
+// commit makes the calls durable in one transaction and finishes them.
+func (ex *Executor) commit(ctx context.Context, conn *pgxpool.Conn, calls []*appendCall) {
+	var outcomes []outcome
+	var err error
+	for try := 1; ; try++ {
+		outcomes, err = ex.send(ctx, conn.Conn(), calls)
+		if err == nil {
+			break
+		}
+		passing := code(err) == serializationFailure || code(err) == deadlockDetected
+		if !passing || try == flushTries {
+			ex.failed(ctx, conn, calls, err)
+			return
+		}
+	}
+	next := 0
+	for _, c := range calls {
+		n := len(c.Request.write.Appends)
+		c.Finish(ex.settle(ctx, conn.Conn(), c.Request, outcomes[next:next+n]))
+		next += n
+	}
+}
+
+// failed finishes calls whose transaction failed. When the fault may be one
+// call's, each is tried by itself, so that it fails only its own.
+func (ex *Executor) failed(ctx context.Context, conn *pgxpool.Conn, calls []*appendCall, err error) {
+	switch {
+	case pgconn.SafeToRetry(err):
+		err = fmt.Errorf("evento: postgres: connection lost before the commit: %w", err)
+	case unknown(err):
+		err = fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
+	case len(calls) > 1 && code(err) != diskFull && code(err) != readOnlyTransaction:
+		for i := range calls {
+			ex.commit(ctx, conn, calls[i:i+1])
+		}
+		return
+	case code(err) == uniqueViolation:
+		// Its ids are in the store: an earlier attempt was on its way still.
+		op := calls[0].Request
+		if earlier, e := ex.earlier(ctx, conn.Conn(), op); earlier || e != nil {
+			err = e
+		}
+	}
+	for _, c := range calls {
+		c.Finish(classify(err))
+	}
+}
+
+// outcome is what the server says of one append.
+type outcome struct {
+	head     int64 // the aggregate's version before
+	position *int64
+}
+
+// send makes the round trip. An error that the server sent means that nothing
+// was stored.
+func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, calls []*appendCall) ([]outcome, error) {
+	args, appends := arguments(calls)
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	batch.Queue(ex.sql.lock)
+	outcomes := make([]outcome, appends)
+	batch.Queue(ex.sql.append, args...).Query(func(rows pgx.Rows) error {
+		var no int32
+		var seen bool
+		var o outcome
+		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &seen, &o.position}, func() error {
+			outcomes[no] = o
+			o.position = nil // the next row has one of its own
+			return nil
+		})
+		return err
+	})
+	batch.Queue("COMMIT")
+	err := conn.SendBatch(ctx, batch).Close()
+	if err != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
+		if _, e := conn.Exec(ctx, "ROLLBACK"); e != nil {
+			err = errors.Join(err, conn.Close(ctx))
+		}
+	}
+	return outcomes, err
+}
+
+// arguments are the parameters of the append statement, and the number of
+// appends.
+func arguments(calls []*appendCall) ([]any, int) {
+	var (
+		no, writeNo, types  []int32
+		aggregates          []string
+		routings            []*int32
+		expected            []int64
+		retried             []*[16]byte
+		eventNo, step, kind []int32
+		ids                 [][16]byte
+		codecs              []string
+		data                [][]byte
+		metadata            []*string
+	)
+	for w, c := range calls {
+		op := c.Request
+		for i := range op.write.Appends {
+			a := &op.write.Appends[i]
+			n := int32(len(no))
+			no, writeNo, types = append(no, n), append(writeNo, int32(w)), append(types, op.types[i])
+			aggregates, routings = append(aggregates, a.AggregateID), append(routings, op.routings[i])
+			e := int64(a.Expected)
+			if a.AnyVersion {
+				e = -1
+			}
+			expected = append(expected, e)
+			var first *[16]byte
+			if op.write.Retry {
+				first = (*[16]byte)(&a.Events[0].ID)
+			}
+			retried = append(retried, first)
+			for j := range a.Events {
+				e := &a.Events[j]
+				bytes := e.Data
+				if bytes == nil {
+					bytes = []byte{} // nil would be NULL
+				}
+				eventNo, step, kind = append(eventNo, n), append(step, int32(j+1)), append(kind, op.kinds[i][j])
+				ids, codecs = append(ids, [16]byte(e.ID)), append(codecs, e.Codec)
+				data, metadata = append(data, bytes), append(metadata, op.metadata[i])
+			}
+		}
+	}
+	return []any{no, writeNo, types, aggregates, routings, expected, retried, eventNo, step, kind, ids, codecs, data, metadata}, len(no)
+}
+
+// settle sets the receipts of a write, or says why it was refused.
+func (ex *Executor) settle(ctx context.Context, conn *pgx.Conn, op *appendOp, outcomes []outcome) error {
+	if outcomes[0].position != nil { // all of a write are taken, or none
+		op.receipts = make([]evento.Receipt, len(outcomes))
+		for i, o := range outcomes {
+			a := &op.write.Appends[i]
+			op.receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(o.head) + uint64(len(a.Events)), Position: uint64(*o.position)}
+			ex.saw(*o.position)
+		}
+		return nil
+	}
+	if earlier, err := ex.earlier(ctx, conn, op); earlier || err != nil {
+		return err
+	}
+	// The first that is misplaced; of one whose ids are partly there, itself.
+	at := 0
+	for i := range outcomes {
+		if a := &op.write.Appends[i]; !a.AnyVersion && a.Expected != uint64(outcomes[i].head) {
+			at = i
+			break
+		}
+	}
+	a := &op.write.Appends[at]
+	return &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: uint64(outcomes[at].head)}
+}
+
+// earlier looks for the whole write in the store, by the ids of its events, and
+// sets the receipts if it is there.
+func (ex *Executor) earlier(ctx context.Context, conn *pgx.Conn, op *appendOp) (bool, error) {
+	var ids [][16]byte
+	for _, a := range op.write.Appends {
+		for _, e := range a.Events {
+			ids = append(ids, [16]byte(e.ID))
+		}
+	}
+	type place struct {
+		t                 evento.AggregateType
+		id                string
+		version, position int64
+	}
+	places := map[[16]byte]place{}
+	rows, err := conn.Query(ctx, ex.sql.byID, ids)
+	if err != nil {
+		return false, err
+	}
+	var id [16]byte
+	var p place
+	if _, err := pgx.ForEachRow(rows, []any{&id, &p.t, &p.id, &p.version, &p.position}, func() error {
+		places[id] = p
+		return nil
+	}); err != nil {
+		return false, err
+	}
+	receipts := make([]evento.Receipt, len(op.write.Appends))
+	for i, a := range op.write.Appends {
+		first, ok := places[a.Events[0].ID]
+		for j, e := range a.Events {
+			p, found := places[e.ID]
+			if !ok || !found || p.t != a.AggregateType || p.id != a.AggregateID || p.version != first.version+int64(j) {
+				return false, nil
+			}
+			receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(p.version), Position: uint64(p.position)}
+		}
+	}
+	op.receipts = receipts
+	return true, nil
+}

@@ -1,0 +1,184 @@
+// Names that the tables hold as small integers.
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/evento-go/evento"
+)
+
+// kind is an event name of an aggregate type.
+type kind struct {
+	typeID int32
+	name   string
+}
+
+// dictionary caches names that are committed. They never change, so what is in
+// it is right for everybody; what is not in it may still be in the store. It is
+// safe for concurrent use.
+type dictionary struct {
+	mu         sync.RWMutex
+	types      map[int32]evento.AggregateType
+	typeIDs    map[evento.AggregateType]int32
+	kinds      map[int32]kind
+	kindIDs    map[kind]int32
+	routings   map[int32]string
+	routingIDs map[string]int32
+}
+
+func newDictionary() *dictionary {
+	return &dictionary{
+		types:      map[int32]evento.AggregateType{},
+		typeIDs:    map[evento.AggregateType]int32{},
+		kinds:      map[int32]kind{},
+		kindIDs:    map[kind]int32{},
+		routings:   map[int32]string{},
+		routingIDs: map[string]int32{},
+	}
+}
+
+func (d *dictionary) addType(id int32, t evento.AggregateType) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.types[id], d.typeIDs[t] = t, id
+}
+
+func (d *dictionary) addKind(id int32, k kind) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.kinds[id], d.kindIDs[k] = k, id
+}
+
+func (d *dictionary) addRouting(id int32, key string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.routings[id], d.routingIDs[key] = key, id
+}
+
+// typeID finds a type, or with add makes it; 0: there is none. What is made
+// stays, also when the write that needs it is refused: it stands for nothing
+// until an event has it.
+func (ex *Executor) typeID(ctx context.Context, t evento.AggregateType, add bool) (int32, error) {
+	ex.names.mu.RLock()
+	id := ex.names.typeIDs[t]
+	ex.names.mu.RUnlock()
+	if id != 0 {
+		return id, nil
+	}
+	id, err := ex.lookUp(ctx, add, ex.sql.typeID, ex.sql.addType, string(t))
+	if id != 0 {
+		ex.names.addType(id, t)
+	}
+	return id, err
+}
+
+// kindID finds a kind, or with add makes it; 0: there is none.
+func (ex *Executor) kindID(ctx context.Context, k kind, add bool) (int32, error) {
+	ex.names.mu.RLock()
+	id := ex.names.kindIDs[k]
+	ex.names.mu.RUnlock()
+	if id != 0 {
+		return id, nil
+	}
+	id, err := ex.lookUp(ctx, add, ex.sql.kindID, ex.sql.addKind, k.typeID, k.name)
+	if id != 0 {
+		ex.names.addKind(id, k)
+	}
+	return id, err
+}
+
+// routingID finds a routing key, or with add makes it; 0: there is none.
+func (ex *Executor) routingID(ctx context.Context, key string, add bool) (int32, error) {
+	ex.names.mu.RLock()
+	id := ex.names.routingIDs[key]
+	ex.names.mu.RUnlock()
+	if id != 0 {
+		return id, nil
+	}
+	id, err := ex.lookUp(ctx, add, ex.sql.routingID, ex.sql.addRouting, key)
+	if id != 0 {
+		ex.names.addRouting(id, key)
+	}
+	return id, err
+}
+
+func (ex *Executor) lookUp(ctx context.Context, add bool, find, insert string, args ...any) (id int32, err error) {
+	err = ex.pool.QueryRow(ctx, find, args...).Scan(&id)
+	if !errors.Is(err, pgx.ErrNoRows) || !add {
+		return id, orNone(err)
+	}
+	if _, err := ex.pool.Exec(ctx, insert, args...); err != nil {
+		return 0, err
+	}
+	return id, ex.pool.QueryRow(ctx, find, args...).Scan(&id)
+}
+
+// orNone takes "no row" for an answer.
+func orNone(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+// kindsOf lists the kinds of a type that there are now.
+func (ex *Executor) kindsOf(ctx context.Context, t evento.AggregateType) ([]int32, error) {
+	rows, err := ex.pool.Query(ctx, ex.sql.kindsOf, string(t))
+	if err != nil {
+		return nil, err
+	}
+	var ids []int32
+	var id, typeID int32
+	var name string
+	_, err = pgx.ForEachRow(rows, []any{&id, &name, &typeID}, func() error {
+		ids = append(ids, id)
+		ex.names.addType(typeID, t)
+		ex.names.addKind(id, kind{typeID, name})
+		return nil
+	})
+	return ids, err
+}
+
+// resolve fills in the names of an event.
+func (ex *Executor) resolve(ctx context.Context, e *evento.RawEvent, kindID, routingID int32) error {
+	d := ex.names
+	for range 2 {
+		d.mu.RLock()
+		k, knownKind := d.kinds[kindID]
+		t, knownType := d.types[k.typeID]
+		key, knownKey := d.routings[routingID]
+		d.mu.RUnlock()
+		if knownKind && knownType && (knownKey || routingID == 0) {
+			e.AggregateType, e.Name, e.RoutingKey = t, k.name, key
+			return nil
+		}
+		if err := ex.learn(ctx, kindID, routingID); err != nil {
+			return err
+		}
+	}
+	return errors.New("the dictionary forgot a name") // it never does
+}
+
+// learn reads what an event refers to.
+func (ex *Executor) learn(ctx context.Context, kindID, routingID int32) error {
+	var typeID int32
+	var t, name, key string
+	if err := ex.pool.QueryRow(ctx, ex.sql.kind, kindID).Scan(&typeID, &t, &name); err != nil {
+		return err
+	}
+	ex.names.addType(typeID, evento.AggregateType(t))
+	ex.names.addKind(kindID, kind{typeID, name})
+	if routingID == 0 {
+		return nil
+	}
+	if err := ex.pool.QueryRow(ctx, ex.sql.routing, routingID).Scan(&key); err != nil {
+		return err
+	}
+	ex.names.addRouting(routingID, key)
+	return nil
+}

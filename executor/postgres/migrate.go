@@ -1,0 +1,167 @@
+// Making and migrating the tables.
+
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// Migrations returns the SQL files that make the tables, for those who run
+// migrations with a tool of their own: NNNN_name.sql, to be applied in order
+// with SCHEMA replaced by the quoted name of the schema, each in a transaction
+// that also records its number in SCHEMA.migration (version integer PRIMARY
+// KEY, applied_at timestamptz).
+func Migrations() fs.FS {
+	sub, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		panic(err) // the folder is embedded above
+	}
+	return sub
+}
+
+// Migrate brings the tables of a store up to this version of the library.
+// [Open] and [New] do so by themselves, unless Options.NoMigrate is set. It is
+// safe to call from many processes at once. nil options are the defaults.
+func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, pool, opts.Schema); err != nil {
+		return fmt.Errorf("evento: postgres: migrate schema %q: %w", opts.Schema, classify(err))
+	}
+	return nil
+}
+
+// prepare checks the server, migrates the store and reads its identity.
+func (ex *Executor) prepare(ctx context.Context) error {
+	var encoding, sync string
+	var version int
+	if err := ex.pool.QueryRow(ctx, "SELECT current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('server_version_num')::int").
+		Scan(&encoding, &sync, &version); err != nil {
+		return err
+	}
+	const oldest = 130000
+	switch {
+	case version < oldest:
+		return fmt.Errorf("%w server: PostgreSQL %d is older than 13", evento.ErrInvalid, version/10000)
+	case encoding != "UTF8":
+		return fmt.Errorf("%w database: its encoding is %s, UTF8 is needed", evento.ErrInvalid, encoding)
+	case sync == "off" && !ex.opts.AllowLoss:
+		return fmt.Errorf("%w server: synchronous_commit is off, which loses acknowledged events when it crashes; switch it on or set Options.AllowLoss", evento.ErrInvalid)
+	}
+	at, known, err := schemaVersion(ctx, ex.pool, ex.opts.Schema)
+	switch {
+	case err != nil:
+		return err
+	case at == known:
+	case at < known && ex.opts.NoMigrate:
+		return fmt.Errorf("%w store: it is at migration %d of %d, and NoMigrate is set", evento.ErrInvalid, at, known)
+	default:
+		if err := migrate(ctx, ex.pool, ex.opts.Schema); err != nil {
+			return err
+		}
+	}
+	var identity [16]byte
+	if err := ex.pool.QueryRow(ctx, ex.sql.identity).Scan(&identity); err != nil {
+		return err
+	}
+	ex.positions = cursor.NewPositions(identity)
+	return nil
+}
+
+type queryer interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// schemaVersion is the number of the store's last migration (0: none), and of
+// the library's.
+func schemaVersion(ctx context.Context, q queryer, schema string) (at, known int, err error) {
+	entries, err := fs.ReadDir(migrationFiles, "migrations")
+	if err != nil {
+		return 0, 0, err
+	}
+	quoted := pgx.Identifier{schema}.Sanitize()
+	var exists bool
+	if err := q.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", quoted+".migration").Scan(&exists); err != nil || !exists {
+		return 0, len(entries), err
+	}
+	err = q.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM "+quoted+".migration").Scan(&at)
+	return at, len(entries), err
+}
+
+// migrateLock is the advisory lock that migrations of any schema hold.
+const migrateLock = 0x6576656e746f // "evento"
+
+func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrateLock)); err != nil {
+			return err
+		}
+		at, known, err := schemaVersion(ctx, tx, schema)
+		if err != nil {
+			return err
+		}
+		if at > known {
+			return fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, known)
+		}
+		quoted := pgx.Identifier{schema}.Sanitize()
+		var exists bool
+		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", schema).Scan(&exists); err != nil {
+			return err
+		}
+		if !exists { // who may not make schemas can be given one
+			if _, err := tx.Exec(ctx, "CREATE SCHEMA "+quoted); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+quoted+".migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"); err != nil {
+			return err
+		}
+		entries, err := fs.ReadDir(migrationFiles, "migrations")
+		if err != nil {
+			return err
+		}
+		for i, e := range entries[at:] {
+			text, err := migrationFiles.ReadFile("migrations/" + e.Name())
+			if err != nil {
+				return err
+			}
+			// Without parameters a text of many statements is sent as it is.
+			if _, err := tx.Conn().PgConn().Exec(ctx, strings.ReplaceAll(string(text), "SCHEMA.", quoted+".")).ReadAll(); err != nil {
+				return fmt.Errorf("migration %s: %w", e.Name(), err)
+			}
+			if _, err := tx.Exec(ctx, "INSERT INTO "+quoted+".migration (version) VALUES ($1)", at+i+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// readHead is the position of the last event.
+func (ex *Executor) readHead(ctx context.Context) (int64, error) {
+	var head int64
+	err := ex.pool.QueryRow(ctx, ex.sql.head).Scan(&head)
+	if err != nil && errors.Is(err, pgx.ErrNoRows) {
+		err = fmt.Errorf("%w store: its counter is missing", evento.ErrInvalid)
+	}
+	if err == nil {
+		ex.saw(head)
+	}
+	return head, err
+}

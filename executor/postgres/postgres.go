@@ -1,0 +1,208 @@
+// Package postgres is the evento executor on PostgreSQL 13 and later, through
+// github.com/jackc/pgx/v5.
+//
+//	ex, err := postgres.Open(ctx, "postgres://app@localhost/app", nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer ex.Close()
+//
+// [Open] makes and migrates the tables in a schema of their own. Positions are
+// handed out by one row that a commit locks for one round trip, so they rise in
+// the order of commits whatever other transactions do; concurrent commits of a
+// process share a transaction, which is what makes that fast. Any number of
+// processes may use one store.
+//
+// It works through PgBouncer in transaction mode: no state is kept in a session
+// but prepared statements, which newer PgBouncers carry, and which
+// "default_query_exec_mode=cache_describe" in the connection string switches
+// off for older ones.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/signal"
+)
+
+// Options are the settings of [Open] and [New]. The zero Options are the
+// defaults.
+type Options struct {
+	// Schema is where the tables are, so that one database may hold several
+	// stores. It is made if it is missing. "": evento.
+	Schema string
+	// NoMigrate leaves the schema as it is; a store that lacks a migration
+	// is an error then. Default: migrations are applied.
+	NoMigrate bool
+	// AllowLoss accepts a server with synchronous_commit off, which may lose
+	// what was acknowledged when it crashes. Default: it is refused.
+	AllowLoss bool
+	// PollInterval is how often the server is asked for commits of other
+	// processes while a subscription waits. After a quiet second it is ten
+	// times that. 0: 10 ms.
+	PollInterval time.Duration
+	// Logger takes warnings. nil: [slog.Default].
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.PollInterval < 0 {
+		return opts, fmt.Errorf("%w postgres options: negative PollInterval", evento.ErrInvalid)
+	}
+	if opts.Schema == "" {
+		opts.Schema = "evento"
+	}
+	const most = 63 // bytes of an identifier; the server cuts longer ones
+	if len(opts.Schema) > most {
+		return opts, fmt.Errorf("%w postgres options: Schema %q is longer than %d bytes", evento.ErrInvalid, opts.Schema, most)
+	}
+	if opts.PollInterval == 0 {
+		opts.PollInterval = 10 * time.Millisecond
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return opts, nil
+}
+
+// Executor is an [evento.Executor] on PostgreSQL. It is safe for concurrent use.
+type Executor struct {
+	opts      Options
+	pool      *pgxpool.Pool
+	ownsPool  bool
+	sql       statements
+	positions cursor.Positions
+	names     *dictionary
+	queue     *appendqueue.Queue[*appendOp]
+	changed   signal.Signal
+	calls     calls
+	closing   context.Context
+	close     context.CancelFunc
+	watched   chan struct{}
+	head      atomic.Int64 // the highest position seen
+}
+
+var _ evento.Executor = (*Executor)(nil)
+
+// Open connects to the server at a URL or connection string and migrates the
+// store. nil options are the defaults.
+//
+// Errors: [evento.ErrInvalid] for an option; [evento.ErrReadOnly];
+// [evento.ErrNewerStore]; else what the server says, never with the password.
+func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
+	pool, err := pgxpool.New(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("evento: postgres: %w", err)
+	}
+	ex, err := New(ctx, pool, opts)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	ex.ownsPool = true
+	return ex, nil
+}
+
+// New is [Open] on a pool that the caller has opened, and closes after the
+// executor.
+func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if pool == nil {
+		return nil, fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
+	}
+	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), watched: make(chan struct{})}
+	if err := ex.prepare(ctx); err != nil {
+		return nil, fmt.Errorf("evento: postgres: open schema %q: %w", opts.Schema, classify(err))
+	}
+	ex.closing, ex.close = context.WithCancel(context.WithoutCancel(ctx))
+	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown}, ex.flush)
+	go ex.watch()
+	return ex, nil
+}
+
+// Close implements [evento.Executor]: it waits for the calls under way. A pool
+// that was given to [New] stays open.
+func (ex *Executor) Close() error {
+	if !ex.calls.close() {
+		return nil
+	}
+	ex.close()
+	ex.queue.Close()
+	ex.calls.wait()
+	<-ex.watched
+	ex.changed.Close()
+	if ex.ownsPool {
+		ex.pool.Close()
+	}
+	return nil
+}
+
+// Changed implements [evento.Executor]. Commits of this process wake at once,
+// those of others within Options.PollInterval.
+func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// watch asks for commits of other processes while somebody waits for them.
+func (ex *Executor) watch() {
+	defer close(ex.watched)
+	moved, failing := time.Now(), false
+	timer := time.NewTimer(ex.opts.PollInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ex.closing.Done():
+			return
+		case <-timer.C:
+		}
+		wait := ex.opts.PollInterval
+		if failing || time.Since(moved) > time.Second {
+			wait *= 10
+		}
+		timer.Reset(wait)
+		if !ex.changed.Awaited() {
+			continue
+		}
+		before := ex.head.Load()
+		head, err := ex.readHead(ex.closing)
+		switch {
+		case errors.Is(err, context.Canceled):
+		case err != nil:
+			if !failing {
+				ex.opts.Logger.Warn("evento: postgres: looking for commits of other processes", "error", err)
+			}
+			failing = true
+		default:
+			failing = false
+			if head > before {
+				moved = time.Now()
+				ex.changed.Notify()
+			}
+		}
+	}
+}
+
+// saw notes a position that was read or written.
+func (ex *Executor) saw(position int64) {
+	for {
+		old := ex.head.Load()
+		if position <= old || ex.head.CompareAndSwap(old, position) {
+			return
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package postgres_test
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/executortest"
+	"github.com/evento-go/evento/executor/postgres"
+	"github.com/evento-go/evento/internal/testserver"
+)
+
+const server = "EVENTO_TEST_POSTGRES"
+
+func TestMain(m *testing.M) { testserver.Run(m, server) }
+
+// newPool opens a small pool on the test server.
+func newPool(t testing.TB) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(os.Getenv(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 6
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// newSchema names a schema of the test's own and drops it at the end.
+func newSchema(t testing.TB) string {
+	t.Helper()
+	schema := "test_" + strings.ToLower(rand.Text())
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), os.Getenv(server))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if _, err := conn.Exec(context.Background(), "DROP SCHEMA IF EXISTS "+schema+" CASCADE"); err != nil {
+			t.Error(err)
+		}
+		if err := conn.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return schema
+}
+
+func openSchema(t testing.TB, schema string) *postgres.Executor {
+	t.Helper()
+	ex, err := postgres.New(context.Background(), newPool(t), &postgres.Options{Schema: schema})
+	if err != nil {
+		t.Fatalf("New() = %v", err)
+	}
+	return ex
+}
+
+func contract() executortest.Config {
+	var schemas sync.Map // by executor
+	open := func(t testing.TB, schema string) evento.Executor {
+		t.Helper()
+		ex := openSchema(t, schema)
+		schemas.Store(ex, schema)
+		return ex
+	}
+	schemaOf := func(t testing.TB, ex evento.Executor) string {
+		t.Helper()
+		schema, ok := schemas.Load(ex)
+		if !ok {
+			t.Fatal("an executor that was not opened here")
+		}
+		return schema.(string)
+	}
+	return executortest.Config{
+		Open: func(t testing.TB) evento.Executor {
+			return open(t, newSchema(t))
+		},
+		Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
+			if err := ex.Close(); err != nil {
+				t.Fatalf("Close() = %v", err)
+			}
+			return open(t, schemaOf(t, ex))
+		},
+		Share: func(t testing.TB, ex evento.Executor) evento.Executor {
+			return open(t, schemaOf(t, ex))
+		},
+	}
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	executortest.Test(t, contract())
+}
+
+func BenchmarkExecutor(b *testing.B) { executortest.Benchmark(b, contract()) }

@@ -1,0 +1,98 @@
+// Subscribers and snapshots.
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// call runs one call of the executor.
+func (ex *Executor) call(ctx context.Context, fn func() error) error {
+	end, err := ex.calls.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return classify(fn())
+}
+
+// UpsertSubscriber implements [evento.Executor].
+func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (at cursor.Value, err error) {
+	err = ex.call(ctx, func() error {
+		if err := ex.pool.QueryRow(ctx, ex.sql.upsert, key, [16]byte(worker)).Scan(&at); err != nil {
+			return err
+		}
+		ex.changed.Notify()
+		return nil
+	})
+	return at, err
+}
+
+// SubscriberCursor implements [evento.Executor].
+func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (at cursor.Value, err error) {
+	err = ex.call(ctx, func() error {
+		err := ex.pool.QueryRow(ctx, ex.sql.subscriberCursor, key).Scan(&at)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
+		}
+		return err
+	})
+	return at, err
+}
+
+// SubscriberRunning implements [evento.Executor].
+func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (running bool, err error) {
+	err = ex.call(ctx, func() error {
+		return ex.pool.QueryRow(ctx, ex.sql.running, key, [16]byte(worker)).Scan(&running)
+	})
+	return running, err
+}
+
+// Acknowledge implements [evento.Executor].
+func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+	return ex.call(ctx, func() error {
+		tag, err := ex.pool.Exec(ctx, ex.sql.acknowledge, key, [16]byte(worker), string(at))
+		if err == nil && tag.RowsAffected() == 0 {
+			err = fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
+		}
+		return err
+	})
+}
+
+// Snapshot implements [evento.Executor].
+func (ex *Executor) Snapshot(ctx context.Context, k evento.SnapshotKey) (s evento.Snapshot, err error) {
+	err = ex.call(ctx, func() error {
+		var version, position int64
+		err := ex.pool.QueryRow(ctx, ex.sql.snapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID).
+			Scan(&version, &position, &s.Cursor, &s.Data)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("%w: snapshot of %q for %s %q", evento.ErrNotFound, k.Projection, k.AggregateType, k.AggregateID)
+		}
+		s.Version, s.Position = uint64(version), uint64(position)
+		return err
+	})
+	if err != nil {
+		return evento.Snapshot{}, err
+	}
+	return s, nil
+}
+
+// SaveSnapshot implements [evento.Executor].
+func (ex *Executor) SaveSnapshot(ctx context.Context, k evento.SnapshotKey, s evento.Snapshot) error {
+	data := s.Data
+	if data == nil {
+		data = []byte{} // nil would be NULL
+	}
+	return ex.call(ctx, func() error {
+		_, err := ex.pool.Exec(ctx, ex.sql.saveSnapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID,
+			int64(s.Version), int64(s.Position), string(s.Cursor), data)
+		return err
+	})
+}

@@ -1,0 +1,91 @@
+// The statements, with the store's schema in them.
+
+package postgres
+
+import (
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+type statements struct {
+	schema string // quoted, with its dot
+
+	identity, head, lock, append, byID                      string
+	typeID, addType, kindID, addKind, routingID, addRouting string
+	kindsOf, kind, routing                                  string
+	upsert, subscriberCursor, running, acknowledge          string
+	snapshot, saveSnapshot                                  string
+}
+
+func newStatements(schema string) statements {
+	s := statements{schema: pgx.Identifier{schema}.Sanitize() + "."}
+	in := func(text string) string { return strings.ReplaceAll(text, "SCHEMA.", s.schema) }
+	s.identity = in("SELECT identity FROM SCHEMA.store")
+	s.head = in("SELECT position FROM SCHEMA.counter")
+
+	// A statement of its own, so that the next one sees all that was
+	// committed before the lock was given.
+	s.lock = in("SELECT position FROM SCHEMA.counter FOR UPDATE")
+	s.append = in(`
+WITH a AS MATERIALIZED (
+  SELECT a.no, a.write_no, a.type_id, a.aggregate_id, a.routing_id, a.expected, h.version AS head, h.routing_id AS head_routing,
+         a.retried IS NOT NULL AND EXISTS (SELECT FROM SCHEMA.event e WHERE e.event_id = a.retried) AS seen
+  FROM unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::int[], $6::bigint[], $7::uuid[])
+       AS a (no, write_no, type_id, aggregate_id, routing_id, expected, retried)
+  LEFT JOIN LATERAL (
+    SELECT e.version, e.routing_id FROM SCHEMA.event e
+    WHERE e.aggregate_id = a.aggregate_id AND e.type_id = a.type_id
+    ORDER BY e.version DESC LIMIT 1
+  ) h ON true
+), fit AS MATERIALIZED (
+  SELECT write_no FROM a GROUP BY write_no
+  HAVING bool_and((expected < 0 OR expected = coalesce(head, 0)) AND NOT seen)
+), e AS MATERIALIZED (
+  SELECT a.no, c.position + row_number() OVER (ORDER BY e.ordinal) AS position,
+         greatest(c.recorded_at, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS recorded_at,
+         coalesce(a.head, 0) + e.step AS version, e.kind_id, a.type_id,
+         CASE WHEN a.head IS NULL THEN a.routing_id ELSE a.head_routing END AS routing_id,
+         e.event_id, e.codec, a.aggregate_id, e.data, e.metadata
+  FROM unnest($8::int[], $9::int[], $10::int[], $11::uuid[], $12::text[], $13::bytea[], $14::text[])
+       WITH ORDINALITY AS e (no, step, kind_id, event_id, codec, data, metadata, ordinal)
+  JOIN a ON a.no = e.no
+  JOIN fit ON fit.write_no = a.write_no
+  CROSS JOIN SCHEMA.counter c
+), added AS (
+  INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
+  SELECT position, max(recorded_at) OVER (), version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata
+  FROM e ORDER BY position
+), bumped AS (
+  UPDATE SCHEMA.counter c SET position = last.position, recorded_at = last.recorded_at
+  FROM (SELECT max(position) AS position, max(recorded_at) AS recorded_at FROM e) last
+  WHERE last.position IS NOT NULL
+)
+SELECT a.no, coalesce(a.head, 0), a.seen, last.position
+FROM a LEFT JOIN (SELECT no, max(position) AS position FROM e GROUP BY no) last ON last.no = a.no`)
+	s.byID = in("SELECT e.event_id, t.name, e.aggregate_id, e.version, e.position FROM SCHEMA.event e JOIN SCHEMA.type t ON t.id = e.type_id WHERE e.event_id = ANY($1::uuid[])")
+
+	s.typeID = in("SELECT id FROM SCHEMA.type WHERE name = $1")
+	s.addType = in("INSERT INTO SCHEMA.type (name) VALUES ($1) ON CONFLICT DO NOTHING")
+	s.kindID = in("SELECT id FROM SCHEMA.kind WHERE type_id = $1 AND name = $2")
+	s.addKind = in("INSERT INTO SCHEMA.kind (type_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+	s.routingID = in("SELECT id FROM SCHEMA.routing WHERE key = $1")
+	s.addRouting = in("INSERT INTO SCHEMA.routing (key) VALUES ($1) ON CONFLICT DO NOTHING")
+	s.kindsOf = in("SELECT k.id, k.name, t.id FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE t.name = $1 ORDER BY k.id")
+	s.kind = in("SELECT k.type_id, t.name, k.name FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE k.id = $1")
+	s.routing = in("SELECT key FROM SCHEMA.routing WHERE id = $1")
+
+	s.upsert = in(`INSERT INTO SCHEMA.subscriber AS s (key, worker, cursor) VALUES ($1, $2, '')
+ON CONFLICT (key) DO UPDATE SET worker = excluded.worker, updated_at = now() RETURNING s.cursor`)
+	s.subscriberCursor = in("SELECT cursor FROM SCHEMA.subscriber WHERE key = $1")
+	s.running = in("SELECT EXISTS (SELECT FROM SCHEMA.subscriber WHERE key = $1 AND worker = $2)")
+	s.acknowledge = in("UPDATE SCHEMA.subscriber SET cursor = $3, updated_at = now() WHERE key = $1 AND worker = $2")
+
+	s.snapshot = in("SELECT version, position, cursor, data FROM SCHEMA.snapshot WHERE projection = $1 AND revision = $2 AND variant = $3 AND type = $4 AND id = $5")
+	s.saveSnapshot = in(`INSERT INTO SCHEMA.snapshot AS s (projection, revision, variant, type, id, version, position, cursor, data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (projection, revision, variant, type, id) DO UPDATE
+SET version = excluded.version, position = excluded.position, cursor = excluded.cursor, data = excluded.data, updated_at = now()
+WHERE (excluded.version, excluded.position) >= (s.version, s.position)`)
+	return s
+}
