@@ -193,15 +193,15 @@ func BenchmarkPostgresLoad(b *testing.B) {
 				func() float64 {
 					return rate(b, loads, func() error {
 						for i := range loads {
-							rows, err := pool.Query(ctx, "SELECT data FROM "+schema+".event WHERE aggregate_id = $1 AND type_id = 1 ORDER BY version", ids[i%len(ids)])
+							rows, err := pool.Query(ctx, "SELECT position, recorded_at, version, kind_id, routing_id, event_id, codec, aggregate_id, data, metadata FROM "+schema+".event WHERE aggregate_id = $1 AND type_id = 1 ORDER BY version", ids[i%len(ids)])
 							if err != nil {
 								return err
 							}
-							var data []byte
+							var e rawPostgresEvent
 							var v balance
-							if _, err := pgx.ForEachRow(rows, []any{&data}, func() error {
+							if _, err := pgx.ForEachRow(rows, []any{&e.position, &e.recordedAt, &e.version, &e.kind, &e.routing, &e.id, &e.codec, &e.aggregate, &e.data, &e.metadata}, func() error {
 								var d deposited
-								if err := cbor.Unmarshal(data, &d); err != nil {
+								if err := cbor.Unmarshal(e.data, &d); err != nil {
 									return err
 								}
 								v.Amount += d.Amount

@@ -181,12 +181,13 @@ func (s *statements) legs(f *filter, columns string, backward bool, from, bound 
 		where := "type_id = " + typeID + " AND aggregate_id = " + id
 		// The usual place is one of its own events, whose version is known
 		// to the index.
+		// (What is calculated with leads the planner to no other index.)
 		where += " AND " + versionCompare + "coalesce((SELECT o.version FROM " + s.schema + "event o WHERE o.position = " + place +
-			" AND o.type_id = " + typeID + " AND o.aggregate_id = " + id + "), " + versionDefault + ")"
+			" AND o.type_id + 0 = " + typeID + " AND o.aggregate_id || '' = " + id + "), " + versionDefault + ")"
 		if a.kinds != nil {
 			where += " AND kind_id = ANY(" + p.add(a.kinds) + ")"
 		}
-		legs = append(legs, leg(where, versionOrder))
+		legs = append(legs, strings.Replace(leg(where, versionOrder), " AND position ", " AND position + 0 ", 1))
 	}
 	return legs
 }

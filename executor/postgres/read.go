@@ -4,10 +4,8 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -37,12 +35,13 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 // reading is a page on its way.
 type reading struct {
 	filter
-	args cursor.Args
-	at   int64 // the place to read from; of a page before the end, after it
-	head int64
-	more bool // there are events beyond the page
-	next bool // there are events on the other side of the place
-	page *cursor.Page[evento.RawEvent]
+	args     cursor.Args
+	at       int64 // the place to read from; of a page before the end, after it
+	head     int64
+	headless bool // do not ask for the head
+	more     bool // there are events beyond the page
+	next     bool // there are events on the other side of the place
+	page     *cursor.Page[evento.RawEvent]
 	// names that are filled in when the rows are read
 	kinds, routings []int32
 }
@@ -63,8 +62,17 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 		}
 		bound = head
 	}
+	// To load an aggregate from its beginning the head is not needed, unless
+	// there is nothing.
+	r.headless = bound == unbounded && at == 0 && args.IsOnward() && !r.everything && len(r.filter.kinds) == 0 && !r.unrouted && r.routing == 0
 	if err := ex.ask(ctx, r, bound); err != nil {
 		return nil, err
+	}
+	if r.headless && len(r.page.Edges) == 0 {
+		r.headless = false
+		if err := ex.ask(ctx, r, bound); err != nil {
+			return nil, err
+		}
 	}
 	if bound != unbounded {
 		r.head = bound
@@ -79,7 +87,9 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 // round trip.
 func (ex *Executor) ask(ctx context.Context, r *reading, bound int64) error {
 	batch := &pgx.Batch{}
-	batch.Queue(ex.sql.head).QueryRow(func(row pgx.Row) error { return row.Scan(&r.head) })
+	if !r.headless {
+		batch.Queue(ex.sql.head).QueryRow(func(row pgx.Row) error { return row.Scan(&r.head) })
+	}
 	backward := r.args.IsBackward()
 	from := r.at
 	if backward && r.args.At() == "" {
@@ -111,37 +121,29 @@ const (
 func (r *reading) scan(rows pgx.Rows) error {
 	defer rows.Close()
 	size := 0
+	var w row
 	for rows.Next() {
-		var edge cursor.Edge[evento.RawEvent]
-		e := &edge.Node
-		var position, recordedAt, version int64
-		var kindID int32
-		var routingID *int32
-		var metadata []byte
-		if err := rows.Scan(&position, &recordedAt, &version, &kindID, &routingID, (*[16]byte)(&e.ID), &e.Codec, &e.AggregateID, &e.Data, &metadata); err != nil {
+		if err := w.read(rows); err != nil {
 			return err
 		}
-		if n := len(r.page.Edges); n > 0 && r.page.Edges[n-1].Node.Position == uint64(position) {
+		n := len(r.page.Edges)
+		if n > 0 && r.page.Edges[n-1].Node.Position == uint64(w.position) {
 			continue // legs may overlap
 		}
-		size += len(e.Data)
-		if len(r.page.Edges) == r.args.Limit() || len(r.page.Edges) > 0 && size > evento.PageBytes {
+		size += len(w.data)
+		if n == r.args.Limit() || n > 0 && size > evento.PageBytes {
 			r.more = true
 			return nil
 		}
-		e.Position, e.Version = uint64(position), uint64(version)
-		e.Timestamp = time.UnixMicro(recordedAt).UTC()
-		if len(metadata) > 0 {
-			if err := json.Unmarshal(metadata, &e.Metadata); err != nil {
-				return fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, position, err)
-			}
+		if n == cap(r.page.Edges) {
+			// In few steps: a page is small or full.
+			r.page.Edges = slices.Grow(r.page.Edges, min(max(8, 7*n), r.args.Limit()-n))
 		}
-		routing := int32(0)
-		if routingID != nil {
-			routing = *routingID
+		r.page.Edges = r.page.Edges[:n+1]
+		if err := w.event(&r.page.Edges[n].Node); err != nil {
+			return err
 		}
-		r.page.Edges = append(r.page.Edges, edge)
-		r.kinds, r.routings = append(r.kinds, kindID), append(r.routings, routing)
+		r.kinds, r.routings = append(r.kinds, w.kindID), append(r.routings, w.routingID)
 	}
 	return rows.Err()
 }

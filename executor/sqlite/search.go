@@ -15,6 +15,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/slab"
 )
 
 // search is a query in terms of the tables, in one snapshot of them.
@@ -285,8 +286,7 @@ type reading struct {
 	found    []row
 	bytes    int
 	more     bool
-	slab     []byte
-	slabSize int
+	slab     slab.Slab
 }
 
 // scan goes through the table, until the page is complete, the table ends
@@ -357,8 +357,8 @@ func (r *reading) take(s *sqlite3.Stmt) bool {
 		position: position, aggKey: aggKey, version: s.ColumnInt64(2), kindID: kindID, routingID: routingID,
 		recordedAt: s.ColumnInt64(6),
 		codec:      codecName(s.ColumnRawText(7)),
-		data:       r.copy(data),
-		metadata:   r.copy(s.ColumnRawText(9)),
+		data:       r.slab.Copy(data),
+		metadata:   r.slab.Copy(s.ColumnRawText(9)),
 	})
 	copy(r.found[len(r.found)-1].id[:], s.ColumnRawBlob(5))
 	return true
@@ -373,29 +373,4 @@ func codecName(text []byte) string {
 		return "json"
 	}
 	return string(text)
-}
-
-// Data of a page shares allocations, which begin small, for a page of a few
-// events, and grow: few allocations, and little kept alive by an event that
-// outlives its page.
-const (
-	smallestSlab = 1 << 10
-	largestSlab  = 32 << 10
-)
-
-// copy keeps what SQLite overwrites at the next step.
-func (r *reading) copy(b []byte) []byte {
-	if len(b) == 0 {
-		return nil
-	}
-	if len(b) > cap(r.slab)-len(r.slab) {
-		if len(b) > largestSlab/4 {
-			return append([]byte(nil), b...)
-		}
-		r.slabSize = min(max(smallestSlab, 4*r.slabSize, 8*len(b)), largestSlab)
-		r.slab = make([]byte, 0, r.slabSize)
-	}
-	n := len(r.slab)
-	r.slab = append(r.slab, b...)
-	return r.slab[n:len(r.slab):len(r.slab)]
 }

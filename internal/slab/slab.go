@@ -1,0 +1,34 @@
+// Package slab copies many small byte slices with few allocations.
+package slab
+
+const (
+	smallest = 1 << 10
+	largest  = 32 << 10
+)
+
+// Slab lets the copies of a page of events share allocations, which begin
+// small, for a page of a few events, and grow: few allocations, and little kept
+// alive by an event that outlives its page. The zero Slab is ready; it is not
+// safe for concurrent use.
+type Slab struct {
+	free []byte
+	size int
+}
+
+// Copy returns a copy of b that may be written to, but not appended to in
+// place; nil when b is empty.
+func (s *Slab) Copy(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	if len(b) > cap(s.free)-len(s.free) {
+		if len(b) > largest/4 {
+			return append([]byte(nil), b...)
+		}
+		s.size = min(max(smallest, 4*s.size, 8*len(b)), largest)
+		s.free = make([]byte, 0, s.size)
+	}
+	n := len(s.free)
+	s.free = append(s.free, b...)
+	return s.free[n:len(s.free):len(s.free)]
+}

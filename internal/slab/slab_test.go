@@ -1,0 +1,36 @@
+package slab_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/evento-go/evento/internal/slab"
+)
+
+// Copies of all sizes keep their bytes, whatever is done to their sources and
+// to each other.
+func TestCopy(t *testing.T) {
+	t.Parallel()
+	var s slab.Slab
+	random := rand.New(rand.NewPCG(1, 2))
+	var copies, want [][]byte
+	for i := range 3000 {
+		b := bytes.Repeat([]byte{byte(i)}, random.IntN(200))
+		if i%500 == 0 {
+			b = bytes.Repeat([]byte{byte(i)}, 50_000)
+		}
+		want = append(want, bytes.Clone(b))
+		copies = append(copies, s.Copy(b))
+		clear(b)
+		_ = append(copies[i], 0xFF) // must not reach the next copy
+	}
+	for i := range copies {
+		if !bytes.Equal(copies[i], want[i]) {
+			t.Fatalf("copy %d of %d bytes changed", i, len(want[i]))
+		}
+	}
+	if allocs := testing.AllocsPerRun(100, func() { s.Copy([]byte("some hundred bytes are the usual size")) }); allocs >= 1 {
+		t.Errorf("%.1f allocations for a small copy, want less than one", allocs)
+	}
+}
