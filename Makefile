@@ -12,8 +12,12 @@ help: ## What the targets are for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 .PHONY: test
-test: ## All tests, with the race detector
-	$(GO) test -race ./...
+test: ## All tests, with the race detector, on servers that it starts and stops
+	.ci/services $(GO) test -race ./...
+
+.PHONY: services
+services: ## A shell with private PostgreSQL and MariaDB servers in its environment
+	.ci/services $${SHELL:-bash}
 
 .PHONY: lint
 lint: $(GOLANGCI) ## golangci-lint and go vet, on both modules

@@ -14,12 +14,17 @@ func TestDependencies(t *testing.T) {
 	sqlite := append([]string{
 		"github.com/ncruces/go-sqlite3", "github.com/ncruces/go-sqlite3-wasm/v6", "github.com/ncruces/julianday", "golang.org/x/sys",
 	}, core...)
+	postgres := append([]string{
+		"github.com/jackc/pgx/v5", "github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile", "github.com/jackc/puddle/v2",
+		"golang.org/x/sync", "golang.org/x/text",
+	}, core...)
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cursor":                nil,
 		"./executor/memory":       core,
 		"./executor/executortest": core,
 		"./executor/sqlite":       sqlite,
+		"./executor/postgres":     postgres,
 		"./internal/appendqueue":  nil,
 		"./examples/quickstart":   sqlite,
 		"./internal/signal":       nil,
