@@ -11,7 +11,7 @@
 // # Order
 //
 // A page is merged by the events' timestamps, those of one time by the member's
-// number and then by position. Each member's own order is kept, and each of its
+// number and then in the member's order. Each member's own order is kept, and each of its
 // events comes once. A cursor holds a place in every member, so going on from
 // it leaves nothing out, whatever is committed to whichever member meanwhile.
 //
