@@ -18,6 +18,8 @@ func TestDependencies(t *testing.T) {
 		".":                       core,
 		"./cursor":                nil,
 		"./executor/memory":       core,
+		"./executor/group":        core,
+		"./executor/rw":           core,
 		"./executor/executortest": core,
 		"./executor/sqlite":       sqlite,
 		"./internal/appendqueue":  nil,

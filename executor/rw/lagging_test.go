@@ -23,7 +23,6 @@ type lagging struct {
 	changed signal.Signal
 	mu      sync.Mutex
 	shown   int
-	reads   int
 	closed  bool
 }
 
@@ -33,12 +32,6 @@ func (l *lagging) show(n int) {
 	l.shown = n
 	l.mu.Unlock()
 	l.changed.Notify()
-}
-
-func (l *lagging) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.reads
 }
 
 func (l *lagging) Changed() <-chan struct{} { return l.changed.Wait() }
@@ -61,7 +54,6 @@ func (l *lagging) Read(ctx context.Context, q evento.Query, args cursor.Args) (*
 	if l.closed {
 		return nil, evento.ErrClosed
 	}
-	l.reads++
 	if l.step > 0 {
 		defer l.changed.Notify()
 	}
