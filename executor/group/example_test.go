@@ -2,6 +2,7 @@ package group_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,12 +29,12 @@ func Example() {
 	// refused: true
 }
 
-func composition(ctx context.Context) error {
+func composition(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "evento")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	lite, err := sqlite.Open(ctx, filepath.Join(dir, "a.db"), nil)
 	if err != nil {
 		return err
@@ -44,7 +45,7 @@ func composition(ctx context.Context) error {
 	}
 	mem := memory.New(nil)
 	g := group.New(lite, other, mem)
-	defer g.Close() // and its members with it
+	defer func() { err = errors.Join(err, g.Close()) }() // and its members
 
 	for i := range 30 {
 		for _, ex := range []evento.Executor{lite, other, mem} {

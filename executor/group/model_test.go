@@ -109,6 +109,7 @@ func (m model) wantPage(t *testing.T, ex evento.Executor, q evento.Query, args c
 
 // clock ticks slowly, so that many events have the same time as others.
 func clock(r *rand.Rand) func() time.Time {
+	r = rand.New(rand.NewPCG(r.Uint64(), 0)) // its own, as stores are used at once
 	now := time.Date(2024, 5, 6, 12, 0, 0, 0, time.UTC)
 	return func() time.Time {
 		now = now.Add(time.Duration(r.IntN(3)) * time.Second)
@@ -275,6 +276,8 @@ func TestModel(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		for name, s := range groups(t, r) {
 			t.Run(fmt.Sprintf("%s, seed %d", name, seed), func(t *testing.T) {
+				t.Parallel()
+				r := rand.New(rand.NewPCG(seed, 1))
 				ex := group.New(s.members[0], s.members[1:]...)
 				for _, commits := range []int{0, 3, 25} {
 					fill(t, r, s.stores, commits)
@@ -350,6 +353,8 @@ func TestDeterministic(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 0))
 	for name, s := range groups(t, r) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(7, 1))
 			fill(t, r, s.stores, 40)
 			ex := group.New(s.members[0], s.members[1:]...)
 			want := all(t, ex, evento.Query{}, 1000)
