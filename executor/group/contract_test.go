@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -43,9 +44,24 @@ func TestContract(t *testing.T) {
 	})
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
+		var paths sync.Map // by executor
+		open := func(t testing.TB, path any) evento.Executor {
+			ex := group.New(openSQLite(t, path.(string)), memory.New(nil))
+			paths.Store(ex, path)
+			return ex
+		}
+		share := func(t testing.TB, ex evento.Executor) evento.Executor {
+			path, _ := paths.Load(ex)
+			return open(t, path)
+		}
 		executortest.Test(t, executortest.Config{
-			Open: func(t testing.TB) evento.Executor {
-				return group.New(openSQLite(t, filepath.Join(t.TempDir(), "events.db")), memory.New(nil))
+			Open:  func(t testing.TB) evento.Executor { return open(t, filepath.Join(t.TempDir(), "events.db")) },
+			Share: share,
+			Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
+				if err := ex.Close(); err != nil {
+					t.Fatal(err)
+				}
+				return share(t, ex)
 			},
 			Beyond: beyond,
 		})

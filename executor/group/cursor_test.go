@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -203,6 +204,45 @@ func TestPastTheEnd(t *testing.T) {
 	}
 	if p := read(evento.Query{}, cursor.Backward(10, end)); len(p.Edges) != 5 || !p.PageInfo.HasNextPage {
 		t.Errorf("before what was the end: got %d events, %+v, want 5", len(p.Edges), p.PageInfo)
+	}
+}
+
+// between runs do after its member answered a read, once.
+type between struct {
+	evento.Executor
+	do func()
+}
+
+func (x *between) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	p, err := x.Executor.Read(ctx, q, args)
+	if do := x.do; do != nil {
+		x.do = nil
+		do()
+	}
+	return p, err
+}
+
+// Of a member that grows while a page before a place is read, only what was
+// before the place is on it.
+func TestBackwardWhileGrowing(t *testing.T) {
+	t.Parallel()
+	later := func() time.Time { return time.Now().Add(time.Hour) }
+	a, b := memory.New(&memory.Options{Clock: later}), memory.New(nil)
+	measure(t, b, 2)
+	measure(t, a, 2)
+	growing := &between{Executor: b}
+	ex := group.New(a, growing)
+	edges := all(t, ex, evento.Query{}, 10)
+	growing.do = func() { measure(t, b, 3) }
+	p, err := ex.Read(t.Context(), evento.Query{}, cursor.Backward(10, edges[3].Cursor))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !sameEdges(p.Edges, edges[:3]) {
+		t.Errorf("got %d events, want the 3 before the place", len(p.Edges))
+	}
+	if p, err = ex.Read(t.Context(), evento.Query{}, cursor.Backward(10, edges[3].Cursor)); err != nil || !sameEdges(p.Edges, edges[:3]) {
+		t.Errorf("again: got %v, %v", p, err)
 	}
 }
 

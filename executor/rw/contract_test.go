@@ -3,6 +3,7 @@ package rw_test
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -23,27 +24,43 @@ func openSQLite(t testing.TB, path string) *sqlite.Executor {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) evento.Executor{
-		"Memory": func(testing.TB) evento.Executor {
+	var paths sync.Map // by executor
+	twoOf := func(t testing.TB, path any) evento.Executor {
+		ex := rw.New(openSQLite(t, path.(string)), openSQLite(t, path.(string)))
+		paths.Store(ex, path)
+		return ex
+	}
+	share := func(t testing.TB, ex evento.Executor) evento.Executor {
+		path, _ := paths.Load(ex)
+		return twoOf(t, path)
+	}
+	for name, config := range map[string]executortest.Config{
+		"Memory": {Open: func(testing.TB) evento.Executor {
 			ex := memory.New(nil)
 			return rw.New(ex, ex)
-		},
-		"SQLite": func(t testing.TB) evento.Executor {
+		}},
+		"SQLite": {Open: func(t testing.TB) evento.Executor {
 			ex := openSQLite(t, filepath.Join(t.TempDir(), "events.db"))
 			return rw.New(ex, ex)
+		}},
+		"TwoOfOneFile": {
+			Open:  func(t testing.TB) evento.Executor { return twoOf(t, filepath.Join(t.TempDir(), "events.db")) },
+			Share: share,
+			Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
+				if err := ex.Close(); err != nil {
+					t.Fatal(err)
+				}
+				return share(t, ex)
+			},
 		},
-		"TwoOfOneFile": func(t testing.TB) evento.Executor {
-			path := filepath.Join(t.TempDir(), "events.db")
-			return rw.New(openSQLite(t, path), openSQLite(t, path))
-		},
-		"Lagging": func(testing.TB) evento.Executor {
+		"Lagging": {Open: func(testing.TB) evento.Executor {
 			ex := memory.New(nil)
 			return rw.New(&lagging{Executor: ex, step: 7}, ex)
-		},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			executortest.Test(t, executortest.Config{Open: open})
+			executortest.Test(t, config)
 		})
 	}
 }

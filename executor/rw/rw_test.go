@@ -13,6 +13,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/group"
 	"github.com/evento-go/evento/executor/memory"
 	"github.com/evento-go/evento/executor/rw"
 )
@@ -371,6 +372,33 @@ func TestReadSideAhead(t *testing.T) {
 	if p, err := rw.New(store, restored).Read(t.Context(), evento.Query{}, cursor.Forward(1, "")); !errors.Is(err, cursor.ErrBeyondHead) {
 		t.Errorf("got %v, %v, want the error %q", p, err, cursor.ErrBeyondHead)
 	}
+}
+
+// The sides may be groups: a place is then one in each member.
+func TestOfGroups(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		one, two := memory.New(nil), memory.New(nil)
+		first, second := &lagging{Executor: one}, &lagging{Executor: two}
+		ex := rw.New(group.New(first, second), group.New(one, two))
+		add(t, two, "there", 1)
+		second.show(1)
+		for n := 1; n <= 5; n++ {
+			add(t, ex, "here", 1)
+			add(t, two, "there", 1) // before the end that is waited for, or not
+			go func() {
+				time.Sleep(10 * time.Millisecond)
+				first.show(n)
+				second.show(n + 1)
+			}()
+			if l, err := totals.Load(t.Context(), ex, "here"); err != nil || l.State.N != n {
+				t.Fatalf("after commit %d: got %+v, %v", n, l, err)
+			}
+		}
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // An error of a side is the read's.
