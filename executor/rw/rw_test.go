@@ -132,6 +132,21 @@ func TestReadYourWrites(t *testing.T) {
 	})
 }
 
+// Once the replica has shown a commit, a read is one read.
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	store := memory.New(nil)
+	read, write := &spy{Executor: store}, &spy{Executor: store}
+	ex := rw.New(read, write)
+	add(t, ex, "one", 1)
+	count(t, ex)
+	reads, writes := read.reads.Load(), write.reads.Load()
+	count(t, ex)
+	if r, w := read.reads.Load()-reads, write.reads.Load()-writes; r != 1 || w != 0 {
+		t.Errorf("reading again took %d reads of the read side and %d of the write side, want 1 and 0", r, w)
+	}
+}
+
 // A replica that stands still is waited for once; then events are read from the
 // write side, until it is back.
 func TestStandstill(t *testing.T) {
@@ -186,6 +201,10 @@ func TestWaitEnds(t *testing.T) {
 		begin := time.Now()
 		if _, err := totals.Load(ctx, ex, "one"); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 100*time.Millisecond {
 			t.Errorf("Load with 100 ms left: got %v after %s", err, time.Since(begin))
+		}
+		// Who comes next has as much to wait for.
+		if l, err := totals.Load(t.Context(), ex, "one"); err != nil || l.State.N != 1 {
+			t.Errorf("Load after one that was cut short: got %+v, %v, want the commit", l, err)
 		}
 	})
 }
