@@ -22,6 +22,8 @@ func TestDependencies(t *testing.T) {
 		".":                       core,
 		"./cursor":                nil,
 		"./executor/memory":       core,
+		"./executor/group":        core,
+		"./executor/rw":           core,
 		"./executor/executortest": core,
 		"./executor/sqlite":       sqlite,
 		"./executor/postgres":     postgres,

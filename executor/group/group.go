@@ -1,0 +1,207 @@
+// Package group is an evento executor made of several, which are read as one:
+// to see the events of old and new stores, of shards or of applications in one
+// list, in one projection and by one subscription.
+//
+//	g := group.New(current, archive2024, archive2023)
+//	defer g.Close()
+//
+// Events are read from every member; commits, subscriptions' cursors and
+// snapshots are the first member's. Members may be of any kind, groups too.
+//
+// # Order
+//
+// A page is merged by the events' timestamps, those of one time by the member's
+// number and then in the member's order. Each member's own order is kept, and each of its
+// events comes once. A cursor holds a place in every member, so going on from
+// it leaves nothing out, whatever is committed to whichever member meanwhile.
+//
+// The order among members is one of timestamps, not of commits: what a member
+// adds is merged among the events that a reader has not reached yet. So two
+// readers of a group to which nothing is added see the same order; two that
+// follow its end may see events of different members in different order, and
+// where a reader has been nothing is ever inserted. [evento.RawEvent.Position]
+// is the place in the member; it neither rises along a group nor is unique in
+// it, nor are timestamps promised to rise where a reader follows the end.
+//
+// # Cursors
+//
+// Members are known by their number. Others may be added at the end: old
+// cursors stay valid, and begin with the new members at their beginning. A
+// cursor that holds a place in a member that is gone, or in another store than
+// is there now, gives [cursor.ErrForeign]. A cursor is some 15 bytes and 40 for
+// each member that has events, those of groups within counted; one of more than
+// 16 KiB is refused.
+//
+// With a query other than the one that it was read with, a cursor splits the
+// events into those before and those after it as ever, but a member other than
+// the edge's is split after the last event that the first query showed of it.
+//
+// # Aggregates
+//
+// Each aggregate is expected to live in one member; choose ids that do not
+// repeat among them, such as those of [evento.Create]. Aggregates that live in
+// another member than the first are read-only: committing to one at the version
+// that was loaded gives [evento.ErrReadOnly]. When an id is in several members
+// nevertheless, all of its events are read, with versions that repeat. No store
+// may be in a group twice, or its events are read twice.
+//
+// # Not for
+//
+// It is no replication and no transaction over several stores: nothing is ever
+// written to the other members. A page costs a read of each member, of twice
+// its share of the page or more; a handful of members is well, hundreds are not.
+package group
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/signal"
+)
+
+// Executor is an [evento.Executor] that reads several as one. It is safe for
+// concurrent use.
+type Executor struct {
+	members []evento.Executor
+	changed *signal.Any
+	close   func() error
+	err     error // a mistake in New, told by every method
+}
+
+var _ evento.Executor = (*Executor)(nil)
+
+// New returns the group of the first executor, to which it writes, and others,
+// which it only reads. It owns them from then on: Close closes them. A nil
+// among them makes every method fail with [evento.ErrInvalid].
+func New(first evento.Executor, others ...evento.Executor) *Executor {
+	ex := &Executor{members: append([]evento.Executor{first}, others...)}
+	var sources []func() <-chan struct{}
+	for i, m := range ex.members {
+		if m == nil {
+			ex.err = fmt.Errorf("%w group: member %d is nil", evento.ErrInvalid, i+1)
+			continue
+		}
+		sources = append(sources, m.Changed)
+	}
+	ex.changed = signal.NewAny(sources...)
+	ex.close = sync.OnceValue(ex.closeAll)
+	return ex
+}
+
+// first is where everything but events is, and where events go.
+func (ex *Executor) first() (evento.Executor, error) { return ex.members[0], ex.err }
+
+// Write implements [evento.Executor]. It writes to the first member. Where that
+// conflicts because the aggregate is in another member, the error is
+// [evento.ErrReadOnly]: trying again could never succeed.
+func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	first, err := ex.first()
+	if err != nil {
+		return nil, err
+	}
+	receipts, err := first.Write(ctx, w)
+	var conflict *evento.ConflictError
+	if !errors.As(err, &conflict) {
+		return receipts, err
+	}
+	q := evento.Query{Filters: []evento.Filter{evento.ByID(conflict.AggregateType, conflict.AggregateID)}}
+	for i, m := range ex.members[1:] {
+		page, readErr := m.Read(ctx, q, cursor.Onward(1, ""))
+		if readErr != nil {
+			return nil, memberError(i+1, readErr)
+		}
+		if len(page.Edges) > 0 {
+			return nil, fmt.Errorf("%w: %s %q has events in member %d of the group, and only the first is written to",
+				evento.ErrReadOnly, conflict.AggregateType, conflict.AggregateID, i+2)
+		}
+	}
+	return nil, err
+}
+
+// Changed implements [evento.Executor]. It wakes when any member does.
+func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// UpsertSubscriber implements [evento.Executor], in the first member.
+func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+	first, err := ex.first()
+	if err != nil {
+		return "", err
+	}
+	return first.UpsertSubscriber(ctx, key, worker)
+}
+
+// SubscriberCursor implements [evento.Executor], in the first member.
+func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
+	first, err := ex.first()
+	if err != nil {
+		return "", err
+	}
+	return first.SubscriberCursor(ctx, key)
+}
+
+// SubscriberRunning implements [evento.Executor], in the first member.
+func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
+	first, err := ex.first()
+	if err != nil {
+		return false, err
+	}
+	return first.SubscriberRunning(ctx, key, worker)
+}
+
+// Acknowledge implements [evento.Executor], in the first member.
+func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+	first, err := ex.first()
+	if err != nil {
+		return err
+	}
+	return first.Acknowledge(ctx, key, worker, at)
+}
+
+// Snapshot implements [evento.Executor], in the first member.
+func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
+	first, err := ex.first()
+	if err != nil {
+		return evento.Snapshot{}, err
+	}
+	return first.Snapshot(ctx, key)
+}
+
+// SaveSnapshot implements [evento.Executor], in the first member.
+func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
+	first, err := ex.first()
+	if err != nil {
+		return err
+	}
+	return first.SaveSnapshot(ctx, key, s)
+}
+
+// Close implements [evento.Executor]. It closes the members.
+func (ex *Executor) Close() error { return ex.close() }
+
+func (ex *Executor) closeAll() error {
+	var errs []error
+	for i, m := range ex.members {
+		if m == nil {
+			continue
+		}
+		if err := m.Close(); err != nil {
+			errs = append(errs, memberError(i, err))
+		}
+	}
+	ex.changed.Close()
+	return errors.Join(errs...)
+}
+
+// memberError says which member failed.
+func memberError(i int, err error) error {
+	if errors.Is(err, cursor.ErrMalformed) {
+		// The group's cursor was well-formed, so its place is of another
+		// kind of store than the member is.
+		return fmt.Errorf("%w: place in member %d of the group: %s", cursor.ErrForeign, i+1, err.Error())
+	}
+	return fmt.Errorf("member %d of the group: %w", i+1, err)
+}

@@ -1,0 +1,181 @@
+// Reading from a side that may lag.
+
+package rw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+const (
+	// patience is how long a read waits for the read side to catch up.
+	patience = time.Second
+	// firstPoll and mostPoll are how long it waits before it looks again
+	// when the read side gives no signal.
+	firstPoll, mostPoll = time.Millisecond, 50 * time.Millisecond
+)
+
+// Read implements [evento.Executor]. It reads from the read side once that
+// shows what this executor has written; see the package comment.
+func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	if ex.err != nil {
+		return nil, ex.err
+	}
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if err := args.Check(); err != nil {
+		return nil, err
+	}
+	if ex.same {
+		return ex.read.Read(ctx, q, args)
+	}
+	if err := ex.checkStores(ctx); err != nil {
+		return nil, err
+	}
+	ok, err := ex.caughtUp(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		page, err := ex.read.Read(ctx, q, args)
+		if !errors.Is(err, cursor.ErrBeyondHead) {
+			return page, err
+		}
+		// A place that the write side knows is only a matter of time.
+		if err := knows(ctx, ex.write, args.At()); err != nil {
+			return nil, err
+		}
+		switch ok, err := ex.reach(ctx, args.At()); {
+		case err != nil:
+			return nil, err
+		case ok:
+			return ex.read.Read(ctx, q, args)
+		}
+	}
+	page, err := ex.write.Read(ctx, q, args)
+	ex.told.Add(1) // what this shows, later reads are to show too
+	return page, err
+}
+
+// caughtUp waits until the read side shows all that this executor knows of. It
+// reports false when that takes too long.
+func (ex *Executor) caughtUp(ctx context.Context) (bool, error) {
+	told := ex.told.Load()
+	ex.mu.Lock()
+	mark, covered := ex.mark, ex.covered
+	ex.mu.Unlock()
+	if covered < told {
+		// The end of the store is at or after whatever was told of it.
+		var err error
+		if mark, err = end(ctx, ex.write); err != nil {
+			return false, err
+		}
+		ex.mu.Lock()
+		if ex.covered < told {
+			ex.covered, ex.mark = told, mark
+		}
+		ex.mu.Unlock()
+	}
+	if mark == "" {
+		return true, nil
+	}
+	ok, err := ex.reach(ctx, mark)
+	if ok {
+		ex.mu.Lock()
+		if ex.mark == mark {
+			ex.mark = ""
+		}
+		ex.mu.Unlock()
+	}
+	return ok, err
+}
+
+// reach waits until the read side shows a place. Once that was in vain, it only
+// looks, until the read side is back.
+func (ex *Executor) reach(ctx context.Context, at cursor.Value) (bool, error) {
+	var patient <-chan time.Time
+	poll := firstPoll
+	for {
+		changed := ex.read.Changed()
+		err := knows(ctx, ex.read, at)
+		if err == nil {
+			ex.late.Store(false)
+			return true, nil
+		}
+		if !errors.Is(err, cursor.ErrBeyondHead) {
+			return false, err
+		}
+		if ex.late.Load() {
+			return false, nil
+		}
+		if patient == nil {
+			t := time.NewTimer(patience)
+			defer t.Stop()
+			patient = t.C
+		}
+		again := time.NewTimer(poll)
+		poll = min(2*poll, mostPoll)
+		select {
+		case <-changed:
+		case <-again.C:
+		case <-patient:
+			ex.late.Store(true)
+		case <-ctx.Done():
+		}
+		again.Stop()
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+	}
+}
+
+// checkStores makes sure, once, that both sides are of one store.
+func (ex *Executor) checkStores(ctx context.Context) error {
+	if ex.oneStore.Load() {
+		return nil
+	}
+	last, err := end(ctx, ex.write)
+	if err != nil {
+		return err
+	}
+	other := ex.read
+	if last == "" {
+		// The read side can have no more than that.
+		if last, err = end(ctx, ex.read); err != nil || last == "" {
+			return err
+		}
+		other = ex.write
+	}
+	err = knows(ctx, other, last)
+	switch {
+	case err == nil, other == ex.read && errors.Is(err, cursor.ErrBeyondHead):
+		ex.oneStore.Store(true)
+		return nil
+	case errors.Is(err, cursor.ErrForeign), errors.Is(err, cursor.ErrMalformed):
+		return fmt.Errorf("%w: the two sides of rw are different stores: %s", cursor.ErrForeign, err.Error())
+	case errors.Is(err, cursor.ErrBeyondHead):
+		return fmt.Errorf("the read side of rw is ahead of the write side: %w", err)
+	}
+	return err
+}
+
+// knows returns an error unless a place is one of the store, which shows it.
+func knows(ctx context.Context, ex evento.Executor, at cursor.Value) error {
+	_, err := ex.Read(ctx, evento.Query{}, cursor.Onward(1, at))
+	return err
+}
+
+// end is the cursor of the last event.
+func end(ctx context.Context, ex evento.Executor) (cursor.Value, error) {
+	page, err := ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
+	if err != nil {
+		return "", err
+	}
+	return page.PageInfo.EndCursor, nil
+}

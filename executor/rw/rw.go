@@ -1,0 +1,168 @@
+// Package rw is an evento executor made of two on one store: events are read
+// from one side, such as a replica, and everything else is the other's, the
+// primary's.
+//
+//	ex := rw.New(replica, primary)
+//	defer ex.Close()
+//
+// # What a reader sees
+//
+// The read side may lag: it shows a prefix of the order, which grows. Within
+// one Executor that is not noticed. A read waits until the read side shows
+// everything that this executor has written, and everything up to a conflict
+// that it has met; so a load after a commit shows it, and a load after a
+// conflict shows what it was about. A cursor that the read side has not reached
+// yet, such as that of a snapshot or a subscription which another process
+// stored, is waited for in the same way. What other processes commit may be
+// seen late, as a single moment of the store that has passed; decisions made on
+// it conflict and are made again, on what is new.
+//
+// A read side that does not get there within a second is not waited for any
+// more: events are then read from the write side, until the read side shows
+// all that was read there.
+//
+// After a commit the next read costs two small ones more, one on each side.
+//
+// # One store
+//
+// Both sides have to be of one store, with one identity, and the read side has
+// to show a prefix of it. That is looked at when events are first read; two
+// different stores give an error that matches [cursor.ErrForeign].
+//
+// It does not balance among several replicas: where they lag differently, one
+// read could show less than the one before. Give each process its own.
+package rw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/signal"
+)
+
+// Executor is an [evento.Executor] that splits reads from writes. It is safe
+// for concurrent use.
+type Executor struct {
+	read, write evento.Executor
+	same        bool // one executor is both sides
+	changed     *signal.Any
+	close       func() error
+	err         error // a mistake in New, told by every method
+
+	oneStore atomic.Bool   // both sides were seen to be of one store
+	told     atomic.Uint64 // how often the read side may have come to be behind
+	late     atomic.Bool   // the read side was waited for in vain
+
+	mu      sync.Mutex
+	covered uint64       // up to which value of told mark is
+	mark    cursor.Value // what the read side has to show; "": it does
+}
+
+var _ evento.Executor = (*Executor)(nil)
+
+// New returns an executor that reads events from read, and writes and keeps
+// subscriptions and snapshots in write. They may be the same. It owns both from
+// then on: Close closes them. A nil makes every method fail with
+// [evento.ErrInvalid].
+func New(read, write evento.Executor) *Executor {
+	ex := &Executor{read: read, write: write}
+	var sources []func() <-chan struct{}
+	if read == nil || write == nil {
+		ex.err = fmt.Errorf("%w rw: a side is nil", evento.ErrInvalid)
+	} else {
+		ex.same = reflect.ValueOf(read).Comparable() && reflect.ValueOf(write).Comparable() && read == write
+		sources = append(sources, write.Changed, read.Changed)
+	}
+	ex.changed = signal.NewAny(sources...)
+	ex.close = sync.OnceValue(ex.closeBoth)
+	return ex
+}
+
+// Write implements [evento.Executor], on the write side.
+func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	if ex.err != nil {
+		return nil, ex.err
+	}
+	receipts, err := ex.write.Write(ctx, w)
+	if err == nil || errors.Is(err, evento.ErrConflict) || errors.Is(err, evento.ErrOutcomeUnknown) {
+		ex.told.Add(1)
+	}
+	return receipts, err
+}
+
+// Changed implements [evento.Executor]. It wakes when either side does: the
+// write side knows first, but a read may show it only later.
+func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// UpsertSubscriber implements [evento.Executor], on the write side.
+func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+	if ex.err != nil {
+		return "", ex.err
+	}
+	return ex.write.UpsertSubscriber(ctx, key, worker)
+}
+
+// SubscriberCursor implements [evento.Executor], on the write side.
+func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
+	if ex.err != nil {
+		return "", ex.err
+	}
+	return ex.write.SubscriberCursor(ctx, key)
+}
+
+// SubscriberRunning implements [evento.Executor], on the write side.
+func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
+	if ex.err != nil {
+		return false, ex.err
+	}
+	return ex.write.SubscriberRunning(ctx, key, worker)
+}
+
+// Acknowledge implements [evento.Executor], on the write side.
+func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+	if ex.err != nil {
+		return ex.err
+	}
+	return ex.write.Acknowledge(ctx, key, worker, at)
+}
+
+// Snapshot implements [evento.Executor], on the write side.
+func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
+	if ex.err != nil {
+		return evento.Snapshot{}, ex.err
+	}
+	return ex.write.Snapshot(ctx, key)
+}
+
+// SaveSnapshot implements [evento.Executor], on the write side.
+func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
+	if ex.err != nil {
+		return ex.err
+	}
+	return ex.write.SaveSnapshot(ctx, key, s)
+}
+
+// Close implements [evento.Executor]. It closes both sides.
+func (ex *Executor) Close() error { return ex.close() }
+
+func (ex *Executor) closeBoth() error {
+	var errs []error
+	if ex.read != nil && !ex.same {
+		if err := ex.read.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("read side: %w", err))
+		}
+	}
+	if ex.write != nil {
+		if err := ex.write.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("write side: %w", err))
+		}
+	}
+	ex.changed.Close()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,501 @@
+package rw_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/group"
+	"github.com/evento-go/evento/executor/memory"
+	"github.com/evento-go/evento/executor/rw"
+)
+
+const counter evento.AggregateType = "rw/Counter"
+
+type added struct{ N int }
+
+func (added) AggregateType() evento.AggregateType { return counter }
+func (added) EventName() string                   { return "Added" }
+
+type total struct{ N int }
+
+var totals = evento.NewProjection[total]("total", counter).SafetyCheck().
+	Handler(evento.Apply(func(v *total, e evento.Event[added]) error { v.N += e.Data.N; return nil }))
+
+// spy counts the reads of a store, and can fail them.
+type spy struct {
+	evento.Executor
+	reads  atomic.Int64
+	closes atomic.Int64
+	fail   error
+}
+
+func (s *spy) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	s.reads.Add(1)
+	if s.fail != nil {
+		return nil, s.fail
+	}
+	return s.Executor.Read(ctx, q, args)
+}
+
+func (s *spy) Close() error {
+	s.closes.Add(1)
+	return s.Executor.Close()
+}
+
+func add(t *testing.T, ex evento.Executor, id string, n int) evento.Receipt {
+	t.Helper()
+	r, err := evento.Aggregate(id).AnyVersion().Event(added{N: n}).Commit(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func count(t *testing.T, ex evento.Executor) int {
+	t.Helper()
+	all, err := readAll(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// pair is a store with a replica that shows what it is told to.
+func pair(t *testing.T) (*rw.Executor, *lagging, *spy) {
+	t.Helper()
+	write := &spy{Executor: memory.New(nil)}
+	read := &lagging{Executor: write.Executor}
+	ex := rw.New(read, write)
+	t.Cleanup(func() {
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return ex, read, write
+}
+
+// What this executor has not written is seen when the replica shows it, and
+// costs the write side nothing.
+func TestReadsGoToTheReadSide(t *testing.T) {
+	t.Parallel()
+	ex, read, write := pair(t)
+	for i := range 5 {
+		add(t, write.Executor, "one", i) // another process
+	}
+	for shown := range 6 {
+		read.show(shown)
+		if got := count(t, ex); got != shown {
+			t.Errorf("got %d events, the replica shows %d", got, shown)
+		}
+		if got := write.reads.Load(); got != 1 {
+			t.Errorf("got %d reads of the write side, want the one look at its identity", got)
+		}
+	}
+}
+
+// A read after a write waits for the replica.
+func TestReadYourWrites(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex, read, write := pair(t)
+		for n := 1; n <= 10; n++ {
+			add(t, ex, "one", 1)
+			go func() {
+				time.Sleep(30 * time.Millisecond)
+				read.show(n)
+			}()
+			before := time.Now()
+			l, err := totals.Load(t.Context(), ex, "one")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.State.N != n {
+				t.Fatalf("after commit %d: got %d", n, l.State.N)
+			}
+			if d := time.Since(before); d != 30*time.Millisecond {
+				t.Errorf("the load took %s, want it to end when the replica shows the commit", d)
+			}
+		}
+		reads := write.reads.Load()
+		if got := count(t, ex); got != 10 || write.reads.Load() != reads {
+			t.Errorf("got %d events and %d reads of the write side, want 10 and none", got, write.reads.Load()-reads)
+		}
+	})
+}
+
+// Once the replica has shown a commit, a read is one read.
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	store := memory.New(nil)
+	read, write := &spy{Executor: store}, &spy{Executor: store}
+	ex := rw.New(read, write)
+	add(t, ex, "one", 1)
+	count(t, ex)
+	reads, writes := read.reads.Load(), write.reads.Load()
+	count(t, ex)
+	if r, w := read.reads.Load()-reads, write.reads.Load()-writes; r != 1 || w != 0 {
+		t.Errorf("reading again took %d reads of the read side and %d of the write side, want 1 and 0", r, w)
+	}
+}
+
+// A replica that stands still is waited for once; then events are read from the
+// write side, until it is back.
+func TestStandstill(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex, read, write := pair(t)
+		add(t, ex, "one", 1)
+		begin := time.Now()
+		for n := 2; n <= 20; n++ {
+			if got := count(t, ex); got != n-1 {
+				t.Fatalf("got %d events, want %d", got, n-1)
+			}
+			add(t, write.Executor, "one", 1) // another process
+		}
+		if d := time.Since(begin); d != time.Second {
+			t.Errorf("19 reads took %s, want a second in all", d)
+		}
+		if got := count(t, ex); got != 20 {
+			t.Fatalf("got %d events, want 20", got)
+		}
+		read.show(19) // less than was read already
+		if got := count(t, ex); got != 20 {
+			t.Fatalf("got %d events, want the 20 that were read before", got)
+		}
+		read.show(20)
+		count(t, ex) // settles that
+		reads := write.reads.Load()
+		if got := count(t, ex); got != 20 || write.reads.Load() != reads {
+			t.Errorf("got %d events and %d reads of the write side, want 20 and none", got, write.reads.Load()-reads)
+		}
+		// Waiting is worth it again.
+		add(t, ex, "one", 1)
+		go func() {
+			time.Sleep(time.Millisecond)
+			read.show(21)
+		}()
+		reads = write.reads.Load()
+		if got := count(t, ex); got != 21 || write.reads.Load() != reads+1 {
+			t.Errorf("got %d events and %d reads of the write side, want 21 and one, of its end", got, write.reads.Load()-reads)
+		}
+	})
+}
+
+// A context that ends, ends the wait.
+func TestWaitEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex, _, _ := pair(t)
+		add(t, ex, "one", 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		if _, err := totals.Load(ctx, ex, "one"); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 100*time.Millisecond {
+			t.Errorf("Load with 100 ms left: got %v after %s", err, time.Since(begin))
+		}
+		// Who comes next has as much to wait for.
+		if l, err := totals.Load(t.Context(), ex, "one"); err != nil || l.State.N != 1 {
+			t.Errorf("Load after one that was cut short: got %+v, %v, want the commit", l, err)
+		}
+	})
+}
+
+// Update on a replica that is late decides again once for each conflict, also
+// when the replica never catches up.
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex, read, write := pair(t)
+		for range 3 {
+			add(t, write.Executor, "one", 1)
+		}
+		read.show(2)
+		var decided []uint64
+		r, err := totals.Update(t.Context(), ex, "one", func(l *evento.Loaded[total]) ([]evento.Payload, error) {
+			decided = append(decided, l.Version)
+			return []evento.Payload{added{N: l.State.N}}, nil
+		})
+		if err != nil || r.Version != 4 || !slices.Equal(decided, []uint64{2, 3}) {
+			t.Errorf("got %+v, %v after deciding at %v, want version 4 after 2 and 3", r, err, decided)
+		}
+		// Of an aggregate that the replica does not know of at all.
+		add(t, write.Executor, "two", 5)
+		decided = nil
+		r, err = totals.Update(t.Context(), ex, "two", func(l *evento.Loaded[total]) ([]evento.Payload, error) {
+			decided = append(decided, l.Version)
+			return []evento.Payload{added{N: 1}}, nil
+		}, evento.OrNew())
+		if err != nil || r.Version != 2 || len(decided) > 2 {
+			t.Errorf("got %+v, %v after deciding at %v", r, err, decided)
+		}
+	})
+}
+
+// Places that other processes stored on the write side may be ahead of the
+// replica: they are no error, and nothing is handled twice or left out.
+func TestPlacesAhead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex, read, write := pair(t)
+		snapshots := evento.NewProjection[total]("snapshots", counter).SnapshotEvery(1).
+			Handler(evento.Apply(func(v *total, e evento.Event[added]) error { v.N += e.Data.N; return nil }))
+		var handled []int
+		subscription := evento.NewSubscription("all").Handler(evento.Handle(func(_ context.Context, e evento.Event[added]) error {
+			handled = append(handled, e.Data.N)
+			return nil
+		}))
+		for i := range 4 {
+			add(t, write.Executor, "one", i)
+		}
+		// In another process.
+		if _, err := snapshots.Load(t.Context(), write.Executor, "one"); err != nil {
+			t.Fatal(err)
+		}
+		if err := subscription.Execute(t.Context(), write.Executor); err != nil {
+			t.Fatal(err)
+		}
+		add(t, write.Executor, "one", 4)
+
+		read.show(1)
+		if l, err := snapshots.Load(t.Context(), ex, "one"); err != nil || l.State.N != 10 || l.Version != 5 {
+			t.Errorf("got %+v, %v, want 10 at version 5", l, err)
+		}
+		read.show(2)
+		if err := subscription.Execute(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+		read.show(5)
+		add(t, ex, "one", 5)
+		read.show(6)
+		if err := subscription.Execute(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+		if want := []int{0, 1, 2, 3, 4, 5}; !slices.Equal(handled, want) {
+			t.Errorf("handled %v, want %v", handled, want)
+		}
+	})
+}
+
+// A running subscription on a replica is woken by it.
+func TestSubscriptionWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex, read, write := pair(t)
+		handled := make(chan int, 100)
+		s, err := evento.NewSubscription("all").Handler(evento.Handle(func(_ context.Context, e evento.Event[added]) error {
+			handled <- e.Data.N
+			return nil
+		})).Start(t.Context(), ex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			add(t, write.Executor, "one", i)
+			synctest.Wait() // its wake comes too early
+			begin := time.Now()
+			read.show(i + 1)
+			if got := <-handled; got != i || time.Since(begin) != 0 {
+				t.Fatalf("got %d after %s, want %d when the replica shows it", got, time.Since(begin), i)
+			}
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A place that the write side does not have either is refused, at once.
+func TestBeyondHead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex, read, write := pair(t)
+		add(t, ex, "one", 1)
+		read.show(1)
+		other := memory.New(nil)
+		add(t, other, "one", 1)
+		foreign, err := readAll(t.Context(), other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		for _, tt := range []struct {
+			at   cursor.Value
+			want error
+		}{
+			{beyond(t, write), cursor.ErrBeyondHead},
+			{foreign[0].Cursor, cursor.ErrForeign},
+			{"nonsense", cursor.ErrMalformed},
+		} {
+			if p, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, tt.at)); !errors.Is(err, tt.want) {
+				t.Errorf("reading from %q: got %v, %v, want the error %q", tt.at, p, err, tt.want)
+			}
+		}
+		if d := time.Since(begin); d != 0 {
+			t.Errorf("refusing took %s, want no wait", d)
+		}
+	})
+}
+
+// beyond is the place after a store's end.
+func beyond(t *testing.T, ex evento.Executor) cursor.Value {
+	t.Helper()
+	all, err := readAll(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := base64.RawURLEncoding.DecodeString(string(all[0].Cursor))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cursor.NewPositions([16]byte(b[2:18])).Value(uint64(len(all) + 1))
+}
+
+// Two stores are told apart, whichever has events, and as soon as one has.
+func TestDifferentStores(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ read, write int }{{0, 1}, {1, 0}, {1, 1}, {3, 1}, {1, 3}} {
+		read, write := memory.New(nil), memory.New(nil)
+		ex := rw.New(read, write)
+		if got := count(t, ex); got != 0 {
+			t.Errorf("got %d events of empty stores", got)
+		}
+		for range tt.read {
+			add(t, read, "one", 1)
+		}
+		for range tt.write {
+			add(t, write, "one", 1)
+		}
+		for _, args := range []cursor.Args{cursor.Forward(5, ""), cursor.Backward(5, "")} {
+			if p, err := ex.Read(t.Context(), evento.Query{}, args); !errors.Is(err, cursor.ErrForeign) {
+				t.Errorf("%+v: got %v, %v, want the error %q", tt, p, err, cursor.ErrForeign)
+			}
+		}
+	}
+}
+
+// A read side with more than the write side is no replica of it.
+func TestReadSideAhead(t *testing.T) {
+	t.Parallel()
+	store := memory.New(nil)
+	add(t, store, "one", 1)
+	restored := &lagging{Executor: store}
+	if p, err := rw.New(store, restored).Read(t.Context(), evento.Query{}, cursor.Forward(1, "")); !errors.Is(err, cursor.ErrBeyondHead) {
+		t.Errorf("got %v, %v, want the error %q", p, err, cursor.ErrBeyondHead)
+	}
+}
+
+// The sides may be groups: a place is then one in each member.
+func TestOfGroups(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		one, two := memory.New(nil), memory.New(nil)
+		first, second := &lagging{Executor: one}, &lagging{Executor: two}
+		ex := rw.New(group.New(first, second), group.New(one, two))
+		add(t, two, "there", 1)
+		second.show(1)
+		for n := 1; n <= 5; n++ {
+			add(t, ex, "here", 1)
+			add(t, two, "there", 1) // before the end that is waited for, or not
+			go func() {
+				time.Sleep(10 * time.Millisecond)
+				first.show(n)
+				second.show(n + 1)
+			}()
+			if l, err := totals.Load(t.Context(), ex, "here"); err != nil || l.State.N != n {
+				t.Fatalf("after commit %d: got %+v, %v", n, l, err)
+			}
+		}
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// An error of a side is the read's.
+func TestReadErrors(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("the network is down")
+	store := memory.New(nil)
+	add(t, store, "one", 1)
+	bad, good := &spy{Executor: store, fail: failure}, &spy{Executor: store}
+	for _, ex := range []*rw.Executor{rw.New(bad, good), rw.New(good, bad)} {
+		if p, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, "")); !errors.Is(err, failure) {
+			t.Errorf("got %v, %v, want the error %q", p, err, failure)
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	t.Parallel()
+	one, two := &spy{Executor: memory.New(nil)}, &spy{Executor: memory.New(nil)}
+	for _, ex := range []*rw.Executor{rw.New(one, two), rw.New(one, one)} {
+		one.closes.Store(0)
+		c := ex.Changed()
+		for range 2 {
+			if err := ex.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		<-c
+		<-ex.Changed()
+		if got := one.closes.Load(); got != 1 {
+			t.Errorf("closed a side %d times, want once", got)
+		}
+	}
+	if got := two.closes.Load(); got != 1 {
+		t.Errorf("closed the write side %d times, want once", got)
+	}
+}
+
+func TestNilSide(t *testing.T) {
+	t.Parallel()
+	for _, ex := range []*rw.Executor{rw.New(nil, nil), rw.New(memory.New(nil), nil), rw.New(nil, memory.New(nil))} {
+		if _, err := totals.Load(t.Context(), ex, "one"); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Load: got %v, want %q", err, evento.ErrInvalid)
+		}
+		if _, err := evento.Create().Event(added{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Commit: got %v, want %q", err, evento.ErrInvalid)
+		}
+		if _, err := ex.UpsertSubscriber(t.Context(), "key", evento.NewID()); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("UpsertSubscriber: got %v, want %q", err, evento.ErrInvalid)
+		}
+		if err := ex.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		<-ex.Changed()
+	}
+}
+
+// Here both sides are one store in memory; they would be a replica and its
+// primary.
+func ExampleNew() {
+	ctx := context.Background()
+	primary := memory.New(nil)
+	replica := primary
+
+	ex := rw.New(replica, primary)
+	r, err := evento.Create().Event(added{N: 3}).Commit(ctx, ex) // to the primary
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	l, err := totals.Load(ctx, ex, r.AggregateID) // from the replica
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(l.State.N)
+	if err := ex.Close(); err != nil {
+		fmt.Println(err)
+	}
+	// Output: 3
+}
