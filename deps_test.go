@@ -18,6 +18,7 @@ func TestDependencies(t *testing.T) {
 		"github.com/jackc/pgx/v5", "github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile", "github.com/jackc/puddle/v2",
 		"golang.org/x/sync", "golang.org/x/text",
 	}, core...)
+	mysql := append([]string{"filippo.io/edwards25519", "github.com/go-sql-driver/mysql"}, core...)
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cursor":                nil,
@@ -26,6 +27,7 @@ func TestDependencies(t *testing.T) {
 		"./executor/rw":           core,
 		"./executor/executortest": core,
 		"./executor/sqlite":       sqlite,
+		"./executor/mysql":        mysql,
 		"./executor/postgres":     postgres,
 		"./internal/appendqueue":  nil,
 		"./examples/quickstart":   sqlite,

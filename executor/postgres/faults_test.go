@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,7 +170,7 @@ type cutter struct {
 	listener net.Listener
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
-	cuts     int
+	cuts     atomic.Int64
 }
 
 func newCutter(t *testing.T, target string) *cutter {
@@ -211,7 +212,7 @@ func (c *cutter) cut() {
 	for conn := range c.conns {
 		_ = conn.Close()
 	}
-	c.cuts += len(c.conns)
+	c.cuts.Add(int64(len(c.conns)))
 	c.conns = map[net.Conn]bool{}
 }
 
@@ -268,8 +269,8 @@ func TestLostReplies(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if c.cuts == 0 || unknown == 0 {
-		t.Errorf("%d connections were cut and %d outcomes unknown: the test tested nothing", c.cuts, unknown)
+	if c.cuts.Load() == 0 || unknown == 0 {
+		t.Errorf("%d connections were cut and %d outcomes unknown: the test tested nothing", c.cuts.Load(), unknown)
 	}
 	// Seen from a connection that is not cut.
 	direct := openSchema(t, schema)
@@ -280,7 +281,7 @@ func TestLostReplies(t *testing.T) {
 			t.Errorf("event %d is there %d times", n, seen[n])
 		}
 	}
-	t.Logf("%d commits, %d connections cut, %d unknown outcomes settled", made, c.cuts, unknown)
+	t.Logf("%d commits, %d connections cut, %d unknown outcomes settled", made, c.cuts.Load(), unknown)
 }
 
 func TestOpenRefuses(t *testing.T) {
