@@ -39,10 +39,6 @@ func TestContract(t *testing.T) {
 			ex := memory.New(nil)
 			return rw.New(ex, ex)
 		}},
-		"SQLite": {Open: func(t testing.TB) evento.Executor {
-			ex := openSQLite(t, filepath.Join(t.TempDir(), "events.db"))
-			return rw.New(ex, ex)
-		}},
 		"TwoOfOneFile": {
 			Open:  func(t testing.TB) evento.Executor { return twoOf(t, filepath.Join(t.TempDir(), "events.db")) },
 			Share: share,
