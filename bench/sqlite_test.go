@@ -114,11 +114,11 @@ func (r *rawStore) add(aggregate int64) error {
 // writers append n events in all from as many goroutines, each to an aggregate
 // of its own.
 type writers struct {
-	ex    *sqlite.Executor
+	ex    evento.Executor
 	heads []evento.Receipt
 }
 
-func newWriters(b *testing.B, ex *sqlite.Executor, n int) *writers {
+func newWriters(b *testing.B, ex evento.Executor, n int) *writers {
 	b.Helper()
 	w := &writers{ex: ex}
 	for range n {
