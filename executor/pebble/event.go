@@ -100,9 +100,6 @@ func encodeMetadata(m evento.Metadata) ([]byte, error) {
 }
 
 func decodeMetadata(b []byte, position uint64) (m evento.Metadata, err error) {
-	if len(b) == 0 {
-		return m, nil
-	}
 	if err := evento.CBOR().Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, position, err)
 	}

@@ -100,6 +100,7 @@ func writeUntilClosed(t *testing.T, ex evento.Executor, p *promised, fails *atom
 		wg.Go(func() {
 			for n := 0; ; n++ {
 				w := evento.Write{Appends: []evento.Append{anyVersion(fmt.Sprint("own ", i), 20), anyVersion("shared", 1)}}
+				w.Appends[0].Events[7].Data = make([]byte, 100<<10) // so that the log is changed soon
 				p.made(w)
 				receipts, err := ex.Write(t.Context(), w)
 				switch {

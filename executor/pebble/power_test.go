@@ -137,7 +137,7 @@ func checkIndexes(t *testing.T, ex evento.Executor, versions map[string]uint64) 
 // life goes on with what the one before left.
 func TestPowerCuts(t *testing.T) {
 	t.Parallel()
-	const cuts = 30
+	const cuts = 24
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -153,7 +153,7 @@ func TestPowerCuts(t *testing.T) {
 			p.check(t, again)
 			closeAll(t, again)
 		}
-		fs = live(t, ex, fs, p, before+1+random.IntN(300), vfs.CrashCloneCfg{
+		fs = live(t, ex, fs, p, before+1+random.IntN(150), vfs.CrashCloneCfg{
 			UnsyncedDataPercent: []int{0, 50, 100}[cut%3], RNG: random,
 		})
 		closeAll(t, ex) // of the other world

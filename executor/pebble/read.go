@@ -130,10 +130,6 @@ func (r *reading) take(v stored, p *parts) (bool, error) {
 	if !r.keep {
 		return true, nil
 	}
-	metadata, err := decodeMetadata(p.metadata, v.position())
-	if err != nil {
-		return false, err
-	}
 	if len(r.edges) == cap(r.edges) {
 		r.edges = slices.Grow(r.edges, min(r.want-len(r.edges), max(8, 3*len(r.edges))))
 	}
@@ -147,10 +143,19 @@ func (r *reading) take(v stored, p *parts) (bool, error) {
 	e.RoutingKey = r.name(2, p.routing)
 	e.Codec = r.name(3, p.codec)
 	e.Data = r.copy(p.data)
-	e.Metadata = metadata
 	e.Timestamp = time.UnixMicro(v.recordedAt()).UTC()
-	r.ids = append(r.ids, p.aggregateID...)
-	r.idLens = append(r.idLens, uint8(len(p.aggregateID)))
+	if one := r.search.one; one != nil {
+		e.AggregateID = one.AggregateID
+	} else {
+		r.ids = append(r.ids, p.aggregateID...)
+		r.idLens = append(r.idLens, uint8(len(p.aggregateID)))
+	}
+	if len(p.metadata) > 0 {
+		var err error
+		if e.Metadata, err = decodeMetadata(p.metadata, e.Position); err != nil {
+			return false, err
+		}
+	}
 	return true, nil
 }
 
@@ -194,7 +199,8 @@ func (r *reading) copy(b []byte) []byte {
 		if len(b) > largestSlab/4 {
 			return append([]byte(nil), b...)
 		}
-		r.slabSize = min(max(smallestSlab, 4*r.slabSize, 8*len(b)), largestSlab)
+		left := cap(r.edges) - len(r.edges) + 1
+		r.slabSize = min(max(smallestSlab, 4*r.slabSize, left*len(b)), largestSlab)
 		r.slab = make([]byte, 0, r.slabSize)
 	}
 	n := len(r.slab)
@@ -211,15 +217,13 @@ func (r *reading) page(args cursor.Args) *cursor.Page[evento.RawEvent] {
 	}
 	positions := make([]uint64, len(r.edges))
 	ids := string(r.ids)
-	one := string(r.ids[:r.idLens[0]])
 	for i := range r.edges {
 		e := &r.edges[i].Node
 		positions[i] = e.Position
-		n := int(r.idLens[i])
-		if ids[:n] != one {
-			one = ids[:n]
+		if r.search.one == nil {
+			n := int(r.idLens[i])
+			e.AggregateID, ids = ids[:n], ids[n:]
 		}
-		e.AggregateID, ids = one, ids[n:]
 	}
 	cursors := r.search.ex.positions.Values(positions)
 	for i := range r.edges {

@@ -24,7 +24,8 @@ type search struct {
 	ex   *Executor
 	head uint64
 
-	everything bool // no filter
+	one        *evento.Filter // the only filter, when it names an aggregate
+	everything bool           // no filter
 	routing    string
 	unrouted   bool
 	types      map[evento.AggregateType]bool
@@ -39,6 +40,10 @@ type kind struct {
 
 func newSearch(ex *Executor, q evento.Query, head uint64) *search {
 	s := &search{ex: ex, head: head, everything: len(q.Filters) == 0, routing: q.RoutingKey, unrouted: q.Unrouted}
+	if len(q.Filters) == 1 && q.Filters[0].AggregateID != "" {
+		s.one = &q.Filters[0]
+		return s
+	}
 	for _, f := range q.Filters {
 		switch {
 		case f.AggregateID != "":
@@ -82,6 +87,9 @@ func (s *search) matches(p *parts) bool {
 	if s.unrouted && len(p.routing) > 0 || s.routing != "" && s.routing != string(p.routing) {
 		return false
 	}
+	if s.one != nil {
+		return s.one.Name == "" || s.one.Name == string(p.name) // its leg has no other aggregate
+	}
 	if s.everything || s.types[evento.AggregateType(p.aggregateType)] {
 		return true
 	}
@@ -118,7 +126,12 @@ func (s *search) read(ctx context.Context, from uint64, backward bool, n int, ke
 		most := int(min(uint64(n), r.left()))
 		r.edges, r.idLens = make([]cursor.Edge[evento.RawEvent], 0, most), make([]uint8, 0, most)
 	}
-	if len(s.aggregates) == 0 || len(s.kinds)+len(s.types) > 0 {
+	if s.one != nil && keep {
+		// What was written lately is known; else the page grows.
+		h, _, _ := s.ex.heads.get(aggregate{s.one.AggregateType, s.one.AggregateID})
+		r.edges = make([]cursor.Edge[evento.RawEvent], 0, min(uint64(n), h.version, r.left()))
+	}
+	if s.one == nil && (len(s.aggregates) == 0 || len(s.kinds)+len(s.types) > 0) {
 		if ended, err := r.scan(ctx); err != nil || ended {
 			return r, err
 		}
@@ -245,6 +258,9 @@ func (s *search) legs() ([]leg, error) {
 		return []leg{{beginning: k.routing(s.routing), exact: true}}, nil
 	}
 	exact := s.routing == "" && !s.unrouted
+	if s.one != nil {
+		return []leg{{beginning: k.aggregate(s.one.AggregateType, s.one.AggregateID), whole: true, exact: exact && s.one.Name == ""}}, nil
+	}
 	legs := make([]leg, 0, len(s.kinds)+len(s.aggregates))
 	for a, names := range s.aggregates {
 		if !s.types[a.t] {
