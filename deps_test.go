@@ -14,11 +14,26 @@ func TestDependencies(t *testing.T) {
 	sqlite := append([]string{
 		"github.com/ncruces/go-sqlite3", "github.com/ncruces/go-sqlite3-wasm/v6", "github.com/ncruces/julianday", "golang.org/x/sys",
 	}, core...)
+	pebble := append(strings.Fields(`
+		github.com/DataDog/zstd
+		github.com/RaduBerinde/axisds github.com/RaduBerinde/btreemap
+		github.com/beorn7/perks github.com/cespare/xxhash/v2
+		github.com/cockroachdb/crlib github.com/cockroachdb/errors github.com/cockroachdb/logtags
+		github.com/cockroachdb/pebble/v2 github.com/cockroachdb/redact github.com/cockroachdb/swiss
+		github.com/cockroachdb/tokenbucket
+		github.com/getsentry/sentry-go github.com/gogo/protobuf github.com/golang/protobuf
+		github.com/golang/snappy github.com/klauspost/compress
+		github.com/kr/pretty github.com/kr/text
+		github.com/matttproud/golang_protobuf_extensions github.com/minio/minlz github.com/pkg/errors
+		github.com/prometheus/client_golang github.com/prometheus/client_model
+		github.com/prometheus/common github.com/prometheus/procfs github.com/rogpeppe/go-internal
+		golang.org/x/exp golang.org/x/sys golang.org/x/text google.golang.org/protobuf`), core...)
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cursor":                nil,
 		"./executor/memory":       core,
 		"./executor/executortest": core,
+		"./executor/pebble":       pebble,
 		"./executor/sqlite":       sqlite,
 		"./internal/appendqueue":  nil,
 		"./examples/quickstart":   sqlite,

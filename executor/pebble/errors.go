@@ -29,7 +29,7 @@ func classify(err error) error {
 }
 
 // explain says plainly of a directory what Pebble says obliquely.
-func explain(files vfs.FS, dir string, err error) error {
+func explain(err error) error {
 	switch {
 	case errors.Is(err, syscall.EAGAIN), strings.Contains(err.Error(), "lock held"): // by another process, by this
 		return fmt.Errorf("%w: another executor has it open: %w", evento.ErrInvalid, err)

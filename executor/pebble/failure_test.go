@@ -5,7 +5,6 @@ package pebble_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -42,7 +41,7 @@ func TestFailingLog(t *testing.T) {
 			t.Parallel()
 			mem := vfs.NewCrashableMem()
 			fs := &faulty{FS: mem}
-			ex, err := pebble.Open(t.Context(), dir, &pebble.Options{FS: fs, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			ex, err := pebble.Open(t.Context(), dir, &pebble.Options{FS: fs, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,7 +177,7 @@ func TestOpenOnBadDisk(t *testing.T) {
 				}
 				return nil
 			})
-			if ex, err := pebble.Open(t.Context(), dir, &pebble.Options{FS: fs, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}); !errors.Is(err, tt.want) {
+			if ex, err := pebble.Open(t.Context(), dir, &pebble.Options{FS: fs, Logger: slog.New(slog.DiscardHandler)}); !errors.Is(err, tt.want) {
 				t.Errorf("Open() = %v, %v, want %v", ex, err, tt.want)
 			}
 		})

@@ -1,5 +1,5 @@
 // Package pebble is the evento executor on Pebble, an embedded
-// log-structured store in pure Go (github.com/cockroachdb/pebble/v2): events
+// log-structured store in Go (github.com/cockroachdb/pebble/v2): events
 // in a directory, for one process that writes and reads much.
 //
 //	ex, err := pebble.Open(ctx, "events", nil)
@@ -142,7 +142,7 @@ func Open(ctx context.Context, dir string, opts *Options) (*Executor, error) {
 	}
 	ex, err := open(ctx, dir, o)
 	if err != nil {
-		return nil, fmt.Errorf("evento: pebble: open %s: %w", dir, explain(o.FS, dir, err))
+		return nil, fmt.Errorf("evento: pebble: open %s: %w", dir, explain(err))
 	}
 	return ex, nil
 }

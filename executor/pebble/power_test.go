@@ -125,7 +125,10 @@ func checkIndexes(t *testing.T, ex evento.Executor, versions map[string]uint64) 
 		}
 	}
 	n := uint64(0)
-	for range evento.Events(t.Context(), ex, evento.Query{Filters: []evento.Filter{evento.ByEvent(happened{})}}) {
+	for _, err := range evento.Events(t.Context(), ex, evento.Query{Filters: []evento.Filter{evento.ByEvent(happened{})}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 	}
 	if n != all {
@@ -322,7 +325,7 @@ func TestDurableBeforeVisible(t *testing.T) {
 		go func() {
 			err := call()
 			if !g.isOpen.Load() {
-				err = fmt.Errorf("%s was answered before the disk was: %v", name, err)
+				err = fmt.Errorf("%s was answered before the disk was: %w", name, err)
 			}
 			results <- err
 		}()
@@ -330,7 +333,7 @@ func TestDurableBeforeVisible(t *testing.T) {
 	write := func(w evento.Write, want error) func() error {
 		return func() error {
 			if _, err := ex.Write(ctx, w); !errors.Is(err, want) {
-				return fmt.Errorf("Write() = %v, want %v", err, want)
+				return fmt.Errorf("Write() = %w, want %w", err, want)
 			}
 			return nil
 		}

@@ -173,7 +173,7 @@ func (r *reading) scan(ctx context.Context) (ended bool, err error) {
 		if examined++; examined%contextEvery == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		if examined%stretch == 0 && !(s.everything && s.routing == "") {
+		if examined%stretch == 0 && (!s.everything || s.routing != "") {
 			if (r.matched-before)*scanDensity < stretch {
 				return false, nil
 			}
