@@ -19,6 +19,20 @@ func TestDependencies(t *testing.T) {
 		"golang.org/x/sync", "golang.org/x/text",
 	}, core...)
 	mysql := append([]string{"filippo.io/edwards25519", "github.com/go-sql-driver/mysql"}, core...)
+	pebble := append(strings.Fields(`
+		github.com/DataDog/zstd
+		github.com/RaduBerinde/axisds github.com/RaduBerinde/btreemap
+		github.com/beorn7/perks github.com/cespare/xxhash/v2
+		github.com/cockroachdb/crlib github.com/cockroachdb/errors github.com/cockroachdb/logtags
+		github.com/cockroachdb/pebble/v2 github.com/cockroachdb/redact github.com/cockroachdb/swiss
+		github.com/cockroachdb/tokenbucket
+		github.com/getsentry/sentry-go github.com/gogo/protobuf github.com/golang/protobuf
+		github.com/golang/snappy github.com/klauspost/compress
+		github.com/kr/pretty github.com/kr/text
+		github.com/matttproud/golang_protobuf_extensions github.com/minio/minlz github.com/pkg/errors
+		github.com/prometheus/client_golang github.com/prometheus/client_model
+		github.com/prometheus/common github.com/prometheus/procfs github.com/rogpeppe/go-internal
+		golang.org/x/exp golang.org/x/sys golang.org/x/text google.golang.org/protobuf`), core...)
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cursor":                nil,
@@ -26,6 +40,7 @@ func TestDependencies(t *testing.T) {
 		"./executor/group":        core,
 		"./executor/rw":           core,
 		"./executor/executortest": core,
+		"./executor/pebble":       pebble,
 		"./executor/sqlite":       sqlite,
 		"./executor/mysql":        mysql,
 		"./executor/postgres":     postgres,

@@ -1,0 +1,235 @@
+// Writing events.
+
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	lsm "github.com/cockroachdb/pebble/v2"
+
+	"github.com/evento-go/evento"
+)
+
+// Write implements [evento.Executor]. What can be made ready is made ready
+// before the order is taken: heads are looked up and events encoded, and only
+// positions, versions and the time are filled in under it.
+func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	if err := ex.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer ex.end()
+	p := &pending{ex: ex, appends: w.Appends}
+	if err := p.prepare(); err != nil {
+		return nil, fmt.Errorf("evento: pebble: %w", err)
+	}
+	if w.Retry {
+		made := newMade(&w)
+		if err := ex.search(ctx, &w, made, ex.applied.Load()); err != nil {
+			return nil, err
+		}
+		if made.all() {
+			return ex.earlier(made)
+		}
+		p.made = made
+	}
+	if ex.disk != nil {
+		if err := ex.disk.room(p.batch.Len()); err != nil {
+			return nil, err
+		}
+	}
+	return p.commit(ctx, &w)
+}
+
+// pending is a write with its batch.
+type pending struct {
+	ex      *Executor
+	appends []evento.Append
+	heads   []seen
+	batch   *lsm.Batch
+	events  []event
+	made    *made // of a retry
+}
+
+// event is one in the batch, where its position is missing in keys and values.
+type event struct {
+	values [2]stored
+	keys   [4][]byte // the last of a routing key, or nil
+}
+
+// prepare looks up where the aggregates are and makes the batch.
+func (p *pending) prepare() error {
+	p.heads = make([]seen, len(p.appends))
+	for i := range p.appends {
+		var err error
+		if p.heads[i], err = p.ex.look(aggregate{p.appends[i].AggregateType, p.appends[i].AggregateID}); err != nil {
+			return classify(err)
+		}
+	}
+	return p.encode()
+}
+
+// routing is the key that an append's events get.
+func (p *pending) routing(i int) string {
+	if p.heads[i].version > 0 {
+		return p.heads[i].routing
+	}
+	return p.appends[i].RoutingKey
+}
+
+// The batch keeps its keys and values in one piece of memory, which must not
+// move while they are filled in: it is made large enough at once.
+const (
+	batchHeader   = 12
+	recordLengths = 1 + 2*5 // a record's kind and the lengths of key and value
+)
+
+func (p *pending) encode() error {
+	ex := p.ex
+	size, count := batchHeader, 0
+	metadata := make([][]byte, len(p.appends))
+	for i := range p.appends {
+		a := &p.appends[i]
+		var err error
+		if metadata[i], err = encodeMetadata(a.Metadata); err != nil {
+			return err
+		}
+		routing := p.routing(i)
+		count += len(a.Events)
+		for j := range a.Events {
+			e := &a.Events[j]
+			size += 2*storedLen(a, e, routing, metadata[i]) + 4*(recordLengths+len(ex.keys.prefix)+1+positionLen) +
+				2*len(a.AggregateType) + len(a.AggregateID) + len(e.Name) + len(routing) + 5
+		}
+	}
+	p.batch = ex.db.NewBatchWithSize(size)
+	p.events = make([]event, 0, count)
+	events := ex.keys.events()
+	for i := range p.appends {
+		a := &p.appends[i]
+		routing := p.routing(i)
+		own := ex.keys.aggregate(a.AggregateType, a.AggregateID)
+		for j := range a.Events {
+			e := &a.Events[j]
+			n := storedLen(a, e, routing, metadata[i])
+			var at event
+			at.keys[0], at.values[0] = p.set(events, n)
+			at.values[0].put(a, e, routing, metadata[i])
+			at.keys[1], at.values[1] = p.set(own, n)
+			copy(at.values[1], at.values[0])
+			at.keys[2], _ = p.set(ex.keys.kind(a.AggregateType, e.Name), 0)
+			if routing != "" {
+				at.keys[3], _ = p.set(ex.keys.routing(routing), 0)
+			}
+			p.events = append(p.events, at)
+		}
+	}
+	if p.batch.Len() > size {
+		return errors.New("a batch outgrew its size")
+	}
+	return nil
+}
+
+// set adds a key that begins as given, with room for a position, and a value.
+func (p *pending) set(beginning []byte, valueLen int) ([]byte, stored) {
+	op := p.batch.SetDeferred(len(beginning)+positionLen, valueLen)
+	copy(op.Key, beginning)
+	return op.Key[len(beginning):], op.Value
+}
+
+// commit checks versions, applies the batch and waits for the disk.
+func (p *pending) commit(ctx context.Context, w *evento.Write) ([]evento.Receipt, error) {
+	ex := p.ex
+	if err := ex.lock(ctx); err != nil {
+		return nil, err
+	}
+	receipts, conflict, err := p.apply(ctx, w)
+	applied := ex.applied.Load()
+	ex.unlock()
+	switch {
+	case err != nil:
+		return nil, err
+	case p.made != nil && p.made.all():
+		return ex.earlier(p.made)
+	case conflict != nil:
+		return ex.conflict(ctx, w, conflict, applied)
+	}
+	if err := ex.wait(p.batch); err != nil {
+		return nil, err
+	}
+	ex.show(receipts[len(receipts)-1].Position)
+	// Its memory goes to the next batch, which is all that closing it does.
+	_ = p.batch.Close()
+	return receipts, nil
+}
+
+// conflicted is a conflict with the position of the event that proves it.
+type conflicted struct {
+	err      *evento.ConflictError
+	position uint64
+}
+
+// apply is the part under the order.
+func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt, *conflicted, error) {
+	ex := p.ex
+	if p.made != nil && ex.applied.Load() > p.made.upTo {
+		if err := ex.search(ctx, w, p.made, ex.applied.Load()); err != nil {
+			return nil, nil, err
+		}
+		if p.made.all() {
+			return nil, nil, nil
+		}
+	}
+	again := false
+	for i := range p.appends {
+		a, h := &p.appends[i], &p.heads[i]
+		before := p.routing(i)
+		if err := ex.now(aggregate{a.AggregateType, a.AggregateID}, h); err != nil {
+			return nil, nil, fmt.Errorf("evento: pebble: %w", classify(err))
+		}
+		if !a.AnyVersion && a.Expected != h.version {
+			return nil, &conflicted{&evento.ConflictError{
+				AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: h.version,
+			}, h.position}, nil
+		}
+		again = again || p.routing(i) != before
+	}
+	if again { // somebody else made the aggregate, with another routing key
+		if err := p.encode(); err != nil {
+			return nil, nil, err
+		}
+	}
+	now := max(ex.recordedAt, ex.opts.Clock().UnixMicro())
+	receipts := p.place(ex.applied.Load(), now)
+	if err := ex.apply(p.batch); err != nil {
+		return nil, nil, err
+	}
+	ex.applied.Store(receipts[len(receipts)-1].Position)
+	ex.recordedAt = now
+	for i := range receipts {
+		a, r := &p.appends[i], &receipts[i]
+		ex.heads.put(aggregate{a.AggregateType, a.AggregateID}, head{version: r.Version, position: r.Position, routing: p.routing(i)})
+	}
+	return receipts, nil, nil
+}
+
+// place gives the events of the batch the positions after last.
+func (p *pending) place(last uint64, now int64) []evento.Receipt {
+	receipts := make([]evento.Receipt, len(p.appends))
+	next := p.events
+	for i := range p.appends {
+		version := p.heads[i].version
+		for range p.appends[i].Events {
+			last++
+			version++
+			next[0].place(last, version, now)
+			next = next[1:]
+		}
+		receipts[i] = evento.Receipt{AggregateID: p.appends[i].AggregateID, Version: version, Position: last}
+	}
+	return receipts
+}

@@ -1,0 +1,105 @@
+// Where aggregates are.
+
+package pebble
+
+import (
+	"sync"
+
+	"github.com/evento-go/evento"
+)
+
+// headsMost is how many heads a generation of the cache has.
+const headsMost = 1 << 15
+
+type aggregate struct {
+	t  evento.AggregateType
+	id string
+}
+
+// head is where an aggregate is, its last event possibly not synced yet. The
+// zero head is that of one without events.
+type head struct {
+	version, position uint64
+	routing           string
+}
+
+// heads is a bounded cache: when the young generation is full it becomes the
+// old one, and the old one is forgotten.
+type heads struct {
+	mu         sync.Mutex
+	young, old map[aggregate]head
+	most       int
+	generation uint64
+}
+
+func newHeads(most int) *heads {
+	return &heads{young: map[aggregate]head{}, most: most}
+}
+
+// get also returns the generation: what is put from now on is in the cache at
+// least until it has risen by two.
+func (c *heads) get(a aggregate) (h head, ok bool, generation uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h, ok = c.young[a]; !ok {
+		h, ok = c.old[a]
+	}
+	return h, ok, c.generation
+}
+
+func (c *heads) put(a aggregate, h head) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.young) >= c.most {
+		c.old, c.young = c.young, make(map[aggregate]head, c.most)
+		c.generation++
+	}
+	c.young[a] = h
+}
+
+// seen is a head with the generation of the cache when it was looked up.
+type seen struct {
+	head
+	generation uint64
+}
+
+// look finds an aggregate's head as it is at some moment during the call.
+func (ex *Executor) look(a aggregate) (seen, error) {
+	h, ok, generation := ex.heads.get(a)
+	if ok {
+		return seen{h, generation}, nil
+	}
+	h, err := ex.lookStored(a)
+	return seen{h, generation}, err
+}
+
+// now brings a head up to date, under the order.
+func (ex *Executor) now(a aggregate, s *seen) error {
+	h, ok, generation := ex.heads.get(a)
+	switch {
+	case ok:
+		s.head = h
+	case generation > s.generation+1: // what came since may be forgotten
+		h, err := ex.lookStored(a)
+		if err != nil {
+			return err
+		}
+		s.head = h
+	}
+	return nil
+}
+
+func (ex *Executor) lookStored(a aggregate) (h head, err error) {
+	it, err := ex.iterate(ex.keys.aggregate(a.t, a.id), 1, lastPosition)
+	if err != nil {
+		return head{}, err
+	}
+	if it.Last() {
+		v, err := valueOf(it)
+		if err != nil {
+			return head{}, closeAfter(it, err)
+		}
+		h = head{version: v.version(), position: v.position(), routing: string(v.parts().routing)}
+	}
+	return h, closeAfter(it, nil)
+}

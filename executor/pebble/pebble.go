@@ -1,0 +1,295 @@
+// Package pebble is the evento executor on Pebble, an embedded
+// log-structured store in Go (github.com/cockroachdb/pebble/v2): events
+// in a directory, for one process that writes and reads much.
+//
+//	ex, err := pebble.Open(ctx, "events", nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer ex.Close()
+//
+// [Open] makes the directory. Commits are durable when they return, and shown
+// to readers only then: Pebble itself shows a batch before its log is synced,
+// so reads end at the last position that is known to be on the disk.
+// Concurrent commits share a sync.
+//
+// A directory has one process, and one executor in it, at a time; a second is
+// refused. It must be on a local disk. For several processes on one store use
+// executor/sqlite or a server.
+//
+// When the log cannot be written or synced, nobody knows what is on the disk:
+// the executor closes itself, calls under way get [evento.ErrOutcomeUnknown]
+// and later ones [evento.ErrClosed], until it is opened again.
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lsm "github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/signal"
+)
+
+// Options are the settings of [Open] and [New]. The zero Options are the
+// defaults.
+type Options struct {
+	// Prefix is what the keys of the store begin with, so that a database may
+	// be shared with an application's own keys, or hold several stores. No
+	// prefix may begin with another. "": "evento/".
+	Prefix string
+	// FS is the file system of [Open]. nil: the operating system's.
+	FS vfs.FS
+	// CacheSize is how many bytes of blocks [Open] keeps in memory. 0: 64 MiB.
+	CacheSize int64
+	// MinFree is how many bytes [Open] leaves free on the disk: what would
+	// use them is refused with [evento.ErrFull] before anything is written,
+	// as Pebble cannot go on once its log found no space. 0: 64 MiB;
+	// negative: none.
+	MinFree int64
+	// Clock gives the time for timestamps. nil: [time.Now].
+	Clock func() time.Time
+	// Logger takes what Pebble has to say of [Open]'s database: its errors.
+	// nil: [slog.Default].
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.CacheSize < 0 {
+		return opts, fmt.Errorf("%w pebble options: negative CacheSize", evento.ErrInvalid)
+	}
+	if opts.Prefix == "" {
+		opts.Prefix = "evento/"
+	}
+	if opts.FS == nil {
+		opts.FS = vfs.Default
+	}
+	if opts.CacheSize == 0 {
+		opts.CacheSize = 64 << 20
+	}
+	if opts.MinFree == 0 {
+		opts.MinFree = 64 << 20
+	}
+	if opts.Clock == nil {
+		opts.Clock = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return opts, nil
+}
+
+// Executor is an [evento.Executor] on Pebble. It is safe for concurrent use.
+type Executor struct {
+	opts      Options
+	db        *lsm.DB
+	disk      *disk // nil when the database is the caller's
+	keys      keys
+	positions cursor.Positions
+	heads     *heads
+	state     state
+	changed   signal.Signal
+
+	// visible is the last position that is known to be durable.
+	visible atomic.Uint64
+
+	// order is the lock under which batches are applied: positions are given
+	// and batches reach the log in one order. A channel, so that who waits
+	// for it can give up.
+	order chan struct{}
+	// applied is the last position given; written under order.
+	applied atomic.Uint64
+	// recordedAt is the timestamp of that event; under order.
+	recordedAt int64
+
+	calls  sync.RWMutex // read-locked by calls under way
+	closed atomic.Bool
+	cause  atomic.Pointer[error] // why it closed itself
+}
+
+var _ evento.Executor = (*Executor)(nil)
+
+// Open opens the store in a directory, making it if there is none. nil options
+// are the defaults.
+//
+// Errors: [evento.ErrInvalid] for a path or option, or a directory that another
+// executor has open; [evento.ErrReadOnly]; [evento.ErrFull];
+// [evento.ErrNewerStore]; else what the file system or Pebble says, with the
+// path.
+func Open(ctx context.Context, dir string, opts *Options) (*Executor, error) {
+	if dir == "" || strings.ContainsRune(dir, 0) {
+		return nil, fmt.Errorf("%w pebble directory %q: empty, or with a NUL", evento.ErrInvalid, dir)
+	}
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ex, err := open(ctx, dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("evento: pebble: open %s: %w", dir, explain(err))
+	}
+	return ex, nil
+}
+
+func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
+	d := newDisk(o.FS, dir, o.MinFree, o.Logger)
+	if err := checkDirectory(o.FS, dir); err != nil {
+		return nil, err
+	}
+	db, err := lsm.Open(dir, &lsm.Options{
+		FS:        d,
+		CacheSize: o.CacheSize,
+		// Fewer, larger flushes; what is in the log twice the size of a
+		// memory table replays in well under a second.
+		MemTableSize:       memTableSize,
+		FormatMajorVersion: lsm.FormatNewest,
+		Logger:             d,
+		EventListener: &lsm.EventListener{
+			BackgroundError: d.backgroundError,
+			DataCorruption:  func(info lsm.DataCorruptionInfo) { d.fail(fmt.Errorf("corruption: %s", info)) },
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ex, err := newExecutor(ctx, db, d, o)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return ex, nil
+}
+
+const memTableSize = 32 << 20
+
+// New is [Open] on a database that the caller has opened, with Pebble's default
+// comparer, and closes after the executor. Its keys begin with Options.Prefix;
+// of each prefix there must be one executor at a time. On a read-only database
+// everything is as there, but that writing gives [evento.ErrReadOnly].
+//
+// How the database meets a failing disk is as its options say: Pebble's logger
+// ends the process by default, and a log that cannot be synced may make it
+// panic.
+func New(ctx context.Context, db *lsm.DB, opts *Options) (*Executor, error) {
+	if db == nil {
+		return nil, fmt.Errorf("%w pebble database: nil", evento.ErrInvalid)
+	}
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ex, err := newExecutor(ctx, db, nil, o)
+	if err != nil {
+		return nil, fmt.Errorf("evento: pebble: %w", classify(err))
+	}
+	return ex, nil
+}
+
+func newExecutor(ctx context.Context, db *lsm.DB, d *disk, o Options) (*Executor, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ex := &Executor{
+		opts:  o,
+		db:    db,
+		disk:  d,
+		keys:  keys{prefix: o.Prefix},
+		heads: newHeads(headsMost),
+		order: make(chan struct{}, 1),
+	}
+	ex.state.pending = map[string]durable{}
+	if err := ex.recover(); err != nil {
+		return nil, err
+	}
+	if d != nil {
+		d.arm(ex.fail)
+	}
+	return ex, nil
+}
+
+// Close implements [evento.Executor]: it waits for the calls under way. After
+// a failure of the disk it releases what it can, and says what it could not.
+func (ex *Executor) Close() error {
+	if ex.closed.Swap(true) {
+		// Another has begun: closed is what it is when both return.
+		ex.calls.Lock()
+		defer ex.calls.Unlock()
+		return nil
+	}
+	ex.calls.Lock()
+	defer ex.calls.Unlock()
+	ex.changed.Close()
+	if ex.disk == nil {
+		return nil
+	}
+	if err := ex.closeDB(); err != nil {
+		return fmt.Errorf("evento: pebble: close: %w", err)
+	}
+	return nil
+}
+
+func (ex *Executor) closeDB() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return ex.db.Close()
+}
+
+// begin is the first thing that every method does, and end the last, when
+// begin succeeded.
+func (ex *Executor) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if ex.closed.Load() {
+		return evento.ErrClosed
+	}
+	ex.calls.RLock()
+	if ex.closed.Load() {
+		ex.calls.RUnlock()
+		return evento.ErrClosed
+	}
+	if err := ex.failed(); err != nil {
+		ex.calls.RUnlock()
+		return err
+	}
+	return nil
+}
+
+func (ex *Executor) end() { ex.calls.RUnlock() }
+
+// fail closes the executor to its callers, after an error that leaves unknown
+// what is on the disk.
+func (ex *Executor) fail(cause error) {
+	err := fmt.Errorf("%w: open it again: %w", evento.ErrClosed, cause)
+	ex.cause.CompareAndSwap(nil, &err)
+	ex.changed.Notify()
+}
+
+// failed returns why the executor closed itself, if it did.
+func (ex *Executor) failed() error {
+	if cause := ex.cause.Load(); cause != nil {
+		return *cause
+	}
+	return nil
+}
+
+// Changed implements [evento.Executor].
+func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }

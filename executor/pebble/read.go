@@ -1,0 +1,262 @@
+// Reading pages of events.
+
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	lsm "github.com/cockroachdb/pebble/v2"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// Read implements [evento.Executor]. Events never change and positions only
+// grow, so what lies at or below the visible mark is the same whenever it is
+// looked at: that mark, taken once, makes the read one of a single moment.
+func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if err := args.Check(); err != nil {
+		return nil, err
+	}
+	from, err := ex.positions.Position(args.At())
+	if err != nil {
+		return nil, err
+	}
+	if err := ex.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer ex.end()
+	head := ex.visible.Load()
+	if from > head {
+		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, from, head)
+	}
+	s := newSearch(ex, q, head)
+	page, err := s.page(ctx, args, from)
+	switch {
+	case err == nil:
+		return page, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	if failed := ex.failed(); failed != nil {
+		return nil, failed // the corruption that was met, for one
+	}
+	return nil, fmt.Errorf("evento: pebble: %w", classify(err))
+}
+
+// page reads the page and looks at what lies around it.
+func (s *search) page(ctx context.Context, args cursor.Args, from uint64) (*cursor.Page[evento.RawEvent], error) {
+	backward := args.IsBackward()
+	if backward && args.At() == "" {
+		from = s.head + 1
+	}
+	r, err := s.read(ctx, from, backward, args.Limit(), true)
+	if err != nil {
+		return nil, err
+	}
+	page := r.page(args)
+	info := &page.PageInfo
+	if len(page.Edges) == 0 && !backward && s.head > from {
+		info.EndCursor = s.ex.positions.Value(s.head)
+	}
+	switch {
+	case backward:
+		info.HasPreviousPage = r.more
+		// From before the place on, which is itself before nothing.
+		info.HasNextPage = from <= s.head
+		if info.HasNextPage {
+			info.HasNextPage, err = s.any(ctx, max(from, 1)-1, false)
+		}
+	case args.IsOnward():
+		info.HasNextPage = r.more
+	default:
+		info.HasNextPage = r.more
+		if from > 0 {
+			info.HasPreviousPage, err = s.any(ctx, from+1, true)
+		}
+	}
+	return page, err
+}
+
+// any reports whether there is a match beyond from.
+func (s *search) any(ctx context.Context, from uint64, backward bool) (bool, error) {
+	r, err := s.read(ctx, from, backward, 1, false)
+	return err == nil && r.matched > 0, err
+}
+
+// reading is a search for one page. What it takes from Pebble's memory, which
+// is gone at the next step, it copies into few pieces that the page's events
+// share: small ones for a page of a few events.
+type reading struct {
+	search   *search
+	backward bool
+	want     int
+	keep     bool // false: only whether there is one
+
+	last    uint64 // the position examined last
+	matched int
+	edges   []cursor.Edge[evento.RawEvent]
+	bytes   int
+	more    bool
+
+	key      []byte // of an event that is looked up
+	slab     []byte
+	slabSize int
+	ids      []byte // the aggregate ids of edges, one after the other
+	idLens   []uint8
+	names    map[string]string
+	recent   [4]string // the type, name, routing key and codec before
+}
+
+// take adds a match; false: the page is complete.
+func (r *reading) take(v stored, p *parts) (bool, error) {
+	if r.matched == r.want {
+		r.more = true
+		return false, nil
+	}
+	if r.bytes += len(p.data); r.bytes > evento.PageBytes && r.matched > 0 {
+		r.more = true
+		return false, nil
+	}
+	r.matched++
+	if !r.keep {
+		return true, nil
+	}
+	if len(r.edges) == cap(r.edges) {
+		r.edges = slices.Grow(r.edges, min(r.want-len(r.edges), max(8, 3*len(r.edges))))
+	}
+	r.edges = r.edges[:len(r.edges)+1]
+	e := &r.edges[len(r.edges)-1].Node
+	e.ID = v.id()
+	e.Position = v.position()
+	e.AggregateType = evento.AggregateType(r.name(0, p.aggregateType))
+	e.Version = v.version()
+	e.Name = r.name(1, p.name)
+	e.RoutingKey = r.name(2, p.routing)
+	e.Codec = r.name(3, p.codec)
+	e.Data = r.copy(p.data)
+	e.Timestamp = time.UnixMicro(v.recordedAt()).UTC()
+	if one := r.search.one; one != nil {
+		e.AggregateID = one.AggregateID
+	} else {
+		r.ids = append(r.ids, p.aggregateID...)
+		r.idLens = append(r.idLens, uint8(len(p.aggregateID)))
+	}
+	if len(p.metadata) > 0 {
+		var err error
+		if e.Metadata, err = decodeMetadata(p.metadata, e.Position); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// name returns a text that is mostly the one before, or one of few.
+func (r *reading) name(which int, b []byte) string {
+	if string(b) == r.recent[which] {
+		return r.recent[which]
+	}
+	s, ok := r.names[string(b)]
+	if !ok {
+		s = string(b)
+		if r.names == nil {
+			r.names = map[string]string{}
+		}
+		r.names[s] = s
+	}
+	r.recent[which] = s
+	return s
+}
+
+// eventAt returns the key of an event, which the next call overwrites.
+func (r *reading) eventAt(position uint64) []byte {
+	if r.key == nil {
+		r.key = at(r.search.ex.keys.events(), position)
+	}
+	binary.BigEndian.PutUint64(r.key[len(r.key)-positionLen:], position)
+	return r.key
+}
+
+// Data of a page shares pieces of memory of these sizes.
+const (
+	smallestSlab = 1 << 10
+	largestSlab  = 64 << 10
+)
+
+func (r *reading) copy(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	if len(b) > cap(r.slab)-len(r.slab) {
+		if len(b) > largestSlab/4 {
+			return append([]byte(nil), b...)
+		}
+		left := cap(r.edges) - len(r.edges) + 1
+		r.slabSize = min(max(smallestSlab, 4*r.slabSize, left*len(b)), largestSlab)
+		r.slab = make([]byte, 0, r.slabSize)
+	}
+	n := len(r.slab)
+	r.slab = append(r.slab, b...)
+	return r.slab[n:len(r.slab):len(r.slab)]
+}
+
+// page makes a page of what was found.
+func (r *reading) page(args cursor.Args) *cursor.Page[evento.RawEvent] {
+	page := &cursor.Page[evento.RawEvent]{Edges: r.edges}
+	if len(r.edges) == 0 {
+		page.PageInfo.StartCursor, page.PageInfo.EndCursor = args.At(), args.At()
+		return page
+	}
+	positions := make([]uint64, len(r.edges))
+	ids := string(r.ids)
+	for i := range r.edges {
+		e := &r.edges[i].Node
+		positions[i] = e.Position
+		if r.search.one == nil {
+			n := int(r.idLens[i])
+			e.AggregateID, ids = ids[:n], ids[n:]
+		}
+	}
+	cursors := r.search.ex.positions.Values(positions)
+	for i := range r.edges {
+		r.edges[i].Cursor = cursors[i]
+	}
+	if r.backward {
+		slices.Reverse(r.edges)
+	}
+	page.PageInfo.StartCursor = r.edges[0].Cursor
+	page.PageInfo.EndCursor = r.edges[len(r.edges)-1].Cursor
+	return page
+}
+
+// iterate opens an iterator on the keys that begin so, and end with a position
+// from one to another, both included.
+func (ex *Executor) iterate(beginning []byte, from, to uint64) (*lsm.Iterator, error) {
+	o := &lsm.IterOptions{LowerBound: at(beginning, from)}
+	if to == lastPosition {
+		o.UpperBound = append(at(beginning, to), 0)
+	} else {
+		o.UpperBound = at(beginning, to+1)
+	}
+	return ex.db.NewIter(o)
+}
+
+// valueOf returns the event that an iterator is on, in Pebble's memory.
+func valueOf(it *lsm.Iterator) (stored, error) {
+	b, err := it.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	return b, stored(b).check()
+}
+
+// closeAfter closes an iterator and adds what it met to an error.
+func closeAfter(it *lsm.Iterator, err error) error { return errors.Join(err, it.Close()) }

@@ -1,0 +1,307 @@
+// Finding the events of a query, in order.
+//
+// There are two ways. A scan goes through the events by position and drops
+// what does not match; it is the best where much matches. Legs go through the
+// indexes, one for each kind, aggregate or routing key that is asked for, and
+// are merged by position; they are the best where little does. A read begins
+// with a scan of a few events, unless it is for aggregates alone, and goes on
+// with legs when few of them matched. Nothing is collected to be sorted.
+
+package pebble
+
+import (
+	"bytes"
+	"context"
+
+	lsm "github.com/cockroachdb/pebble/v2"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// search is a query up to a head.
+type search struct {
+	ex   *Executor
+	head uint64
+
+	one        *evento.Filter // the only filter, when it names an aggregate
+	everything bool           // no filter
+	routing    string
+	unrouted   bool
+	types      map[evento.AggregateType]bool
+	kinds      map[kind]bool
+	aggregates map[aggregate]map[string]bool // names by aggregate; nil: every name
+}
+
+type kind struct {
+	t    evento.AggregateType
+	name string
+}
+
+func newSearch(ex *Executor, q evento.Query, head uint64) *search {
+	s := &search{ex: ex, head: head, everything: len(q.Filters) == 0, routing: q.RoutingKey, unrouted: q.Unrouted}
+	if len(q.Filters) == 1 && q.Filters[0].AggregateID != "" {
+		s.one = &q.Filters[0]
+		return s
+	}
+	for _, f := range q.Filters {
+		switch {
+		case f.AggregateID != "":
+			s.addAggregate(f)
+		case f.Name != "":
+			if s.kinds == nil {
+				s.kinds = map[kind]bool{}
+			}
+			s.kinds[kind{f.AggregateType, f.Name}] = true
+		default:
+			if s.types == nil {
+				s.types = map[evento.AggregateType]bool{}
+			}
+			s.types[f.AggregateType] = true
+		}
+	}
+	return s
+}
+
+func (s *search) addAggregate(f evento.Filter) {
+	a := aggregate{f.AggregateType, f.AggregateID}
+	names, known := s.aggregates[a]
+	switch {
+	case !known:
+		if s.aggregates == nil {
+			s.aggregates = map[aggregate]map[string]bool{}
+		}
+		if f.Name != "" {
+			names = map[string]bool{f.Name: true}
+		}
+	case f.Name == "":
+		names = nil
+	case names != nil:
+		names[f.Name] = true
+	}
+	s.aggregates[a] = names
+}
+
+// matches looks at an event in Pebble's memory.
+func (s *search) matches(p *parts) bool {
+	if s.unrouted && len(p.routing) > 0 || s.routing != "" && s.routing != string(p.routing) {
+		return false
+	}
+	if s.one != nil {
+		return s.one.Name == "" || s.one.Name == string(p.name) // its leg has no other aggregate
+	}
+	if s.everything || s.types[evento.AggregateType(p.aggregateType)] {
+		return true
+	}
+	if s.kinds != nil && s.kinds[kind{evento.AggregateType(p.aggregateType), string(p.name)}] {
+		return true
+	}
+	if s.aggregates == nil {
+		return false
+	}
+	names, ok := s.aggregates[aggregate{evento.AggregateType(p.aggregateType), string(p.aggregateID)}]
+	return ok && (names == nil || names[string(p.name)])
+}
+
+const (
+	// scanStretch is how many events are scanned at least before their
+	// density is judged.
+	scanStretch = 64
+	// scanDensity is the inverse of the share of matches from which on a scan
+	// is faster than legs: an event found through an index costs some ten
+	// times one that a scan passes.
+	scanDensity = 10
+	// contextEvery is how many events are examined between two looks at the
+	// context.
+	contextEvery = 512
+)
+
+// read finds up to n matches beyond from.
+func (s *search) read(ctx context.Context, from uint64, backward bool, n int, keep bool) (r *reading, err error) {
+	r = &reading{search: s, backward: backward, last: from, want: n, keep: keep}
+	if r.left() == 0 {
+		return r, nil
+	}
+	if s.everything && s.routing == "" && keep && !s.unrouted {
+		most := int(min(uint64(n), r.left()))
+		r.edges, r.idLens = make([]cursor.Edge[evento.RawEvent], 0, most), make([]uint8, 0, most)
+	}
+	if s.one != nil && keep {
+		// What was written lately is known; else the page grows.
+		h, _, _ := s.ex.heads.get(aggregate{s.one.AggregateType, s.one.AggregateID})
+		r.edges = make([]cursor.Edge[evento.RawEvent], 0, min(uint64(n), h.version, r.left()))
+	}
+	if s.one == nil && (len(s.aggregates) == 0 || len(s.kinds)+len(s.types) > 0) {
+		if ended, err := r.scan(ctx); err != nil || ended {
+			return r, err
+		}
+	}
+	return r, r.merge(ctx)
+}
+
+// left is how many positions there are beyond the last examined.
+func (r *reading) left() uint64 {
+	if r.backward {
+		return max(min(r.last, r.search.head+1), 1) - 1
+	}
+	return r.search.head - r.last
+}
+
+// bounds are the first and last position of those.
+func (r *reading) bounds() (from, to uint64) {
+	if r.backward {
+		return 1, r.left()
+	}
+	return r.last + 1, r.search.head
+}
+
+// scan goes through the events. It ends with the page complete or nothing
+// left (ended), or where legs promise to be faster.
+func (r *reading) scan(ctx context.Context) (ended bool, err error) {
+	s := r.search
+	l := leg{beginning: s.ex.keys.events(), whole: true}
+	if err := l.open(r); err != nil {
+		return false, err
+	}
+	defer func() { err = l.close(err) }()
+	stretch := max(scanStretch, r.want)
+	examined, before := 0, 0
+	for ; !l.ended; l.step(r.backward) {
+		if more, err := r.examine(&l, nil); err != nil || !more {
+			return true, err
+		}
+		if examined++; examined%contextEvery == 0 && ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if examined%stretch == 0 && (!s.everything || s.routing != "") {
+			if (r.matched-before)*scanDensity < stretch {
+				return false, nil
+			}
+			before = r.matched
+		}
+	}
+	return true, nil
+}
+
+// merge goes through the indexes.
+func (r *reading) merge(ctx context.Context) (err error) {
+	if r.left() == 0 {
+		return nil
+	}
+	h := legHeap{backward: r.backward}
+	defer func() {
+		for i := range h.legs {
+			err = h.legs[i].close(err)
+		}
+	}()
+	if h.legs, err = r.search.legs(); err != nil {
+		return err
+	}
+	indirect := false
+	for i := range h.legs {
+		if err := h.legs[i].open(r); err != nil {
+			return err
+		}
+		indirect = indirect || !h.legs[i].whole
+	}
+	var events *lsm.Iterator
+	if indirect {
+		if events, err = r.search.ex.iterate(r.search.ex.keys.events(), 1, r.search.head); err != nil {
+			return err
+		}
+		defer func() { err = closeAfter(events, err) }()
+	}
+	examined := 0
+	for h.init(); len(h.legs) > 0; h.sift(0) {
+		l := &h.legs[0] // an ended leg is first only when all have ended
+		if l.ended {
+			return nil
+		}
+		// Legs may overlap: an event of several is met several times in a row.
+		if l.position != r.last {
+			if more, err := r.examine(l, events); err != nil || !more {
+				return err
+			}
+		}
+		if examined++; examined%contextEvery == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		l.step(r.backward)
+	}
+	return nil
+}
+
+// examine looks at the event that a leg is on, and takes it if it matches. It
+// reports whether the page has room for another.
+func (r *reading) examine(l *leg, events *lsm.Iterator) (bool, error) {
+	r.last = l.position
+	if l.exact && r.matched == r.want {
+		r.more = true
+		return false, nil
+	}
+	v, err := l.value(r, events)
+	if err != nil {
+		return false, err
+	}
+	p := v.parts()
+	if !l.exact && !r.search.matches(&p) {
+		return true, nil
+	}
+	return r.take(v, &p)
+}
+
+// legs lists what to merge. Of a routing key and filters, the filters are
+// asked for: applications have few routing keys.
+func (s *search) legs() ([]leg, error) {
+	k := s.ex.keys
+	if s.everything {
+		return []leg{{beginning: k.routing(s.routing), exact: true}}, nil
+	}
+	exact := s.routing == "" && !s.unrouted
+	if s.one != nil {
+		return []leg{{beginning: k.aggregate(s.one.AggregateType, s.one.AggregateID), whole: true, exact: exact && s.one.Name == ""}}, nil
+	}
+	legs := make([]leg, 0, len(s.kinds)+len(s.aggregates))
+	for a, names := range s.aggregates {
+		if !s.types[a.t] {
+			legs = append(legs, leg{beginning: k.aggregate(a.t, a.id), whole: true, exact: exact && names == nil})
+		}
+	}
+	for f := range s.kinds {
+		if !s.types[f.t] {
+			legs = append(legs, leg{beginning: k.kind(f.t, f.name), exact: exact})
+		}
+	}
+	for t := range s.types {
+		kinds, err := s.kindsOf(t)
+		if err != nil {
+			return nil, err
+		}
+		for _, beginning := range kinds {
+			legs = append(legs, leg{beginning: beginning, exact: exact})
+		}
+	}
+	return legs, nil
+}
+
+// kindsOf finds the kinds of a type, from one to the next in the index. It
+// looks after the head was taken, so none with an event up to it is missed.
+func (s *search) kindsOf(t evento.AggregateType) (kinds [][]byte, err error) {
+	beginning := s.ex.keys.kindsOf(t)
+	end := bytes.Clone(beginning)
+	end[len(end)-1] = 1 // after the zero that ends the type
+	it, err := s.ex.db.NewIter(&lsm.IterOptions{LowerBound: beginning, UpperBound: end})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = closeAfter(it, err) }()
+	for ok := it.First(); ok; {
+		key := it.Key()
+		key = bytes.Clone(key[:len(key)-positionLen])
+		kinds = append(kinds, key)
+		next := bytes.Clone(key)
+		next[len(next)-1] = 1
+		ok = it.SeekGE(next)
+	}
+	return kinds, nil
+}
