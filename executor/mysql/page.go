@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 
 	"github.com/evento-go/evento"
@@ -81,7 +82,7 @@ func (p *page) follow(l leg, version int64) error {
 func (p *page) fetch(text string, args ...any) (full bool, err error) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
-	stmt, err := p.s.stmt(ctx, text)
+	stmt, err := p.s.stmt(ctx, text) //nolint:sqlclosecheck // kept with the session
 	if err != nil {
 		return false, err
 	}
@@ -89,30 +90,29 @@ func (p *page) fetch(text string, args ...any) (full bool, err error) {
 	if err != nil {
 		return false, p.s.failed(err)
 	}
+	cut := false
+	defer func() {
+		if e := rows.Close(); !cut { // which else tells of the cancellation
+			err = p.s.failed(errors.Join(err, e))
+		}
+	}()
 	c := collector{page: p}
 	for rows.Next() {
-		if full, err = c.take(rows); err != nil || full {
-			break
+		if full, err = c.take(rows); err != nil {
+			return false, err
 		}
-	}
-	if full && len(p.found) < p.want {
-		// Cut by size: what is left could be large, and to close the rows
-		// is to read them. The connection is dropped instead.
-		cancel()
-		p.s.broken = true
-		_ = rows.Close()
+		if !full {
+			continue
+		}
+		if len(p.found) < p.want {
+			// Cut by size: what is left could be large, and to close the
+			// rows is to read them. The connection is dropped instead.
+			cut, p.s.broken = true, true
+			cancel()
+		}
 		return true, nil
 	}
-	for full && rows.Next() {
-		continue
-	}
-	if e := rows.Err(); err == nil {
-		err = e
-	}
-	if e := rows.Close(); err == nil {
-		err = e
-	}
-	return full, p.s.failed(err)
+	return false, rows.Err()
 }
 
 // collector scans rows. Its buffers are the driver's.

@@ -25,8 +25,9 @@ func openDSN(dsn string) (*sql.DB, error) {
 	if cfg.DBName == "" {
 		return nil, fmt.Errorf("%w mysql DSN: it names no database", evento.ErrInvalid)
 	}
-	cfg.InterpolateParams, cfg.MultiStatements, cfg.ParseTime, cfg.ColumnsWithAlias = false, false, false, false
-	cfg.MaxAllowedPacket = 0 // the server's
+	cfg.InterpolateParams, cfg.ParseTime, cfg.ColumnsWithAlias = false, false, false
+	cfg.MultiStatements = true // for the end of a flush; no text has anything of a caller's in it
+	cfg.MaxAllowedPacket = 0   // the server's
 	cfg.Logger = quiet{}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
@@ -118,7 +119,7 @@ func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 }
 
 func (s *session) exec(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	stmt, err := s.stmt(ctx, text)
+	stmt, err := s.stmt(ctx, text) //nolint:sqlclosecheck // kept with the session
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +128,8 @@ func (s *session) exec(ctx context.Context, text string, args ...any) (sql.Resul
 }
 
 // query calls each for every row; each scans it.
-func (s *session) query(ctx context.Context, text string, args []any, each func(rows *sql.Rows) error) error {
-	stmt, err := s.stmt(ctx, text)
+func (s *session) query(ctx context.Context, text string, args []any, each func(rows *sql.Rows) error) (err error) {
+	stmt, err := s.stmt(ctx, text) //nolint:sqlclosecheck // kept with the session
 	if err != nil {
 		return err
 	}
@@ -136,13 +137,13 @@ func (s *session) query(ctx context.Context, text string, args []any, each func(
 	if err != nil {
 		return s.failed(err)
 	}
+	defer func() { err = s.failed(errors.Join(err, rows.Close())) }()
 	for rows.Next() {
 		if err := each(rows); err != nil {
-			_ = rows.Close()
-			return s.failed(err)
+			return err
 		}
 	}
-	return s.failed(errors.Join(rows.Err(), rows.Close()))
+	return rows.Err()
 }
 
 // row scans the first row, if there is one.
@@ -176,8 +177,10 @@ func (s *session) readCounter(ctx context.Context, text string) (c counter, err 
 	return c, err
 }
 
+const barrier = "UPDATE evento_barrier SET n = n + 1 WHERE id = 1"
+
 func (s *session) barrier(ctx context.Context) error {
-	_, err := s.exec(ctx, "UPDATE evento_barrier SET n = n + 1 WHERE id = 1")
+	_, err := s.exec(ctx, barrier)
 	return err
 }
 

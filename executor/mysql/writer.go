@@ -18,6 +18,9 @@ type writer struct {
 	ex *Executor
 	db *sql.DB
 	s  *session // nil: there is none now
+	// several says that the session takes several statements at once, which
+	// a handle of the caller's may not.
+	several bool
 
 	// heads are those at this position of the counter. While the counter is
 	// there nobody else has appended, and they are exact.
@@ -92,6 +95,11 @@ func (w *writer) tryLock(ctx context.Context) (counter, error) {
 			return counter{}, err
 		}
 		if err := s.run(ctx, "SET autocommit = 0"); err != nil {
+			s.close()
+			return counter{}, err
+		}
+		err = s.run(ctx, "DO 1; DO 1")
+		if w.several = err == nil; err != nil && (s.broken || ctx.Err() != nil) {
 			s.close()
 			return counter{}, err
 		}
@@ -195,21 +203,25 @@ func (tx *transaction) end() error {
 	if err := tx.send(); err != nil {
 		return err
 	}
+	last := ""
 	switch {
 	case tx.appended:
-		if _, err := tx.s.exec(tx.ctx, "UPDATE evento_counter SET position = ?, recorded_at = ? WHERE id = 1", tx.position, tx.now); err != nil {
-			return err
-		}
+		last = fmt.Sprintf("UPDATE evento_counter SET position = %d, recorded_at = %d WHERE id = 1", tx.position, tx.now)
 	case tx.found && !tx.w.ex.server.binlog:
 		// What was found may not be durable yet; see Executor.settle.
-		if err := tx.s.barrier(tx.ctx); err != nil {
-			return err
-		}
+		last = barrier
 	default:
 		tx.w.rollback()
 		return nil
 	}
-	err := tx.s.run(tx.ctx, "COMMIT")
+	commit := last + "; COMMIT"
+	if !tx.w.several {
+		if err := tx.s.run(tx.ctx, last); err != nil {
+			return err
+		}
+		commit = "COMMIT"
+	}
+	err := tx.s.run(tx.ctx, commit)
 	switch {
 	case err == nil:
 		return nil
