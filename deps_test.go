@@ -14,12 +14,14 @@ func TestDependencies(t *testing.T) {
 	sqlite := append([]string{
 		"github.com/ncruces/go-sqlite3", "github.com/ncruces/go-sqlite3-wasm/v6", "github.com/ncruces/julianday", "golang.org/x/sys",
 	}, core...)
+	mysql := append([]string{"filippo.io/edwards25519", "github.com/go-sql-driver/mysql"}, core...)
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cursor":                nil,
 		"./executor/memory":       core,
 		"./executor/executortest": core,
 		"./executor/sqlite":       sqlite,
+		"./executor/mysql":        mysql,
 		"./internal/appendqueue":  nil,
 		"./examples/quickstart":   sqlite,
 		"./internal/signal":       nil,

@@ -42,7 +42,7 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 	if at > maxPosition {
 		return nil, fmt.Errorf("%w: position %d", cursor.ErrBeyondHead, at)
 	}
-	if rows, more, ok, err := ex.load(ctx, s, q, args, int64(at)); err != nil || ok {
+	if rows, more, ok, err := ex.onward(ctx, s, q, args, int64(at)); err != nil || ok {
 		if err != nil {
 			return nil, err
 		}
@@ -94,42 +94,50 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 // maxPosition leaves room for the arithmetic of searches.
 const maxPosition = 1 << 62
 
-// load reads the events of one aggregate onward with one statement, which is
-// of one moment by itself, so that the head does not matter. Not ok: there
-// are none, or it is another kind of query.
-func (ex *Executor) load(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []row, more, ok bool, err error) {
-	if len(q.Filters) != 1 || q.Filters[0].AggregateID == "" || q.RoutingKey != "" || q.Unrouted || args.IsBackward() || at == 0 && !args.IsOnward() && args.At() != "" {
+// onward reads everything, or the events of one aggregate, with one statement,
+// which is of one moment by itself, so that the head does not matter: what
+// loads and catching up are made of. Not ok: there are no events, or it is
+// another kind of query.
+func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []row, more, ok bool, err error) {
+	if q.RoutingKey != "" || q.Unrouted || len(q.Filters) > 1 || args.IsBackward() || at != 0 && !args.IsOnward() {
 		return nil, false, false, nil
 	}
-	if at != 0 && !args.IsOnward() {
-		return nil, false, false, nil
+	p := &page{search: &search{ctx: ctx, s: s, head: maxPosition}, want: args.Limit(), last: at}
+	if len(q.Filters) == 0 {
+		p.everything = true
+		_, err = p.scan()
+	} else {
+		err = ex.load(p, q.Filters[0])
 	}
-	f, d := q.Filters[0], ex.names
+	if err != nil || len(p.found) == 0 {
+		return nil, false, false, err
+	}
+	return p.found, p.more, true, ex.settle(ctx, s, p.found[len(p.found)-1].position)
+}
+
+// load finds nothing where names would have to be looked up first.
+func (ex *Executor) load(p *page, f evento.Filter) error {
+	d := ex.names
 	d.mu.RLock()
 	typeID := d.typeIDs[f.AggregateType]
 	kindID, known := d.kindIDs[kind{typeID, f.Name}]
 	d.mu.RUnlock()
-	if typeID == 0 || f.Name != "" && !known {
-		return nil, false, false, nil
+	if f.AggregateID == "" || typeID == 0 || f.Name != "" && !known {
+		return nil
 	}
-	r := &search{ctx: ctx, s: s, head: maxPosition}
-	a := aggregateKey{typeID, f.AggregateID}
-	l := leg{aggregate: a}
+	l := leg{aggregate: aggregateKey{typeID, f.AggregateID}}
 	if f.Name != "" {
 		l.kinds = []int64{kindID}
 	}
-	var version int64
-	if at != 0 {
-		var own bool
-		if version, own, err = s.versionOf(ctx, a, at); err != nil || !own {
-			return nil, false, false, err
+	version := int64(0)
+	if p.last != 0 {
+		v, own, err := p.s.versionOf(p.ctx, l.aggregate, p.last)
+		if err != nil || !own {
+			return err
 		}
+		version = v
 	}
-	p := &page{search: r, want: args.Limit()}
-	if err := p.follow(l, version); err != nil || len(p.found) == 0 {
-		return nil, false, false, err
-	}
-	return p.found, p.more, true, ex.settle(ctx, s, p.found[len(p.found)-1].position)
+	return p.follow(l, version)
 }
 
 // page makes events of rows.
