@@ -17,11 +17,12 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
+const thing evento.AggregateType = "test/Thing"
+
 const (
-	thing        evento.AggregateType = "test/Thing"
-	childDSN                          = "EVENTO_TEST_CHILD_DSN"
-	childWriters                      = 4
-	childCommits                      = 15
+	childDSN     = "EVENTO_TEST_CHILD_DSN"
+	childWriters = 4
+	childCommits = 15
 )
 
 type happened struct{ N int }
@@ -108,7 +109,11 @@ func TestProcesses(t *testing.T) {
 		}
 	}
 	if !t.Failed() {
-		<-all
+		select {
+		case <-all:
+		case <-sub.Done():
+			t.Errorf("the subscription ended: %v", sub.Err())
+		}
 	}
 	if err := sub.Shutdown(t.Context()); err != nil {
 		t.Error(err)

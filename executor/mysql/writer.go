@@ -203,7 +203,7 @@ func (tx *transaction) end() error {
 	if err := tx.send(); err != nil {
 		return err
 	}
-	last := ""
+	var last string
 	switch {
 	case tx.appended:
 		last = fmt.Sprintf("UPDATE evento_counter SET position = %d, recorded_at = %d WHERE id = 1", tx.position, tx.now)
