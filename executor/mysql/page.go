@@ -4,7 +4,6 @@ package mysql
 
 import (
 	"cmp"
-	"context"
 	"database/sql"
 	"errors"
 	"slices"
@@ -80,19 +79,17 @@ func (p *page) follow(l leg, version int64) error {
 
 // fetch adds rows until the page is full or there are none left.
 func (p *page) fetch(text string, args ...any) (full bool, err error) {
-	ctx, cancel := context.WithCancel(p.ctx)
-	defer cancel()
-	stmt, err := p.s.stmt(ctx, text) //nolint:sqlclosecheck // kept with the session
+	stmt, err := p.s.stmt(p.ctx, text) //nolint:sqlclosecheck // kept with the session
 	if err != nil {
 		return false, err
 	}
-	rows, err := stmt.QueryContext(ctx, args...)
+	rows, err := stmt.QueryContext(p.ctx, args...)
 	if err != nil {
 		return false, p.s.failed(err)
 	}
 	cut := false
 	defer func() {
-		if e := rows.Close(); !cut { // which else tells of the cancellation
+		if e := rows.Close(); !cut { // which else tells of the dropping
 			err = p.s.failed(errors.Join(err, e))
 		}
 	}()
@@ -107,8 +104,8 @@ func (p *page) fetch(text string, args ...any) (full bool, err error) {
 		if len(p.found) < p.want {
 			// Cut by size: what is left could be large, and to close the
 			// rows is to read them. The connection is dropped instead.
-			cut, p.s.broken = true, true
-			cancel()
+			cut = true
+			p.s.drop()
 		}
 		return true, nil
 	}
@@ -136,6 +133,9 @@ func (c *collector) take(rows *sql.Rows) (full bool, err error) {
 	if p.bytes += len(c.data); p.bytes > evento.PageBytes && len(p.found) > 0 {
 		p.more = true
 		return true, nil
+	}
+	if p.found == nil && p.everything { // most likely a full page
+		p.found = make([]row, 0, min(p.want, 1024))
 	}
 	copy(r.id[:], c.id)
 	r.codec = codecName(c.codec)

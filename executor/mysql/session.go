@@ -85,6 +85,17 @@ func (s *session) close() {
 	_ = s.conn.Close()
 }
 
+// drop ends the connection under a result that is still coming.
+func (s *session) drop() {
+	s.broken = true
+	_ = s.conn.Raw(func(conn any) error {
+		if c, ok := conn.(sqldriver.Conn); ok {
+			_ = c.Close()
+		}
+		return nil
+	})
+}
+
 // failed notes an error after which the connection is not to be trusted.
 func (s *session) failed(err error) error {
 	var said *mysql.MySQLError
