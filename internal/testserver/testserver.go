@@ -1,5 +1,3 @@
-// Package testserver finds the database servers of the tests. make test starts
-// them; other servers are chosen by the environment.
 package testserver
 
 import (

@@ -1,0 +1,160 @@
+// Judging writes, each on its own.
+
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/evento-go/evento"
+)
+
+// packetSpare is what a statement has beside the data.
+const packetSpare = 4 << 10
+
+type aggregateName struct {
+	t  evento.AggregateType
+	id string
+}
+
+// head is where an aggregate is.
+type head struct {
+	version int64
+	routing int64 // 0: none
+}
+
+// appendOp is one caller's write.
+type appendOp struct {
+	write    evento.Write
+	metadata []string // JSON by append; nil: none has any
+	err      error    // a refusal, which changed nothing
+	earlier  bool     // it was stored before
+	receipts []evento.Receipt
+}
+
+// Write implements [evento.Executor].
+func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	if err := ex.check(ctx); err != nil {
+		return nil, err
+	}
+	op := &appendOp{write: w}
+	size := 0
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		metadata := 0
+		if !a.Metadata.IsZero() {
+			text, err := json.Marshal(a.Metadata)
+			if err != nil {
+				return nil, fmt.Errorf("evento: mysql: encoding metadata: %w", err)
+			}
+			if op.metadata == nil {
+				op.metadata = make([]string, len(w.Appends))
+			}
+			op.metadata[i] = string(text)
+			metadata = len(text)
+		}
+		for j := range a.Events {
+			n := len(a.Events[j].Data) + metadata
+			if n > ex.server.maxPacket-packetSpare {
+				return nil, fmt.Errorf("%w: %s of %d bytes with its metadata, the server's max_allowed_packet is %d", evento.ErrTooLarge, a.Events[j].Name, n, ex.server.maxPacket)
+			}
+			size += n + rowSpare
+		}
+	}
+	if err := ex.queue.Do(ctx, op, size); err != nil {
+		return nil, err
+	}
+	return op.receipts, nil
+}
+
+// errAssumed says that a batch has to be judged again with all heads read.
+var errAssumed = errors.New("an aggregate that was taken for new may not be")
+
+// apply judges the write and adds its rows to the transaction. What it refuses
+// is kept in the operation.
+func (op *appendOp) apply(tx *transaction) error {
+	op.err, op.receipts, op.earlier = nil, nil, false
+	appends := op.write.Appends
+	places := make([]head, len(appends))
+	for i := range appends {
+		places[i] = tx.head(aggregateName{appends[i].AggregateType, appends[i].AggregateID})
+	}
+	if op.write.Retry {
+		if found, err := op.find(tx); err != nil || found {
+			return err
+		}
+	}
+	for i := range appends {
+		a, actual := &appends[i], uint64(places[i].version)
+		if a.AnyVersion || a.Expected == actual {
+			continue
+		}
+		if !tx.careful && len(appends) > 1 {
+			return errAssumed // another append of it may be the first that does not fit
+		}
+		if found, err := op.find(tx); err != nil || found {
+			return err
+		}
+		op.err = &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
+		return nil
+	}
+	op.receipts = make([]evento.Receipt, len(appends))
+	for i := range appends {
+		metadata := ""
+		if op.metadata != nil {
+			metadata = op.metadata[i]
+		}
+		if err := tx.append(&appends[i], places[i], metadata); err != nil {
+			return err
+		}
+		op.receipts[i] = evento.Receipt{
+			AggregateID: appends[i].AggregateID,
+			Version:     uint64(places[i].version) + uint64(len(appends[i].Events)),
+			Position:    uint64(tx.position),
+		}
+	}
+	return nil
+}
+
+// find looks for the whole write in the store, by the ids of its events, and
+// sets the receipts if it is there. Rows of this transaction are sent first:
+// the same write may be in the batch twice.
+func (op *appendOp) find(tx *transaction) (bool, error) {
+	if err := tx.send(); err != nil {
+		return false, err
+	}
+	appends := op.write.Appends
+	receipts := make([]evento.Receipt, len(appends))
+	for i := range appends {
+		a := &appends[i]
+		typeID, err := tx.typeID(a.AggregateType, false)
+		if err != nil || typeID == 0 {
+			return false, err
+		}
+		first := int64(a.Expected) + 1
+		if a.AnyVersion || op.write.Retry {
+			found, err := tx.s.row(tx.ctx, "SELECT version FROM evento_event FORCE INDEX (evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND event_id = ?",
+				[]any{a.AggregateID, typeID, a.Events[0].ID[:]}, &first)
+			if err != nil || !found {
+				return false, err
+			}
+		}
+		for j := range a.Events {
+			var position int64
+			found, err := tx.s.row(tx.ctx, "SELECT position FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ? AND event_id = ?",
+				[]any{a.AggregateID, typeID, first + int64(j), a.Events[j].ID[:]}, &position)
+			if err != nil || !found {
+				return false, err
+			}
+			receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(first) + uint64(j), Position: uint64(position)}
+		}
+	}
+	op.receipts, op.earlier = receipts, true
+	tx.found = true
+	return true, nil
+}

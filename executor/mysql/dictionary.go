@@ -1,0 +1,163 @@
+// Names that the tables hold as small integers.
+
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+
+	"github.com/evento-go/evento"
+)
+
+// kind is an event name of an aggregate type.
+type kind struct {
+	typeID int64
+	name   string
+}
+
+// dictionary caches names that are committed. They never change, so what is
+// in it is right for every connection; what is not in it may still be in the
+// tables. It is safe for concurrent use.
+type dictionary struct {
+	mu         sync.RWMutex
+	types      map[int64]evento.AggregateType
+	typeIDs    map[evento.AggregateType]int64
+	kinds      map[int64]kind
+	kindIDs    map[kind]int64
+	kindsOf    map[int64][]int64 // by type; appended to, never written over
+	lastKind   int64             // every kind up to here is in the cache
+	routings   map[int64]string
+	routingIDs map[string]int64
+}
+
+func newDictionary() *dictionary {
+	return &dictionary{
+		types:      map[int64]evento.AggregateType{},
+		typeIDs:    map[evento.AggregateType]int64{},
+		kinds:      map[int64]kind{},
+		kindIDs:    map[kind]int64{},
+		kindsOf:    map[int64][]int64{},
+		routings:   map[int64]string{},
+		routingIDs: map[string]int64{},
+	}
+}
+
+// refresh reads the kinds and types that were added since. Their ids rise in
+// the order of commits, as they are made under the lock of the counter. A
+// writer reads its own names too, which may be rolled back, hence outside.
+func (d *dictionary) refresh(ctx context.Context, s *session) error {
+	d.mu.RLock()
+	last := d.lastKind
+	d.mu.RUnlock()
+	return s.query(ctx, "SELECT k.id, k.type_id, k.name, t.name FROM evento_kind k JOIN evento_type t ON t.id = k.type_id WHERE k.id > ? ORDER BY k.id", []any{last},
+		func(rows *sql.Rows) error {
+			var id int64
+			var k kind
+			var t string
+			if err := rows.Scan(&id, &k.typeID, &k.name, &t); err != nil {
+				return err
+			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.addType(k.typeID, evento.AggregateType(t))
+			d.addKind(id, k)
+			d.lastKind = max(d.lastKind, id)
+			return nil
+		})
+}
+
+// learn takes over the names that a transaction has committed.
+func (d *dictionary) learn(tx *transaction) {
+	if len(tx.types)+len(tx.kinds)+len(tx.routings) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for t, id := range tx.types {
+		d.addType(id, t)
+	}
+	for k, id := range tx.kinds {
+		d.addKind(id, k)
+	}
+	for key, id := range tx.routings {
+		d.routings[id], d.routingIDs[key] = key, id
+	}
+}
+
+func (d *dictionary) addType(id int64, t evento.AggregateType) {
+	d.types[id], d.typeIDs[t] = t, id
+}
+
+func (d *dictionary) addKind(id int64, k kind) {
+	if _, known := d.kinds[id]; known {
+		return
+	}
+	d.kinds[id], d.kindIDs[k] = k, id
+	d.kindsOf[k.typeID] = append(d.kindsOf[k.typeID], id)
+}
+
+// typeID finds a type; 0 when there is none.
+func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateType) (int64, error) {
+	d.mu.RLock()
+	id, ok := d.typeIDs[t]
+	d.mu.RUnlock()
+	if ok {
+		return id, nil
+	}
+	found, err := s.row(ctx, "SELECT id FROM evento_type WHERE name = ?", []any{string(t)}, &id)
+	if err != nil || !found {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.addType(id, t)
+	return id, nil
+}
+
+// routingID finds a routing key; 0 when there is none.
+func (d *dictionary) routingID(ctx context.Context, s *session, key string) (int64, error) {
+	d.mu.RLock()
+	id, ok := d.routingIDs[key]
+	d.mu.RUnlock()
+	if ok {
+		return id, nil
+	}
+	found, err := s.row(ctx, "SELECT id FROM evento_routing WHERE name = ?", []any{key}, &id)
+	if err != nil || !found {
+		return 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.routings[id], d.routingIDs[key] = key, id
+	return id, nil
+}
+
+// kindsFor lists the kinds that a filter asks for. Of a filter by aggregate
+// and without a name, none: its kinds need not be known.
+func (d *dictionary) kindsFor(ctx context.Context, s *session, f evento.Filter) ([]int64, error) {
+	if f.Name == "" && f.AggregateID != "" {
+		return nil, nil
+	}
+	if f.Name != "" {
+		d.mu.RLock()
+		id, ok := d.kindIDs[kind{d.typeIDs[f.AggregateType], f.Name}]
+		d.mu.RUnlock()
+		if ok {
+			return []int64{id}, nil
+		}
+	}
+	if err := d.refresh(ctx, s); err != nil {
+		return nil, err
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	typeID := d.typeIDs[f.AggregateType]
+	if f.Name == "" {
+		return d.kindsOf[typeID], nil
+	}
+	if id, ok := d.kindIDs[kind{typeID, f.Name}]; ok {
+		return []int64{id}, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,193 @@
+// Replies that are lost.
+
+package mysql_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+
+	driver "github.com/go-sql-driver/mysql"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/mysql"
+	"github.com/evento-go/evento/internal/testserver"
+)
+
+// cut says at which statement a connection ends, once.
+type cut struct {
+	text    string
+	forward bool // the server still gets it, and its reply is dropped
+}
+
+// proxy is between an executor and the server.
+type proxy struct {
+	net.Listener
+	server string
+	next   atomic.Pointer[cut]
+}
+
+func newProxy(t *testing.T, dsn string) (*proxy, string) {
+	t.Helper()
+	cfg, err := driver.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Listener: l, server: cfg.Addr}
+	go p.serve()
+	t.Cleanup(func() { _ = l.Close() })
+	cfg.Addr = l.Addr().String()
+	return p, cfg.FormatDSN()
+}
+
+func (p *proxy) serve() {
+	for {
+		client, err := p.Accept()
+		if err != nil {
+			return
+		}
+		server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.server)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		var silent atomic.Bool
+		go func() {
+			defer func() { _ = client.Close() }()
+			buffer := make([]byte, 64<<10)
+			for {
+				n, err := server.Read(buffer)
+				if err != nil || silent.Load() {
+					return // a reply has come, so that the server is done
+				}
+				if _, err := client.Write(buffer[:n]); err != nil {
+					return
+				}
+			}
+		}()
+		go func() {
+			defer func() { _ = server.Close() }()
+			buffer := make([]byte, 64<<10)
+			for {
+				n, err := client.Read(buffer)
+				if err != nil {
+					return
+				}
+				if c := p.next.Load(); c != nil && bytes.Contains(buffer[:n], []byte(c.text)) && p.next.CompareAndSwap(c, nil) {
+					if !c.forward {
+						_ = client.Close()
+						return
+					}
+					silent.Store(true)
+				}
+				if _, err := server.Write(buffer[:n]); err != nil {
+					return
+				}
+				if silent.Load() {
+					_, _ = io.Copy(io.Discard, client) // until the other side is closed
+					return
+				}
+			}
+		}()
+	}
+}
+
+func TestLostReplies(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.MySQL(t)
+	if dsn == "" {
+		return
+	}
+	p, through := newProxy(t, dsn)
+	ex, err := mysql.Open(t.Context(), through, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := evento.Create().Event(happened{}).Commit(t.Context(), ex); err != nil {
+		t.Fatal(err) // prepares the statements
+	}
+	want := 1
+	for name, c := range map[string]struct {
+		cut
+		unknown bool
+	}{
+		"commit not made": {cut{text: "COMMIT"}, true},
+		"commit made":     {cut{text: "COMMIT", forward: true}, true},
+		"insert not made": {cut{text: "lost-id"}, false},
+		"insert made":     {cut{text: "lost-id", forward: true}, false},
+	} {
+		for _, expected := range []bool{true, false} {
+			id := evento.NewID().String()
+			b := evento.Aggregate("lost-id "+id).Event(happened{}, happened{})
+			if !expected {
+				b.AnyVersion()
+			}
+			p.next.Store(&c.cut)
+			r, err := b.Commit(t.Context(), ex)
+			switch {
+			case p.next.Load() != nil:
+				t.Fatalf("%s: nothing was cut", name)
+			case c.unknown != errors.Is(err, evento.ErrOutcomeUnknown), !c.unknown && err != nil:
+				t.Fatalf("%s: Commit() = %v, want unknown: %v", name, err, c.unknown)
+			}
+			want += 2
+			for range 2 {
+				again, err := b.Commit(t.Context(), ex)
+				if err != nil || again.Version != 2 || !c.unknown && again != r {
+					t.Fatalf("%s: Commit() again = %+v, %v; the first was %+v", name, again, err, r)
+				}
+			}
+			page, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1000, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Edges) != want {
+				t.Fatalf("%s: %d events, want %d", name, len(page.Edges), want)
+			}
+		}
+	}
+}
+
+// A server that ends connections which idle is not noticed by callers.
+func TestKilledConnections(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.MySQL(t)
+	if dsn == "" {
+		return
+	}
+	ex, db := openDSN(t, dsn), raw(t, dsn)
+	t.Cleanup(func() {
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	db.SetMaxOpenConns(1)
+	for range 5 {
+		r, err := evento.Create().Event(happened{}).Commit(t.Context(), ex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kill(t, db)
+		if _, err := evento.Aggregate(r.AggregateID).OriginalVersion(1).Event(happened{}).Commit(t.Context(), ex); err != nil {
+			t.Fatalf("Commit() after the connections were killed = %v", err)
+		}
+		kill(t, db)
+		if _, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(10, "")); err != nil {
+			t.Fatalf("Read() after the connections were killed = %v", err)
+		}
+	}
+}

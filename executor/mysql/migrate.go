@@ -1,0 +1,176 @@
+// Making and migrating the tables.
+
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// Migrations returns the SQL files that make the tables, for those who run
+// migrations with a tool of their own: NNNN_name.sql, to be applied in order.
+// After each, its number is recorded:
+//
+//	CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB;
+//	INSERT INTO evento_migration VALUES (NNNN, UNIX_TIMESTAMP());
+func Migrations() fs.FS {
+	sub, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		panic(err) // the folder is embedded above
+	}
+	return sub
+}
+
+// Migrate brings the tables of a database up to this version of the library.
+// [Open] and [New] do so by themselves, unless Options.NoMigrate is set. It is
+// safe to call from many processes at once.
+//
+// Errors: [evento.ErrNewerStore], [evento.ErrReadOnly], else the server's.
+func Migrate(ctx context.Context, db *sql.DB) error {
+	if db == nil {
+		return fmt.Errorf("%w mysql database: nil", evento.ErrInvalid)
+	}
+	s, err := newSession(ctx, db)
+	if err == nil {
+		_, err = s.server(ctx)
+		if err == nil {
+			err = s.migrate(ctx, true)
+		}
+		s.close()
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("evento: mysql: migrate: %w", classify(err))
+}
+
+type migration struct {
+	version    int64
+	name       string
+	statements []string
+}
+
+func migrationList() ([]migration, error) {
+	entries, err := fs.ReadDir(migrationFiles, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]migration, len(entries))
+	for i, e := range entries {
+		text, err := migrationFiles.ReadFile("migrations/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		if !strings.HasPrefix(e.Name(), fmt.Sprintf("%04d_", i+1)) {
+			return nil, fmt.Errorf("migration %s is not number %d", e.Name(), i+1)
+		}
+		list[i] = migration{version: int64(i + 1), name: e.Name(), statements: statements(string(text))}
+	}
+	return list, nil
+}
+
+// statements splits a file where a line ends in a semicolon.
+func statements(text string) []string {
+	var list []string
+	for part := range strings.SplitSeq(text, ";\n") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
+}
+
+func (s *session) migrate(ctx context.Context, apply bool) error {
+	list, err := migrationList()
+	if err != nil {
+		return err
+	}
+	at, err := s.schemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	newest := int64(len(list))
+	switch {
+	case at > newest:
+		return fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, newest)
+	case at == newest:
+		return nil // no lock is needed
+	case !apply:
+		return fmt.Errorf("%w store: it is at migration %d of %d, and NoMigrate is set", evento.ErrInvalid, at, newest)
+	}
+	if err := s.lockMigrations(ctx); err != nil {
+		return err
+	}
+	err = s.applyMigrations(ctx, list)
+	// The lock belongs to the connection: when it is lost, so is the lock.
+	if !s.broken {
+		if e := s.run(ctx, "DO RELEASE_LOCK("+migrationLock+")"); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// migrationLock is a lock of the whole server, hence the database in its name.
+const migrationLock = "CONCAT('evento.migrate.', MD5(DATABASE()))"
+
+func (s *session) lockMigrations(ctx context.Context) error {
+	for {
+		var got *int64
+		if _, err := s.row(ctx, "SELECT GET_LOCK("+migrationLock+", 60)", nil, &got); err != nil {
+			return err
+		}
+		if got != nil && *got == 1 {
+			return nil
+		}
+	}
+}
+
+// applyMigrations runs with the lock: another process may have been faster.
+func (s *session) applyMigrations(ctx context.Context, list []migration) error {
+	at, err := s.schemaVersion(ctx)
+	if err != nil {
+		return err
+	}
+	if at > int64(len(list)) {
+		return fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, len(list))
+	}
+	if err := s.run(ctx, "CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB"); err != nil {
+		return err
+	}
+	for _, m := range list[at:] {
+		for _, text := range m.statements {
+			if err := s.run(ctx, text); err != nil {
+				return fmt.Errorf("migration %s: %w", m.name, err)
+			}
+		}
+		if _, err := s.exec(ctx, "INSERT INTO evento_migration (version, applied_at) VALUES (?, ?)", m.version, time.Now().Unix()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// schemaVersion is the number of the last migration; 0: none.
+func (s *session) schemaVersion(ctx context.Context) (int64, error) {
+	found, err := s.row(ctx, "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'evento_migration'", nil, new(int64))
+	if err != nil || !found {
+		return 0, err
+	}
+	var v int64
+	_, err = s.row(ctx, "SELECT COALESCE(MAX(version), 0) FROM evento_migration", nil, &v)
+	return v, err
+}

@@ -1,0 +1,318 @@
+// Package mysql is the evento executor on MySQL 8 and MariaDB 10.6 or later.
+//
+//	ex, err := mysql.Open(ctx, "app:secret@tcp(db:3306)/shop", nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer ex.Close()
+//
+// [Open] makes and migrates the tables, which begin with evento_, in the
+// database that the DSN names; the view evento_events shows the events in
+// words. Commits are durable when they return, and those of concurrent callers
+// share a transaction, which is what makes them fast. Any number of processes
+// may use one database at the same time.
+//
+// Positions are handed out under the lock of one row, so that no reader ever
+// passes over an event that is committed later. All processes of a store must
+// write to the same server: it is not for multi-primary clusters.
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/signal"
+)
+
+// Options are the settings of [Open] and [New]. The zero Options are the
+// defaults.
+type Options struct {
+	// NoMigrate leaves the schema as it is; a store that lacks a migration
+	// is an error then. Default: migrations are applied.
+	NoMigrate bool
+	// AllowLoss accepts a server that may lose what it has committed when it
+	// crashes: innodb_flush_log_at_trx_commit other than 1 or, with a binary
+	// log, sync_binlog other than 1. Default: such a server is refused.
+	AllowLoss bool
+	// Connections is how many calls other than Write go on at the same time,
+	// each on a connection of its own; Write has one more. 0: 8.
+	Connections int
+	// PollInterval is how often the server is asked for commits of other
+	// processes while somebody waits for them. While there are none the
+	// interval grows to 250 ms, unless it is longer itself. 0: 10 ms.
+	PollInterval time.Duration
+	// Clock gives the time for timestamps. nil: [time.Now].
+	Clock func() time.Time
+	// Logger takes warnings. nil: [slog.Default].
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.Connections < 0 || opts.PollInterval < 0 {
+		return opts, fmt.Errorf("%w mysql options: negative Connections or PollInterval", evento.ErrInvalid)
+	}
+	if opts.Connections == 0 {
+		opts.Connections = 8
+	}
+	if opts.PollInterval == 0 {
+		opts.PollInterval = 10 * time.Millisecond
+	}
+	if opts.Clock == nil {
+		opts.Clock = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return opts, nil
+}
+
+// Executor is an [evento.Executor] on MySQL or MariaDB. It is safe for
+// concurrent use.
+type Executor struct {
+	opts      Options
+	own       *sql.DB // closed with the executor; nil: the caller's
+	positions cursor.Positions
+	server    server
+	names     *dictionary
+	sessions  *pool
+	writer    *writer
+	queue     *appendqueue.Queue[*appendOp]
+	changed   signal.Signal
+	durable   durable
+	closing   chan struct{}
+	closed    atomic.Bool
+	ended     chan struct{} // closed when Close is done
+	watched   chan struct{} // closed when the watch has ended
+}
+
+var _ evento.Executor = (*Executor)(nil)
+
+// Open connects to the database of a DSN in the form of
+// github.com/go-sql-driver/mysql, user:password@tcp(host:port)/database, and
+// migrates it. The database must exist. Settings of the DSN that would change
+// what statements mean are overruled. nil options are the defaults.
+//
+// Errors: [evento.ErrInvalid] for a DSN or option; [evento.ErrReadOnly];
+// [evento.ErrNewerStore]; else what the server or the network says.
+func Open(ctx context.Context, dsn string, opts *Options) (*Executor, error) {
+	db, err := openDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	ex, err := open(ctx, db, opts)
+	if err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	ex.own = db
+	return ex, nil
+}
+
+// New is [Open] on a database that the caller has opened with the driver of
+// github.com/go-sql-driver/mysql, and closes after the executor. The executor
+// takes up to Connections + 1 of its connections for itself until Close: a
+// limit set with SetMaxOpenConns must leave room for them.
+func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
+	if db == nil {
+		return nil, fmt.Errorf("%w mysql database: nil", evento.ErrInvalid)
+	}
+	return open(ctx, db, opts)
+}
+
+func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
+	opts, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if most, need := db.Stats().MaxOpenConnections, opts.Connections+1; most > 0 && most < need {
+		return nil, fmt.Errorf("%w mysql database: at most %d open connections, %d are needed: raise SetMaxOpenConns or lower Options.Connections", evento.ErrInvalid, most, need)
+	}
+	ex := &Executor{
+		opts:     opts,
+		names:    newDictionary(),
+		sessions: newPool(db, opts.Connections),
+		closing:  make(chan struct{}),
+		ended:    make(chan struct{}),
+		watched:  make(chan struct{}),
+	}
+	if err := ex.prepare(ctx); err != nil {
+		ex.sessions.close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("evento: mysql: open: %w", classify(err))
+	}
+	ex.writer = newWriter(ex, db)
+	ex.queue = appendqueue.New(appendqueue.Options{
+		Closed:   evento.ErrClosed,
+		Panicked: evento.ErrOutcomeUnknown,
+		MaxBytes: min(8<<20, ex.server.maxPacket),
+	}, ex.writer.flush)
+	go ex.watch()
+	return ex, nil
+}
+
+// prepare looks at the server and brings the tables up to date.
+func (ex *Executor) prepare(ctx context.Context) error {
+	s, err := ex.sessions.get(ctx, ex.closing)
+	if err != nil {
+		return err
+	}
+	defer ex.sessions.put(s)
+	if ex.server, err = s.server(ctx); err != nil {
+		return err
+	}
+	if err := ex.server.check(ex.opts.AllowLoss); err != nil {
+		return err
+	}
+	if err := s.migrate(ctx, !ex.opts.NoMigrate); err != nil {
+		return err
+	}
+	identity, err := s.identity(ctx)
+	ex.positions = cursor.NewPositions(identity)
+	return err
+}
+
+// Close implements [evento.Executor]: it waits for the calls under way.
+func (ex *Executor) Close() error {
+	if ex.closed.Swap(true) {
+		<-ex.ended
+		return nil
+	}
+	defer close(ex.ended)
+	close(ex.closing)
+	ex.queue.Close()
+	<-ex.watched
+	ex.sessions.close()
+	ex.writer.close()
+	ex.changed.Close()
+	if ex.own != nil {
+		if err := ex.own.Close(); err != nil {
+			return fmt.Errorf("evento: mysql: close: %w", err)
+		}
+	}
+	return nil
+}
+
+// check is the first thing that every method does.
+func (ex *Executor) check(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if ex.closed.Load() {
+		return evento.ErrClosed
+	}
+	return nil
+}
+
+// untilClosed ends a context with the executor.
+func (ex *Executor) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-ex.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// Changed implements [evento.Executor]. Commits of this process wake at once,
+// those of others when they are asked for: see Options.PollInterval.
+func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// longestPoll is how long the interval grows.
+const longestPoll = 250 * time.Millisecond
+
+// watch notifies of commits of other processes while somebody waits for them.
+func (ex *Executor) watch() {
+	defer close(ex.watched)
+	ctx, cancel := ex.untilClosed(context.Background())
+	defer cancel()
+	wait, seen := ex.opts.PollInterval, int64(-1)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ex.closing:
+			return
+		case <-timer.C:
+		}
+		if ex.changed.Awaited() {
+			var c counter
+			err := ex.use(ctx, func(s *session) (err error) {
+				c, err = s.counter(ctx)
+				return err
+			})
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err != nil:
+				ex.opts.Logger.Warn("evento: mysql: asking for commits of other processes", "error", err)
+				fallthrough
+			case c.position == seen:
+				wait = max(ex.opts.PollInterval, min(2*wait, longestPoll))
+			default:
+				seen, wait = c.position, ex.opts.PollInterval
+				ex.changed.Notify()
+			}
+		}
+		timer.Reset(wait)
+	}
+}
+
+// durable is up to where events are known to survive a crash of the server.
+type durable struct {
+	position atomic.Int64
+	mu       sync.Mutex // one barrier at a time
+}
+
+func (d *durable) raise(position int64) {
+	for {
+		old := d.position.Load()
+		if position <= old || d.position.CompareAndSwap(old, position) {
+			return
+		}
+	}
+}
+
+// settle returns when the events up to a position, which were read, are
+// durable. Without a binary log, InnoDB shows a commit to others before it is
+// on disk; but it writes its log in order, so that a later commit, once it is
+// acknowledged, is behind all that could be seen before.
+func (ex *Executor) settle(ctx context.Context, s *session, position int64) error {
+	d := &ex.durable
+	if ex.server.binlog || ex.opts.AllowLoss || position <= d.position.Load() {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if position <= d.position.Load() {
+		return nil
+	}
+	c, err := s.counter(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.barrier(ctx); err != nil {
+		if isReadOnly(err) {
+			return nil // nobody writes here
+		}
+		return err
+	}
+	d.raise(c.position)
+	return nil
+}

@@ -1,0 +1,240 @@
+// Collecting the rows of one page.
+
+package mysql
+
+import (
+	"cmp"
+	"database/sql"
+	"errors"
+	"slices"
+
+	"github.com/evento-go/evento"
+)
+
+// page is a search for the rows of one page.
+type page struct {
+	*search
+	backward bool
+	want     int
+	last     int64 // the position up to which all is found
+	found    []row
+	bytes    int
+	more     bool
+}
+
+const eventColumns = "SELECT position, recorded_at, version, kind_id, routing_id, codec, event_id, aggregate_id, data, metadata FROM evento_event "
+
+// left is how many positions there are beyond the last.
+func (p *page) left() int64 {
+	if p.backward {
+		return min(p.last, p.head+1) - 1
+	}
+	return p.head - max(p.last, 0)
+}
+
+// scan goes through a window of positions, or through all when everything is
+// asked for. Ended: the page is complete.
+func (p *page) scan() (ended bool, err error) {
+	left := p.left()
+	if left <= 0 {
+		return true, nil
+	}
+	condition, window := p.routed(), left
+	if !p.everything || condition != "" {
+		if len(p.aggregates) > 0 {
+			return false, nil // a small part of a large store
+		}
+		window = min(left, int64(p.want)*scanPerEvent)
+		condition += among(p.kinds)
+	}
+	var low, high int64 // both within
+	order := ""
+	if p.backward {
+		high = min(p.last, p.head+1) - 1
+		low = high - window + 1
+		order = " DESC"
+	} else {
+		low = max(p.last, 0) + 1
+		high = low + window - 1
+	}
+	full, err := p.fetch(eventColumns+"FORCE INDEX (PRIMARY) WHERE position BETWEEN ? AND ?"+condition+" ORDER BY position"+order+" LIMIT ?",
+		low, high, int64(p.want)+1)
+	if err != nil || full || window == left {
+		return true, err
+	}
+	if p.backward {
+		p.last = low
+	} else {
+		p.last = high
+	}
+	return false, nil
+}
+
+// follow goes through one aggregate after a version.
+func (p *page) follow(l leg, version int64) error {
+	_, err := p.fetch(eventColumns+"FORCE INDEX (evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND version > ?"+among(l.kinds)+" ORDER BY version LIMIT ?",
+		l.aggregate.id, l.aggregate.typeID, version, int64(p.want)+1)
+	return err
+}
+
+// fetch adds rows until the page is full or there are none left.
+func (p *page) fetch(text string, args ...any) (full bool, err error) {
+	stmt, err := p.s.stmt(p.ctx, text) //nolint:sqlclosecheck // kept with the session
+	if err != nil {
+		return false, err
+	}
+	rows, err := stmt.QueryContext(p.ctx, args...)
+	if err != nil {
+		return false, p.s.failed(err)
+	}
+	cut := false
+	defer func() {
+		if e := rows.Close(); !cut { // which else tells of the dropping
+			err = p.s.failed(errors.Join(err, e))
+		}
+	}()
+	c := collector{page: p}
+	for rows.Next() {
+		if full, err = c.take(rows); err != nil {
+			return false, err
+		}
+		if !full {
+			continue
+		}
+		if len(p.found) < p.want {
+			// Cut by size: what is left could be large, and to close the
+			// rows is to read them. The connection is dropped instead.
+			cut = true
+			p.s.drop()
+		}
+		return true, nil
+	}
+	return false, rows.Err()
+}
+
+// collector scans rows. Its buffers are the driver's.
+type collector struct {
+	page                               *page
+	codec, id, aggregate, data, detail sql.RawBytes
+	slab                               []byte
+}
+
+// take reports whether the page has no room for the row.
+func (c *collector) take(rows *sql.Rows) (full bool, err error) {
+	p := c.page
+	var r row
+	if len(p.found) == p.want {
+		p.more = true
+		return true, nil
+	}
+	if err := rows.Scan(&r.position, &r.recordedAt, &r.version, &r.kindID, &r.routingID, &c.codec, &c.id, &c.aggregate, &c.data, &c.detail); err != nil {
+		return false, err
+	}
+	if p.bytes += len(c.data); p.bytes > evento.PageBytes && len(p.found) > 0 {
+		p.more = true
+		return true, nil
+	}
+	if p.found == nil && p.everything { // most likely a full page
+		p.found = make([]row, 0, min(p.want, 1024))
+	}
+	copy(r.id[:], c.id)
+	r.codec = codecName(c.codec)
+	r.aggregateID = string(c.aggregate)
+	r.data = c.keep(c.data)
+	r.metadata = c.keep(c.detail)
+	p.found = append(p.found, r)
+	return false, nil
+}
+
+// codecName spares an allocation for the codecs that nearly all events have.
+func codecName(text []byte) string {
+	switch string(text) {
+	case "cbor":
+		return "cbor"
+	case "json":
+		return "json"
+	}
+	return string(text)
+}
+
+// largestSlab is how much data of small events shares an allocation.
+const largestSlab = 32 << 10
+
+// keep copies what the driver overwrites at the next row.
+func (c *collector) keep(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	if len(b) > cap(c.slab)-len(c.slab) {
+		if len(b) > largestSlab/4 {
+			return append([]byte(nil), b...)
+		}
+		c.slab = make([]byte, 0, min(max(1<<10, 4*cap(c.slab), 8*len(b)), largestSlab))
+	}
+	n := len(c.slab)
+	c.slab = append(c.slab, b...)
+	return c.slab[n:len(c.slab):len(c.slab)]
+}
+
+// merge goes on through the indexes: it finds the positions of the rest of the
+// page, and then their rows.
+func (p *page) merge() error {
+	found, err := p.positions(p.want + 1 - len(p.found))
+	if err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(found, maxFetch) {
+		n := powerOfTwo(len(chunk))
+		args := make([]any, n, n+1)
+		for i := range args {
+			args[i] = chunk[min(i, len(chunk)-1)]
+		}
+		order := ""
+		if p.backward {
+			order = " DESC"
+		}
+		full, err := p.fetch(eventColumns+"FORCE INDEX (PRIMARY) WHERE position IN ("+repeat("?", ",", n)+") ORDER BY position"+order+" LIMIT ?",
+			append(args, int64(p.want)+1)...)
+		if err != nil || full {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxFetch is the most rows that are asked for by position at once.
+const maxFetch = 512
+
+// positions finds the next n positions that match, in order, each once.
+func (p *page) positions(n int) ([]int64, error) {
+	var found []int64
+	legs := p.legs()
+	limit := p.head // beyond which nothing can be among the first n
+	if p.backward {
+		limit = 1
+	}
+	for start := 0; start < len(legs); {
+		end := start + 1
+		for end < len(legs) && end-start < legsAtOnce && legs[end].sameAs(&legs[start]) {
+			end++
+		}
+		more, err := p.follows(legs[start:end], limit, n)
+		if err != nil {
+			return nil, err
+		}
+		start = end
+		found = append(found, more...)
+		slices.SortFunc(found, func(a, b int64) int {
+			if p.backward {
+				a, b = b, a
+			}
+			return cmp.Compare(a, b)
+		})
+		found = slices.Compact(found)
+		if len(found) >= n {
+			found = found[:n]
+			limit = found[n-1]
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,247 @@
+// Reading pages of events.
+
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// Read implements [evento.Executor].
+func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (page *cursor.Page[evento.RawEvent], err error) {
+	if err := ex.check(ctx); err != nil {
+		return nil, err
+	}
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if err := args.Check(); err != nil {
+		return nil, err
+	}
+	at, err := ex.positions.Position(args.At())
+	if err != nil {
+		return nil, err
+	}
+	err = ex.use(ctx, func(s *session) error {
+		page, err = ex.readPage(ctx, s, q, args, at)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, args cursor.Args, at uint64) (*cursor.Page[evento.RawEvent], error) {
+	if at > maxPosition {
+		return nil, fmt.Errorf("%w: position %d", cursor.ErrBeyondHead, at)
+	}
+	if rows, more, ok, err := ex.onward(ctx, s, q, args, int64(at)); err != nil || ok {
+		if err != nil {
+			return nil, err
+		}
+		page, err := ex.page(ctx, s, rows, args)
+		if err == nil {
+			page.PageInfo.HasNextPage = more
+		}
+		return page, err
+	}
+	r, err := ex.newSearch(ctx, s, q)
+	if err != nil {
+		return nil, err
+	}
+	if int64(at) > r.head {
+		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, r.head)
+	}
+	from, backward := int64(at), args.IsBackward()
+	if backward && args.At() == "" {
+		from = r.head + 1
+	}
+	rows, more, err := r.rows(from, backward, args.Limit())
+	if err != nil {
+		return nil, err
+	}
+	if err := ex.settle(ctx, s, r.head); err != nil {
+		return nil, err
+	}
+	page, err := ex.page(ctx, s, rows, args)
+	if err != nil {
+		return nil, err
+	}
+	info := &page.PageInfo
+	if len(rows) == 0 && !backward && r.head > int64(at) {
+		info.EndCursor = ex.positions.Value(uint64(r.head))
+	}
+	switch {
+	case backward:
+		info.HasPreviousPage = more
+		info.HasNextPage, err = r.any(from-1, false)
+	case args.IsOnward():
+		info.HasNextPage = more
+	default:
+		info.HasNextPage = more
+		info.HasPreviousPage, err = r.any(from+1, true)
+	}
+	return page, err
+}
+
+// maxPosition leaves room for the arithmetic of searches.
+const maxPosition = 1 << 62
+
+// onward reads everything, or the events of one aggregate, with one statement,
+// which is of one moment by itself, so that the head does not matter: what
+// loads and catching up are made of. Not ok: there are no events, or it is
+// another kind of query.
+func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []row, more, ok bool, err error) {
+	if q.RoutingKey != "" || q.Unrouted || len(q.Filters) > 1 || args.IsBackward() || at != 0 && !args.IsOnward() {
+		return nil, false, false, nil
+	}
+	p := &page{search: &search{ctx: ctx, s: s, head: maxPosition}, want: args.Limit(), last: at}
+	if len(q.Filters) == 0 {
+		p.everything = true
+		_, err = p.scan()
+	} else {
+		err = ex.load(p, q.Filters[0])
+	}
+	if err != nil || len(p.found) == 0 {
+		return nil, false, false, err
+	}
+	return p.found, p.more, true, ex.settle(ctx, s, p.found[len(p.found)-1].position)
+}
+
+// load finds nothing where names would have to be looked up first.
+func (ex *Executor) load(p *page, f evento.Filter) error {
+	d := ex.names
+	d.mu.RLock()
+	typeID := d.typeIDs[f.AggregateType]
+	kindID, known := d.kindIDs[kind{typeID, f.Name}]
+	d.mu.RUnlock()
+	if f.AggregateID == "" || typeID == 0 || f.Name != "" && !known {
+		return nil
+	}
+	l := leg{aggregate: aggregateKey{typeID, f.AggregateID}}
+	if f.Name != "" {
+		l.kinds = []int64{kindID}
+	}
+	version := int64(0)
+	if p.last != 0 {
+		v, own, err := p.s.versionOf(p.ctx, l.aggregate, p.last)
+		if err != nil || !own {
+			return err
+		}
+		version = v
+	}
+	return p.follow(l, version)
+}
+
+// page makes events of rows.
+func (ex *Executor) page(ctx context.Context, s *session, rows []row, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	page := &cursor.Page[evento.RawEvent]{}
+	if len(rows) == 0 {
+		page.PageInfo.StartCursor, page.PageInfo.EndCursor = args.At(), args.At()
+		return page, nil
+	}
+	if args.IsBackward() {
+		slices.Reverse(rows)
+	}
+	positions := make([]uint64, len(rows))
+	for i := range rows {
+		positions[i] = uint64(rows[i].position)
+	}
+	cursors := ex.positions.Values(positions)
+	page.Edges = make([]cursor.Edge[evento.RawEvent], len(rows))
+	for i := range rows {
+		edge := &page.Edges[i]
+		edge.Cursor = cursors[i]
+		if err := rows[i].event(&edge.Node); err != nil {
+			return nil, err
+		}
+	}
+	if err := ex.names.resolve(ctx, s, rows, page.Edges); err != nil {
+		return nil, err
+	}
+	page.PageInfo.StartCursor = cursors[0]
+	page.PageInfo.EndCursor = cursors[len(rows)-1]
+	return page, nil
+}
+
+// row is an event as the table has it, but for its names.
+type row struct {
+	position, recordedAt, version, kindID, routingID int64
+
+	codec       string
+	id          evento.ID
+	aggregateID string
+	data        []byte
+	metadata    []byte
+}
+
+// event fills in what the row has.
+func (r *row) event(e *evento.RawEvent) error {
+	e.ID = r.id
+	e.Position = uint64(r.position)
+	e.AggregateID = r.aggregateID
+	e.Version = uint64(r.version)
+	e.Codec = r.codec
+	e.Data = r.data
+	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()
+	if len(r.metadata) > 0 {
+		if err := json.Unmarshal(r.metadata, &e.Metadata); err != nil {
+			return fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, r.position, err)
+		}
+	}
+	return nil
+}
+
+// resolve fills in the names of events, reading those that the cache has not.
+func (d *dictionary) resolve(ctx context.Context, s *session, rows []row, edges []cursor.Edge[evento.RawEvent]) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for i := range rows {
+		r, e := &rows[i], &edges[i].Node
+		if _, known := d.kinds[r.kindID]; !known {
+			d.mu.RUnlock()
+			err := d.refresh(ctx, s)
+			d.mu.RLock()
+			if err != nil {
+				return err
+			}
+		}
+		if _, known := d.routings[r.routingID]; !known && r.routingID != 0 {
+			d.mu.RUnlock()
+			err := d.readRouting(ctx, s, r.routingID)
+			d.mu.RLock()
+			if err != nil {
+				return err
+			}
+		}
+		k, known := d.kinds[r.kindID]
+		if !known {
+			return fmt.Errorf("evento: mysql: event at position %d: kind %d is not in the dictionary", r.position, r.kindID)
+		}
+		e.AggregateType, e.Name = d.types[k.typeID], k.name
+		e.RoutingKey = d.routings[r.routingID]
+	}
+	return nil
+}
+
+func (d *dictionary) readRouting(ctx context.Context, s *session, id int64) error {
+	var name string
+	found, err := s.row(ctx, "SELECT name FROM evento_routing WHERE id = ?", []any{id}, &name)
+	if err == nil && !found {
+		err = fmt.Errorf("evento: mysql: routing key %d is not in the dictionary", id)
+	}
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.routings[id], d.routingIDs[name] = name, id
+	return nil
+}

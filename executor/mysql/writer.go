@@ -1,0 +1,234 @@
+// The one connection that appends, and its transactions.
+
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/appendqueue"
+)
+
+// writer owns the session that appends. Only the flush uses it, of which there
+// is one at a time, until the queue is closed.
+type writer struct {
+	ex *Executor
+	db *sql.DB
+	s  *session // nil: there is none now
+	// several says that the session takes several statements at once, which
+	// a handle of the caller's may not.
+	several bool
+
+	// heads are those at this position of the counter. While the counter is
+	// there nobody else has appended, and they are exact.
+	position int64
+	heads    generations[aggregateName, head]
+}
+
+func newWriter(ex *Executor, db *sql.DB) *writer {
+	return &writer{ex: ex, db: db, position: -1, heads: newGenerations[aggregateName, head](1 << 15)}
+}
+
+func (w *writer) close() {
+	if w.s != nil {
+		w.s.close()
+		w.s = nil
+	}
+}
+
+type call = appendqueue.Call[*appendOp]
+
+// flush is the queue's: it commits what callers wait for.
+func (w *writer) flush(ctx context.Context, take func() []*call) {
+	locking, cancel := w.ex.untilClosed(ctx)
+	at, err := w.lock(locking)
+	cancel()
+	if err != nil && ctx.Err() != nil {
+		return // the leader gave up; another will lead
+	}
+	calls := take()
+	switch {
+	case err != nil:
+		finish(calls, err)
+	case len(calls) == 0: // all gave up while the counter was locked
+		w.rollback()
+	default:
+		w.store(calls, at)
+	}
+}
+
+func finish(calls []*call, err error) {
+	for _, c := range calls {
+		c.Finish(err)
+	}
+}
+
+// lock begins a transaction that holds the counter. Nobody is committed to
+// anything yet: it is tried again when the connection turns out to be lost.
+func (w *writer) lock(ctx context.Context) (at counter, err error) {
+	for attempt := 1; ; {
+		if at, err = w.tryLock(ctx); err == nil {
+			return at, nil
+		}
+		w.rollback()
+		switch {
+		case w.ex.closed.Load():
+			return at, evento.ErrClosed
+		case ctx.Err() != nil:
+			return at, ctx.Err()
+		case transient(err):
+			continue // somebody has it for long: wait on, as long as the context does
+		case !lost(err) || attempt == attempts:
+			return at, classify(err)
+		}
+		attempt++
+	}
+}
+
+func (w *writer) tryLock(ctx context.Context) (counter, error) {
+	if w.s == nil {
+		s, err := newSession(ctx, w.db)
+		if err != nil {
+			return counter{}, err
+		}
+		if err := s.run(ctx, "SET autocommit = 0"); err != nil {
+			s.close()
+			return counter{}, err
+		}
+		err = s.run(ctx, "DO 1; DO 1")
+		if w.several = err == nil; err != nil && (s.broken || ctx.Err() != nil) {
+			s.close()
+			return counter{}, err
+		}
+		w.s = s
+	}
+	return w.s.lockCounter(ctx)
+}
+
+// rollback gives the counter free.
+func (w *writer) rollback() {
+	if w.s == nil {
+		return
+	}
+	if !w.s.broken {
+		_ = w.s.run(context.Background(), "ROLLBACK") // a failure breaks the session
+	}
+	if w.s.broken {
+		w.close()
+	}
+}
+
+// store commits the calls, in the transaction that holds the counter or, when
+// that fails before it was told to commit, in another.
+func (w *writer) store(calls []*call, at counter) {
+	careful := false
+	for attempt := 1; ; {
+		err := w.commit(calls, at, careful)
+		if err == nil {
+			return
+		}
+		w.rollback()
+		switch {
+		case errors.Is(err, evento.ErrOutcomeUnknown):
+			finish(calls, err)
+			return
+		case !careful && (errors.Is(err, errAssumed) || duplicate(err)):
+			careful = true
+		case (lost(err) || transient(err)) && attempt < attempts:
+			attempt++
+		case len(calls) > 1 && !lost(err):
+			w.alone(calls)
+			return
+		default:
+			finish(calls, classify(err))
+			return
+		}
+		// The calls are taken, so their contexts do not count any more.
+		if at, err = w.relock(); err != nil {
+			finish(calls, err)
+			return
+		}
+	}
+}
+
+func (w *writer) relock() (counter, error) {
+	ctx, cancel := w.ex.untilClosed(context.Background())
+	defer cancel()
+	return w.lock(ctx)
+}
+
+// alone tries each call by itself, so that it fails only its own.
+func (w *writer) alone(calls []*call) {
+	for i := range calls {
+		at, err := w.relock()
+		if err != nil {
+			finish(calls[i:], err)
+			return
+		}
+		w.store(calls[i:i+1], at)
+	}
+}
+
+// commit judges the calls, stores what is accepted and finishes all of them;
+// or it returns an error with none finished. The error is ErrOutcomeUnknown
+// only once the transaction was told to commit.
+func (w *writer) commit(calls []*call, at counter, careful bool) error {
+	tx := w.transaction(at, careful)
+	if err := tx.readHeads(calls); err != nil {
+		return err
+	}
+	for _, c := range calls {
+		if err := c.Request.apply(tx); err != nil {
+			return err
+		}
+	}
+	if err := tx.end(); err != nil {
+		return err
+	}
+	tx.publish()
+	for _, c := range calls {
+		c.Finish(c.Request.err)
+	}
+	if tx.appended {
+		w.ex.changed.Notify()
+	}
+	return nil
+}
+
+// end commits, if there is anything to commit.
+func (tx *transaction) end() error {
+	if err := tx.send(); err != nil {
+		return err
+	}
+	var last string
+	switch {
+	case tx.appended:
+		last = fmt.Sprintf("UPDATE evento_counter SET position = %d, recorded_at = %d WHERE id = 1", tx.position, tx.now)
+	case tx.found && !tx.w.ex.server.binlog:
+		// What was found may not be durable yet; see Executor.settle.
+		last = barrier
+	default:
+		tx.w.rollback()
+		return nil
+	}
+	commit := last + "; COMMIT"
+	if !tx.w.several {
+		if err := tx.s.run(tx.ctx, last); err != nil {
+			return err
+		}
+		commit = "COMMIT"
+	}
+	err := tx.s.run(tx.ctx, commit)
+	switch {
+	case err == nil:
+		return nil
+	case transient(err): // a cluster's way to say that it was rolled back
+		return err
+	}
+	tx.s.broken = true
+	tx.w.position = -1
+	return fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
+}
