@@ -49,10 +49,6 @@ func TestContract(t *testing.T) {
 				return share(t, ex)
 			},
 		},
-		"Lagging": {Open: func(testing.TB) evento.Executor {
-			ex := memory.New(nil)
-			return rw.New(&lagging{Executor: ex, step: 7}, ex)
-		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
