@@ -36,7 +36,7 @@ type transaction struct {
 
 func (w *writer) transaction(at counter, careful bool) *transaction {
 	if at.position != w.position {
-		w.heads.clear() // somebody else has appended
+		w.heads.Clear() // somebody else has appended
 		w.position = at.position
 	}
 	return &transaction{
@@ -59,7 +59,7 @@ func (tx *transaction) head(name aggregateName) head {
 	if h, ok := tx.read[name]; ok {
 		return h
 	}
-	h, _ := tx.w.heads.get(name)
+	h, _ := tx.w.heads.Get(name)
 	return h
 }
 
@@ -77,7 +77,7 @@ func (tx *transaction) readHeads(calls []*call) error {
 				continue
 			}
 			name := aggregateName{a.AggregateType, a.AggregateID}
-			if _, ok := tx.w.heads.get(name); ok {
+			if _, ok := tx.w.heads.Get(name); ok {
 				continue
 			}
 			if _, ok := tx.read[name]; ok {
@@ -292,7 +292,7 @@ func (tx *transaction) publish() {
 	w := tx.w
 	for name, h := range tx.read {
 		if h.version > 0 {
-			w.heads.put(name, h)
+			w.heads.Put(name, h)
 		}
 	}
 	if !tx.appended {
@@ -301,7 +301,7 @@ func (tx *transaction) publish() {
 	w.position = tx.position
 	w.ex.durable.raise(tx.position)
 	for name, h := range tx.heads {
-		w.heads.put(name, h)
+		w.heads.Put(name, h)
 	}
 	w.ex.names.learn(tx)
 }

@@ -113,7 +113,7 @@ func (tx *transaction) head(name aggregateName) (head, error) {
 	if h, ok := tx.heads[name]; ok {
 		return h, nil
 	}
-	if h, ok := tx.writer.heads.get(name); ok {
+	if h, ok := tx.writer.heads.Get(name); ok {
 		return h, nil
 	}
 	typeID, err := tx.typeID(name.t, false)

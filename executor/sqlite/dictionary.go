@@ -9,6 +9,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/generations"
 )
 
 // kind is an event name of an aggregate type.
@@ -36,8 +37,8 @@ type dictionary struct {
 	lastKind   int64             // every kind up to here is in the cache
 	routings   map[int64]string
 	routingIDs map[string]int64
-	aggregates generations[int64, aggregate] // by key
-	keys       generations[aggregate, int64]
+	aggregates generations.Cache[int64, aggregate] // by key
+	keys       generations.Cache[aggregate, int64]
 }
 
 func newDictionary() *dictionary {
@@ -49,8 +50,8 @@ func newDictionary() *dictionary {
 		kindsOf:    map[int64][]int64{},
 		routings:   map[int64]string{},
 		routingIDs: map[string]int64{},
-		aggregates: newGenerations[int64, aggregate](1 << 16),
-		keys:       newGenerations[aggregate, int64](1 << 16),
+		aggregates: generations.New[int64, aggregate](1 << 16),
+		keys:       generations.New[aggregate, int64](1 << 16),
 	}
 }
 
@@ -168,7 +169,7 @@ func (d *dictionary) aggregateKey(c *conn, t evento.AggregateType, id string) (i
 	}
 	a := aggregate{typeID, id}
 	d.mu.RLock()
-	key, ok := d.keys.get(a)
+	key, ok := d.keys.Get(a)
 	d.mu.RUnlock()
 	if ok {
 		return key, nil
@@ -179,7 +180,7 @@ func (d *dictionary) aggregateKey(c *conn, t evento.AggregateType, id string) (i
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.keys.put(a, v[0])
+	d.keys.Put(a, v[0])
 	return v[0], nil
 }
 
@@ -190,7 +191,7 @@ func (d *dictionary) resolve(c *conn, rows []row, edges []cursor.Edge[evento.Raw
 	for i := range rows {
 		r, e := &rows[i], &edges[i].Node
 		k, kindKnown := d.kinds[r.kindID]
-		a, known := d.aggregates.get(r.aggKey)
+		a, known := d.aggregates.Get(r.aggKey)
 		routingKnown := r.routingID == 0
 		if !routingKnown {
 			e.RoutingKey, routingKnown = d.routings[r.routingID]
@@ -232,7 +233,7 @@ func (d *dictionary) fetch(c *conn, r *row) (a aggregate, routingKey string, err
 	case s.Step():
 		a, routingKey = aggregate{s.ColumnInt64(0), s.ColumnText(1)}, s.ColumnText(3)
 		d.mu.Lock()
-		d.aggregates.put(r.aggKey, a)
+		d.aggregates.Put(r.aggKey, a)
 		if id := s.ColumnInt64(2); id != 0 {
 			d.routings[id], d.routingIDs[routingKey] = routingKey, id
 		}

@@ -52,7 +52,7 @@ func (ex *Executor) cachedSearch(c *conn, q evento.Query) *search {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	typeID := d.typeIDs[f.AggregateType]
-	key, ok := d.keys.get(aggregate{typeID, f.AggregateID})
+	key, ok := d.keys.Get(aggregate{typeID, f.AggregateID})
 	if !ok {
 		return nil
 	}

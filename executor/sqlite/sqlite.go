@@ -34,6 +34,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/generations"
 	"github.com/evento-go/evento/internal/signal"
 )
 
@@ -169,7 +170,7 @@ func open(ctx context.Context, src source, o *Options) (_ *Executor, err error) 
 	if err := c.giveUp(ex.closing); err != nil {
 		return nil, classify(err)
 	}
-	ex.writer = &writer{ex: ex, conn: c, heads: newGenerations[aggregateName, head](1 << 15)}
+	ex.writer = &writer{ex: ex, conn: c, heads: generations.New[aggregateName, head](1 << 15)}
 	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown}, ex.writer.flush)
 	go ex.watch()
 	return ex, nil

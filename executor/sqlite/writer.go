@@ -12,6 +12,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/generations"
 )
 
 // operation is one caller's part of a transaction. Its apply method leaves a
@@ -38,7 +39,7 @@ type writer struct {
 	dataVersion int64
 	position    int64
 	recordedAt  int64
-	heads       generations[aggregateName, head]
+	heads       generations.Cache[aggregateName, head]
 }
 
 // transaction is what is written at once. What it would teach the caches is
@@ -180,7 +181,7 @@ func (w *writer) transaction() (*transaction, error) {
 		return nil, err
 	}
 	if v[0] != w.dataVersion {
-		w.heads.clear()
+		w.heads.Clear()
 		last, _, err := w.conn.query("SELECT position, recorded_at FROM evento_event ORDER BY position DESC LIMIT 1", 2)
 		if err != nil {
 			return nil, err
@@ -202,7 +203,7 @@ func (tx *transaction) publish() {
 		w.recordedAt = tx.now
 	}
 	for name, h := range tx.heads {
-		w.heads.put(name, h)
+		w.heads.Put(name, h)
 	}
 	if len(tx.types)+len(tx.kinds)+len(tx.routings) == 0 {
 		return
