@@ -136,6 +136,7 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 		return nil, fmt.Errorf("%w: %s %s", ErrNotFound, p.aggregateType, shorten(id))
 	case o.version != nil && l.Version < *o.version:
 		return nil, fmt.Errorf("%w: version %d of %s %s, which is at %d", ErrNotFound, *o.version, p.aggregateType, shorten(id), l.Version)
+	case last == "" && replayed > 0: // with events of a transaction that has no place yet
 	case p.snapshotEvery > 0 && replayed >= p.snapshotEvery && o.version == nil && o.asOf == nil:
 		l.SnapshotErr = saveSnapshot(ctx, ex, key, l, last)
 	}
@@ -184,7 +185,7 @@ func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEven
 		return fmt.Errorf("%w: projection %q: %s of %q, version %d, position %d",
 			ErrUnhandledEvent, p.name, kind, e.AggregateID, e.Version, e.Position)
 	}
-	l.Position = e.Position
+	l.Position = max(l.Position, e.Position) // 0: of a transaction under way
 	if e.AggregateType == p.aggregateType && e.AggregateID == l.ID {
 		l.Version = e.Version
 	}

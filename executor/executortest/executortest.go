@@ -39,6 +39,15 @@ type Config struct {
 	// value holds the store to 1, 2, 3, …
 	Gaps bool
 
+	// Transactor says that the executors are those of an
+	// [evento.Transactor]. The zero value holds them to refuse InTx with
+	// [errors.ErrUnsupported], if they have it.
+	Transactor bool
+
+	// OneWriter says that a transaction keeps every other writer waiting
+	// until its end.
+	OneWriter bool
+
 	// Patience bounds each test: how long it waits for what has to happen
 	// before it fails. 0: two minutes. A store that keeps the contract never
 	// makes a test wait it out.
@@ -74,6 +83,7 @@ func Test(t *testing.T, c Config) {
 		{"Contexts", testContexts},
 		{"Close", testClose},
 		{"Library", testLibrary},
+		{"InTx", testInTx},
 		{"History", testHistory},
 	}
 	if c.Reopen != nil {

@@ -42,6 +42,9 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
+	if t := ex.transactionOf(ctx); t != nil {
+		return t.Add(ctx, w, ex.findHead)
+	}
 	op := &appendOp{write: w}
 	err := ex.call(ctx, func() error {
 		size, err := ex.lookUpNames(ctx, op)
@@ -92,9 +95,45 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 	return size, nil
 }
 
+// line is a connection of the pool for flushes, that is replaced when it breaks.
+type line struct {
+	pool *pgxpool.Pool
+	conn *pgxpool.Conn // nil: none
+}
+
+func (l *line) open(ctx context.Context) (*pgx.Conn, error) {
+	if l.conn != nil && l.conn.Conn().IsClosed() {
+		l.release()
+	}
+	if l.conn == nil {
+		conn, err := l.pool.Acquire(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l.conn = conn
+	}
+	return l.conn.Conn(), nil
+}
+
+// drop closes the connection.
+func (l *line) drop(ctx context.Context) {
+	if l.conn != nil {
+		_ = l.conn.Conn().Close(ctx) // it is of no use any more
+		l.release()
+	}
+}
+
+func (l *line) release() {
+	if l.conn != nil {
+		l.conn.Release()
+		l.conn = nil
+	}
+}
+
 // flush is the queue's: it commits what callers wait for.
 func (ex *Executor) flush(ctx context.Context, take func() []*appendCall) {
-	conn, err := ex.pool.Acquire(ctx)
+	l := &line{pool: ex.pool}
+	_, err := l.open(ctx)
 	if err != nil && ctx.Err() != nil {
 		return // the leader gave up; another will lead
 	}
@@ -105,35 +144,49 @@ func (ex *Executor) flush(ctx context.Context, take func() []*appendCall) {
 		}
 		return
 	}
-	defer conn.Release()
+	defer l.release()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
 	for len(calls) > 0 {
 		var now []*appendCall
 		now, calls = split(calls)
-		ex.commit(ctx, conn, now)
+		ex.commit(ctx, l, now)
 	}
-	ex.changed.Notify()
+	ex.committed()
 }
 
-// split takes calls of which no two append to one aggregate: within a statement
-// the second would not see what the first adds.
-func split(calls []*appendCall) (now, later []*appendCall) {
-	type aggregate struct {
-		t  evento.AggregateType
-		id string
+// committed tells everybody that there may be new events.
+func (ex *Executor) committed() {
+	ex.changed.Notify()
+	ex.announce()
+}
+
+type aggregate struct {
+	t  evento.AggregateType
+	id string
+}
+
+// aggregates are those that a statement appends to already: it would not see
+// what it adds itself.
+type aggregates map[aggregate]bool
+
+// take adds those of op, and reports whether none was taken.
+func (taken aggregates) take(op *appendOp) bool {
+	free := true
+	for _, a := range op.write.Appends {
+		key := aggregate{a.AggregateType, a.AggregateID}
+		free = free && !taken[key]
+		taken[key] = true
 	}
-	taken := map[aggregate]bool{}
+	return free
+}
+
+// split takes calls of which no two append to one aggregate. One that waits
+// keeps its aggregates, so that order holds.
+func split(calls []*appendCall) (now, later []*appendCall) {
+	taken := aggregates{}
 	for _, c := range calls {
-		free := true
-		for _, a := range c.Request.write.Appends {
-			free = free && !taken[aggregate{a.AggregateType, a.AggregateID}]
-		}
-		// One that waits keeps its aggregates, so that order holds.
-		for _, a := range c.Request.write.Appends {
-			taken[aggregate{a.AggregateType, a.AggregateID}] = true
-		}
-		if free {
+		if taken.take(c.Request) {
 			now = append(now, c)
 		} else {
 			later = append(later, c)
@@ -143,45 +196,77 @@ func split(calls []*appendCall) (now, later []*appendCall) {
 }
 
 // commit makes the calls durable in one transaction and finishes them.
-func (ex *Executor) commit(ctx context.Context, conn *pgxpool.Conn, calls []*appendCall) {
+func (ex *Executor) commit(ctx context.Context, l *line, calls []*appendCall) {
 	var outcomes []outcome
 	var err error
 	for try := 1; ; try++ {
-		outcomes, err = ex.send(ctx, conn.Conn(), calls)
+		var conn *pgx.Conn
+		if conn, err = l.open(ctx); err != nil {
+			break
+		}
+		ex.flight.begin(conn)
+		outcomes, err = ex.send(ctx, conn, calls)
+		recalled := ex.flight.end()
+		if recalled {
+			l.drop(ctx)
+		}
 		if err == nil {
 			break
 		}
-		passing := code(err) == serializationFailure || code(err) == deadlockDetected
-		if !passing || try == flushTries {
-			ex.failed(ctx, conn, calls, err)
-			return
+		if recalled && code(err) == queryCanceled {
+			// Nothing was stored: those who gave up are let go.
+			if calls = withdraw(calls); len(calls) == 0 {
+				return
+			}
+			try--
+			continue
 		}
+		passing := code(err) == serializationFailure || code(err) == deadlockDetected || pgconn.SafeToRetry(err)
+		if !passing || try == flushTries {
+			break
+		}
+	}
+	if err != nil {
+		ex.failed(ctx, l, calls, err)
+		return
 	}
 	next := 0
 	for _, c := range calls {
 		n := len(c.Request.write.Appends)
-		c.Finish(ex.settle(ctx, conn.Conn(), c.Request, outcomes[next:next+n]))
+		c.Finish(ex.settle(ctx, l, c.Request, outcomes[next:next+n]))
 		next += n
 	}
 }
 
+// withdraw finishes the calls whose callers gave up, and returns the others.
+func withdraw(calls []*appendCall) (rest []*appendCall) {
+	for _, c := range calls {
+		if c.GivenUp() {
+			c.Finish(appendqueue.ErrWithdrawn)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	return rest
+}
+
 // failed finishes calls whose transaction failed. When the fault may be one
 // call's, each is tried by itself, so that it fails only its own.
-func (ex *Executor) failed(ctx context.Context, conn *pgxpool.Conn, calls []*appendCall, err error) {
+func (ex *Executor) failed(ctx context.Context, l *line, calls []*appendCall, err error) {
 	switch {
 	case pgconn.SafeToRetry(err):
-		err = fmt.Errorf("evento: postgres: connection lost before the commit: %w", err)
+		err = fmt.Errorf("evento: postgres: no connection for the commit: %w", err)
 	case unknown(err):
 		err = fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
 	case len(calls) > 1 && code(err) != diskFull && code(err) != readOnlyTransaction:
 		for i := range calls {
-			ex.commit(ctx, conn, calls[i:i+1])
+			ex.commit(ctx, l, calls[i:i+1])
 		}
 		return
 	case code(err) == uniqueViolation:
 		// Its ids are in the store: an earlier attempt was on its way still.
 		op := calls[0].Request
-		if earlier, e := ex.earlier(ctx, conn.Conn(), op); earlier || e != nil {
+		if earlier, e := ex.earlierOn(ctx, l, op); earlier || e != nil {
 			err = e
 		}
 	}
@@ -199,22 +284,14 @@ type outcome struct {
 // send makes the round trip. An error that the server sent means that nothing
 // was stored.
 func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, calls []*appendCall) ([]outcome, error) {
-	args, appends := arguments(calls)
+	g := group{ops: make([]*appendOp, len(calls))}
+	for i, c := range calls {
+		g.ops[i] = c.Request
+	}
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	batch.Queue(ex.sql.lock)
-	outcomes := make([]outcome, appends)
-	batch.Queue(ex.sql.append, args...).Query(func(rows pgx.Rows) error {
-		var no int32
-		var seen bool
-		var o outcome
-		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &seen, &o.position}, func() error {
-			outcomes[no] = o
-			o.position = nil // the next row has one of its own
-			return nil
-		})
-		return err
-	})
+	ex.queueAppend(batch, &g)
 	batch.Queue("COMMIT")
 	err := conn.SendBatch(ctx, batch).Close()
 	if err != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
@@ -222,12 +299,36 @@ func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, calls []*appendCal
 			err = errors.Join(err, conn.Close(ctx))
 		}
 	}
-	return outcomes, err
+	return g.outcomes, err
+}
+
+// group is appends that share a statement: no two of them to one aggregate.
+type group struct {
+	ops      []*appendOp
+	outcomes []outcome // by append
+}
+
+// queueAppend adds the statement of a group to a batch, behind that which locks
+// the counter.
+func (ex *Executor) queueAppend(batch *pgx.Batch, g *group) {
+	args, appends := arguments(g.ops)
+	batch.Queue(ex.sql.append, args...).Query(func(rows pgx.Rows) error {
+		g.outcomes = make([]outcome, appends)
+		var no int32
+		var seen bool
+		var o outcome
+		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &seen, &o.position}, func() error {
+			g.outcomes[no] = o
+			o.position = nil // the next row has one of its own
+			return nil
+		})
+		return err
+	})
 }
 
 // arguments are the parameters of the append statement, and the number of
 // appends.
-func arguments(calls []*appendCall) ([]any, int) {
+func arguments(ops []*appendOp) ([]any, int) {
 	var (
 		no, writeNo, types  []int32
 		aggregates          []string
@@ -240,8 +341,7 @@ func arguments(calls []*appendCall) ([]any, int) {
 		data                [][]byte
 		metadata            []*string
 	)
-	for w, c := range calls {
-		op := c.Request
+	for w, op := range ops {
 		for i := range op.write.Appends {
 			a := &op.write.Appends[i]
 			n := int32(len(no))
@@ -273,7 +373,7 @@ func arguments(calls []*appendCall) ([]any, int) {
 }
 
 // settle sets the receipts of a write, or says why it was refused.
-func (ex *Executor) settle(ctx context.Context, conn *pgx.Conn, op *appendOp, outcomes []outcome) error {
+func (ex *Executor) settle(ctx context.Context, l *line, op *appendOp, outcomes []outcome) error {
 	if outcomes[0].position != nil { // all of a write are taken, or none
 		op.receipts = make([]evento.Receipt, len(outcomes))
 		for i, o := range outcomes {
@@ -283,9 +383,14 @@ func (ex *Executor) settle(ctx context.Context, conn *pgx.Conn, op *appendOp, ou
 		}
 		return nil
 	}
-	if earlier, err := ex.earlier(ctx, conn, op); earlier || err != nil {
+	if earlier, err := ex.earlierOn(ctx, l, op); earlier || err != nil {
 		return err
 	}
+	return conflict(op, outcomes)
+}
+
+// conflict is the error for a write that was refused.
+func conflict(op *appendOp, outcomes []outcome) error {
 	// The first that is misplaced; of one whose ids are partly there, itself.
 	at := 0
 	for i := range outcomes {
@@ -298,22 +403,36 @@ func (ex *Executor) settle(ctx context.Context, conn *pgx.Conn, op *appendOp, ou
 	return &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: uint64(outcomes[at].head)}
 }
 
+// idsOf are the ids of all events.
+func idsOf(ops ...*appendOp) (ids [][16]byte) {
+	for _, op := range ops {
+		for _, a := range op.write.Appends {
+			for _, e := range a.Events {
+				ids = append(ids, [16]byte(e.ID))
+			}
+		}
+	}
+	return ids
+}
+
+func (ex *Executor) earlierOn(ctx context.Context, l *line, op *appendOp) (bool, error) {
+	conn, err := l.open(ctx)
+	if err != nil {
+		return false, err
+	}
+	return ex.earlier(ctx, conn, op)
+}
+
 // earlier looks for the whole write in the store, by the ids of its events, and
 // sets the receipts if it is there.
 func (ex *Executor) earlier(ctx context.Context, conn *pgx.Conn, op *appendOp) (bool, error) {
-	var ids [][16]byte
-	for _, a := range op.write.Appends {
-		for _, e := range a.Events {
-			ids = append(ids, [16]byte(e.ID))
-		}
-	}
 	type place struct {
 		t                 evento.AggregateType
 		id                string
 		version, position int64
 	}
 	places := map[[16]byte]place{}
-	rows, err := conn.Query(ctx, ex.sql.byID, ids)
+	rows, err := conn.Query(ctx, ex.sql.byID, idsOf(op))
 	if err != nil {
 		return false, err
 	}

@@ -60,62 +60,93 @@ func (d *dictionary) addRouting(id int32, key string) {
 	d.routings[id], d.routingIDs[key] = key, id
 }
 
+// merge adds what is in other.
+func (d *dictionary) merge(other *dictionary) {
+	other.mu.RLock()
+	defer other.mu.RUnlock()
+	for id, t := range other.types {
+		d.addType(id, t)
+	}
+	for id, k := range other.kinds {
+		d.addKind(id, k)
+	}
+	for id, key := range other.routings {
+		d.addRouting(id, key)
+	}
+}
+
+// learned is where names go that are looked up with ctx: those of a transaction
+// may be its own, and are not everybody's before it is committed.
+func (ex *Executor) learned(ctx context.Context) *dictionary {
+	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+		return t.names
+	}
+	return ex.names
+}
+
+// known looks into one dictionary and then another; 0: it is in neither.
+func known[N comparable](name N, first *dictionary, ids map[N]int32, second *dictionary, more map[N]int32) int32 {
+	first.mu.RLock()
+	id := ids[name]
+	first.mu.RUnlock()
+	if id == 0 && second != first {
+		second.mu.RLock()
+		id = more[name]
+		second.mu.RUnlock()
+	}
+	return id
+}
+
 // typeID finds a type, or with add makes it; 0: there is none. What is made
 // stays, also when the write that needs it is refused: it stands for nothing
 // until an event has it.
 func (ex *Executor) typeID(ctx context.Context, t evento.AggregateType, add bool) (int32, error) {
-	ex.names.mu.RLock()
-	id := ex.names.typeIDs[t]
-	ex.names.mu.RUnlock()
-	if id != 0 {
+	learned := ex.learned(ctx)
+	if id := known(t, ex.names, ex.names.typeIDs, learned, learned.typeIDs); id != 0 {
 		return id, nil
 	}
 	id, err := ex.lookUp(ctx, add, ex.sql.typeID, ex.sql.addType, string(t))
 	if id != 0 {
-		ex.names.addType(id, t)
+		learned.addType(id, t)
 	}
 	return id, err
 }
 
 // kindID finds a kind, or with add makes it; 0: there is none.
 func (ex *Executor) kindID(ctx context.Context, k kind, add bool) (int32, error) {
-	ex.names.mu.RLock()
-	id := ex.names.kindIDs[k]
-	ex.names.mu.RUnlock()
-	if id != 0 {
+	learned := ex.learned(ctx)
+	if id := known(k, ex.names, ex.names.kindIDs, learned, learned.kindIDs); id != 0 {
 		return id, nil
 	}
 	id, err := ex.lookUp(ctx, add, ex.sql.kindID, ex.sql.addKind, k.typeID, k.name)
 	if id != 0 {
-		ex.names.addKind(id, k)
+		learned.addKind(id, k)
 	}
 	return id, err
 }
 
 // routingID finds a routing key, or with add makes it; 0: there is none.
 func (ex *Executor) routingID(ctx context.Context, key string, add bool) (int32, error) {
-	ex.names.mu.RLock()
-	id := ex.names.routingIDs[key]
-	ex.names.mu.RUnlock()
-	if id != 0 {
+	learned := ex.learned(ctx)
+	if id := known(key, ex.names, ex.names.routingIDs, learned, learned.routingIDs); id != 0 {
 		return id, nil
 	}
 	id, err := ex.lookUp(ctx, add, ex.sql.routingID, ex.sql.addRouting, key)
 	if id != 0 {
-		ex.names.addRouting(id, key)
+		learned.addRouting(id, key)
 	}
 	return id, err
 }
 
 func (ex *Executor) lookUp(ctx context.Context, add bool, find, insert string, args ...any) (id int32, err error) {
-	err = ex.pool.QueryRow(ctx, find, args...).Scan(&id)
+	err = ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
 	if !errors.Is(err, pgx.ErrNoRows) || !add {
 		return id, orNone(err)
 	}
-	if _, err := ex.pool.Exec(ctx, insert, args...); err != nil {
+	if _, err := ex.db(ctx).Exec(ctx, insert, args...); err != nil {
 		return 0, err
 	}
-	return id, ex.pool.QueryRow(ctx, find, args...).Scan(&id)
+	return id, ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
 }
 
 // orNone takes "no row" for an answer.
@@ -128,7 +159,7 @@ func orNone(err error) error {
 
 // kindsOf lists the kinds of a type that there are now.
 func (ex *Executor) kindsOf(ctx context.Context, t evento.AggregateType) ([]int32, error) {
-	rows, err := ex.pool.Query(ctx, ex.sql.kindsOf, string(t))
+	rows, err := ex.db(ctx).Query(ctx, ex.sql.kindsOf, string(t))
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +199,7 @@ func (ex *Executor) resolve(ctx context.Context, e *evento.RawEvent, kindID, rou
 func (ex *Executor) learn(ctx context.Context, kindID, routingID int32) error {
 	var typeID int32
 	var t, name, key string
-	if err := ex.pool.QueryRow(ctx, ex.sql.kind, kindID).Scan(&typeID, &t, &name); err != nil {
+	if err := ex.db(ctx).QueryRow(ctx, ex.sql.kind, kindID).Scan(&typeID, &t, &name); err != nil {
 		return err
 	}
 	ex.names.addType(typeID, evento.AggregateType(t))
@@ -176,7 +207,7 @@ func (ex *Executor) learn(ctx context.Context, kindID, routingID int32) error {
 	if routingID == 0 {
 		return nil
 	}
-	if err := ex.pool.QueryRow(ctx, ex.sql.routing, routingID).Scan(&key); err != nil {
+	if err := ex.db(ctx).QueryRow(ctx, ex.sql.routing, routingID).Scan(&key); err != nil {
 		return err
 	}
 	ex.names.addRouting(routingID, key)

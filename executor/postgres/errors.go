@@ -14,7 +14,9 @@ import (
 // SQLSTATE codes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
 const (
 	readOnlyTransaction  = "25006"
+	divisionByZero       = "22012"
 	diskFull             = "53100"
+	queryCanceled        = "57014"
 	uniqueViolation      = "23505"
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"

@@ -81,6 +81,8 @@ func (ex *Executor) prepare(ctx context.Context) error {
 		return err
 	}
 	ex.positions = cursor.NewPositions(identity)
+	ex.channel = fmt.Sprintf("evento_%x", identity)
+	ex.self = evento.NewID().String()
 	return nil
 }
 
@@ -156,7 +158,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 // readHead is the position of the last event.
 func (ex *Executor) readHead(ctx context.Context) (int64, error) {
 	var head int64
-	err := ex.pool.QueryRow(ctx, ex.sql.head).Scan(&head)
+	err := ex.db(ctx).QueryRow(ctx, ex.sql.head).Scan(&head)
 	if err != nil && errors.Is(err, pgx.ErrNoRows) {
 		err = fmt.Errorf("%w store: its counter is missing", evento.ErrInvalid)
 	}

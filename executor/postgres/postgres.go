@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,9 +48,14 @@ type Options struct {
 	// AllowLoss accepts a server with synchronous_commit off, which may lose
 	// what was acknowledged when it crashes. Default: it is refused.
 	AllowLoss bool
+	// NoNotify neither tells other processes of commits nor listens for
+	// theirs: they are polled for only. Default: a NOTIFY follows the commits,
+	// at most every 5 ms, and an executor whose changes somebody waits for
+	// keeps a connection of its own, outside of the pool, that listens.
+	NoNotify bool
 	// PollInterval is how often the server is asked for commits of other
-	// processes while a subscription waits. After a quiet second it is ten
-	// times that. 0: 10 ms.
+	// processes while a subscription waits. After a quiet second, and while
+	// notifications arrive, it is 250 ms at least. 0: 10 ms.
 	PollInterval time.Duration
 	// Logger takes warnings. nil: [slog.Default].
 	Logger *slog.Logger
@@ -90,13 +96,19 @@ type Executor struct {
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
 	calls     calls
-	closing   context.Context
-	close     context.CancelFunc
-	watched   chan struct{}
-	head      atomic.Int64 // the highest position seen
+	flight    flight // the queue's
+
+	closing    context.Context
+	close      context.CancelFunc
+	background sync.WaitGroup
+	head       atomic.Int64  // the highest position seen
+	channel    string        // of notifications; quoted
+	self       string        // the payload of this executor's
+	announced  chan struct{} // has room for one
+	hearing    atomic.Bool   // notifications arrive
 }
 
-var _ evento.Executor = (*Executor)(nil)
+var _ evento.Transactor = (*Executor)(nil)
 
 // Open connects to the server at a URL or connection string and migrates the
 // store. nil options are the defaults.
@@ -127,13 +139,16 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	if pool == nil {
 		return nil, fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
-	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), watched: make(chan struct{})}
+	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), announced: make(chan struct{}, 1)}
 	if err := ex.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("evento: postgres: open schema %q: %w", opts.Schema, classify(err))
 	}
 	ex.closing, ex.close = context.WithCancel(context.WithoutCancel(ctx))
-	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown}, ex.flush)
-	go ex.watch()
+	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, GaveUp: ex.flight.recall}, ex.flush)
+	ex.background.Go(ex.watch)
+	if !opts.NoNotify {
+		ex.background.Go(ex.tell)
+	}
 	return ex, nil
 }
 
@@ -146,7 +161,7 @@ func (ex *Executor) Close() error {
 	ex.close()
 	ex.queue.Close()
 	ex.calls.wait()
-	<-ex.watched
+	ex.background.Wait()
 	ex.changed.Close()
 	if ex.ownsPool {
 		ex.pool.Close()
@@ -155,28 +170,29 @@ func (ex *Executor) Close() error {
 }
 
 // Changed implements [evento.Executor]. Commits of this process wake at once,
-// those of others within Options.PollInterval.
+// those of others when they are notified of, and else by Options.PollInterval.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
-// watch asks for commits of other processes while somebody waits for them.
+// quietly is the least interval of polling when nothing happens, or is notified
+// of.
+const quietly = 250 * time.Millisecond
+
+// watch asks for commits of other processes while somebody waits for them, and
+// listens from the first time on.
 func (ex *Executor) watch() {
-	defer close(ex.watched)
-	moved, failing := time.Now(), false
-	timer := time.NewTimer(ex.opts.PollInterval)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ex.closing.Done():
-			return
-		case <-timer.C:
+	moved, failing, listening := time.Now(), false, ex.opts.NoNotify
+	wait := ex.opts.PollInterval
+	for ex.pause(wait) {
+		wait = ex.opts.PollInterval
+		if failing || ex.hearing.Load() || time.Since(moved) > time.Second {
+			wait = max(wait, quietly)
 		}
-		wait := ex.opts.PollInterval
-		if failing || time.Since(moved) > time.Second {
-			wait *= 10
-		}
-		timer.Reset(wait)
 		if !ex.changed.Awaited() {
 			continue
+		}
+		if !listening {
+			listening = true
+			ex.background.Go(ex.listen)
 		}
 		before := ex.head.Load()
 		head, err := ex.readHead(ex.closing)

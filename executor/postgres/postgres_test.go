@@ -83,6 +83,7 @@ func contract() executortest.Config {
 		return schema.(string)
 	}
 	return executortest.Config{
+		Transactor: true,
 		Open: func(t testing.TB) evento.Executor {
 			return open(t, newSchema(t))
 		},

@@ -27,6 +27,9 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	}
 	err = ex.call(ctx, func() error {
 		page, err = ex.readPage(ctx, q, args, int64(at))
+		if t := ex.transactionOf(ctx); t != nil && err == nil && !t.Ended() {
+			t.Overlay(page, q, args)
+		}
 		return err
 	})
 	return page, err
@@ -107,7 +110,7 @@ func (ex *Executor) ask(ctx context.Context, r *reading, bound int64) error {
 			batch.Queue(text, params...).QueryRow(func(row pgx.Row) error { return row.Scan(&r.next) })
 		}
 	}
-	return ex.pool.SendBatch(ctx, batch).Close()
+	return ex.db(ctx).SendBatch(ctx, batch).Close()
 }
 
 const (

@@ -26,7 +26,7 @@ func (ex *Executor) call(ctx context.Context, fn func() error) error {
 // UpsertSubscriber implements [evento.Executor].
 func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (at cursor.Value, err error) {
 	err = ex.call(ctx, func() error {
-		if err := ex.pool.QueryRow(ctx, ex.sql.upsert, key, [16]byte(worker)).Scan(&at); err != nil {
+		if err := ex.db(ctx).QueryRow(ctx, ex.sql.upsert, key, [16]byte(worker)).Scan(&at); err != nil {
 			return err
 		}
 		ex.changed.Notify()
@@ -38,7 +38,7 @@ func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker eve
 // SubscriberCursor implements [evento.Executor].
 func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (at cursor.Value, err error) {
 	err = ex.call(ctx, func() error {
-		err := ex.pool.QueryRow(ctx, ex.sql.subscriberCursor, key).Scan(&at)
+		err := ex.db(ctx).QueryRow(ctx, ex.sql.subscriberCursor, key).Scan(&at)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
 		}
@@ -50,7 +50,7 @@ func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (at cursor
 // SubscriberRunning implements [evento.Executor].
 func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (running bool, err error) {
 	err = ex.call(ctx, func() error {
-		return ex.pool.QueryRow(ctx, ex.sql.running, key, [16]byte(worker)).Scan(&running)
+		return ex.db(ctx).QueryRow(ctx, ex.sql.running, key, [16]byte(worker)).Scan(&running)
 	})
 	return running, err
 }
@@ -58,7 +58,7 @@ func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker ev
 // Acknowledge implements [evento.Executor].
 func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
 	return ex.call(ctx, func() error {
-		tag, err := ex.pool.Exec(ctx, ex.sql.acknowledge, key, [16]byte(worker), string(at))
+		tag, err := ex.db(ctx).Exec(ctx, ex.sql.acknowledge, key, [16]byte(worker), string(at))
 		if err == nil && tag.RowsAffected() == 0 {
 			err = fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
 		}
@@ -70,7 +70,7 @@ func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.I
 func (ex *Executor) Snapshot(ctx context.Context, k evento.SnapshotKey) (s evento.Snapshot, err error) {
 	err = ex.call(ctx, func() error {
 		var version, position int64
-		err := ex.pool.QueryRow(ctx, ex.sql.snapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID).
+		err := ex.db(ctx).QueryRow(ctx, ex.sql.snapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID).
 			Scan(&version, &position, &s.Cursor, &s.Data)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("%w: snapshot of %q for %s %q", evento.ErrNotFound, k.Projection, k.AggregateType, k.AggregateID)
@@ -91,7 +91,7 @@ func (ex *Executor) SaveSnapshot(ctx context.Context, k evento.SnapshotKey, s ev
 		data = []byte{} // nil would be NULL
 	}
 	return ex.call(ctx, func() error {
-		_, err := ex.pool.Exec(ctx, ex.sql.saveSnapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID,
+		_, err := ex.db(ctx).Exec(ctx, ex.sql.saveSnapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID,
 			int64(s.Version), int64(s.Position), string(s.Cursor), data)
 		return err
 	})

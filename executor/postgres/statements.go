@@ -11,7 +11,7 @@ import (
 type statements struct {
 	schema string // quoted, with its dot
 
-	identity, head, lock, append, byID                      string
+	identity, head, lock, append, allAppended, byID, headOf string
 	typeID, addType, kindID, addKind, routingID, addRouting string
 	kindsOf, kind, routing                                  string
 	upsert, subscriberCursor, running, acknowledge          string
@@ -65,6 +65,10 @@ WITH a AS MATERIALIZED (
 )
 SELECT a.no, coalesce(a.head, 0), a.seen, last.position
 FROM a LEFT JOIN (SELECT no, max(position) AS position FROM e GROUP BY no) last ON last.no = a.no`)
+	// An error, where the transaction has not appended all of these events: what
+	// follows in the batch, the commit, is not done then.
+	s.allAppended = in("SELECT 1 / CASE WHEN count(*) = $2 THEN 1 ELSE 0 END FROM SCHEMA.event WHERE event_id = ANY($1::uuid[]) AND xmin = pg_current_xact_id()::xid")
+	s.headOf = in("SELECT e.version, coalesce(r.key, '') FROM SCHEMA.event e LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id WHERE e.type_id = (SELECT id FROM SCHEMA.type WHERE name = $1) AND e.aggregate_id = $2 ORDER BY e.version DESC LIMIT 1")
 	s.byID = in("SELECT e.event_id, t.name, e.aggregate_id, e.version, e.position FROM SCHEMA.event e JOIN SCHEMA.type t ON t.id = e.type_id WHERE e.event_id = ANY($1::uuid[])")
 
 	s.typeID = in("SELECT id FROM SCHEMA.type WHERE name = $1")

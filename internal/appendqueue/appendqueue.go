@@ -12,6 +12,7 @@ package appendqueue
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -31,10 +32,18 @@ type Options struct {
 	// Closed is the error of requests that come after Close, or are still
 	// waiting then.
 	Closed error
+	// GaveUp, if it is set, is called when the context of a caller ends whose
+	// request was taken by a flush, which may be able to hurry. See
+	// [Call.GivenUp] and [ErrWithdrawn].
+	GaveUp func()
 	// Panicked is the error of requests whose flush panicked under another
 	// caller; that caller gets the panic.
 	Panicked error
 }
+
+// ErrWithdrawn is what a flush finishes a call with, whose caller has given up,
+// when it has not made the request: the caller returns its context's error.
+var ErrWithdrawn = errors.New("appendqueue: withdrawn")
 
 // Call is a request on its way.
 type Call[R any] struct {
@@ -42,7 +51,8 @@ type Call[R any] struct {
 	Request R
 
 	size     int
-	taken    bool         // guarded by the queue's mutex
+	taken    bool // guarded by the queue's mutex
+	givenUp  atomic.Bool
 	finished bool         // the leader's
 	wake     chan message // has room for both messages that a call can get
 }
@@ -52,6 +62,10 @@ type message struct {
 	lead bool
 	err  error
 }
+
+// GivenUp reports whether the caller's context has ended. The caller waits for
+// the true outcome all the same.
+func (c *Call[R]) GivenUp() bool { return c.givenUp.Load() }
 
 // Finish lets the caller go on, with an error or nil. A flush calls it once
 // for each call that it took.
@@ -132,7 +146,7 @@ func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 		select {
 		case m := <-c.wake:
 			if !m.lead {
-				return m.err
+				return outcome(ctx, m.err)
 			}
 			lead = true
 			continue
@@ -140,9 +154,10 @@ func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 		}
 		if !q.withdraw(c) {
 			// A flush has it: what it says is the truth.
+			q.gaveUp(c)
 			for m := range c.wake {
 				if !m.lead {
-					return m.err
+					return outcome(ctx, m.err)
 				}
 			}
 		}
@@ -154,6 +169,21 @@ func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 		default:
 		}
 		return ctx.Err()
+	}
+}
+
+func outcome(ctx context.Context, err error) error {
+	if err == ErrWithdrawn {
+		return ctx.Err()
+	}
+	return err
+}
+
+// gaveUp tells the flush that has a call that its caller's context has ended.
+func (q *Queue[R]) gaveUp(c *Call[R]) {
+	c.givenUp.Store(true)
+	if q.opts.GaveUp != nil {
+		q.opts.GaveUp()
 	}
 }
 
@@ -174,10 +204,15 @@ func (q *Queue[R]) lead(ctx context.Context, own *Call[R]) {
 		q.handOver(len(batch))
 	}()
 	q.linger()
+	stop := func() bool { return true }
 	q.flush(ctx, func() []*Call[R] {
 		batch = q.take()
+		if q.opts.GaveUp != nil && ctx.Done() != nil {
+			stop = context.AfterFunc(ctx, func() { q.gaveUp(own) })
+		}
 		return batch
 	})
+	stop()
 	returned = true
 }
 

@@ -390,3 +390,57 @@ func TestStress(t *testing.T) {
 	wg.Wait()
 	q.Close()
 }
+
+// A flush learns that callers of what it has taken gave up, its own leader
+// among them, and may let them go.
+func TestTheFlushLearnsWhoGaveUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		told := 0
+		opts := appendqueue.Options{Closed: errClosed, Linger: -1, GaveUp: func() { told++ }}
+		batches, cont := make(chan []*call), make(chan struct{})
+		q := appendqueue.New(opts, func(_ context.Context, take func() []*call) {
+			calls := take()
+			batches <- calls
+			<-cont
+			for _, c := range calls {
+				if c.GivenUp() {
+					c.Finish(appendqueue.ErrWithdrawn)
+				} else {
+					c.Finish(nil)
+				}
+			}
+		})
+		first := do(t.Context(), q, 0, 0)
+		<-batches
+		leading, stopLeading := context.WithCancel(t.Context())
+		following, stopFollowing := context.WithCancel(t.Context())
+		var done []<-chan error
+		for i, ctx := range []context.Context{leading, following, t.Context()} {
+			done = append(done, do(ctx, q, i+1, 0))
+			synctest.Wait()
+		}
+		cont <- struct{}{}
+		if err := <-first; err != nil || told != 0 {
+			t.Errorf("Do() = %v, GaveUp was called %d times, want none", err, told)
+		}
+		calls := <-batches
+		for i, stop := range []func(){stopLeading, stopFollowing} {
+			if calls[i].GivenUp() {
+				t.Errorf("call %d has given up already", i+1)
+			}
+			stop()
+			synctest.Wait()
+			if !calls[i].GivenUp() || told != i+1 {
+				t.Errorf("call %d: given up %t, GaveUp was called %d times, want %d", i+1, calls[i].GivenUp(), told, i+1)
+			}
+		}
+		cont <- struct{}{}
+		for i, want := range []error{context.Canceled, context.Canceled, nil} {
+			if err := <-done[i]; !errors.Is(err, want) {
+				t.Errorf("Do() of call %d = %v, want %v", i+1, err, want)
+			}
+		}
+		q.Close()
+	})
+}

@@ -1,0 +1,254 @@
+// Appends inside of a caller's transaction.
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/pending"
+)
+
+// transaction is what the context of [Executor.InTx] carries.
+type transaction struct {
+	pending.Writes
+	tx    pgx.Tx
+	names *dictionary // looked up in it, and perhaps made in it
+}
+
+type txKey struct{}
+
+// Tx returns the transaction of [Executor.InTx], or of a transactional
+// subscription, to which ctx belongs: for the statements of the caller that are
+// to be committed together with its events. nil when ctx belongs to none.
+//
+// Its isolation level is READ COMMITTED. The executor ends it: Commit and
+// Rollback are errors. Like every pgx.Tx it is for one goroutine at a time, and
+// rows have to be read or closed before anything else is done with the context,
+// loading and committing included. Begin makes savepoints as usual; what is
+// committed to evento is not undone with them.
+func Tx(ctx context.Context) pgx.Tx {
+	tx, _ := ctx.Value(txKey{}).(pgx.Tx)
+	return tx
+}
+
+// callersTx is a transaction that its user cannot end.
+type callersTx struct{ pgx.Tx }
+
+var errNotTheirs = fmt.Errorf("%w call: InTx ends the transaction when its function returns", evento.ErrInvalid)
+
+func (callersTx) Commit(context.Context) error   { return errNotTheirs }
+func (callersTx) Rollback(context.Context) error { return errNotTheirs }
+
+// transactionOf is the one that ctx belongs to, or nil.
+func (ex *Executor) transactionOf(ctx context.Context) *transaction {
+	t, _ := pending.Of(ctx, ex).(*transaction)
+	return t
+}
+
+// querier is what a pool and a transaction both are.
+type querier interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// db is the transaction that ctx belongs to, or the pool. A second connection
+// beside that of a transaction could be one too many for the pool.
+func (ex *Executor) db(ctx context.Context) querier {
+	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+		return t.tx
+	}
+	return ex.pool
+}
+
+// InTx implements [evento.Transactor], on a connection of the pool. [Tx] gives
+// the transaction to fn. Deadlocks and serialization errors of the caller's
+// statements are returned as the server's errors: to make the whole again is
+// the caller's to decide.
+func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+		return fn(ctx)
+	}
+	var fnErr error
+	err := ex.call(ctx, func() error {
+		conn, err := ex.pool.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+		if err != nil {
+			return err
+		}
+		t := &transaction{tx: callersTx{tx}, names: newDictionary()}
+		committing := false
+		defer func() {
+			t.End()
+			if !committing { // an error, or a panic
+				rollBack(conn)
+			}
+		}()
+		inner := pending.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t)
+		if fnErr = fn(inner); fnErr != nil {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		committing = true
+		return ex.commitTx(ctx, inner, conn, t)
+	})
+	if fnErr != nil {
+		return fnErr
+	}
+	return err
+}
+
+// rollBack leaves the connection without a transaction, or closed.
+func rollBack(conn *pgxpool.Conn) {
+	if conn.Conn().IsClosed() || conn.Conn().PgConn().TxStatus() == 'I' {
+		return
+	}
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := conn.Exec(ctx, "ROLLBACK"); err != nil {
+		_ = conn.Conn().Close(ctx) // the server rolls back what it has of it
+	}
+}
+
+// commitTx appends what waits in the transaction and commits it, in one round
+// trip. Afterwards the connection has no transaction.
+func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *transaction) error {
+	defer rollBack(conn)
+	var ops []*appendOp
+	for _, w := range t.Pending() {
+		op := &appendOp{write: w}
+		if _, err := ex.lookUpNames(inner, op); err != nil {
+			return err
+		}
+		ops = append(ops, op)
+	}
+	t.End()
+
+	batch := &pgx.Batch{}
+	var groups []group
+	if len(ops) > 0 {
+		batch.Queue(ex.sql.lock)
+		groups = groupsOf(ops)
+		for i := range groups {
+			ex.queueAppend(batch, &groups[i])
+		}
+		ids := idsOf(ops...)
+		batch.Queue(ex.sql.allAppended, ids, len(ids)).Query(func(rows pgx.Rows) error {
+			rows.Close()
+			return rows.Err()
+		})
+	}
+	// What was aborted, by an error that the function did not return, would
+	// be rolled back without one.
+	batch.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return fmt.Errorf("evento: postgres: InTx: %w", pgx.ErrTxCommitRollback)
+		}
+		return nil
+	})
+
+	var f flight
+	f.begin(conn.Conn())
+	stop := context.AfterFunc(ctx, f.recall)
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	err := conn.SendBatch(sending, batch).Close()
+	stop()
+	recalled := f.end()
+	if recalled {
+		defer func() { _ = conn.Conn().Close(context.Background()) }()
+	}
+	switch {
+	case err == nil:
+		ex.names.merge(t.names)
+		for _, g := range groups {
+			for _, o := range g.outcomes {
+				ex.saw(*o.position)
+			}
+		}
+		if len(ops) > 0 {
+			ex.committed()
+		}
+		return nil
+	case recalled && code(err) == queryCanceled:
+		return ctx.Err()
+	case errors.Is(err, pgx.ErrTxCommitRollback):
+		return err
+	case unknown(err) && !pgconn.SafeToRetry(err):
+		return fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
+	case len(ops) > 0 && (code(err) == divisionByZero || code(err) == uniqueViolation):
+		return ex.refused(sending, conn, groups, err)
+	}
+	return err
+}
+
+// groupsOf keeps the order of the writes, and puts two of one aggregate into
+// two groups.
+func groupsOf(ops []*appendOp) (groups []group) {
+	for len(ops) > 0 {
+		taken := aggregates{}
+		n := 0
+		for n < len(ops) && taken.take(ops[n]) {
+			n++
+		}
+		groups, ops = append(groups, group{ops: ops[:n]}), ops[n:]
+	}
+	return groups
+}
+
+// refused rolls back and says why not all was appended: nil, when an earlier
+// attempt had appended it.
+func (ex *Executor) refused(ctx context.Context, conn *pgxpool.Conn, groups []group, err error) error {
+	rollBack(conn)
+	all := true
+	for _, g := range groups {
+		for _, op := range g.ops {
+			earlier, e := ex.earlier(ctx, conn.Conn(), op)
+			if e != nil {
+				return e
+			}
+			all = all && earlier
+		}
+	}
+	if all {
+		return nil
+	}
+	for _, g := range groups {
+		next := 0
+		for _, op := range g.ops {
+			n := len(op.write.Appends)
+			if next+n > len(g.outcomes) {
+				break // the statement failed
+			}
+			if o := g.outcomes[next : next+n]; o[0].position == nil {
+				return conflict(op, o)
+			}
+			next += n
+		}
+	}
+	return err
+}
+
+// findHead is for [pending.Writes].
+func (ex *Executor) findHead(ctx context.Context, t evento.AggregateType, id string) (h pending.Head, err error) {
+	var version int64
+	err = ex.db(ctx).QueryRow(ctx, ex.sql.headOf, string(t), id).Scan(&version, &h.RoutingKey)
+	h.Version = uint64(version)
+	return h, orNone(err)
+}

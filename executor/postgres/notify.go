@@ -1,0 +1,161 @@
+// Telling other processes of commits, and hearing of theirs.
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	// announceEvery bounds how often other processes are told. A NOTIFY in
+	// every commit would cost most of the rate: it takes a lock of the whole
+	// server until its transaction ends.
+	announceEvery = 5 * time.Millisecond
+	// probeFor is how long a notification may take to come back. One that
+	// does not was lost in a pool such as PgBouncer's, which keeps no session.
+	probeFor = 2 * time.Second
+	// relistenAfter is the pause after a lost connection.
+	relistenAfter = time.Second
+	// aliveEvery is how often a silent connection is tried.
+	aliveEvery = 30 * time.Second
+)
+
+// announce asks for other processes to be told of a commit. It does not wait.
+func (ex *Executor) announce() {
+	select {
+	case ex.announced <- struct{}{}:
+	default: // they will be told of that one together with this
+	}
+}
+
+// tell tells other processes of commits, after them and not too often.
+func (ex *Executor) tell() {
+	// Nothing is lost when the server forgets a notification.
+	text := "BEGIN; SET LOCAL synchronous_commit TO off; NOTIFY " + ex.channel + ", '" + ex.self + "'; COMMIT"
+	failing := false
+	for {
+		select {
+		case <-ex.closing.Done():
+			return
+		case <-ex.announced:
+		}
+		err := ex.notify(text)
+		if err != nil { // of a connection that was cut while it lay in the pool
+			err = ex.notify(text)
+		}
+		if err != nil && !failing && ex.closing.Err() == nil {
+			ex.opts.Logger.Warn("evento: postgres: telling other processes of commits; they find out a little later", "error", err)
+		}
+		failing = err != nil
+		if !ex.pause(announceEvery) {
+			return
+		}
+	}
+}
+
+func (ex *Executor) notify(text string) error {
+	conn, err := ex.pool.Acquire(ex.closing)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	ctx, cancel := context.WithTimeout(ex.closing, flushTimeout)
+	defer cancel()
+	_, err = conn.Conn().PgConn().Exec(ctx, text).ReadAll()
+	if err != nil {
+		rollBack(conn)
+	}
+	return err
+}
+
+// pause waits, and reports whether the executor is still open.
+func (ex *Executor) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ex.closing.Done():
+		return false
+	}
+}
+
+// errUnheard: this executor's own notification did not come back.
+var errUnheard = errors.New("no notification came back")
+
+// listen wakes those who wait when other processes have committed, on a
+// connection of its own.
+func (ex *Executor) listen() {
+	for {
+		err := ex.hear()
+		ex.hearing.Store(false)
+		switch {
+		case ex.closing.Err() != nil:
+			return
+		case errors.Is(err, errUnheard):
+			ex.opts.Logger.Info("evento: postgres: notifications do not arrive, as behind a pool without sessions; polling instead")
+			return
+		}
+		ex.opts.Logger.Warn("evento: postgres: listening for commits of other processes; polling meanwhile", "error", err)
+		if !ex.pause(relistenAfter) {
+			return
+		}
+	}
+}
+
+// hear listens until an error.
+func (ex *Executor) hear() error {
+	config := ex.pool.Config()
+	if config.BeforeConnect != nil {
+		if err := config.BeforeConnect(ex.closing, config.ConnConfig); err != nil {
+			return err
+		}
+	}
+	conn, err := pgx.ConnectConfig(ex.closing, config.ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	if _, err := conn.PgConn().Exec(ex.closing, "LISTEN "+ex.channel).ReadAll(); err != nil {
+		return err
+	}
+	// Only what has come back once is relied upon.
+	if err := ex.notify("NOTIFY " + ex.channel); err != nil {
+		return err
+	}
+	probe, cancel := context.WithTimeout(ex.closing, probeFor)
+	_, err = conn.WaitForNotification(probe)
+	cancel()
+	if err != nil {
+		if probe.Err() != nil {
+			return errUnheard
+		}
+		return err
+	}
+	ex.hearing.Store(true)
+	ex.changed.Notify() // whatever came before it listened
+	for {
+		waiting, cancel := context.WithTimeout(ex.closing, aliveEvery)
+		n, err := conn.WaitForNotification(waiting)
+		silent := waiting.Err() != nil
+		cancel()
+		switch {
+		case err == nil && n.Payload != ex.self:
+			ex.changed.Notify()
+		case err == nil: // its own
+		case !silent || ex.closing.Err() != nil:
+			return err
+		default:
+			alive, cancel := context.WithTimeout(ex.closing, probeFor)
+			err := conn.Ping(alive)
+			cancel()
+			if err != nil {
+				return err
+			}
+		}
+	}
+}

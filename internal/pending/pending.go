@@ -1,0 +1,170 @@
+// Package pending holds the writes of a transaction until its commit, for
+// executors whose events commit together with a caller's tables.
+//
+// Positions are handed out by one committer at a time. A transaction that drew
+// them at its first append would keep everybody waiting until its end; so its
+// appends wait here, and are sent last of all. What they will be is known
+// before: a conflict is told at once, and one who replays an aggregate within
+// the transaction sees them.
+package pending
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// Writes are the writes of one transaction, in order. The zero Writes are none.
+// They are safe for concurrent use.
+type Writes struct {
+	ended  atomic.Bool
+	mu     sync.Mutex // held while a head is looked for
+	writes []evento.Write
+	size   int
+	heads  map[aggregate]Head
+	events []evento.RawEvent // as they will be, but for their positions
+}
+
+type aggregate struct {
+	t  evento.AggregateType
+	id string
+}
+
+// Head is where an aggregate is. The zero Head is that of a new one.
+type Head struct {
+	Version    uint64
+	RoutingKey string
+}
+
+// FindHead finds the head of an aggregate in the store.
+type FindHead func(ctx context.Context, t evento.AggregateType, id string) (Head, error)
+
+// Add keeps a write, which was checked, for the commit. Its receipts lack the
+// positions. A conflict that can be seen already is returned; the commit judges
+// again.
+func (p *Writes) Add(ctx context.Context, w evento.Write, find FindHead) ([]evento.Receipt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended.Load() {
+		return nil, fmt.Errorf("%w commit: the transaction of its context has ended", evento.ErrInvalid)
+	}
+	if receipts := p.earlier(w); receipts != nil {
+		return receipts, nil
+	}
+	size, events := p.size, len(p.events)
+	for _, a := range w.Appends {
+		events += len(a.Events)
+		for _, e := range a.Events {
+			size += len(e.Data)
+		}
+	}
+	if size > evento.MaxCommit || events > evento.MaxCommitEvents {
+		return nil, fmt.Errorf("%w: a transaction with %d events of %d bytes, at most %d of %d are allowed",
+			evento.ErrTooLarge, events, size, evento.MaxCommitEvents, evento.MaxCommit)
+	}
+	heads := make([]Head, len(w.Appends))
+	for i, a := range w.Appends {
+		h, known := p.heads[aggregate{a.AggregateType, a.AggregateID}]
+		if !known {
+			var err error
+			if h, err = find(ctx, a.AggregateType, a.AggregateID); err != nil {
+				return nil, err
+			}
+		}
+		// A write that was tried before may be in the store: the commit looks.
+		if !a.AnyVersion && a.Expected != h.Version && !w.Retry {
+			return nil, &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: h.Version}
+		}
+		heads[i] = h
+	}
+	p.size = size
+	return p.add(w, heads), nil
+}
+
+func (p *Writes) add(w evento.Write, heads []Head) []evento.Receipt {
+	if p.heads == nil {
+		p.heads = map[aggregate]Head{}
+	}
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	receipts := make([]evento.Receipt, len(w.Appends))
+	for i, a := range w.Appends {
+		h := heads[i]
+		if h.Version == 0 {
+			h.RoutingKey = a.RoutingKey
+		}
+		for _, e := range a.Events {
+			h.Version++
+			p.events = append(p.events, evento.RawEvent{
+				ID:            e.ID,
+				AggregateType: a.AggregateType,
+				AggregateID:   a.AggregateID,
+				Version:       h.Version,
+				Name:          e.Name,
+				RoutingKey:    h.RoutingKey,
+				Codec:         e.Codec,
+				Data:          e.Data,
+				Metadata:      a.Metadata,
+				Timestamp:     now,
+			})
+		}
+		p.heads[aggregate{a.AggregateType, a.AggregateID}] = h
+		receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: h.Version}
+	}
+	p.writes = append(p.writes, w)
+	return receipts
+}
+
+// earlier returns the receipts of a write that waits here already; nil: it does
+// not.
+func (p *Writes) earlier(w evento.Write) []evento.Receipt {
+	if !w.Retry {
+		return nil
+	}
+	versions := map[evento.ID]uint64{}
+	for _, e := range p.events {
+		versions[e.ID] = e.Version
+	}
+	receipts := make([]evento.Receipt, len(w.Appends))
+	for i, a := range w.Appends {
+		version, ok := versions[a.Events[len(a.Events)-1].ID]
+		if !ok {
+			return nil
+		}
+		receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: version}
+	}
+	return receipts
+}
+
+// Overlay adds the events that wait and match to a page of those stored, if
+// one who reads onward has come to the end there. They have no position and no
+// cursor.
+func (p *Writes) Overlay(page *cursor.Page[evento.RawEvent], q evento.Query, args cursor.Args) {
+	if !args.IsOnward() || page.PageInfo.HasNextPage {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.events {
+		if q.Matches(e) {
+			page.Edges = append(page.Edges, cursor.Edge[evento.RawEvent]{Node: e})
+		}
+	}
+}
+
+// Pending returns the writes in their order.
+func (p *Writes) Pending() []evento.Write {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.writes
+}
+
+// End says that the transaction has ended: no more is added.
+func (p *Writes) End() { p.ended.Store(true) }
+
+// Ended reports whether End was called.
+func (p *Writes) Ended() bool { return p.ended.Load() }

@@ -1,0 +1,42 @@
+package evento
+
+import "context"
+
+// Transactor is an [Executor] whose storage can commit events together with
+// the tables of an application: executor/sqlite, executor/postgres and
+// executor/mysql, and executor/rw and executor/group on top of them.
+//
+//	err := ex.InTx(ctx, func(ctx context.Context) error {
+//		if _, err := postgres.Tx(ctx).Exec(ctx, "UPDATE stock SET …"); err != nil {
+//			return err
+//		}
+//		_, err := evento.Aggregate(id).AnyVersion().Event(StockCounted{…}).Commit(ctx, ex)
+//		return err
+//	})
+type Transactor interface {
+	Executor
+
+	// InTx runs fn in a transaction of the storage, which the package of the
+	// executor finds in fn's context (its Tx function) for statements of the
+	// caller. When fn returns nil, all that was done with that context is
+	// committed together; when it returns an error, or panics, nothing is.
+	// InTx within InTx joins the outer one.
+	//
+	// Events that fn commits with its context get their positions at the end,
+	// so that a transaction that takes long keeps nobody waiting. Until then
+	// their receipts have Position 0, and only fn sees them: with its context
+	// Load, Update, Events and HasEvent include them, pages do not. A conflict
+	// that can be seen is returned to fn; InTx returns one that came about
+	// later, and nothing was stored.
+	//
+	// Like the connection that it holds, fn's context is for one goroutine at
+	// a time, and of no use after fn has returned. Calls that fn makes with
+	// another context are not part of the transaction, and may wait for it.
+	//
+	// Errors: what fn returns, as it is; those of Write, with nothing stored;
+	// [ErrOutcomeUnknown], after which InTx with the same builders settles it:
+	// when all the events that fn commits are found to be stored already, so
+	// was the rest of that transaction, and this one is rolled back and nil
+	// returned.
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+}
