@@ -201,7 +201,7 @@ type outcome struct {
 func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, calls []*appendCall) ([]outcome, error) {
 	args, appends := arguments(calls)
 	batch := &pgx.Batch{}
-	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	batch.Queue(ex.sql.lock)
 	outcomes := make([]outcome, appends)
 	batch.Queue(ex.sql.append, args...).Query(func(rows pgx.Rows) error {
