@@ -27,8 +27,8 @@ type replicated struct {
 
 func startReplicated(t testing.TB, settings ...string) *replicated {
 	t.Helper()
-	primary := testserver.StartPostgres(t, "max_connections=200")
-	return &replicated{primary: primary, replica: primary.Replica(settings...)}
+	primary := testserver.StartPostgres(t, settings...)
+	return &replicated{primary: primary, replica: primary.Replica()}
 }
 
 func openPostgres(t testing.TB, server *testserver.PostgresServer, schema string) *postgres.Executor {
@@ -98,7 +98,7 @@ func (r *replicated) pause(t testing.TB, stop bool) {
 // so there is no Share, and one that is opened anew lets the replica catch up.
 func TestReplicaContract(t *testing.T) {
 	t.Parallel()
-	r := startReplicated(t)
+	r := startReplicated(t, "fsync=off")
 	var schemas sync.Map // by executor
 	open := func(t testing.TB, schema any) evento.Executor {
 		t.Helper()
