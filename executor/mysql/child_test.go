@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	testserver.Run(m)
 }
 
 // child appends to aggregates that all writers of all processes share, and to

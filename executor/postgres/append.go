@@ -289,7 +289,7 @@ func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, calls []*appendCal
 		g.ops[i] = c.Request
 	}
 	batch := &pgx.Batch{}
-	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	batch.Queue(ex.sql.lock)
 	ex.queueAppend(batch, &g)
 	batch.Queue("COMMIT")

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/postgres"
+	"github.com/evento-go/evento/internal/testserver"
 )
 
 const thing evento.AggregateType = "test/Thing"
@@ -60,7 +60,7 @@ func numbers(t *testing.T, ex evento.Executor) map[int]int {
 
 func connect(t *testing.T) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), os.Getenv(server))
+	conn, err := pgx.Connect(t.Context(), testserver.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func (c *cutter) cut() {
 // outcome says so, and committing again settles it: each is there once.
 func TestLostReplies(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(os.Getenv(server))
+	u, err := url.Parse(testserver.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestLostReplies(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
-	base := os.Getenv(server)
+	base := testserver.Postgres(t)
 	with := func(option string) string { return base + "&" + option }
 	newer, current := newSchema(t), newSchema(t)
 	closeAll(t, openSchema(t, newer), openSchema(t, current))
@@ -343,8 +343,7 @@ func TestReadOnlyServer(t *testing.T) {
 	schema := newSchema(t)
 	ex := openSchema(t, schema)
 	commit(t, ex, 1)
-	// The transaction asks for READ WRITE, which a standby refuses; here the
-	// table does.
+	// A standby refuses to lock the counter; here the table refuses.
 	admin := connect(t)
 	exec(t, admin, "CREATE FUNCTION "+schema+".refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'standby' USING ERRCODE = '25006'; END $$; "+
 		"CREATE TRIGGER refuse BEFORE INSERT ON "+schema+".event EXECUTE FUNCTION "+schema+".refuse()")

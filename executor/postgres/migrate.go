@@ -22,9 +22,11 @@ var migrationFiles embed.FS
 
 // Migrations returns the SQL files that make the tables, for those who run
 // migrations with a tool of their own: NNNN_name.sql, to be applied in order
-// with SCHEMA replaced by the quoted name of the schema, each in a transaction
-// that also records its number in SCHEMA.migration (version integer PRIMARY
-// KEY, applied_at timestamptz).
+// with SCHEMA replaced by the quoted name of a schema that exists, each in a
+// transaction that also records its number:
+//
+//	CREATE TABLE IF NOT EXISTS SCHEMA.migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+//	INSERT INTO SCHEMA.migration VALUES (NNNN);
 func Migrations() fs.FS {
 	sub, err := fs.Sub(migrationFiles, "migrations")
 	if err != nil {
@@ -36,10 +38,15 @@ func Migrations() fs.FS {
 // Migrate brings the tables of a store up to this version of the library.
 // [Open] and [New] do so by themselves, unless Options.NoMigrate is set. It is
 // safe to call from many processes at once. nil options are the defaults.
+//
+// Errors: [evento.ErrNewerStore], [evento.ErrReadOnly], else the server's.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 	opts, err := o.withDefaults()
 	if err != nil {
 		return err
+	}
+	if pool == nil {
+		return fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
 	if err := migrate(ctx, pool, opts.Schema); err != nil {
 		return fmt.Errorf("evento: postgres: migrate schema %q: %w", opts.Schema, classify(err))
@@ -97,12 +104,13 @@ func schemaVersion(ctx context.Context, q queryer, schema string) (at, known int
 	if err != nil {
 		return 0, 0, err
 	}
-	quoted := pgx.Identifier{schema}.Sanitize()
+	// Not by to_regclass: it may answer from a cache of before the lock.
 	var exists bool
-	if err := q.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", quoted+".migration").Scan(&exists); err != nil || !exists {
+	if err := q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'migration')", schema).
+		Scan(&exists); err != nil || !exists {
 		return 0, len(entries), err
 	}
-	err = q.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM "+quoted+".migration").Scan(&at)
+	err = q.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM "+pgx.Identifier{schema}.Sanitize()+".migration").Scan(&at)
 	return at, len(entries), err
 }
 

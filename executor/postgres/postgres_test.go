@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"context"
 	"crypto/rand"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,14 +16,12 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
-const server = "EVENTO_TEST_POSTGRES"
-
-func TestMain(m *testing.M) { testserver.Run(m, server) }
+func TestMain(m *testing.M) { testserver.Run(m) }
 
 // newPool opens a small pool on the test server.
 func newPool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	config, err := pgxpool.ParseConfig(os.Getenv(server))
+	config, err := pgxpool.ParseConfig(testserver.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,9 +37,10 @@ func newPool(t testing.TB) *pgxpool.Pool {
 // newSchema names a schema of the test's own and drops it at the end.
 func newSchema(t testing.TB) string {
 	t.Helper()
+	url := testserver.Postgres(t)
 	schema := "test_" + strings.ToLower(rand.Text())
 	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.Background(), os.Getenv(server))
+		conn, err := pgx.Connect(context.Background(), url)
 		if err != nil {
 			t.Error(err)
 			return
@@ -101,7 +99,11 @@ func contract() executortest.Config {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
+	testserver.Postgres(t) // left out as a whole without a server
 	executortest.Test(t, contract())
 }
 
-func BenchmarkExecutor(b *testing.B) { executortest.Benchmark(b, contract()) }
+func BenchmarkExecutor(b *testing.B) {
+	testserver.Postgres(b)
+	executortest.Benchmark(b, contract())
+}

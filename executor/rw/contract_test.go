@@ -49,6 +49,10 @@ func TestContract(t *testing.T) {
 				return share(t, ex)
 			},
 		},
+		"Lagging": {Open: func(testing.TB) evento.Executor {
+			store := newPrimary()
+			return rw.New(store.replica(3), store)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

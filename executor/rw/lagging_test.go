@@ -8,28 +8,80 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/memory"
 	"github.com/evento-go/evento/internal/signal"
 )
 
-// lagging is a replica of a store: it shows a prefix of the order. Closing it
-// leaves the store open.
-type lagging struct {
-	evento.Executor // the store
+// primary is a store that notes where its commits end, which is what its
+// replicas go by: they show whole commits.
+type primary struct {
+	evento.Executor
+	replicas []*lagging
 
-	// step is by how many events the prefix grows with each read; 0: only
+	mu   sync.Mutex
+	ends []int // how many events there are up to each commit's end
+}
+
+func newPrimary() *primary { return &primary{Executor: memory.New(nil)} }
+
+func (p *primary) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	receipts, err := p.Executor.Write(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	end := 0
+	for _, r := range receipts {
+		end = max(end, int(r.Position))
+	}
+	p.mu.Lock()
+	if i, noted := slices.BinarySearch(p.ends, end); !noted {
+		p.ends = slices.Insert(p.ends, i, end)
+	}
+	p.mu.Unlock()
+	for _, l := range p.replicas {
+		l.changed.Notify()
+	}
+	return receipts, nil
+}
+
+// end is how many events there are when some commits have followed the first
+// so many events, or as many of them as there are.
+func (p *primary) end(events, commits int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, _ := slices.BinarySearch(p.ends, events+1)
+	if i = min(i+commits, len(p.ends)); i == 0 {
+		return 0
+	}
+	return p.ends[i-1]
+}
+
+// lagging is a replica of a store: it shows a prefix of the order that ends
+// with a commit. Closing it leaves the store open.
+type lagging struct {
+	*primary
+
+	// step is by how many commits the prefix grows with each read; 0: only
 	// by show.
 	step int
 
 	changed signal.Signal
 	mu      sync.Mutex
-	shown   int
+	shown   int // events
 	closed  bool
 }
 
-// show makes the first n events of the store visible.
+// replica makes another replica of the store, before the store is used.
+func (p *primary) replica(step int) *lagging {
+	l := &lagging{primary: p, step: step}
+	p.replicas = append(p.replicas, l)
+	return l
+}
+
+// show makes the first n commits of the store visible.
 func (l *lagging) show(n int) {
 	l.mu.Lock()
-	l.shown = n
+	l.shown = l.end(0, n)
 	l.mu.Unlock()
 	l.changed.Notify()
 }
@@ -54,15 +106,15 @@ func (l *lagging) Read(ctx context.Context, q evento.Query, args cursor.Args) (*
 	if l.closed {
 		return nil, evento.ErrClosed
 	}
-	if l.step > 0 {
+	if grown := l.end(l.shown, l.step); grown > l.shown {
+		l.shown = grown
 		defer l.changed.Notify()
 	}
 	log, err := readAll(ctx, l.Executor)
 	if err != nil {
 		return nil, err
 	}
-	l.shown = min(l.shown+l.step, max(l.shown, len(log)))
-	log = log[:min(l.shown, len(log))]
+	log = log[:l.shown]
 
 	at := 0 // how many events are before the place
 	switch i := slices.IndexFunc(log, func(e edge) bool { return e.Cursor == args.At() }); {

@@ -72,8 +72,8 @@ func count(t *testing.T, ex evento.Executor) int {
 // pair is a store with a replica that shows what it is told to.
 func pair(t *testing.T) (*rw.Executor, *lagging, *spy) {
 	t.Helper()
-	write := &spy{Executor: memory.New(nil)}
-	read := &lagging{Executor: write.Executor}
+	store := newPrimary()
+	write, read := &spy{Executor: store}, store.replica(0)
 	ex := rw.New(read, write)
 	t.Cleanup(func() {
 		if err := ex.Close(); err != nil {
@@ -385,9 +385,9 @@ func TestDifferentStores(t *testing.T) {
 // A read side with more than the write side is no replica of it.
 func TestReadSideAhead(t *testing.T) {
 	t.Parallel()
-	store := memory.New(nil)
+	store := newPrimary()
+	restored := store.replica(0)
 	add(t, store, "one", 1)
-	restored := &lagging{Executor: store}
 	if p, err := rw.New(store, restored).Read(t.Context(), evento.Query{}, cursor.Forward(1, "")); !errors.Is(err, cursor.ErrBeyondHead) {
 		t.Errorf("got %v, %v, want the error %q", p, err, cursor.ErrBeyondHead)
 	}
@@ -397,8 +397,8 @@ func TestReadSideAhead(t *testing.T) {
 func TestOfGroups(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		one, two := memory.New(nil), memory.New(nil)
-		first, second := &lagging{Executor: one}, &lagging{Executor: two}
+		one, two := newPrimary(), newPrimary()
+		first, second := one.replica(0), two.replica(0)
 		ex := rw.New(group.New(first, second), group.New(one, two))
 		add(t, two, "there", 1)
 		second.show(1)

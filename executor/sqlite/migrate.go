@@ -41,6 +41,9 @@ func Migrations() fs.FS {
 //
 // Errors: [evento.ErrNewerStore], [evento.ErrReadOnly], else SQLite's.
 func Migrate(ctx context.Context, db *sql.DB) error {
+	if db == nil {
+		return fmt.Errorf("%w sqlite database: nil", evento.ErrInvalid)
+	}
 	c, err := dbSource(db)(ctx)
 	if err != nil {
 		return fmt.Errorf("evento: sqlite: migrate: %w", classify(err))

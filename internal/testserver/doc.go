@@ -1,13 +1,20 @@
-// Package testserver gives tests databases of their own on servers that
-// environment variables name.
+// Package testserver gives tests the servers that they need: those that
+// environment variables name, which tests share, and private ones, for tests
+// that stop and kill them.
 //
 //	func TestSomething(t *testing.T) {
-//		dsn := testserver.MySQL(t)
-//		if dsn == "" {
-//			return
-//		}
+//		dsn := testserver.MySQL(t) // a database of its own
 //		…
 //	}
 //
-// It starts no servers.
+//	func TestCrash(t *testing.T) {
+//		server := testserver.StartPostgres(t)
+//		…
+//		server.Kill()
+//		server.Restart()
+//		…
+//	}
+//
+// A test whose server cannot be had is left out: skipped, with the reason, or
+// failed where CI is set.
 package testserver

@@ -3,19 +3,45 @@ package testserver
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 	"testing"
 )
 
-// Run runs the tests of a package that needs the server of an environment
-// variable, and exits. Without the server they are left out, loudly; when CI is
-// set that is a failure.
-func Run(m *testing.M, variable string) {
-	if os.Getenv(variable) != "" {
-		os.Exit(m.Run())
+// had and missed count the tests that got what they need, and those that did
+// not.
+var had, missed atomic.Int64
+
+// Run is the TestMain of a package that is all about a server, and exits. When
+// every test was left out, go test shows "[no tests to run]" beside the
+// package, which is all that it can show of a package that did not fail unless
+// it is run with -v.
+func Run(m *testing.M) {
+	status := m.Run()
+	if missed.Load() > 0 && had.Load() == 0 {
+		// The line by which go test knows.
+		fmt.Println("testing: warning: no tests to run")
 	}
-	fmt.Fprintf(os.Stderr, "\n*** LEFT OUT: the tests of this package need a server in %s; make test starts one ***\n\n", variable)
+	os.Exit(status)
+}
+
+// shared is the address in an environment variable.
+func shared(t testing.TB, variable, example string) string {
+	t.Helper()
+	address := os.Getenv(variable)
+	if address == "" {
+		leaveOut(t, fmt.Sprintf("no server: set %s to its address, such as %s, or use make test, which starts one", variable, example))
+	}
+	had.Add(1)
+	return address
+}
+
+// leaveOut ends a test that cannot run here: it is skipped or, where CI is set,
+// fails.
+func leaveOut(t testing.TB, why string) {
+	t.Helper()
+	missed.Add(1)
 	if os.Getenv("CI") != "" {
-		os.Exit(1)
+		t.Fatal("LEFT OUT: " + why)
 	}
-	os.Exit(0)
+	t.Skip("LEFT OUT: " + why)
 }
