@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -87,6 +88,7 @@ type Executor struct {
 	sql       statements
 	positions cursor.Positions
 	names     *dictionary
+	scratches sync.Pool // of *scratch
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
 	calls     calls
