@@ -148,6 +148,15 @@ func appendNew(ids []int32, id int32) []int32 {
 // then likely to be most of the events, the table is scanned.
 const mostLegs = 64
 
+// way is how a leg finds its events.
+type way int
+
+const (
+	byPosition way = iota
+	byKind
+	byVersion
+)
+
 // builder writes a statement. It is called for every read, hence bytes.
 type builder struct {
 	schema   string
@@ -198,18 +207,18 @@ func (b *builder) writeLegs() {
 	f := b.filter
 	if f.everything {
 		b.begin("true")
-		b.end(false)
+		b.end(byPosition)
 	}
 	if len(f.kinds) > mostLegs {
 		b.begin("kind_id + 0 = ANY(")
 		b.param(f.kinds)
 		b.write(")")
-		b.end(false)
+		b.end(byKind)
 	} else {
 		for _, id := range f.kinds {
 			b.begin("kind_id = ")
 			b.param(id)
-			b.end(false)
+			b.end(byKind)
 		}
 	}
 	for i := range f.aggregates {
@@ -251,7 +260,7 @@ func (b *builder) writeAggregate(a *aggregateFilter) {
 		b.param(a.kinds)
 		b.write(")")
 	}
-	b.end(true)
+	b.end(byVersion)
 }
 
 // placed reports whether the place leaves out any event.
@@ -272,13 +281,13 @@ func (b *builder) begin(where string) {
 
 // end writes what all legs have in common. An aggregate's events are read in
 // the order of their versions, which is the same, by the index that has them.
-func (b *builder) end(byVersion bool) {
+func (b *builder) end(by way) {
 	column, order := "position", " ORDER BY position"
-	if byVersion {
+	if by == byVersion {
 		column, order = "position + 0", " ORDER BY version"
 	}
 	// What reads by position always names the place: one text for all pages.
-	if !byVersion || b.placed() {
+	if by != byVersion || b.placed() {
 		compare := " > "
 		if b.backward {
 			compare = " < "
@@ -301,8 +310,17 @@ func (b *builder) end(byVersion bool) {
 	if b.backward {
 		b.write(" DESC")
 	}
-	b.write(" LIMIT ")
+	if by == byKind || b.filter.routing != 0 {
+		b.write(" LIMIT ")
+		b.writeLimit()
+		return
+	}
+	// Where one index is right whatever the parameters are, the number is
+	// hidden from the planner: told it, it plans each page anew. Where kinds
+	// differ in how rare they are, it has to see them.
+	b.write(" LIMIT (SELECT ")
 	b.writeLimit()
+	b.write("::bigint)")
 }
 
 func (b *builder) writeLimit() { b.shared(&b.limitNo, int64(b.limit)) }
