@@ -23,6 +23,16 @@ import (
 type cut struct {
 	text    string
 	forward bool // the server still gets it, and its reply is dropped
+	// end is called when the connection ends; with race, as soon as the
+	// server was sent the statement.
+	end  func()
+	race bool
+}
+
+func (c *cut) ended() {
+	if c.end != nil {
+		c.end()
+	}
 }
 
 // proxy is between an executor and the server.
@@ -60,14 +70,17 @@ func (p *proxy) serve() {
 			_ = client.Close()
 			continue
 		}
-		var silent atomic.Bool
+		var silent atomic.Pointer[cut]
 		go func() {
 			defer func() { _ = client.Close() }()
 			buffer := make([]byte, 64<<10)
 			for {
 				n, err := server.Read(buffer)
-				if err != nil || silent.Load() {
-					return // a reply has come, so that the server is done
+				if c := silent.Load(); c != nil && err == nil && !c.race {
+					c.ended() // a reply has come, so that the server is done
+				}
+				if err != nil || silent.Load() != nil {
+					return
 				}
 				if _, err := client.Write(buffer[:n]); err != nil {
 					return
@@ -84,15 +97,19 @@ func (p *proxy) serve() {
 				}
 				if c := p.next.Load(); c != nil && bytes.Contains(buffer[:n], []byte(c.text)) && p.next.CompareAndSwap(c, nil) {
 					if !c.forward {
+						c.ended()
 						_ = client.Close()
 						return
 					}
-					silent.Store(true)
+					silent.Store(c)
 				}
 				if _, err := server.Write(buffer[:n]); err != nil {
 					return
 				}
-				if silent.Load() {
+				if c := silent.Load(); c != nil {
+					if c.race {
+						c.ended()
+					}
 					_, _ = io.Copy(io.Discard, client) // until the other side is closed
 					return
 				}

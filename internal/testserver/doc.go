@@ -9,5 +9,5 @@
 //		…
 //	}
 //
-// It starts no servers.
+// Of these it starts none. [MariaDB] starts a server of a test's own.
 package testserver

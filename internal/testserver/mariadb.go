@@ -1,0 +1,230 @@
+//go:build unix
+
+package testserver
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// MariaDBServer is a MariaDB server of one test, for what cannot be done to a
+// server that tests share: killing it, stopping it, changing its settings.
+type MariaDBServer struct {
+	t       testing.TB
+	dir     string
+	port    int
+	options []string
+	server  *exec.Cmd
+	ended   chan struct{} // closed when the process is gone
+	log     bytes.Buffer
+}
+
+// MariaDB starts a server with further options of mariadbd, on a loopback port
+// and with its data in a temporary folder. It holds the empty database evento,
+// and is killed when the test ends. Without the program mariadbd it returns nil:
+// a test then does nothing, which is said and, where CI=true is set, is a
+// failure.
+func MariaDB(t testing.TB, options ...string) *MariaDBServer {
+	t.Helper()
+	install, err := exec.LookPath("mariadb-install-db")
+	if err == nil {
+		_, err = findMariaDB()
+	}
+	if err != nil {
+		missing(t, err)
+		return nil
+	}
+	// Not t.TempDir, below which another user may not go.
+	dir, err := os.MkdirTemp("", "evento-mariadb.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &MariaDBServer{t: t, dir: dir, options: options}
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() {
+			t.Logf("mariadbd said:\n%s", s.log.Bytes())
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // another user runs the server, see command
+		t.Fatal(err)
+	}
+	out, err := s.command(install, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db",
+		"--innodb-log-file-size=8M").CombinedOutput()
+	if err != nil {
+		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
+	}
+	s.port = freePort(t)
+	s.Start()
+	s.Exec("CREATE DATABASE evento")
+	return s
+}
+
+func (s *MariaDBServer) data() string { return filepath.Join(s.dir, "data") }
+
+// findMariaDB looks where Debian has it too, which is not in everybody's path.
+func findMariaDB() (string, error) {
+	const debian = "/usr/sbin/mariadbd"
+	if _, err := os.Stat(debian); err == nil {
+		return debian, nil
+	}
+	return exec.LookPath("mariadbd")
+}
+
+// command ends with the process of the test. The server refuses to run as the
+// superuser.
+func (s *MariaDBServer) command(program string, args ...string) *exec.Cmd {
+	as := []string{"--pdeathsig", "KILL"}
+	if os.Getuid() == 0 {
+		as = append(as, "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+	}
+	cmd := exec.CommandContext(context.Background(), "setpriv", append(append(as, program), args...)...)
+	cmd.Dir = s.dir
+	return cmd
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		// Below the ports that systems give to outgoing connections.
+		port := 20000 + rand.N(12000)
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
+// Start starts the server again, after Kill or Stop, and returns when it takes
+// connections.
+func (s *MariaDBServer) Start() {
+	s.t.Helper()
+	program, err := findMariaDB()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := s.command(program, append([]string{
+		"--no-defaults", "--datadir=" + s.data(), "--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
+		"--bind-address=127.0.0.1", fmt.Sprint("--port=", s.port), "--skip-name-resolve",
+		"--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--performance-schema=OFF",
+	}, s.options...)...)
+	cmd.Stdout, cmd.Stderr = &s.log, &s.log
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it is killed, or says why in its log
+		close(ended)
+	}()
+	s.server, s.ended = cmd, ended
+
+	db := s.open("")
+	defer func() { _ = db.Close() }()
+	ask := time.NewTicker(20 * time.Millisecond)
+	defer ask.Stop()
+	for late := time.After(time.Minute); ; {
+		err := db.PingContext(context.Background())
+		if err == nil {
+			return
+		}
+		select {
+		case <-ask.C:
+		case <-ended:
+			s.t.Fatalf("mariadbd ended: %v", err)
+		case <-late:
+			s.t.Fatalf("mariadbd does not answer: %v", err)
+		}
+	}
+}
+
+// Kill ends the server by SIGKILL, in the middle of what it does.
+func (s *MariaDBServer) Kill() { s.end(syscall.SIGKILL) }
+
+// Stop shuts the server down in order.
+func (s *MariaDBServer) Stop() { s.end(syscall.SIGTERM) }
+
+func (s *MariaDBServer) end(by os.Signal) {
+	if s.server != nil {
+		_ = s.server.Process.Signal(by)
+		<-s.ended
+	}
+}
+
+// Freeze makes the server answer nothing, until Thaw.
+func (s *MariaDBServer) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw undoes Freeze.
+func (s *MariaDBServer) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *MariaDBServer) signal(n os.Signal) {
+	s.t.Helper()
+	if err := s.server.Process.Signal(n); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Exec runs statements as the superuser, in a connection of their own.
+func (s *MariaDBServer) Exec(texts ...string) {
+	s.t.Helper()
+	db := s.open("")
+	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(1)
+	for _, text := range texts {
+		if _, err := db.ExecContext(context.Background(), text); err != nil {
+			s.t.Fatalf("%s: %v", text, err)
+		}
+	}
+}
+
+func (s *MariaDBServer) open(database string) *sql.DB {
+	s.t.Helper()
+	cfg := s.config("root", "", database)
+	cfg.Logger = &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return sql.OpenDB(connector)
+}
+
+func (s *MariaDBServer) config(user, password, database string) *mysql.Config {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr = "tcp", fmt.Sprintf("127.0.0.1:%d", s.port)
+	cfg.User, cfg.Passwd, cfg.DBName = user, password, database
+	return cfg
+}
+
+// DSN is that of a user of the server and the database evento; root has no
+// password.
+func (s *MariaDBServer) DSN(user, password string) string {
+	return s.config(user, password, "evento").FormatDSN()
+}
+
+// missing says loudly that a test does nothing for want of a program.
+func missing(t testing.TB, err error) {
+	t.Helper()
+	text := fmt.Sprintf("LEFT OUT: %s needs the programs of Debian's mariadb-server: %v", t.Name(), err)
+	if os.Getenv("CI") == "true" {
+		t.Fatal(text)
+	}
+	fmt.Fprintln(os.Stderr, text)
+}
