@@ -60,7 +60,9 @@ func (w *appender) run(ctx context.Context, ex evento.Executor, number *atomic.I
 	}
 }
 
-func (w *appender) acknowledged(a *attempt) { w.id, w.version = a.receipts[0].AggregateID, a.receipts[0].Version }
+func (w *appender) acknowledged(a *attempt) {
+	w.id, w.version = a.receipts[0].AggregateID, a.receipts[0].Version
+}
 
 // tail subscribes and keeps what it is given.
 type tail struct {
@@ -269,7 +271,7 @@ func serverEnds(t *testing.T, s *testserver.MariaDBServer, end func()) {
 				t.Errorf("%d events of commit %d, want 2", there[a.n], a.n)
 			}
 			for _, r := range a.receipts {
-				if e := events[r.Position-1]; e.AggregateID != r.AggregateID || e.Version != r.Version || stored(t, events[r.Position-1 : r.Position])[a.n] != 1 {
+				if e := events[r.Position-1]; e.AggregateID != r.AggregateID || e.Version != r.Version || stored(t, events[r.Position-1:r.Position])[a.n] != 1 {
 					t.Errorf("commit %d was acknowledged as %+v, and there is %+v", a.n, r, e)
 				}
 			}

@@ -44,9 +44,10 @@ func (quiet) Print(...any) {}
 
 // session is a connection. One goroutine uses it at a time.
 type session struct {
-	conn   *sql.Conn
-	stmts  map[string]*sql.Stmt
-	broken bool // not to be used again
+	conn      *sql.Conn
+	stmts     map[string]*sql.Stmt
+	maxPacket int  // the connection's max_allowed_packet, which does not change
+	broken    bool // not to be used again
 }
 
 // maxStatements bounds the prepared statements of a session. More texts than
@@ -71,6 +72,10 @@ func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 			s.close()
 			return nil, err
 		}
+	}
+	if err := conn.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&s.maxPacket); err != nil {
+		s.close()
+		return nil, err
 	}
 	return s, nil
 }

@@ -113,10 +113,11 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-// Start starts the server again, after Kill or Stop, and returns when it takes
-// connections.
-func (s *MariaDBServer) Start() {
+// Start starts the server again, after Kill or Stop, with options that overrule
+// those that it had, and returns when it takes connections.
+func (s *MariaDBServer) Start(options ...string) {
 	s.t.Helper()
+	s.options = append(s.options, options...)
 	program, err := findMariaDB()
 	if err != nil {
 		s.t.Fatal(err)
