@@ -5,6 +5,7 @@
 package mysql_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -341,3 +342,158 @@ func TestFull(t *testing.T) {
 		t.Errorf("Acknowledge() = %v", err)
 	}
 }
+
+// A server that answers nothing any more: calls end with their contexts, also
+// those that have a commit under way, and Close does not wait for it.
+func TestFrozen(t *testing.T) {
+	t.Parallel()
+	s := testserver.MariaDB(t)
+	if s == nil {
+		return
+	}
+	dsn := s.DSN("root", "")
+	p, through := newProxy(t, dsn)
+	ex := openSilent(t, through)
+	create(t, ex)
+	worker := evento.NewID()
+	if _, err := ex.UpsertSubscriber(t.Context(), "key", worker); err != nil {
+		t.Fatal(err)
+	}
+	direct := openSilent(t, dsn)
+
+	// One gives up and the other does not, in the same flush or the next.
+	frozen := make(chan struct{})
+	p.next.Store(&cut{text: "; COMMIT", forward: true, race: true, end: func() {
+		s.Freeze()
+		close(frozen)
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	given := evento.Create().Event(happened{1})
+	gave := commitLater(ctx, ex, given)
+	<-frozen
+	other := evento.Create().Event(happened{2})
+	patient := commitLater(t.Context(), ex, other)
+	cancel()
+	if err := receive(t, "Commit", gave); !errors.Is(err, evento.ErrOutcomeUnknown) || errors.Is(err, context.Canceled) {
+		t.Errorf("Commit() with a commit under way = %v, want %v only", err, evento.ErrOutcomeUnknown)
+	}
+	var wg sync.WaitGroup
+	for name, call := range map[string]func(ctx context.Context) error{
+		"Commit": func(ctx context.Context) error {
+			_, err := evento.Create().Event(happened{}).Commit(ctx, ex)
+			return err
+		},
+		"Read": func(ctx context.Context) error {
+			_, err := ex.Read(ctx, evento.Query{}, cursor.Forward(1, ""))
+			return err
+		},
+		"UpsertSubscriber":  func(ctx context.Context) error { _, err := ex.UpsertSubscriber(ctx, "key", worker); return err },
+		"SubscriberCursor":  func(ctx context.Context) error { _, err := ex.SubscriberCursor(ctx, "key"); return err },
+		"SubscriberRunning": func(ctx context.Context) error { _, err := ex.SubscriberRunning(ctx, "key", worker); return err },
+		"Acknowledge":       func(ctx context.Context) error { return ex.Acknowledge(ctx, "key", worker, "place") },
+		"Snapshot": func(ctx context.Context) error {
+			_, err := ex.Snapshot(ctx, evento.SnapshotKey{Projection: "p"})
+			return err
+		},
+		"SaveSnapshot": func(ctx context.Context) error {
+			return ex.SaveSnapshot(ctx, evento.SnapshotKey{Projection: "p"}, evento.Snapshot{Version: 1})
+		},
+	} {
+		for range 3 {
+			wg.Go(func() {
+				short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				began := time.Now()
+				if err := call(short); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s = %v, want %v", name, err, context.DeadlineExceeded)
+				}
+				if took := time.Since(began); took > soon {
+					t.Errorf("%s took %v", name, took)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	closed := make(chan error, 1)
+	go func() { closed <- direct.Close() }()
+	if err := receive(t, "Close", closed); err != nil {
+		t.Errorf("Close() = %v", err)
+	}
+	s.Thaw()
+	if err := receive(t, "Commit", patient); err != nil && !errors.Is(err, evento.ErrOutcomeUnknown) {
+		t.Errorf("Commit() of one who waited = %v", err)
+	}
+	for _, b := range []*evento.CommitBuilder{given, other} {
+		for range 2 {
+			if r, err := b.Commit(t.Context(), ex); err != nil || r.Version != 1 {
+				t.Errorf("Commit() again = %+v, %v", r, err)
+			}
+		}
+	}
+	// Those whose context's error was returned have stored nothing.
+	wantEvents(t, ex, 3)
+}
+
+// What was seen before it was durable, and is gone after a crash, is not
+// remembered: its names get other numbers, and its versions other events.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	s := testserver.MariaDB(t)
+	if s == nil {
+		return
+	}
+	dsn := s.DSN("root", "")
+	reader := openSilent(t, dsn)
+	create(t, reader)
+	const attempts = 20
+	for attempt := 1; ; attempt++ {
+		before := len(log(t, reader))
+		gone := typed{fmt.Sprint("test/Gone", attempt)}
+		// Its process ends with the server: it is not to have been told.
+		lost := openSilent(t, dsn)
+		s.Exec("SET GLOBAL innodb_flush_log_at_trx_commit = 0") // what lasts for a millisecond else lasts for a second
+		if _, err := evento.Aggregate("one").Event(gone).Commit(t.Context(), lost); err != nil {
+			t.Fatal(err)
+		}
+		// A conflict is judged by the type and the version that are not durable.
+		if _, err := evento.Aggregate("one").OriginalVersion(2).Event(gone).Commit(t.Context(), reader); !errors.Is(err, evento.ErrConflict) {
+			t.Fatalf("Commit() = %v, want %v", err, evento.ErrConflict)
+		}
+		s.Kill()
+		s.Start()
+		writer := openSilent(t, dsn)
+		other, err := evento.Create().Event(typed{fmt.Sprint("test/Other", attempt)}).Commit(t.Context(), writer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other.Position != uint64(before)+1 {
+			if attempt == attempts {
+				t.Fatal("the event was durable each time")
+			}
+			continue
+		}
+		// Another event has taken its position, and another type its number.
+		if r, err := evento.Aggregate("one").OriginalVersion(1).Event(gone).Commit(t.Context(), reader); !errors.Is(err, evento.ErrConflict) {
+			t.Errorf("Commit() at a version that is gone = %+v, %v, want %v", r, err, evento.ErrConflict)
+		}
+		if _, err := evento.Aggregate("one").Event(gone).Commit(t.Context(), reader); err != nil {
+			t.Errorf("Commit() = %v", err)
+		}
+		for _, ex := range []evento.Executor{writer, reader, openSilent(t, dsn)} {
+			for _, raw := range log(t, ex)[before:] {
+				if !bytes.Contains(raw.Data, []byte(raw.AggregateType)) {
+					t.Errorf("the event at %d is said to be of type %s: %q", raw.Position, raw.AggregateType, raw.Data)
+				}
+			}
+		}
+		wantEvents(t, reader, before+2)
+		return
+	}
+}
+
+// typed is an event of any type of aggregate.
+type typed struct{ Type string }
+
+func (e typed) AggregateType() evento.AggregateType { return evento.AggregateType(e.Type) }
+func (typed) EventName() string                     { return "Typed" }

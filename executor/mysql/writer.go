@@ -250,5 +250,9 @@ func (tx *transaction) end() error {
 	}
 	tx.s.broken = true
 	tx.w.position = -1
+	if tx.ctx.Err() != nil {
+		// Matching the context's error would say that nothing was stored.
+		return fmt.Errorf("%w: %v", evento.ErrOutcomeUnknown, err) //nolint:errorlint // see above
+	}
 	return fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
 }

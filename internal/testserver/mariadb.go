@@ -61,11 +61,13 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 			t.Error(err)
 		}
 	})
+	// Also the folder for temporary tables: a server that starts removes those
+	// that it finds.
 	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // another user runs the server, see command
 		t.Fatal(err)
 	}
 	out, err := s.command(install, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--innodb-log-file-size=8M").CombinedOutput()
+		"--tmpdir="+s.dir, "--innodb-log-file-size=8M").CombinedOutput()
 	if err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
@@ -123,7 +125,7 @@ func (s *MariaDBServer) Start(options ...string) {
 		s.t.Fatal(err)
 	}
 	cmd := s.command(program, append([]string{
-		"--no-defaults", "--datadir=" + s.data(), "--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
+		"--no-defaults", "--datadir=" + s.data(), "--tmpdir=" + s.dir, "--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
 		"--bind-address=127.0.0.1", fmt.Sprint("--port=", s.port), "--skip-name-resolve",
 		"--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--performance-schema=OFF",
 	}, s.options...)...)
