@@ -203,7 +203,7 @@ func serverEnds(t *testing.T, s *testserver.MariaDBServer, end func()) {
 	}{
 		{"before an insert", cut{text: "shared"}, 0, 0},
 		{"before the commit", cut{text: "; COMMIT"}, 0, 0},
-		{"after the commit", cut{text: "; COMMIT", forward: true}, 1, -1},
+		{"after the commit", cut{text: "; COMMIT", forward: true, packets: 2}, 1, -1},
 		{"in the commit", cut{text: "; COMMIT", forward: true, race: true}, 0, -1},
 		{"in the insert", cut{text: "shared", forward: true, race: true}, 0, -1},
 	} {

@@ -29,6 +29,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/generations"
 	"github.com/evento-go/evento/internal/signal"
 )
 
@@ -86,6 +87,7 @@ type Executor struct {
 	positions cursor.Positions
 	server    server
 	names     *dictionary
+	ends      ends
 	sessions  *pool
 	writer    *writer
 	queue     *appendqueue.Queue[*appendOp]
@@ -145,6 +147,7 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 		closing:  make(chan struct{}),
 		ended:    make(chan struct{}),
 		watched:  make(chan struct{}),
+		ends:     ends{versions: generations.New[place, int64](1 << 10)},
 	}
 	ex.names = newDictionary(ex.settleAll)
 	if err := ex.prepare(ctx); err != nil {
