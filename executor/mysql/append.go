@@ -78,8 +78,9 @@ var errAssumed = errors.New("an aggregate that was taken for new may not be")
 // is kept in the operation.
 func (op *appendOp) apply(tx *transaction) error {
 	op.receipts, op.earlier = nil, false
-	if op.err = op.fits(tx.s.maxPacket); op.err != nil {
-		return nil
+	op.err = op.fits(tx.s.maxPacket)
+	if op.err != nil {
+		return nil //nolint:nilerr // the write is refused, the transaction goes on
 	}
 	appends := op.write.Appends
 	places := make([]head, len(appends))

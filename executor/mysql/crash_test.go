@@ -7,7 +7,6 @@ package mysql_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -117,7 +116,7 @@ func (l *tail) shutdown(t *testing.T) {
 	}
 }
 
-var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
+var silent = slog.New(slog.DiscardHandler)
 
 func openSilent(t *testing.T, dsn string) *mysql.Executor {
 	t.Helper()

@@ -83,6 +83,8 @@ func eventually(t *testing.T, what string, so func() bool) {
 }
 
 // What a server may refuse, on one server that is made to refuse it.
+//
+//nolint:tparallel // the parts change the settings of the server, in order
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	s := testserver.MariaDB(t)
@@ -102,8 +104,7 @@ func TestRefusals(t *testing.T) {
 	const before = 3
 	wantEvents(t, ex, before)
 
-	// In order: they change the settings of the server.
-	t.Run("Login", func(t *testing.T) { //nolint:paralleltest // see above
+	t.Run("Login", func(t *testing.T) {
 		for dsn, number := range map[string]uint16{
 			s.DSN("app", "wrong"):      1045,
 			s.DSN("nobody", "right"):   1045,
@@ -120,7 +121,7 @@ func TestRefusals(t *testing.T) {
 			return processes(t, root, "stranger") == 0
 		})
 	})
-	t.Run("Rights", func(t *testing.T) { //nolint:paralleltest // see above
+	t.Run("Rights", func(t *testing.T) {
 		// The least that docs/formats.md advises.
 		s.Exec("CREATE USER least", "GRANT SELECT, INSERT, UPDATE ON evento.* TO least")
 		s.Exec("CREATE DATABASE made", "GRANT SELECT ON made.* TO least", "GRANT SELECT, INSERT ON evento.evento_event TO app")
@@ -138,7 +139,7 @@ func TestRefusals(t *testing.T) {
 		wantNumber(t, "Commit without the right to insert", err, 1142)
 		wantEvents(t, ex, before+3)
 	})
-	t.Run("ReadOnly", func(t *testing.T) { //nolint:paralleltest // see above
+	t.Run("ReadOnly", func(t *testing.T) {
 		s.Exec("SET GLOBAL read_only = 1", "CREATE DATABASE empty", "GRANT ALL ON empty.* TO app")
 		fresh := openSilent(t, app)
 		for _, ex := range []evento.Executor{ex, fresh} {
@@ -188,7 +189,7 @@ func TestRefusals(t *testing.T) {
 		wg.Wait()
 		log(t, fresh)
 	})
-	t.Run("Connections", func(t *testing.T) { //nolint:paralleltest // see above
+	t.Run("Connections", func(t *testing.T) {
 		n := len(log(t, ex))
 		s.Exec("SET GLOBAL max_connections = 10")
 		defer s.Exec("SET GLOBAL max_connections = 100")
@@ -229,7 +230,7 @@ func TestRefusals(t *testing.T) {
 		})
 		wantEvents(t, ex, n+1)
 	})
-	t.Run("Packet", func(t *testing.T) { //nolint:paralleltest // see above
+	t.Run("Packet", func(t *testing.T) {
 		n := len(log(t, ex))
 		s.Exec("SET GLOBAL max_allowed_packet = 65536")
 		defer s.Exec("SET GLOBAL max_allowed_packet = 16777216")

@@ -47,7 +47,7 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 		return nil
 	}
 	// Not t.TempDir, below which another user may not go.
-	dir, err := os.MkdirTemp("", "evento-mariadb.")
+	dir, err := os.MkdirTemp("", "evento-mariadb.") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func (s *MariaDBServer) command(program string, args ...string) *exec.Cmd {
 	if os.Getuid() == 0 {
 		as = append(as, "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 	}
-	cmd := exec.CommandContext(context.Background(), "setpriv", append(append(as, program), args...)...)
+	cmd := exec.CommandContext(context.Background(), "setpriv", append(append(as, program), args...)...) //nolint:gosec // tests choose the options
 	cmd.Dir = s.dir
 	return cmd
 }
