@@ -73,8 +73,13 @@ type tail struct {
 
 func newTail(t *testing.T, ex evento.Executor) *tail {
 	t.Helper()
+	return newTailOf(t, ex, "tail")
+}
+
+func newTailOf(t *testing.T, ex evento.Executor, key string) *tail {
+	t.Helper()
 	l := &tail{grown: make(chan struct{}, 1)}
-	sub, err := evento.NewSubscription("tail").Logger(silent).All().Handler(evento.HandleAll(thing, func(_ context.Context, e evento.RawEvent) error {
+	sub, err := evento.NewSubscription(key).Logger(silent).All().Handler(evento.HandleAll(thing, func(_ context.Context, e evento.RawEvent) error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.seen = append(l.seen, e)

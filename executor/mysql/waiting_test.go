@@ -52,12 +52,12 @@ func (f foreign) exec(text string) {
 }
 
 // lockCounter keeps every append of everybody waiting.
-func (f foreign) lockCounter() {
+func (f foreign) lockCounter() (position int64) {
 	f.t.Helper()
-	var position int64
 	if err := f.tx.QueryRowContext(f.t.Context(), "SELECT position FROM evento_counter WHERE id = 1 FOR UPDATE").Scan(&position); err != nil {
 		f.t.Fatal(err)
 	}
+	return position
 }
 
 func (f foreign) end(fn func() error) {
@@ -170,7 +170,7 @@ func TestGivingUpAfterDeadlock(t *testing.T) {
 func TestLockWaitTimeout(t *testing.T) {
 	t.Parallel()
 	for name, lock := range map[string]func(f foreign){
-		"Counter": foreign.lockCounter,
+		"Counter": func(f foreign) { f.lockCounter() },
 		"Row":     func(f foreign) { f.exec("INSERT INTO evento_type (name) VALUES ('" + string(thing) + "')") },
 	} {
 		t.Run(name, func(t *testing.T) {
