@@ -63,10 +63,11 @@ func TestInTx(t *testing.T) {
 	seen(t.Context(), "mine", false)
 
 	const late = 3
-	read.reads.Store(late)
 	if err := ex.InTx(t.Context(), func(ctx context.Context) error {
 		note(ctx, ex, "mine")
 		seen(ctx, "mine", true)
+		seen(t.Context(), "mine", false)
+		read.reads.Store(late)
 		return nil
 	}); err != nil {
 		t.Fatal(err)
