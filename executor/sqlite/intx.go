@@ -166,12 +166,18 @@ func (c *callers) prepare(ctx context.Context, native *conn) error {
 
 // begin begins a transaction with the write lock.
 func (c *callers) begin(ctx context.Context) (_ *callersTx, err error) {
+	t := &callersTx{callers: c}
 	defer func() {
-		if err != nil && ctx.Err() == nil {
+		if t.tx != nil {
+			return
+		}
+		if t.sql != nil {
+			_ = t.sql.Rollback() // a connection in a transaction cannot be closed
+		}
+		if !errors.Is(err, sqlite3.BUSY) { // else only the lock was not got
 			c.drop()
 		}
 	}()
-	t := &callersTx{callers: c}
 	err = c.raw(func() error {
 		c.committing, c.rolledBack = false, false
 		// The statement that takes the lock has no context of its own: with
@@ -196,10 +202,7 @@ func (c *callers) begin(ctx context.Context) (_ *callersTx, err error) {
 		t.tx, err = c.writer.transaction()
 		return err
 	})
-	if err != nil {
-		return nil, errors.Join(err, t.sql.Rollback())
-	}
-	return t, nil
+	return t, err
 }
 
 // raw runs fn while no statement of the caller runs, those that database/sql

@@ -15,7 +15,8 @@
 // on a local disk: the write-ahead log needs shared memory.
 //
 // Its tables begin with evento_ and may share a file with an application's
-// own; the view evento_events shows the events in words.
+// own, which [Executor.InTx] commits together with events; the view
+// evento_events shows the events in words.
 //
 // The driver is github.com/ncruces/go-sqlite3. It registers itself with
 // database/sql as "sqlite3", a name that github.com/mattn/go-sqlite3 takes
@@ -123,7 +124,8 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 // New is [Open] on a database that the caller has opened with the driver of
 // github.com/ncruces/go-sqlite3, and closes after the executor. The executor
 // takes up to Readers + 3 of its connections for itself until Close: a limit
-// set with SetMaxOpenConns must leave room for them. Of an in-memory database
+// set with SetMaxOpenConns must leave room for them. On one of these, that of
+// [Executor.InTx], SQLite's commit and rollback hooks are its own. Of an in-memory database
 // use executor/memory instead.
 func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
 	if db == nil {
