@@ -153,10 +153,17 @@ func TestSlowCommit(t *testing.T) {
 // awaitLocked returns when somebody waits for a lock in the schema.
 func awaitLocked(t *testing.T, schema string) {
 	t.Helper()
+	awaitLocks(t, schema, 1)
+}
+
+// awaitLocks returns when so many wait for locks in the schema.
+func awaitLocks(t *testing.T, schema string, want int) {
+	t.Helper()
+	ctx := deadlined(t)
 	conn := connect(t)
-	for n := 0; n == 0; {
-		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", schema).Scan(&n); err != nil {
-			t.Fatal(err)
+	for n := -1; n != want; {
+		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", schema).Scan(&n); err != nil {
+			t.Fatalf("%v; %d wait for locks, want %d", err, n, want)
 		}
 	}
 }

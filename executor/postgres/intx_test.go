@@ -23,7 +23,7 @@ import (
 // deadlined bounds what must not hang.
 func deadlined(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -74,6 +74,9 @@ func effects(t *testing.T, schema string) *pgx.Conn {
 	return conn
 }
 
+// inSchema puts the schema's name into a statement.
+func inSchema(text, schema string) string { return strings.ReplaceAll(text, "SCHEMA", schema) }
+
 // count says how often n is in the table of effects.
 func count(t *testing.T, conn *pgx.Conn, schema string, n int) (count int) {
 	t.Helper()
@@ -81,20 +84,6 @@ func count(t *testing.T, conn *pgx.Conn, schema string, n int) (count int) {
 		t.Fatal(err)
 	}
 	return count
-}
-
-// sameEffects fails unless events and effects 0 to n-1 are there, once each.
-func sameEffects(t *testing.T, ex evento.Executor, conn *pgx.Conn, schema string, n int) {
-	t.Helper()
-	seen := numbers(t, ex)
-	for i := range n {
-		if events, rows := seen[i], count(t, conn, schema, i); events != 1 || rows != 1 {
-			t.Errorf("%d: %d events and %d effects, want one of each", i, events, rows)
-		}
-	}
-	if len(seen) != n {
-		t.Errorf("%d different events, want %d", len(seen), n)
-	}
 }
 
 // effect is what an InTx of these tests does to the caller's table.

@@ -96,7 +96,8 @@ type Executor struct {
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
 	calls     calls
-	flight    flight // the queue's
+	flight    flight        // the queue's
+	flushing  chan struct{} // holds one while a flush is under way
 
 	closing    context.Context
 	close      context.CancelFunc
@@ -139,7 +140,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	if pool == nil {
 		return nil, fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
-	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), announced: make(chan struct{}, 1)}
+	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), flushing: make(chan struct{}, 1), announced: make(chan struct{}, 1)}
 	if err := ex.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("evento: postgres: open schema %q: %w", opts.Schema, classify(err))
 	}
