@@ -47,7 +47,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return t.Add(ctx, w, ex.findHead)
 	}
 	op := &appendOp{write: w}
-	err := ex.call(ctx, func() error {
+	err := ex.once(ctx, func() error {
 		size, err := ex.lookUpNames(ctx, op)
 		if err != nil {
 			return err
@@ -258,8 +258,7 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) (
 			try-- // nothing was stored; those who gave up are let go
 			continue
 		}
-		passing := code(err) == serializationFailure || code(err) == deadlockDetected || pgconn.SafeToRetry(err)
-		if !passing || try == flushTries {
+		if !passing(err) && !pgconn.SafeToRetry(err) || try == flushTries {
 			break
 		}
 	}
@@ -302,7 +301,7 @@ func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, e
 		err = fmt.Errorf("evento: postgres: no connection for the commit: %w", err)
 	case unknown(err):
 		err = fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
-	case len(calls) > 1 && code(err) != diskFull && code(err) != readOnlyTransaction:
+	case len(calls) > 1 && !everybodys(err):
 		for i := range calls {
 			if rest = ex.commit(ctx, b, calls[i:i+1]); len(rest) > 0 {
 				return append(rest, calls[i+1:]...)

@@ -184,14 +184,17 @@ func (ex *Executor) makeNames(ctx context.Context, ops []*appendOp) error {
 }
 
 func (ex *Executor) lookUp(ctx context.Context, add bool, find, insert string, args ...any) (id int32, err error) {
-	err = ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
-	if !errors.Is(err, pgx.ErrNoRows) || !add {
-		return id, orNone(err)
-	}
-	if _, err := ex.db(ctx).Exec(ctx, insert, args...); err != nil {
-		return 0, err
-	}
-	return id, ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
+	err = ex.again(ctx, func() error {
+		err := ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
+		if !errors.Is(err, pgx.ErrNoRows) || !add {
+			return orNone(err)
+		}
+		if _, err := ex.db(ctx).Exec(ctx, insert, args...); err != nil {
+			return err
+		}
+		return ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
+	})
+	return id, err
 }
 
 // orNone takes "no row" for an answer.

@@ -81,13 +81,13 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		return fn(ctx)
 	}
 	var fnErr error
-	err := ex.call(ctx, func() error {
+	err := ex.once(ctx, func() error {
 		conn, err := ex.pool.Acquire(ctx)
 		if err != nil {
 			return err
 		}
 		defer conn.Release()
-		tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 		if err != nil {
 			return err
 		}

@@ -32,6 +32,20 @@ func deadlined(t *testing.T) context.Context {
 // end, which checks that no connection was forgotten.
 func openOn(t *testing.T, url, schema string, conns int32) (*postgres.Executor, *pgxpool.Pool) {
 	t.Helper()
+	pool := testPool(t, url, conns)
+	ex, err := postgres.New(t.Context(), pool, &postgres.Options{Schema: schema})
+	if err != nil {
+		t.Fatalf("New() = %v", err)
+	}
+	t.Cleanup(func() {
+		closeAll(t, ex)
+		givenBack(t, pool)
+	})
+	return ex, pool
+}
+
+func testPool(t *testing.T, url string, conns int32) *pgxpool.Pool {
+	t.Helper()
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)
@@ -41,16 +55,8 @@ func openOn(t *testing.T, url, schema string, conns int32) (*postgres.Executor, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ex, err := postgres.New(t.Context(), pool, &postgres.Options{Schema: schema})
-	if err != nil {
-		t.Fatalf("New() = %v", err)
-	}
-	t.Cleanup(func() {
-		closeAll(t, ex)
-		givenBack(t, pool)
-		pool.Close()
-	})
-	return ex, pool
+	t.Cleanup(pool.Close)
+	return pool
 }
 
 // givenBack fails unless all connections go back to the pool. Those that broke
