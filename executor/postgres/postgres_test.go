@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +18,16 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
-func TestMain(m *testing.M) { testserver.Run(m) }
+func TestMain(m *testing.M) {
+	if schema := os.Getenv(childSchema); schema != "" {
+		if err := child(schema); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	testserver.Run(m)
+}
 
 // newPool opens a small pool on the test server.
 func newPool(t testing.TB) *pgxpool.Pool {
