@@ -51,7 +51,7 @@ func awaitListening(t *testing.T, channel string, want int) {
 }
 
 // awaitHeard returns when the executor has heard of a commit of another.
-func awaitHeard(t *testing.T, ex, other evento.Executor, n int) time.Duration {
+func awaitHeard(t *testing.T, ex, other evento.Executor, n int) {
 	t.Helper()
 	ctx := deadlined(t)
 	began := time.Now()
@@ -62,7 +62,6 @@ func awaitHeard(t *testing.T, ex, other evento.Executor, n int) time.Duration {
 	case <-ctx.Done():
 		t.Errorf("a commit of another executor was not heard of for %s", time.Since(began))
 	}
-	return time.Since(began)
 }
 
 // Executors that would ask once an hour hear of what others commit.
@@ -204,7 +203,9 @@ func TestNotifyOutsideOfCommit(t *testing.T) {
 	}
 	closeAll(t, ex) // whose notification waits still
 	exec(t, admin, fmt.Sprintf("SELECT pg_cancel_backend(%d)", holder.PgConn().PID()))
-	<-released
+	if err := <-released; err != nil {
+		t.Logf("the holder of the lock: %v", err)
+	}
 }
 
 // A listener whose connection breaks, or goes silent for good, listens again.
