@@ -27,7 +27,7 @@ func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker eve
 	if err != nil {
 		return "", err
 	}
-	ex.changed.Notify()
+	ex.notify(ctx)
 	return at, nil
 }
 
