@@ -7,8 +7,10 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,22 +31,18 @@ type Executor struct {
 	positions cursor.Positions
 	changed   signal.Signal
 
-	mu          sync.RWMutex
-	closed      bool
-	log         []evento.RawEvent           // the event at position p is log[p-1]
-	aggregates  map[aggregate][]int         // indexes into log, by version
-	subscribers map[string]*subscriber      // by key
-	snapshots   map[evento.SnapshotKey]snap // copies of their own
+	mu         sync.RWMutex
+	closed     bool
+	log        []evento.RawEvent   // the event at position p is log[p-1]
+	aggregates map[aggregate][]int // indexes into log, by version
+	records    map[evento.RecordKey]evento.Record
+	snapshots  map[evento.SnapshotKey]snap // copies of their own
 }
 
 type (
 	aggregate struct {
 		t  evento.AggregateType
 		id string
-	}
-	subscriber struct {
-		worker evento.ID
-		at     cursor.Value
 	}
 	snap = evento.Snapshot
 )
@@ -57,11 +55,11 @@ func New(opts *Options) *Executor {
 		opts = &Options{}
 	}
 	ex := &Executor{
-		clock:       opts.Clock,
-		positions:   cursor.NewPositions(evento.NewID()),
-		aggregates:  map[aggregate][]int{},
-		subscribers: map[string]*subscriber{},
-		snapshots:   map[evento.SnapshotKey]snap{},
+		clock:      opts.Clock,
+		positions:  cursor.NewPositions(evento.NewID()),
+		aggregates: map[aggregate][]int{},
+		records:    map[evento.RecordKey]evento.Record{},
+		snapshots:  map[evento.SnapshotKey]snap{},
 	}
 	if ex.clock == nil {
 		ex.clock = time.Now
@@ -312,56 +310,54 @@ func (ex *Executor) edge(i uint64) cursor.Edge[evento.RawEvent] {
 // Changed implements [evento.Executor].
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
-// UpsertSubscriber implements [evento.Executor].
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
-	if err := ex.lock(ctx); err != nil {
-		return "", err
+// Records implements [evento.Executor].
+func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
 	}
-	defer ex.mu.Unlock()
-	s := ex.subscribers[key]
-	if s == nil {
-		s = &subscriber{}
-		ex.subscribers[key] = s
-	}
-	s.worker = worker
-	ex.changed.Notify()
-	return s.at, nil
-}
-
-// SubscriberCursor implements [evento.Executor].
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
 	if err := ex.rlock(ctx); err != nil {
-		return "", err
+		return nil, err
 	}
 	defer ex.mu.RUnlock()
-	s := ex.subscribers[key]
-	if s == nil {
-		return "", fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
+	page := &evento.RecordPage{Now: ex.clock().UTC()}
+	for _, r := range ex.records {
+		if r.Kind == q.Kind && (q.Key == "" || r.Key == q.Key) && r.Compare(q.After) > 0 {
+			r.Value = bytes.Clone(r.Value)
+			page.Records = append(page.Records, r)
+		}
 	}
-	return s.at, nil
+	slices.SortFunc(page.Records, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
+	if most := cmp.Or(q.Limit, evento.MaxRecords); len(page.Records) > most {
+		page.Records, page.More = page.Records[:most], true
+	}
+	return page, nil
 }
 
-// SubscriberRunning implements [evento.Executor].
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	if err := ex.rlock(ctx); err != nil {
-		return false, err
+// Swap implements [evento.Executor].
+func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
+	if err := s.Check(); err != nil {
+		return err
 	}
-	defer ex.mu.RUnlock()
-	s := ex.subscribers[key]
-	return s != nil && s.worker == worker, nil
-}
-
-// Acknowledge implements [evento.Executor].
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
 	if err := ex.lock(ctx); err != nil {
 		return err
 	}
 	defer ex.mu.Unlock()
-	s := ex.subscribers[key]
-	if s == nil || s.worker != worker {
-		return fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
+	for _, c := range s.Changes {
+		if at := ex.records[c.RecordKey].Revision; at != c.Revision {
+			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
+		}
 	}
-	s.at = at
+	now := ex.clock().UTC()
+	for _, c := range s.Changes {
+		if c.Remove {
+			delete(ex.records, c.RecordKey)
+			continue
+		}
+		ex.records[c.RecordKey] = evento.Record{RecordKey: c.RecordKey, Revision: c.Revision + 1, ChangedAt: now, Value: bytes.Clone(c.Value)}
+	}
+	if s.Wake {
+		ex.changed.Notify()
+	}
 	return nil
 }
 
@@ -401,7 +397,7 @@ func (ex *Executor) Close() error {
 		return nil
 	}
 	ex.closed = true
-	ex.log, ex.aggregates, ex.subscribers, ex.snapshots = nil, nil, nil, nil
+	ex.log, ex.aggregates, ex.records, ex.snapshots = nil, nil, nil, nil
 	ex.changed.Close()
 	return nil
 }
