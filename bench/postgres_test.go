@@ -150,16 +150,26 @@ func BenchmarkPostgresReadAll(b *testing.B) {
 			})
 		})
 	})
-	b.Run("subscription", func(b *testing.B) {
+	// The default chunk, and one of the size of the pages of reading all, where
+	// the two differ by nothing but the subscription.
+	for _, chunk := range []int{0, 1000} {
+		name := "subscription"
+		if chunk > 0 {
+			name += fmt.Sprint("/chunk=", chunk)
+		}
 		round := 0
-		compare(b, 0.8, func() float64 {
-			round++
-			return rate(b, events, func() error {
-				return evento.NewSubscription(fmt.Sprintf("round-%d", round)).All().
-					Handler(evento.HandleAll(account, func(context.Context, evento.RawEvent) error { return nil })).Execute(ctx, ex)
-			})
-		}, readAll)
-	})
+		b.Run(name, func(b *testing.B) {
+			compare(b, 0.8, func() float64 {
+				round++
+				s := evento.NewSubscription(fmt.Sprint(name, round)).All().
+					Handler(evento.HandleAll(account, func(context.Context, evento.RawEvent) error { return nil }))
+				if chunk > 0 {
+					s.ChunkSize(chunk)
+				}
+				return rate(b, events, func() error { return s.Execute(ctx, ex) })
+			}, readAll)
+		})
+	}
 }
 
 type rawPostgresEvent struct {
@@ -178,7 +188,7 @@ func BenchmarkPostgresLoad(b *testing.B) {
 	for _, events := range []int{5, 100, 10_000} {
 		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
 			ids := fillPostgres(b, ex, max(2, 2000/events), events)
-			loads := max(3, 5000/events)
+			loads := max(4, 20_000/events) // as many that a round is more than noise
 			compare(b, 0.8,
 				func() float64 {
 					return rate(b, loads, func() error {

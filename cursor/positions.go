@@ -20,6 +20,7 @@ import (
 type Positions struct {
 	store  [16]byte
 	prefix [prefixLen]byte
+	seed   byte // of check
 }
 
 const (
@@ -35,7 +36,7 @@ const (
 // NewPositions returns the cursors of the store with this identity, which is
 // made once, when the store is created.
 func NewPositions(store [16]byte) Positions {
-	p := Positions{store: store}
+	p := Positions{store: store, seed: check(checkSeed, store[:])}
 	head := [headLen]byte{positionsVersion, positionsKind}
 	copy(head[2:], store[:])
 	base64.RawURLEncoding.Encode(p.prefix[:], head[:])
@@ -47,9 +48,20 @@ func (p Positions) Store() [16]byte { return p.store }
 
 // Value returns the cursor of a position.
 func (p Positions) Value(position uint64) Value {
-	var b [valueLen]byte
-	p.put(b[:], position)
-	return Value(b[:])
+	return Value(p.AppendValue(make([]byte, 0, valueLen), position))
+}
+
+// AppendValue appends the text of a position's cursor to b, for many at once:
+// the texts of one store all have the same length.
+func (p Positions) AppendValue(b []byte, position uint64) []byte {
+	if p.prefix[0] == 0 {
+		p = NewPositions(p.store)
+	}
+	b = append(b, p.prefix[:]...)
+	var place [placeLen]byte
+	binary.BigEndian.PutUint64(place[:], position)
+	place[placeLen-1] = check(p.seed, place[:placeLen-1])
+	return base64.RawURLEncoding.AppendEncode(b, place[:])
 }
 
 // Values returns the cursors of many positions with two allocations in all:
@@ -58,9 +70,9 @@ func (p Positions) Values(positions []uint64) []Value {
 	if len(positions) == 0 {
 		return nil
 	}
-	b := make([]byte, len(positions)*valueLen)
-	for i, pos := range positions {
-		p.put(b[i*valueLen:], pos)
+	b := make([]byte, 0, len(positions)*valueLen)
+	for _, pos := range positions {
+		b = p.AppendValue(b, pos)
 	}
 	text := unsafe.String(&b[0], len(b)) // b is not written to again
 	vs := make([]Value, len(positions))
@@ -68,14 +80,6 @@ func (p Positions) Values(positions []uint64) []Value {
 		vs[i] = Value(text[i*valueLen : (i+1)*valueLen])
 	}
 	return vs
-}
-
-func (p Positions) put(b []byte, position uint64) {
-	copy(b, p.prefix[:])
-	var place [placeLen]byte
-	binary.BigEndian.PutUint64(place[:], position)
-	place[placeLen-1] = check(p.store, place[:placeLen-1])
-	base64.RawURLEncoding.Encode(b[prefixLen:], place[:])
 }
 
 // Position reads a cursor; "" is 0. The errors are [ErrMalformed] and
@@ -95,7 +99,7 @@ func (p Positions) Position(v Value) (uint64, error) {
 	store, place := [16]byte(b[2:headLen]), b[headLen:]
 	switch {
 	case b[0] != positionsVersion || b[1] != positionsKind,
-		place[placeLen-1] != check(store, place[:placeLen-1]):
+		place[placeLen-1] != check(check(checkSeed, store[:]), place[:placeLen-1]):
 		return 0, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
 	case store != p.store:
 		return 0, fmt.Errorf("%w: %s", ErrForeign, quote(v))
@@ -103,13 +107,12 @@ func (p Positions) Position(v Value) (uint64, error) {
 	return binary.BigEndian.Uint64(place), nil
 }
 
-// check catches a cursor that was cut or mistyped on its way; it is no seal.
-func check(store [16]byte, place []byte) byte {
-	h := byte(0xA7)
-	for _, c := range store {
-		h = h<<1 ^ h>>7 ^ c
-	}
-	for _, c := range place {
+const checkSeed = 0xA7
+
+// check goes on from h over some bytes: the store's identity, then the place.
+// It catches a cursor that was cut or mistyped on its way; it is no seal.
+func check(h byte, b []byte) byte {
+	for _, c := range b {
 		h = h<<1 ^ h>>7 ^ c
 	}
 	return h

@@ -25,6 +25,9 @@ func TestPositionsRoundTrip(t *testing.T) {
 		if v != values[i] {
 			t.Errorf("Value(%d) = %q, but Values gives %q", pos, v, values[i])
 		}
+		if got := p.AppendValue([]byte("x"), pos); string(got) != "x"+string(v) {
+			t.Errorf("AppendValue(x, %d) = %q, want x and %q", pos, got, v)
+		}
 		if got, err := p.Position(v); got != pos || err != nil {
 			t.Errorf("Position(Value(%d)) = %d, %v", pos, got, err)
 		}
@@ -48,7 +51,11 @@ func TestPositionsFormat(t *testing.T) {
 		{store, 258, "AXABkP4DBAUGBwgJCgsMDQ7_AAAAAAAAAQLT"},
 		{[16]byte{}, 1, "AXAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAGm"},
 	} {
-		if got := cursor.NewPositions(test.store).Value(test.position); got != test.want {
+		p := cursor.NewPositions(test.store)
+		if test.store == [16]byte{} {
+			p = cursor.Positions{}
+		}
+		if got := p.Value(test.position); got != test.want {
 			t.Errorf("store %x, position %d: %q, want %q", test.store, test.position, got, test.want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/generations"
 )
 
 // headsMost is how many heads a generation of the cache has.
@@ -23,17 +24,14 @@ type head struct {
 	routing           string
 }
 
-// heads is a bounded cache: when the young generation is full it becomes the
-// old one, and the old one is forgotten.
+// heads is a cache for many goroutines.
 type heads struct {
-	mu         sync.Mutex
-	young, old map[aggregate]head
-	most       int
-	generation uint64
+	mu    sync.Mutex
+	cache generations.Cache[aggregate, head]
 }
 
 func newHeads(most int) *heads {
-	return &heads{young: map[aggregate]head{}, most: most}
+	return &heads{cache: generations.New[aggregate, head](most)}
 }
 
 // get also returns the generation: what is put from now on is in the cache at
@@ -41,20 +39,14 @@ func newHeads(most int) *heads {
 func (c *heads) get(a aggregate) (h head, ok bool, generation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if h, ok = c.young[a]; !ok {
-		h, ok = c.old[a]
-	}
-	return h, ok, c.generation
+	h, ok = c.cache.Get(a)
+	return h, ok, c.cache.Generation()
 }
 
 func (c *heads) put(a aggregate, h head) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.young) >= c.most {
-		c.old, c.young = c.young, make(map[aggregate]head, c.most)
-		c.generation++
-	}
-	c.young[a] = h
+	c.cache.Put(a, h)
 }
 
 // seen is a head with the generation of the cache when it was looked up.

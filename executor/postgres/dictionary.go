@@ -27,6 +27,7 @@ type dictionary struct {
 	typeIDs    map[evento.AggregateType]int32
 	kinds      map[int32]kind
 	kindIDs    map[kind]int32
+	typeKinds  map[int32][]int32 // of a type; their order is of no matter
 	routings   map[int32]string
 	routingIDs map[string]int32
 }
@@ -37,6 +38,7 @@ func newDictionary() *dictionary {
 		typeIDs:    map[evento.AggregateType]int32{},
 		kinds:      map[int32]kind{},
 		kindIDs:    map[kind]int32{},
+		typeKinds:  map[int32][]int32{},
 		routings:   map[int32]string{},
 		routingIDs: map[string]int32{},
 	}
@@ -51,6 +53,9 @@ func (d *dictionary) addType(id int32, t evento.AggregateType) {
 func (d *dictionary) addKind(id int32, k kind) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.kindIDs[k] == 0 {
+		d.typeKinds[k.typeID] = append(d.typeKinds[k.typeID], id)
+	}
 	d.kinds[id], d.kindIDs[k] = k, id
 }
 
@@ -175,20 +180,27 @@ func (ex *Executor) kindsOf(ctx context.Context, t evento.AggregateType) ([]int3
 	return ids, err
 }
 
-// resolve fills in the names of an event.
-func (ex *Executor) resolve(ctx context.Context, e *evento.RawEvent, kindID, routingID int32) error {
+// named are the names of an event.
+type named struct {
+	kindID, routingID int32
+	aggregateType     evento.AggregateType
+	name, routingKey  string
+}
+
+// resolve finds the names that n has the ids of.
+func (ex *Executor) resolve(ctx context.Context, n *named) error {
 	d := ex.names
 	for range 2 {
 		d.mu.RLock()
-		k, knownKind := d.kinds[kindID]
+		k, knownKind := d.kinds[n.kindID]
 		t, knownType := d.types[k.typeID]
-		key, knownKey := d.routings[routingID]
+		key, knownKey := d.routings[n.routingID]
 		d.mu.RUnlock()
-		if knownKind && knownType && (knownKey || routingID == 0) {
-			e.AggregateType, e.Name, e.RoutingKey = t, k.name, key
+		if knownKind && knownType && (knownKey || n.routingID == 0) {
+			n.aggregateType, n.name, n.routingKey = t, k.name, key
 			return nil
 		}
-		if err := ex.learn(ctx, kindID, routingID); err != nil {
+		if err := ex.learn(ctx, n.kindID, n.routingID); err != nil {
 			return err
 		}
 	}

@@ -4,8 +4,8 @@ package postgres
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"slices"
+	"strconv"
 
 	"github.com/evento-go/evento"
 )
@@ -18,6 +18,11 @@ type filter struct {
 	aggregates []aggregateFilter
 	routing    int32 // 0: any
 	unrouted   bool
+
+	// Types of which every kind is asked for, and how many kinds that is: of
+	// what is in the cache there may be more in the store.
+	wholeTypes []int32
+	wholeKinds int
 }
 
 type aggregateFilter struct {
@@ -26,8 +31,10 @@ type aggregateFilter struct {
 	kinds  []int32 // nil: every kind
 }
 
-// cachedFilter serves the queries whose names are all known, and cannot become
-// more. It reports whether it could.
+// cachedFilter serves the queries whose names are all known. It reports whether
+// it could. Those of whole types it serves with the kinds that are known, which
+// is right if there are wholeKinds of them in the store after the events were
+// read: kinds are never taken away, and made before their first event.
 func (ex *Executor) cachedFilter(q evento.Query, f *filter) bool {
 	*f = filter{everything: len(q.Filters) == 0, unrouted: q.Unrouted}
 	d := ex.names
@@ -40,16 +47,25 @@ func (ex *Executor) cachedFilter(q evento.Query, f *filter) bool {
 	}
 	for _, by := range q.Filters {
 		typeID := d.typeIDs[by.AggregateType]
-		if typeID == 0 || by.AggregateID == "" && by.Name == "" {
+		if typeID == 0 {
 			return false
 		}
 		var kinds []int32
-		if by.Name != "" {
+		switch {
+		case by.Name != "":
 			id := d.kindIDs[kind{typeID, by.Name}]
 			if id == 0 {
 				return false
 			}
 			kinds = []int32{id}
+		case by.AggregateID == "":
+			if kinds = d.typeKinds[typeID]; len(kinds) == 0 {
+				return false
+			}
+			if !slices.Contains(f.wholeTypes, typeID) {
+				f.wholeTypes = append(f.wholeTypes, typeID)
+				f.wholeKinds += len(kinds)
+			}
 		}
 		f.add(by, typeID, kinds)
 	}
@@ -122,10 +138,8 @@ func (f *filter) add(by evento.Filter, typeID int32, kinds []int32) {
 }
 
 func appendNew(ids []int32, id int32) []int32 {
-	for _, known := range ids {
-		if known == id {
-			return ids
-		}
+	if slices.Contains(ids, id) {
+		return ids
 	}
 	return append(ids, id)
 }
@@ -134,87 +148,212 @@ func appendNew(ids []int32, id int32) []int32 {
 // then likely to be most of the events, the table is scanned.
 const mostLegs = 64
 
-// params collects the parameters of a statement.
-type params []any
+// way is how a leg finds its events.
+type way int
 
-func (p *params) add(v any) string {
-	*p = append(*p, v)
-	return fmt.Sprintf("$%d", len(*p))
+const (
+	byPosition way = iota
+	byKind
+	byVersion
+)
+
+// builder writes a statement. It is called for every read, hence bytes.
+type builder struct {
+	schema   string
+	columns  string
+	filter   *filter
+	backward bool
+	from     int64 // the place; 0, or maxPosition when reading backward: none
+	bound    int64 // or unbounded
+	limit    int
+
+	text   []byte
+	params []any
+	legs   int // written so far
+	// numbers of parameters that all legs share; 0: not one yet
+	placeNo, boundNo, routingNo, limitNo int
 }
 
-// legs writes a select for each way through the events; each has its own order
-// and limit, which is what makes the server stream their merge.
-func (s *statements) legs(f *filter, columns string, backward bool, from, bound int64, limit int, p *params) []string {
-	place := p.add(from)
-	order, compare := " ORDER BY position", " AND position > "+place
-	versionOrder, versionCompare, versionDefault := " ORDER BY version", "version > ", "0"
-	if backward {
-		order, compare = " ORDER BY position DESC", " AND position < "+place
-		versionOrder, versionCompare, versionDefault = " ORDER BY version DESC", "version < ", fmt.Sprint(maxPosition)
+func (b *builder) write(parts ...string) {
+	for _, s := range parts {
+		b.text = append(b.text, s...)
 	}
-	if bound != unbounded {
-		compare += " AND position <= " + p.add(bound)
+}
+
+// param writes a parameter of its own and returns its number.
+func (b *builder) param(v any) int {
+	b.params = append(b.params, v)
+	b.number(len(b.params))
+	return len(b.params)
+}
+
+// shared writes a parameter that is the same wherever it is.
+func (b *builder) shared(no *int, v any) {
+	if *no != 0 {
+		b.number(*no)
+		return
 	}
-	switch {
-	case f.routing != 0:
-		compare += " AND routing_id = " + p.add(f.routing)
-	case f.unrouted:
-		compare += " AND routing_id IS NULL"
-	}
-	most := " LIMIT " + p.add(int64(limit))
-	leg := func(where, order string) string {
-		return "SELECT " + columns + " FROM " + s.schema + "event WHERE " + where + compare + order + most
-	}
+	*no = b.param(v)
+}
+
+func (b *builder) number(n int) { b.text = strconv.AppendInt(append(b.text, '$'), int64(n), 10) }
+
+func (b *builder) writePlace() { b.shared(&b.placeNo, b.from) }
+
+// writeLegs writes a select for each way through the events; each has its own
+// order and limit, which is what makes the server stream their merge. Several
+// are to be in parentheses.
+func (b *builder) writeLegs() {
+	f := b.filter
 	if f.everything {
-		return []string{leg("true", order)}
+		b.begin("true")
+		b.end(byPosition)
 	}
-	var legs []string
 	if len(f.kinds) > mostLegs {
-		legs = append(legs, leg("kind_id + 0 = ANY("+p.add(f.kinds)+")", order))
+		b.begin("kind_id + 0 = ANY(")
+		b.param(f.kinds)
+		b.write(")")
+		b.end(byKind)
 	} else {
 		for _, id := range f.kinds {
-			legs = append(legs, leg("kind_id = "+p.add(id), order))
+			b.begin("kind_id = ")
+			b.param(id)
+			b.end(byKind)
 		}
 	}
-	for _, a := range f.aggregates {
-		typeID, id := p.add(a.typeID), p.add(a.id)
-		where := "type_id = " + typeID + " AND aggregate_id = " + id
-		// The usual place is one of its own events, whose version is known
-		// to the index.
-		// (What is calculated with leads the planner to no other index.)
-		where += " AND " + versionCompare + "coalesce((SELECT o.version FROM " + s.schema + "event o WHERE o.position = " + place +
-			" AND o.type_id + 0 = " + typeID + " AND o.aggregate_id || '' = " + id + "), " + versionDefault + ")"
-		if a.kinds != nil {
-			where += " AND kind_id = ANY(" + p.add(a.kinds) + ")"
-		}
-		legs = append(legs, strings.Replace(leg(where, versionOrder), " AND position ", " AND position + 0 ", 1))
+	for i := range f.aggregates {
+		b.writeAggregate(&f.aggregates[i])
 	}
-	return legs
 }
+
+// countLegs is how many writeLegs writes.
+func (f *filter) countLegs() int {
+	n := len(f.aggregates)
+	if f.everything || len(f.kinds) > mostLegs {
+		return n + 1
+	}
+	return n + len(f.kinds)
+}
+
+func (b *builder) writeAggregate(a *aggregateFilter) {
+	b.begin("type_id = ")
+	typeNo := b.param(a.typeID)
+	b.write(" AND aggregate_id = ")
+	idNo := b.param(a.id)
+	if b.placed() {
+		// The usual place is one of its own events, whose version is known to
+		// the index. (What is calculated with leads the planner to no other.)
+		compare, otherwise := " AND version > coalesce((SELECT o.version FROM ", "), 0)"
+		if b.backward {
+			compare, otherwise = " AND version < coalesce((SELECT o.version FROM ", "), 9223372036854775807)"
+		}
+		b.write(compare, b.schema, "event o WHERE o.position = ")
+		b.writePlace()
+		b.write(" AND o.type_id + 0 = ")
+		b.number(typeNo)
+		b.write(" AND o.aggregate_id || '' = ")
+		b.number(idNo)
+		b.write(otherwise)
+	}
+	if a.kinds != nil {
+		b.write(" AND kind_id = ANY(")
+		b.param(a.kinds)
+		b.write(")")
+	}
+	b.end(byVersion)
+}
+
+// placed reports whether the place leaves out any event.
+func (b *builder) placed() bool {
+	if b.backward {
+		return b.from != maxPosition
+	}
+	return b.from != 0
+}
+
+func (b *builder) begin(where string) {
+	if b.legs > 0 {
+		b.write(") UNION ALL (")
+	}
+	b.legs++
+	b.write("SELECT ", b.columns, " FROM ", b.schema, "event WHERE ", where)
+}
+
+// end writes what all legs have in common. An aggregate's events are read in
+// the order of their versions, which is the same, by the index that has them.
+func (b *builder) end(by way) {
+	column, order := "position", " ORDER BY position"
+	if by == byVersion {
+		column, order = "position + 0", " ORDER BY version"
+	}
+	// What reads by position always names the place: one text for all pages.
+	if by != byVersion || b.placed() {
+		compare := " > "
+		if b.backward {
+			compare = " < "
+		}
+		b.write(" AND ", column, compare)
+		b.writePlace()
+	}
+	if b.bound != unbounded {
+		b.write(" AND ", column, " <= ")
+		b.shared(&b.boundNo, b.bound)
+	}
+	switch {
+	case b.filter.routing != 0:
+		b.write(" AND routing_id = ")
+		b.shared(&b.routingNo, b.filter.routing)
+	case b.filter.unrouted:
+		b.write(" AND routing_id IS NULL")
+	}
+	b.write(order)
+	if b.backward {
+		b.write(" DESC")
+	}
+	if by == byKind || b.filter.routing != 0 {
+		b.write(" LIMIT ")
+		b.writeLimit()
+		return
+	}
+	// Where one index is right whatever the parameters are, the number is
+	// hidden from the planner: told it, it plans each page anew. Where kinds
+	// differ in how rare they are, it has to see them.
+	b.write(" LIMIT (SELECT ")
+	b.writeLimit()
+	b.write("::bigint)")
+}
+
+func (b *builder) writeLimit() { b.shared(&b.limitNo, int64(b.limit)) }
 
 const eventColumns = "position, recorded_at, version, kind_id, routing_id, event_id, codec, aggregate_id, data, metadata"
 
 // selectEvents is the statement for up to limit events beyond a place.
 func (s *statements) selectEvents(f *filter, backward bool, from, bound int64, limit int) (string, []any) {
-	var p params
-	legs := s.legs(f, eventColumns, backward, from, bound, limit, &p)
-	if len(legs) == 1 {
-		return legs[0], p
+	b := builder{schema: s.schema, columns: eventColumns, filter: f, backward: backward, from: from, bound: bound, limit: limit}
+	b.text = make([]byte, 0, 512)
+	if f.countLegs() == 1 {
+		b.writeLegs()
+		return string(b.text), b.params
 	}
-	text := "(" + strings.Join(legs, ") UNION ALL (") + ") ORDER BY position"
+	b.write("(")
+	b.writeLegs()
+	b.write(") ORDER BY position")
 	if backward {
-		text += " DESC"
+		b.write(" DESC")
 	}
 	if len(f.kinds) == 0 || len(f.aggregates) == 0 {
-		text += fmt.Sprint(" LIMIT ", limit) // no event is in two legs
+		b.write(" LIMIT ") // no event is in two legs
+		b.writeLimit()
 	}
-	return text, p
+	return string(b.text), b.params
 }
 
 // anyEvent is the statement that tells whether there is an event beyond a
 // place.
 func (s *statements) anyEvent(f *filter, backward bool, from int64) (string, []any) {
-	var p params
-	legs := s.legs(f, "position", backward, from, unbounded, 1, &p)
-	return "SELECT EXISTS ((" + strings.Join(legs, ") UNION ALL (") + "))", p
+	b := builder{schema: s.schema, columns: "position", filter: f, backward: backward, from: from, bound: unbounded, limit: 1}
+	b.write("SELECT EXISTS ((")
+	b.writeLegs()
+	b.write("))")
+	return string(b.text), b.params
 }

@@ -93,6 +93,7 @@ type Executor struct {
 	sql       statements
 	positions cursor.Positions
 	names     *dictionary
+	scratches sync.Pool // of *scratch
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
 	calls     calls
@@ -182,6 +183,7 @@ const quietly = 250 * time.Millisecond
 func (ex *Executor) watch() {
 	moved, failing, listening := time.Now(), false, ex.opts.NoNotify
 	wait := ex.opts.PollInterval
+	told := int64(-1) // what was read by one may still be to be told to others
 	for ex.pause(wait) {
 		wait = ex.opts.PollInterval
 		if failing || ex.hearing.Load() || time.Since(moved) > time.Second {
@@ -194,7 +196,6 @@ func (ex *Executor) watch() {
 			listening = true
 			ex.background.Go(ex.listen)
 		}
-		before := ex.head.Load()
 		head, err := ex.readHead(ex.closing)
 		switch {
 		case errors.Is(err, context.Canceled):
@@ -205,8 +206,8 @@ func (ex *Executor) watch() {
 			failing = true
 		default:
 			failing = false
-			if head > before {
-				moved = time.Now()
+			if head > told {
+				told, moved = head, time.Now()
 				ex.changed.Notify()
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/slab"
 )
 
 // Read implements [evento.Executor].
@@ -41,21 +42,48 @@ type reading struct {
 	args     cursor.Args
 	at       int64 // the place to read from; of a page before the end, after it
 	head     int64
-	headless bool // do not ask for the head
+	headless bool // the head is not asked for
 	more     bool // there are events beyond the page
 	next     bool // there are events on the other side of the place
-	page     *cursor.Page[evento.RawEvent]
-	// names that are filled in when the rows are read
-	kinds, routings []int32
+	kinds    int  // how many there are of filter.wholeTypes, after the events were read
+	*scratch
 }
 
 // readPage reads the head before the events. Up to it they have all been seen
 // then: what is committed later has a higher position, and a name that is not
 // found afterwards is the name of no event up to it.
 func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Args, at int64) (*cursor.Page[evento.RawEvent], error) {
-	r := &reading{args: args, at: at, page: &cursor.Page[evento.RawEvent]{}}
-	bound := unbounded
-	if !ex.cachedFilter(q, &r.filter) {
+	s, _ := ex.scratches.Get().(*scratch)
+	if s == nil {
+		s = &scratch{}
+	}
+	defer func() {
+		if s.reset() {
+			ex.scratches.Put(s)
+		}
+	}()
+	r := &reading{args: args, at: at, scratch: s}
+	cached := ex.cachedFilter(q, &r.filter)
+	if cached {
+		// The head is of use only if there are no events, and not worth its
+		// time where there are some: in what was seen beyond the place, and
+		// from the beginning of an aggregate that is loaded.
+		r.headless = !args.IsBackward() && (at < ex.head.Load() || at == 0 && args.IsOnward() && len(r.aggregates) > 0)
+		if err := ex.ask(ctx, r, unbounded); err != nil {
+			return nil, err
+		}
+		cached = r.kinds == r.wholeKinds
+	}
+	if cached && r.headless && len(r.rows) == 0 {
+		r.headless = false
+		if err := ex.ask(ctx, r, unbounded); err != nil {
+			return nil, err
+		}
+		cached = r.kinds == r.wholeKinds
+	}
+	if !cached {
+		s.reset()
+		*r = reading{args: args, at: at, scratch: s}
 		head, err := ex.readHead(ctx)
 		if err != nil {
 			return nil, err
@@ -63,24 +91,13 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 		if r.filter, err = ex.lookUpFilter(ctx, q); err != nil {
 			return nil, err
 		}
-		bound = head
-	}
-	// To load an aggregate from its beginning the head is not needed, unless
-	// there is nothing.
-	r.headless = bound == unbounded && at == 0 && args.IsOnward() && !r.everything && len(r.filter.kinds) == 0 && !r.unrouted && r.routing == 0
-	if err := ex.ask(ctx, r, bound); err != nil {
-		return nil, err
-	}
-	if r.headless && len(r.page.Edges) == 0 {
-		r.headless = false
-		if err := ex.ask(ctx, r, bound); err != nil {
+		r.headless = true
+		if err := ex.ask(ctx, r, head); err != nil {
 			return nil, err
 		}
+		r.headless, r.head = false, head
 	}
-	if bound != unbounded {
-		r.head = bound
-	}
-	if at > r.head {
+	if !r.headless && at > r.head {
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, r.head)
 	}
 	return ex.finish(ctx, r)
@@ -110,6 +127,12 @@ func (ex *Executor) ask(ctx context.Context, r *reading, bound int64) error {
 			batch.Queue(text, params...).QueryRow(func(row pgx.Row) error { return row.Scan(&r.next) })
 		}
 	}
+	if len(r.wholeTypes) > 0 {
+		batch.Queue(ex.sql.countKinds, r.wholeTypes).QueryRow(func(row pgx.Row) error { return row.Scan(&r.kinds) })
+	}
+	if batch.Len() == 0 {
+		return nil
+	}
 	return ex.db(ctx).SendBatch(ctx, batch).Close()
 }
 
@@ -123,14 +146,16 @@ const (
 // scan takes the rows of a page, and one more if there is one.
 func (r *reading) scan(rows pgx.Rows) error {
 	defer rows.Close()
-	size := 0
+	plain, size := isPlain(rows.FieldDescriptions()), 0
 	var w row
 	for rows.Next() {
-		if err := w.read(rows); err != nil {
-			return err
+		if !plain || !w.read(rows.RawValues()) {
+			if err := w.scan(rows); err != nil {
+				return err
+			}
 		}
-		n := len(r.page.Edges)
-		if n > 0 && r.page.Edges[n-1].Node.Position == uint64(w.position) {
+		n := len(r.rows)
+		if n > 0 && r.rows[n-1].position == w.position {
 			continue // legs may overlap
 		}
 		size += len(w.data)
@@ -138,51 +163,75 @@ func (r *reading) scan(rows pgx.Rows) error {
 			r.more = true
 			return nil
 		}
-		if n == cap(r.page.Edges) {
-			// In few steps: a page is small or full.
-			r.page.Edges = slices.Grow(r.page.Edges, min(max(8, 7*n), r.args.Limit()-n))
-		}
-		r.page.Edges = r.page.Edges[:n+1]
-		if err := w.event(&r.page.Edges[n].Node); err != nil {
-			return err
-		}
-		r.kinds, r.routings = append(r.kinds, w.kindID), append(r.routings, w.routingID)
+		w.data, w.metadata = r.keep(w.data), r.keep(w.metadata)
+		r.rows = append(r.rows, w)
 	}
 	return rows.Err()
 }
 
-// finish fills in names, cursors and what lies around the page.
+// finish makes the page of what was read.
 func (ex *Executor) finish(ctx context.Context, r *reading) (*cursor.Page[evento.RawEvent], error) {
-	page, backward := r.page, r.args.IsBackward()
-	for i := range page.Edges {
-		e := &page.Edges[i].Node
-		if err := ex.resolve(ctx, e, r.kinds[i], r.routings[i]); err != nil {
-			return nil, err
-		}
-		ex.saw(int64(e.Position))
-	}
-	if backward {
-		slices.Reverse(page.Edges)
-	}
+	page, backward := &cursor.Page[evento.RawEvent]{}, r.args.IsBackward()
 	info := &page.PageInfo
 	info.HasNextPage, info.HasPreviousPage = r.more, r.next
 	if backward {
 		info.HasNextPage, info.HasPreviousPage = r.next, r.more
 	}
-	if len(page.Edges) == 0 {
+	if len(r.rows) == 0 {
 		info.StartCursor, info.EndCursor = r.args.At(), r.args.At()
 		if !backward && r.head > r.at {
 			info.EndCursor = ex.positions.Value(uint64(r.head))
 		}
 		return page, nil
 	}
-	positions := make([]uint64, len(page.Edges))
-	for i := range page.Edges {
-		positions[i] = page.Edges[i].Node.Position
+	if backward {
+		slices.Reverse(r.rows)
 	}
-	for i, v := range ex.positions.Values(positions) {
-		page.Edges[i].Cursor = v
+	ex.saw(r.rows[len(r.rows)-1].position)
+	page.Edges = make([]cursor.Edge[evento.RawEvent], len(r.rows))
+	if err := ex.events(ctx, r.rows, page.Edges); err != nil {
+		return nil, err
+	}
+	// The cursors share their bytes.
+	text := r.bytes[:0]
+	for i := range r.rows {
+		text = ex.positions.AppendValue(text, uint64(r.rows[i].position))
+	}
+	r.bytes = text
+	all := cursor.Value(text)
+	each := len(all) / len(r.rows)
+	for i := range page.Edges {
+		page.Edges[i].Cursor = all[i*each : (i+1)*each]
 	}
 	info.StartCursor, info.EndCursor = page.Edges[0].Cursor, page.Edges[len(page.Edges)-1].Cursor
 	return page, nil
+}
+
+// events makes events of rows, in as few allocations as will do.
+func (ex *Executor) events(ctx context.Context, rows []row, edges []cursor.Edge[evento.RawEvent]) error {
+	size := 0
+	for i := range rows {
+		size += len(rows[i].data)
+	}
+	var data slab.Slab
+	data.Expect(size)
+	var names named
+	var before *row
+	var metadata *evento.Metadata
+	for i := range rows {
+		w, e := &rows[i], &edges[i].Node
+		if w.kindID != names.kindID || w.routingID != names.routingID {
+			names.kindID, names.routingID = w.kindID, w.routingID
+			if err := ex.resolve(ctx, &names); err != nil {
+				return err
+			}
+		}
+		e.AggregateType, e.Name, e.RoutingKey = names.aggregateType, names.name, names.routingKey
+		if err := w.event(e, before, metadata); err != nil {
+			return err
+		}
+		e.Data = data.Copy(w.data)
+		before, metadata = w, &e.Metadata
+	}
+	return nil
 }

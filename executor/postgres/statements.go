@@ -13,7 +13,7 @@ type statements struct {
 
 	identity, head, lock, append, allAppended, byID, headOf string
 	typeID, addType, kindID, addKind, routingID, addRouting string
-	kindsOf, kind, routing                                  string
+	kindsOf, countKinds, kind, routing                      string
 	upsert, subscriberCursor, running, acknowledge          string
 	snapshot, saveSnapshot                                  string
 }
@@ -78,6 +78,7 @@ FROM a LEFT JOIN (SELECT no, max(position) AS position FROM e GROUP BY no) last 
 	s.routingID = in("SELECT id FROM SCHEMA.routing WHERE key = $1")
 	s.addRouting = in("INSERT INTO SCHEMA.routing (key) VALUES ($1) ON CONFLICT DO NOTHING")
 	s.kindsOf = in("SELECT k.id, k.name, t.id FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE t.name = $1 ORDER BY k.id")
+	s.countKinds = in("SELECT count(*) FROM SCHEMA.kind WHERE type_id = ANY($1)")
 	s.kind = in("SELECT k.type_id, t.name, k.name FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE k.id = $1")
 	s.routing = in("SELECT key FROM SCHEMA.routing WHERE id = $1")
 

@@ -7,6 +7,7 @@ package generations
 type Cache[K comparable, V any] struct {
 	young, old map[K]V
 	most       int // of one generation
+	number     uint64
 }
 
 // New returns a cache of up to twice most entries.
@@ -27,12 +28,18 @@ func (g *Cache[K, V]) Get(k K) (V, bool) {
 func (g *Cache[K, V]) Put(k K, v V) {
 	if len(g.young) >= g.most {
 		g.old, g.young = g.young, make(map[K]V, g.most)
+		g.number++
 	}
 	g.young[k] = v
 }
+
+// Generation is the number of the young generation: what is put is kept at
+// least until it has risen by two.
+func (g *Cache[K, V]) Generation() uint64 { return g.number }
 
 // Clear forgets everything.
 func (g *Cache[K, V]) Clear() {
 	clear(g.young)
 	g.old = nil
+	g.number += 2
 }

@@ -11,9 +11,14 @@ const (
 // alive by an event that outlives its page. The zero Slab is ready; it is not
 // safe for concurrent use.
 type Slab struct {
-	free []byte
-	size int
+	free     []byte
+	size     int
+	expected int
 }
+
+// Expect tells how many bytes are going to be copied, so that no more than
+// those are allocated.
+func (s *Slab) Expect(n int) { s.expected = n }
 
 // Copy returns a copy of b that may be written to, but not appended to in
 // place; nil when b is empty.
@@ -23,11 +28,16 @@ func (s *Slab) Copy(b []byte) []byte {
 	}
 	if len(b) > cap(s.free)-len(s.free) {
 		if len(b) > largest/4 {
+			s.expected -= len(b)
 			return append([]byte(nil), b...)
 		}
 		s.size = min(max(smallest, 4*s.size, 8*len(b)), largest)
+		if s.expected >= len(b) {
+			s.size = min(s.expected, largest)
+		}
 		s.free = make([]byte, 0, s.size)
 	}
+	s.expected -= len(b)
 	n := len(s.free)
 	s.free = append(s.free, b...)
 	return s.free[n:len(s.free):len(s.free)]

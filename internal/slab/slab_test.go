@@ -32,6 +32,19 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// What was expected fits exactly, and what was not is copied all the same.
+func TestExpect(t *testing.T) {
+	t.Parallel()
+	var s slab.Slab
+	s.Expect(100)
+	for i := range 20 {
+		b := bytes.Repeat([]byte{byte(i)}, 10)
+		if got := s.Copy(b); !bytes.Equal(got, b) || cap(got) != len(b) {
+			t.Errorf("copy %d: % x with room for %d, want % x without room", i, got, cap(got), b)
+		}
+	}
+}
+
 func TestFewAllocations(t *testing.T) { // not parallel: it counts the process's allocations
 	var s slab.Slab
 	b := []byte("some hundred bytes are the usual size")

@@ -49,11 +49,16 @@ func servant() *user.User {
 	return u
 }
 
-// unprivileged is a command that does not run as the superuser.
+// unprivileged is a command that does not run as the superuser and, where the
+// system can see to it, ends when the tests do, however they end.
 func unprivileged(program string, args ...string) *exec.Cmd {
-	if u := servant(); u != nil {
-		args = append([]string{"--reuid=" + u.Uid, "--regid=" + u.Gid, "--clear-groups", program}, args...)
-		program = "setpriv"
+	if setpriv, err := exec.LookPath("setpriv"); err == nil {
+		as := []string{"--pdeathsig", "KILL"}
+		if u := servant(); u != nil {
+			as = append(as, "--reuid="+u.Uid, "--regid="+u.Gid, "--clear-groups")
+		}
+		args = append(append(as, program), args...)
+		program = setpriv
 	}
 	return exec.Command(program, args...)
 }
