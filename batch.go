@@ -9,7 +9,6 @@ import (
 )
 
 type handleBatch struct {
-	kind eventKind // without a name: every event of the type
 	call func(context.Context, codecs, []RawEvent) error
 }
 
@@ -26,7 +25,7 @@ func HandleBatch[D Payload](fn func(context.Context, []Event[D]) error) Subscrip
 		return h
 	}
 	decode := decoder[D]()
-	h.batch = func(ctx context.Context, codecs codecs, raws []RawEvent) error {
+	h.batch = &handleBatch{func(ctx context.Context, codecs codecs, raws []RawEvent) error {
 		events := make([]Event[D], len(raws))
 		for i := range raws {
 			var err error
@@ -35,7 +34,7 @@ func HandleBatch[D Payload](fn func(context.Context, []Event[D]) error) Subscrip
 			}
 		}
 		return fn(ctx, events)
-	}
+	}}
 	return h.oneByOne()
 }
 
@@ -49,14 +48,16 @@ func HandleAllBatch(t AggregateType, fn func(context.Context, []RawEvent) error)
 	if h.err = checkName("aggregate type", string(t)); h.err != nil {
 		return h
 	}
-	h.batch = func(ctx context.Context, _ codecs, raws []RawEvent) error { return fn(ctx, raws) }
+	h.batch = &handleBatch{func(ctx context.Context, _ codecs, raws []RawEvent) error { return fn(ctx, raws) }}
 	return h.oneByOne()
 }
 
 // oneByOne makes a handler of one event of one of batches.
 func (h SubscriptionHandler) oneByOne() SubscriptionHandler {
 	batch := h.batch
-	h.handle = func(ctx context.Context, codecs codecs, e *RawEvent) error { return batch(ctx, codecs, []RawEvent{*e}) }
+	h.handle = func(ctx context.Context, codecs codecs, e *RawEvent) error {
+		return batch.call(ctx, codecs, []RawEvent{*e})
+	}
 	return h
 }
 

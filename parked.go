@@ -21,8 +21,7 @@ const parkedKind = "parked"
 type Parked struct {
 	// Part names it among those of the subscription.
 	Part          string        `json:"-"`
-	ID            ID            `json:"-"`
-	EventID       string        `json:"event_id"`
+	ID            ID            `json:"event_id"`
 	Position      uint64        `json:"position"`
 	AggregateType AggregateType `json:"aggregate_type"`
 	AggregateID   string        `json:"aggregate_id"`
@@ -71,9 +70,6 @@ func listParked(ctx context.Context, ex Executor, key string, fn func(Parked) er
 			if err := decodeState(r, &p); err != nil {
 				return err
 			}
-			if p.ID, err = ParseID(p.EventID); err != nil {
-				return err
-			}
 			if err := fn(p); err != nil {
 				return err
 			}
@@ -117,8 +113,8 @@ func (p *parkedAggregates) add(k aggregateKey, n int) {
 func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason error, attempts int) error {
 	e := &edge.Node
 	p := Parked{
-		Part:    fmt.Sprintf("%020d-%s", e.Position, e.ID),
-		EventID: e.ID.String(), Position: e.Position,
+		Part: fmt.Sprintf("%020d-%s", e.Position, e.ID),
+		ID:   e.ID, Position: e.Position,
 		AggregateType: e.AggregateType, AggregateID: e.AggregateID, Version: e.Version, Name: e.Name,
 		Attempts: attempts, ParkedAt: time.Now().UTC(), After: w.at,
 	}
@@ -231,7 +227,7 @@ func (w *worker) retryOne(ctx context.Context, p *Parked) (handled bool, err err
 		w.claim.adopt(next)
 		return true, nil
 	}
-	w.logger.WarnContext(ctx, "evento: a parked event failed again", "event", p.EventID, "aggregate", p.AggregateID, "position", p.Position, "error", failure)
+	w.logger.WarnContext(ctx, "evento: a parked event failed again", "event", p.ID.String(), "aggregate", p.AggregateID, "position", p.Position, "error", failure)
 	p.Error, p.Retry = cut(failure.Error()), ""
 	p.Attempts++
 	return false, w.claim.swap(ctx, Swap{Changes: []Change{p.change(w.key)}}, func(*claimState) {})
@@ -245,7 +241,7 @@ func (w *worker) readParked(ctx context.Context, p *Parked) (*RawEvent, error) {
 		return nil, err
 	}
 	if len(page.Edges) == 0 || page.Edges[0].Node.ID != p.ID {
-		return nil, fmt.Errorf("%w: event %s", ErrNotFound, p.EventID)
+		return nil, fmt.Errorf("%w: event %s", ErrNotFound, p.ID)
 	}
 	return &page.Edges[0].Node, nil
 }

@@ -43,7 +43,7 @@ type subscriber struct {
 	ex            Executor
 	query         Query
 	handlers      map[eventKind]handle
-	batches       map[eventKind]handleBatch
+	batches       map[eventKind]*handleBatch
 	skip          map[eventKind]bool
 	safetyCheck   bool
 	codecs        codecs
@@ -75,6 +75,7 @@ type worker struct {
 	handled  bool            // something was, since the cursor was stored
 	stored   cursor.Value    // the cursor in the store
 	storedAt time.Time
+	resync   bool // a transaction failed: where the cursor is, the store knows
 	parked   parkedAggregates
 	retry    uint64 // the requests to retry parked events that were seen to
 }
@@ -210,7 +211,7 @@ func (w *worker) pending(ctx context.Context) error {
 // final tells the errors that end a worker from those that a store gets over.
 func final(err error) bool {
 	var handler *HandlerError
-	for _, target := range []error{errStopping, ErrTakenOver, ErrUnhandledEvent, ErrInvalid, ErrClosed, cursor.ErrInvalid} {
+	for _, target := range []error{errStopping, ErrTakenOver, ErrUnhandledEvent, ErrInvalid, ErrClosed, cursor.ErrInvalid, errors.ErrUnsupported} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -251,6 +252,13 @@ func (w *worker) place(s *claimState) { s.Cursor, s.Position = w.at, w.position 
 // chunk reads and handles the next events, and reports whether there may be
 // more. What was handled counts even when it returns an error.
 func (w *worker) chunk(ctx context.Context) (more bool, err error) {
+	if w.resync {
+		if err := w.claim.confirm(ctx); err != nil {
+			return false, err
+		}
+		w.adopt()
+		w.resync = false
+	}
 	if err := w.confirm(ctx); err != nil {
 		return false, err
 	}
