@@ -21,6 +21,7 @@ type transaction struct {
 	pending.Writes
 	tx    pgx.Tx
 	names *dictionary // looked up in it, and perhaps made in it
+	wake  bool        // a swap wants those who wait to be woken
 }
 
 type txKey struct{}
@@ -182,7 +183,7 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 				ex.saw(*o.position)
 			}
 		}
-		if len(ops) > 0 {
+		if len(ops) > 0 || t.wake {
 			ex.committed()
 		}
 		return nil
