@@ -34,12 +34,12 @@ func (ex *Executor) readRecords(ctx context.Context, q evento.RecordQuery) (*eve
 	case after.Kind > q.Kind:
 		most = 0
 	}
-	var key *string
+	text, args := ex.sql.records, []any{q.Kind, after.Key, after.Part, most + 1}
 	if q.Key != "" {
-		key = &q.Key
+		text, args = ex.sql.recordsOf, append(args, q.Key)
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(ex.sql.records, q.Kind, key, after.Key, after.Part, most+1).Query(func(rows pgx.Rows) error {
+	batch.Queue(text, args...).Query(func(rows pgx.Rows) error {
 		r := evento.Record{RecordKey: evento.RecordKey{Kind: q.Kind}}
 		var revision int64
 		_, err := pgx.ForEachRow(rows, []any{&r.Key, &r.Part, &revision, &r.ChangedAt, &r.Value}, func() error {

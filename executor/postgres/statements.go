@@ -11,11 +11,11 @@ import (
 type statements struct {
 	schema string // quoted, with its dot
 
-	identity, head, lock, append, allAppended, byID, headOf string
-	typeID, addType, kindID, addKind, routingID, addRouting string
-	kindsOf, countKinds, kind, routing                      string
-	records, now, makeRecord, changeRecord, removeRecord    string
-	snapshot, saveSnapshot                                  string
+	identity, head, lock, append, allAppended, byID, headOf         string
+	typeID, addType, kindID, addKind, routingID, addRouting         string
+	kindsOf, countKinds, kind, routing                              string
+	records, recordsOf, now, makeRecord, changeRecord, removeRecord string
+	snapshot, saveSnapshot                                          string
 }
 
 func newStatements(schema string) statements {
@@ -82,7 +82,8 @@ FROM a LEFT JOIN (SELECT no, max(position) AS position FROM e GROUP BY no) last 
 	s.kind = in("SELECT k.type_id, t.name, k.name FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE k.id = $1")
 	s.routing = in("SELECT key FROM SCHEMA.routing WHERE id = $1")
 
-	s.records = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND key = coalesce($2, key) AND (key, part) > ($3, $4) ORDER BY key, part LIMIT $5")
+	s.records = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) ORDER BY key, part LIMIT $4")
+	s.recordsOf = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) AND key = $5 ORDER BY key, part LIMIT $4")
 	s.now = "SELECT clock_timestamp()"
 	s.makeRecord = in("INSERT INTO SCHEMA.record (kind, key, part, revision, changed_at, value) VALUES ($1, $2, $3, 1, clock_timestamp(), $4) ON CONFLICT DO NOTHING")
 	s.changeRecord = in("UPDATE SCHEMA.record SET revision = revision + 1, changed_at = greatest(changed_at, clock_timestamp()), value = $4 WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $5")
