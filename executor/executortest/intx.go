@@ -118,12 +118,12 @@ func inTxRollsBack(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 	if err := inTx(ctx, ex, func(tx context.Context) error {
 		add(tx)
 		return failure
-	}); err != failure {
+	}); err != failure { //nolint:errorlint // as it is
 		t.Errorf("InTx of a function that fails: got %v, want its error as it is", err)
 	}
 	func() {
 		defer func() {
-			if p := recover(); p != failure {
+			if p := recover(); p != failure { //nolint:errorlint // as it is
 				t.Errorf("InTx of a function that panics: got the panic %v, want %v", p, failure)
 			}
 		}()
@@ -159,6 +159,9 @@ func inTxSeesItself(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 	applied := 0
 	p := balances(&applied)
 	deposit(ctx, t, ex, "a", 2)
+	if _, err := evento.Aggregate("keyed").RoutingKey("old").Event(opened{}).Commit(ctx, ex); err != nil {
+		t.Fatal(err)
+	}
 	err := inTx(ctx, ex, func(tx context.Context) error {
 		for n := range 3 {
 			r, err := p.Update(tx, ex, "a", func(l *evento.Loaded[balance]) ([]evento.Payload, error) {
@@ -178,6 +181,9 @@ func inTxSeesItself(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 		if _, err := evento.Aggregate("new").RoutingKey("key").Event(opened{}).Commit(tx, ex); err != nil {
 			return err
 		}
+		if _, err := evento.Aggregate("keyed").OriginalVersion(1).Event(deposited{}).Commit(tx, ex); err != nil {
+			return err
+		}
 		if has, err := evento.HasEvent[opened](tx, ex, "new"); err != nil || !has {
 			t.Errorf("HasEvent of what the transaction committed: got %t, %v, want true", has, err)
 		}
@@ -188,7 +194,7 @@ func inTxSeesItself(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 			}
 			seen = append(seen, fmt.Sprint(e.AggregateID, e.Version, e.RoutingKey))
 		}
-		if want := []string{"a1", "a2", "a3", "a4", "a5", "new1key"}; !slices.Equal(seen, want) {
+		if want := []string{"a1", "a2", "keyed1old", "a3", "a4", "a5", "new1key", "keyed2old"}; !slices.Equal(seen, want) {
 			t.Errorf("Events: got %v, want %v", seen, want)
 		}
 		return nil
@@ -287,7 +293,7 @@ func inTxAgain(ctx context.Context, t *testing.T, c Config, ex evento.Executor) 
 			t.Error(err)
 		}
 		return context.Canceled
-	}); err != context.Canceled {
+	}); err != context.Canceled { //nolint:errorlint // as it is
 		t.Fatalf("InTx: %v", err)
 	}
 	if err := inTx(ctx, ex, both); err != nil {
@@ -330,7 +336,7 @@ func inTxSnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 		wantBalance(tx, t, ex, p, "a", 5, balance{Total: 5})
 		wantBalance(tx, t, ex, p, "b", 5, balance{Total: 5}) // stores one
 		return context.Canceled
-	}); err != context.Canceled {
+	}); err != context.Canceled { //nolint:errorlint // as it is
 		t.Fatalf("InTx: %v", err)
 	}
 	wantBalance(ctx, t, ex, p, "a", 1, balance{Total: 1})
@@ -361,7 +367,7 @@ func inTxJoins(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) 
 		}
 		return failure
 	})
-	if err != failure {
+	if err != failure { //nolint:errorlint // as it is
 		t.Errorf("InTx: got %v, want the function's error", err)
 	}
 	wantLog(ctx, t, ex, before)

@@ -55,8 +55,10 @@ func TestContract(t *testing.T) {
 			return open(t, path)
 		}
 		executortest.Test(t, executortest.Config{
-			Open:  func(t testing.TB) evento.Executor { return open(t, filepath.Join(t.TempDir(), "events.db")) },
-			Share: share,
+			Transactor: true,
+			OneWriter:  true,
+			Open:       func(t testing.TB) evento.Executor { return open(t, filepath.Join(t.TempDir(), "events.db")) },
+			Share:      share,
 			Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
 				if err := ex.Close(); err != nil {
 					t.Fatal(err)

@@ -72,7 +72,7 @@ type Executor struct {
 	err     error // a mistake in New, told by every method
 }
 
-var _ evento.Executor = (*Executor)(nil)
+var _ evento.Transactor = (*Executor)(nil)
 
 // New returns the group of the first executor, to which it writes, and others,
 // which it only reads. It owns them from then on: Close closes them. A nil
@@ -104,22 +104,50 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, err
 	}
 	receipts, err := first.Write(ctx, w)
+	return receipts, ex.explain(ctx, err)
+}
+
+// explain says of a conflict that the aggregate is in another member.
+func (ex *Executor) explain(ctx context.Context, err error) error {
 	var conflict *evento.ConflictError
 	if !errors.As(err, &conflict) {
-		return receipts, err
+		return err
 	}
 	q := evento.Query{Filters: []evento.Filter{evento.ByID(conflict.AggregateType, conflict.AggregateID)}}
 	for i, m := range ex.members[1:] {
 		page, readErr := m.Read(ctx, q, cursor.Onward(1, ""))
 		if readErr != nil {
-			return nil, memberError(i+1, readErr)
+			return memberError(i+1, readErr)
 		}
 		if len(page.Edges) > 0 {
-			return nil, fmt.Errorf("%w: %s %q has events in member %d of the group, and only the first is written to",
+			return fmt.Errorf("%w: %s %q has events in member %d of the group, and only the first is written to",
 				evento.ErrReadOnly, conflict.AggregateType, conflict.AggregateID, i+2)
 		}
 	}
-	return nil, err
+	return err
+}
+
+// InTx implements [evento.Transactor], in the first member. Without a first
+// member that is a Transactor the error matches [errors.ErrUnsupported]. What
+// other members hold is read as ever, outside of the transaction.
+func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	first, err := ex.first()
+	if err != nil {
+		return err
+	}
+	tx, ok := first.(evento.Transactor)
+	if !ok {
+		return fmt.Errorf("evento: group: InTx: %w by the first member, a %T", errors.ErrUnsupported, first)
+	}
+	var fnErr error
+	err = tx.InTx(ctx, func(ctx context.Context) error {
+		fnErr = fn(ctx)
+		return fnErr
+	})
+	if fnErr != nil {
+		return err
+	}
+	return ex.explain(ctx, err)
 }
 
 // Changed implements [evento.Executor]. It wakes when any member does.

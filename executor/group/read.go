@@ -10,6 +10,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/pending"
 )
 
 // Read implements [evento.Executor]. Pages are merged from the members' own;
@@ -76,6 +77,10 @@ type source struct {
 	// was no event.
 	beyond bool
 	passed cursor.Value
+
+	// waiting are the events that a transaction has yet to commit. They come
+	// after all others and have no cursor.
+	waiting []edge
 }
 
 // begin reads from all members at once.
@@ -118,7 +123,7 @@ func (m *merge) first(ctx context.Context, i int) error {
 
 // read takes a page in.
 func (s *source) read(ctx context.Context, q evento.Query, args cursor.Args) error {
-	p, err := s.ex.Read(ctx, q, args)
+	p, err := s.page(ctx, q, args)
 	if err != nil {
 		return err
 	}
@@ -129,10 +134,24 @@ func (s *source) read(ctx context.Context, q evento.Query, args cursor.Args) err
 	return nil
 }
 
+// page reads from the member, and puts what waits aside.
+func (s *source) page(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
+	p, err := s.ex.Read(ctx, q, args)
+	if err != nil || !pending.In(ctx) {
+		return p, err
+	}
+	n := len(p.Edges)
+	for n > 0 && p.Edges[n-1].Cursor == "" {
+		n--
+	}
+	p.Edges, s.waiting = p.Edges[:n], p.Edges[n:]
+	return p, nil
+}
+
 // upTo reads the last events up to a place and the one there too, which
 // Backward leaves out: those before the next event.
 func (s *source) upTo(ctx context.Context, q evento.Query, ask int, at cursor.Value) error {
-	next, err := s.ex.Read(ctx, q, cursor.Onward(1, at))
+	next, err := s.page(ctx, q, cursor.Onward(1, at))
 	if err != nil {
 		return err
 	}
@@ -145,7 +164,7 @@ func (s *source) upTo(ctx context.Context, q evento.Query, ask int, at cursor.Va
 			return err
 		}
 		// Were they up to the place, or did one come since we looked?
-		if next, err = s.ex.Read(ctx, q, cursor.Onward(1, at)); err != nil || len(next.Edges) == 0 {
+		if next, err = s.page(ctx, q, cursor.Onward(1, at)); err != nil || len(next.Edges) == 0 {
 			return err
 		}
 	}
@@ -186,11 +205,20 @@ func (m *merge) forward(ctx context.Context) (*page, error) {
 	}
 	p.PageInfo.HasNextPage = m.more()
 	if len(p.Edges) > 0 {
-		return m.finish(p), nil
+		m.finish(p)
+	} else {
+		end, err := m.passed()
+		if err != nil {
+			return nil, err
+		}
+		p.PageInfo.StartCursor, p.PageInfo.EndCursor = m.args.At(), end
 	}
-	end, err := m.passed()
-	p.PageInfo.StartCursor, p.PageInfo.EndCursor = m.args.At(), end
-	return p, err
+	if m.args.IsOnward() && !p.PageInfo.HasNextPage {
+		for _, s := range m.sources {
+			p.Edges = append(p.Edges, s.waiting...)
+		}
+	}
+	return p, nil
 }
 
 // passed is the place after all that was looked at and had no event.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/evento-go/evento"
 )
@@ -28,9 +29,11 @@ type head struct {
 // appendOp is one caller's write.
 type appendOp struct {
 	write    evento.Write
-	metadata []string // JSON by append; nil: none has any
-	err      error    // a refusal, which changed nothing
-	earlier  bool     // it was stored before
+	ctx      context.Context //nolint:containedctx // the caller's, of this one call
+	stage    atomic.Int32    // unclaimed, claimed or withdrawn
+	metadata []string        // JSON by append; nil: none has any
+	err      error           // a refusal, which changed nothing
+	earlier  bool            // it was stored before
 	receipts []evento.Receipt
 }
 
@@ -42,7 +45,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if err := ex.check(ctx); err != nil {
 		return nil, err
 	}
-	op := &appendOp{write: w}
+	op := &appendOp{write: w, ctx: ctx}
 	size := 0
 	for i := range w.Appends {
 		a := &w.Appends[i]
@@ -59,14 +62,10 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 			metadata = len(text)
 		}
 		for j := range a.Events {
-			n := len(a.Events[j].Data) + metadata
-			if n > ex.server.maxPacket-packetSpare {
-				return nil, fmt.Errorf("%w: %s of %d bytes with its metadata, the server's max_allowed_packet is %d", evento.ErrTooLarge, a.Events[j].Name, n, ex.server.maxPacket)
-			}
-			size += n + rowSpare
+			size += len(a.Events[j].Data) + metadata + rowSpare
 		}
 	}
-	if err := ex.queue.Do(ctx, op, size); err != nil {
+	if err := ex.do(op, size); err != nil {
 		return nil, err
 	}
 	return op.receipts, nil
@@ -78,7 +77,11 @@ var errAssumed = errors.New("an aggregate that was taken for new may not be")
 // apply judges the write and adds its rows to the transaction. What it refuses
 // is kept in the operation.
 func (op *appendOp) apply(tx *transaction) error {
-	op.err, op.receipts, op.earlier = nil, nil, false
+	op.receipts, op.earlier = nil, false
+	op.err = op.fits(tx.s.maxPacket)
+	if op.err != nil {
+		return nil //nolint:nilerr // the write is refused, the transaction goes on
+	}
 	appends := op.write.Appends
 	places := make([]head, len(appends))
 	for i := range appends {
@@ -116,6 +119,23 @@ func (op *appendOp) apply(tx *transaction) error {
 			AggregateID: appends[i].AggregateID,
 			Version:     uint64(places[i].version) + uint64(len(appends[i].Events)),
 			Position:    uint64(tx.position),
+		}
+	}
+	return nil
+}
+
+// fits refuses an event that the server would not take: told of it only by the
+// server, a prepared statement could not be used again.
+func (op *appendOp) fits(maxPacket int) error {
+	for i := range op.write.Appends {
+		metadata := 0
+		if op.metadata != nil {
+			metadata = len(op.metadata[i])
+		}
+		for _, e := range op.write.Appends[i].Events {
+			if n := len(e.Data) + metadata; n > maxPacket-packetSpare {
+				return fmt.Errorf("%w: %s of %d bytes with its metadata, the server's max_allowed_packet is %d", evento.ErrTooLarge, e.Name, n, maxPacket)
+			}
 		}
 	}
 	return nil

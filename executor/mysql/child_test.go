@@ -79,18 +79,7 @@ func TestProcesses(t *testing.T) {
 		return
 	}
 	const children, want = 3, 3 * childWriters * childCommits
-	ended := make(chan error, children)
-	for range children {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), childDSN+"="+dsn)
-		go func() {
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				err = fmt.Errorf("%w: %s", err, out)
-			}
-			ended <- err
-		}()
-	}
+	ended := startChildren(t, dsn, children)
 	ex := openDSN(t, dsn)
 	var seen []uint64
 	all := make(chan struct{})
@@ -126,6 +115,24 @@ func TestProcesses(t *testing.T) {
 			t.Fatalf("event %d handled is that of position %d", i+1, p)
 		}
 	}
+}
+
+// startChildren runs processes that append, and sends how each ended.
+func startChildren(t *testing.T, dsn string, n int) <-chan error {
+	t.Helper()
+	ended := make(chan error, n)
+	for range n {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), childDSN+"="+dsn)
+		go func() {
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, out)
+			}
+			ended <- err
+		}()
+	}
+	return ended
 }
 
 // onward reads everything after a place and checks that positions go on there.

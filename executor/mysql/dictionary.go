@@ -16,10 +16,12 @@ type kind struct {
 	name   string
 }
 
-// dictionary caches names that are committed. They never change, so what is
-// in it is right for every connection; what is not in it may still be in the
-// tables. It is safe for concurrent use.
+// dictionary caches names that are committed and durable: a name that a crash
+// of the server took back could get another number. They never change, so what
+// is in it is right for every connection; what is not in it may still be in
+// the tables. It is safe for concurrent use.
 type dictionary struct {
+	settle     func(context.Context, *session) error // makes what was read durable
 	mu         sync.RWMutex
 	types      map[int64]evento.AggregateType
 	typeIDs    map[evento.AggregateType]int64
@@ -31,8 +33,9 @@ type dictionary struct {
 	routingIDs map[string]int64
 }
 
-func newDictionary() *dictionary {
+func newDictionary(settle func(context.Context, *session) error) *dictionary {
 	return &dictionary{
+		settle:     settle,
 		types:      map[int64]evento.AggregateType{},
 		typeIDs:    map[evento.AggregateType]int64{},
 		kinds:      map[int64]kind{},
@@ -50,21 +53,35 @@ func (d *dictionary) refresh(ctx context.Context, s *session) error {
 	d.mu.RLock()
 	last := d.lastKind
 	d.mu.RUnlock()
-	return s.query(ctx, "SELECT k.id, k.type_id, k.name, t.name FROM evento_kind k JOIN evento_type t ON t.id = k.type_id WHERE k.id > ? ORDER BY k.id", []any{last},
+	type added struct {
+		kind
+		id       int64
+		typeName evento.AggregateType
+	}
+	var list []added
+	err := s.query(ctx, "SELECT k.id, k.type_id, k.name, t.name FROM evento_kind k JOIN evento_type t ON t.id = k.type_id WHERE k.id > ? ORDER BY k.id", []any{last},
 		func(rows *sql.Rows) error {
-			var id int64
-			var k kind
-			var t string
-			if err := rows.Scan(&id, &k.typeID, &k.name, &t); err != nil {
+			var a added
+			if err := rows.Scan(&a.id, &a.typeID, &a.name, (*string)(&a.typeName)); err != nil {
 				return err
 			}
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.addType(k.typeID, evento.AggregateType(t))
-			d.addKind(id, k)
-			d.lastKind = max(d.lastKind, id)
+			list = append(list, a)
 			return nil
 		})
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if err := d.settle(ctx, s); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, a := range list {
+		d.addType(a.typeID, a.typeName)
+		d.addKind(a.id, a.kind)
+		d.lastKind = max(d.lastKind, a.id)
+	}
+	return nil
 }
 
 // learn takes over the names that a transaction has committed.
@@ -97,16 +114,40 @@ func (d *dictionary) addKind(id int64, k kind) {
 	d.kindsOf[k.typeID] = append(d.kindsOf[k.typeID], id)
 }
 
+func (d *dictionary) knownType(t evento.AggregateType) int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.typeIDs[t]
+}
+
+func (d *dictionary) knownRouting(key string) int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.routingIDs[key]
+}
+
+// typeID reads the number of a type; 0: there is none.
+func (s *session) typeID(ctx context.Context, t evento.AggregateType) (id int64, err error) {
+	_, err = s.row(ctx, "SELECT id FROM evento_type WHERE name = ?", []any{string(t)}, &id)
+	return id, err
+}
+
+// routingID reads the number of a routing key; 0: there is none.
+func (s *session) routingID(ctx context.Context, key string) (id int64, err error) {
+	_, err = s.row(ctx, "SELECT id FROM evento_routing WHERE name = ?", []any{key}, &id)
+	return id, err
+}
+
 // typeID finds a type; 0 when there is none.
 func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateType) (int64, error) {
-	d.mu.RLock()
-	id, ok := d.typeIDs[t]
-	d.mu.RUnlock()
-	if ok {
+	if id := d.knownType(t); id != 0 {
 		return id, nil
 	}
-	found, err := s.row(ctx, "SELECT id FROM evento_type WHERE name = ?", []any{string(t)}, &id)
-	if err != nil || !found {
+	id, err := s.typeID(ctx, t)
+	if err == nil && id != 0 {
+		err = d.settle(ctx, s)
+	}
+	if err != nil || id == 0 {
 		return 0, err
 	}
 	d.mu.Lock()
@@ -117,14 +158,14 @@ func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateT
 
 // routingID finds a routing key; 0 when there is none.
 func (d *dictionary) routingID(ctx context.Context, s *session, key string) (int64, error) {
-	d.mu.RLock()
-	id, ok := d.routingIDs[key]
-	d.mu.RUnlock()
-	if ok {
+	if id := d.knownRouting(key); id != 0 {
 		return id, nil
 	}
-	found, err := s.row(ctx, "SELECT id FROM evento_routing WHERE name = ?", []any{key}, &id)
-	if err != nil || !found {
+	id, err := s.routingID(ctx, key)
+	if err == nil && id != 0 {
+		err = d.settle(ctx, s)
+	}
+	if err != nil || id == 0 {
 		return 0, err
 	}
 	d.mu.Lock()

@@ -23,6 +23,17 @@ import (
 type cut struct {
 	text    string
 	forward bool // the server still gets it, and its reply is dropped
+	packets int  // of the reply, which are awaited; 0: 1
+	// end is called when the connection ends; with race, as soon as the
+	// server was sent the statement.
+	end  func()
+	race bool
+}
+
+func (c *cut) ended() {
+	if c.end != nil {
+		c.end()
+	}
 }
 
 // proxy is between an executor and the server.
@@ -60,14 +71,25 @@ func (p *proxy) serve() {
 			_ = client.Close()
 			continue
 		}
-		var silent atomic.Bool
+		var silent atomic.Pointer[cut]
 		go func() {
 			defer func() { _ = client.Close() }()
 			buffer := make([]byte, 64<<10)
+			var reply []byte
 			for {
 				n, err := server.Read(buffer)
-				if err != nil || silent.Load() {
-					return // a reply has come, so that the server is done
+				if err != nil {
+					return
+				}
+				if c := silent.Load(); c != nil {
+					reply = append(reply, buffer[:n]...)
+					if !c.race && countPackets(reply) < c.packets {
+						continue
+					}
+					if !c.race {
+						c.ended() // the server is done
+					}
+					return
 				}
 				if _, err := client.Write(buffer[:n]); err != nil {
 					return
@@ -84,21 +106,39 @@ func (p *proxy) serve() {
 				}
 				if c := p.next.Load(); c != nil && bytes.Contains(buffer[:n], []byte(c.text)) && p.next.CompareAndSwap(c, nil) {
 					if !c.forward {
+						c.ended()
 						_ = client.Close()
 						return
 					}
-					silent.Store(true)
+					silent.Store(c)
 				}
 				if _, err := server.Write(buffer[:n]); err != nil {
 					return
 				}
-				if silent.Load() {
+				if c := silent.Load(); c != nil {
+					if c.race {
+						c.ended()
+					}
 					_, _ = io.Copy(io.Discard, client) // until the other side is closed
 					return
 				}
 			}
 		}()
 	}
+}
+
+// countPackets counts those that are whole: three bytes of length and a number
+// come before each.
+func countPackets(b []byte) (n int) {
+	for len(b) >= 4 {
+		size := 4 + int(b[0]) + int(b[1])<<8 + int(b[2])<<16
+		if size > len(b) {
+			break
+		}
+		b = b[size:]
+		n++
+	}
+	return n
 }
 
 func TestLostReplies(t *testing.T) {
@@ -126,7 +166,7 @@ func TestLostReplies(t *testing.T) {
 		unknown bool
 	}{
 		"commit not made": {cut{text: "COMMIT"}, true},
-		"commit made":     {cut{text: "COMMIT", forward: true}, true},
+		"commit made":     {cut{text: "COMMIT", forward: true, packets: 2}, true}, // with a statement before it
 		"insert not made": {cut{text: "lost-id"}, false},
 		"insert made":     {cut{text: "lost-id", forward: true}, false},
 	} {

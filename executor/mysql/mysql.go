@@ -29,6 +29,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/generations"
 	"github.com/evento-go/evento/internal/signal"
 )
 
@@ -86,6 +87,7 @@ type Executor struct {
 	positions cursor.Positions
 	server    server
 	names     *dictionary
+	ends      ends
 	sessions  *pool
 	writer    *writer
 	queue     *appendqueue.Queue[*appendOp]
@@ -141,12 +143,13 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 	}
 	ex := &Executor{
 		opts:     opts,
-		names:    newDictionary(),
 		sessions: newPool(db, opts.Connections),
 		closing:  make(chan struct{}),
 		ended:    make(chan struct{}),
 		watched:  make(chan struct{}),
+		ends:     ends{versions: generations.New[place, int64](1 << 10)},
 	}
+	ex.names = newDictionary(ex.settleAll)
 	if err := ex.prepare(ctx); err != nil {
 		ex.sessions.close()
 		if ctx.Err() != nil {
@@ -158,7 +161,7 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 	ex.queue = appendqueue.New(appendqueue.Options{
 		Closed:   evento.ErrClosed,
 		Panicked: evento.ErrOutcomeUnknown,
-		MaxBytes: min(8<<20, ex.server.maxPacket),
+		MaxBytes: 8 << 20,
 	}, ex.writer.flush)
 	go ex.watch()
 	return ex, nil
@@ -242,7 +245,7 @@ func (ex *Executor) watch() {
 	defer close(ex.watched)
 	ctx, cancel := ex.untilClosed(context.Background())
 	defer cancel()
-	wait, seen := ex.opts.PollInterval, int64(-1)
+	wait, seen, failed := ex.opts.PollInterval, int64(-1), false
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -261,14 +264,20 @@ func (ex *Executor) watch() {
 			case ctx.Err() != nil:
 				return
 			case err != nil:
-				ex.opts.Logger.Warn("evento: mysql: asking for commits of other processes", "error", err)
-				fallthrough
+				if !failed { // once, until it works again
+					ex.opts.Logger.Warn("evento: mysql: asking for commits of other processes", "error", err)
+				}
+				failed = true
+				wait = max(ex.opts.PollInterval, min(2*wait, longestPoll))
+				timer.Reset(wait)
+				continue
 			case c.position == seen:
 				wait = max(ex.opts.PollInterval, min(2*wait, longestPoll))
 			default:
 				seen, wait = c.position, ex.opts.PollInterval
 				ex.changed.Notify()
 			}
+			failed = false
 		}
 		timer.Reset(wait)
 	}
@@ -307,12 +316,21 @@ func (ex *Executor) settle(ctx context.Context, s *session, position int64) erro
 	if err != nil {
 		return err
 	}
-	if err := s.barrier(ctx); err != nil {
-		if isReadOnly(err) {
-			return nil // nobody writes here
-		}
+	if err := ex.settleAll(ctx, s); err != nil {
 		return err
 	}
 	d.raise(c.position)
 	return nil
+}
+
+// settleAll returns when all that could be read before is durable.
+func (ex *Executor) settleAll(ctx context.Context, s *session) error {
+	if ex.server.binlog || ex.opts.AllowLoss {
+		return nil
+	}
+	err := s.barrier(ctx)
+	if isReadOnly(err) {
+		return nil // nobody writes here
+	}
+	return err
 }

@@ -4,11 +4,13 @@ package mysql
 
 import (
 	"cmp"
-	"database/sql"
-	"errors"
+	sqldriver "database/sql/driver"
+	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/slab"
 )
 
 // page is a search for the rows of one page.
@@ -21,6 +23,9 @@ type page struct {
 	bytes    int
 	more     bool
 }
+
+// eventColumnCount is how many there are.
+const eventColumnCount = 10
 
 const eventColumns = "SELECT position, recorded_at, version, kind_id, routing_id, codec, event_id, aggregate_id, data, metadata FROM evento_event "
 
@@ -79,71 +84,78 @@ func (p *page) follow(l leg, version int64) error {
 
 // fetch adds rows until the page is full or there are none left.
 func (p *page) fetch(text string, args ...any) (full bool, err error) {
-	stmt, err := p.s.stmt(p.ctx, text) //nolint:sqlclosecheck // kept with the session
-	if err != nil {
-		return false, err
-	}
-	rows, err := stmt.QueryContext(p.ctx, args...)
-	if err != nil {
-		return false, p.s.failed(err)
-	}
-	cut := false
-	defer func() {
-		if e := rows.Close(); !cut { // which else tells of the dropping
-			err = p.s.failed(errors.Join(err, e))
-		}
-	}()
 	c := collector{page: p}
-	for rows.Next() {
-		if full, err = c.take(rows); err != nil {
-			return false, err
-		}
-		if !full {
-			continue
-		}
-		if len(p.found) < p.want {
-			// Cut by size: what is left could be large, and to close the
-			// rows is to read them. The connection is dropped instead.
-			cut = true
-			p.s.drop()
-		}
-		return true, nil
-	}
-	return false, rows.Err()
+	err = p.s.stream(p.ctx, text, args, eventColumnCount, func(values []sqldriver.Value) (more bool, err error) {
+		full, err = c.take(values)
+		// Cut by size: what is left could be large, and to close the rows is
+		// to read them. The connection is dropped instead.
+		return !full || len(p.found) == p.want, err
+	})
+	return full && err == nil, err
 }
 
-// collector scans rows. Its buffers are the driver's.
+// collector makes rows of values, whose bytes are the driver's.
 type collector struct {
-	page                               *page
-	codec, id, aggregate, data, detail sql.RawBytes
-	slab                               []byte
+	page *page
+	slab slab.Slab
+	last string // aggregate id: mostly the next row's too
 }
 
 // take reports whether the page has no room for the row.
-func (c *collector) take(rows *sql.Rows) (full bool, err error) {
+func (c *collector) take(values []sqldriver.Value) (full bool, err error) {
 	p := c.page
-	var r row
 	if len(p.found) == p.want {
 		p.more = true
 		return true, nil
 	}
-	if err := rows.Scan(&r.position, &r.recordedAt, &r.version, &r.kindID, &r.routingID, &c.codec, &c.id, &c.aggregate, &c.data, &c.detail); err != nil {
-		return false, err
-	}
-	if p.bytes += len(c.data); p.bytes > evento.PageBytes && len(p.found) > 0 {
+	data := octets(values[8])
+	if p.bytes += len(data); p.bytes > evento.PageBytes && len(p.found) > 0 {
 		p.more = true
 		return true, nil
 	}
-	if p.found == nil && p.everything { // most likely a full page
-		p.found = make([]row, 0, min(p.want, 1024))
+	if p.found == nil {
+		p.found = takeRows()
 	}
-	copy(r.id[:], c.id)
-	r.codec = codecName(c.codec)
-	r.aggregateID = string(c.aggregate)
-	r.data = c.keep(c.data)
-	r.metadata = c.keep(c.detail)
-	p.found = append(p.found, r)
+	p.found = append(p.found, row{})
+	r := &p.found[len(p.found)-1]
+	for i, into := range [...]*int64{&r.position, &r.recordedAt, &r.version, &r.kindID, &r.routingID} {
+		n, ok := values[i].(int64)
+		if !ok {
+			return false, fmt.Errorf("evento: mysql: column %d of an event is of type %T", i+1, values[i])
+		}
+		*into = n
+	}
+	r.codec = codecName(octets(values[5]))
+	copy(r.id[:], octets(values[6]))
+	if id := octets(values[7]); string(id) != c.last {
+		c.last = string(id)
+	}
+	r.aggregateID = c.last
+	r.data = c.slab.Copy(data)
+	r.metadata = c.slab.Copy(octets(values[9]))
 	return false, nil
+}
+
+// octets are the bytes of a value; none for NULL.
+func octets(v sqldriver.Value) []byte {
+	b, _ := v.([]byte)
+	return b
+}
+
+// usedRows are those of pages that are done, to be used again.
+var usedRows sync.Pool
+
+func takeRows() []row {
+	if rows, ok := usedRows.Get().(*[]row); ok {
+		return *rows
+	}
+	return nil
+}
+
+func giveRows(rows []row) {
+	clear(rows)
+	rows = rows[:0]
+	usedRows.Put(&rows)
 }
 
 // codecName spares an allocation for the codecs that nearly all events have.
@@ -155,25 +167,6 @@ func codecName(text []byte) string {
 		return "json"
 	}
 	return string(text)
-}
-
-// largestSlab is how much data of small events shares an allocation.
-const largestSlab = 32 << 10
-
-// keep copies what the driver overwrites at the next row.
-func (c *collector) keep(b []byte) []byte {
-	if len(b) == 0 {
-		return nil
-	}
-	if len(b) > cap(c.slab)-len(c.slab) {
-		if len(b) > largestSlab/4 {
-			return append([]byte(nil), b...)
-		}
-		c.slab = make([]byte, 0, min(max(1<<10, 4*cap(c.slab), 8*len(b)), largestSlab))
-	}
-	n := len(c.slab)
-	c.slab = append(c.slab, b...)
-	return c.slab[n:len(c.slab):len(c.slab)]
 }
 
 // merge goes on through the indexes: it finds the positions of the rest of the

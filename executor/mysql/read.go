@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/generations"
 )
 
 // Read implements [evento.Executor].
@@ -112,7 +114,14 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 	if err != nil || len(p.found) == 0 {
 		return nil, false, false, err
 	}
-	return p.found, p.more, true, ex.settle(ctx, s, p.found[len(p.found)-1].position)
+	last := p.found[len(p.found)-1]
+	if err := ex.settle(ctx, s, last.position); err != nil {
+		return nil, false, false, err
+	}
+	if p.more && !p.everything {
+		ex.ends.add(place{p.aggregates[0].aggregate, last.position}, last.version)
+	}
+	return p.found, p.more, true, nil
 }
 
 // load finds nothing where names would have to be looked up first.
@@ -131,13 +140,43 @@ func (ex *Executor) load(p *page, f evento.Filter) error {
 	}
 	version := int64(0)
 	if p.last != 0 {
-		v, own, err := p.s.versionOf(p.ctx, l.aggregate, p.last)
-		if err != nil || !own {
-			return err
+		v, known := ex.ends.version(place{l.aggregate, p.last})
+		if !known {
+			var own bool
+			var err error
+			if v, own, err = p.s.versionOf(p.ctx, l.aggregate, p.last); err != nil || !own {
+				return err
+			}
 		}
 		version = v
 	}
+	p.aggregates = append(p.aggregates, l)
 	return p.follow(l, version)
+}
+
+// place is where a page of an aggregate's events ended.
+type place struct {
+	aggregate aggregateKey
+	position  int64
+}
+
+// ends knows the versions at which pages ended, after which the next begin: of
+// durable events only, which never change.
+type ends struct {
+	mu       sync.Mutex
+	versions generations.Cache[place, int64]
+}
+
+func (e *ends) version(p place) (int64, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.versions.Get(p)
+}
+
+func (e *ends) add(p place, version int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.versions.Put(p, version)
 }
 
 // page makes events of rows.
@@ -168,6 +207,7 @@ func (ex *Executor) page(ctx context.Context, s *session, rows []row, args curso
 	}
 	page.PageInfo.StartCursor = cursors[0]
 	page.PageInfo.EndCursor = cursors[len(rows)-1]
+	giveRows(rows)
 	return page, nil
 }
 

@@ -14,7 +14,6 @@ import (
 type server struct {
 	version    string
 	database   string
-	maxPacket  int
 	flushLog   int64
 	binlog     bool
 	syncBinlog int64
@@ -23,10 +22,8 @@ type server struct {
 
 func (s *session) server(ctx context.Context) (v server, err error) {
 	var database *string
-	var packet int64
-	_, err = s.row(ctx, "SELECT @@version, DATABASE(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog, @@global.read_only", nil,
-		&v.version, &database, &packet, &v.flushLog, &v.binlog, &v.syncBinlog, &v.readOnly)
-	v.maxPacket = int(packet)
+	_, err = s.row(ctx, "SELECT @@version, DATABASE(), @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog, @@global.read_only", nil,
+		&v.version, &database, &v.flushLog, &v.binlog, &v.syncBinlog, &v.readOnly)
 	if err == nil && database == nil {
 		err = fmt.Errorf("%w mysql database: the connection has none selected", evento.ErrInvalid)
 	}

@@ -14,6 +14,20 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
+func raw(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
 // kill ends all connections to the database but its own.
 func kill(t *testing.T, db *sql.DB) {
 	t.Helper()

@@ -44,9 +44,12 @@ func (quiet) Print(...any) {}
 
 // session is a connection. One goroutine uses it at a time.
 type session struct {
-	conn   *sql.Conn
-	stmts  map[string]*sql.Stmt
-	broken bool // not to be used again
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+	// driverStmts are those of stream, which end with the connection.
+	driverStmts map[string]sqldriver.Stmt
+	maxPacket   int  // the connection's max_allowed_packet, which does not change
+	broken      bool // not to be used again
 }
 
 // maxStatements bounds the prepared statements of a session. More texts than
@@ -61,7 +64,7 @@ func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}}
+	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}, driverStmts: map[string]sqldriver.Stmt{}}
 	for _, text := range []string{
 		"SET NAMES binary",
 		"SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = 10",
@@ -71,6 +74,10 @@ func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 			s.close()
 			return nil, err
 		}
+	}
+	if err := conn.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&s.maxPacket); err != nil {
+		s.close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -83,17 +90,6 @@ func (s *session) close() {
 	}
 	_ = s.conn.Raw(func(any) error { return sqldriver.ErrBadConn })
 	_ = s.conn.Close()
-}
-
-// drop ends the connection under a result that is still coming.
-func (s *session) drop() {
-	s.broken = true
-	_ = s.conn.Raw(func(conn any) error {
-		if c, ok := conn.(sqldriver.Conn); ok {
-			_ = c.Close()
-		}
-		return nil
-	})
 }
 
 // failed notes an error after which the connection is not to be trusted.

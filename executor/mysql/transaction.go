@@ -14,7 +14,8 @@ import (
 // transaction is one flush. What it would teach the caches is kept aside until
 // it is committed.
 type transaction struct {
-	// ctx is no caller's: a transaction that has begun goes on to its end.
+	// ctx is no caller's: a transaction that has begun goes on to its end, as
+	// long as anybody waits for it.
 	ctx      context.Context
 	w        *writer
 	s        *session
@@ -34,13 +35,13 @@ type transaction struct {
 	size int   // of their data
 }
 
-func (w *writer) transaction(at counter, careful bool) *transaction {
+func (w *writer) transaction(ctx context.Context, at counter, careful bool) *transaction {
 	if at.position != w.position {
 		w.heads.Clear() // somebody else has appended
 		w.position = at.position
 	}
 	return &transaction{
-		ctx:      context.Background(),
+		ctx:      ctx,
 		w:        w,
 		s:        w.s,
 		careful:  careful,
@@ -167,7 +168,7 @@ func (tx *transaction) append(a *evento.Append, at head, metadata string) error 
 			data = []byte{} // nil would be NULL
 		}
 		size := len(data) + len(metadata) + rowSpare
-		if len(tx.args) == maxRows*rowColumns || len(tx.args) > 0 && tx.size+size > tx.w.ex.server.maxPacket-packetSpare {
+		if len(tx.args) == maxRows*rowColumns || len(tx.args) > 0 && tx.size+size > tx.s.maxPacket-packetSpare {
 			if err := tx.send(); err != nil {
 				return err
 			}
@@ -220,11 +221,14 @@ func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
 	if id, ok := tx.types[t]; ok {
 		return id, nil
 	}
-	id, err := tx.w.ex.names.typeID(tx.ctx, tx.s, t)
-	if err != nil || id != 0 || !add {
-		return id, err
+	if id := tx.w.ex.names.knownType(t); id != 0 {
+		return id, nil
 	}
-	if id, err = tx.insert("INSERT INTO evento_type (name) VALUES (?)", string(t)); err != nil {
+	id, err := tx.s.typeID(tx.ctx, t)
+	if err == nil && id == 0 && add {
+		id, err = tx.insert("INSERT INTO evento_type (name) VALUES (?)", string(t))
+	}
+	if err != nil || id == 0 {
 		return 0, err
 	}
 	if tx.types == nil {
@@ -265,11 +269,14 @@ func (tx *transaction) routingID(key string) (int64, error) {
 	if id, ok := tx.routings[key]; ok {
 		return id, nil
 	}
-	id, err := tx.w.ex.names.routingID(tx.ctx, tx.s, key)
-	if err != nil || id != 0 {
-		return id, err
+	if id := tx.w.ex.names.knownRouting(key); id != 0 {
+		return id, nil
 	}
-	if id, err = tx.insert("INSERT INTO evento_routing (name) VALUES (?)", key); err != nil {
+	id, err := tx.s.routingID(tx.ctx, key)
+	if err == nil && id == 0 {
+		id, err = tx.insert("INSERT INTO evento_routing (name) VALUES (?)", key)
+	}
+	if err != nil {
 		return 0, err
 	}
 	if tx.routings == nil {

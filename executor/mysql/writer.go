@@ -57,7 +57,9 @@ func (w *writer) flush(ctx context.Context, take func() []*call) {
 	case len(calls) == 0: // all gave up while the counter was locked
 		w.rollback()
 	default:
-		w.store(calls, at)
+		waiting, cancel := anyOf(calls)
+		defer cancel()
+		w.store(waiting, calls, at)
 	}
 }
 
@@ -105,6 +107,9 @@ func (w *writer) tryLock(ctx context.Context) (counter, error) {
 			return counter{}, err
 		}
 		w.s = s
+		// The last connection may have ended with the server, and with it
+		// what was seen but not yet durable.
+		w.position = -1
 	}
 	return w.s.lockCounter(ctx)
 }
@@ -115,7 +120,9 @@ func (w *writer) rollback() {
 		return
 	}
 	if !w.s.broken {
-		_ = w.s.run(context.Background(), "ROLLBACK") // a failure breaks the session
+		ctx, cancel := context.WithTimeout(context.Background(), abandonAfter)
+		_ = w.s.run(ctx, "ROLLBACK") // a failure breaks the session
+		cancel()
 	}
 	if w.s.broken {
 		w.close()
@@ -123,11 +130,16 @@ func (w *writer) rollback() {
 }
 
 // store commits the calls, in the transaction that holds the counter or, when
-// that fails before it was told to commit, in another.
-func (w *writer) store(calls []*call, at counter) {
+// that fails before it was told to commit, in another. The context ends when
+// nobody waits any more.
+func (w *writer) store(ctx context.Context, calls []*call, at counter) {
 	careful := false
 	for attempt := 1; ; {
-		err := w.commit(calls, at, careful)
+		if calls = claim(calls); len(calls) == 0 {
+			w.rollback()
+			return
+		}
+		err := w.commit(ctx, calls, at, careful)
 		if err == nil {
 			return
 		}
@@ -136,48 +148,54 @@ func (w *writer) store(calls []*call, at counter) {
 		case errors.Is(err, evento.ErrOutcomeUnknown):
 			finish(calls, err)
 			return
+		case ctx.Err() != nil: // before it was told to commit
+			for _, c := range calls {
+				c.Finish(c.Request.ctx.Err())
+			}
+			return
 		case !careful && (errors.Is(err, errAssumed) || duplicate(err)):
 			careful = true
 		case (lost(err) || transient(err)) && attempt < attempts:
 			attempt++
 		case len(calls) > 1 && !lost(err):
-			w.alone(calls)
+			unclaim(calls)
+			w.alone(ctx, calls)
 			return
 		default:
 			finish(calls, classify(err))
 			return
 		}
-		// The calls are taken, so their contexts do not count any more.
-		if at, err = w.relock(); err != nil {
+		unclaim(calls)
+		if at, err = w.relock(ctx); err != nil {
 			finish(calls, err)
 			return
 		}
 	}
 }
 
-func (w *writer) relock() (counter, error) {
-	ctx, cancel := w.ex.untilClosed(context.Background())
+func (w *writer) relock(ctx context.Context) (counter, error) {
+	ctx, cancel := w.ex.untilClosed(ctx)
 	defer cancel()
 	return w.lock(ctx)
 }
 
 // alone tries each call by itself, so that it fails only its own.
-func (w *writer) alone(calls []*call) {
+func (w *writer) alone(ctx context.Context, calls []*call) {
 	for i := range calls {
-		at, err := w.relock()
+		at, err := w.relock(ctx)
 		if err != nil {
 			finish(calls[i:], err)
 			return
 		}
-		w.store(calls[i:i+1], at)
+		w.store(ctx, calls[i:i+1], at)
 	}
 }
 
 // commit judges the calls, stores what is accepted and finishes all of them;
 // or it returns an error with none finished. The error is ErrOutcomeUnknown
 // only once the transaction was told to commit.
-func (w *writer) commit(calls []*call, at counter, careful bool) error {
-	tx := w.transaction(at, careful)
+func (w *writer) commit(ctx context.Context, calls []*call, at counter, careful bool) error {
+	tx := w.transaction(ctx, at, careful)
 	if err := tx.readHeads(calls); err != nil {
 		return err
 	}
@@ -226,10 +244,15 @@ func (tx *transaction) end() error {
 	switch {
 	case err == nil:
 		return nil
-	case transient(err): // a cluster's way to say that it was rolled back
+	case transient(err), // a cluster's way to say that it was rolled back
+		isReadOnly(err), number(err) == 1114: // the server's to say that it refused
 		return err
 	}
 	tx.s.broken = true
 	tx.w.position = -1
+	if tx.ctx.Err() != nil {
+		// Matching the context's error would say that nothing was stored.
+		return fmt.Errorf("%w: %v", evento.ErrOutcomeUnknown, err) //nolint:errorlint // see above
+	}
 	return fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
 }

@@ -40,8 +40,10 @@ func TestContract(t *testing.T) {
 			return rw.New(ex, ex)
 		}},
 		"TwoOfOneFile": {
-			Open:  func(t testing.TB) evento.Executor { return twoOf(t, filepath.Join(t.TempDir(), "events.db")) },
-			Share: share,
+			Transactor: true,
+			OneWriter:  true,
+			Open:       func(t testing.TB) evento.Executor { return twoOf(t, filepath.Join(t.TempDir(), "events.db")) },
+			Share:      share,
 			Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
 				if err := ex.Close(); err != nil {
 					t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/pending"
 )
 
 const (
@@ -35,6 +36,9 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if ex.same {
 		return ex.read.Read(ctx, q, args)
 	}
+	if pending.In(ctx) {
+		return ex.readWritten(ctx, q, args)
+	}
 	if err := ex.checkStores(ctx); err != nil {
 		return nil, err
 	}
@@ -58,6 +62,11 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 			return ex.read.Read(ctx, q, args)
 		}
 	}
+	return ex.readWritten(ctx, q, args)
+}
+
+// readWritten reads from the write side.
+func (ex *Executor) readWritten(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	page, err := ex.write.Read(ctx, q, args)
 	ex.told.Add(1) // what this shows, later reads are to show too
 	return page, err

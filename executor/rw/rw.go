@@ -21,6 +21,8 @@
 // more: events are then read from the write side, until the read side shows
 // all that was read there.
 //
+// In a transaction ([Executor.InTx]) events are read from the write side.
+//
 // After a commit the next read costs two small ones more, one on each side.
 //
 // # One store
@@ -64,7 +66,7 @@ type Executor struct {
 	mark    cursor.Value // what the read side has to show; "": it does
 }
 
-var _ evento.Executor = (*Executor)(nil)
+var _ evento.Transactor = (*Executor)(nil)
 
 // New returns an executor that reads events from read, and writes and keeps
 // subscriptions and snapshots in write. They may be the same. It owns both from
@@ -94,6 +96,22 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		ex.told.Add(1)
 	}
 	return receipts, err
+}
+
+// InTx implements [evento.Transactor], on the write side, from which events are
+// read too within the transaction. Without a write side that is a Transactor the
+// error matches [errors.ErrUnsupported].
+func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if ex.err != nil {
+		return ex.err
+	}
+	tx, ok := ex.write.(evento.Transactor)
+	if !ok {
+		return fmt.Errorf("evento: rw: InTx: %w by the write side, a %T", errors.ErrUnsupported, ex.write)
+	}
+	// Rolled back, it has shown what the write side has all the same.
+	defer ex.told.Add(1)
+	return tx.InTx(ctx, fn)
 }
 
 // Changed implements [evento.Executor]. It wakes when either side does: the

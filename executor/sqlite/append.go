@@ -30,23 +30,15 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
-	op := &appendOp{write: w}
-	size := 0
-	for i := range w.Appends {
-		a := &w.Appends[i]
-		if !a.Metadata.IsZero() {
-			text, err := json.Marshal(a.Metadata)
-			if err != nil {
-				return nil, fmt.Errorf("evento: sqlite: encoding metadata: %w", err)
-			}
-			if op.metadata == nil {
-				op.metadata = make([]string, len(w.Appends))
-			}
-			op.metadata[i] = string(text)
+	if t := ex.transactionOf(ctx); t != nil {
+		if err := ex.check(ctx); err != nil {
+			return nil, err
 		}
-		for j := range a.Events {
-			size += len(a.Events[j].Data) + 128
-		}
+		return t.Add(ctx, w, t.findHead)
+	}
+	op, size, err := newAppendOp(w)
+	if err != nil {
+		return nil, err
 	}
 	if err := ex.do(ctx, op, size); err != nil {
 		return nil, err
@@ -59,10 +51,32 @@ type appendOp struct {
 	write    evento.Write
 	metadata []string // JSON by append; nil: none has any
 	receipts []evento.Receipt
+	found    bool // in the file, from an earlier attempt
+}
+
+func newAppendOp(w evento.Write) (op *appendOp, size int, err error) {
+	op = &appendOp{write: w}
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		if !a.Metadata.IsZero() {
+			text, err := json.Marshal(a.Metadata)
+			if err != nil {
+				return nil, 0, fmt.Errorf("evento: sqlite: encoding metadata: %w", err)
+			}
+			if op.metadata == nil {
+				op.metadata = make([]string, len(w.Appends))
+			}
+			op.metadata[i] = string(text)
+		}
+		for j := range a.Events {
+			size += len(a.Events[j].Data) + 128
+		}
+	}
+	return op, size, nil
 }
 
 func (op *appendOp) apply(tx *transaction) error {
-	op.err, op.receipts = nil, nil
+	op.err, op.receipts, op.found = nil, nil, false
 	appends := op.write.Appends
 	places := make([]head, len(appends))
 	for i := range appends {
@@ -235,7 +249,7 @@ func (op *appendOp) earlier(tx *transaction, places []head) (bool, error) {
 			receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(first) + uint64(j), Position: uint64(v[0])}
 		}
 	}
-	op.receipts = receipts
+	op.receipts, op.found = receipts, true
 	return true, nil
 }
 

@@ -24,6 +24,7 @@ const (
 	childWriters  = "EVENTO_TEST_CHILD_WRITERS"
 	childCommits  = "EVENTO_TEST_CHILD_COMMITS" // of each writer; 0: until killed
 	childHandles  = "EVENTO_TEST_CHILD_HANDLES" // the file for handled positions; "": no subscription
+	childTable    = "EVENTO_TEST_CHILD_TABLE"   // not "": every other commit is in a transaction with a row of the table entry
 	childKey      = "handler"
 	childSnapshot = 7
 )
@@ -65,7 +66,13 @@ func child(ctx context.Context, path string) error {
 	errs := make([]error, writers+1)
 	var wg sync.WaitGroup
 	for w := range writers {
-		wg.Go(func() { errs[w] = childWrite(ctx, ex, w, commits) })
+		wg.Go(func() {
+			if os.Getenv(childTable) != "" {
+				errs[w] = childInTx(ctx, ex, w, commits)
+				return
+			}
+			errs[w] = childWrite(ctx, ex, w, commits)
+		})
 	}
 	wg.Wait()
 	errs[writers] = ex.Close()
@@ -119,6 +126,36 @@ func childWrite(ctx context.Context, ex evento.Executor, writer, commits int) er
 	return nil
 }
 
+// childInTx commits now with a row of a table, now without. It says what it is
+// about to do, so that it can be killed there.
+func childInTx(ctx context.Context, ex *sqlite.Executor, writer, commits int) error {
+	for n := 0; commits == 0 || n < commits; n++ {
+		if n%2 == 1 {
+			r, err := evento.Aggregate("plain").AnyVersion().Event(happened{n}).Commit(ctx, ex)
+			if err != nil {
+				return err
+			}
+			fmt.Println(r.AggregateID, r.Version, r.Position)
+			continue
+		}
+		err := ex.InTx(ctx, func(ctx context.Context) error {
+			fmt.Println("insert")
+			if _, err := sqlite.Tx(ctx).ExecContext(ctx, "INSERT INTO entry (writer) VALUES (?)", writer); err != nil {
+				return err
+			}
+			fmt.Println("commit")
+			_, err := evento.Aggregate("entries").AnyVersion().Event(happened{n}, happened{n}).Commit(ctx, ex)
+			fmt.Println("end")
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Println("done")
+	}
+	return nil
+}
+
 // process is a running child.
 type process struct {
 	cmd    *exec.Cmd
@@ -126,11 +163,12 @@ type process struct {
 	errors strings.Builder
 }
 
-func startChild(t *testing.T, path string, writers, commits int, handled string) *process {
+func startChild(t *testing.T, path string, writers, commits int, handled string, env ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0]), lines: make(chan string, 1)}
 	p.cmd.Env = append(os.Environ(), childPath+"="+path,
 		fmt.Sprint(childWriters, "=", writers), fmt.Sprint(childCommits, "=", commits), childHandles+"="+handled)
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = &p.errors
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

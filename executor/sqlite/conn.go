@@ -66,30 +66,38 @@ func fileSource(path string) source {
 // are used. They are not given back, as their settings were changed.
 func dbSource(db *sql.DB) source {
 	return func(ctx context.Context) (*conn, error) {
-		held, err := db.Conn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		var native *sqlite3.Conn
-		err = held.Raw(func(dc any) error {
-			c, ok := dc.(driver.Conn)
-			if !ok {
-				return fmt.Errorf("%w sqlite database: its driver is %T, not that of github.com/ncruces/go-sqlite3", evento.ErrInvalid, dc)
-			}
-			native = c.Raw()
-			return nil
-		})
-		if err != nil {
-			return nil, errors.Join(err, held.Close())
-		}
-		return newConn(native, func() error {
-			// A bad connection is closed rather than kept for others.
-			if err := held.Raw(func(any) error { return sqldriver.ErrBadConn }); !errors.Is(err, sqldriver.ErrBadConn) {
-				return errors.Join(err, held.Close())
-			}
-			return nil
-		})
+		_, c, err := hold(ctx, db)
+		return c, err
 	}
+}
+
+// hold takes a connection out of a database, both as database/sql has it and
+// as what it is. To close the latter closes both.
+func hold(ctx context.Context, db *sql.DB) (*sql.Conn, *conn, error) {
+	held, err := db.Conn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var native *sqlite3.Conn
+	err = held.Raw(func(dc any) error {
+		c, ok := dc.(driver.Conn)
+		if !ok {
+			return fmt.Errorf("%w sqlite database: its driver is %T, not that of github.com/ncruces/go-sqlite3", evento.ErrInvalid, dc)
+		}
+		native = c.Raw()
+		return nil
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, held.Close())
+	}
+	c, err := newConn(native, func() error {
+		// A bad connection is closed rather than kept for others.
+		if err := held.Raw(func(any) error { return sqldriver.ErrBadConn }); !errors.Is(err, sqldriver.ErrBadConn) {
+			return errors.Join(err, held.Close())
+		}
+		return nil
+	})
+	return held, c, err
 }
 
 func newConn(native *sqlite3.Conn, release func() error) (*conn, error) {

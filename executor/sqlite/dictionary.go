@@ -132,6 +132,24 @@ func (d *dictionary) routingID(c *conn, key string) (int64, error) {
 	return v[0], nil
 }
 
+// routingKey is the key that an id stands for; "" for 0.
+func (d *dictionary) routingKey(c *conn, id int64) (key string, err error) {
+	d.mu.RLock()
+	key, ok := d.routings[id]
+	d.mu.RUnlock()
+	if ok || id == 0 {
+		return key, nil
+	}
+	s, err := c.stmt("SELECT key FROM evento_routing WHERE id = ?")
+	if err != nil {
+		return "", err
+	}
+	if err = s.BindInt64(1, id); err == nil && s.Step() {
+		key = s.ColumnText(0)
+	}
+	return key, errors.Join(err, s.Err(), c.done(s))
+}
+
 // kindsFor lists the kinds that a filter asks for; of a filter that names an
 // aggregate and no event, none, as its kinds need not be known.
 func (d *dictionary) kindsFor(c *conn, f evento.Filter) ([]int64, error) {

@@ -29,14 +29,16 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err != nil {
 		return nil, err
 	}
-	c, err := ex.readers.get(ctx, ex.closing)
+	var page *cursor.Page[evento.RawEvent]
+	err = ex.read(ctx, func(c *conn) (err error) {
+		page, err = ex.readPage(c, q, args, at)
+		return err
+	})
 	if err != nil {
-		return nil, ex.readError(ctx, err)
+		return nil, err
 	}
-	defer ex.readers.put(c)
-	page, err := ex.readPage(c, q, args, at)
-	if err != nil {
-		return nil, ex.readError(ctx, err)
+	if t := ex.openTransactionOf(ctx); t != nil {
+		t.Overlay(page, q, args)
 	}
 	return page, nil
 }
@@ -50,8 +52,11 @@ func (ex *Executor) readError(ctx context.Context, err error) error {
 }
 
 // snapshot runs fn in one read transaction, so that all it reads is of one
-// moment.
+// moment; in a caller's transaction it is.
 func (c *conn) snapshot(fn func() error) error {
+	if !c.GetAutocommit() {
+		return fn()
+	}
 	if err := c.exec("BEGIN"); err != nil {
 		return err
 	}

@@ -15,7 +15,8 @@
 // on a local disk: the write-ahead log needs shared memory.
 //
 // Its tables begin with evento_ and may share a file with an application's
-// own; the view evento_events shows the events in words.
+// own, which [Executor.InTx] commits together with events; the view
+// evento_events shows the events in words.
 //
 // The driver is github.com/ncruces/go-sqlite3. It registers itself with
 // database/sql as "sqlite3", a name that github.com/mattn/go-sqlite3 takes
@@ -30,6 +31,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/ncruces/go-sqlite3/driver"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -86,7 +89,10 @@ type Executor struct {
 	positions cursor.Positions
 	names     *dictionary
 	readers   *pool
+	identity  [16]byte
+	writing   chan struct{} // a semaphore: who writes has it
 	writer    *writer
+	callers   *callers
 	queue     *appendqueue.Queue[operation]
 	changed   signal.Signal
 	closing   chan struct{}
@@ -95,7 +101,7 @@ type Executor struct {
 	cause     atomic.Pointer[error]
 }
 
-var _ evento.Executor = (*Executor)(nil)
+var _ evento.Transactor = (*Executor)(nil)
 
 // Open opens the file at path, making it if there is none, and migrates it.
 // Path may also be a "file:" URI (https://sqlite.org/uri.html). nil options
@@ -108,7 +114,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
-	ex, err := open(ctx, fileSource(path), opts)
+	ex, err := open(ctx, fileSource(path), opts, func() (*sql.DB, error) { return driver.Open(path) })
 	if err != nil {
 		return nil, fmt.Errorf("evento: sqlite: open %s: %w", path, explainPath(path, err))
 	}
@@ -117,8 +123,9 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 
 // New is [Open] on a database that the caller has opened with the driver of
 // github.com/ncruces/go-sqlite3, and closes after the executor. The executor
-// takes up to Readers + 2 of its connections for itself until Close: a limit
-// set with SetMaxOpenConns must leave room for them. Of an in-memory database
+// takes up to Readers + 3 of its connections for itself until Close: a limit
+// set with SetMaxOpenConns must leave room for them. On one of these, that of
+// [Executor.InTx], SQLite's commit and rollback hooks are its own. Of an in-memory database
 // use executor/memory instead.
 func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
 	if db == nil {
@@ -128,17 +135,20 @@ func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if most, need := db.Stats().MaxOpenConnections, checked.Readers+2; most > 0 && most < need {
+	if most, need := db.Stats().MaxOpenConnections, checked.Readers+3; most > 0 && most < need {
 		return nil, fmt.Errorf("%w sqlite database: at most %d open connections, %d are needed: raise SetMaxOpenConns or lower Options.Readers", evento.ErrInvalid, most, need)
 	}
-	ex, err := open(ctx, dbSource(db), &checked)
+	ex, err := open(ctx, dbSource(db), &checked, nil)
 	if err != nil {
 		return nil, fmt.Errorf("evento: sqlite: %w", err)
 	}
+	ex.callers.db = db
 	return ex, nil
 }
 
-func open(ctx context.Context, src source, o *Options) (_ *Executor, err error) {
+// open takes, beside the source of connections, how to get a database for
+// callers' transactions; nil: it is set later.
+func open(ctx context.Context, src source, o *Options, db func() (*sql.DB, error)) (_ *Executor, err error) {
 	opts, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -163,6 +173,8 @@ func open(ctx context.Context, src source, o *Options) (_ *Executor, err error) 
 		opts:      opts,
 		positions: cursor.NewPositions(identity),
 		names:     newDictionary(),
+		identity:  identity,
+		writing:   make(chan struct{}, 1),
 		readers:   newPool(src, opts.Readers),
 		closing:   make(chan struct{}),
 		watched:   make(chan struct{}),
@@ -171,6 +183,7 @@ func open(ctx context.Context, src source, o *Options) (_ *Executor, err error) 
 		return nil, classify(err)
 	}
 	ex.writer = &writer{ex: ex, conn: c, heads: generations.New[aggregateName, head](1 << 15)}
+	ex.callers = &callers{ex: ex, openDB: db, turn: make(chan struct{}, 1)}
 	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown}, ex.writer.flush)
 	go ex.watch()
 	return ex, nil
@@ -185,7 +198,7 @@ func (ex *Executor) Close() error {
 	close(ex.closing)
 	ex.queue.Close()
 	<-ex.watched
-	err := errors.Join(ex.readers.close(), ex.writer.conn.close())
+	err := errors.Join(ex.callers.close(), ex.readers.close(), ex.writer.conn.close())
 	ex.changed.Close()
 	if err != nil {
 		return fmt.Errorf("evento: sqlite: close: %w", err)
@@ -206,7 +219,7 @@ func (ex *Executor) check(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if ex.closed.Load() {
+	if ex.closed.Load() && ex.openTransactionOf(ctx) == nil { // Close waits for those
 		return evento.ErrClosed
 	}
 	if cause := ex.cause.Load(); cause != nil {

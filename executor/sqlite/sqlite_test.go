@@ -36,6 +36,8 @@ func (f *files) config() executortest.Config {
 		return p.(string)
 	}
 	return executortest.Config{
+		Transactor: true,
+		OneWriter:  true,
 		Open: func(t testing.TB) evento.Executor {
 			return at(t, filepath.Join(t.TempDir(), "events.db"))
 		},

@@ -11,10 +11,14 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// read lends a connection to fn.
+// read lends a connection to fn, that of the transaction to which ctx belongs
+// if it does.
 func (ex *Executor) read(ctx context.Context, fn func(c *conn) error) error {
 	if err := ex.check(ctx); err != nil {
 		return err
+	}
+	if t := ex.openTransactionOf(ctx); t != nil {
+		return t.do(ctx, func(tx *transaction) error { return fn(tx.conn) })
 	}
 	c, err := ex.readers.get(ctx, ex.closing)
 	if err != nil {

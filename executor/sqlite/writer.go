@@ -1,4 +1,4 @@
-// The one connection that writes, and its transactions.
+// The connection that writes, and its transactions.
 
 package sqlite
 
@@ -28,8 +28,8 @@ type refused struct{ err error }
 
 func (r *refused) refusal() error { return r.err }
 
-// writer owns the connection that writes. Only the flush uses it, of which
-// there is one at a time, until the queue is closed.
+// writer has a connection that writes: that of the flush, of which there is one
+// at a time until the queue is closed, or that of callers' transactions.
 type writer struct {
 	ex   *Executor
 	conn *conn
@@ -59,7 +59,11 @@ type transaction struct {
 
 // flush is the queue's: it commits what callers wait for.
 func (w *writer) flush(ctx context.Context, take func() []*appendqueue.Call[operation]) {
-	err := w.begin(ctx)
+	err := w.ex.take(ctx, w.ex.writing)
+	if err == nil {
+		defer func() { <-w.ex.writing }()
+		err = w.begin(ctx)
+	}
 	if err != nil && ctx.Err() != nil {
 		return // the leader gave up; another will lead
 	}
@@ -94,15 +98,32 @@ func (w *writer) begin(ctx context.Context) error {
 	w.conn.SetInterrupt(ctx)
 	err := w.conn.exec("BEGIN IMMEDIATE")
 	w.conn.SetInterrupt(context.Background())
+	return w.ex.waitError(ctx, err)
+}
+
+// waitError says why the write lock was not got, in the caller's terms.
+func (ex *Executor) waitError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case w.ex.closed.Load():
+	case ex.closed.Load():
 		return evento.ErrClosed
 	}
 	return classify(err)
+}
+
+// take waits for a semaphore of one. Those who wait get it in their order.
+func (ex *Executor) take(ctx context.Context, turn chan<- struct{}) error {
+	select {
+	case turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-ex.closing:
+		return evento.ErrClosed
+	}
 }
 
 // commit applies the calls in the open transaction and commits it. It finishes
@@ -190,10 +211,13 @@ func (w *writer) transaction() (*transaction, error) {
 	}
 	return &transaction{
 		writer:   w,
-		now:      max(w.recordedAt, w.ex.opts.Clock().UnixMicro()),
+		now:      w.clock(),
 		position: w.position,
 	}, nil
 }
+
+// clock is the timestamp of events that are appended now.
+func (w *writer) clock() int64 { return max(w.recordedAt, w.ex.opts.Clock().UnixMicro()) }
 
 // publish brings what was committed into the caches.
 func (tx *transaction) publish() {
@@ -221,10 +245,14 @@ func (tx *transaction) publish() {
 	}
 }
 
-// do queues an operation and waits for it.
+// do queues an operation and waits for it, or makes it in the transaction that
+// ctx belongs to.
 func (ex *Executor) do(ctx context.Context, op operation, size int) error {
 	if err := ex.check(ctx); err != nil {
 		return err
+	}
+	if t := ex.openTransactionOf(ctx); t != nil {
+		return t.apply(ctx, op)
 	}
 	return ex.queue.Do(ctx, op, size)
 }

@@ -173,7 +173,7 @@ func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 }
 
 func outcome(ctx context.Context, err error) error {
-	if err == ErrWithdrawn {
+	if errors.Is(err, ErrWithdrawn) {
 		return ctx.Err()
 	}
 	return err

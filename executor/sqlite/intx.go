@@ -1,0 +1,375 @@
+// Appends inside of a caller's transaction.
+
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/pending"
+)
+
+type txKey struct{}
+
+// Tx returns the transaction of [Executor.InTx] to which ctx belongs: for the
+// statements of the caller that are to be committed together with its events.
+// nil when ctx belongs to none.
+//
+// It has the write lock of the file from its beginning, so no statement of it
+// finds the database locked. The executor ends it: Commit does not commit but
+// rolls back, Rollback rolls back too, and InTx returns an error after either.
+// So it does when SQLite has rolled back by itself, as it does when a context
+// ends in the middle of a statement that writes. Savepoints are the caller's;
+// what is committed to evento is not undone with them.
+func Tx(ctx context.Context) *sql.Tx {
+	tx, _ := ctx.Value(txKey{}).(*sql.Tx)
+	return tx
+}
+
+var (
+	errNotTheirs  = fmt.Errorf("%w call: InTx ends the transaction when its function returns; nothing was stored", evento.ErrInvalid)
+	errRolledBack = errors.New("evento: sqlite: InTx: a statement of its function failed in a way that rolled the transaction back")
+	errEnded      = fmt.Errorf("%w call: the transaction of its context has ended", evento.ErrInvalid)
+)
+
+// callers owns the connection for callers' transactions. It is not the one of
+// the flush: what a caller does to it, such as leaving a pragma changed, is
+// nothing to others, and in any doubt it is closed.
+type callers struct {
+	ex     *Executor
+	openDB func() (*sql.DB, error) // nil: the database is the caller's
+	turn   chan struct{}           // who has it, uses the rest
+
+	db     *sql.DB
+	held   *sql.Conn // nil: none yet
+	writer *writer   // on the same connection
+
+	// Only looked at with the connection's lock, by raw and by SQLite.
+	committing bool // a commit is none of the caller's
+	rolledBack bool
+}
+
+// callersTx is what the context of [Executor.InTx] carries.
+type callersTx struct {
+	pending.Writes
+	*callers
+	sql *sql.Tx
+	tx  *transaction
+}
+
+// transactionOf is the one that ctx belongs to, or nil.
+func (ex *Executor) transactionOf(ctx context.Context) *callersTx {
+	t, _ := pending.Of(ctx, ex).(*callersTx)
+	return t
+}
+
+// openTransactionOf is the one that ctx belongs to, unless it has ended, or nil.
+func (ex *Executor) openTransactionOf(ctx context.Context) *callersTx {
+	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+		return t
+	}
+	return nil
+}
+
+// InTx implements [evento.Transactor]. [Tx] gives the transaction to fn. It has
+// the file's write lock until fn returns: nobody else commits meanwhile, not in
+// other processes either.
+func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if ex.openTransactionOf(ctx) != nil {
+		return fn(ctx)
+	}
+	if err := ex.check(ctx); err != nil {
+		return err
+	}
+	c := ex.callers
+	if err := ex.take(ctx, c.turn); err != nil {
+		return err
+	}
+	defer func() { <-c.turn }()
+	if err := c.open(ctx); err != nil {
+		return ex.waitError(ctx, err)
+	}
+	if err := ex.take(ctx, ex.writing); err != nil {
+		return err
+	}
+	defer func() { <-ex.writing }()
+	if err := ex.check(ctx); err != nil {
+		return err
+	}
+	t, err := c.begin(ctx)
+	if err != nil {
+		return ex.waitError(ctx, err)
+	}
+	clean := false
+	defer func() {
+		t.End()
+		t.clear(clean)
+	}()
+	if err := fn(pending.Into(context.WithValue(ctx, txKey{}, t.sql), ex, t)); err != nil {
+		clean = true
+		return err
+	}
+	t.End()
+	if err := t.commit(ctx); err != nil {
+		return err
+	}
+	clean = true
+	return nil
+}
+
+// open makes sure that there is a connection.
+func (c *callers) open(ctx context.Context) error {
+	if c.held != nil {
+		return nil
+	}
+	if c.db == nil {
+		db, err := c.openDB()
+		if err != nil {
+			return err
+		}
+		c.db = db
+	}
+	held, native, err := hold(ctx, c.db)
+	if err != nil {
+		return err
+	}
+	if err := c.prepare(ctx, native); err != nil {
+		return errors.Join(err, native.close())
+	}
+	native.CommitHook(func() bool { return c.committing })
+	native.RollbackHook(func() { c.rolledBack = true })
+	c.held = held
+	c.writer = &writer{ex: c.ex, conn: native, heads: generations.New[aggregateName, head](1 << 12)}
+	return nil
+}
+
+// prepare makes the connection like the executor's others, and makes sure that
+// it is to the same file: a relative path may mean another by now.
+func (c *callers) prepare(ctx context.Context, native *conn) error {
+	native.SetInterrupt(ctx)
+	defer native.SetInterrupt(context.Background())
+	if err := setDurable(ctx, native); err != nil {
+		return err
+	}
+	identity, err := storeIdentity(native)
+	if err == nil && identity != c.ex.identity {
+		err = fmt.Errorf("%w store: the database for InTx is not the one that was opened", evento.ErrInvalid)
+	}
+	return err
+}
+
+// begin begins a transaction with the write lock.
+func (c *callers) begin(ctx context.Context) (_ *callersTx, err error) {
+	t := &callersTx{callers: c}
+	defer func() {
+		if t.tx != nil {
+			return
+		}
+		if t.sql != nil {
+			_ = t.sql.Rollback() // a connection in a transaction cannot be closed
+		}
+		if !errors.Is(err, sqlite3.BUSY) { // else only the lock was not got
+			c.drop()
+		}
+	}()
+	err = c.raw(func() error {
+		c.committing, c.rolledBack = false, false
+		// The statement that takes the lock has no context of its own: with
+		// one, database/sql would roll back when it ends, at any moment.
+		return c.writer.conn.BusyHandler(func(_ context.Context, count int) bool {
+			select {
+			case <-c.ex.closing:
+				return false
+			default:
+				return beBusy(ctx, count)
+			}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The driver makes BEGIN IMMEDIATE of this isolation level.
+	if t.sql, err = c.held.BeginTx(context.WithoutCancel(ctx), &sql.TxOptions{Isolation: sql.LevelSerializable}); err != nil {
+		return nil, err
+	}
+	err = c.raw(func() (err error) {
+		t.tx, err = c.writer.transaction()
+		return err
+	})
+	return t, err
+}
+
+// raw runs fn while no statement of the caller runs, those that database/sql
+// closes in the background included.
+func (c *callers) raw(fn func() error) (err error) {
+	var panicked any
+	locked := c.held.Raw(func(any) error {
+		// Raw would wait for the transaction to end, which waits for this.
+		defer func() { panicked = recover() }()
+		err = fn()
+		return nil
+	})
+	if panicked != nil { // SQLite's memory is exhausted
+		panic(panicked)
+	}
+	if locked != nil {
+		return locked
+	}
+	return err
+}
+
+// do runs fn, which belongs to the caller's part of the transaction.
+func (t *callersTx) do(ctx context.Context, fn func(tx *transaction) error) error {
+	err := t.raw(func() error {
+		switch {
+		case t.Ended(): // the connection may be another's
+			return errEnded
+		case t.rolledBack:
+			return errRolledBack
+		}
+		t.tx.conn.SetInterrupt(ctx)
+		defer t.tx.conn.SetInterrupt(context.Background())
+		return fn(t.tx)
+	})
+	return t.ex.readError(ctx, err)
+}
+
+// apply makes an operation part of the transaction.
+func (t *callersTx) apply(ctx context.Context, op operation) error {
+	if err := t.do(ctx, op.apply); err != nil {
+		return err
+	}
+	return op.refusal()
+}
+
+// findHead is for [pending.Writes].
+func (t *callersTx) findHead(ctx context.Context, aggregateType evento.AggregateType, id string) (h pending.Head, err error) {
+	err = t.do(ctx, func(tx *transaction) error {
+		at, err := tx.head(aggregateName{aggregateType, id})
+		if err != nil {
+			return err
+		}
+		h.Version = uint64(at.version)
+		h.RoutingKey, err = tx.ex.names.routingKey(tx.conn, at.routing)
+		return err
+	})
+	return h, err
+}
+
+// commit appends what waits and commits. When it was all stored by an earlier
+// attempt it does neither.
+func (t *callersTx) commit(ctx context.Context) error {
+	earlier := false
+	err := t.raw(func() (err error) {
+		if t.rolledBack {
+			return errRolledBack
+		}
+		t.tx.conn.SetInterrupt(ctx)
+		defer t.tx.conn.SetInterrupt(context.Background())
+		earlier, err = t.appendPending()
+		if err == nil {
+			err = ctx.Err()
+		}
+		t.committing = err == nil && !earlier
+		return err
+	})
+	switch {
+	case errors.Is(err, errRolledBack) && errors.Is(t.sql.Rollback(), sql.ErrTxDone):
+		return errNotTheirs
+	case errors.Is(err, sqlite3.IOERR) || errors.Is(err, sqlite3.CORRUPT):
+		t.ex.fail(err)
+		return err
+	case err != nil || earlier:
+		return t.ex.readError(ctx, err)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			t.ex.fail(fmt.Errorf("panic: %v", p))
+			panic(p)
+		}
+	}()
+	switch err := t.sql.Commit(); {
+	case err == nil:
+	case errors.Is(err, sqlite3.FULL), errors.Is(err, sqlite3.CONSTRAINT), errors.Is(err, sqlite3.BUSY):
+		// No space, or such as a deferred foreign key: nothing was stored.
+		return classify(err)
+	default:
+		err = errors.Join(evento.ErrOutcomeUnknown, err)
+		t.ex.fail(err)
+		return err
+	}
+	t.tx.publish()
+	if t.tx.appended || t.tx.upserted {
+		t.ex.changed.Notify()
+	}
+	return nil
+}
+
+// appendPending appends what waits. It reports whether all of it was in the file
+// already.
+func (t *callersTx) appendPending() (earlier bool, err error) {
+	var again *evento.ConflictError // an earlier attempt's beside something new
+	found, writes := 0, t.Pending()
+	t.tx.now = t.tx.clock()
+	for _, w := range writes {
+		op, _, err := newAppendOp(w)
+		if err != nil {
+			return false, err
+		}
+		if err := op.apply(t.tx); err != nil {
+			return false, err
+		}
+		if op.err != nil {
+			return false, op.err
+		}
+		if op.found {
+			found++
+			a := w.Appends[0]
+			again = &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: op.receipts[0].Version}
+		}
+	}
+	if again != nil && found < len(writes) {
+		return false, again
+	}
+	return again != nil, nil
+}
+
+// clear rolls back what was not committed, and leaves a connection without a
+// transaction, or none.
+func (t *callersTx) clear(clean bool) {
+	if err := t.sql.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+		clean = false
+	}
+	if !clean || !t.writer.conn.GetAutocommit() {
+		t.drop()
+	}
+}
+
+// drop closes the connection. Without a transaction that was committed it has
+// changed nothing, so its errors are nobody's.
+func (c *callers) drop() {
+	if c.held != nil {
+		_ = c.writer.conn.close()
+		c.held, c.writer = nil, nil
+	}
+}
+
+// close waits for the transaction under way.
+func (c *callers) close() error {
+	c.turn <- struct{}{}
+	var err error
+	if c.held != nil {
+		err = c.writer.conn.close()
+		c.held = nil
+	}
+	if c.openDB != nil && c.db != nil {
+		err = errors.Join(err, c.db.Close())
+	}
+	return err
+}

@@ -1,0 +1,190 @@
+//go:build unix
+
+package testserver
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// MariaDBServer is a MariaDB server of one test, for what cannot be done to a
+// server that tests share: killing it, stopping it, changing its settings.
+type MariaDBServer struct {
+	t       testing.TB
+	dir     string
+	port    int
+	options []string
+	server  *exec.Cmd
+	ended   chan struct{} // closed when the process is gone
+	log     bytes.Buffer
+}
+
+// MariaDB starts a server with further options of mariadbd, on a loopback port
+// and with its data in a temporary folder. It holds the empty database evento,
+// and is killed when the test ends. Without the program mariadbd the
+// test is left out.
+func MariaDB(t testing.TB, options ...string) *MariaDBServer {
+	t.Helper()
+	install, err := exec.LookPath("mariadb-install-db")
+	if err == nil {
+		_, err = findMariaDB()
+	}
+	if err != nil {
+		leaveOut(t, "mariadbd: "+err.Error())
+		return nil
+	}
+	dir := temporary(t)
+	s := &MariaDBServer{t: t, dir: dir, options: options}
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() {
+			t.Logf("mariadbd said:\n%s", s.log.Bytes())
+		}
+	})
+	had.Add(1)
+	// Also the folder for temporary tables: a server that starts removes those
+	// that it finds.
+	out, err := s.command(install, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db",
+		"--tmpdir="+s.dir, "--innodb-log-file-size=8M").CombinedOutput()
+	if err != nil {
+		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
+	}
+	s.port = freePort(t)
+	s.Start()
+	s.Exec("CREATE DATABASE evento")
+	return s
+}
+
+func (s *MariaDBServer) data() string { return filepath.Join(s.dir, "data") }
+
+// findMariaDB looks where Debian has it too, which is not in everybody's path.
+func findMariaDB() (string, error) {
+	const debian = "/usr/sbin/mariadbd"
+	if _, err := os.Stat(debian); err == nil {
+		return debian, nil
+	}
+	return exec.LookPath("mariadbd")
+}
+
+func (s *MariaDBServer) command(program string, args ...string) *exec.Cmd {
+	cmd := unprivileged(program, args...)
+	cmd.Dir = s.dir
+	return cmd
+}
+
+// Start starts the server again, after Kill or Stop, with options that overrule
+// those that it had, and returns when it takes connections.
+func (s *MariaDBServer) Start(options ...string) {
+	s.t.Helper()
+	s.options = append(s.options, options...)
+	program, err := findMariaDB()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := s.command(program, append([]string{
+		"--no-defaults", "--datadir=" + s.data(), "--tmpdir=" + s.dir, "--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
+		"--bind-address=127.0.0.1", fmt.Sprint("--port=", s.port), "--skip-name-resolve",
+		"--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--performance-schema=OFF",
+	}, s.options...)...)
+	cmd.Stdout, cmd.Stderr = &s.log, &s.log
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it is killed, or says why in its log
+		close(ended)
+	}()
+	s.server, s.ended = cmd, ended
+
+	db := s.open("")
+	defer func() { _ = db.Close() }()
+	ask := time.NewTicker(20 * time.Millisecond)
+	defer ask.Stop()
+	for late := time.After(time.Minute); ; {
+		err := db.PingContext(context.Background())
+		if err == nil {
+			return
+		}
+		select {
+		case <-ask.C:
+		case <-ended:
+			s.t.Fatalf("mariadbd ended: %v", err)
+		case <-late:
+			s.t.Fatalf("mariadbd does not answer: %v", err)
+		}
+	}
+}
+
+// Kill ends the server by SIGKILL, in the middle of what it does.
+func (s *MariaDBServer) Kill() { s.end(syscall.SIGKILL) }
+
+// Stop shuts the server down in order.
+func (s *MariaDBServer) Stop() { s.end(syscall.SIGTERM) }
+
+func (s *MariaDBServer) end(by os.Signal) {
+	if s.server != nil {
+		_ = s.server.Process.Signal(by)
+		<-s.ended
+	}
+}
+
+// Freeze makes the server answer nothing, until Thaw.
+func (s *MariaDBServer) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw undoes Freeze.
+func (s *MariaDBServer) Thaw() { s.signal(syscall.SIGCONT) }
+
+func (s *MariaDBServer) signal(n os.Signal) {
+	s.t.Helper()
+	if err := s.server.Process.Signal(n); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Exec runs statements as the superuser, in a connection of their own.
+func (s *MariaDBServer) Exec(texts ...string) {
+	s.t.Helper()
+	db := s.open("")
+	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(1)
+	for _, text := range texts {
+		if _, err := db.ExecContext(context.Background(), text); err != nil {
+			s.t.Fatalf("%s: %v", text, err)
+		}
+	}
+}
+
+func (s *MariaDBServer) open(database string) *sql.DB {
+	s.t.Helper()
+	cfg := s.config("root", "", database)
+	cfg.Logger = &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return sql.OpenDB(connector)
+}
+
+func (s *MariaDBServer) config(user, password, database string) *mysql.Config {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr = "tcp", fmt.Sprintf("127.0.0.1:%d", s.port)
+	cfg.User, cfg.Passwd, cfg.DBName = user, password, database
+	return cfg
+}
+
+// DSN is that of a user of the server and the database evento; root has no
+// password.
+func (s *MariaDBServer) DSN(user, password string) string {
+	return s.config(user, password, "evento").FormatDSN()
+}
