@@ -32,7 +32,7 @@ func (ex *Executor) readRecords(ctx context.Context, q evento.RecordQuery) (*eve
 	case after.Kind < q.Kind:
 		after = evento.RecordKey{}
 	case after.Kind > q.Kind:
-		most = 0
+		most = -1 // none
 	}
 	text, args := ex.sql.records, []any{q.Kind, after.Key, after.Part, most + 1}
 	if q.Key != "" {
@@ -60,7 +60,7 @@ func (ex *Executor) readRecords(ctx context.Context, q evento.RecordQuery) (*eve
 			page.Now = r.ChangedAt
 		}
 	}
-	if page.More = len(page.Records) > most; page.More {
+	if page.More = most >= 0 && len(page.Records) > most; page.More {
 		page.Records = page.Records[:most]
 	}
 	return page, nil
