@@ -152,7 +152,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 	if err := checkDirectory(o.FS, dir); err != nil {
 		return nil, err
 	}
-	db, err := lsm.Open(dir, &lsm.Options{
+	options := &lsm.Options{
 		FS:        d,
 		CacheSize: o.CacheSize,
 		// Fewer, larger flushes; what is in the log twice the size of a
@@ -164,7 +164,11 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 			BackgroundError: d.backgroundError,
 			DataCorruption:  func(info lsm.DataCorruptionInfo) { d.fail(fmt.Errorf("corruption: %s", info)) },
 		},
-	})
+	}
+	for i := range options.Levels {
+		options.Levels[i].BlockSize = blockSize
+	}
+	db, err := lsm.Open(dir, options)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +179,11 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 	return ex, nil
 }
 
-const memTableSize = 32 << 20
+const (
+	memTableSize = 32 << 20
+	// blockSize suits ranges: what is read together is a page or an aggregate.
+	blockSize = 32 << 10
+)
 
 // New is [Open] on a database that the caller has opened, with Pebble's default
 // comparer, and closes after the executor. Its keys begin with Options.Prefix;
