@@ -21,7 +21,8 @@ import (
 
 // Options are the settings of [New]. The zero Options are the defaults.
 type Options struct {
-	// Clock gives the time for timestamps. nil: [time.Now].
+	// Clock gives the time for events and records. Where it falls, the store
+	// stays at the latest time that it gave. nil: [time.Now].
 	Clock func() time.Time
 }
 
@@ -33,6 +34,7 @@ type Executor struct {
 
 	mu         sync.RWMutex
 	closed     bool
+	latest     time.Time           // of the clock
 	log        []evento.RawEvent   // the event at position p is log[p-1]
 	aggregates map[aggregate][]int // indexes into log, by version
 	records    map[evento.RecordKey]evento.Record
@@ -94,6 +96,15 @@ func (ex *Executor) rlock(ctx context.Context) error {
 	return nil
 }
 
+// now is the time of the store's clock, which never falls. The caller holds the
+// lock for writing.
+func (ex *Executor) now() time.Time {
+	if now := ex.clock().UTC().Truncate(time.Microsecond); now.After(ex.latest) {
+		ex.latest = now
+	}
+	return ex.latest
+}
+
 // Write implements [evento.Executor].
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 	if err := w.Check(); err != nil {
@@ -121,10 +132,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
 	}
 
-	now := ex.clock().UTC().Truncate(time.Microsecond)
-	if n := len(ex.log); n > 0 && now.Before(ex.log[n-1].Timestamp) {
-		now = ex.log[n-1].Timestamp
-	}
+	now := ex.now()
 	receipts := make([]evento.Receipt, len(w.Appends))
 	for i := range w.Appends {
 		ex.append(&w.Appends[i], now)
@@ -315,11 +323,11 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if err := ex.rlock(ctx); err != nil {
+	if err := ex.lock(ctx); err != nil {
 		return nil, err
 	}
-	defer ex.mu.RUnlock()
-	page := &evento.RecordPage{Now: ex.clock().UTC()}
+	defer ex.mu.Unlock()
+	page := &evento.RecordPage{Now: ex.now()}
 	for _, r := range ex.records {
 		if r.Kind == q.Kind && (q.Key == "" || r.Key == q.Key) && r.Compare(q.After) > 0 {
 			r.Value = bytes.Clone(r.Value)
@@ -347,7 +355,7 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
 		}
 	}
-	now := ex.clock().UTC()
+	now := ex.now()
 	for _, c := range s.Changes {
 		if c.Remove {
 			delete(ex.records, c.RecordKey)
