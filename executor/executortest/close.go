@@ -153,7 +153,7 @@ func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{set(b, 1, "stale"), set(a, 1, "X")}}, evento.ErrSwapped)
 	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(gone, 1)}}, evento.ErrSwapped)
 	swap(ctx, t, ex, unset(a, 1), set(b, 2, "third"), set(gone, 0, "again"))
-	wantRecords(ctx, t, ex, kind, set(b, 2, "third"), set(gone, 0, "again"))
+	wantRecords(ctx, t, ex, set(b, 2, "third"), set(gone, 0, "again"))
 	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
 	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 2, Position: 6})
 	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)

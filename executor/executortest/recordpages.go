@@ -37,7 +37,7 @@ func recordsOrder(ctx context.Context, t *testing.T, _ Config, ex evento.Executo
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(made), func(i, j int) { made[i], made[j] = made[j], made[i] })
 	swapAll(ctx, t, ex, made)
-	wantRecords(ctx, t, ex, kind, made...)
+	wantRecords(ctx, t, ex, made...)
 	all := recordsOf(made...)
 	for _, key := range names {
 		of := slices.DeleteFunc(slices.Clone(all), func(r evento.Record) bool { return r.Key != key })

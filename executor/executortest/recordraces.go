@@ -45,7 +45,7 @@ func recordsOneWins(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 			t.Fatalf("round %d: Swap succeeded for the workers %v, want it for one", round+1, won)
 		}
 		made = append(made, set(recordKey("of", fmt.Sprint(round, winner)), 0, "won"))
-		wantRecords(ctx, t, ex, kind, append(slices.Clone(made), set(k, round, fmt.Sprint("by ", winner)))...)
+		wantRecords(ctx, t, ex, append(slices.Clone(made), set(k, round, fmt.Sprint("by ", winner)))...)
 	}
 }
 
@@ -87,7 +87,7 @@ func recordsCounter(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 		}
 		return nil
 	})
-	wantRecords(ctx, t, ex, kind, set(recordKey("count", ""), counters*each-1, fmt.Sprint(counters*each)))
+	wantRecords(ctx, t, ex, set(recordKey("count", ""), counters*each-1, fmt.Sprint(counters*each)))
 }
 
 // Records that are changed together are never seen apart: a page is as the
@@ -155,7 +155,7 @@ func recordsShared(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 		cs := []evento.Change{set(a, i, fmt.Sprint(i)), set(b, 0, fmt.Sprint(i))}
 		swap(ctx, t, on, cs...)
 		for _, ex := range exs {
-			wantRecords(ctx, t, ex, kind, cs...)
+			wantRecords(ctx, t, ex, cs...)
 		}
 		refuseSwap(ctx, t, beside, evento.Swap{Changes: []evento.Change{set(a, i, "stale")}}, evento.ErrSwapped)
 		swap(ctx, t, beside, unset(b, 1))

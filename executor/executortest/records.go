@@ -163,11 +163,10 @@ func readRecord(ctx context.Context, ex evento.Executor, k evento.RecordKey) (ev
 	}
 }
 
-// wantRecords compares the records of a kind with what changes make.
-func wantRecords(ctx context.Context, t *testing.T, ex evento.Executor, kind string, made ...evento.Change) {
+// wantRecords compares the records with what changes make.
+func wantRecords(ctx context.Context, t *testing.T, ex evento.Executor, made ...evento.Change) {
 	t.Helper()
-	want := recordsOf(made...)
-	sameRecords(t, fmt.Sprintf("the records of %q", kind), readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), want)
+	sameRecords(t, "the records", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), recordsOf(made...))
 }
 
 // recordsOf is what changes make, in order. Of their times nothing is known.
@@ -238,10 +237,10 @@ func recordsRevisions(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 				c.Value = []byte(fmt.Sprint("value ", life, revision-1)) // the same as before is a change too
 			}
 			swap(ctx, t, ex, c)
-			wantRecords(ctx, t, ex, kind, c, beside)
+			wantRecords(ctx, t, ex, c, beside)
 		}
 		swap(ctx, t, ex, unset(k, 6))
-		wantRecords(ctx, t, ex, kind, beside)
+		wantRecords(ctx, t, ex, beside)
 		refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(k, 6)}}, evento.ErrSwapped)
 	}
 }
@@ -289,7 +288,7 @@ func recordsAllOrNothing(ctx context.Context, t *testing.T, _ Config, ex evento.
 			want = append(want, set(there(i), 0, "before"))
 		}
 	}
-	wantRecords(ctx, t, ex, kind, want...)
+	wantRecords(ctx, t, ex, want...)
 	// One swap may move what two records hold, whatever their order.
 	swap(ctx, t, ex, set(there(0), 2, "moved"), unset(there(3), 2), set(there(2), 0, "made again"))
 	got, err := readRecord(ctx, ex, there(2))
@@ -315,7 +314,7 @@ func recordsValues(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 		over := evento.Change{RecordKey: k, Revision: uint64(i), Value: v}
 		swap(ctx, t, ex, c, over)
 		made = append(made, c)
-		wantRecords(ctx, t, ex, kind, append(slices.Clone(made), over)...)
+		wantRecords(ctx, t, ex, append(slices.Clone(made), over)...)
 	}
 }
 
@@ -332,12 +331,12 @@ func recordsLargest(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 		made = append(made, evento.Change{RecordKey: evento.RecordKey{Kind: kind, Key: long(i/3, "k"), Part: long(i, "p")}, Value: value})
 	}
 	swap(ctx, t, ex, made...)
-	wantRecords(ctx, t, ex, kind, made...)
+	wantRecords(ctx, t, ex, made...)
 	for i := range made {
 		made[i].Revision, made[i].Value = 1, made[len(made)-1-i].Value
 	}
 	swap(ctx, t, ex, made...)
-	wantRecords(ctx, t, ex, kind, made...)
+	wantRecords(ctx, t, ex, made...)
 }
 
 func recordsBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
@@ -426,5 +425,5 @@ func recordsRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 		}
 	}
 	swap(ctx, t, ex, change)
-	wantRecords(ctx, t, ex, kind, change)
+	wantRecords(ctx, t, ex, change)
 }

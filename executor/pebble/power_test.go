@@ -270,8 +270,13 @@ func live(t *testing.T, ex evento.Executor, fs *vfs.MemFS, p *promised, until in
 		return err
 	})
 	run(func() error {
+		changed := ex.Changed()
 		swapped, err := swappedTogether(ctx, ex)
 		swap(swapped)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
 		return err
 	})
 	var version atomic.Uint64
