@@ -97,7 +97,6 @@ func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *wor
 		logger:     s.logger.With("subscription", s.key, "worker", id.String()),
 		stopping:   stopping,
 		limit:      s.chunkSize,
-		storedAt:   -passedInterval,
 	}
 	if s.partitions > 1 {
 		w.logger = w.logger.With("partition", partition)
