@@ -120,7 +120,6 @@ func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason e
 	err := w.claim.swap(ctx, Swap{Changes: []Change{p.change(w.key)}}, behind)
 	if errors.Is(err, ErrSwapped) { // after a reset: it is parked already
 		err = w.claim.swap(ctx, Swap{}, behind)
-		w.parked.loaded = false
 	}
 	if err != nil {
 		w.unsure = edge.Cursor
