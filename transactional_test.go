@@ -72,7 +72,7 @@ func (tr *transactor) InTx(ctx context.Context, fn func(context.Context) error) 
 	case fault == "before":
 		return evento.ErrOutcomeUnknown
 	case fault == "late":
-		time.AfterFunc(time.Second, func() { _ = tr.commit(context.WithoutCancel(ctx), tx) })
+		time.AfterFunc(50*time.Millisecond, func() { _ = tr.commit(context.WithoutCancel(ctx), tx) })
 		return evento.ErrOutcomeUnknown
 	case fault == "conflict" || slices.Contains(tx.effects, tr.clash):
 		return &evento.ConflictError{AggregateType: Account, AggregateID: "a"}
