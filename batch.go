@@ -30,7 +30,7 @@ func HandleBatch[D Payload](fn func(context.Context, []Event[D]) error) Subscrip
 		for i := range raws {
 			var err error
 			if events[i], err = decode(codecs, &raws[i]); err != nil {
-				return err
+				return Permanent(err)
 			}
 		}
 		return fn(ctx, events)
@@ -61,11 +61,12 @@ func (h SubscriptionHandler) oneByOne() SubscriptionHandler {
 	return h
 }
 
-// batchOf finds the handler of batches for a kind; nil: it has none.
-func (w *worker) batchOf(kind eventKind) *handleBatch {
+// batchOf finds the handler of batches for an event; nil: it has none.
+func (w *worker) batchOf(e *RawEvent) *handleBatch {
 	if len(w.batches) == 0 {
 		return nil
 	}
+	kind := eventKind{e.AggregateType, e.Name}
 	if b := w.batches[kind]; b != nil {
 		return b
 	}
@@ -81,7 +82,7 @@ func (w *worker) takes(batch *handleBatch, edges []cursor.Edge[RawEvent]) (event
 		switch {
 		case !w.mine(e):
 			continue
-		case w.batchOf(eventKind{e.AggregateType, e.Name}) != batch,
+		case w.batchOf(e) != batch,
 			w.parked.counts[aggregateKey{e.AggregateType, e.AggregateID}] > 0:
 			return events, n
 		}
@@ -101,7 +102,7 @@ func (w *worker) callBatch(ctx context.Context, batch *handleBatch, events []Raw
 }
 
 // handleBatch is handle for a handler of batches. It returns how many edges
-// were handled.
+// were handled; none when they are to be handled one by one.
 func (w *worker) handleBatch(ctx, hctx context.Context, batch *handleBatch, edges []cursor.Edge[RawEvent]) (int, error) {
 	events, n := w.takes(batch, edges)
 	attempts, err := w.attempt(ctx, &events[0], func() error { return w.callBatch(hctx, batch, events) })
@@ -114,19 +115,6 @@ func (w *worker) handleBatch(ctx, hctx context.Context, batch *handleBatch, edge
 	case len(events) == 1:
 		return 1, w.giveUp(ctx, &edges[0], err, attempts)
 	}
-	for i := range edges[:n] {
-		if !w.mine(&edges[i].Node) {
-			w.at = edges[i].Cursor
-			continue
-		}
-		if i > 0 {
-			if parked, err := w.parked.has(ctx, w, &edges[i].Node); err != nil || parked {
-				return i, err
-			}
-		}
-		if err := w.handle(ctx, hctx, &edges[i]); err != nil {
-			return i, err
-		}
-	}
-	return n, nil
+	w.alone = events[len(events)-1].Position
+	return 0, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -43,6 +44,8 @@ type claimState struct {
 	Cursor   cursor.Value `json:"cursor"`
 	Position uint64       `json:"position,omitempty"`
 	Paused   bool         `json:"paused,omitempty"`
+	// Resets counts how often somebody else has set the cursor.
+	Resets uint64 `json:"resets,omitempty"`
 	// Error is why the last owner stopped.
 	Error string `json:"error,omitempty"`
 	// Retry counts the requests to handle parked events again.
@@ -71,7 +74,7 @@ type claimed struct {
 	claimState
 	revision  uint64 // 0: there is none
 	changedAt time.Time
-	asked     time.Time // when the change to this was asked for, by the local clock
+	asked     time.Duration // when this was asked for, by the claim's clock
 }
 
 // lapsed reports whether nobody has a right to it at a time of the store.
@@ -137,17 +140,21 @@ func (s *subscriptionState) add(r Record) error {
 }
 
 // claim is a worker's hold on a partition. It is used by the worker and by the
-// goroutine that renews its lease.
+// goroutine that renews its lease; neither waits for a call of the other.
 type claim struct {
 	ex        Executor
 	key       string
 	partition int
 	worker    ID
 	lease     time.Duration
+	began     time.Time // times below are since then, by the monotonic clock
 
-	mu        sync.Mutex
-	at        claimed
-	confirmed time.Time // when the store was asked that last said it holds
+	renewed   atomic.Int64 // when the store was asked that last began the lease
+	confirmed atomic.Int64 // when the store was asked that last knew this owner
+
+	mu    sync.Mutex
+	at    claimed // the latest that is known
+	epoch uint64  // the one that the worker acts in
 }
 
 // hostName is where this process runs, and its number.
@@ -159,24 +166,34 @@ func hostName() string {
 	return fmt.Sprintf("%s/%d", name, os.Getpid())
 }
 
+// newStates are the changes that make the records of a subscription. All are
+// made together, so that what removes it finds all of them.
+func newStates(key string, partitions int) []Change {
+	changes := []Change{{RecordKey: RecordKey{Kind: subscriptionKind, Key: key}, Value: encodeState(sharedState{Partitions: partitions})}}
+	for p := range partitions {
+		changes = append(changes, (&claimed{}).change(key, p))
+	}
+	return changes
+}
+
 // take makes the worker the owner, if the claim may be taken: always, or with
 // standby only when nobody else's lease runs. It reports whether it did, and
 // else how long that lease runs.
 func (c *claim) take(ctx context.Context, partitions int, standby bool) (taken bool, wait time.Duration, err error) {
 	for {
-		asked := time.Now()
+		asked := c.clock()
 		s, err := readSubscription(ctx, c.ex, c.key)
 		if err != nil {
 			return false, 0, err
 		}
-		var changes []Change
 		if s.revision == 0 {
-			s.shared.Partitions = partitions
-			s.partitions = make([]claimed, partitions)
-			changes = append(changes, Change{RecordKey: RecordKey{Kind: subscriptionKind, Key: c.key}, Value: encodeState(s.shared)})
+			if err := c.ex.Swap(ctx, Swap{Changes: newStates(c.key, partitions)}); err != nil && !errors.Is(err, ErrSwapped) {
+				return false, 0, err
+			}
+			continue
 		}
-		if s.shared.Partitions != partitions {
-			return false, 0, fmt.Errorf("subscription %s: %w partitions: it has %d, not %d; see Control.Repartition", shorten(c.key), ErrInvalid, s.shared.Partitions, partitions)
+		if err := s.check(c.key, partitions); err != nil {
+			return false, 0, err
 		}
 		at := s.partitions[c.partition]
 		if standby && !at.lapsed(s.now) && at.Owner != c.worker.String() {
@@ -185,8 +202,7 @@ func (c *claim) take(ctx context.Context, partitions int, standby bool) (taken b
 		}
 		at.Epoch++
 		at.Owner, at.Host, at.LeaseMillis, at.Error = c.worker.String(), hostName(), c.lease.Milliseconds(), ""
-		changes = append(changes, at.change(c.key, c.partition))
-		err = c.ex.Swap(ctx, Swap{Changes: changes, Wake: true})
+		err = c.ex.Swap(ctx, Swap{Changes: []Change{at.change(c.key, c.partition)}, Wake: true})
 		if errors.Is(err, ErrSwapped) {
 			continue // somebody was faster
 		}
@@ -194,42 +210,71 @@ func (c *claim) take(ctx context.Context, partitions int, standby bool) (taken b
 			return false, 0, err
 		}
 		at.revision++
-		c.mu.Lock()
-		c.at, c.confirmed = at, asked
-		c.mu.Unlock()
+		at.asked = asked
+		c.adopt(&at)
 		return true, 0, nil
 	}
 }
 
-// state is what the worker knows of its partition.
-func (c *claim) state() claimState {
+// check refuses another number of partitions.
+func (s *subscriptionState) check(key string, partitions int) error {
+	if n := s.shared.Partitions; n != partitions {
+		return fmt.Errorf("subscription %s: %w partitions: it has %d, not %d; see Control.Repartition", shorten(key), ErrInvalid, n, partitions)
+	}
+	return nil
+}
+
+// clock is the time since the claim was made.
+func (c *claim) clock() time.Duration { return time.Since(c.began) }
+
+// leased is how long ago, at a time of the clock, the lease may have begun.
+func (c *claim) leased(now time.Duration) time.Duration {
+	return now - time.Duration(c.renewed.Load())
+}
+
+// unconfirmed is how long ago, at a time of the clock, the store knew this owner.
+func (c *claim) unconfirmed(now time.Duration) time.Duration {
+	return now - time.Duration(c.confirmed.Load())
+}
+
+// enter makes the worker act in the epoch that is known, and returns the state.
+func (c *claim) enter() claimState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.epoch = c.at.Epoch
 	return c.at.claimState
 }
 
-// held reports for how long the lease was not confirmed.
-func (c *claim) unconfirmed() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Since(c.confirmed)
+// state is what is known of the partition.
+func (c *claim) state() claimState {
+	at, _ := c.known()
+	return at.claimState
 }
 
-// errMoved: somebody else has moved the cursor, or paused the subscription, and
-// the worker still owns it.
+func (c *claim) known() (at claimed, epoch uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at, c.epoch
+}
+
+// errMoved: the state was changed by somebody else, such as by a reset, and the
+// worker still owns it. It is returned until the worker enters the new epoch.
 var errMoved = errors.New("evento: subscription was changed")
 
 // confirm asks the store whether the worker still owns the partition. It
 // returns [ErrTakenOver], or errMoved.
 func (c *claim) confirm(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.reload(ctx)
+	if err := c.reload(ctx); err != nil {
+		return err
+	}
+	if at, epoch := c.known(); at.Epoch != epoch {
+		return errMoved
+	}
+	return nil
 }
 
-// reload is confirm, under the mutex.
 func (c *claim) reload(ctx context.Context) error {
-	asked := time.Now()
+	asked := c.clock()
 	s, err := readSubscription(ctx, c.ex, c.key)
 	if err != nil {
 		return err
@@ -237,61 +282,74 @@ func (c *claim) reload(ctx context.Context) error {
 	if c.partition >= len(s.partitions) || s.partitions[c.partition].Owner != c.worker.String() {
 		return fmt.Errorf("%w: key %q", ErrTakenOver, c.key)
 	}
-	epoch := c.at.Epoch
-	c.at, c.confirmed = s.partitions[c.partition], asked
-	if c.at.Epoch != epoch {
-		return errMoved
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := s.partitions[c.partition]
+	if at.revision > c.at.revision {
+		c.at = at
 	}
+	later(&c.confirmed, asked)
+	later(&c.renewed, asked-s.now.Sub(at.changedAt)) // that is no sign of life
 	return nil
 }
 
-// renew extends the lease.
-func (c *claim) renew(ctx context.Context) error {
-	return c.swap(ctx, Swap{}, func(*claimState) {})
-}
+// later moves a time forward. The mutex is held.
+func later(t *atomic.Int64, to time.Duration) { t.Store(max(t.Load(), int64(to))) }
 
-// swap changes the state, with other records, if the worker still owns the
-// partition in the epoch that it knows. A change whose outcome was lost is
-// looked for and made again.
-func (c *claim) swap(ctx context.Context, more Swap, change func(*claimState)) error {
-	next, err := c.swapIn(ctx, more, change)
-	if err == nil {
-		c.adopt(next)
+// renew extends the lease, in whatever epoch.
+func (c *claim) renew(ctx context.Context) error {
+	next, _ := c.known()
+	err := c.put(ctx, Swap{}, &next)
+	switch {
+	case err == nil:
+		c.adopt(&next)
+	case errors.Is(err, ErrSwapped): // by the worker itself, or by somebody else
+		return c.reload(ctx)
 	}
 	return err
 }
 
-// swapIn is swap in a transaction that is not committed yet. When it is, adopt
-// takes what it returned.
-func (c *claim) swapIn(ctx context.Context, more Swap, change func(*claimState)) (*claimed, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// swap changes the state, with other records, if the worker still owns the
+// partition in the epoch that it acts in.
+func (c *claim) swap(ctx context.Context, more Swap, change func(*claimState)) error {
 	for {
-		next := c.at
-		change(&next.claimState)
-		asked := time.Now()
-		swap := Swap{Wake: more.Wake, Changes: append([]Change{next.change(c.key, c.partition)}, more.Changes...)}
-		err := c.ex.Swap(ctx, swap)
+		next, err := c.swapOnce(ctx, more, change)
 		if err == nil {
-			next.revision++
-			next.asked = asked
-			return &next, nil
+			c.adopt(next)
+			return nil
 		}
 		if !errors.Is(err, ErrSwapped) {
-			return nil, err
+			return err
 		}
-		before := c.at.revision
-		if err := c.reload(ctx); err != nil {
-			return nil, err
+		if err := c.confirm(ctx); err != nil {
+			return err
 		}
-		switch {
-		case c.at.revision == before+1 && c.at.claimState == next.claimState:
-			next.revision = c.at.revision
-			return &next, nil // an earlier attempt, whose answer was lost
-		case c.at.revision == before: // another of the records
-			return nil, err
+		if at, _ := c.known(); at.revision == next.revision {
+			return err // for another of the records
 		}
 	}
+}
+
+// swapOnce is swap for what is known of the state. In a transaction the state
+// that it returns is stored when that is committed; then adopt takes it.
+func (c *claim) swapOnce(ctx context.Context, more Swap, change func(*claimState)) (*claimed, error) {
+	next, epoch := c.known()
+	if next.Epoch != epoch {
+		return nil, errMoved
+	}
+	change(&next.claimState)
+	return &next, c.put(ctx, more, &next)
+}
+
+// put stores the next state.
+func (c *claim) put(ctx context.Context, more Swap, next *claimed) error {
+	next.asked = c.clock()
+	swap := Swap{Wake: more.Wake, Changes: append([]Change{next.change(c.key, c.partition)}, more.Changes...)}
+	if err := c.ex.Swap(ctx, swap); err != nil {
+		return err
+	}
+	next.revision++
+	return nil
 }
 
 // adopt takes a state that is stored now, unless a later one is known.
@@ -301,12 +359,6 @@ func (c *claim) adopt(next *claimed) {
 	if next.revision > c.at.revision {
 		c.at = *next
 	}
-	if next.asked.After(c.confirmed) {
-		c.confirmed = next.asked
-	}
-}
-
-// release gives the partition up, for whoever waits for it.
-func (c *claim) release(ctx context.Context, reason string) error {
-	return c.swap(ctx, Swap{Wake: true}, func(s *claimState) { s.Owner, s.Host, s.LeaseMillis, s.Error = "", "", 0, reason })
+	later(&c.confirmed, next.asked)
+	later(&c.renewed, next.asked)
 }

@@ -136,43 +136,50 @@ func (c *Control) status(ctx context.Context, state *subscriptionState) (*Status
 	return s, nil
 }
 
-// change changes every partition, in a new epoch.
+// change changes every partition. Each by itself: all together may never be as
+// they were read, while their workers store cursors.
 func (c *Control) change(ctx context.Context, change func(*claimState)) error {
-	for {
-		state, err := c.state(ctx)
-		if err != nil {
-			return err
+	state, err := c.state(ctx)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(state.partitions); {
+		p := &state.partitions[i]
+		before := p.claimState
+		if change(&p.claimState); p.claimState == before {
+			i++
+			continue
 		}
-		var swap Swap
-		for i := range state.partitions {
-			p := &state.partitions[i]
-			before := p.claimState
-			change(&p.claimState)
-			if p.claimState == before {
-				continue
+		switch err := c.ex.Swap(ctx, Swap{Wake: true, Changes: []Change{p.change(c.key, i)}}); {
+		case err == nil:
+			i++
+		case !errors.Is(err, ErrSwapped):
+			return err
+		default:
+			if state, err = c.state(ctx); err != nil {
+				return err
 			}
-			p.Epoch++
-			swap.Changes = append(swap.Changes, p.change(c.key, i))
-		}
-		if len(swap.Changes) == 0 {
-			return nil
-		}
-		swap.Wake = true
-		if err := c.ex.Swap(ctx, swap); !errors.Is(err, ErrSwapped) {
-			return err
 		}
 	}
+	return nil
 }
 
 // Pause makes the workers finish the event in hand and handle no more, until
 // Resume. They keep the key.
 func (c *Control) Pause(ctx context.Context) error {
-	return c.change(ctx, func(s *claimState) { s.Paused = true })
+	return c.change(ctx, func(s *claimState) { s.pause(true) })
 }
 
 // Resume ends a Pause.
 func (c *Control) Resume(ctx context.Context) error {
-	return c.change(ctx, func(s *claimState) { s.Paused = false })
+	return c.change(ctx, func(s *claimState) { s.pause(false) })
+}
+
+func (s *claimState) pause(paused bool) {
+	if s.Paused != paused {
+		s.Paused = paused
+		s.Epoch++
+	}
 }
 
 // ResetToStart makes the subscription handle everything again. Parked events
@@ -218,25 +225,11 @@ func (c *Control) resetBefore(ctx context.Context, behind func(*RawEvent) bool) 
 }
 
 func (c *Control) resetTo(ctx context.Context, at cursor.Value, position uint64) error {
-	for {
-		state, err := c.state(ctx)
-		if err != nil {
-			return err
-		}
-		swap := Swap{Wake: true}
-		for i := range state.partitions {
-			p := &state.partitions[i]
-			p.Cursor, p.Position = at, position
-			p.Epoch++
-			swap.Changes = append(swap.Changes, p.change(c.key, i))
-		}
-		if len(swap.Changes) == 0 {
-			return nil
-		}
-		if err := c.ex.Swap(ctx, swap); !errors.Is(err, ErrSwapped) {
-			return err
-		}
-	}
+	return c.change(ctx, func(s *claimState) {
+		s.Cursor, s.Position = at, position
+		s.Epoch++
+		s.Resets++
+	})
 }
 
 // ErrRunning: the subscription has workers, and what was asked for needs that
@@ -267,7 +260,7 @@ func (c *Control) Repartition(ctx context.Context, n int) error {
 				}
 				continue
 			}
-			p.claimState = claimState{Epoch: p.Epoch + 1, Cursor: low.Cursor, Position: low.Position, Paused: low.Paused, Retry: p.Retry}
+			p.claimState = claimState{Epoch: p.Epoch + 1, Cursor: low.Cursor, Position: low.Position, Paused: low.Paused, Resets: p.Resets + 1, Retry: p.Retry}
 			swap.Changes = append(swap.Changes, p.change(c.key, i))
 		}
 		return swap, nil
@@ -276,43 +269,70 @@ func (c *Control) Repartition(ctx context.Context, n int) error {
 
 // lowest is the state of the partition that is least far.
 func (c *Control) lowest(ctx context.Context, state *subscriptionState) (low claimState, err error) {
-	for first := uint64(0); ; {
-		for i := range state.partitions {
-			p := &state.partitions[i]
-			if p.Cursor == "" {
-				return p.claimState, nil
-			}
-			page, err := c.ex.Read(ctx, Query{}, cursor.Onward(1, p.Cursor))
-			if err != nil {
-				return low, err
-			}
-			next := ^uint64(0) // at the head
-			if len(page.Edges) > 0 {
-				next = page.Edges[0].Node.Position
-			}
-			if i == 0 || next < first {
-				first, low = next, p.claimState
-			}
+	first := uint64(0)
+	for i := range state.partitions {
+		p := &state.partitions[i]
+		if p.Cursor == "" {
+			return p.claimState, nil
 		}
-		return low, nil
+		page, err := c.ex.Read(ctx, Query{}, cursor.Onward(1, p.Cursor))
+		if err != nil {
+			return low, err
+		}
+		next := ^uint64(0) // at the head
+		if len(page.Edges) > 0 {
+			next = page.Edges[0].Node.Position
+		}
+		if i == 0 || next < first {
+			first, low = next, p.claimState
+		}
 	}
+	return low, nil
 }
 
 // Remove forgets the subscription, with its parked events. None of its workers
 // may run. One that is started later begins at the first event.
 func (c *Control) Remove(ctx context.Context) error {
+	remove := func(state *subscriptionState) (Swap, error) {
+		swap := Swap{Wake: true}
+		add := func(part string, revision uint64) {
+			if revision > 0 && len(swap.Changes) < MaxSwap {
+				swap.Changes = append(swap.Changes, Change{RecordKey: RecordKey{subscriptionKind, c.key, part}, Revision: revision, Remove: true})
+			}
+		}
+		add("", state.revision)
+		for i := range state.partitions {
+			add(partName(i), state.partitions[i].revision)
+		}
+		for i := range state.instances {
+			add(state.instances[i].part, state.instances[i].revision)
+		}
+		return swap, nil
+	}
+	if state, err := c.state(ctx); err != nil {
+		return err
+	} else if err := c.idle(state); err != nil {
+		return err
+	}
 	if err := c.DropParked(ctx, AllParked()); err != nil {
 		return err
 	}
-	return c.rebuild(ctx, func(state *subscriptionState) (Swap, error) {
-		swap := Swap{Wake: true, Changes: []Change{{RecordKey: RecordKey{Kind: subscriptionKind, Key: c.key}, Revision: state.revision, Remove: true}}}
-		for i := range state.partitions {
-			if p := &state.partitions[i]; p.revision > 0 {
-				swap.Changes = append(swap.Changes, Change{RecordKey: p.change(c.key, i).RecordKey, Revision: p.revision, Remove: true})
-			}
+	return c.rebuild(ctx, remove)
+}
+
+// idle returns [ErrRunning] for a subscription that has workers.
+func (c *Control) idle(state *subscriptionState) error {
+	for i := range state.partitions {
+		if p := &state.partitions[i]; !p.lapsed(state.now) {
+			return fmt.Errorf("%w: %q, partition %d by %s on %s", ErrRunning, c.key, i, p.Owner, p.Host)
 		}
-		return swap, nil
-	})
+	}
+	for i := range state.instances {
+		if r := &state.instances[i]; !r.lapsed(state.now) {
+			return fmt.Errorf("%w: %q on %s", ErrRunning, c.key, r.Host)
+		}
+	}
+	return nil
 }
 
 // rebuild changes a subscription that does not run.
@@ -322,10 +342,8 @@ func (c *Control) rebuild(ctx context.Context, change func(*subscriptionState) (
 		if err != nil {
 			return err
 		}
-		for i := range state.partitions {
-			if p := &state.partitions[i]; !p.lapsed(state.now) {
-				return fmt.Errorf("%w: %q, partition %d by %s on %s", ErrRunning, c.key, i, p.Owner, p.Host)
-			}
+		if err := c.idle(state); err != nil {
+			return err
 		}
 		swap, err := change(state)
 		if err != nil {
@@ -335,198 +353,4 @@ func (c *Control) rebuild(ctx context.Context, change func(*subscriptionState) (
 			return err
 		}
 	}
-}
-
-// ParkedFilter chooses parked events: [AllParked], [ParkedOf] or [ParkedEvent].
-type ParkedFilter struct {
-	aggregate aggregateKey
-	id        ID
-	one       bool
-}
-
-// AllParked chooses all.
-func AllParked() ParkedFilter { return ParkedFilter{} }
-
-// ParkedOf chooses those of an aggregate.
-func ParkedOf(t AggregateType, id string) ParkedFilter {
-	return ParkedFilter{aggregate: aggregateKey{t, id}}
-}
-
-// ParkedEvent chooses one event.
-func ParkedEvent(id ID) ParkedFilter { return ParkedFilter{id: id, one: true} }
-
-func (f ParkedFilter) matches(p *Parked) bool {
-	switch {
-	case f.one:
-		return p.ID == f.id
-	case f.aggregate != aggregateKey{}:
-		return p.aggregate() == f.aggregate
-	}
-	return true
-}
-
-// Parked ranges over the parked events in order.
-func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, error] {
-	return func(yield func(Parked, error) bool) {
-		stop := errors.New("stop")
-		err := listParked(ctx, c.ex, c.key, func(p Parked) error {
-			if f.matches(&p) && !yield(p, nil) {
-				return stop
-			}
-			return nil
-		})
-		if err != nil && err != stop {
-			yield(Parked{}, err)
-		}
-	}
-}
-
-// RetryParked asks the workers to handle parked events again, in order: of an
-// aggregate until one fails, or of one event, which has to be the first of its
-// aggregate. It returns when that was asked for, not when it was done.
-//
-// Errors: [ErrNotFound] when none is chosen; [ErrInvalid] for one event behind
-// another.
-func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
-	seen := map[aggregateKey]*Parked{}
-	return c.changeParked(ctx, f, func(p *Parked) (Change, error) {
-		first := seen[p.aggregate()]
-		if first == nil {
-			seen[p.aggregate()] = p
-		}
-		switch {
-		case !f.matches(p):
-			return Change{}, nil
-		case !f.one && first != nil:
-			return Change{}, nil // the first takes it along
-		case first != nil:
-			return Change{}, fmt.Errorf("%w event: %s waits behind %s of the same aggregate", ErrInvalid, p.ID, first.ID)
-		}
-		p.Retry = retryAll
-		if f.one {
-			p.Retry = retryOne
-		}
-		return p.change(c.key), nil
-	})
-}
-
-// DropParked forgets parked events without handling them. [ErrNotFound] when
-// one event is chosen that is not parked.
-func (c *Control) DropParked(ctx context.Context, f ParkedFilter) error {
-	return c.changeParked(ctx, f, func(p *Parked) (Change, error) {
-		if !f.matches(p) {
-			return Change{}, nil
-		}
-		ch := p.change(c.key)
-		ch.Value, ch.Remove = nil, true
-		return ch, nil
-	})
-}
-
-// changeParked changes parked events, and then tells the workers.
-func (c *Control) changeParked(ctx context.Context, f ParkedFilter, change func(*Parked) (Change, error)) error {
-	var changes []Change
-	err := listParked(ctx, c.ex, c.key, func(p Parked) error {
-		ch, err := change(&p)
-		if err == nil && ch.Kind != "" {
-			changes = append(changes, ch)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if len(changes) == 0 {
-		if f == AllParked() {
-			return nil
-		}
-		return fmt.Errorf("%w: parked event of subscription %q", ErrNotFound, c.key)
-	}
-	for len(changes) > 0 {
-		n := min(len(changes), MaxSwap)
-		// One that a worker has changed meanwhile is as it wants it.
-		if err := c.ex.Swap(ctx, Swap{Changes: changes[:n]}); errors.Is(err, ErrSwapped) {
-			for i := range changes[:n] {
-				if err := c.ex.Swap(ctx, Swap{Changes: changes[i : i+1]}); err != nil && !errors.Is(err, ErrSwapped) {
-					return err
-				}
-			}
-		} else if err != nil {
-			return err
-		}
-		changes = changes[n:]
-	}
-	return c.request(ctx)
-}
-
-// request tells the workers that parked events were changed.
-func (c *Control) request(ctx context.Context) error {
-	for {
-		state, err := c.state(ctx)
-		if err != nil {
-			return err
-		}
-		swap := Swap{Wake: true}
-		for i := range state.partitions {
-			state.partitions[i].Retry++
-			swap.Changes = append(swap.Changes, state.partitions[i].change(c.key, i))
-		}
-		if err := c.ex.Swap(ctx, swap); !errors.Is(err, ErrSwapped) {
-			return err
-		}
-	}
-}
-
-const (
-	firstWait = time.Millisecond
-	mostWait  = 50 * time.Millisecond
-)
-
-// WaitFor returns when the subscription has handled, passed over or parked every
-// event up to a position, such as that of a [Receipt]: to read what one has
-// written from what the subscription makes of it. It waits for a subscription
-// that was not started yet. A place that holds nothing for the subscription is
-// stored only every 10 seconds, so give it the position of an event that it
-// handles.
-//
-// Errors: the context's; those of [Executor].
-func WaitFor(ctx context.Context, ex Executor, key string, position uint64) error {
-	c := ControlOf(ex, key)
-	for wait := firstWait; ; wait = min(2*wait, mostWait) {
-		done, err := c.reached(ctx, position)
-		if err != nil || done {
-			return err
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return fmt.Errorf("evento: subscription %q has not reached position %d: %w", key, position, ctx.Err())
-		}
-	}
-}
-
-func (c *Control) reached(ctx context.Context, position uint64) (bool, error) {
-	state, err := readSubscription(ctx, c.ex, c.key)
-	if err != nil || state.revision == 0 {
-		return false, err
-	}
-	for i := range state.partitions {
-		p := &state.partitions[i]
-		if p.revision == 0 {
-			return false, nil
-		}
-		if p.Position >= position {
-			continue
-		}
-		page, err := c.ex.Read(ctx, Query{}, cursor.Onward(1, p.Cursor))
-		if err != nil {
-			return false, err
-		}
-		if len(page.Edges) > 0 && page.Edges[0].Node.Position <= position {
-			return false, nil
-		}
-	}
-	return true, nil
 }

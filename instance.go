@@ -73,7 +73,7 @@ func (s *subscriber) share(ctx context.Context, sub *Subscription, delay time.Du
 	for len(in.running) > 0 {
 		p := <-in.ended
 		delete(in.running, p.partition)
-		if !errors.Is(p.err, ErrTakenOver) && !errors.Is(p.err, context.Canceled) {
+		if !lost(p.err) && !errors.Is(p.err, context.Canceled) {
 			errs = append(errs, p.err)
 		}
 	}
@@ -103,7 +103,11 @@ func (in *instance) loop(ctx context.Context) error {
 		case <-t.C:
 		case p := <-in.ended:
 			delete(in.running, p.partition)
-			if p.err != nil && !errors.Is(p.err, ErrTakenOver) {
+			switch {
+			case p.err == nil || lost(p.err):
+			case p.stopped && !final(p.err): // its lease lapses
+				in.logger.WarnContext(ctx, "evento: a partition was not given up", "subscription", in.key, "partition", p.partition, "error", p.err)
+			default:
 				t.Stop()
 				return p.err
 			}
@@ -125,7 +129,7 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := in.samePartitions(state); err != nil {
+	if err := state.check(in.key, in.partitions); err != nil {
 		return false, err
 	}
 	live, err := in.show(ctx, state)
@@ -139,7 +143,10 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 		case running != nil && !mine:
 			in.stop(running)
 		case running == nil && mine:
-			if started, err := in.start(ctx, p); err != nil {
+			at := &state.partitions[p]
+			if !at.lapsed(state.now) && at.Owner != in.sub.ID.String() {
+				missing = true
+			} else if started, err := in.start(ctx, p); err != nil {
 				return true, err
 			} else if !started {
 				missing = true
@@ -174,7 +181,7 @@ func (in *instance) show(ctx context.Context, state *subscriptionState) (live []
 		}
 		in.renewed = now
 	}
-	if len(changes) > 0 && len(changes) <= MaxSwap {
+	if changes = changes[:min(len(changes), MaxSwap)]; len(changes) > 0 {
 		if err := in.ex.Swap(ctx, Swap{Changes: changes}); err != nil && !errors.Is(err, ErrSwapped) {
 			return nil, err
 		}
@@ -205,11 +212,9 @@ func (in *instance) start(ctx context.Context, partition int) (bool, error) {
 		return false, err
 	}
 	in.running[partition] = p
-	in.owns(ctx, partition, true)
 	go func() {
 		defer func() { in.ended <- p }()
-		p.err = w.finish(ctx, w.run(ctx))
-		in.owns(ctx, partition, false)
+		p.err = w.run(ctx, func(ctx context.Context) error { return w.work(ctx, 0) })
 	}()
 	return true, nil
 }

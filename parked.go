@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -103,12 +104,6 @@ func (p *parkedAggregates) has(ctx context.Context, w *worker, e *RawEvent) (boo
 	return len(p.counts) > 0 && p.counts[aggregateKey{e.AggregateType, e.AggregateID}] > 0, nil
 }
 
-func (p *parkedAggregates) add(k aggregateKey, n int) {
-	if p.counts[k] += n; p.counts[k] <= 0 {
-		delete(p.counts, k)
-	}
-}
-
 // park puts an event aside and moves the cursor behind it, as one change.
 func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason error, attempts int) error {
 	e := &edge.Node
@@ -121,20 +116,18 @@ func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason e
 	if reason != nil {
 		p.Error = cut(reason.Error())
 	}
-	now := time.Now()
-	err := w.claim.swap(ctx, Swap{Changes: []Change{p.change(w.key)}}, func(s *claimState) { s.Cursor, s.Position = edge.Cursor, e.Position })
+	behind := func(s *claimState) { s.Cursor, s.Position = edge.Cursor, e.Position }
+	err := w.claim.swap(ctx, Swap{Changes: []Change{p.change(w.key)}}, behind)
 	if errors.Is(err, ErrSwapped) { // after a reset: it is parked already
-		err = w.claim.swap(ctx, Swap{}, func(s *claimState) { s.Cursor, s.Position = edge.Cursor, e.Position })
-		p.Part = ""
+		err = w.claim.swap(ctx, Swap{}, behind)
 	}
 	if err != nil {
+		w.unsure = edge.Cursor
 		return err
 	}
-	if p.Part != "" {
-		w.parked.add(p.aggregate(), 1)
-	}
+	w.parked.counts[p.aggregate()]++
 	w.passed(edge)
-	w.stored, w.storedAt, w.handled = w.at, now, false
+	w.noteStored(ctx)
 	return nil
 }
 
@@ -155,7 +148,6 @@ func (w *worker) retryParked(ctx context.Context, requests uint64) error {
 	}
 	w.parked.loaded = false // some may have been dropped
 	done := map[aggregateKey]bool{}
-	all := map[aggregateKey]bool{}
 	var list []Parked
 	err := listParked(ctx, w.ex, w.key, func(p Parked) error {
 		if w.partitions == 1 || partitionOf(p.AggregateType, p.AggregateID, w.partitions) == w.claim.partition {
@@ -168,80 +160,100 @@ func (w *worker) retryParked(ctx context.Context, requests uint64) error {
 	}
 	for i := range list {
 		p := &list[i]
-		k := p.aggregate()
-		if done[k] {
+		if p.Retry == "" || done[p.aggregate()] {
+			done[p.aggregate()] = true // those behind it wait for it
 			continue
 		}
-		if p.Retry == "" && !all[k] {
-			done[k] = true // those behind it wait for it
-			continue
+		var next *Parked
+		if p.Retry == retryAll {
+			if n := slices.IndexFunc(list[i+1:], func(n Parked) bool { return n.aggregate() == p.aggregate() }); n >= 0 {
+				next = &list[i+1+n]
+			}
 		}
-		all[k] = all[k] || p.Retry == retryAll
-		handled, err := w.retryOne(ctx, p)
-		if err != nil {
-			return err
-		}
-		done[k] = !handled
 		if w.mustStop() {
 			return errStopping
 		}
+		if err := w.keep(ctx, w.claim.clock()); err != nil {
+			return err
+		}
+		handled, err := w.retryOne(ctx, p, next)
+		if err != nil {
+			return err
+		}
+		done[p.aggregate()] = !handled
 	}
 	w.retry = requests
 	return nil
 }
 
-// retryOne handles one parked event, and reports whether it was handled.
-func (w *worker) retryOne(ctx context.Context, p *Parked) (handled bool, err error) {
-	remove := Swap{Changes: []Change{{RecordKey: RecordKey{parkedKind, w.key, p.Part}, Revision: p.revision, Remove: true}}}
-	e, failure := w.readParked(ctx, p)
+// retryOne handles one parked event, and reports whether it was handled; then
+// the next, unless it is nil, is to be handled too.
+func (w *worker) retryOne(ctx context.Context, p, next *Parked) (handled bool, err error) {
+	e, failure, err := w.readParked(ctx, p)
+	if err != nil {
+		return false, err
+	}
 	var h handle
 	if failure == nil {
 		h, failure = w.handlerOf(e)
 	}
-	var next *claimed
-	switch {
-	case failure != nil:
-	case h == nil: // skipped by now
-		next, err = w.claim.swapIn(ctx, remove, func(*claimState) {})
-	case w.transactor != nil:
-		err = w.transactor.InTx(ctx, func(tx context.Context) error {
-			if failure = w.call(w.handlerContext(tx), h, e); failure != nil {
-				return failure
+	done := Swap{Changes: []Change{{RecordKey: RecordKey{parkedKind, w.key, p.Part}, Revision: p.revision, Remove: true}}}
+	if next != nil && next.Retry != retryAll {
+		next.Retry = retryAll
+		done.Changes = append(done.Changes, next.change(w.key))
+		next.revision++
+	}
+	call := func(ctx context.Context) {
+		if failure == nil && h != nil { // nil: skipped by now
+			failure = w.call(w.handlerContext(ctx), h, e)
+		}
+	}
+	same := func(*claimState) {}
+	if w.transactor != nil && failure == nil {
+		var at *claimed
+		err = w.transactor.InTx(ctx, func(tx context.Context) (err error) {
+			failure = nil
+			if call(tx); failure == nil {
+				at, err = w.claim.swapOnce(tx, done, same)
 			}
-			var err error
-			next, err = w.claim.swapIn(tx, remove, func(*claimState) {})
-			return err
+			return errors.Join(failure, err)
 		})
-		if failure != nil {
+		switch {
+		case err == nil:
+			w.claim.adopt(at)
+		case failure != nil:
 			err = nil
+		case errors.Is(err, ErrConflict): // of what the handler committed
+			failure, err = err, nil
+		default:
+			w.unsure = w.at
 		}
-	default:
-		if failure = w.call(w.handlerContext(ctx), h, e); failure == nil {
-			next, err = w.claim.swapIn(ctx, remove, func(*claimState) {})
-		}
+	} else if call(ctx); failure == nil {
+		err = w.claim.swap(ctx, done, same)
 	}
 	if err != nil || ctx.Err() != nil {
 		return false, errors.Join(err, ctx.Err())
 	}
 	if failure == nil {
-		w.claim.adopt(next)
 		return true, nil
 	}
 	w.logger.WarnContext(ctx, "evento: a parked event failed again", "event", p.ID.String(), "aggregate", p.AggregateID, "position", p.Position, "error", failure)
 	p.Error, p.Retry = cut(failure.Error()), ""
 	p.Attempts++
-	return false, w.claim.swap(ctx, Swap{Changes: []Change{p.change(w.key)}}, func(*claimState) {})
+	return false, w.claim.swap(ctx, Swap{Changes: []Change{p.change(w.key)}}, same)
 }
 
-// readParked reads a parked event.
-func (w *worker) readParked(ctx context.Context, p *Parked) (*RawEvent, error) {
+// readParked reads a parked event, or says why it is not there any more.
+func (w *worker) readParked(ctx context.Context, p *Parked) (e *RawEvent, failure, err error) {
 	q := Query{Filters: []Filter{{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Name: p.Name}}}
 	page, err := w.ex.Read(ctx, q, cursor.Onward(1, p.After))
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(err, cursor.ErrInvalid):
+		return nil, err, nil
+	case err != nil:
+		return nil, nil, err
+	case len(page.Edges) == 0 || page.Edges[0].Node.ID != p.ID:
+		return nil, fmt.Errorf("%w: event %s", ErrNotFound, p.ID), nil
 	}
-	if len(page.Edges) == 0 || page.Edges[0].Node.ID != p.ID {
-		return nil, fmt.Errorf("%w: event %s", ErrNotFound, p.ID)
-	}
-	return &page.Edges[0].Node, nil
+	return &page.Edges[0].Node, nil, nil
 }

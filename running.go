@@ -6,7 +6,6 @@ package evento
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -117,19 +116,27 @@ func (s *subscriber) stand(ctx context.Context, sub *Subscription, delay time.Du
 			w.logger.WarnContext(ctx, "evento: the store failed a subscription on standby; trying again", "error", err, "wait", left)
 		case taken:
 			failures = 0
-			s.owns(ctx, 0, true)
-			err := w.finish(ctx, w.run(ctx))
-			s.owns(ctx, 0, false)
-			if !errors.Is(err, ErrTakenOver) {
+			err := w.run(ctx, func(ctx context.Context) error { return w.work(ctx, 0) })
+			if !lost(err) {
 				return err
 			}
 			w.logger.WarnContext(ctx, "evento: a subscription lost its key and waits again")
 			continue
 		}
-		if err := sub.wait(ctx, min(left, pollInterval), changed); err != nil {
+		// A store that changes all the time is not looked at each time.
+		if err = sub.wait(ctx, min(left, standbyInterval), nil); err == nil && left > standbyInterval {
+			err = sub.wait(ctx, min(left, pollInterval)-standbyInterval, changed)
+		}
+		if err != nil {
 			return unlessStopping(err)
 		}
 	}
+}
+
+// lost reports whether a worker ended because another one has its key.
+func lost(err error) bool {
+	var handler *HandlerError
+	return errors.Is(err, ErrTakenOver) && !errors.As(err, &handler)
 }
 
 // owns tells the hook.
@@ -142,27 +149,16 @@ func (s *subscriber) owns(ctx context.Context, partition int, owner bool) {
 // checkPartitions makes the records of a new subscription, and refuses another
 // number of partitions.
 func (s *subscriber) checkPartitions(ctx context.Context) error {
-	for {
-		state, err := readSubscription(ctx, s.ex, s.key)
-		if err != nil {
-			return err
-		}
-		if state.revision != 0 {
-			return s.samePartitions(state)
-		}
-		err = s.ex.Swap(ctx, Swap{Changes: []Change{{
-			RecordKey: RecordKey{Kind: subscriptionKind, Key: s.key},
-			Value:     encodeState(sharedState{Partitions: s.partitions}),
-		}}})
-		if !errors.Is(err, ErrSwapped) {
-			return err
-		}
+	state, err := readSubscription(ctx, s.ex, s.key)
+	if err != nil {
+		return err
 	}
-}
-
-func (s *subscriber) samePartitions(state *subscriptionState) error {
-	if n := state.shared.Partitions; n != s.partitions {
-		return fmt.Errorf("subscription %s: %w partitions: it has %d, not %d; see Control.Repartition", shorten(s.key), ErrInvalid, n, s.partitions)
+	if state.revision != 0 {
+		return state.check(s.key, s.partitions)
 	}
-	return nil
+	err = s.ex.Swap(ctx, Swap{Changes: newStates(s.key, s.partitions)})
+	if errors.Is(err, ErrSwapped) {
+		return s.checkPartitions(ctx) // somebody was faster
+	}
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -193,9 +194,11 @@ func (b *SubscriptionBuilder) All() *SubscriptionBuilder {
 	return b
 }
 
-// ChunkSize is how many events are read at once. After each chunk the cursor
-// is stored, unless it was within the last 20 ms; within a chunk, at least
-// every second. 1 to [cursor.MaxPage]; default 300.
+// ChunkSize is how many events are handled together: after each chunk the
+// cursor is stored, unless it was within the last 20 ms; within a chunk, at
+// least every second. It is the most events of a batch, and of a transaction.
+// As many are read at once, and up to 1,000 by a subscription that is behind.
+// 1 to [cursor.MaxPage]; default 300.
 func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
 	b.chunkSize = n
 	return b
@@ -326,11 +329,7 @@ func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscrip
 			return nil, err
 		}
 		sub.run(ctx, func(ctx context.Context) error {
-			err := w.sleep(ctx, b.delay)
-			if err == nil {
-				err = w.run(ctx)
-			}
-			return w.finish(ctx, err)
+			return w.run(ctx, func(ctx context.Context) error { return w.work(ctx, b.delay) })
 		})
 	}
 	return sub, nil
@@ -350,23 +349,37 @@ func (b *SubscriptionBuilder) Execute(ctx context.Context, ex Executor) error {
 		return err
 	}
 	id := NewID()
-	execute := func(partition int) error {
+	execute := func(partition int) (moved bool, err error) {
 		w := s.worker(id, partition, nil)
 		if _, _, err := w.take(ctx, false); err != nil {
-			return err
+			return false, err
 		}
-		return w.finish(ctx, w.pending(ctx))
+		from := w.at
+		err = w.run(ctx, w.pending)
+		return w.at != from, err
 	}
 	if b.partitions == 1 {
-		return execute(0)
+		_, err := execute(0)
+		return err
 	}
-	var wg sync.WaitGroup
-	errs := make([]error, b.partitions)
-	for p := range errs {
-		wg.Go(func() { errs[p] = execute(p) })
+	// What one partition's handlers commit may be another's to handle.
+	for {
+		var wg sync.WaitGroup
+		var moved atomic.Bool
+		errs := make([]error, b.partitions)
+		for p := range errs {
+			wg.Go(func() {
+				did, err := execute(p)
+				if errs[p] = err; did {
+					moved.Store(true)
+				}
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil || !moved.Load() {
+			return err
+		}
 	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // subscriber checks the builder.

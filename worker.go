@@ -5,10 +5,9 @@ package evento
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -26,11 +25,18 @@ const (
 	storeInterval = time.Second
 	// passedInterval is the same for events that were only passed over.
 	passedInterval = 10 * time.Second
+	// standbyInterval is the shortest time between two looks of a worker on
+	// standby.
+	standbyInterval = 200 * time.Millisecond
 	// confirmInterval is the longest that a worker goes on without asking
 	// whether it still owns the key.
 	confirmInterval = 100 * time.Millisecond
 	// finalTimeout bounds storing the cursor when the context has ended.
 	finalTimeout = 5 * time.Second
+
+	// mostBehind is the most events in a page that a worker reads when it is
+	// behind, unless a chunk has more.
+	mostBehind = 1000
 
 	firstBackoff = 10 * time.Millisecond
 	mostBackoff  = 10 * time.Second
@@ -70,22 +76,27 @@ type worker struct {
 	last     handle
 
 	stopping <-chan struct{} // nil: never
+	limit    int             // of the next page
 	at       cursor.Value    // everything up to here is handled
 	position uint64          // of the last event that was
+	event    *RawEvent       // that event, when this worker handled it
 	handled  bool            // something was, since the cursor was stored
 	stored   cursor.Value    // the cursor in the store
-	storedAt time.Time
-	resync   bool // a transaction failed: where the cursor is, the store knows
+	storedAt time.Duration   // by the claim's clock
+	resets   uint64          // those of the cursor that were seen to
+	retry    uint64          // the requests to retry parked events that were seen to
+	unsure   cursor.Value    // the cursor that was to be stored, with other work, when the store failed
+	alone    uint64          // events up to this position are handled one by one
 	parked   parkedAggregates
-	retry    uint64 // the requests to retry parked events that were seen to
 }
 
 func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *worker {
 	w := &worker{
 		subscriber: s,
-		claim:      claim{ex: s.ex, key: s.key, partition: partition, worker: id, lease: s.lease},
+		claim:      claim{ex: s.ex, key: s.key, partition: partition, worker: id, lease: s.lease, began: time.Now()},
 		logger:     s.logger.With("subscription", s.key, "worker", id.String()),
 		stopping:   stopping,
+		limit:      s.chunkSize,
 	}
 	if s.partitions > 1 {
 		w.logger = w.logger.With("partition", partition)
@@ -99,38 +110,62 @@ func (w *worker) take(ctx context.Context, standby bool) (taken bool, wait time.
 	if err != nil || !taken {
 		return false, wait, err
 	}
-	w.adopt()
+	s := w.claim.enter()
+	w.goOn(&s)
+	w.owns(ctx, w.claim.partition, true)
 	return true, 0, nil
 }
 
-// adopt goes on from the state in the store.
+// goOn goes on from the place in the store.
+func (w *worker) goOn(s *claimState) {
+	w.at, w.position, w.handled = s.Cursor, s.Position, false
+	w.stored, w.resets, w.unsure, w.parked.loaded, w.alone = s.Cursor, s.Resets, "", false, 0
+}
+
+// adopt takes the state as it is in the store now. The worker keeps its place,
+// unless it was reset, or a change is in the store whose outcome was unknown.
 func (w *worker) adopt() {
-	s := w.claim.state()
-	w.at, w.stored, w.position, w.handled = s.Cursor, s.Cursor, s.Position, false
-	w.parked.loaded = false
+	s := w.claim.enter()
+	if s.Resets != w.resets || w.unsure != "" && (w.transactor != nil || s.Cursor == w.unsure) {
+		w.goOn(&s)
+	}
+	w.stored, w.unsure, w.parked.loaded = s.Cursor, "", false
+}
+
+// settle finds out what became of a change whose outcome is unknown.
+func (w *worker) settle(ctx context.Context) error {
+	if w.unsure == "" {
+		return nil
+	}
+	if err := w.claim.confirm(ctx); err != nil && !errors.Is(err, errMoved) {
+		return err
+	}
+	w.adopt()
+	return nil
 }
 
 // errStopping ends the loops when Shutdown was called.
 var errStopping = errors.New("stopping")
 
-// run handles events until there is a reason to end, which it returns.
-func (w *worker) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+// run keeps the lease while fn works, ends the ownership, and returns why.
+func (w *worker) run(ctx context.Context, fn func(context.Context) error) error {
+	renewing, cancel := context.WithCancel(ctx)
 	defer cancel()
-	renewing := make(chan struct{})
+	renewed := make(chan struct{})
 	go func() {
-		defer close(renewing)
-		w.renew(ctx)
+		defer close(renewed)
+		w.renew(renewing)
 	}()
-	err := w.loop(ctx)
+	defer w.owns(ctx, w.claim.partition, false)
+	err := fn(ctx)
 	cancel()
-	<-renewing
-	return err
+	<-renewed
+	return w.finish(ctx, err)
 }
 
 // renew keeps the lease while a handler takes its time.
 func (w *worker) renew(ctx context.Context) {
-	t := time.NewTicker(w.lease / 3)
+	t := time.NewTicker(w.lease / 6)
 	defer t.Stop()
 	for {
 		select {
@@ -138,20 +173,37 @@ func (w *worker) renew(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		if w.claim.unconfirmed() < w.lease/4 {
+		if w.claim.leased(w.claim.clock()) < w.lease/4 {
 			continue
 		}
 		// What it is told, the worker asks for itself.
-		if err := w.claim.renew(ctx); err != nil && ctx.Err() == nil {
+		call, cancel := context.WithTimeout(ctx, w.lease/3)
+		if err := w.claim.renew(call); err != nil && ctx.Err() == nil {
 			w.logger.DebugContext(ctx, "evento: the lease of a subscription was not renewed", "error", err)
 		}
+		cancel()
 	}
 }
 
-func (w *worker) loop(ctx context.Context) error {
+// work handles events, after a delay, until there is a reason to end, which it
+// returns.
+func (w *worker) work(ctx context.Context, delay time.Duration) error {
+	for began := w.claim.clock(); ; {
+		err := w.sleepOwning(ctx, delay-(w.claim.clock()-began))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		w.adopt()
+	}
 	for failures := 0; ; {
+		if w.mustStop() {
+			return errStopping
+		}
 		changed := w.ex.Changed()
-		more, err := w.chunk(ctx)
+		more, err := w.page(ctx)
 		switch {
 		case err == nil:
 			failures = 0
@@ -196,7 +248,7 @@ func (w *worker) loop(ctx context.Context) error {
 func (w *worker) pending(ctx context.Context) error {
 	for {
 		before := w.at
-		more, err := w.chunk(ctx)
+		more, err := w.page(ctx)
 		switch {
 		case errors.Is(err, errMoved):
 			w.adopt()
@@ -231,14 +283,21 @@ func (w *worker) finish(ctx context.Context, reason error) error {
 	defer cancel()
 	text := ""
 	if reason != nil && !errors.Is(reason, errStopping) {
-		text = shorten(reason.Error())
+		text = cut(reason.Error())
 	}
-	err := w.claim.swap(ctx, Swap{Wake: true}, func(s *claimState) {
-		w.place(s)
-		s.Owner, s.Host, s.LeaseMillis, s.Error = "", "", 0, text
-	})
-	if errors.Is(err, errMoved) { // the place is not ours to say any more
-		err = w.claim.release(ctx, text)
+	err := w.settle(ctx)
+	for err == nil || errors.Is(err, errMoved) {
+		if err != nil {
+			w.adopt()
+		}
+		err = w.claim.swap(ctx, Swap{Wake: true}, func(s *claimState) {
+			w.place(s)
+			s.Owner, s.Host, s.LeaseMillis, s.Error = "", "", 0, text
+		})
+		if err == nil {
+			w.noteStored(ctx)
+			break
+		}
 	}
 	if errors.Is(reason, errStopping) {
 		return err
@@ -246,18 +305,22 @@ func (w *worker) finish(ctx context.Context, reason error) error {
 	return errors.Join(reason, err)
 }
 
-// place writes where the worker is into a state.
-func (w *worker) place(s *claimState) { s.Cursor, s.Position = w.at, w.position }
+// place writes where the worker is into a state. In transactions the cursor is
+// only moved from where it is known to be: one whose outcome was lost may have
+// moved it since.
+func (w *worker) place(s *claimState) {
+	if w.transactor != nil && s.Cursor != w.stored {
+		w.unsure = w.at
+		return
+	}
+	s.Cursor, s.Position = w.at, w.position
+}
 
-// chunk reads and handles the next events, and reports whether there may be
+// page reads and handles the next events, and reports whether there may be
 // more. What was handled counts even when it returns an error.
-func (w *worker) chunk(ctx context.Context) (more bool, err error) {
-	if w.resync {
-		if err := w.claim.confirm(ctx); err != nil {
-			return false, err
-		}
-		w.adopt()
-		w.resync = false
+func (w *worker) page(ctx context.Context) (more bool, err error) {
+	if err := w.settle(ctx); err != nil {
+		return false, err
 	}
 	if err := w.confirm(ctx); err != nil {
 		return false, err
@@ -269,26 +332,36 @@ func (w *worker) chunk(ctx context.Context) (more bool, err error) {
 	if err := w.retryParked(ctx, state.Retry); err != nil {
 		return false, err
 	}
-	page, err := w.read(ctx, cursor.Onward(w.chunkSize, w.at))
+	page, err := w.read(ctx, cursor.Onward(w.limit, w.at))
 	if err != nil {
 		return false, err
 	}
 	if len(page.Edges) == 0 {
-		w.at = page.PageInfo.EndCursor
-		if w.handled {
-			return false, w.storeAfter(ctx, storeSoon)
+		w.at, w.limit = page.PageInfo.EndCursor, w.chunkSize
+		return false, w.storeSometime(ctx)
+	}
+	// One that is behind reads more at once.
+	if w.limit = w.chunkSize; page.PageInfo.HasNextPage {
+		w.limit = max(w.chunkSize, min(2*len(page.Edges), mostBehind))
+	}
+	for chunk := range slices.Chunk(page.Edges, w.chunkSize) {
+		if err := w.chunk(ctx, chunk); err != nil {
+			return false, err
 		}
-		return false, w.storeAfter(ctx, passedInterval)
+		if err := w.storeSometime(ctx); err != nil {
+			return false, err
+		}
+		if s := w.claim.state(); s.Retry != w.retry {
+			return true, nil
+		}
 	}
-	if err := w.handlePage(ctx, page.Edges); err != nil {
-		return false, err
-	}
-	return page.PageInfo.HasNextPage, w.storeAfter(ctx, storeSoon)
+	return page.PageInfo.HasNextPage, nil
 }
 
-// handlePage handles the events of a page that are of this partition.
-func (w *worker) handlePage(ctx context.Context, edges []cursor.Edge[RawEvent]) error {
+// chunk handles the events of a chunk that are of this partition.
+func (w *worker) chunk(ctx context.Context, edges []cursor.Edge[RawEvent]) error {
 	hctx := w.handlerContext(ctx)
+	now := w.claim.clock()
 	for i := 0; i < len(edges); {
 		if w.mustStop() {
 			return errStopping
@@ -298,22 +371,29 @@ func (w *worker) handlePage(ctx context.Context, edges []cursor.Edge[RawEvent]) 
 			i++
 			continue
 		}
-		// A lease that may have lapsed is asked for before the next event.
-		if w.claim.unconfirmed() > w.lease/2 {
-			if err := w.claim.renew(ctx); err != nil {
-				return err
-			}
+		if err := w.keep(ctx, now); err != nil {
+			return err
 		}
 		n, err := w.handleSome(ctx, hctx, edges[i:])
 		if err != nil {
 			return err
 		}
 		i += n
-		if err := w.storeAfter(ctx, storeInterval); err != nil {
-			return err
+		if now = w.claim.clock(); now-w.storedAt >= storeInterval {
+			if err := w.store(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// keep renews a lease that may have lapsed, before the next event.
+func (w *worker) keep(ctx context.Context, now time.Duration) error {
+	if w.claim.leased(now) <= w.lease/2 {
+		return nil
+	}
+	return w.claim.swap(ctx, Swap{}, func(*claimState) {})
 }
 
 func (w *worker) handlerContext(ctx context.Context) context.Context {
@@ -336,39 +416,29 @@ func (w *worker) mine(e *RawEvent) bool {
 
 // passed says that everything up to an event is done.
 func (w *worker) passed(e *cursor.Edge[RawEvent]) {
-	w.at, w.position, w.handled = e.Cursor, e.Node.Position, true
-}
-
-// handleSome handles the first of the events, or, with a handler of batches, as
-// many as it takes at once, and returns how many.
-func (w *worker) handleSome(ctx, hctx context.Context, edges []cursor.Edge[RawEvent]) (int, error) {
-	e := &edges[0].Node
-	if parked, err := w.parked.has(ctx, w, e); err != nil {
-		return 0, err
-	} else if parked {
-		return 1, w.park(ctx, &edges[0], nil, 0)
-	}
-	if w.transactor != nil {
-		return w.handleInTx(ctx, hctx, edges)
-	}
-	if batch := w.batchOf(eventKind{e.AggregateType, e.Name}); batch != nil {
-		return w.handleBatch(ctx, hctx, batch, edges)
-	}
-	return 1, w.handle(ctx, hctx, &edges[0])
+	w.at, w.position, w.event, w.handled = e.Cursor, e.Node.Position, &e.Node, true
 }
 
 // confirm asks whether the worker still owns its partition, if it has not heard
 // so lately.
 func (w *worker) confirm(ctx context.Context) error {
-	if w.claim.unconfirmed() < confirmInterval {
+	if w.claim.unconfirmed(w.claim.clock()) < confirmInterval {
 		return nil
 	}
 	return w.claim.confirm(ctx)
 }
 
+// storeSometime stores the cursor soon when events were handled.
+func (w *worker) storeSometime(ctx context.Context) error {
+	if w.handled {
+		return w.storeAfter(ctx, storeSoon)
+	}
+	return w.storeAfter(ctx, passedInterval)
+}
+
 // storeAfter stores the cursor if that was not done for a time.
 func (w *worker) storeAfter(ctx context.Context, d time.Duration) error {
-	if time.Since(w.storedAt) < d {
+	if w.claim.clock()-w.storedAt < d {
 		return nil
 	}
 	return w.store(ctx)
@@ -380,144 +450,19 @@ func (w *worker) store(ctx context.Context) error {
 		w.handled = false
 		return nil
 	}
-	now, at := time.Now(), w.at
 	if err := w.claim.swap(ctx, Swap{}, w.place); err != nil {
 		return err
 	}
-	w.stored, w.storedAt, w.handled = at, now, false
+	w.noteStored(ctx)
 	return nil
 }
 
-// handle calls the handler until it succeeds or its retries run out, and moves
-// the place behind the event.
-func (w *worker) handle(ctx, hctx context.Context, edge *cursor.Edge[RawEvent]) error {
-	e := &edge.Node
-	h, err := w.handlerOf(e)
-	if err != nil {
-		return err
+// noteStored says that the cursor is stored at the worker's place.
+func (w *worker) noteStored(ctx context.Context) {
+	if w.handled && w.event != nil && w.hooks.Stored != nil {
+		w.hooks.Stored(ctx, w.key, w.claim.partition, *w.event)
 	}
-	if h == nil {
-		w.passed(edge)
-		return nil
-	}
-	attempts, err := w.attempt(ctx, e, func() error { return w.call(hctx, h, e) })
-	switch {
-	case err == nil:
-		w.passed(edge)
-		return nil
-	case attempts == 0: // not the event's fault
-		return err
-	}
-	return w.giveUp(ctx, edge, err, attempts)
-}
-
-// attempt calls fn until it succeeds or the retries run out. It returns the
-// number of attempts with fn's last error, or 0 with a reason to end.
-func (w *worker) attempt(ctx context.Context, e *RawEvent, fn func() error) (attempts int, err error) {
-	for attempt := 1; ; attempt++ {
-		err := fn()
-		if err == nil {
-			return attempt, nil
-		}
-		if ctx.Err() != nil {
-			return 0, ctx.Err() // the handler was cut short; that is no failure of the event
-		}
-		var store *storeError
-		if errors.As(err, &store) {
-			return 0, store.err
-		}
-		if attempt > w.retries || permanent(err) || undecodable(err, e) {
-			return attempt, err
-		}
-		wait := backoff(attempt - 1)
-		w.logger.WarnContext(ctx, "evento: a handler failed; trying again", append(about(e), "attempt", attempt, "error", err, "wait", wait)...)
-		if w.hooks.Retry != nil {
-			w.hooks.Retry(ctx, w.key, *e, attempt, err)
-		}
-		// What was handled before is not to wait for this event. A store that
-		// fails is met again, and reported, after it.
-		if err := w.storeAfter(ctx, storeSoon); errors.Is(err, ErrTakenOver) || errors.Is(err, errMoved) {
-			return 0, err
-		}
-		if err := w.sleepOwning(ctx, wait); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// giveUp parks an event whose retries ran out, or ends the worker.
-func (w *worker) giveUp(ctx context.Context, edge *cursor.Edge[RawEvent], err error, attempts int) error {
-	if w.hooks.GaveUp != nil {
-		w.hooks.GaveUp(ctx, w.key, edge.Node, attempts, err)
-	}
-	if !w.acceptFailure {
-		return &HandlerError{Key: w.key, Event: edge.Node, Attempts: attempts, Err: err}
-	}
-	w.logger.ErrorContext(ctx, "evento: an event could not be handled and is parked", append(about(&edge.Node), "attempts", attempts, "error", err)...)
-	return w.park(ctx, edge, err, attempts)
-}
-
-// about is what logs say of an event.
-func about(e *RawEvent) []any {
-	return []any{"event", e.ID.String(), "kind", string(e.AggregateType) + " " + e.Name, "aggregate", e.AggregateID, "position", e.Position}
-}
-
-// handlerOf finds the handler of an event; nil: it is skipped. Events of one
-// kind often come in runs, so the last answer is kept.
-func (w *worker) handlerOf(e *RawEvent) (handle, error) {
-	kind := eventKind{e.AggregateType, e.Name}
-	if kind != w.lastKind || w.last == nil {
-		h := w.handlers[kind]
-		if h == nil {
-			h = w.handlers[eventKind{aggregateType: kind.aggregateType}]
-		}
-		w.lastKind, w.last = kind, h
-	}
-	if w.last == nil && !w.skip[kind] {
-		return nil, fmt.Errorf("%w: subscription %q: %s of %q, version %d, position %d",
-			ErrUnhandledEvent, w.key, kind, e.AggregateID, e.Version, e.Position)
-	}
-	return w.last, nil
-}
-
-// undecodable reports whether an error says of this very event that it cannot
-// be decoded: trying again does not help.
-func undecodable(err error, e *RawEvent) bool {
-	var d *DecodeError
-	return errors.As(err, &d) && d.ID == e.ID
-}
-
-// sleepOwning sleeps, and ends early when the key was taken over.
-func (w *worker) sleepOwning(ctx context.Context, d time.Duration) error {
-	for ; d > 0; d -= pollInterval {
-		if err := w.sleep(ctx, min(d, pollInterval)); err != nil {
-			return err
-		}
-		if err := w.confirm(ctx); errors.Is(err, ErrTakenOver) || errors.Is(err, errMoved) {
-			return err
-		}
-	}
-	return nil
-}
-
-// call calls a handler.
-func (w *worker) call(ctx context.Context, h handle, e *RawEvent) error {
-	if w.hooks.Handle == nil {
-		return guard(func() error { return h(ctx, w.codecs, e) })
-	}
-	return w.hooks.Handle(ctx, w.key, []RawEvent{*e}, func(ctx context.Context) error {
-		return guard(func() error { return h(ctx, w.codecs, e) })
-	})
-}
-
-// guard turns a panic into an error with its stack.
-func guard(fn func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("evento: handler panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return fn()
+	w.stored, w.storedAt, w.handled = w.at, w.claim.clock(), false
 }
 
 // sleep waits, unless the worker is to end first.
