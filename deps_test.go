@@ -35,7 +35,7 @@ func TestDependencies(t *testing.T) {
 		golang.org/x/exp golang.org/x/sys golang.org/x/text google.golang.org/protobuf`), core...)
 	otel := append(strings.Fields(`
 		github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk
-		go.opentelemetry.io/otel go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace`), core...)
+		go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace`), core...)
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cursor":                nil,
