@@ -5,15 +5,16 @@ package evento
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/evento-go/evento/cursor"
 )
 
 const (
-	// slices is into how many parts the aggregates are split, of which a
+	// hashSlices is into how many parts the aggregates are split, of which a
 	// partition has a contiguous range.
-	slices1024 = 1024
+	hashSlices = 1024
 	// maxPartitions bounds how many records change together.
 	maxPartitions = 64
 )
@@ -37,45 +38,60 @@ func partitionOf(t AggregateType, id string, partitions int) int {
 	h ^= h >> 33
 	h *= 0xc4ceb9fe1a85ec53
 	h ^= h >> 33
-	return int(h%slices1024) * partitions / slices1024
+	return int(h%hashSlices) * partitions / hashSlices
 }
 
 // sharedPages is reading for several workers that go along the same events. A
-// page that is full never changes, so whoever comes to its place later takes
-// what the first has read. Of the last pages some are kept.
+// page that is full never changes, so whoever comes to its place later, or to
+// one within it, takes what the first has read. Of the last pages some are kept.
 type sharedPages struct {
 	read func(context.Context, cursor.Args) (*cursor.Page[RawEvent], error)
 
 	mu    sync.Mutex
-	pages map[cursor.Value]*sharedPage
-	order []cursor.Value
+	pages []*sharedPage
 }
 
 type sharedPage struct {
+	at    cursor.Value
 	ready chan struct{}
-	page  *cursor.Page[RawEvent] // nil when it was not full, or reading failed
+	page  *cursor.Page[RawEvent] // set before ready is closed; nil when it was not full, or reading failed
 }
 
-const keptPages = 32
+const keptPages = 16
 
 func (s *sharedPages) get(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
 	s.mu.Lock()
-	p := s.pages[args.At()]
-	if p == nil {
-		p = &sharedPage{ready: make(chan struct{})}
-		if s.pages == nil {
-			s.pages = map[cursor.Value]*sharedPage{}
+	for _, p := range s.pages {
+		if p.at == args.At() {
+			s.mu.Unlock()
+			return s.wait(ctx, p, args)
 		}
-		s.pages[args.At()] = p
-		s.order = append(s.order, args.At())
-		if len(s.order) > keptPages {
-			delete(s.pages, s.order[0])
-			s.order = s.order[1:]
+		if rest := p.behind(args.At()); rest != nil {
+			s.mu.Unlock()
+			return rest, nil
 		}
-		s.mu.Unlock()
-		return s.fill(ctx, p, args)
 	}
+	p := &sharedPage{at: args.At(), ready: make(chan struct{})}
+	if len(s.pages) == keptPages {
+		s.pages = slices.Delete(s.pages, 0, 1)
+	}
+	s.pages = append(s.pages, p)
 	s.mu.Unlock()
+
+	defer close(p.ready)
+	page, err := s.read(ctx, args)
+	if err == nil && page.PageInfo.HasNextPage {
+		p.page = page
+		return page, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pages = slices.DeleteFunc(s.pages, func(other *sharedPage) bool { return other == p })
+	return page, err
+}
+
+// wait returns a page that another worker reads or has read.
+func (s *sharedPages) wait(ctx context.Context, p *sharedPage, args cursor.Args) (*cursor.Page[RawEvent], error) {
 	select {
 	case <-p.ready:
 	case <-ctx.Done():
@@ -88,23 +104,19 @@ func (s *sharedPages) get(ctx context.Context, args cursor.Args) (*cursor.Page[R
 	return s.read(ctx, args)
 }
 
-func (s *sharedPages) fill(ctx context.Context, p *sharedPage, args cursor.Args) (*cursor.Page[RawEvent], error) {
-	defer close(p.ready)
-	page, err := s.read(ctx, args)
-	if err == nil && page.PageInfo.HasNextPage {
-		p.page = page
-		return page, nil
+// behind returns what a page has behind a cursor within it; else nil.
+func (p *sharedPage) behind(at cursor.Value) *cursor.Page[RawEvent] {
+	select {
+	case <-p.ready:
+	default:
+		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pages[args.At()] == p {
-		delete(s.pages, args.At())
-		for i, at := range s.order {
-			if at == args.At() {
-				s.order = append(s.order[:i], s.order[i+1:]...)
-				break
-			}
-		}
+	if p.page == nil || at == "" {
+		return nil
 	}
-	return page, err
+	i := slices.IndexFunc(p.page.Edges, func(e cursor.Edge[RawEvent]) bool { return e.Cursor == at })
+	if i < 0 || i == len(p.page.Edges)-1 {
+		return nil
+	}
+	return &cursor.Page[RawEvent]{Edges: p.page.Edges[i+1:], PageInfo: p.page.PageInfo}
 }
