@@ -30,6 +30,9 @@ var (
 	ErrDecode = errors.New("evento: undecodable event")
 	// ErrTakenOver: a newer worker took the subscription's key.
 	ErrTakenOver = errors.New("evento: subscription taken over by a newer worker")
+	// ErrSwapped: a record is not at the revision that a [Swap] expected;
+	// nothing was changed.
+	ErrSwapped = errors.New("evento: record was changed meanwhile")
 	// ErrClosed: the executor was closed, or closed itself after a failure
 	// that leaves it unable to keep its promises; open it again.
 	ErrClosed = errors.New("evento: executor closed")

@@ -20,7 +20,12 @@ import (
 
 func openPebble(b *testing.B, dir string) *pebble.Executor {
 	b.Helper()
-	ex, err := pebble.Open(context.Background(), dir, nil)
+	return openPebbleWith(b, dir, nil)
+}
+
+func openPebbleWith(b *testing.B, dir string, opts *pebble.Options) *pebble.Executor {
+	b.Helper()
+	ex, err := pebble.Open(context.Background(), dir, opts)
 	if err != nil {
 		b.Fatal(err)
 	}

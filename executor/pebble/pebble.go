@@ -56,7 +56,8 @@ type Options struct {
 	// as Pebble cannot go on once its log found no space. 0: 64 MiB;
 	// negative: none.
 	MinFree int64
-	// Clock gives the time for timestamps. nil: [time.Now].
+	// Clock gives the time for events and records. Where it falls, the store
+	// stays at the latest time that it gave. nil: [time.Now].
 	Clock func() time.Time
 	// Logger takes what Pebble has to say of [Open]'s database: its errors.
 	// nil: [slog.Default].
@@ -112,8 +113,8 @@ type Executor struct {
 	order chan struct{}
 	// applied is the last position given; written under order.
 	applied atomic.Uint64
-	// recordedAt is the timestamp of that event; under order.
-	recordedAt int64
+	// latest is the latest time of the clock, in microseconds since 1970.
+	latest atomic.Int64
 
 	calls  sync.RWMutex // read-locked by calls under way
 	closed atomic.Bool
@@ -152,7 +153,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 	if err := checkDirectory(o.FS, dir); err != nil {
 		return nil, err
 	}
-	db, err := lsm.Open(dir, &lsm.Options{
+	options := &lsm.Options{
 		FS:        d,
 		CacheSize: o.CacheSize,
 		// Fewer, larger flushes; what is in the log twice the size of a
@@ -164,7 +165,11 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 			BackgroundError: d.backgroundError,
 			DataCorruption:  func(info lsm.DataCorruptionInfo) { d.fail(fmt.Errorf("corruption: %s", info)) },
 		},
-	})
+	}
+	for i := range options.Levels {
+		options.Levels[i].BlockSize = blockSize
+	}
+	db, err := lsm.Open(dir, options)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +180,11 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 	return ex, nil
 }
 
-const memTableSize = 32 << 20
+const (
+	memTableSize = 32 << 20
+	// blockSize suits ranges: what is read together is a page or an aggregate.
+	blockSize = 32 << 10
+)
 
 // New is [Open] on a database that the caller has opened, with Pebble's default
 // comparer, and closes after the executor. Its keys begin with Options.Prefix;

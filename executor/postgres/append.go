@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -46,7 +47,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return t.Add(ctx, w, ex.findHead)
 	}
 	op := &appendOp{write: w}
-	err := ex.call(ctx, func() error {
+	err := ex.once(ctx, func() error {
 		size, err := ex.lookUpNames(ctx, op)
 		if err != nil {
 			return err
@@ -132,25 +133,54 @@ func (l *line) release() {
 
 // flush is the queue's: it commits what callers wait for.
 func (ex *Executor) flush(ctx context.Context, take func() []*appendCall) {
+	select {
+	case ex.flushing <- struct{}{}:
+	case <-ctx.Done():
+		return // another will lead
+	}
 	l := &line{pool: ex.pool}
 	_, err := l.open(ctx)
 	if err != nil && ctx.Err() != nil {
-		return // the leader gave up; another will lead
+		<-ex.flushing
+		return
 	}
-	calls := take()
+	b := &batch{line: l, leader: ctx, calls: take()}
 	if err != nil {
-		for _, c := range calls {
-			c.Finish(err) // nothing was sent
+		<-ex.flushing
+		for _, c := range b.calls {
+			c.Finish(fmt.Errorf("evento: postgres: no connection for the commit: %w", err)) // nothing was sent
 		}
 		return
 	}
-	defer l.release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	ex.carry(b)
+}
+
+// batch is calls that a flush commits.
+type batch struct {
+	line   *line
+	leader context.Context // of the caller in whose goroutine it is done
+	calls  []*appendCall   // not finished
+}
+
+// carry commits a batch. When the leader gives up, it goes on without it.
+func (ex *Executor) carry(b *batch) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.leader), flushTimeout)
 	defer cancel()
-	for len(calls) > 0 {
-		var now []*appendCall
-		now, calls = split(calls)
-		ex.commit(ctx, l, now)
+	handedOn := false
+	defer func() { // also when a codec or tracer of the pool panics
+		if !handedOn {
+			b.line.release()
+			<-ex.flushing
+		}
+	}()
+	for len(b.calls) > 0 {
+		now, later := split(b.calls)
+		b.calls = append(ex.commit(ctx, b, now), later...)
+		if len(b.calls) > 0 && b.leader.Err() != nil {
+			b.leader, handedOn = context.WithoutCancel(b.leader), true
+			ex.background.Go(func() { ex.carry(b) })
+			break
+		}
 	}
 	ex.committed()
 }
@@ -195,47 +225,59 @@ func split(calls []*appendCall) (now, later []*appendCall) {
 	return now, later
 }
 
-// commit makes the calls durable in one transaction and finishes them.
-func (ex *Executor) commit(ctx context.Context, l *line, calls []*appendCall) {
+// commit makes the calls durable in one transaction and finishes them. It
+// returns those that it did not get to because the leader gave up.
+func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) (rest []*appendCall) {
 	var outcomes []outcome
 	var err error
 	for try := 1; ; try++ {
 		var conn *pgx.Conn
-		if conn, err = l.open(ctx); err != nil {
+		if conn, err = b.line.open(ctx); err != nil {
 			break
 		}
 		ex.flight.begin(conn)
+		if b.givenUp(calls) { // before anybody could call it back
+			if ex.flight.end() {
+				b.line.drop(ctx)
+			}
+			if calls = withdraw(calls); len(calls) == 0 || b.leader.Err() != nil {
+				return calls
+			}
+			try--
+			continue
+		}
 		outcomes, err = ex.send(ctx, conn, calls)
 		recalled := ex.flight.end()
 		if recalled {
-			l.drop(ctx)
+			b.line.drop(ctx)
 		}
 		if err == nil {
 			break
 		}
 		if recalled && code(err) == queryCanceled {
-			// Nothing was stored: those who gave up are let go.
-			if calls = withdraw(calls); len(calls) == 0 {
-				return
-			}
-			try--
+			try-- // nothing was stored; those who gave up are let go
 			continue
 		}
-		passing := code(err) == serializationFailure || code(err) == deadlockDetected || pgconn.SafeToRetry(err)
-		if !passing || try == flushTries {
+		if !passing(err) && !pgconn.SafeToRetry(err) || try == flushTries {
 			break
 		}
 	}
 	if err != nil {
-		ex.failed(ctx, l, calls, err)
-		return
+		return ex.failed(ctx, b, calls, err)
 	}
 	next := 0
 	for _, c := range calls {
 		n := len(c.Request.write.Appends)
-		c.Finish(ex.settle(ctx, l, c.Request, outcomes[next:next+n]))
+		c.Finish(ex.settle(ctx, b.line, c.Request, outcomes[next:next+n]))
 		next += n
 	}
+	return nil
+}
+
+// givenUp reports whether somebody does not want to wait for the calls any
+// more.
+func (b *batch) givenUp(calls []*appendCall) bool {
+	return b.leader.Err() != nil || slices.ContainsFunc(calls, (*appendCall).GivenUp)
 }
 
 // withdraw finishes the calls whose callers gave up, and returns the others.
@@ -251,28 +293,32 @@ func withdraw(calls []*appendCall) (rest []*appendCall) {
 }
 
 // failed finishes calls whose transaction failed. When the fault may be one
-// call's, each is tried by itself, so that it fails only its own.
-func (ex *Executor) failed(ctx context.Context, l *line, calls []*appendCall, err error) {
+// call's, each is tried by itself, so that it fails only its own. It returns
+// those that it did not get to because the leader gave up.
+func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, err error) (rest []*appendCall) {
 	switch {
 	case pgconn.SafeToRetry(err):
 		err = fmt.Errorf("evento: postgres: no connection for the commit: %w", err)
 	case unknown(err):
 		err = fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
-	case len(calls) > 1 && code(err) != diskFull && code(err) != readOnlyTransaction:
+	case len(calls) > 1 && !everybodys(err):
 		for i := range calls {
-			ex.commit(ctx, l, calls[i:i+1])
+			if rest = ex.commit(ctx, b, calls[i:i+1]); len(rest) > 0 {
+				return append(rest, calls[i+1:]...)
+			}
 		}
-		return
+		return nil
 	case code(err) == uniqueViolation:
 		// Its ids are in the store: an earlier attempt was on its way still.
 		op := calls[0].Request
-		if earlier, e := ex.earlierOn(ctx, l, op); earlier || e != nil {
+		if earlier, e := ex.earlierOn(ctx, b.line, op); earlier || e != nil {
 			err = e
 		}
 	}
 	for _, c := range calls {
 		c.Finish(classify(err))
 	}
+	return nil
 }
 
 // outcome is what the server says of one append.
@@ -288,12 +334,12 @@ func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, calls []*appendCal
 	for i, c := range calls {
 		g.ops[i] = c.Request
 	}
-	batch := &pgx.Batch{}
-	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	batch.Queue(ex.sql.lock)
-	ex.queueAppend(batch, &g)
-	batch.Queue("COMMIT")
-	err := conn.SendBatch(ctx, batch).Close()
+	all := &pgx.Batch{}
+	all.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
+	all.Queue(ex.sql.lock)
+	ex.queueAppend(all, &g)
+	all.Queue("COMMIT")
+	err := conn.SendBatch(ctx, all).Close()
 	if err != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		if _, e := conn.Exec(ctx, "ROLLBACK"); e != nil {
 			err = errors.Join(err, conn.Close(ctx))
@@ -310,9 +356,9 @@ type group struct {
 
 // queueAppend adds the statement of a group to a batch, behind that which locks
 // the counter.
-func (ex *Executor) queueAppend(batch *pgx.Batch, g *group) {
+func (ex *Executor) queueAppend(to *pgx.Batch, g *group) {
 	args, appends := arguments(g.ops)
-	batch.Queue(ex.sql.append, args...).Query(func(rows pgx.Rows) error {
+	to.Queue(ex.sql.append, args...).Query(func(rows pgx.Rows) error {
 		g.outcomes = make([]outcome, appends)
 		var no int32
 		var seen bool

@@ -3,8 +3,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -143,15 +146,60 @@ func (ex *Executor) routingID(ctx context.Context, key string, add bool) (int32,
 	return id, err
 }
 
+// makeNames makes the names that writes need. Transactions wait for each other's
+// new names until they are committed: all make them in one order, so that no two
+// wait for one another.
+func (ex *Executor) makeNames(ctx context.Context, ops []*appendOp) error {
+	types, kinds, routings := map[evento.AggregateType]int32{}, map[kind]bool{}, map[string]bool{}
+	for _, op := range ops {
+		for _, a := range op.write.Appends {
+			types[a.AggregateType] = 0
+			if a.RoutingKey != "" {
+				routings[a.RoutingKey] = true
+			}
+		}
+	}
+	for _, t := range slices.Sorted(maps.Keys(types)) {
+		id, err := ex.typeID(ctx, t, true)
+		if err != nil {
+			return err
+		}
+		types[t] = id
+	}
+	for _, op := range ops {
+		for _, a := range op.write.Appends {
+			for _, e := range a.Events {
+				kinds[kind{types[a.AggregateType], e.Name}] = true
+			}
+		}
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b kind) int {
+		return cmp.Or(cmp.Compare(a.typeID, b.typeID), cmp.Compare(a.name, b.name))
+	}) {
+		if _, err := ex.kindID(ctx, k, true); err != nil {
+			return err
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(routings)) {
+		if _, err := ex.routingID(ctx, key, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (ex *Executor) lookUp(ctx context.Context, add bool, find, insert string, args ...any) (id int32, err error) {
-	err = ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
-	if !errors.Is(err, pgx.ErrNoRows) || !add {
-		return id, orNone(err)
-	}
-	if _, err := ex.db(ctx).Exec(ctx, insert, args...); err != nil {
-		return 0, err
-	}
-	return id, ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
+	err = ex.again(ctx, func() error {
+		err := ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
+		if !errors.Is(err, pgx.ErrNoRows) || !add {
+			return orNone(err)
+		}
+		if _, err := ex.db(ctx).Exec(ctx, insert, args...); err != nil {
+			return err
+		}
+		return ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
+	})
+	return id, err
 }
 
 // orNone takes "no row" for an answer.

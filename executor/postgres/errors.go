@@ -13,16 +13,19 @@ import (
 
 // SQLSTATE codes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
 const (
-	readOnlyTransaction  = "25006"
-	divisionByZero       = "22012"
-	diskFull             = "53100"
-	queryCanceled        = "57014"
-	uniqueViolation      = "23505"
-	serializationFailure = "40001"
-	deadlockDetected     = "40P01"
-	adminShutdown        = "57P01"
-	crashShutdown        = "57P02"
-	cannotConnectNow     = "57P03"
+	readOnlyTransaction   = "25006"
+	divisionByZero        = "22012"
+	insufficientPrivilege = "42501"
+	diskFull              = "53100"
+	outOfMemory           = "53200"
+	lockNotAvailable      = "55P03"
+	queryCanceled         = "57014"
+	uniqueViolation       = "23505"
+	serializationFailure  = "40001"
+	deadlockDetected      = "40P01"
+	adminShutdown         = "57P01"
+	crashShutdown         = "57P02"
+	cannotConnectNow      = "57P03"
 )
 
 // code is the SQLSTATE of an error that the server sent; "" of others.
@@ -43,6 +46,22 @@ func classify(err error) error {
 		return fmt.Errorf("%w: %w", evento.ErrFull, err)
 	}
 	return err
+}
+
+// everybodys reports whether any commit would fail so now. To try each by itself
+// would keep the last waiting for as many timeouts.
+func everybodys(err error) bool {
+	switch code(err) {
+	case readOnlyTransaction, diskFull, outOfMemory, lockNotAvailable, queryCanceled, insufficientPrivilege:
+		return true
+	}
+	return passing(err)
+}
+
+// passing reports whether the server gave up a transaction, of which nothing is
+// left then, for the sake of another.
+func passing(err error) bool {
+	return code(err) == serializationFailure || code(err) == deadlockDetected
 }
 
 // unknown reports whether a batch that failed with err may have been committed

@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
-	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,77 +153,28 @@ func TestSlowCommit(t *testing.T) {
 // awaitLocked returns when somebody waits for a lock in the schema.
 func awaitLocked(t *testing.T, schema string) {
 	t.Helper()
-	conn := connect(t)
-	for n := 0; n == 0; {
-		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", schema).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-	}
+	awaitLocks(t, schema, 1)
 }
 
-// cutter passes connections on to the server, and cuts them when a test says.
-type cutter struct {
-	listener net.Listener
-	mu       sync.Mutex
-	conns    map[net.Conn]bool
-	cuts     atomic.Int64
-}
-
-func newCutter(t *testing.T, target string) *cutter {
+// awaitLocks returns when so many wait for locks in the schema.
+func awaitLocks(t *testing.T, schema string, want int) {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{listener: l, conns: map[net.Conn]bool{}}
-	t.Cleanup(func() { _ = l.Close(); c.cut() })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", target)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			c.mu.Lock()
-			c.conns[in], c.conns[out] = true, true
-			c.mu.Unlock()
-			for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
-				go func() {
-					_, _ = io.Copy(pair[0], pair[1])
-					_ = pair[0].Close()
-				}()
-			}
+	ctx := deadlined(t)
+	conn := connect(t)
+	for n := -1; n != want; {
+		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", schema).Scan(&n); err != nil {
+			t.Fatalf("%v; %d wait for locks, want %d", err, n, want)
 		}
-	}()
-	return c
-}
-
-func (c *cutter) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for conn := range c.conns {
-		_ = conn.Close()
 	}
-	c.cuts.Add(int64(len(c.conns)))
-	c.conns = map[net.Conn]bool{}
 }
 
 // Connections are cut in the middle of commits. A commit that cannot know its
 // outcome says so, and committing again settles it: each is there once.
 func TestLostReplies(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(testserver.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newCutter(t, u.Host)
-	u.Host = c.listener.Addr().String()
+	c := newProxy(t, testserver.Postgres(t))
 	schema := newSchema(t)
-	ex, err := postgres.Open(t.Context(), u.String(), &postgres.Options{Schema: schema})
+	ex, err := postgres.Open(t.Context(), c.url, &postgres.Options{Schema: schema})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ type transaction struct {
 	pending.Writes
 	tx    pgx.Tx
 	names *dictionary // looked up in it, and perhaps made in it
+	wake  bool        // a swap wants those who wait to be woken
 }
 
 type txKey struct{}
@@ -41,6 +42,8 @@ func Tx(ctx context.Context) pgx.Tx {
 
 // callersTx is a transaction that its user cannot end.
 type callersTx struct{ pgx.Tx }
+
+var errAborted = fmt.Errorf("evento: postgres: InTx: %w", pgx.ErrTxCommitRollback)
 
 var errNotTheirs = fmt.Errorf("%w call: InTx ends the transaction when its function returns", evento.ErrInvalid)
 
@@ -79,7 +82,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		return fn(ctx)
 	}
 	var fnErr error
-	err := ex.call(ctx, func() error {
+	err := ex.once(ctx, func() error {
 		conn, err := ex.pool.Acquire(ctx)
 		if err != nil {
 			return err
@@ -130,20 +133,30 @@ func rollBack(conn *pgxpool.Conn) {
 // trip. Afterwards the connection has no transaction.
 func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *transaction) error {
 	defer rollBack(conn)
+	switch conn.Conn().PgConn().TxStatus() {
+	case 'I':
+		return fmt.Errorf("%w statement: one of the function ended the transaction of InTx", evento.ErrInvalid)
+	case 'E': // an error that the function did not return
+		return errAborted
+	}
 	var ops []*appendOp
 	for _, w := range t.Pending() {
-		op := &appendOp{write: w}
+		ops = append(ops, &appendOp{write: w})
+	}
+	if err := ex.makeNames(inner, ops); err != nil {
+		return err
+	}
+	for _, op := range ops {
 		if _, err := ex.lookUpNames(inner, op); err != nil {
 			return err
 		}
-		ops = append(ops, op)
 	}
 	t.End()
 
 	batch := &pgx.Batch{}
 	var groups []group
 	if len(ops) > 0 {
-		batch.Queue(ex.sql.lock)
+		batch.Queue(ex.sql.lockFrom)
 		groups = groupsOf(ops)
 		for i := range groups {
 			ex.queueAppend(batch, &groups[i])
@@ -154,11 +167,9 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 			return rows.Err()
 		})
 	}
-	// What was aborted, by an error that the function did not return, would
-	// be rolled back without one.
 	batch.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 		if tag.String() != "COMMIT" {
-			return fmt.Errorf("evento: postgres: InTx: %w", pgx.ErrTxCommitRollback)
+			return errAborted
 		}
 		return nil
 	})
@@ -182,7 +193,7 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 				ex.saw(*o.position)
 			}
 		}
-		if len(ops) > 0 {
+		if len(ops) > 0 || t.wake {
 			ex.committed()
 		}
 		return nil

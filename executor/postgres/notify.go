@@ -88,8 +88,13 @@ func (ex *Executor) pause(d time.Duration) bool {
 var errUnheard = errors.New("no notification came back")
 
 // listen wakes those who wait when other processes have committed, on a
-// connection of its own.
+// connection of its own, from when somebody waits.
 func (ex *Executor) listen() {
+	select {
+	case <-ex.awaited:
+	case <-ex.closing.Done():
+		return
+	}
 	for {
 		err := ex.hear()
 		ex.hearing.Store(false)
@@ -115,12 +120,14 @@ func (ex *Executor) hear() error {
 			return err
 		}
 	}
-	conn, err := pgx.ConnectConfig(ex.closing, config.ConnConfig)
+	connecting, stop := context.WithTimeout(ex.closing, flushTimeout)
+	defer stop()
+	conn, err := pgx.ConnectConfig(connecting, config.ConnConfig)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	if _, err := conn.PgConn().Exec(ex.closing, "LISTEN "+ex.channel).ReadAll(); err != nil {
+	if _, err := conn.PgConn().Exec(connecting, "LISTEN "+ex.channel).ReadAll(); err != nil {
 		return err
 	}
 	// Only what has come back once is relied upon.
@@ -139,7 +146,7 @@ func (ex *Executor) hear() error {
 	ex.hearing.Store(true)
 	ex.changed.Notify() // whatever came before it listened
 	for {
-		waiting, cancel := context.WithTimeout(ex.closing, aliveEvery)
+		waiting, cancel := context.WithTimeout(ex.closing, ex.aliveEvery)
 		n, err := conn.WaitForNotification(waiting)
 		silent := waiting.Err() != nil
 		cancel()

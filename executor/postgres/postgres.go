@@ -97,7 +97,8 @@ type Executor struct {
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
 	calls     calls
-	flight    flight // the queue's
+	flight    flight        // the queue's
+	flushing  chan struct{} // holds one while a flush is under way
 
 	closing    context.Context
 	close      context.CancelFunc
@@ -106,6 +107,9 @@ type Executor struct {
 	channel    string        // of notifications; quoted
 	self       string        // the payload of this executor's
 	announced  chan struct{} // has room for one
+	awaited    chan struct{} // closed when somebody first waits for changes
+	await      func()        // closes it
+	aliveEvery time.Duration // a listener is tried
 	hearing    atomic.Bool   // notifications arrive
 }
 
@@ -140,7 +144,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	if pool == nil {
 		return nil, fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
-	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), announced: make(chan struct{}, 1)}
+	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), flushing: make(chan struct{}, 1), announced: make(chan struct{}, 1)}
+	ex.awaited, ex.aliveEvery = make(chan struct{}), aliveEvery
+	ex.await = sync.OnceFunc(func() { close(ex.awaited) })
 	if err := ex.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("evento: postgres: open schema %q: %w", opts.Schema, classify(err))
 	}
@@ -149,6 +155,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	ex.background.Go(ex.watch)
 	if !opts.NoNotify {
 		ex.background.Go(ex.tell)
+		ex.background.Go(ex.listen)
 	}
 	return ex, nil
 }
@@ -172,16 +179,19 @@ func (ex *Executor) Close() error {
 
 // Changed implements [evento.Executor]. Commits of this process wake at once,
 // those of others when they are notified of, and else by Options.PollInterval.
-func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+func (ex *Executor) Changed() <-chan struct{} {
+	changed := ex.changed.Wait()
+	ex.await()
+	return changed
+}
 
 // quietly is the least interval of polling when nothing happens, or is notified
 // of.
 const quietly = 250 * time.Millisecond
 
-// watch asks for commits of other processes while somebody waits for them, and
-// listens from the first time on.
+// watch asks for commits of other processes while somebody waits for them.
 func (ex *Executor) watch() {
-	moved, failing, listening := time.Now(), false, ex.opts.NoNotify
+	moved, failing := time.Now(), false
 	wait := ex.opts.PollInterval
 	told := int64(-1) // what was read by one may still be to be told to others
 	for ex.pause(wait) {
@@ -191,10 +201,6 @@ func (ex *Executor) watch() {
 		}
 		if !ex.changed.Awaited() {
 			continue
-		}
-		if !listening {
-			listening = true
-			ex.background.Go(ex.listen)
 		}
 		head, err := ex.readHead(ex.closing)
 		switch {

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -16,12 +18,26 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
-func TestMain(m *testing.M) { testserver.Run(m) }
+func TestMain(m *testing.M) {
+	if schema := os.Getenv(childSchema); schema != "" {
+		if err := child(schema); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	testserver.Run(m)
+}
 
 // newPool opens a small pool on the test server.
 func newPool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	config, err := pgxpool.ParseConfig(testserver.Postgres(t))
+	return poolAt(t, testserver.Postgres(t))
+}
+
+func poolAt(t testing.TB, url string) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,11 +80,15 @@ func openSchema(t testing.TB, schema string) *postgres.Executor {
 	return ex
 }
 
-func contract() executortest.Config {
+// contractAt is for the server at a URL.
+func contractAt(url string) executortest.Config {
 	var schemas sync.Map // by executor
 	open := func(t testing.TB, schema string) evento.Executor {
 		t.Helper()
-		ex := openSchema(t, schema)
+		ex, err := postgres.New(context.Background(), poolAt(t, url), &postgres.Options{Schema: schema})
+		if err != nil {
+			t.Fatalf("New() = %v", err)
+		}
 		schemas.Store(ex, schema)
 		return ex
 	}
@@ -99,11 +119,9 @@ func contract() executortest.Config {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	testserver.Postgres(t) // left out as a whole without a server
-	executortest.Test(t, contract())
+	executortest.Test(t, contractAt(testserver.Postgres(t)))
 }
 
 func BenchmarkExecutor(b *testing.B) {
-	testserver.Postgres(b)
-	executortest.Benchmark(b, contract())
+	executortest.Benchmark(b, contractAt(testserver.Postgres(b)))
 }

@@ -146,9 +146,12 @@ const (
 // scan takes the rows of a page, and one more if there is one.
 func (r *reading) scan(rows pgx.Rows) error {
 	defer rows.Close()
-	plain, size := isPlain(rows.FieldDescriptions()), 0
 	var w row
-	for rows.Next() {
+	plain, size := false, 0
+	for first := true; rows.Next(); first = false {
+		if first { // rows that failed describe nothing
+			plain = isPlain(rows.FieldDescriptions())
+		}
 		if !plain || !w.read(rows.RawValues()) {
 			if err := w.scan(rows); err != nil {
 				return err

@@ -1,4 +1,4 @@
-// Subscribers and snapshots.
+// Snapshots.
 
 package postgres
 
@@ -10,11 +10,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
 )
 
-// call runs one call of the executor.
-func (ex *Executor) call(ctx context.Context, fn func() error) error {
+// statementTries is how often a statement is made that fails because another
+// was faster, which then got on: where a role's transactions are serializable
+// by default, even one that only looks.
+const statementTries = 100
+
+// once runs one call of the executor.
+func (ex *Executor) once(ctx context.Context, fn func() error) error {
 	end, err := ex.calls.begin(ctx)
 	if err != nil {
 		return err
@@ -23,47 +27,21 @@ func (ex *Executor) call(ctx context.Context, fn func() error) error {
 	return classify(fn())
 }
 
-// UpsertSubscriber implements [evento.Executor].
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (at cursor.Value, err error) {
-	err = ex.call(ctx, func() error {
-		if err := ex.db(ctx).QueryRow(ctx, ex.sql.upsert, key, [16]byte(worker)).Scan(&at); err != nil {
+// call runs one call that is one statement, or reads only.
+func (ex *Executor) call(ctx context.Context, fn func() error) error {
+	return ex.once(ctx, func() error { return ex.again(ctx, fn) })
+}
+
+// again runs one statement, or what reads only. When that fails outside of a
+// transaction for a reason that passes, nothing was done.
+func (ex *Executor) again(ctx context.Context, fn func() error) error {
+	t := ex.transactionOf(ctx)
+	for try := 1; ; try++ {
+		err := fn()
+		if !passing(err) || try == statementTries || ctx.Err() != nil || t != nil && !t.Ended() {
 			return err
 		}
-		ex.changed.Notify()
-		return nil
-	})
-	return at, err
-}
-
-// SubscriberCursor implements [evento.Executor].
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (at cursor.Value, err error) {
-	err = ex.call(ctx, func() error {
-		err := ex.db(ctx).QueryRow(ctx, ex.sql.subscriberCursor, key).Scan(&at)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
-		}
-		return err
-	})
-	return at, err
-}
-
-// SubscriberRunning implements [evento.Executor].
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (running bool, err error) {
-	err = ex.call(ctx, func() error {
-		return ex.db(ctx).QueryRow(ctx, ex.sql.running, key, [16]byte(worker)).Scan(&running)
-	})
-	return running, err
-}
-
-// Acknowledge implements [evento.Executor].
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-	return ex.call(ctx, func() error {
-		tag, err := ex.db(ctx).Exec(ctx, ex.sql.acknowledge, key, [16]byte(worker), string(at))
-		if err == nil && tag.RowsAffected() == 0 {
-			err = fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
-		}
-		return err
-	})
+	}
 }
 
 // Snapshot implements [evento.Executor].

@@ -11,11 +11,11 @@ import (
 type statements struct {
 	schema string // quoted, with its dot
 
-	identity, head, lock, append, allAppended, byID, headOf string
-	typeID, addType, kindID, addKind, routingID, addRouting string
-	kindsOf, countKinds, kind, routing                      string
-	upsert, subscriberCursor, running, acknowledge          string
-	snapshot, saveSnapshot                                  string
+	identity, head, lock, lockFrom, append, allAppended, byID, headOf string
+	typeID, addType, kindID, addKind, routingID, addRouting           string
+	kindsOf, countKinds, kind, routing                                string
+	records, recordsOf, now, makeRecord, changeRecord, removeRecord   string
+	snapshot, saveSnapshot                                            string
 }
 
 func newStatements(schema string) statements {
@@ -29,6 +29,10 @@ func newStatements(schema string) statements {
 	// Planning the next statement takes longer than running it, and its plan is
 	// the same whatever the parameters: by the indexes.
 	s.lock = in("SELECT position, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true) FROM SCHEMA.counter WHERE id = 1 FOR UPDATE")
+	// The same for a transaction of somebody else: what it appends itself is
+	// above the position that is kept in the setting. Its ids would not tell:
+	// with savepoints it has many.
+	s.lockFrom = strings.Replace(s.lock, "SELECT position,", "SELECT set_config('evento.appended_from', position::text, true),", 1)
 	s.append = in(`
 WITH a AS MATERIALIZED (
   SELECT a.no, a.write_no, a.type_id, a.aggregate_id, a.routing_id, a.expected, h.version AS head, h.routing_id AS head_routing,
@@ -67,7 +71,7 @@ SELECT a.no, coalesce(a.head, 0), a.seen, last.position
 FROM a LEFT JOIN (SELECT no, max(position) AS position FROM e GROUP BY no) last ON last.no = a.no`)
 	// An error, where the transaction has not appended all of these events: what
 	// follows in the batch, the commit, is not done then.
-	s.allAppended = in("SELECT 1 / CASE WHEN count(*) = $2 THEN 1 ELSE 0 END FROM SCHEMA.event WHERE event_id = ANY($1::uuid[]) AND xmin = pg_current_xact_id()::xid")
+	s.allAppended = in("SELECT 1 / CASE WHEN count(*) = $2 THEN 1 ELSE 0 END FROM SCHEMA.event WHERE event_id = ANY($1::uuid[]) AND position > current_setting('evento.appended_from')::bigint")
 	s.headOf = in("SELECT e.version, coalesce(r.key, '') FROM SCHEMA.event e LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id WHERE e.type_id = (SELECT id FROM SCHEMA.type WHERE name = $1) AND e.aggregate_id = $2 ORDER BY e.version DESC LIMIT 1")
 	s.byID = in("SELECT e.event_id, t.name, e.aggregate_id, e.version, e.position FROM SCHEMA.event e JOIN SCHEMA.type t ON t.id = e.type_id WHERE e.event_id = ANY($1::uuid[])")
 
@@ -82,11 +86,12 @@ FROM a LEFT JOIN (SELECT no, max(position) AS position FROM e GROUP BY no) last 
 	s.kind = in("SELECT k.type_id, t.name, k.name FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE k.id = $1")
 	s.routing = in("SELECT key FROM SCHEMA.routing WHERE id = $1")
 
-	s.upsert = in(`INSERT INTO SCHEMA.subscriber AS s (key, worker, cursor) VALUES ($1, $2, '')
-ON CONFLICT (key) DO UPDATE SET worker = excluded.worker, updated_at = now() RETURNING s.cursor`)
-	s.subscriberCursor = in("SELECT cursor FROM SCHEMA.subscriber WHERE key = $1")
-	s.running = in("SELECT EXISTS (SELECT FROM SCHEMA.subscriber WHERE key = $1 AND worker = $2)")
-	s.acknowledge = in("UPDATE SCHEMA.subscriber SET cursor = $3, updated_at = now() WHERE key = $1 AND worker = $2")
+	s.records = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) ORDER BY key, part LIMIT $4")
+	s.recordsOf = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) AND key = $5 ORDER BY key, part LIMIT $4")
+	s.now = "SELECT clock_timestamp()"
+	s.makeRecord = in("INSERT INTO SCHEMA.record (kind, key, part, revision, changed_at, value) VALUES ($1, $2, $3, 1, clock_timestamp(), $4) ON CONFLICT DO NOTHING")
+	s.changeRecord = in("UPDATE SCHEMA.record SET revision = revision + 1, changed_at = greatest(changed_at, clock_timestamp()), value = $4 WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $5")
+	s.removeRecord = in("DELETE FROM SCHEMA.record WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $4")
 
 	s.snapshot = in("SELECT version, position, cursor, data FROM SCHEMA.snapshot WHERE projection = $1 AND revision = $2 AND variant = $3 AND type = $4 AND id = $5")
 	s.saveSnapshot = in(`INSERT INTO SCHEMA.snapshot AS s (projection, revision, variant, type, id, version, position, cursor, data)

@@ -265,11 +265,7 @@ func TestReplicaAsWriter(t *testing.T) {
 			_, err := evento.Create().Event(added{N: 1}).Commit(t.Context(), ex)
 			return err
 		},
-		"UpsertSubscriber": func() error {
-			_, err := ex.UpsertSubscriber(t.Context(), "key", evento.NewID())
-			return err
-		},
-		"Acknowledge": func() error { return ex.Acknowledge(t.Context(), "key", evento.NewID(), "") },
+		"Swap": func() error { return ex.Swap(t.Context(), swapAt(0)) },
 		"SaveSnapshot": func() error {
 			return ex.SaveSnapshot(t.Context(), evento.SnapshotKey{Projection: "p", Variant: strings.Repeat("0", 64), AggregateType: counter, AggregateID: "one"}, evento.Snapshot{Version: 1})
 		},

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -73,6 +74,13 @@ func (s *PostgresServer) Kill() {
 func (s *PostgresServer) Stop() {
 	s.t.Helper()
 	s.end(os.Interrupt)
+}
+
+// StopAtOnce ends the server in its immediate mode: nobody is waited for, and
+// it recovers when it starts again.
+func (s *PostgresServer) StopAtOnce() {
+	s.t.Helper()
+	s.end(syscall.SIGQUIT)
 }
 
 // Restart starts the server again on the same data and port, stopping it first

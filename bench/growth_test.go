@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/pebble"
+	"github.com/evento-go/evento/internal/testserver"
+)
+
+// BenchmarkGrowth compares a store with ten thousand events with larger ones of
+// the same executor: appending by 64 writers, loads of 100 events and pages of
+// 1,000 from anywhere.
+func BenchmarkGrowth(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		open func(b *testing.B, name string) evento.Executor
+	}{
+		{"SQLite", func(b *testing.B, name string) evento.Executor {
+			return openStore(b, filepath.Join(b.TempDir(), name))
+		}},
+		{"Pebble", func(b *testing.B, name string) evento.Executor {
+			return openPebbleWith(b, filepath.Join(b.TempDir(), name), &pebble.Options{CacheSize: 2 << 30})
+		}},
+		{"Postgres", func(b *testing.B, _ string) evento.Executor {
+			_, ex, _ := openPostgres(b)
+			return ex
+		}},
+		{"MySQL", func(b *testing.B, _ string) evento.Executor {
+			return openMySQL(b, testserver.MySQL(b))
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			small := newGrown(b, c.open(b, "small"), 10_000)
+			for _, events := range []int{100_000, 1_000_000} {
+				large := newGrown(b, c.open(b, "large"), events)
+				for _, what := range []struct {
+					name string
+					do   func(*grown) func(*testing.B) float64
+				}{
+					{"append", func(g *grown) func(*testing.B) float64 { return g.append }},
+					{"load", func(g *grown) func(*testing.B) float64 { return g.load }},
+					{"page", func(g *grown) func(*testing.B) float64 { return g.page }},
+				} {
+					b.Run(fmt.Sprintf("events=%d/%s", events, what.name), func(b *testing.B) {
+						compare(b, 0.8, func() float64 { return what.do(large)(b) }, func() float64 { return what.do(small)(b) })
+					})
+				}
+			}
+		})
+	}
+}
+
+// grown is a store with so many events, in aggregates of 100.
+type grown struct {
+	ex  evento.Executor
+	ids []string
+	at  []cursor.Value // places all along
+}
+
+func newGrown(b *testing.B, ex evento.Executor, events int) *grown {
+	b.Helper()
+	const each, workers = 100, 8
+	g := &grown{ex: ex, ids: make([]string, events/each)}
+	payloads := make([]evento.Payload, each)
+	for i := range payloads {
+		payloads[i] = payload
+	}
+	err := together(workers, func(w int) error {
+		for i := w; i < len(g.ids); i += workers {
+			r, err := evento.Create().Event(payloads...).Commit(context.Background(), ex)
+			if err != nil {
+				return err
+			}
+			g.ids[i] = r.AggregateID
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	// Caches that are large enough for the store, as .ci/bench makes them, have
+	// all of it from here on.
+	for _, id := range g.ids {
+		if _, err := balances.Load(context.Background(), ex, id); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for at := cursor.Value(""); ; {
+		page, err := ex.Read(context.Background(), evento.Query{}, cursor.Onward(1000, at))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if !page.PageInfo.HasNextPage {
+			return g
+		}
+		at = page.PageInfo.EndCursor
+		g.at = append(g.at, at)
+	}
+}
+
+// append makes new aggregates.
+func (g *grown) append(b *testing.B) float64 {
+	const writers, each = 64, 20
+	return rate(b, writers*each, func() error {
+		return together(writers, func(int) error {
+			for range each {
+				if _, err := evento.Create().Event(payload).Commit(context.Background(), g.ex); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+func (g *grown) load(b *testing.B) float64 {
+	const loads = 300
+	return rate(b, loads, func() error {
+		for range loads {
+			l, err := balances.Load(context.Background(), g.ex, g.ids[rand.IntN(len(g.ids))])
+			if err != nil {
+				return err
+			}
+			if l.Version != 100 {
+				return fmt.Errorf("loaded version %d", l.Version)
+			}
+		}
+		return nil
+	})
+}
+
+func (g *grown) page(b *testing.B) float64 {
+	const pages = 50
+	return rate(b, pages, func() error {
+		for range pages {
+			page, err := g.ex.Read(context.Background(), evento.Query{}, cursor.Onward(1000, g.at[rand.IntN(len(g.at)-1)]))
+			if err != nil {
+				return err
+			}
+			if len(page.Edges) != 1000 {
+				return fmt.Errorf("a page of %d events", len(page.Edges))
+			}
+		}
+		return nil
+	})
+}
+
+// together runs do in n goroutines.
+func together(n int, do func(i int) error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, n)
+	for i := range errs {
+		wg.Go(func() { errs[i] = do(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
