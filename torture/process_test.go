@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/mysql"
 	"github.com/evento-go/evento/executor/postgres"
 	"github.com/evento-go/evento/executor/sqlite"
 	"github.com/evento-go/evento/internal/testserver"
@@ -138,6 +139,20 @@ func storages() []storage {
 			},
 			create: "CREATE TABLE counts (id text PRIMARY KEY, n int NOT NULL)",
 			count:  "INSERT INTO counts VALUES ($1, 1) ON CONFLICT (id) DO UPDATE SET n = counts.n + 1",
+		},
+		{
+			name:  "MariaDB",
+			store: func(t *testing.T) string { return testserver.MySQL(t) },
+			open: func(ctx context.Context, store string) (evento.Transactor, error) {
+				return mysql.Open(ctx, store, nil)
+			},
+			exec: func(ctx context.Context, text string, args ...any) error {
+				_, err := mysql.Tx(ctx).ExecContext(ctx, text, args...)
+				return err
+			},
+			counts: func(ctx context.Context, store string) (map[string]int, error) { return countsOf(ctx, "mysql", store) },
+			create: "CREATE TABLE counts (id VARCHAR(100) PRIMARY KEY, n INT NOT NULL)",
+			count:  "INSERT INTO counts VALUES (?, 1) ON DUPLICATE KEY UPDATE n = n + 1",
 		},
 	}
 }

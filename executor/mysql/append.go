@@ -45,15 +45,29 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if err := ex.check(ctx); err != nil {
 		return nil, err
 	}
-	op := &appendOp{write: w, ctx: ctx}
-	size := 0
+	op, size, err := newAppendOp(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	if t := ex.transactionOf(ctx); t != nil {
+		return t.add(ctx, op)
+	}
+	if err := ex.do(op, size); err != nil {
+		return nil, err
+	}
+	return op.receipts, nil
+}
+
+// newAppendOp makes the operation of a write, and says about how large it is.
+func newAppendOp(ctx context.Context, w evento.Write) (op *appendOp, size int, err error) {
+	op = &appendOp{write: w, ctx: ctx}
 	for i := range w.Appends {
 		a := &w.Appends[i]
 		metadata := 0
 		if !a.Metadata.IsZero() {
 			text, err := json.Marshal(a.Metadata)
 			if err != nil {
-				return nil, fmt.Errorf("evento: mysql: encoding metadata: %w", err)
+				return nil, 0, fmt.Errorf("evento: mysql: encoding metadata: %w", err)
 			}
 			if op.metadata == nil {
 				op.metadata = make([]string, len(w.Appends))
@@ -65,10 +79,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 			size += len(a.Events[j].Data) + metadata + rowSpare
 		}
 	}
-	if err := ex.do(op, size); err != nil {
-		return nil, err
-	}
-	return op.receipts, nil
+	return op, size, nil
 }
 
 // errAssumed says that a batch has to be judged again with all heads read.

@@ -5,6 +5,8 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/evento-go/evento"
@@ -21,6 +23,9 @@ type kind struct {
 // is in it is right for every connection; what is not in it may still be in
 // the tables. It is safe for concurrent use.
 type dictionary struct {
+	// base, if not nil, is looked in too. It is that of the executor, for one
+	// of a caller's transaction, of which the names are not durable yet.
+	base       *dictionary
 	settle     func(context.Context, *session) error // makes what was read durable
 	mu         sync.RWMutex
 	types      map[int64]evento.AggregateType
@@ -33,8 +38,9 @@ type dictionary struct {
 	routingIDs map[string]int64
 }
 
-func newDictionary(settle func(context.Context, *session) error) *dictionary {
+func newDictionary(base *dictionary, settle func(context.Context, *session) error) *dictionary {
 	return &dictionary{
+		base:       base,
 		settle:     settle,
 		types:      map[int64]evento.AggregateType{},
 		typeIDs:    map[evento.AggregateType]int64{},
@@ -50,9 +56,7 @@ func newDictionary(settle func(context.Context, *session) error) *dictionary {
 // the order of commits, as they are made under the lock of the counter. A
 // writer reads its own names too, which may be rolled back, hence outside.
 func (d *dictionary) refresh(ctx context.Context, s *session) error {
-	d.mu.RLock()
-	last := d.lastKind
-	d.mu.RUnlock()
+	last := d.knownUpTo()
 	type added struct {
 		kind
 		id       int64
@@ -82,6 +86,25 @@ func (d *dictionary) refresh(ctx context.Context, s *session) error {
 		d.lastKind = max(d.lastKind, a.id)
 	}
 	return nil
+}
+
+// merge takes over names that have become durable.
+func (d *dictionary) merge(m *dictionary) {
+	if len(m.types)+len(m.kinds)+len(m.routings) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, t := range m.types {
+		d.addType(id, t)
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.kinds)) {
+		d.addKind(id, m.kinds[id])
+	}
+	d.lastKind = max(d.lastKind, m.lastKind)
+	for id, key := range m.routings {
+		d.routings[id], d.routingIDs[key] = key, id
+	}
 }
 
 // learn takes over the names that a transaction has committed.
@@ -114,16 +137,77 @@ func (d *dictionary) addKind(id int64, k kind) {
 	d.kindsOf[k.typeID] = append(d.kindsOf[k.typeID], id)
 }
 
+// knownType returns 0 for a type that is not known.
 func (d *dictionary) knownType(t evento.AggregateType) int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.typeIDs[t]
+	if id, ok := d.typeIDs[t]; ok || d.base == nil {
+		return id
+	}
+	return d.base.knownType(t)
 }
 
+func (d *dictionary) knownKind(k kind) (int64, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if id, ok := d.kindIDs[k]; ok || d.base == nil {
+		return id, ok
+	}
+	return d.base.knownKind(k)
+}
+
+// knownRouting returns 0 for a key that is not known.
 func (d *dictionary) knownRouting(key string) int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.routingIDs[key]
+	if id, ok := d.routingIDs[key]; ok || d.base == nil {
+		return id
+	}
+	return d.base.knownRouting(key)
+}
+
+// knownKinds lists the kinds of a type.
+func (d *dictionary) knownKinds(typeID int64) []int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.base == nil {
+		return d.kindsOf[typeID]
+	}
+	kinds := slices.Concat(d.base.knownKinds(typeID), d.kindsOf[typeID])
+	slices.Sort(kinds) // the base may have learned since
+	return slices.Compact(kinds)
+}
+
+// knownUpTo is the last kind up to which all are known.
+func (d *dictionary) knownUpTo() int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.base == nil {
+		return d.lastKind
+	}
+	return max(d.lastKind, d.base.knownUpTo())
+}
+
+// kind finds a kind and the name of its type; the lock is held.
+func (d *dictionary) kind(id int64) (kind, evento.AggregateType, bool) {
+	k, ok := d.kinds[id]
+	if !ok && d.base != nil {
+		d.base.mu.RLock()
+		defer d.base.mu.RUnlock()
+		return d.base.kind(id)
+	}
+	return k, d.types[k.typeID], ok
+}
+
+// routing finds a routing key; the lock is held.
+func (d *dictionary) routing(id int64) (string, bool) {
+	key, ok := d.routings[id]
+	if !ok && d.base != nil {
+		d.base.mu.RLock()
+		defer d.base.mu.RUnlock()
+		return d.base.routing(id)
+	}
+	return key, ok
 }
 
 // typeID reads the number of a type; 0: there is none.
@@ -181,23 +265,18 @@ func (d *dictionary) kindsFor(ctx context.Context, s *session, f evento.Filter) 
 		return nil, nil
 	}
 	if f.Name != "" {
-		d.mu.RLock()
-		id, ok := d.kindIDs[kind{d.typeIDs[f.AggregateType], f.Name}]
-		d.mu.RUnlock()
-		if ok {
+		if id, ok := d.knownKind(kind{d.knownType(f.AggregateType), f.Name}); ok {
 			return []int64{id}, nil
 		}
 	}
 	if err := d.refresh(ctx, s); err != nil {
 		return nil, err
 	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	typeID := d.typeIDs[f.AggregateType]
+	typeID := d.knownType(f.AggregateType)
 	if f.Name == "" {
-		return d.kindsOf[typeID], nil
+		return d.knownKinds(typeID), nil
 	}
-	if id, ok := d.kindIDs[kind{typeID, f.Name}]; ok {
+	if id, ok := d.knownKind(kind{typeID, f.Name}); ok {
 		return []int64{id}, nil
 	}
 	return nil, nil

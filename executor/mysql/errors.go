@@ -41,7 +41,7 @@ func lost(err error) bool {
 // succeed when it is tried again: deadlock, lock wait timeout.
 func transient(err error) bool {
 	n := number(err)
-	return n == 1205 || n == 1213
+	return n == lockWaitTimeout || n == deadlock
 }
 
 // duplicate reports whether a unique key was there already.
@@ -51,6 +51,13 @@ func isReadOnly(err error) bool {
 	n := number(err)
 	return n == 1290 || n == 1792 || n == 1836
 }
+
+// Numbers of the server's errors.
+const (
+	lockWaitTimeout = 1205
+	deadlock        = 1213
+	noSavepoint     = 1305 // there is none of that name
+)
 
 // classify adds the error of evento that callers match.
 func classify(err error) error {

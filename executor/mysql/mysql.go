@@ -44,7 +44,8 @@ type Options struct {
 	// log, sync_binlog other than 1. Default: such a server is refused.
 	AllowLoss bool
 	// Connections is how many calls other than Write go on at the same time,
-	// each on a connection of its own; Write has one more. 0: 8.
+	// InTx included, each on a connection of its own; Write has one more.
+	// 0: 8.
 	Connections int
 	// PollInterval is how often the server is asked for commits of other
 	// processes while somebody waits for them. While there are none the
@@ -93,13 +94,14 @@ type Executor struct {
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
 	durable   durable
+	settled   settled
 	closing   chan struct{}
 	closed    atomic.Bool
 	ended     chan struct{} // closed when Close is done
 	watched   chan struct{} // closed when the watch has ended
 }
 
-var _ evento.Executor = (*Executor)(nil)
+var _ evento.Transactor = (*Executor)(nil)
 
 // Open connects to the database of a DSN in the form of
 // github.com/go-sql-driver/mysql, user:password@tcp(host:port)/database, and
@@ -148,8 +150,9 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 		ended:    make(chan struct{}),
 		watched:  make(chan struct{}),
 		ends:     ends{versions: generations.New[place, int64](1 << 10)},
+		settled:  settled{records: generations.New[evento.RecordKey, state](1 << 12)},
 	}
-	ex.names = newDictionary(ex.settleAll)
+	ex.names = newDictionary(nil, ex.settleAll)
 	if err := ex.prepare(ctx); err != nil {
 		ex.sessions.close()
 		if ctx.Err() != nil {
@@ -214,7 +217,7 @@ func (ex *Executor) check(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if ex.closed.Load() {
+	if ex.closed.Load() && ex.openTransactionOf(ctx) == nil { // Close waits for those
 		return evento.ErrClosed
 	}
 	return nil
@@ -231,6 +234,16 @@ func (ex *Executor) untilClosed(ctx context.Context) (context.Context, context.C
 		}
 	}()
 	return ctx, cancel
+}
+
+// notify wakes those who wait for a change; for one that was made in a
+// transaction, when that is committed.
+func (ex *Executor) notify(ctx context.Context) {
+	if t := ex.openTransactionOf(ctx); t != nil {
+		t.notify = true
+		return
+	}
+	ex.changed.Notify()
 }
 
 // Changed implements [evento.Executor]. Commits of this process wake at once,
@@ -302,9 +315,15 @@ func (d *durable) raise(position int64) {
 // durable. Without a binary log, InnoDB shows a commit to others before it is
 // on disk; but it writes its log in order, so that a later commit, once it is
 // acknowledged, is behind all that could be seen before.
+//
+// In a caller's transaction it is done at the end of that.
 func (ex *Executor) settle(ctx context.Context, s *session, position int64) error {
 	d := &ex.durable
 	if ex.server.binlog || ex.opts.AllowLoss || position <= d.position.Load() {
+		return nil
+	}
+	if s.tx != nil {
+		s.tx.unsettled = true
 		return nil
 	}
 	d.mu.Lock()
@@ -326,6 +345,10 @@ func (ex *Executor) settle(ctx context.Context, s *session, position int64) erro
 // settleAll returns when all that could be read before is durable.
 func (ex *Executor) settleAll(ctx context.Context, s *session) error {
 	if ex.server.binlog || ex.opts.AllowLoss {
+		return nil
+	}
+	if s.tx != nil {
+		s.tx.unsettled = true
 		return nil
 	}
 	err := s.barrier(ctx)

@@ -34,6 +34,7 @@ func (d *databases) config() executortest.Config {
 		return v.(string)
 	}
 	return executortest.Config{
+		Transactor: true,
 		Open: func(t testing.TB) evento.Executor {
 			return at(t, testserver.MySQL(t))
 		},

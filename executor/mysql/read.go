@@ -37,6 +37,9 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err != nil {
 		return nil, err
 	}
+	if t := ex.openTransactionOf(ctx); t != nil {
+		t.Overlay(page, q, args)
+	}
 	return page, nil
 }
 
@@ -118,7 +121,7 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 	if err := ex.settle(ctx, s, last.position); err != nil {
 		return nil, false, false, err
 	}
-	if p.more && !p.everything {
+	if p.more && !p.everything && s.tx == nil {
 		ex.ends.add(place{p.aggregates[0].aggregate, last.position}, last.version)
 	}
 	return p.found, p.more, true, nil
@@ -126,11 +129,9 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 
 // load finds nothing where names would have to be looked up first.
 func (ex *Executor) load(p *page, f evento.Filter) error {
-	d := ex.names
-	d.mu.RLock()
-	typeID := d.typeIDs[f.AggregateType]
-	kindID, known := d.kindIDs[kind{typeID, f.Name}]
-	d.mu.RUnlock()
+	d := ex.dictionary(p.s)
+	typeID := d.knownType(f.AggregateType)
+	kindID, known := d.knownKind(kind{typeID, f.Name})
 	if f.AggregateID == "" || typeID == 0 || f.Name != "" && !known {
 		return nil
 	}
@@ -202,7 +203,7 @@ func (ex *Executor) page(ctx context.Context, s *session, rows []row, args curso
 			return nil, err
 		}
 	}
-	if err := ex.names.resolve(ctx, s, rows, page.Edges); err != nil {
+	if err := ex.dictionary(s).resolve(ctx, s, rows, page.Edges); err != nil {
 		return nil, err
 	}
 	page.PageInfo.StartCursor = cursors[0]
@@ -245,15 +246,19 @@ func (d *dictionary) resolve(ctx context.Context, s *session, rows []row, edges 
 	defer d.mu.RUnlock()
 	for i := range rows {
 		r, e := &rows[i], &edges[i].Node
-		if _, known := d.kinds[r.kindID]; !known {
+		k, name, known := d.kind(r.kindID)
+		if !known {
 			d.mu.RUnlock()
 			err := d.refresh(ctx, s)
 			d.mu.RLock()
 			if err != nil {
 				return err
 			}
+			if k, name, known = d.kind(r.kindID); !known {
+				return fmt.Errorf("evento: mysql: event at position %d: kind %d is not in the dictionary", r.position, r.kindID)
+			}
 		}
-		if _, known := d.routings[r.routingID]; !known && r.routingID != 0 {
+		if _, known := d.routing(r.routingID); !known && r.routingID != 0 {
 			d.mu.RUnlock()
 			err := d.readRouting(ctx, s, r.routingID)
 			d.mu.RLock()
@@ -261,12 +266,8 @@ func (d *dictionary) resolve(ctx context.Context, s *session, rows []row, edges 
 				return err
 			}
 		}
-		k, known := d.kinds[r.kindID]
-		if !known {
-			return fmt.Errorf("evento: mysql: event at position %d: kind %d is not in the dictionary", r.position, r.kindID)
-		}
-		e.AggregateType, e.Name = d.types[k.typeID], k.name
-		e.RoutingKey = d.routings[r.routingID]
+		e.AggregateType, e.Name = name, k.name
+		e.RoutingKey, _ = d.routing(r.routingID)
 	}
 	return nil
 }

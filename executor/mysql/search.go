@@ -47,16 +47,17 @@ func (ex *Executor) newSearch(ctx context.Context, s *session, q evento.Query) (
 	if err != nil {
 		return nil, err
 	}
+	names := ex.dictionary(s)
 	r := &search{ctx: ctx, s: s, head: c.position, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
 	if q.RoutingKey != "" {
-		id, err := ex.names.routingID(ctx, s, q.RoutingKey)
+		id, err := names.routingID(ctx, s, q.RoutingKey)
 		if err != nil {
 			return nil, err
 		}
 		r.routing, r.none = id, id == 0
 	}
 	for _, f := range q.Filters {
-		if err := r.add(ex.names, f); err != nil {
+		if err := r.add(names, f); err != nil {
 			return nil, err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/go-sql-driver/mysql"
@@ -25,7 +27,7 @@ func openDSN(dsn string) (*sql.DB, error) {
 	if cfg.DBName == "" {
 		return nil, fmt.Errorf("%w mysql DSN: it names no database", evento.ErrInvalid)
 	}
-	cfg.InterpolateParams, cfg.ParseTime, cfg.ColumnsWithAlias = false, false, false
+	cfg.InterpolateParams = false
 	cfg.MultiStatements = true // for the end of a flush; no text has anything of a caller's in it
 	cfg.MaxAllowedPacket = 0   // the server's
 	cfg.Logger = quiet{}
@@ -50,6 +52,12 @@ type session struct {
 	driverStmts map[string]sqldriver.Stmt
 	maxPacket   int  // the connection's max_allowed_packet, which does not change
 	broken      bool // not to be used again
+
+	callers string     // the statement that sets what the handle had set
+	tx      *callersTx // that it is in; nil: none
+	// several is whether it takes several statements at once, which a handle
+	// of the caller's may not; nil: it was not tried yet.
+	several *bool
 }
 
 // maxStatements bounds the prepared statements of a session. More texts than
@@ -65,21 +73,43 @@ func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 		return nil, err
 	}
 	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}, driverStmts: map[string]sqldriver.Stmt{}}
-	for _, text := range []string{
-		"SET NAMES binary",
-		"SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', autocommit = 1, innodb_lock_wait_timeout = 10",
-		"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-	} {
-		if err := s.run(ctx, text); err != nil {
-			s.close()
-			return nil, err
+	err = s.readSettings(ctx)
+	for _, text := range []string{ownSettings, autocommit, isolation} {
+		if err == nil {
+			err = s.run(ctx, text)
 		}
 	}
-	if err := conn.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&s.maxPacket); err != nil {
+	if err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+const (
+	ownSettings = "SET character_set_client = binary, character_set_results = binary, collation_connection = binary, " +
+		"sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', innodb_lock_wait_timeout = 10"
+	autocommit = "SET autocommit = 1"
+	isolation  = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+)
+
+// readSettings notes what ownSettings is going to change.
+func (s *session) readSettings(ctx context.Context) error {
+	var client, results, collation, mode, zone sql.NullString
+	var timeout int64
+	if err := s.conn.QueryRowContext(ctx, "SELECT @@max_allowed_packet, @@character_set_client, @@character_set_results, @@collation_connection, @@sql_mode, @@time_zone, @@innodb_lock_wait_timeout").
+		Scan(&s.maxPacket, &client, &results, &collation, &mode, &zone, &timeout); err != nil {
+		return s.failed(err)
+	}
+	quoted := func(v sql.NullString) string {
+		if !v.Valid {
+			return "NULL"
+		}
+		return "'" + v.String + "'" // names of the server's, which have no quotes
+	}
+	s.callers = "SET character_set_client = " + quoted(client) + ", character_set_results = " + quoted(results) + ", collation_connection = " + quoted(collation) +
+		", sql_mode = " + quoted(mode) + ", time_zone = " + quoted(zone) + ", innodb_lock_wait_timeout = " + strconv.FormatInt(timeout, 10)
+	return nil
 }
 
 // close ends the connection: as its settings were changed it is not given back
@@ -105,6 +135,36 @@ func (s *session) failed(err error) error {
 func (s *session) run(ctx context.Context, text string) error {
 	_, err := s.conn.ExecContext(ctx, text)
 	return s.failed(err)
+}
+
+// takesSeveral reports whether it takes several statements at once.
+func (s *session) takesSeveral(ctx context.Context) (bool, error) {
+	if s.several == nil {
+		err := s.run(ctx, "DO 1; DO 1")
+		if err != nil && (s.broken || ctx.Err() != nil) {
+			return false, err
+		}
+		s.several = new(err == nil)
+	}
+	return *s.several, nil
+}
+
+// runAll is run for several statements, in one round trip where that can be.
+// It stops at the first that fails.
+func (s *session) runAll(ctx context.Context, texts ...string) error {
+	several, err := s.takesSeveral(ctx)
+	if err != nil {
+		return err
+	}
+	if several {
+		return s.run(ctx, strings.Join(texts, "; "))
+	}
+	for _, text := range texts {
+		if err := s.run(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
@@ -262,30 +322,44 @@ func (p *pool) close() {
 // Sessions may have idled for so long that the server has ended all of them.
 const attempts = 3
 
-// use lends fn a session. Fn may be called again, on another session, when the
-// connection is lost: doing it twice must be the same as once.
+// use lends fn a session, that of the transaction to which ctx belongs if it
+// does. Fn may be called again, on another session, when the connection is
+// lost: doing it twice must be the same as once.
 func (ex *Executor) use(ctx context.Context, fn func(s *session) error) error {
 	if err := ex.check(ctx); err != nil {
 		return err
 	}
+	if t := ex.openTransactionOf(ctx); t != nil {
+		return t.do(ctx, fn)
+	}
+	s, err := ex.lend(ctx, fn)
+	if err != nil {
+		return err
+	}
+	ex.sessions.put(s)
+	return nil
+}
+
+// lend is use for a session that is to be put back after fn has succeeded.
+func (ex *Executor) lend(ctx context.Context, fn func(s *session) error) (*session, error) {
 	for attempt := 1; ; attempt++ {
 		s, err := ex.sessions.get(ctx, ex.closing)
 		if err == nil {
-			err = fn(s)
+			if err = fn(s); err == nil {
+				return s, nil
+			}
 			ex.sessions.put(s)
 		}
 		switch {
-		case err == nil:
-			return nil
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return nil, ctx.Err()
 		case lost(err):
 			ex.sessions.forget()
 		case !transient(err):
-			return classify(err)
+			return nil, classify(err)
 		}
 		if attempt >= attempts {
-			return classify(err)
+			return nil, classify(err)
 		}
 	}
 }

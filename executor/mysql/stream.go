@@ -11,7 +11,8 @@ import (
 )
 
 // stream calls each with the values of every row, until it wants no more: what
-// is left is not read then, and the connection is dropped. Bytes among the
+// is left is not read then, and the connection is dropped unless it is in a
+// caller's transaction. Bytes among the
 // values are valid during the call. Args are int64 or string.
 func (s *session) stream(ctx context.Context, text string, args []any, columns int, each func(values []sqldriver.Value) (more bool, err error)) error {
 	return s.failed(s.conn.Raw(func(c any) error {
@@ -20,7 +21,11 @@ func (s *session) stream(ctx context.Context, text string, args []any, columns i
 		if err != nil {
 			return err
 		}
-		rows, err := query(ctx, stmt, args)
+		named := make([]sqldriver.NamedValue, len(args))
+		for i, v := range args {
+			named[i] = sqldriver.NamedValue{Ordinal: i + 1, Value: v}
+		}
+		rows, err := query(ctx, stmt, named)
 		if err != nil {
 			return err
 		}
@@ -35,6 +40,8 @@ func (s *session) stream(ctx context.Context, text string, args []any, columns i
 			switch more, err := each(values); {
 			case err != nil:
 				return errors.Join(err, rows.Close())
+			case !more && s.tx != nil:
+				return rows.Close() // the connection is needed
 			case !more:
 				s.broken = true
 				_ = conn.Close()
@@ -55,28 +62,31 @@ func (s *session) driverStmt(ctx context.Context, conn sqldriver.Conn, text stri
 		}
 		clear(s.driverStmts)
 	}
-	if c, ok := conn.(sqldriver.ConnPrepareContext); ok {
-		stmt, err = c.PrepareContext(ctx, text)
-	} else {
-		stmt, err = conn.Prepare(text)
-	}
+	stmt, err = prepare(ctx, conn, text)
 	if err == nil {
 		s.driverStmts[text] = stmt
 	}
 	return stmt, err
 }
 
-func query(ctx context.Context, stmt sqldriver.Stmt, args []any) (sqldriver.Rows, error) {
+func prepare(ctx context.Context, conn sqldriver.Conn, text string) (sqldriver.Stmt, error) {
+	if c, ok := conn.(sqldriver.ConnPrepareContext); ok {
+		return c.PrepareContext(ctx, text)
+	}
+	return conn.Prepare(text)
+}
+
+func query(ctx context.Context, stmt sqldriver.Stmt, args []sqldriver.NamedValue) (sqldriver.Rows, error) {
 	if q, ok := stmt.(sqldriver.StmtQueryContext); ok {
-		named := make([]sqldriver.NamedValue, len(args))
-		for i, v := range args {
-			named[i] = sqldriver.NamedValue{Ordinal: i + 1, Value: v}
-		}
-		return q.QueryContext(ctx, named)
+		return q.QueryContext(ctx, args)
 	}
-	values := make([]sqldriver.Value, len(args))
-	for i, v := range args {
-		values[i] = v
+	return stmt.Query(values(args)) //nolint:staticcheck // a driver that wraps the real one may have no other
+}
+
+func values(args []sqldriver.NamedValue) []sqldriver.Value {
+	list := make([]sqldriver.Value, len(args))
+	for i := range args {
+		list[i] = args[i].Value
 	}
-	return stmt.Query(values) //nolint:staticcheck // a driver that wraps the real one may have no other
+	return list
 }

@@ -243,10 +243,7 @@ func (tx *transaction) kindID(k kind) (int64, error) {
 	if id, ok := tx.kinds[k]; ok {
 		return id, nil
 	}
-	d := tx.w.ex.names
-	d.mu.RLock()
-	id, ok := d.kindIDs[k]
-	d.mu.RUnlock()
+	id, ok := tx.w.ex.names.knownKind(k)
 	if ok {
 		return id, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
@@ -19,9 +20,6 @@ type writer struct {
 	ex *Executor
 	db *sql.DB
 	s  *session // nil: there is none now
-	// several says that the session takes several statements at once, which
-	// a handle of the caller's may not.
-	several bool
 
 	// heads are those at this position of the counter. While the counter is
 	// there nobody else has appended, and they are exact.
@@ -101,8 +99,7 @@ func (w *writer) tryLock(ctx context.Context) (counter, error) {
 			s.close()
 			return counter{}, err
 		}
-		err = s.run(ctx, "DO 1; DO 1")
-		if w.several = err == nil; err != nil && (s.broken || ctx.Err() != nil) {
+		if _, err := s.takesSeveral(ctx); err != nil {
 			s.close()
 			return counter{}, err
 		}
@@ -225,7 +222,7 @@ func (tx *transaction) end() error {
 	var last string
 	switch {
 	case tx.appended:
-		last = fmt.Sprintf("UPDATE evento_counter SET position = %d, recorded_at = %d WHERE id = 1", tx.position, tx.now)
+		last = tx.bump()
 	case tx.found && !tx.w.ex.server.binlog:
 		// What was found may not be durable yet; see Executor.settle.
 		last = barrier
@@ -233,24 +230,45 @@ func (tx *transaction) end() error {
 		tx.w.rollback()
 		return nil
 	}
-	commit := last + "; COMMIT"
-	if !tx.w.several {
-		if err := tx.s.run(tx.ctx, last); err != nil {
-			return err
-		}
-		commit = "COMMIT"
+	err := tx.s.commit(tx.ctx, last)
+	if errors.Is(err, evento.ErrOutcomeUnknown) {
+		tx.w.position = -1
 	}
-	err := tx.s.run(tx.ctx, commit)
+	return err
+}
+
+// bump is the statement that gives the counter its new position.
+func (tx *transaction) bump() string {
+	return fmt.Sprintf("UPDATE evento_counter SET position = %d, recorded_at = %d WHERE id = 1", tx.position, tx.now)
+}
+
+// commit commits after some last statements. The error is ErrOutcomeUnknown
+// unless it is known that nothing was committed.
+func (s *session) commit(ctx context.Context, last ...string) error {
+	several, err := s.takesSeveral(ctx)
+	if err != nil {
+		return err
+	}
+	if several {
+		err = s.run(ctx, strings.Join(append(last, "COMMIT"), "; "))
+	} else {
+		for _, text := range last {
+			if err := s.run(ctx, text); err != nil {
+				return err
+			}
+		}
+		err = s.run(ctx, "COMMIT")
+	}
 	switch {
 	case err == nil:
 		return nil
 	case transient(err), // a cluster's way to say that it was rolled back
-		isReadOnly(err), number(err) == 1114: // the server's to say that it refused
+		isReadOnly(err), number(err) == 1114, // the server's to say that it refused
+		number(err) == noSavepoint: // that was before the commit
 		return err
 	}
-	tx.s.broken = true
-	tx.w.position = -1
-	if tx.ctx.Err() != nil {
+	s.broken = true
+	if ctx.Err() != nil {
 		// Matching the context's error would say that nothing was stored.
 		return fmt.Errorf("%w: %v", evento.ErrOutcomeUnknown, err) //nolint:errorlint // see above
 	}

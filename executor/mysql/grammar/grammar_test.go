@@ -144,7 +144,8 @@ func (s *stores) config() executortest.Config {
 		return v.(string)
 	}
 	return executortest.Config{
-		Open: func(t testing.TB) evento.Executor { return s.open(t, testserver.MySQL(t)) },
+		Transactor: true,
+		Open:       func(t testing.TB) evento.Executor { return s.open(t, testserver.MySQL(t)) },
 		Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
 			if err := ex.Close(); err != nil {
 				t.Fatalf("Close() = %v", err)
