@@ -111,7 +111,7 @@ func TestPartitionsExecuteFollowsItsHandlers(t *testing.T) {
 func TestPartitionsReadOnce(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	accounts(t, store, 1000, 20)
+	accounts(t, store, 500, 20)
 	var full atomic.Int64
 	ex := &hooked{Executor: store, read: func(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 		page, err := store.Read(ctx, q, args)
@@ -124,10 +124,10 @@ func TestPartitionsReadOnce(t *testing.T) {
 		s := newSeen()
 		noErr(t, spread(s, 8).Execute(t.Context(), ex))
 		if round == 0 {
-			s.once(t, 20_000)
+			s.once(t, 10_000)
 		}
-		if n := full.Load(); n > 45 {
-			t.Errorf("round %d: %d full pages were read for 20,000 events, want some 21", round, n)
+		if n := full.Load(); n > 25 {
+			t.Errorf("round %d: %d full pages were read for 10,000 events, want some 11", round, n)
 		}
 		full.Store(0)
 		if round > 0 {
@@ -138,7 +138,7 @@ func TestPartitionsReadOnce(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var n atomic.Int64
 		_ = evento.NewSubscription("s").Partitions(8).Logger(silent).Handler(evento.HandleAll(Account, func(context.Context, evento.RawEvent) error {
-			if n.Add(1) == 2000 {
+			if n.Add(1) == 1000 {
 				cancel()
 			}
 			return nil
