@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -74,7 +75,10 @@ func TestFailingBatch(t *testing.T) {
 			deposits(t, ex, "p", 1)
 			var got list[string]
 			var failed list[int]
-			noErr(t, evento.NewSubscription("s").Partitions(partitions).Retry(2).AcceptFailure().Logger(silent).Handler(
+			var retried atomic.Int64
+			noErr(t, evento.NewSubscription("s").Partitions(partitions).Retry(2).AcceptFailure().Logger(silent).Hooks(evento.SubscriptionHooks{
+				Retry: func(context.Context, string, evento.RawEvent, int, error) { retried.Add(1) },
+			}).Handler(
 				evento.HandleBatch(func(_ context.Context, es []evento.Event[MoneyDeposited]) error {
 					for _, e := range es {
 						if e.AggregateID == "p" && e.Version == 1 {
@@ -91,6 +95,9 @@ func TestFailingBatch(t *testing.T) {
 			want(t, "handled of a", a, "a1", "a2", "a3", "a4")
 			if n := len(got.all()); n != 5 {
 				t.Errorf("handled %v, want 5", got.all())
+			}
+			if undecodable && retried.Load() > 0 {
+				t.Error("what cannot be decoded was tried again")
 			}
 			parked := parkedOf(t, ex)
 			if len(parked) != 2 || parked[1] != "p2 0 " {
