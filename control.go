@@ -232,10 +232,6 @@ func (c *Control) resetTo(ctx context.Context, at cursor.Value, position uint64)
 	})
 }
 
-// ErrRunning: the subscription has workers, and what was asked for needs that
-// it has none.
-var ErrRunning = errors.New("evento: subscription is running")
-
 // Repartition splits the subscription into n partitions. None of its workers may
 // run. They all go on from the place that every old partition has reached: some
 // events are handled again.

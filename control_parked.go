@@ -40,14 +40,14 @@ func (f ParkedFilter) matches(p *Parked) bool {
 // Parked ranges over the parked events in order.
 func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, error] {
 	return func(yield func(Parked, error) bool) {
-		stop := errors.New("stop")
+		stopped := false
 		err := listParked(ctx, c.ex, c.key, func(p Parked) error {
-			if f.matches(&p) && !yield(p, nil) {
-				return stop
+			if stopped = f.matches(&p) && !yield(p, nil); stopped {
+				return errStopping
 			}
 			return nil
 		})
-		if err != nil && err != stop {
+		if err != nil && !stopped {
 			yield(Parked{}, err)
 		}
 	}
