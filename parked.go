@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/idle"
 )
 
 // parkedKind is that of the records of parked events. Their parts are the
@@ -211,7 +212,7 @@ func (w *worker) retryOne(ctx context.Context, p, next *Parked) (handled bool, e
 	same := func(*claimState) {}
 	if w.transactor != nil && failure == nil {
 		var at *claimed
-		err = w.transactor.InTx(ctx, func(tx context.Context) (err error) {
+		err = w.transactor.InTx(idle.With(ctx, 2*w.lease), func(tx context.Context) (err error) {
 			failure = nil
 			if call(tx); failure == nil {
 				at, err = w.claim.swapOnce(tx, done, same)

@@ -237,7 +237,9 @@ func (b *SubscriptionBuilder) AcceptFailure() *SubscriptionBuilder {
 // for any other executor.
 //
 // What a handler does elsewhere, such as sending a mail, is done again when
-// the transaction fails.
+// the transaction fails. On PostgreSQL the server ends a transaction of which
+// nothing was asked for twice the lease, as of a process that was halted: raise
+// Lease for handlers that take longer between their statements.
 func (b *SubscriptionBuilder) Transactional() *SubscriptionBuilder {
 	b.transactional = true
 	return b

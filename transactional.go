@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/idle"
 )
 
 // storeError is a failure of the store, and not of a handler, while an event
@@ -84,7 +85,7 @@ func (w *worker) inTx(ctx context.Context, edges []cursor.Edge[RawEvent]) (faile
 	var failure error
 	var next *claimed
 	last := &edges[len(edges)-1]
-	err = w.transactor.InTx(ctx, func(tx context.Context) error {
+	err = w.transactor.InTx(idle.With(ctx, 2*w.lease), func(tx context.Context) error {
 		failure, failed = nil, 0
 		hctx := w.handlerContext(tx)
 		for i := 0; i < len(edges); {

@@ -63,6 +63,8 @@ type storage struct {
 	open  func(ctx context.Context, store string) (evento.Transactor, error)
 	// exec runs a statement in the transaction of ctx.
 	exec func(ctx context.Context, text string, args ...any) error
+	// raw runs a statement outside of evento.
+	raw func(ctx context.Context, store, text string) error
 	// counts reads the application's table.
 	counts func(ctx context.Context, store string) (map[string]int, error)
 	// count adds one to the row of an aggregate.
@@ -118,6 +120,14 @@ func storages() []storage {
 				_, err := postgres.Tx(ctx).Exec(ctx, text, args...)
 				return err
 			},
+			raw: func(ctx context.Context, store, text string) error {
+				conn, err := pgx.Connect(ctx, store)
+				if err != nil {
+					return err
+				}
+				_, err = conn.Exec(ctx, text)
+				return errors.Join(err, conn.Close(ctx))
+			},
 			counts: func(ctx context.Context, store string) (map[string]int, error) {
 				conn, err := pgx.Connect(ctx, store)
 				if err != nil {
@@ -150,11 +160,21 @@ func storages() []storage {
 				_, err := mysql.Tx(ctx).ExecContext(ctx, text, args...)
 				return err
 			},
+			raw:    func(ctx context.Context, store, text string) error { return execRaw(ctx, "mysql", store, text) },
 			counts: func(ctx context.Context, store string) (map[string]int, error) { return countsOf(ctx, "mysql", store) },
 			create: "CREATE TABLE counts (id VARCHAR(100) PRIMARY KEY, n INT NOT NULL)",
 			count:  "INSERT INTO counts VALUES (?, 1) ON DUPLICATE KEY UPDATE n = n + 1",
 		},
 	}
+}
+
+func execRaw(ctx context.Context, driver, dsn, text string) error {
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, text)
+	return errors.Join(err, db.Close())
 }
 
 func countsOf(ctx context.Context, driver, dsn string) (_ map[string]int, err error) {
@@ -228,6 +248,9 @@ func work(role, store, log string) error {
 	name, role, _ := strings.Cut(role, ":")
 	s := storageOf(name)
 	ex, err := s.open(ctx, store)
+	if ctx.Err() != nil {
+		return nil // asked to end before it began
+	}
 	if err != nil {
 		return err
 	}
@@ -236,6 +259,9 @@ func work(role, store, log string) error {
 		return err
 	}
 	sub, err := b.Start(ctx, ex)
+	if ctx.Err() != nil && err != nil {
+		return ex.Close()
+	}
 	if err != nil {
 		return err
 	}

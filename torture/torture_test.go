@@ -27,7 +27,7 @@ func (s storage) make(t *testing.T) (store string, ex evento.Transactor) {
 			t.Error(err)
 		}
 	})
-	if err := ex.InTx(t.Context(), func(ctx context.Context) error { return s.exec(ctx, s.create) }); err != nil {
+	if err := s.raw(t.Context(), store, s.create); err != nil {
 		t.Fatal(err)
 	}
 	return store, ex
@@ -159,7 +159,11 @@ func testStandby(t *testing.T, s storage, role string, transactional bool) {
 		case 0:
 			p.kill()
 		case 1:
-			p.signal(syscall.SIGSTOP)
+			if s.name == "SQLite" { // halted in the middle of a commit, it halts all
+				p.kill()
+			} else {
+				p.signal(syscall.SIGSTOP)
+			}
 		default:
 			p.end()
 		}
@@ -175,7 +179,7 @@ func testStandby(t *testing.T, s storage, role string, transactional bool) {
 		if blocked := transactional && round%3 == 1; !blocked {
 			until(t, "the new owner handles", handledAfter(before))
 		}
-		if round%3 == 1 {
+		if round%3 == 1 && s.name != "SQLite" {
 			p.signal(syscall.SIGCONT)
 			processes[pid] = p // on standby again
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/idle"
 	"github.com/evento-go/evento/internal/pending"
 )
 
@@ -100,6 +101,13 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 				rollBack(conn)
 			}
 		}()
+		if limit := idle.Limit(ctx); limit > 0 {
+			// Of a process that is halted the server ends the transaction,
+			// so that its locks are not in the way of the next owner.
+			if _, err := tx.Exec(ctx, "SELECT set_config('idle_in_transaction_session_timeout', $1, true)", fmt.Sprint(limit.Milliseconds())); err != nil {
+				return err
+			}
+		}
 		inner := pending.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t)
 		if fnErr = fn(inner); fnErr != nil {
 			return nil
