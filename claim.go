@@ -79,7 +79,13 @@ type claimed struct {
 
 // lapsed reports whether nobody has a right to it at a time of the store.
 func (c *claimed) lapsed(now time.Time) bool {
-	return c.Owner == "" || now.Sub(c.changedAt) >= time.Duration(c.LeaseMillis)*time.Millisecond
+	return c.Owner == "" || leaseLapsed(c.changedAt, now, c.LeaseMillis)
+}
+
+// leaseLapsed allows for times that are rounded down to the millisecond: a lease
+// is never shorter than it says.
+func leaseLapsed(changedAt, now time.Time, leaseMillis int64) bool {
+	return now.Sub(changedAt) > time.Duration(leaseMillis+1)*time.Millisecond
 }
 
 func (c *claimed) change(key string, partition int) Change {
@@ -197,7 +203,7 @@ func (c *claim) take(ctx context.Context, partitions int, standby bool) (taken b
 		}
 		at := s.partitions[c.partition]
 		if standby && !at.lapsed(s.now) && at.Owner != c.worker.String() {
-			left := time.Duration(at.LeaseMillis)*time.Millisecond - s.now.Sub(at.changedAt)
+			left := time.Duration(at.LeaseMillis+2)*time.Millisecond - s.now.Sub(at.changedAt)
 			return false, left, nil
 		}
 		at.Epoch++

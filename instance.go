@@ -27,7 +27,7 @@ type instanceRecord struct {
 }
 
 func (r *instanceRecord) lapsed(now time.Time) bool {
-	return now.Sub(r.changedAt) >= time.Duration(r.LeaseMillis)*time.Millisecond
+	return leaseLapsed(r.changedAt, now, r.LeaseMillis)
 }
 
 // instance is this process's part in a subscription.
