@@ -27,7 +27,12 @@ func (s storage) make(t *testing.T) (store string, ex evento.Transactor) {
 			t.Error(err)
 		}
 	})
-	if err := ex.InTx(t.Context(), func(ctx context.Context) error { return s.exec(ctx, s.create) }); err != nil {
+	if err := ex.InTx(t.Context(), func(ctx context.Context) error {
+		if s.create == "" {
+			return nil
+		}
+		return s.exec(ctx, s.create)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	return store, ex
