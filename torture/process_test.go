@@ -190,7 +190,7 @@ func execRaw(ctx context.Context, driver, dsn, text string) error {
 	return errors.Join(err, db.Close())
 }
 
-func countsOf(ctx context.Context, driver, dsn string) (_ map[string]int, err error) {
+func countsOf(ctx context.Context, driver, dsn string) (counts map[string]int, err error) {
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
 		return nil, err
@@ -200,16 +200,17 @@ func countsOf(ctx context.Context, driver, dsn string) (_ map[string]int, err er
 	if err != nil {
 		return nil, err
 	}
-	counts := map[string]int{}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	counts = map[string]int{}
 	for rows.Next() {
 		var id string
 		var n int
 		if err := rows.Scan(&id, &n); err != nil {
-			return nil, errors.Join(err, rows.Close())
+			return nil, err
 		}
 		counts[id] = n
 	}
-	return counts, errors.Join(rows.Err(), rows.Close())
+	return counts, rows.Err()
 }
 
 func storageOf(name string) storage {
@@ -303,7 +304,7 @@ type process struct {
 
 func (s storage) start(t *testing.T, role, store, log string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.CommandContext(context.Background(), os.Args[0]), errors: &strings.Builder{}} //nolint:gosec // this test itself
+	p := &process{t: t, cmd: exec.CommandContext(context.Background(), os.Args[0]), errors: &strings.Builder{}}
 	p.cmd.Env = append(os.Environ(), roleVariable+"="+s.name+":"+role, storeVariable+"="+store, logVariable+"="+log)
 	p.cmd.Stderr = p.errors
 	if err := p.cmd.Start(); err != nil {

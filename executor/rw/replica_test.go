@@ -107,6 +107,7 @@ func TestReplicaContract(t *testing.T) {
 		return ex
 	}
 	executortest.Test(t, executortest.Config{
+		Transactor: true,
 		Open: func(t testing.TB) evento.Executor {
 			t.Helper()
 			return open(t, r.newStore(t))
