@@ -67,10 +67,8 @@ type storage struct {
 	raw func(ctx context.Context, store, text string) error
 	// counts reads the application's table.
 	counts func(ctx context.Context, store string) (map[string]int, error)
-	// create makes the table in a transaction; "": store has made it.
-	create string
-	// count adds one to the row of an aggregate.
-	count string
+	// create makes the table, count adds one to the row of an aggregate.
+	create, count string
 }
 
 func storages() []storage {
@@ -84,6 +82,9 @@ func storages() []storage {
 			exec: func(ctx context.Context, text string, args ...any) error {
 				_, err := sqlite.Tx(ctx).ExecContext(ctx, text, args...)
 				return err
+			},
+			raw: func(ctx context.Context, store, text string) error {
+				return execRaw(ctx, "sqlite3", "file:"+store, text)
 			},
 			counts: func(ctx context.Context, store string) (map[string]int, error) {
 				return countsOf(ctx, "sqlite3", "file:"+store)
@@ -153,20 +154,8 @@ func storages() []storage {
 			count:  "INSERT INTO counts VALUES ($1, 1) ON CONFLICT (id) DO UPDATE SET n = counts.n + 1",
 		},
 		{
-			name: "MariaDB",
-			store: func(t *testing.T) string {
-				dsn := testserver.MySQL(t)
-				db, err := sql.Open("mysql", dsn)
-				if err == nil {
-					// Not in a transaction, which it would commit.
-					_, err = db.ExecContext(t.Context(), "CREATE TABLE counts (id VARCHAR(100) PRIMARY KEY, n INT NOT NULL)")
-					err = errors.Join(err, db.Close())
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				return dsn
-			},
+			name:  "MariaDB",
+			store: func(t *testing.T) string { return testserver.MySQL(t) },
 			open: func(ctx context.Context, store string) (evento.Transactor, error) {
 				return mysql.Open(ctx, store, nil)
 			},
@@ -176,6 +165,7 @@ func storages() []storage {
 			},
 			raw:    func(ctx context.Context, store, text string) error { return execRaw(ctx, "mysql", store, text) },
 			counts: func(ctx context.Context, store string) (map[string]int, error) { return countsOf(ctx, "mysql", store) },
+			create: "CREATE TABLE counts (id VARCHAR(100) PRIMARY KEY, n INT NOT NULL)",
 			count:  "INSERT INTO counts VALUES (?, 1) ON DUPLICATE KEY UPDATE n = n + 1",
 		},
 	}
