@@ -33,6 +33,9 @@ func TestDependencies(t *testing.T) {
 		github.com/prometheus/client_golang github.com/prometheus/client_model
 		github.com/prometheus/common github.com/prometheus/procfs github.com/rogpeppe/go-internal
 		golang.org/x/exp golang.org/x/sys golang.org/x/text google.golang.org/protobuf`), core...)
+	otel := append(strings.Fields(`
+		github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk
+		go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace`), core...)
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cursor":                nil,
@@ -48,6 +51,9 @@ func TestDependencies(t *testing.T) {
 		"./examples/quickstart":   sqlite,
 		"./internal/signal":       nil,
 		"./examples/bank":         sqlite,
+		"./examples/rebuild":      sqlite,
+		"./eventotel":             otel,
+		"./internal/pending":      core,
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			t.Parallel()

@@ -30,6 +30,12 @@ var (
 	ErrDecode = errors.New("evento: undecodable event")
 	// ErrTakenOver: a newer worker took the subscription's key.
 	ErrTakenOver = errors.New("evento: subscription taken over by a newer worker")
+	// ErrRunning: the subscription has workers, and what was asked for needs
+	// that it has none.
+	ErrRunning = errors.New("evento: subscription is running")
+	// ErrSwapped: a record is not at the revision that a [Swap] expected;
+	// nothing was changed.
+	ErrSwapped = errors.New("evento: record was changed meanwhile")
 	// ErrClosed: the executor was closed, or closed itself after a failure
 	// that leaves it unable to keep its promises; open it again.
 	ErrClosed = errors.New("evento: executor closed")

@@ -64,19 +64,16 @@ type Executor interface {
 	// Ask first, then read, then wait.
 	Changed() <-chan struct{}
 
-	// UpsertSubscriber makes worker the owner of the subscription key,
-	// creating it if it is new, and returns the cursor stored for it ("" when
-	// there is none). It also wakes those who wait on Changed.
-	UpsertSubscriber(ctx context.Context, key string, worker ID) (cursor.Value, error)
-	// SubscriberCursor returns the cursor stored for key, [ErrNotFound] when
-	// no subscriber of that key was ever upserted.
-	SubscriberCursor(ctx context.Context, key string) (cursor.Value, error)
-	// SubscriberRunning reports whether worker still owns key.
-	SubscriberRunning(ctx context.Context, key string, worker ID) (bool, error)
-	// Acknowledge stores the cursor up to which key is processed, if worker
-	// owns it, and else changes nothing and returns [ErrTakenOver]. The
-	// cursor is stored as it is, without being read.
-	Acknowledge(ctx context.Context, key string, worker ID, at cursor.Value) error
+	// Records lists records in the order of their keys, compared bytewise, and
+	// tells the time of the store's clock. It calls q.Check first.
+	Records(ctx context.Context, q RecordQuery) (*RecordPage, error)
+	// Swap changes records, all of them or none: none, with an error that
+	// matches [ErrSwapped], when one is not at the revision that the change
+	// expects. It calls s.Check first. Records are durable like events; what
+	// Swap returned is what Records shows from then on.
+	//
+	// After any other error the change may have been made or not.
+	Swap(ctx context.Context, s Swap) error
 
 	// Snapshot returns the snapshot stored under key, or [ErrNotFound].
 	Snapshot(ctx context.Context, key SnapshotKey) (Snapshot, error)

@@ -29,9 +29,8 @@ type hooked struct {
 	write        func(context.Context, evento.Write) ([]evento.Receipt, error)
 	read         func(context.Context, evento.Query, cursor.Args) (*cursor.Page[evento.RawEvent], error)
 	changed      func() <-chan struct{}
-	upsert       func(context.Context, string, evento.ID) (cursor.Value, error)
-	running      func(context.Context, string, evento.ID) (bool, error)
-	acknowledge  func(context.Context, string, evento.ID, cursor.Value) error
+	records      func(context.Context, evento.RecordQuery) (*evento.RecordPage, error)
+	swap         func(context.Context, evento.Swap) error
 	snapshot     func(context.Context, evento.SnapshotKey) (evento.Snapshot, error)
 	saveSnapshot func(context.Context, evento.SnapshotKey, evento.Snapshot) error
 }
@@ -57,25 +56,18 @@ func (h *hooked) Changed() <-chan struct{} {
 	return h.Executor.Changed()
 }
 
-func (h *hooked) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
-	if h.upsert != nil {
-		return h.upsert(ctx, key, worker)
+func (h *hooked) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	if h.records != nil {
+		return h.records(ctx, q)
 	}
-	return h.Executor.UpsertSubscriber(ctx, key, worker)
+	return h.Executor.Records(ctx, q)
 }
 
-func (h *hooked) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	if h.running != nil {
-		return h.running(ctx, key, worker)
+func (h *hooked) Swap(ctx context.Context, s evento.Swap) error {
+	if h.swap != nil {
+		return h.swap(ctx, s)
 	}
-	return h.Executor.SubscriberRunning(ctx, key, worker)
-}
-
-func (h *hooked) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-	if h.acknowledge != nil {
-		return h.acknowledge(ctx, key, worker, at)
-	}
-	return h.Executor.Acknowledge(ctx, key, worker, at)
+	return h.Executor.Swap(ctx, s)
 }
 
 func (h *hooked) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
@@ -148,10 +140,11 @@ func cursorOf(t *testing.T, ex evento.Executor, position int) cursor.Value {
 // wantStored checks the cursor that is stored for a subscription's key.
 func wantStored(t *testing.T, ex evento.Executor, key string, position int) {
 	t.Helper()
-	got, err := ex.SubscriberCursor(t.Context(), key)
+	status, err := evento.ControlOf(ex, key).Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	got := status.Partitions[0].Cursor
 	if want := cursorOf(t, ex, position); got != want {
 		t.Errorf("the cursor stored for %q is %q, want %q, of position %d", key, got, want, position)
 	}

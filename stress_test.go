@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
 )
 
 // seen is what the workers of one key have handled, all together.
@@ -42,11 +41,14 @@ func TestSubscriptionsUnderStress(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
 	errDisk := errors.New("disk on fire")
-	ex := &hooked{Executor: store, acknowledge: func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-		if rand.N(20) == 0 {
+	ex := &hooked{Executor: store, swap: func(ctx context.Context, s evento.Swap) error {
+		switch rand.N(40) {
+		case 0:
 			return errDisk
+		case 1: // its answer is lost
+			return errors.Join(store.Swap(ctx, s), errDisk)
 		}
-		return store.Acknowledge(ctx, key, worker, at)
+		return store.Swap(ctx, s)
 	}}
 	const writers, commits = 4, 250
 	written := make(chan struct{})
@@ -106,9 +108,12 @@ func TestSubscriptionsUnderStress(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				sub, err := b.Start(ctx, ex)
 				if err != nil {
-					t.Error(err)
 					cancel()
-					return
+					if !errors.Is(err, errDisk) {
+						t.Error(err)
+						return
+					}
+					continue
 				}
 				select {
 				case <-enough:
@@ -124,8 +129,11 @@ func TestSubscriptionsUnderStress(t *testing.T) {
 					cancel()
 				default: // the next one takes over, while this one works
 					next, _ := builder(0)
-					if err := next.Execute(t.Context(), ex); err != nil && !errors.Is(err, errDisk) {
-						t.Errorf("%s: Execute: %v", key, err)
+					if err := next.Execute(t.Context(), ex); err != nil {
+						if !errors.Is(err, errDisk) {
+							t.Errorf("%s: Execute: %v", key, err)
+						}
+						cancel() // it may not have come to take over
 					}
 				}
 				<-sub.Done()

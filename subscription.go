@@ -3,9 +3,12 @@ package evento
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -19,6 +22,7 @@ import (
 type SubscriptionBuilder struct {
 	key           string
 	handlers      map[eventKind]handle // name "" handles every event of the type
+	batches       map[eventKind]*handleBatch
 	skip          map[eventKind]bool
 	safetyCheck   bool
 	aggregates    []Filter
@@ -28,6 +32,11 @@ type SubscriptionBuilder struct {
 	retries       int
 	delay         time.Duration
 	acceptFailure bool
+	transactional bool
+	standby       bool
+	partitions    int
+	lease         time.Duration
+	hooks         SubscriptionHooks
 	codecs        codecs
 	data          shared
 	logger        *slog.Logger
@@ -39,6 +48,7 @@ type SubscriptionBuilder struct {
 type SubscriptionHandler struct {
 	kind   eventKind // without a name: every event of the type
 	handle handle
+	batch  *handleBatch // nil: one at a time
 	err    error
 }
 
@@ -87,6 +97,7 @@ func HandleAll(t AggregateType, fn func(context.Context, RawEvent) error) Subscr
 const (
 	defaultChunkSize = 300
 	defaultRetries   = 30
+	defaultLease     = 15 * time.Second
 )
 
 // NewSubscription begins a subscription. Its place is stored under the key:
@@ -94,11 +105,14 @@ const (
 // first event.
 func NewSubscription(key string) *SubscriptionBuilder {
 	b := &SubscriptionBuilder{
-		key:       key,
-		handlers:  map[eventKind]handle{},
-		skip:      map[eventKind]bool{},
-		chunkSize: defaultChunkSize,
-		retries:   defaultRetries,
+		key:        key,
+		handlers:   map[eventKind]handle{},
+		batches:    map[eventKind]*handleBatch{},
+		skip:       map[eventKind]bool{},
+		chunkSize:  defaultChunkSize,
+		retries:    defaultRetries,
+		partitions: 1,
+		lease:      defaultLease,
 	}
 	b.fail(checkName("subscription key", key))
 	return b
@@ -124,6 +138,9 @@ func (b *SubscriptionBuilder) Handler(handlers ...SubscriptionHandler) *Subscrip
 			}
 		}
 		b.handlers[h.kind] = h.handle
+		if h.batch != nil {
+			b.batches[h.kind] = h.batch
+		}
 	}
 	return b
 }
@@ -177,9 +194,11 @@ func (b *SubscriptionBuilder) All() *SubscriptionBuilder {
 	return b
 }
 
-// ChunkSize is how many events are read at once. After each chunk the cursor
-// is stored, unless it was within the last 20 ms; within a chunk, at least
-// every second. 1 to [cursor.MaxPage]; default 300.
+// ChunkSize is how many events are handled together: after each chunk the
+// cursor is stored, unless it was within the last 20 ms; within a chunk, at
+// least every second. It is the most events of a batch, and of a transaction.
+// As many are read at once, and up to 1,000 by a subscription that is behind.
+// 1 to [cursor.MaxPage]; default 300.
 func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
 	b.chunkSize = n
 	return b
@@ -201,10 +220,64 @@ func (b *SubscriptionBuilder) Delay(d time.Duration) *SubscriptionBuilder {
 	return b
 }
 
-// AcceptFailure makes the subscription log an event whose retries ran out, and
-// go on with the next. By default it stops there.
+// AcceptFailure makes the subscription park an event whose retries ran out, and
+// go on: later events of the same aggregate are parked behind it, so that their
+// order holds, and all others are handled. See [Parked]. By default the
+// subscription stops at such an event.
 func (b *SubscriptionBuilder) AcceptFailure() *SubscriptionBuilder {
 	b.acceptFailure = true
+	return b
+}
+
+// Transactional makes the handlers of a chunk run in one transaction of the
+// storage, which also stores the cursor: what they write there happens exactly
+// once. They find the transaction with the Tx function of the executor's
+// package; what they commit to the executor with their context is part of it.
+// It takes a [Transactor]; Start and Execute return [errors.ErrUnsupported]
+// for any other executor.
+//
+// What a handler does elsewhere, such as sending a mail, is done again when
+// the transaction fails. On PostgreSQL the server ends a transaction of which
+// nothing was asked for twice the lease, as of a process that was halted: raise
+// Lease for handlers that take longer between their statements.
+func (b *SubscriptionBuilder) Transactional() *SubscriptionBuilder {
+	b.transactional = true
+	return b
+}
+
+// Standby makes Start wait for as long as another worker owns the key, and take
+// over when that one shuts down or its lease lapses. By default the newest
+// worker takes over at once, and the one before ends with [ErrTakenOver]. A
+// worker on standby that loses the key, as when its process was halted, goes
+// back to waiting. Execute does not wait.
+func (b *SubscriptionBuilder) Standby() *SubscriptionBuilder {
+	b.standby = true
+	return b
+}
+
+// Lease is how long after its last sign of life a worker keeps the key from
+// those on standby. A worker gives a sign three times as often, also while a
+// handler is at work. Times are those of the store's clock. At least 100 ms;
+// default 15 s.
+func (b *SubscriptionBuilder) Lease(d time.Duration) *SubscriptionBuilder {
+	b.lease = d
+	return b
+}
+
+// Partitions splits the aggregates into n parts, 1 to 64, which are handled in
+// parallel; the events of one aggregate stay in order. All workers that run
+// with the same key share them: each handles a fair part, takes over those of
+// one that has gone when its lease has lapsed, and gives some up to one that
+// comes. (So Start does not take over then.) The number is fixed when the
+// key is first used; [Control.Repartition] changes it. Default 1.
+func (b *SubscriptionBuilder) Partitions(n int) *SubscriptionBuilder {
+	b.partitions = n
+	return b
+}
+
+// Hooks are told of what the subscription does.
+func (b *SubscriptionBuilder) Hooks(h SubscriptionHooks) *SubscriptionBuilder {
+	b.hooks = h
 	return b
 }
 
@@ -233,52 +306,114 @@ func (b *SubscriptionBuilder) Logger(l *slog.Logger) *SubscriptionBuilder {
 // Start makes a new worker the owner of the key and processes events in the
 // background until the context ends, Shutdown is called, a handler's retries
 // run out, or a newer worker takes over. Errors of the store are waited out.
+// See Standby and Partitions for workers that share a key.
 //
-// Errors: [ErrInvalid] for a mistake in the builder; those of [Executor].
+// Errors: [ErrInvalid] for a mistake in the builder; [errors.ErrUnsupported];
+// those of [Executor].
 func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscription, error) {
-	w, err := b.worker(ctx, ex)
+	s, err := b.subscriber(ex)
 	if err != nil {
 		return nil, err
 	}
-	return w.start(ctx, b.delay), nil
+	sub := newSubscription()
+	switch {
+	case b.partitions > 1:
+		// A wrong number of partitions is told here.
+		if err := s.checkPartitions(ctx); err != nil {
+			return nil, err
+		}
+		sub.run(ctx, func(ctx context.Context) error { return s.share(ctx, sub, b.delay) })
+	case b.standby:
+		sub.run(ctx, func(ctx context.Context) error { return s.stand(ctx, sub, b.delay) })
+	default:
+		w := s.worker(sub.ID, 0, sub.stopping)
+		if _, _, err := w.take(ctx, false); err != nil {
+			return nil, err
+		}
+		sub.run(ctx, func(ctx context.Context) error {
+			return w.run(ctx, func(ctx context.Context) error { return w.work(ctx, b.delay) })
+		})
+	}
+	return sub, nil
 }
 
 // Execute processes what is pending, and what its handlers commit meanwhile, and
-// returns when there is none left, with the cursor stored. It owns the key meanwhile: a worker that was
-// running ends with [ErrTakenOver].
+// returns when there is none left, with the cursor stored. It owns the key
+// meanwhile, all partitions of it: workers that were running end with
+// [ErrTakenOver], or wait.
 //
-// Errors: [ErrInvalid]; a [HandlerError], with the cursor stored before the
-// event that failed; [ErrUnhandledEvent]; [ErrTakenOver]; those of [Executor].
+// Errors: [ErrInvalid]; [errors.ErrUnsupported]; a [HandlerError], with the
+// cursor stored before the event that failed; [ErrUnhandledEvent];
+// [ErrTakenOver]; those of [Executor].
 func (b *SubscriptionBuilder) Execute(ctx context.Context, ex Executor) error {
-	w, err := b.worker(ctx, ex)
+	s, err := b.subscriber(ex)
 	if err != nil {
 		return err
 	}
-	return w.execute(ctx)
+	id := NewID()
+	execute := func(partition int) (moved bool, err error) {
+		w := s.worker(id, partition, nil)
+		if _, _, err := w.take(ctx, false); err != nil {
+			return false, err
+		}
+		from := w.at
+		err = w.run(ctx, w.pending)
+		return w.at != from, err
+	}
+	if b.partitions == 1 {
+		_, err := execute(0)
+		return err
+	}
+	// What one partition's handlers commit may be another's to handle.
+	for {
+		var wg sync.WaitGroup
+		var moved atomic.Bool
+		errs := make([]error, b.partitions)
+		for p := range errs {
+			wg.Go(func() {
+				did, err := execute(p)
+				if errs[p] = err; did {
+					moved.Store(true)
+				}
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil || !moved.Load() {
+			return err
+		}
+	}
 }
 
-// worker checks the builder and takes the key.
-func (b *SubscriptionBuilder) worker(ctx context.Context, ex Executor) (*worker, error) {
+// subscriber checks the builder.
+func (b *SubscriptionBuilder) subscriber(ex Executor) (*subscriber, error) {
 	query, err := b.query()
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{
-		id: NewID(), ex: ex, query: query, key: b.key,
-		handlers: b.handlers, skip: b.skip, safetyCheck: b.safetyCheck, codecs: b.codecs,
+	s := &subscriber{
+		ex: ex, query: query, key: b.key,
+		handlers: b.handlers, batches: b.batches, skip: b.skip, safetyCheck: b.safetyCheck, codecs: b.codecs,
 		chunkSize: b.chunkSize, retries: b.retries, acceptFailure: b.acceptFailure,
+		partitions: b.partitions, lease: b.lease, hooks: b.hooks,
 		data: b.data, logger: b.logger,
 	}
-	if w.logger == nil {
-		w.logger = slog.Default()
+	if s.logger == nil {
+		s.logger = slog.Default()
 	}
-	w.logger = w.logger.With("subscription", b.key, "worker", w.id.String())
-	asked := time.Now() // what is confirmed is older than the answer
-	if w.at, err = ex.UpsertSubscriber(ctx, b.key, w.id); err != nil {
-		return nil, err
+	if b.transactional {
+		var ok bool
+		if s.transactor, ok = ex.(Transactor); !ok {
+			return nil, fmt.Errorf("subscription %s: transactional on %T: %w", shorten(b.key), ex, errors.ErrUnsupported)
+		}
 	}
-	w.stored, w.confirmed = w.at, asked
-	return w, nil
+	s.read = func(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
+		return ex.Read(ctx, query, args)
+	}
+	if s.partitions > 1 {
+		pages := &sharedPages{read: s.read}
+		s.read = pages.get
+	}
+	return s, nil
 }
 
 // query is what the handlers need to see, and no more.
@@ -292,6 +427,10 @@ func (b *SubscriptionBuilder) query() (Query, error) {
 		return Query{}, fmt.Errorf("subscription %s: %w chunk size: %d is not 1 to %d", shorten(b.key), ErrInvalid, b.chunkSize, cursor.MaxPage)
 	case b.retries < 0:
 		return Query{}, fmt.Errorf("subscription %s: %w retries: %d", shorten(b.key), ErrInvalid, b.retries)
+	case b.partitions < 1 || b.partitions > maxPartitions:
+		return Query{}, fmt.Errorf("subscription %s: %w partitions: %d is not 1 to %d", shorten(b.key), ErrInvalid, b.partitions, maxPartitions)
+	case b.lease < 100*time.Millisecond:
+		return Query{}, fmt.Errorf("subscription %s: %w lease: %s is under 100ms", shorten(b.key), ErrInvalid, b.lease)
 	case b.delay < 0:
 		return Query{}, fmt.Errorf("subscription %s: %w delay: %s", shorten(b.key), ErrInvalid, b.delay)
 	}

@@ -163,8 +163,8 @@ func TestSubscriptionMistakes(t *testing.T) {
 			}
 		}
 	}
-	if at, err := ex.SubscriberCursor(t.Context(), "s"); !errors.Is(err, evento.ErrNotFound) {
-		t.Errorf("a mistake left a subscriber behind: %q, %v", at, err)
+	if status, err := evento.ControlOf(ex, "s").Status(t.Context()); !errors.Is(err, evento.ErrNotFound) {
+		t.Errorf("a mistake left a subscription behind: %+v, %v", status, err)
 	}
 }
 
@@ -278,8 +278,9 @@ func TestAcceptFailure(t *testing.T) {
 	t.Parallel()
 	ex := newStore(t)
 	deposits(t, ex, "a", 3)
-	broken := writeRaw(t, ex, "a", MoneyDeposited{}, "cbor", []byte("\xff"))
-	deposits(t, ex, "a", 1)
+	broken := writeRaw(t, ex, "b", MoneyDeposited{}, "cbor", []byte("\xff"))
+	deposits(t, ex, "c", 1)
+	deposits(t, ex, "b", 1)
 	var out bytes.Buffer
 	var got []uint64
 	err := evento.NewSubscription("s").Retry(0).AcceptFailure().Logger(slog.New(slog.NewTextHandler(&out, nil))).
@@ -290,15 +291,15 @@ func TestAcceptFailure(t *testing.T) {
 			got = append(got, e.Position)
 			return nil
 		})).Execute(t.Context(), ex)
-	if want := []uint64{1, 3, 5}; err != nil || !slices.Equal(got, want) {
+	if want := []uint64{1, 5}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("handled %v, %v, want %v", got, err, want)
 	}
-	wantStored(t, ex, "s", 5)
+	wantStored(t, ex, "s", 6)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	failed := events(t, ex)[1].ID
 	for i, parts := range [][]string{
-		{"level=ERROR", "subscription=s", "event=" + failed.String(), `kind="bank/Account MoneyDeposited"`, "aggregate=a", "position=2", "attempt=1", "no mail today"},
-		{"level=ERROR", "event=" + broken.String(), "position=4", "attempt=1", "undecodable event"},
+		{"level=ERROR", "subscription=s", "event=" + failed.String(), `kind="bank/Account MoneyDeposited"`, "aggregate=a", "position=2", "attempts=1", "no mail today"},
+		{"level=ERROR", "event=" + broken.String(), "position=4", "attempts=1", "undecodable event"},
 	} {
 		for _, part := range parts {
 			if len(lines) != 2 || !strings.Contains(lines[i], part) {
@@ -306,13 +307,32 @@ func TestAcceptFailure(t *testing.T) {
 			}
 		}
 	}
+	var parked []string
+	for p, err := range evento.ControlOf(ex, "s").Parked(t.Context(), evento.AllParked()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		parked = append(parked, fmt.Sprint(p.Position, " ", p.AggregateID, p.Version, " ", p.Attempts, " ", p.Error != ""))
+	}
+	if want := []string{"2 a2 1 true", "3 a3 0 false", "4 b1 1 true", "6 b2 0 false"}; !slices.Equal(parked, want) {
+		t.Errorf("parked are %v, want %v", parked, want)
+	}
 }
 
 func TestChunks(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)
-	deposits(t, store, "a", 10)
-	for _, test := range []struct{ chunk, limit, reads int }{{0, 300, 1}, {1, 1, 10}, {4, 4, 3}, {5, 5, 2}, {10, 10, 1}, {10_000, 10_000, 1}} {
+	deposits(t, store, "a", 5000)
+	for _, test := range []struct {
+		chunk int
+		want  []int // the last read finds that there is none left
+	}{
+		{0, []int{300, 600, 1000, 1000, 1000, 1000, 1000, 300}},
+		{1, []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000, 1000, 1000, 1}},
+		{2000, []int{2000, 2000, 2000, 2000}},
+		{5000, []int{5000, 5000}},
+		{10_000, []int{10_000, 10_000}},
+	} {
 		var limits []int
 		ex := &hooked{Executor: store, read: func(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 			limits = append(limits, args.Limit())
@@ -323,12 +343,11 @@ func TestChunks(t *testing.T) {
 		if test.chunk > 0 {
 			b.ChunkSize(test.chunk)
 		}
-		if err := b.Execute(t.Context(), ex); err != nil || !slices.Equal(got.all(), upTo(10)) {
-			t.Errorf("chunk size %d: handled %v, %v", test.chunk, got.all(), err)
+		if err := b.Execute(t.Context(), ex); err != nil || !slices.Equal(got.all(), upTo(5000)) {
+			t.Errorf("chunk size %d: handled %d events, %v", test.chunk, len(got.all()), err)
 		}
-		// The last read finds that there is none left.
-		if want := slices.Repeat([]int{test.limit}, test.reads+1); !slices.Equal(limits, want) {
-			t.Errorf("chunk size %d: read %v, want %v", test.chunk, limits, want)
+		if !slices.Equal(limits, test.want) {
+			t.Errorf("chunk size %d: read %v, want %v", test.chunk, limits, test.want)
 		}
 	}
 }
@@ -378,16 +397,16 @@ func TestExecuteStoreErrors(t *testing.T) {
 		"read": {Executor: store, read: func(context.Context, evento.Query, cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 			return nil, errDisk
 		}},
-		"upsert":      {Executor: store, upsert: func(context.Context, string, evento.ID) (cursor.Value, error) { return "", errDisk }},
-		"acknowledge": {Executor: store, acknowledge: func(context.Context, string, evento.ID, cursor.Value) error { return errDisk }},
+		"records": {Executor: store, records: func(context.Context, evento.RecordQuery) (*evento.RecordPage, error) { return nil, errDisk }},
+		"swap":    {Executor: store, swap: func(context.Context, evento.Swap) error { return errDisk }},
 	} {
 		b := evento.NewSubscription("s").Handler(positions(&got))
 		if err := b.Execute(t.Context(), ex); !errors.Is(err, errDisk) {
 			t.Errorf("Execute with a failing %s: %v, want %v", name, err, errDisk)
 		}
 	}
-	if sub, err := evento.NewSubscription("s").Handler(positions(&got)).Start(t.Context(), &hooked{Executor: store, upsert: func(context.Context, string, evento.ID) (cursor.Value, error) { return "", errDisk }}); sub != nil || !errors.Is(err, errDisk) {
-		t.Errorf("Start with a failing upsert: %v, %v, want %v", sub, err, errDisk)
+	if sub, err := evento.NewSubscription("s").Handler(positions(&got)).Start(t.Context(), &hooked{Executor: store, swap: func(context.Context, evento.Swap) error { return errDisk }}); sub != nil || !errors.Is(err, errDisk) {
+		t.Errorf("Start with a failing swap: %v, %v, want %v", sub, err, errDisk)
 	}
 }
 
@@ -397,10 +416,20 @@ func TestSubscriptionForeignCursor(t *testing.T) {
 	ex, other := newStore(t), newStore(t)
 	deposits(t, ex, "a", 1)
 	deposits(t, other, "a", 1)
-	foreign := &hooked{Executor: ex, upsert: func(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
-		_, err := ex.UpsertSubscriber(ctx, key, worker)
-		return cursorOf(t, other, 1), err
+	foreign := &hooked{Executor: ex, records: func(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+		page, err := ex.Records(ctx, q)
+		for i := range page.Records {
+			r := &page.Records[i]
+			r.Value = []byte(strings.Replace(string(r.Value), `"cursor":""`, `"cursor":"`+string(cursorOf(t, other, 1))+`"`, 1))
+		}
+		return page, err
 	}}
+	if err := evento.NewSubscription("s").Handler(positions(&list[uint64]{})).Aggregate(Account, "none").Execute(t.Context(), ex); err != nil {
+		t.Fatal(err)
+	}
+	if err := evento.ControlOf(ex, "s").ResetToStart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var got list[uint64]
 	b := evento.NewSubscription("s").Handler(positions(&got))
 	if err := b.Execute(t.Context(), foreign); !errors.Is(err, cursor.ErrForeign) {

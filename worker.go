@@ -1,66 +1,17 @@
-// The running side of a subscription.
+// The running side of a partition: reading, handling, keeping the place.
 
 package evento
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
 )
-
-// Subscription is a running worker of a subscription's key. Its methods are
-// safe for concurrent use.
-type Subscription struct {
-	// ID is this worker's own; another Start of the same key has another.
-	ID ID
-
-	done chan struct{}
-	err  error // set before done is closed
-	stop func()
-	kill context.CancelFunc
-}
-
-// Done is closed when the worker has ended.
-func (s *Subscription) Done() <-chan struct{} { return s.done }
-
-// Err is why the worker ended: nil while it runs and after a Shutdown,
-// [ErrTakenOver], a [HandlerError], [ErrUnhandledEvent], the context's error,
-// or that of a store that cannot go on.
-func (s *Subscription) Err() error {
-	select {
-	case <-s.done:
-		return s.err
-	default:
-		return nil
-	}
-}
-
-// Shutdown lets the worker finish the event in hand, stores the cursor after
-// it, and returns when the worker has ended; nothing is handled after that. If
-// ctx ends first, the handler's context is cancelled and ctx's error returned.
-// It must not be called from one of the subscription's own handlers.
-func (s *Subscription) Shutdown(ctx context.Context) error {
-	s.stop()
-	select {
-	case <-s.done:
-		return nil
-	default:
-	}
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-		s.kill()
-		return ctx.Err()
-	}
-}
 
 const (
 	// pollInterval is how long an idle worker sleeps when nothing wakes it.
@@ -74,77 +25,191 @@ const (
 	storeInterval = time.Second
 	// passedInterval is the same for events that were only passed over.
 	passedInterval = 10 * time.Second
+	// standbyInterval is the shortest time between two looks of a worker on
+	// standby.
+	standbyInterval = 200 * time.Millisecond
 	// confirmInterval is the longest that a worker goes on without asking
 	// whether it still owns the key.
 	confirmInterval = 100 * time.Millisecond
 	// finalTimeout bounds storing the cursor when the context has ended.
 	finalTimeout = 5 * time.Second
 
+	// mostBehind is the most events in a page that a worker reads when it is
+	// behind, unless a chunk has more.
+	mostBehind = 1000
+
 	firstBackoff = 10 * time.Millisecond
 	mostBackoff  = 10 * time.Second
 )
 
-// worker is one owner of a key. It is used by one goroutine.
-type worker struct {
-	id            ID
+// subscriber is what the workers of a subscription have in common. It does not
+// change.
+type subscriber struct {
 	key           string
 	ex            Executor
 	query         Query
 	handlers      map[eventKind]handle
+	batches       map[eventKind]*handleBatch
 	skip          map[eventKind]bool
 	safetyCheck   bool
 	codecs        codecs
 	chunkSize     int
 	retries       int
 	acceptFailure bool
+	transactor    Transactor // nil: handlers run outside of transactions
+	partitions    int
+	lease         time.Duration
 	data          shared
+	hooks         SubscriptionHooks
 	logger        *slog.Logger
+	read          func(context.Context, cursor.Args) (*cursor.Page[RawEvent], error)
+}
+
+// worker handles the events of a partition, and is its owner for as long as it
+// runs. One goroutine uses it, but for the claim.
+type worker struct {
+	*subscriber
+	claim  claim
+	logger *slog.Logger
 
 	lastKind eventKind // the one whose handler is last
 	last     handle
 
 	stopping <-chan struct{} // nil: never
+	limit    int             // of the next page
 	at       cursor.Value    // everything up to here is handled
+	position uint64          // of the last event that was
+	event    *RawEvent       // that event, when this worker handled it
 	handled  bool            // something was, since the cursor was stored
 	stored   cursor.Value    // the cursor in the store
-	// storedAt and confirmed are when the cursor was stored last, and when
-	// the store last said that this worker owns the key.
-	storedAt, confirmed time.Time
+	storedAt time.Duration   // by the claim's clock
+	resets   uint64          // those of the cursor that were seen to
+	retry    uint64          // the requests to retry parked events that were seen to
+	unsure   cursor.Value    // the cursor that was to be stored, with other work, when the store failed
+	alone    uint64          // events up to this position are handled one by one
+	parked   parkedAggregates
 }
 
-func (w *worker) start(ctx context.Context, delay time.Duration) *Subscription {
-	stopping := make(chan struct{})
-	w.stopping = stopping
-	ctx, kill := context.WithCancel(ctx)
-	s := &Subscription{
-		ID: w.id, done: make(chan struct{}),
-		stop: sync.OnceFunc(func() { close(stopping) }), kill: kill,
+func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *worker {
+	w := &worker{
+		subscriber: s,
+		claim:      claim{ex: s.ex, key: s.key, partition: partition, worker: id, lease: s.lease, began: time.Now()},
+		logger:     s.logger.With("subscription", s.key, "worker", id.String()),
+		stopping:   stopping,
+		limit:      s.chunkSize,
 	}
-	go func() {
-		s.err = errors.New("evento: a handler ended its goroutine")
-		defer close(s.done)
-		defer kill()
-		s.err = w.finish(ctx, w.run(ctx, delay))
-	}()
-	return s
+	if s.partitions > 1 {
+		w.logger = w.logger.With("partition", partition)
+	}
+	return w
 }
 
-// errStopping ends the loops when Shutdown was called; it stays in this file.
+// take makes the worker the owner. See claim.take.
+func (w *worker) take(ctx context.Context, standby bool) (taken bool, wait time.Duration, err error) {
+	taken, wait, err = w.claim.take(ctx, w.partitions, standby)
+	if err != nil || !taken {
+		return false, wait, err
+	}
+	s := w.claim.enter()
+	w.goOn(&s)
+	w.owns(ctx, w.claim.partition, true)
+	return true, 0, nil
+}
+
+// goOn goes on from the place in the store.
+func (w *worker) goOn(s *claimState) {
+	w.at, w.position, w.handled = s.Cursor, s.Position, false
+	w.stored, w.resets, w.unsure, w.parked.loaded, w.alone = s.Cursor, s.Resets, "", false, 0
+}
+
+// adopt takes the state as it is in the store now. The worker keeps its place,
+// unless it was reset, or a change is in the store whose outcome was unknown.
+func (w *worker) adopt() {
+	s := w.claim.enter()
+	if s.Resets != w.resets || w.unsure != "" && (w.transactor != nil || s.Cursor == w.unsure) {
+		w.goOn(&s)
+	}
+	w.stored, w.unsure, w.parked.loaded = s.Cursor, "", false
+}
+
+// settle finds out what became of a change whose outcome is unknown.
+func (w *worker) settle(ctx context.Context) error {
+	if w.unsure == "" {
+		return nil
+	}
+	if err := w.claim.confirm(ctx); err != nil && !errors.Is(err, errMoved) {
+		return err
+	}
+	w.adopt()
+	return nil
+}
+
+// errStopping ends the loops when Shutdown was called.
 var errStopping = errors.New("stopping")
 
-// run handles events until there is a reason to end.
-func (w *worker) run(ctx context.Context, delay time.Duration) error {
-	if delay > 0 {
-		if err := w.sleep(ctx, delay); err != nil {
+// run keeps the lease while fn works, ends the ownership, and returns why.
+func (w *worker) run(ctx context.Context, fn func(context.Context) error) error {
+	renewing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		w.renew(renewing)
+	}()
+	defer w.owns(ctx, w.claim.partition, false)
+	err := fn(ctx)
+	cancel()
+	<-renewed
+	return w.finish(ctx, err)
+}
+
+// renew keeps the lease while a handler takes its time.
+func (w *worker) renew(ctx context.Context) {
+	t := time.NewTicker(w.lease / 6)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if w.claim.leased(w.claim.clock()) < w.lease/4 {
+			continue
+		}
+		// What it is told, the worker asks for itself.
+		call, cancel := context.WithTimeout(ctx, w.lease/3)
+		if err := w.claim.renew(call); err != nil && ctx.Err() == nil {
+			w.logger.DebugContext(ctx, "evento: the lease of a subscription was not renewed", "error", err)
+		}
+		cancel()
+	}
+}
+
+// work handles events, after a delay, until there is a reason to end, which it
+// returns.
+func (w *worker) work(ctx context.Context, delay time.Duration) error {
+	for began := w.claim.clock(); ; {
+		err := w.sleepOwning(ctx, delay-(w.claim.clock()-began))
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errMoved) {
 			return err
 		}
+		w.adopt()
 	}
 	for failures := 0; ; {
+		if w.mustStop() {
+			return errStopping
+		}
 		changed := w.ex.Changed()
-		more, err := w.chunk(ctx)
+		more, err := w.page(ctx)
 		switch {
 		case err == nil:
 			failures = 0
+		case errors.Is(err, errMoved) && ctx.Err() == nil:
+			w.adopt()
+			continue
 		case final(err) || ctx.Err() != nil:
 			return err
 		default:
@@ -179,14 +244,16 @@ func (w *worker) run(ctx context.Context, delay time.Duration) error {
 	}
 }
 
-// execute handles what is pending.
-func (w *worker) execute(ctx context.Context) error {
+// pending handles what is pending, and returns.
+func (w *worker) pending(ctx context.Context) error {
 	for {
 		before := w.at
-		more, err := w.chunk(ctx)
+		more, err := w.page(ctx)
 		switch {
+		case errors.Is(err, errMoved):
+			w.adopt()
 		case err != nil:
-			return w.finish(ctx, err)
+			return err
 		case !more && w.at == before:
 			return w.store(ctx)
 		}
@@ -196,7 +263,7 @@ func (w *worker) execute(ctx context.Context) error {
 // final tells the errors that end a worker from those that a store gets over.
 func final(err error) bool {
 	var handler *HandlerError
-	for _, target := range []error{errStopping, ErrTakenOver, ErrUnhandledEvent, ErrInvalid, ErrClosed, cursor.ErrInvalid} {
+	for _, target := range []error{errStopping, ErrTakenOver, ErrUnhandledEvent, ErrInvalid, ErrClosed, cursor.ErrInvalid, errors.ErrUnsupported} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -204,8 +271,8 @@ func final(err error) bool {
 	return errors.As(err, &handler)
 }
 
-// finish stores the exact place, also when the context has ended, and returns
-// what the worker ends with.
+// finish stores the exact place and gives the partition up, also when the
+// context has ended, and returns what the worker ends with.
 func (w *worker) finish(ctx context.Context, reason error) error {
 	// A handler's error is the event's, whatever it is about.
 	var handler *HandlerError
@@ -214,169 +281,188 @@ func (w *worker) finish(ctx context.Context, reason error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
 	defer cancel()
-	err := w.store(ctx)
+	text := ""
+	if reason != nil && !errors.Is(reason, errStopping) {
+		text = cut(reason.Error())
+	}
+	err := w.settle(ctx)
+	for err == nil || errors.Is(err, errMoved) {
+		if err != nil {
+			w.adopt()
+		}
+		err = w.claim.swap(ctx, Swap{Wake: true}, func(s *claimState) {
+			w.place(s)
+			s.Owner, s.Host, s.LeaseMillis, s.Error = "", "", 0, text
+		})
+		if err == nil {
+			w.noteStored(ctx)
+			break
+		}
+	}
 	if errors.Is(reason, errStopping) {
 		return err
 	}
 	return errors.Join(reason, err)
 }
 
-// chunk reads and handles the next events, and reports whether there may be
+// place writes where the worker is into a state. In transactions the cursor is
+// only moved from where it is known to be: one whose outcome was lost may have
+// moved it since.
+func (w *worker) place(s *claimState) {
+	if w.transactor != nil && s.Cursor != w.stored {
+		w.unsure = w.at
+		return
+	}
+	s.Cursor, s.Position = w.at, w.position
+}
+
+// page reads and handles the next events, and reports whether there may be
 // more. What was handled counts even when it returns an error.
-func (w *worker) chunk(ctx context.Context) (more bool, err error) {
+func (w *worker) page(ctx context.Context) (more bool, err error) {
+	if err := w.settle(ctx); err != nil {
+		return false, err
+	}
 	if err := w.confirm(ctx); err != nil {
 		return false, err
 	}
-	page, err := w.ex.Read(ctx, w.query, cursor.Onward(w.chunkSize, w.at))
+	state := w.claim.state()
+	if state.Paused {
+		return false, w.storeAfter(ctx, storeSoon)
+	}
+	if err := w.retryParked(ctx, state.Retry); err != nil {
+		return false, err
+	}
+	page, err := w.read(ctx, cursor.Onward(w.limit, w.at))
 	if err != nil {
 		return false, err
 	}
 	if len(page.Edges) == 0 {
-		w.at = page.PageInfo.EndCursor
-		if w.handled {
-			return false, w.storeAfter(ctx, storeSoon)
-		}
-		return false, w.storeAfter(ctx, passedInterval)
+		w.at, w.limit = page.PageInfo.EndCursor, w.chunkSize
+		return false, w.storeSometime(ctx)
 	}
-	hctx := context.WithValue(w.data.into(ctx), executorKey{}, w.ex)
-	for i := range page.Edges {
-		select {
-		case <-w.stopping:
-			return false, errStopping
-		default:
-		}
-		if err := w.handle(ctx, hctx, &page.Edges[i].Node); err != nil {
+	// One that is behind reads more at once.
+	if w.limit = w.chunkSize; page.PageInfo.HasNextPage {
+		w.limit = max(w.chunkSize, min(2*len(page.Edges), mostBehind))
+	}
+	for chunk := range slices.Chunk(page.Edges, w.chunkSize) {
+		if err := w.chunk(ctx, chunk); err != nil {
 			return false, err
 		}
-		w.at, w.handled = page.Edges[i].Cursor, true
-		if err := w.storeAfter(ctx, storeInterval); err != nil {
-			return true, err
+		if err := w.storeSometime(ctx); err != nil {
+			return false, err
+		}
+		if s := w.claim.state(); s.Retry != w.retry {
+			return true, nil
 		}
 	}
-	return page.PageInfo.HasNextPage, w.storeAfter(ctx, storeSoon)
+	return page.PageInfo.HasNextPage, nil
 }
 
-// confirm asks whether the worker still owns its key, if it has not heard so
-// lately.
-func (w *worker) confirm(ctx context.Context) error {
-	now := time.Now()
-	if now.Sub(w.confirmed) < confirmInterval {
+// chunk handles the events of a chunk that are of this partition.
+func (w *worker) chunk(ctx context.Context, edges []cursor.Edge[RawEvent]) error {
+	hctx := w.handlerContext(ctx)
+	now := w.claim.clock()
+	for i := 0; i < len(edges); {
+		if w.mustStop() {
+			return errStopping
+		}
+		if !w.mine(&edges[i].Node) {
+			w.at = edges[i].Cursor
+			i++
+			continue
+		}
+		if err := w.keep(ctx, now); err != nil {
+			return err
+		}
+		n, err := w.handleSome(ctx, hctx, edges[i:])
+		if err != nil {
+			return err
+		}
+		i += n
+		if now = w.claim.clock(); now-w.storedAt >= storeInterval {
+			if err := w.store(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keep renews a lease that may have lapsed, before the next event.
+func (w *worker) keep(ctx context.Context, now time.Duration) error {
+	if w.claim.leased(now) <= w.lease/2 {
 		return nil
 	}
-	running, err := w.ex.SubscriberRunning(ctx, w.key, w.id)
-	if err != nil {
-		return err
+	return w.claim.swap(ctx, Swap{}, func(*claimState) {})
+}
+
+func (w *worker) handlerContext(ctx context.Context) context.Context {
+	return context.WithValue(w.data.into(ctx), executorKey{}, w.ex)
+}
+
+func (w *worker) mustStop() bool {
+	select {
+	case <-w.stopping:
+		return true
+	default:
+		return false
 	}
-	if !running {
-		return fmt.Errorf("%w: key %q", ErrTakenOver, w.key)
+}
+
+// mine reports whether an event is of this partition.
+func (w *worker) mine(e *RawEvent) bool {
+	return w.partitions == 1 || partitionOf(e.AggregateType, e.AggregateID, w.partitions) == w.claim.partition
+}
+
+// passed says that everything up to an event is done.
+func (w *worker) passed(e *cursor.Edge[RawEvent]) {
+	w.at, w.position, w.event, w.handled = e.Cursor, e.Node.Position, &e.Node, true
+}
+
+// confirm asks whether the worker still owns its partition, if it has not heard
+// so lately.
+func (w *worker) confirm(ctx context.Context) error {
+	if w.claim.unconfirmed(w.claim.clock()) < confirmInterval {
+		return nil
 	}
-	w.confirmed = now
-	return nil
+	return w.claim.confirm(ctx)
+}
+
+// storeSometime stores the cursor soon when events were handled.
+func (w *worker) storeSometime(ctx context.Context) error {
+	if w.handled {
+		return w.storeAfter(ctx, storeSoon)
+	}
+	return w.storeAfter(ctx, passedInterval)
 }
 
 // storeAfter stores the cursor if that was not done for a time.
 func (w *worker) storeAfter(ctx context.Context, d time.Duration) error {
-	if time.Since(w.storedAt) < d {
+	if w.claim.clock()-w.storedAt < d {
 		return nil
 	}
 	return w.store(ctx)
 }
 
-// store acknowledges the place up to which everything is handled.
+// store stores the place up to which everything is handled.
 func (w *worker) store(ctx context.Context) error {
 	if w.at == w.stored {
 		w.handled = false
 		return nil
 	}
-	now, at := time.Now(), w.at
-	if err := w.ex.Acknowledge(ctx, w.key, w.id, at); err != nil {
+	if err := w.claim.swap(ctx, Swap{}, w.place); err != nil {
 		return err
 	}
-	w.stored, w.storedAt, w.confirmed, w.handled = at, now, now, false
+	w.noteStored(ctx)
 	return nil
 }
 
-// handle calls the handler until it succeeds or its retries run out.
-func (w *worker) handle(ctx, hctx context.Context, e *RawEvent) error {
-	h := w.handlerOf(eventKind{e.AggregateType, e.Name})
-	if h == nil {
-		if w.skip[eventKind{e.AggregateType, e.Name}] {
-			return nil
-		}
-		return fmt.Errorf("%w: subscription %q: %s %s of %q, version %d, position %d",
-			ErrUnhandledEvent, w.key, e.AggregateType, e.Name, e.AggregateID, e.Version, e.Position)
+// noteStored says that the cursor is stored at the worker's place.
+func (w *worker) noteStored(ctx context.Context) {
+	if w.handled && w.event != nil && w.hooks.Stored != nil {
+		w.hooks.Stored(ctx, w.key, w.claim.partition, *w.event)
 	}
-	for attempt := 1; ; attempt++ {
-		err := call(hctx, h, w.codecs, e)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err() // the handler was cut short; that is no failure of the event
-		}
-		log := w.logger.With("event", e.ID.String(), "kind", string(e.AggregateType)+" "+e.Name,
-			"aggregate", e.AggregateID, "position", e.Position, "attempt", attempt, "error", err)
-		if attempt > w.retries || undecodable(err, e) {
-			if w.acceptFailure {
-				log.ErrorContext(ctx, "evento: an event could not be handled; going on without it")
-				return nil
-			}
-			return &HandlerError{Key: w.key, Event: *e, Attempts: attempt, Err: err}
-		}
-		wait := backoff(attempt - 1)
-		log.WarnContext(ctx, "evento: a handler failed; trying again", "wait", wait)
-		// What was handled before is not to wait for this event. A store that
-		// fails is met again, and reported, after it.
-		if err := w.storeAfter(ctx, storeSoon); errors.Is(err, ErrTakenOver) {
-			return err
-		}
-		if err := w.sleepOwning(ctx, wait); err != nil {
-			return err
-		}
-	}
-}
-
-// handlerOf finds the handler of a kind. Events of one kind often come in runs,
-// so the last answer is kept.
-func (w *worker) handlerOf(kind eventKind) handle {
-	if kind != w.lastKind || w.last == nil {
-		h := w.handlers[kind]
-		if h == nil {
-			h = w.handlers[eventKind{aggregateType: kind.aggregateType}]
-		}
-		w.lastKind, w.last = kind, h
-	}
-	return w.last
-}
-
-// undecodable reports whether an error says of this very event that it cannot
-// be decoded: trying again does not help.
-func undecodable(err error, e *RawEvent) bool {
-	var d *DecodeError
-	return errors.As(err, &d) && d.ID == e.ID
-}
-
-// sleepOwning sleeps, and ends early when the key was taken over.
-func (w *worker) sleepOwning(ctx context.Context, d time.Duration) error {
-	for ; d > 0; d -= pollInterval {
-		if err := w.sleep(ctx, min(d, pollInterval)); err != nil {
-			return err
-		}
-		if err := w.confirm(ctx); errors.Is(err, ErrTakenOver) {
-			return err
-		}
-	}
-	return nil
-}
-
-// call turns a panic into an error with its stack.
-func call(ctx context.Context, h handle, codecs codecs, e *RawEvent) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("evento: handler panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return h(ctx, codecs, e)
+	w.stored, w.storedAt, w.handled = w.at, w.claim.clock(), false
 }
 
 // sleep waits, unless the worker is to end first.

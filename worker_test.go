@@ -2,6 +2,7 @@ package evento_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -156,9 +157,19 @@ type ack struct {
 
 func noting(ex evento.Executor, acks *list[ack]) *hooked {
 	began := time.Now()
-	return &hooked{Executor: ex, acknowledge: func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-		acks.add(ack{time.Since(began), at})
-		return ex.Acknowledge(ctx, key, worker, at)
+	var last cursor.Value
+	return &hooked{Executor: ex, swap: func(ctx context.Context, s evento.Swap) error {
+		for _, c := range s.Changes {
+			var state struct{ Cursor cursor.Value }
+			if err := json.Unmarshal(c.Value, &state); err != nil {
+				return err
+			}
+			if state.Cursor != last {
+				last = state.Cursor
+				acks.add(ack{time.Since(began), last})
+			}
+		}
+		return ex.Swap(ctx, s)
 	}}
 }
 
@@ -266,10 +277,10 @@ func TestPassingOverEvents(t *testing.T) {
 // is handled again for it.
 func TestStoreErrorsAreWaitedOut(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"read", "acknowledge", "running"} {
+	for _, method := range []string{"read", "swap", "records"} {
 		synctest.Test(t, func(t *testing.T) {
 			store := newStore(t)
-			var repaired atomic.Bool
+			var repaired, started atomic.Bool
 			var failures atomic.Int64
 			fail := func() error {
 				if repaired.Load() {
@@ -287,19 +298,25 @@ func TestStoreErrorsAreWaitedOut(t *testing.T) {
 					}
 					return store.Read(ctx, q, args)
 				}
-			case "acknowledge":
-				ex.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+			case "swap":
+				ex.swap = func(ctx context.Context, s evento.Swap) error {
+					if !started.Load() {
+						return store.Swap(ctx, s)
+					}
 					if err := fail(); err != nil {
 						return err
 					}
-					return store.Acknowledge(ctx, key, worker, at)
+					return store.Swap(ctx, s)
 				}
-			case "running":
-				ex.running = func(ctx context.Context, key string, worker evento.ID) (bool, error) {
-					if err := fail(); err != nil {
-						return false, err
+			case "records":
+				ex.records = func(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+					if !started.Load() {
+						return store.Records(ctx, q)
 					}
-					return store.SubscriberRunning(ctx, key, worker)
+					if err := fail(); err != nil {
+						return nil, err
+					}
+					return store.Records(ctx, q)
 				}
 			}
 			var got list[uint64]
@@ -308,11 +325,12 @@ func TestStoreErrorsAreWaitedOut(t *testing.T) {
 				got.add(e.Position)
 				return nil
 			})))
+			started.Store(true)
 			deposits(t, store, "a", 5)
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			repaired.Store(true)
-			if n := failures.Load(); n < 5 || n > 25 {
+			if n := failures.Load(); n < 5 || n > 50 { // with those that renew the lease
 				t.Errorf("%s: tried %d times in a minute, want a few, with growing waits", method, n)
 			}
 			time.Sleep(20 * time.Second)

@@ -40,7 +40,11 @@ func BenchmarkGrowth(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			small := newGrown(b, c.open(b, "small"), 10_000)
-			for _, events := range []int{100_000, 1_000_000} {
+			sizes := []int{100_000, 1_000_000}
+			if testing.Short() {
+				sizes = sizes[:1]
+			}
+			for _, events := range sizes {
 				large := newGrown(b, c.open(b, "large"), events)
 				for _, what := range []struct {
 					name string
@@ -68,7 +72,13 @@ type grown struct {
 
 func newGrown(b *testing.B, ex evento.Executor, events int) *grown {
 	b.Helper()
-	const each, workers = 100, 8
+	return newGrownOf(b, ex, events, 100)
+}
+
+// newGrownOf commits so many events, in aggregates of each.
+func newGrownOf(b *testing.B, ex evento.Executor, events, each int) *grown {
+	b.Helper()
+	const workers = 8
 	g := &grown{ex: ex, ids: make([]string, events/each)}
 	payloads := make([]evento.Payload, each)
 	for i := range payloads {

@@ -13,7 +13,8 @@ import (
 
 func testChanged(t *testing.T, c Config) {
 	c.run(t, "Commit", changedCommit)
-	c.run(t, "Upsert", changedUpsert)
+	c.run(t, "Swap", changedSwap)
+	c.run(t, "SwapSeen", changedSwapSeen)
 	c.run(t, "Close", changedClose)
 	c.run(t, "NeverMissed", changedNeverMissed)
 	if c.Share != nil {
@@ -40,14 +41,59 @@ func changedCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	}
 }
 
-func changedUpsert(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	for range 5 {
+// A swap wakes when it is to.
+func changedSwap(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	k := recordKey("key", "")
+	for i := range uint64(10) {
 		changed := ex.Changed()
-		if _, err := ex.UpsertSubscriber(ctx, "key", evento.NewID()); err != nil {
+		if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, i, "value")}}); err != nil {
 			t.Fatal(err)
 		}
-		wake(ctx, t, changed, "UpsertSubscriber")
+		wake(ctx, t, changed, "a Swap")
 	}
+	changed := ex.Changed()
+	if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{unset(k, 10)}}); err != nil {
+		t.Fatal(err)
+	}
+	wake(ctx, t, changed, "a Swap that removes")
+}
+
+// Who is woken by a swap sees what it did.
+func changedSwapSeen(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	const rounds = 25
+	k, seen := recordKey("key", ""), make(chan struct{}, rounds)
+	together(t, 2, func(i int) error {
+		for round := range uint64(rounds) {
+			if i == 0 {
+				if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, round, "value")}}); err != nil {
+					return err
+				}
+				select {
+				case <-seen:
+				case <-ctx.Done():
+					return fmt.Errorf("swap %d was not seen: %w", round+1, ctx.Err())
+				}
+				continue
+			}
+			for {
+				changed := ex.Changed()
+				r, err := readRecord(ctx, ex, k)
+				if err != nil {
+					return err
+				}
+				if r.Revision > round {
+					break
+				}
+				select {
+				case <-changed:
+				case <-ctx.Done():
+					return fmt.Errorf("waiting for swap %d: %w", round+1, ctx.Err())
+				}
+			}
+			seen <- struct{}{}
+		}
+		return nil
+	})
 }
 
 func changedClose(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {

@@ -38,13 +38,12 @@ func closeTwice(ctx context.Context, t *testing.T, _ Config, ex evento.Executor)
 
 func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	fill(ctx, t, ex, 3)
-	worker := evento.NewID()
-	upsert(ctx, t, ex, "key", worker, "")
+	swap(ctx, t, ex, set(recordKey("key", ""), 0, "value"))
 	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 1, Position: 1})
 	if err := ex.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, call := range calls(ex, worker) {
+	for name, call := range calls(ex) {
 		if err := call(ctx); !errors.Is(err, evento.ErrClosed) {
 			t.Errorf("%s after Close: got the error %v, want %q", name, err, evento.ErrClosed)
 		}
@@ -52,12 +51,14 @@ func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 }
 
 // closeUnderWay closes the executor while it has much to do, and returns the
-// writes. Every call succeeds, or says that the store is closed.
-func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) []attempt {
+// writes, and how often the record at "count" was changed. Every call succeeds,
+// or says that the store is closed.
+func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) ([]attempt, uint64) {
 	t.Helper()
 	const writers, others, before = 8, 6, 20
 	fill(ctx, t, ex, 10)
 	attempts := make([][]attempt, writers)
+	swaps := uint64(0)
 	var done atomic.Int32
 	busy := make(chan struct{}) // closed when writes are under way
 	together(t, writers+others+1, func(i int) error {
@@ -80,8 +81,15 @@ func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) []atte
 				}
 			}
 		case i < writers+others:
-			all := calls(ex, evento.NewID())
-			name := []string{"Read", "Read backward", "UpsertSubscriber", "SubscriberCursor", "Snapshot", "SaveSnapshot"}[i-writers]
+			all := calls(ex)
+			all["Swap"] = func(ctx context.Context) error {
+				err := trySwap(ctx, ex, set(recordKey("count", ""), swaps, fmt.Sprint(swaps+1)))
+				if err == nil {
+					swaps++
+				}
+				return err
+			}
+			name := []string{"Read", "Read backward", "Records", "Swap", "Snapshot", "SaveSnapshot"}[i-writers]
 			for {
 				err := all[name](ctx)
 				switch {
@@ -103,28 +111,33 @@ func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) []atte
 			return nil
 		}
 	})
-	return slices.Concat(attempts...)
+	return slices.Concat(attempts...), swaps
 }
 
 func reopenUnderWay(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	attempts := closeUnderWay(ctx, t, ex)
+	attempts, swaps := closeUnderWay(ctx, t, ex)
 	ex = c.reopen(t, ex)
+	count, err := readRecord(ctx, ex, recordKey("count", ""))
+	if err != nil || count.Revision != swaps && count.Revision != swaps+1 { // the last may have been made
+		t.Errorf("a record that was swapped %d times: got %s, %v", swaps, showRecord(count), err)
+	}
 	log := readAll(ctx, t, ex, evento.Query{})
 	checkLog(t, c, log)
 	checkOutcomes(t, log, attempts)
 	commit(ctx, t, ex, toAny("shared", "Later"))
 }
 
-// Events, places, snapshots and subscribers are what they were.
+// Events, places, snapshots and records are what they were.
 func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	fill(ctx, t, ex, 30)
 	w := evento.Write{Appends: []evento.Append{routed("left", to("late", 0, "A", "B")), toAny("id 0", "A")}, Retry: true}
 	first := commit(ctx, t, ex, w.Appends...)
 	m := model(readAll(ctx, t, ex, evento.Query{}))
-	worker, snapshot := evento.NewID(), evento.Snapshot{Version: 2, Position: 7, Cursor: m[6].Cursor, Data: []byte("state")}
-	upsert(ctx, t, ex, "key", worker, "")
-	acknowledge(ctx, t, ex, "key", worker, m[4].Cursor)
-	upsert(ctx, t, ex, "fresh", worker, "")
+	snapshot := evento.Snapshot{Version: 2, Position: 7, Cursor: m[6].Cursor, Data: []byte("state")}
+	a, b, gone := recordKey("key", ""), recordKey("key", "part"), recordKey("gone", "")
+	swap(ctx, t, ex, set(a, 0, "value"), set(b, 0, "first"), set(gone, 0, "value"))
+	swap(ctx, t, ex, set(b, 1, "second"), unset(gone, 1))
+	records := recordPage(ctx, t, ex, evento.RecordQuery{Kind: kind})
 	saveSnapshot(ctx, t, ex, snapshotKey(), snapshot)
 
 	ex = c.reopen(t, ex)
@@ -136,10 +149,11 @@ func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 			m.wantPage(ctx, t, ex, q, cursor.Backward(5, at))
 		}
 	}
-	wantSubscriber(ctx, t, ex, "key", m[4].Cursor)
-	wantSubscriber(ctx, t, ex, "fresh", "")
-	wantRunning(ctx, t, ex, "key", worker, true)
-	acknowledge(ctx, t, ex, "key", worker, m[5].Cursor)
+	sameRecords(t, "after reopening", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), records.Records)
+	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{set(b, 1, "stale"), set(a, 1, "X")}}, evento.ErrSwapped)
+	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(gone, 1)}}, evento.ErrSwapped)
+	swap(ctx, t, ex, unset(a, 1), set(b, 2, "third"), set(gone, 0, "again"))
+	wantRecords(ctx, t, ex, set(b, 2, "third"), set(gone, 0, "again"))
 	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
 	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 2, Position: 6})
 	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)

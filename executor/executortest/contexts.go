@@ -17,12 +17,13 @@ import (
 func testContexts(t *testing.T, c Config) {
 	c.run(t, "Ended", contextsEnded)
 	c.run(t, "EndingWrites", contextsEndingWrites)
+	c.run(t, "EndingSwaps", contextsEndingSwaps)
 	c.run(t, "EndingReads", contextsEndingReads)
 }
 
 // calls are all methods with a context, by name. None of the writes may have
-// an effect.
-func calls(ex evento.Executor, worker evento.ID) map[string]func(context.Context) error {
+// an effect. The record at key, if there is one, is at its first revision.
+func calls(ex evento.Executor) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Write": func(ctx context.Context) error {
 			_, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{toAny("id 0", "X"), toAny("new", "X")}})
@@ -36,14 +37,14 @@ func calls(ex evento.Executor, worker evento.ID) map[string]func(context.Context
 			_, err := ex.Read(ctx, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Backward(5, ""))
 			return err
 		},
-		"UpsertSubscriber": func(ctx context.Context) error {
-			_, err := ex.UpsertSubscriber(ctx, "key", evento.NewID())
+		"Records": func(ctx context.Context) error {
+			_, err := ex.Records(ctx, evento.RecordQuery{Kind: kind})
 			return err
 		},
-		"SubscriberCursor":  func(ctx context.Context) error { _, err := ex.SubscriberCursor(ctx, "key"); return err },
-		"SubscriberRunning": func(ctx context.Context) error { _, err := ex.SubscriberRunning(ctx, "key", worker); return err },
-		"Acknowledge":       func(ctx context.Context) error { return ex.Acknowledge(ctx, "key", worker, "elsewhere") },
-		"Snapshot":          func(ctx context.Context) error { _, err := ex.Snapshot(ctx, snapshotKey()); return err },
+		"Swap": func(ctx context.Context) error {
+			return ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(recordKey("key", ""), 1, "X"), set(recordKey("new", ""), 0, "X")}})
+		},
+		"Snapshot": func(ctx context.Context) error { _, err := ex.Snapshot(ctx, snapshotKey()); return err },
 		"SaveSnapshot": func(ctx context.Context) error {
 			return ex.SaveSnapshot(ctx, snapshotKey(), evento.Snapshot{Version: 99, Position: 99, Data: []byte("X")})
 		},
@@ -52,9 +53,8 @@ func calls(ex evento.Executor, worker evento.ID) map[string]func(context.Context
 
 func contextsEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 10)
-	worker, snapshot := evento.NewID(), evento.Snapshot{Version: 1, Position: 1, Cursor: m[0].Cursor, Data: []byte("state")}
-	upsert(ctx, t, ex, "key", worker, "")
-	acknowledge(ctx, t, ex, "key", worker, m[2].Cursor)
+	record, snapshot := set(recordKey("key", ""), 0, "value"), evento.Snapshot{Version: 1, Position: 1, Cursor: m[0].Cursor, Data: []byte("state")}
+	swap(ctx, t, ex, record)
 	saveSnapshot(ctx, t, ex, snapshotKey(), snapshot)
 
 	cancelled, cancel := context.WithCancel(ctx)
@@ -62,7 +62,7 @@ func contextsEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	late, cancel := context.WithTimeout(ctx, -1)
 	defer cancel()
 	for _, ended := range []context.Context{cancelled, late} {
-		for name, call := range calls(ex, worker) {
+		for name, call := range calls(ex) {
 			for range 10 { // as a select chooses at random
 				if err := call(ended); !errors.Is(err, ended.Err()) {
 					t.Errorf("%s with an ended context: got the error %v, want %q", name, err, ended.Err())
@@ -71,8 +71,7 @@ func contextsEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 		}
 	}
 	wantLog(ctx, t, ex, m)
-	wantSubscriber(ctx, t, ex, "key", m[2].Cursor)
-	wantRunning(ctx, t, ex, "key", worker, true)
+	wantRecords(ctx, t, ex, record)
 	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
 }
 
@@ -144,6 +143,38 @@ func checkOutcomes(t *testing.T, log []edge, attempts []attempt) {
 			checkAbsent(t, log, a.write, a.err)
 		}
 	}
+}
+
+// Of swaps that were cut short, each was made whole or not at all, and leaves
+// nothing behind that later ones stumble on.
+func contextsEndingSwaps(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	const workers, each = 8, 15
+	together(t, workers, func(i int) error {
+		r := rand.New(rand.NewPCG(uint64(i), 9))
+		a, b := recordKey("own", fmt.Sprint(i)), recordKey("beside", fmt.Sprint(i))
+		revision := uint64(0)
+		for range each {
+			sctx, cancel := cancelSoon(ctx, r)
+			err := trySwap(sctx, ex, set(a, revision, fmt.Sprint(revision+1)), set(b, revision, fmt.Sprint(revision+1)))
+			cancel()
+			if err != nil && !errors.Is(err, context.Canceled) {
+				return err
+			}
+			var got [2]evento.Record
+			for i, k := range []evento.RecordKey{a, b} {
+				var err error
+				if got[i], err = readRecord(ctx, ex, k); err != nil {
+					return err
+				}
+			}
+			made := got[0].Revision == revision+1
+			if got[0].Revision != got[1].Revision || !made && (err == nil || got[0].Revision != revision) {
+				return fmt.Errorf("a swap at revision %d that succeeded (%t) or was cancelled: got %s and %s", revision, err == nil, showRecord(got[0]), showRecord(got[1]))
+			}
+			revision = got[0].Revision
+		}
+		return trySwap(ctx, ex, set(a, revision, "after"), set(recordKey("after", fmt.Sprint(i)), 0, "after"))
+	})
 }
 
 // A read that was cut short leaves nothing behind that later ones stumble on.

@@ -25,8 +25,8 @@
 //   - Order: the total order under concurrent writers and readers;
 //   - Pages, Filters, Routing, Cursors, Iteration: reading;
 //   - Names, Payloads, Timestamps: that bytes come back unchanged;
-//   - Snapshots, Subscribers, Changed: what projections and subscriptions
-//     are built on;
+//   - Snapshots, Records, Changed: what projections and subscriptions are
+//     built on;
 //   - Contexts, Close, Reopen: cancellation, shutdown, and what outlives it;
 //   - Library: projections and subscriptions at work on the store;
 //   - InTx: commits in a transaction of the storage, if it has them;

@@ -78,7 +78,7 @@ func Test(t *testing.T, c Config) {
 		{"Payloads", testPayloads},
 		{"Timestamps", testTimestamps},
 		{"Snapshots", testSnapshots},
-		{"Subscribers", testSubscribers},
+		{"Records", testRecords},
 		{"Changed", testChanged},
 		{"Contexts", testContexts},
 		{"Close", testClose},

@@ -116,37 +116,24 @@ func (h *handle) Read(ctx context.Context, q evento.Query, args cursor.Args) (*c
 
 func (h *handle) Changed() <-chan struct{} { return h.changed.Wait() }
 
-func (h *handle) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+func (h *handle) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	if err := h.begin(); err != nil {
-		return "", err
+		return nil, err
 	}
 	defer h.mu.RUnlock()
-	defer h.store.notify()
-	return h.store.memory.UpsertSubscriber(ctx, key, worker)
+	return h.store.memory.Records(ctx, q)
 }
 
-func (h *handle) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
-	if err := h.begin(); err != nil {
-		return "", err
-	}
-	defer h.mu.RUnlock()
-	return h.store.memory.SubscriberCursor(ctx, key)
-}
-
-func (h *handle) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	if err := h.begin(); err != nil {
-		return false, err
-	}
-	defer h.mu.RUnlock()
-	return h.store.memory.SubscriberRunning(ctx, key, worker)
-}
-
-func (h *handle) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+func (h *handle) Swap(ctx context.Context, s evento.Swap) error {
 	if err := h.begin(); err != nil {
 		return err
 	}
 	defer h.mu.RUnlock()
-	return h.store.memory.Acknowledge(ctx, key, worker, at)
+	err := h.store.memory.Swap(ctx, s)
+	if err == nil && s.Wake {
+		h.store.notify()
+	}
+	return err
 }
 
 func (h *handle) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {

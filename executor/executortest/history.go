@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -54,7 +55,6 @@ type past struct {
 	log     model
 	places  []cursor.Value
 	writes  []evento.Write
-	workers []evento.ID
 }
 
 func history(ctx context.Context, t *testing.T, c Config, ex evento.Executor, seed uint64, steps int) {
@@ -66,8 +66,7 @@ func history(ctx context.Context, t *testing.T, c Config, ex evento.Executor, se
 	})
 	h := &past{
 		c: c, r: rand.New(rand.NewPCG(seed, 0)), store: ex,
-		model:   closing(t, memory.New(nil)),
-		workers: []evento.ID{evento.NewID(), evento.NewID(), evento.NewID()},
+		model: closing(t, memory.New(nil)),
 	}
 	if c.Share != nil {
 		h.sharing = c.share(t, ex)
@@ -81,7 +80,7 @@ func history(ctx context.Context, t *testing.T, c Config, ex evento.Executor, se
 		case n < 80:
 			h.read(ctx, t)
 		case n < 90:
-			h.subscribe(ctx, t)
+			h.swap(ctx, t)
 		case n < 99:
 			h.snapshot(ctx, t)
 		case c.Reopen != nil:
@@ -210,26 +209,34 @@ func (h *past) read(ctx context.Context, t *testing.T) {
 	samePage(t, q, args, got, want)
 }
 
-func (h *past) subscribe(ctx context.Context, t *testing.T) {
+// swap makes a swap that mostly fits, and reads a page of records.
+func (h *past) swap(ctx context.Context, t *testing.T) {
 	t.Helper()
-	key, worker := fmt.Sprint("key ", h.r.IntN(3)), h.workers[h.r.IntN(len(h.workers))]
-	at := cursor.Value(fmt.Sprint("place ", h.r.IntN(1000)))
-	var call string
-	var do func(evento.Executor) (any, error)
-	switch h.r.IntN(4) {
-	case 0:
-		call, do = "UpsertSubscriber", func(ex evento.Executor) (any, error) { return ex.UpsertSubscriber(ctx, key, worker) }
-	case 1:
-		call, do = "SubscriberCursor", func(ex evento.Executor) (any, error) { return ex.SubscriberCursor(ctx, key) }
-	case 2:
-		call, do = "SubscriberRunning", func(ex evento.Executor) (any, error) { return ex.SubscriberRunning(ctx, key, worker) }
-	default:
-		call, do = "Acknowledge", func(ex evento.Executor) (any, error) { return nil, ex.Acknowledge(ctx, key, worker, at) }
+	all := readRecords(ctx, t, h.model, evento.RecordQuery{Kind: kind})
+	var s evento.Swap
+	for range 1 + h.r.IntN(4) {
+		c := set(recordKey(fmt.Sprint("key ", h.r.IntN(3)), []string{"", "a", "b"}[h.r.IntN(3)]), 0, fmt.Sprint(h.r.IntN(1000)))
+		if i := slices.IndexFunc(all, func(r evento.Record) bool { return r.RecordKey == c.RecordKey }); i >= 0 {
+			c.Revision = all[i].Revision
+			c.Remove = h.r.IntN(3) == 0
+		}
+		if h.r.IntN(12) == 0 {
+			c.Revision = uint64(h.r.IntN(4))
+		}
+		s.Changes = append(s.Changes, c) // now and then twice the same
 	}
-	got, err := do(h.either())
-	want, wantErr := do(h.model)
-	if got != want || !alike(err, wantErr) {
-		t.Fatalf("%s(%q, %s, %q): got %v, %v, want %v, %v", call, key, worker, at, got, err, want, wantErr)
+	err, wantErr := h.either().Swap(ctx, s), h.model.Swap(ctx, s)
+	if !alike(err, wantErr) {
+		t.Fatalf("Swap(%s): got %v, want %v", showChanges(s.Changes), err, wantErr)
+	}
+	q := randomRecordQuery(h.r, all)
+	got, want := recordPage(ctx, t, h.either(), q), recordPage(ctx, t, h.model, q)
+	for i := range want.Records {
+		want.Records[i].ChangedAt = time.Time{} // each has its own clock
+	}
+	sameRecords(t, fmt.Sprintf("Records(%+v) after Swap(%s)", q, showChanges(s.Changes)), got.Records, want.Records)
+	if got.More != want.More {
+		t.Fatalf("Records(%+v): got more %t, want %t", q, got.More, want.More)
 	}
 }
 
@@ -254,7 +261,7 @@ func (h *past) snapshot(ctx context.Context, t *testing.T) {
 
 // alike: both fail for the same reason, or neither does.
 func alike(got, want error) bool {
-	for _, target := range []error{evento.ErrNotFound, evento.ErrTakenOver} {
+	for _, target := range []error{evento.ErrNotFound, evento.ErrSwapped, evento.ErrInvalid} {
 		if errors.Is(got, target) != errors.Is(want, target) {
 			return false
 		}
@@ -274,4 +281,12 @@ func (h *past) reopen(ctx context.Context, t *testing.T) {
 		h.sharing = h.c.share(t, h.store)
 	}
 	wantLog(ctx, t, h.store, h.log)
+	for _, k := range []string{"key 0", "key 1", "key 2"} {
+		q := evento.RecordQuery{Kind: kind, Key: k}
+		want := readRecords(ctx, t, h.model, q)
+		for i := range want {
+			want[i].ChangedAt = time.Time{}
+		}
+		sameRecords(t, fmt.Sprintf("Records(%+v) after reopening", q), readRecords(ctx, t, h.store, q), want)
+	}
 }

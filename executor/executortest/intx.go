@@ -25,6 +25,8 @@ func testInTx(t *testing.T, c Config) {
 	c.run(t, "LateConflict", inTxLateConflict)
 	c.run(t, "Again", inTxAgain)
 	c.run(t, "Snapshots", inTxSnapshots)
+	c.run(t, "Records", inTxRecords)
+	c.run(t, "StaleRecords", inTxStaleRecords)
 	c.run(t, "Joins", inTxJoins)
 	c.run(t, "Ends", inTxEnds)
 	c.run(t, "Concurrent", inTxConcurrent)

@@ -262,12 +262,12 @@ func libraryExecute(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 		all := readAll(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}})
 		d.want(t, "Execute", all[from:])
 		from = len(all)
-		at, err := ex.SubscriberCursor(ctx, "key")
+		status, err := evento.ControlOf(ex, "key").Status(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
 		// The place stored is one that others can read from.
-		p := read(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Forward(5, at))
+		p := read(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Forward(5, status.Partitions[0].Cursor))
 		if len(p.Edges) != 0 || !p.PageInfo.HasPreviousPage {
 			t.Errorf("after Execute, from the stored cursor: got %d events, %+v, want none after it", len(p.Edges), p.PageInfo)
 		}

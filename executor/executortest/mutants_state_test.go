@@ -2,8 +2,6 @@ package executortest_test
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,73 +11,10 @@ import (
 	"github.com/evento-go/evento/internal/signal"
 )
 
-// stateMutants keep events well, and snapshots, subscribers, wake-ups or the
-// end of the executor badly.
+// stateMutants keep events well, and snapshots, wake-ups or the end of the
+// executor badly.
 func stateMutants() []mutant {
 	return []mutant{
-		{"Acknowledge not fenced", []string{"Subscribers/TakeOver", "Subscribers/Fenced", "History/Fixed"}, func(b *bent) {
-			var owners sync.Map
-			b.upsert = func(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
-				owners.Store(key, worker)
-				return b.handle.UpsertSubscriber(ctx, key, worker)
-			}
-			b.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-				if owner, ok := owners.Load(key); ok {
-					worker = owner.(evento.ID)
-				}
-				return b.handle.Acknowledge(ctx, key, worker, at)
-			}
-		}},
-		{"Acknowledge making subscribers", []string{"Subscribers/Unknown", "History/Fixed"}, func(b *bent) {
-			b.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-				if _, err := b.handle.SubscriberCursor(ctx, key); errors.Is(err, evento.ErrNotFound) {
-					if _, err := b.handle.UpsertSubscriber(ctx, key, worker); err != nil {
-						return err
-					}
-				}
-				return b.handle.Acknowledge(ctx, key, worker, at)
-			}
-		}},
-		{"the old worker still running", []string{"Subscribers/TakeOver"}, func(b *bent) {
-			b.running = func(ctx context.Context, key string, worker evento.ID) (bool, error) {
-				_, err := b.handle.SubscriberRunning(ctx, key, worker)
-				return true, err
-			}
-		}},
-		{"a cursor lost at take-over", []string{"Subscribers/TakeOver", "Library/Execute"}, func(b *bent) {
-			b.upsert = func(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
-				_, err := b.handle.UpsertSubscriber(ctx, key, worker)
-				return "", err
-			}
-		}},
-		{"cursors read when acknowledged", []string{"Subscribers/Opaque"}, func(b *bent) {
-			b.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-				return b.handle.Acknowledge(ctx, key, worker, cursor.Value(strings.TrimSpace(string(at))))
-			}
-		}},
-		{"subscription keys folded", []string{"Subscribers/KeysApart"}, func(b *bent) {
-			b.upsert = func(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
-				return b.handle.UpsertSubscriber(ctx, strings.ToLower(key), worker)
-			}
-			b.position = func(ctx context.Context, key string) (cursor.Value, error) {
-				return b.handle.SubscriberCursor(ctx, strings.ToLower(key))
-			}
-			b.running = func(ctx context.Context, key string, worker evento.ID) (bool, error) {
-				return b.handle.SubscriberRunning(ctx, strings.ToLower(key), worker)
-			}
-			b.acknowledge = func(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-				return b.handle.Acknowledge(ctx, strings.ToLower(key), worker, at)
-			}
-		}},
-		{"a subscriber never found", []string{"Subscribers/Unknown"}, func(b *bent) {
-			b.position = func(ctx context.Context, key string) (cursor.Value, error) {
-				at, err := b.handle.SubscriberCursor(ctx, key)
-				if errors.Is(err, evento.ErrNotFound) {
-					return "", nil
-				}
-				return at, err
-			}
-		}},
 		{"a snapshot undone by an older one", []string{"Snapshots/NeverBack", "History/Fixed"}, ownSnapshots(nil)},
 		{"snapshots of all revisions one", []string{"Snapshots/KeysApart", "History/Fixed"}, ownSnapshots(func(k *evento.SnapshotKey) { k.Revision = 0 })},
 		{"snapshots of all variants one", []string{"Snapshots/KeysApart"}, ownSnapshots(func(k *evento.SnapshotKey) { k.Variant = "" })},
@@ -87,10 +22,10 @@ func stateMutants() []mutant {
 		{"snapshots of all types one", []string{"Snapshots/KeysApart"}, ownSnapshots(func(k *evento.SnapshotKey) { k.AggregateType = "" })},
 		{"a snapshot's bytes shared", []string{"Snapshots/BytesAreCopied"}, ownSnapshots(nil)},
 		{"snapshots not outliving the executor", []string{"Reopen/Everything"}, ownSnapshots(nil)},
-		{"Changed never closed", []string{"Changed/Commit", "Changed/Upsert", "Changed/Close", "Changed/NeverMissed"}, func(b *bent) {
+		{"Changed never closed", []string{"Changed/Commit", "Changed/Swap", "Changed/Close", "Changed/NeverMissed"}, func(b *bent) {
 			b.changed = func() <-chan struct{} { return make(chan struct{}) }
 		}},
-		{"Changed closed for every other commit", []string{"Changed/NeverMissed", "Changed/Commit"}, func(b *bent) {
+		{"Changed closed for every other commit", []string{"Changed/Commit"}, func(b *bent) {
 			b.changed = func() <-chan struct{} {
 				ch := make(chan struct{})
 				go func() {

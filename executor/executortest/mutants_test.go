@@ -27,10 +27,8 @@ type bent struct {
 	write        func(context.Context, evento.Write) ([]evento.Receipt, error)
 	read         func(context.Context, evento.Query, cursor.Args) (*page, error)
 	changed      func() <-chan struct{}
-	upsert       func(context.Context, string, evento.ID) (cursor.Value, error)
-	position     func(context.Context, string) (cursor.Value, error)
-	running      func(context.Context, string, evento.ID) (bool, error)
-	acknowledge  func(context.Context, string, evento.ID, cursor.Value) error
+	records      func(context.Context, evento.RecordQuery) (*evento.RecordPage, error)
+	swap         func(context.Context, evento.Swap) error
 	snapshot     func(context.Context, evento.SnapshotKey) (evento.Snapshot, error)
 	saveSnapshot func(context.Context, evento.SnapshotKey, evento.Snapshot) error
 	shut         func() error
@@ -44,7 +42,7 @@ func bend(h *handle, with func(*bent)) *bent {
 	b := &bent{
 		handle: h,
 		write:  h.Write, read: h.Read, changed: h.Changed,
-		upsert: h.UpsertSubscriber, position: h.SubscriberCursor, running: h.SubscriberRunning, acknowledge: h.Acknowledge,
+		records: h.Records, swap: h.Swap,
 		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, shut: h.Close,
 	}
 	with(b)
@@ -61,21 +59,11 @@ func (b *bent) Read(ctx context.Context, q evento.Query, args cursor.Args) (*pag
 
 func (b *bent) Changed() <-chan struct{} { return b.changed() }
 
-func (b *bent) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
-	return b.upsert(ctx, key, worker)
+func (b *bent) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	return b.records(ctx, q)
 }
 
-func (b *bent) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
-	return b.position(ctx, key)
-}
-
-func (b *bent) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	return b.running(ctx, key, worker)
-}
-
-func (b *bent) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-	return b.acknowledge(ctx, key, worker, at)
-}
+func (b *bent) Swap(ctx context.Context, s evento.Swap) error { return b.swap(ctx, s) }
 
 func (b *bent) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
 	return b.snapshot(ctx, key)
@@ -91,7 +79,7 @@ func (b *bent) Close() error { return b.shut() }
 const mutantEnv = "EVENTO_TEST_MUTANT"
 
 func mutants() []mutant {
-	return slices.Concat(writeMutants(), readMutants(), stateMutants())
+	return slices.Concat(writeMutants(), readMutants(), recordMutants(), stateMutants())
 }
 
 // TestMutants runs the suite on each mutant in a child process, as a test

@@ -295,6 +295,12 @@ func TestNilMember(t *testing.T) {
 		if _, err := evento.Create().Event(measured{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrInvalid) {
 			t.Errorf("Commit: got %v, want %q", err, evento.ErrInvalid)
 		}
+		if p, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"}); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Records: got %v, %v, want %q", p, err, evento.ErrInvalid)
+		}
+		if err := ex.Swap(t.Context(), evento.Swap{Changes: []evento.Change{{RecordKey: evento.RecordKey{Kind: "kind", Key: "key"}}}}); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Swap: got %v, want %q", err, evento.ErrInvalid)
+		}
 		if err := ex.Close(); err != nil {
 			t.Errorf("Close: %v", err)
 		}

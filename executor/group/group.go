@@ -5,7 +5,7 @@
 //	g := group.New(current, archive2024, archive2023)
 //	defer g.Close()
 //
-// Events are read from every member; commits, subscriptions' cursors and
+// Events are read from every member; commits, subscriptions' records and
 // snapshots are the first member's. Members may be of any kind, groups too.
 //
 // # Order
@@ -153,40 +153,22 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 // Changed implements [evento.Executor]. It wakes when any member does.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
-// UpsertSubscriber implements [evento.Executor], in the first member.
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+// Records implements [evento.Executor], in the first member.
+func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	first, err := ex.first()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return first.UpsertSubscriber(ctx, key, worker)
+	return first.Records(ctx, q)
 }
 
-// SubscriberCursor implements [evento.Executor], in the first member.
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
-	first, err := ex.first()
-	if err != nil {
-		return "", err
-	}
-	return first.SubscriberCursor(ctx, key)
-}
-
-// SubscriberRunning implements [evento.Executor], in the first member.
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	first, err := ex.first()
-	if err != nil {
-		return false, err
-	}
-	return first.SubscriberRunning(ctx, key, worker)
-}
-
-// Acknowledge implements [evento.Executor], in the first member.
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+// Swap implements [evento.Executor], in the first member.
+func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 	first, err := ex.first()
 	if err != nil {
 		return err
 	}
-	return first.Acknowledge(ctx, key, worker, at)
+	return first.Swap(ctx, s)
 }
 
 // Snapshot implements [evento.Executor], in the first member.

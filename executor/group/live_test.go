@@ -201,12 +201,21 @@ func TestSubscription(t *testing.T) {
 	if err := builder.Execute(t.Context(), ex); err != nil || len(got) > 0 {
 		t.Errorf("Execute with nothing pending: got %d events, %v", len(got), err)
 	}
-	// Its cursor is the first's.
-	at, err := stores[0].SubscriberCursor(t.Context(), "all")
+	// Its cursor is in the first, and one of the group.
+	p, err := stores[0].Records(t.Context(), evento.RecordQuery{Kind: "subscription", Key: "all"})
+	if err != nil || len(p.Records) == 0 {
+		t.Fatalf("the records in the first: got %+v, %v, want some", p, err)
+	}
+	for i, store := range stores[1:] {
+		if p, err := store.Records(t.Context(), evento.RecordQuery{Kind: "subscription"}); err != nil || len(p.Records) > 0 {
+			t.Errorf("the records in member %d: got %+v, %v, want none", i+2, p, err)
+		}
+	}
+	status, err := evento.ControlOf(ex, "all").Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, at)); err != nil || len(p.Edges) > 0 {
+	if p, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, status.Partitions[0].Cursor)); err != nil || len(p.Edges) > 0 {
 		t.Errorf("after the stored cursor: got %v, %v, want nothing", p, err)
 	}
 }

@@ -7,8 +7,10 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +21,8 @@ import (
 
 // Options are the settings of [New]. The zero Options are the defaults.
 type Options struct {
-	// Clock gives the time for timestamps. nil: [time.Now].
+	// Clock gives the time for events and records. Where it falls, the store
+	// stays at the latest time that it gave. nil: [time.Now].
 	Clock func() time.Time
 }
 
@@ -29,22 +32,19 @@ type Executor struct {
 	positions cursor.Positions
 	changed   signal.Signal
 
-	mu          sync.RWMutex
-	closed      bool
-	log         []evento.RawEvent           // the event at position p is log[p-1]
-	aggregates  map[aggregate][]int         // indexes into log, by version
-	subscribers map[string]*subscriber      // by key
-	snapshots   map[evento.SnapshotKey]snap // copies of their own
+	mu         sync.RWMutex
+	closed     bool
+	latest     time.Time           // of the clock
+	log        []evento.RawEvent   // the event at position p is log[p-1]
+	aggregates map[aggregate][]int // indexes into log, by version
+	records    map[evento.RecordKey]evento.Record
+	snapshots  map[evento.SnapshotKey]snap // copies of their own
 }
 
 type (
 	aggregate struct {
 		t  evento.AggregateType
 		id string
-	}
-	subscriber struct {
-		worker evento.ID
-		at     cursor.Value
 	}
 	snap = evento.Snapshot
 )
@@ -57,11 +57,11 @@ func New(opts *Options) *Executor {
 		opts = &Options{}
 	}
 	ex := &Executor{
-		clock:       opts.Clock,
-		positions:   cursor.NewPositions(evento.NewID()),
-		aggregates:  map[aggregate][]int{},
-		subscribers: map[string]*subscriber{},
-		snapshots:   map[evento.SnapshotKey]snap{},
+		clock:      opts.Clock,
+		positions:  cursor.NewPositions(evento.NewID()),
+		aggregates: map[aggregate][]int{},
+		records:    map[evento.RecordKey]evento.Record{},
+		snapshots:  map[evento.SnapshotKey]snap{},
 	}
 	if ex.clock == nil {
 		ex.clock = time.Now
@@ -96,6 +96,15 @@ func (ex *Executor) rlock(ctx context.Context) error {
 	return nil
 }
 
+// now is the time of the store's clock, which never falls. The caller holds the
+// lock for writing.
+func (ex *Executor) now() time.Time {
+	if now := ex.clock().UTC().Truncate(time.Microsecond); now.After(ex.latest) {
+		ex.latest = now
+	}
+	return ex.latest
+}
+
 // Write implements [evento.Executor].
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 	if err := w.Check(); err != nil {
@@ -123,10 +132,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
 	}
 
-	now := ex.clock().UTC().Truncate(time.Microsecond)
-	if n := len(ex.log); n > 0 && now.Before(ex.log[n-1].Timestamp) {
-		now = ex.log[n-1].Timestamp
-	}
+	now := ex.now()
 	receipts := make([]evento.Receipt, len(w.Appends))
 	for i := range w.Appends {
 		ex.append(&w.Appends[i], now)
@@ -312,56 +318,54 @@ func (ex *Executor) edge(i uint64) cursor.Edge[evento.RawEvent] {
 // Changed implements [evento.Executor].
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
-// UpsertSubscriber implements [evento.Executor].
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+// Records implements [evento.Executor].
+func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
 	if err := ex.lock(ctx); err != nil {
-		return "", err
+		return nil, err
 	}
 	defer ex.mu.Unlock()
-	s := ex.subscribers[key]
-	if s == nil {
-		s = &subscriber{}
-		ex.subscribers[key] = s
+	page := &evento.RecordPage{Now: ex.now()}
+	for _, r := range ex.records {
+		if r.Kind == q.Kind && (q.Key == "" || r.Key == q.Key) && r.Compare(q.After) > 0 {
+			r.Value = bytes.Clone(r.Value)
+			page.Records = append(page.Records, r)
+		}
 	}
-	s.worker = worker
-	ex.changed.Notify()
-	return s.at, nil
+	slices.SortFunc(page.Records, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
+	if most := cmp.Or(q.Limit, evento.MaxRecords); len(page.Records) > most {
+		page.Records, page.More = page.Records[:most], true
+	}
+	return page, nil
 }
 
-// SubscriberCursor implements [evento.Executor].
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
-	if err := ex.rlock(ctx); err != nil {
-		return "", err
+// Swap implements [evento.Executor].
+func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
+	if err := s.Check(); err != nil {
+		return err
 	}
-	defer ex.mu.RUnlock()
-	s := ex.subscribers[key]
-	if s == nil {
-		return "", fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
-	}
-	return s.at, nil
-}
-
-// SubscriberRunning implements [evento.Executor].
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	if err := ex.rlock(ctx); err != nil {
-		return false, err
-	}
-	defer ex.mu.RUnlock()
-	s := ex.subscribers[key]
-	return s != nil && s.worker == worker, nil
-}
-
-// Acknowledge implements [evento.Executor].
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
 	if err := ex.lock(ctx); err != nil {
 		return err
 	}
 	defer ex.mu.Unlock()
-	s := ex.subscribers[key]
-	if s == nil || s.worker != worker {
-		return fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
+	for _, c := range s.Changes {
+		if at := ex.records[c.RecordKey].Revision; at != c.Revision {
+			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
+		}
 	}
-	s.at = at
+	now := ex.now()
+	for _, c := range s.Changes {
+		if c.Remove {
+			delete(ex.records, c.RecordKey)
+			continue
+		}
+		ex.records[c.RecordKey] = evento.Record{RecordKey: c.RecordKey, Revision: c.Revision + 1, ChangedAt: now, Value: bytes.Clone(c.Value)}
+	}
+	if s.Wake {
+		ex.changed.Notify()
+	}
 	return nil
 }
 
@@ -401,7 +405,7 @@ func (ex *Executor) Close() error {
 		return nil
 	}
 	ex.closed = true
-	ex.log, ex.aggregates, ex.subscribers, ex.snapshots = nil, nil, nil, nil
+	ex.log, ex.aggregates, ex.records, ex.snapshots = nil, nil, nil, nil
 	ex.changed.Close()
 	return nil
 }

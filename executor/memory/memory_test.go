@@ -59,6 +59,43 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// The time that the store tells never falls behind what it said before, above
+// all not behind the changes of records.
+func TestClockOfRecords(t *testing.T) {
+	t.Parallel()
+	noon := time.Date(2024, 5, 6, 12, 0, 0, 0, time.UTC)
+	clock := noon
+	ex := memory.New(&memory.Options{Clock: func() time.Time { return clock }})
+	key := evento.RecordKey{Kind: "kind", Key: "key"}
+	for i, tt := range []struct{ clock, want time.Time }{
+		{noon.Add(1999 * time.Nanosecond), noon.Add(time.Microsecond)},
+		{noon.Add(time.Hour).In(time.FixedZone("", 2*60*60)), noon.Add(time.Hour)},
+		{noon, noon.Add(time.Hour)}, // set back
+		{noon.Add(2 * time.Hour), noon.Add(2 * time.Hour)},
+	} {
+		clock = tt.clock
+		if err := ex.Swap(t.Context(), evento.Swap{Changes: []evento.Change{{RecordKey: key, Revision: uint64(i)}}}); err != nil {
+			t.Fatal(err)
+		}
+		clock = clock.Add(-time.Minute) // between the change and the look at it
+		p, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Records[0].ChangedAt; got != tt.want || p.Now != tt.want {
+			t.Errorf("with the clock at %v: got a change at %v and %v now, want %v for both", tt.clock, got, p.Now, tt.want)
+		}
+	}
+	clock = noon.Add(3 * time.Hour) // told to a reader, and then to be kept
+	for range 2 {
+		p, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "none"})
+		if err != nil || p.Now != noon.Add(3*time.Hour) {
+			t.Errorf("with the clock at %v: got %+v, %v, want it to stay at %v", clock, p, err, noon.Add(3*time.Hour))
+		}
+		clock = noon
+	}
+}
+
 func ExampleNew() {
 	ctx := context.Background()
 	ex := memory.New(nil)

@@ -48,15 +48,28 @@ func create(t *testing.T, ex evento.Executor) evento.Receipt {
 }
 
 // writes are the methods that write.
-func writes(ctx context.Context, ex evento.Executor, worker evento.ID) map[string]error {
+func writes(ctx context.Context, ex evento.Executor) map[string]error {
 	_, commit := evento.Create().Event(happened{}).Commit(ctx, ex)
 	_, all := evento.CommitAll(ctx, ex, evento.Aggregate("one").AnyVersion().Event(happened{}), evento.Create().Event(happened{}))
-	_, upsert := ex.UpsertSubscriber(ctx, "key", worker)
+	one, two := record(evento.NewID().String(), 0), record(evento.NewID().String(), 0)
+	gone := two
+	gone.Revision, gone.Remove = 1, true
 	return map[string]error{
-		"Commit": commit, "CommitAll": all, "UpsertSubscriber": upsert,
-		"Acknowledge":  ex.Acknowledge(ctx, "key", worker, cursor.Value(fmt.Sprint(time.Now().UnixNano()))),
+		"Commit": commit, "CommitAll": all,
+		"Swap of one":  swap(ctx, ex, one),
+		"Swap of two":  swap(ctx, ex, two, record(evento.NewID().String(), 0)),
+		"Swap again":   swap(ctx, ex, gone, record(one.Key, 1)),
 		"SaveSnapshot": ex.SaveSnapshot(ctx, evento.SnapshotKey{Projection: "p"}, evento.Snapshot{Version: 1}),
 	}
+}
+
+// record is a change of one.
+func record(key string, revision uint64) evento.Change {
+	return evento.Change{RecordKey: evento.RecordKey{Kind: "test", Key: key}, Revision: revision, Value: []byte(key)}
+}
+
+func swap(ctx context.Context, ex evento.Executor, changes ...evento.Change) error {
+	return ex.Swap(ctx, evento.Swap{Changes: changes, Wake: true})
 }
 
 // processes counts the connections of a user.
@@ -95,8 +108,7 @@ func TestRefusals(t *testing.T) {
 	root := raw(t, s.DSN("root", ""))
 	app := s.DSN("app", "right")
 	ex := openSilent(t, app)
-	worker := evento.NewID()
-	for name, err := range writes(t.Context(), ex, worker) {
+	for name, err := range writes(t.Context(), ex) {
 		if err != nil {
 			t.Fatalf("%s = %v", name, err)
 		}
@@ -123,10 +135,10 @@ func TestRefusals(t *testing.T) {
 	})
 	t.Run("Rights", func(t *testing.T) {
 		// The least that docs/formats.md advises.
-		s.Exec("CREATE USER least", "GRANT SELECT, INSERT, UPDATE ON evento.* TO least")
+		s.Exec("CREATE USER least", "GRANT SELECT, INSERT, UPDATE ON evento.* TO least", "GRANT DELETE ON evento.evento_record TO least")
 		s.Exec("CREATE DATABASE made", "GRANT SELECT ON made.* TO least", "GRANT SELECT, INSERT ON evento.evento_event TO app")
 		least := openSilent(t, s.DSN("least", ""))
-		for name, err := range writes(t.Context(), least, evento.NewID()) {
+		for name, err := range writes(t.Context(), least) {
 			if err != nil {
 				t.Errorf("%s with few rights = %v", name, err)
 			}
@@ -144,7 +156,7 @@ func TestRefusals(t *testing.T) {
 		fresh := openSilent(t, app)
 		for _, ex := range []evento.Executor{ex, fresh} {
 			for range 2 {
-				for name, err := range writes(t.Context(), ex, worker) {
+				for name, err := range writes(t.Context(), ex) {
 					if !errors.Is(err, evento.ErrReadOnly) || errors.Is(err, evento.ErrOutcomeUnknown) {
 						t.Errorf("%s on a read-only server = %v, want %v", name, err, evento.ErrReadOnly)
 					}
@@ -293,8 +305,7 @@ func TestFull(t *testing.T) {
 	}
 	ex := openSilent(t, s.DSN("root", ""))
 	stuffed := note{strings.Repeat("x", 100_000)}
-	worker := evento.NewID()
-	if _, err := ex.UpsertSubscriber(t.Context(), "key", worker); err != nil {
+	if err := swap(t.Context(), ex, record("key", 0)); err != nil {
 		t.Fatal(err)
 	}
 	const writers = 4
@@ -339,8 +350,8 @@ func TestFull(t *testing.T) {
 		t.Error("no commit was taken when there was room again")
 	}
 	wantEvents(t, ex, total())
-	if err := ex.Acknowledge(t.Context(), "key", worker, "place"); err != nil && !errors.Is(err, evento.ErrFull) {
-		t.Errorf("Acknowledge() = %v, want %v or none", err, evento.ErrFull)
+	if err := swap(t.Context(), ex, record("key", 1)); err != nil && !errors.Is(err, evento.ErrFull) {
+		t.Errorf("Swap() = %v, want %v or none", err, evento.ErrFull)
 	}
 }
 
@@ -356,10 +367,6 @@ func TestFrozen(t *testing.T) {
 	p, through := newProxy(t, dsn)
 	ex := openSilent(t, through)
 	create(t, ex)
-	worker := evento.NewID()
-	if _, err := ex.UpsertSubscriber(t.Context(), "key", worker); err != nil {
-		t.Fatal(err)
-	}
 	direct := openSilent(t, dsn)
 
 	// One gives up and the other does not, in the same flush or the next.
@@ -389,10 +396,14 @@ func TestFrozen(t *testing.T) {
 			_, err := ex.Read(ctx, evento.Query{}, cursor.Forward(1, ""))
 			return err
 		},
-		"UpsertSubscriber":  func(ctx context.Context) error { _, err := ex.UpsertSubscriber(ctx, "key", worker); return err },
-		"SubscriberCursor":  func(ctx context.Context) error { _, err := ex.SubscriberCursor(ctx, "key"); return err },
-		"SubscriberRunning": func(ctx context.Context) error { _, err := ex.SubscriberRunning(ctx, "key", worker); return err },
-		"Acknowledge":       func(ctx context.Context) error { return ex.Acknowledge(ctx, "key", worker, "place") },
+		"Records": func(ctx context.Context) error {
+			_, err := ex.Records(ctx, evento.RecordQuery{Kind: "test"})
+			return err
+		},
+		"Swap": func(ctx context.Context) error { return swap(ctx, ex, record("key", 0)) },
+		"InTx": func(ctx context.Context) error {
+			return ex.InTx(ctx, func(ctx context.Context) error { return swap(ctx, ex, record("key", 0)) })
+		},
 		"Snapshot": func(ctx context.Context) error {
 			_, err := ex.Snapshot(ctx, evento.SnapshotKey{Projection: "p"})
 			return err

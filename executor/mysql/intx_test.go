@@ -130,53 +130,63 @@ func TestInTxTables(t *testing.T) {
 	b.want(t, 2)
 }
 
-// A subscriber's cursor is stored with the transaction, or not at all.
-func TestInTxAcknowledge(t *testing.T) {
+// Records are swapped with the transaction, or not at all; one that is stale
+// does not end it.
+func TestInTxSwap(t *testing.T) {
 	t.Parallel()
 	dsn := testserver.MySQL(t)
 	if dsn == "" {
 		return
 	}
-	ex := openSilent(t, dsn)
-	worker, failure := evento.NewID(), errors.New("failure")
-	changed := ex.Changed()
-	if err := ex.InTx(t.Context(), func(ctx context.Context) error {
-		_, err := ex.UpsertSubscriber(ctx, "key", worker)
-		return err
-	}); err != nil {
+	b := openBooks(t, dsn)
+	revisions := func(ctx context.Context) string {
+		page, err := b.Records(ctx, evento.RecordQuery{Kind: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := ""
+		for _, r := range page.Records {
+			list += fmt.Sprint(r.Key, r.Revision, " ")
+		}
+		return list
+	}
+	if err := swap(t.Context(), b, record("a", 0), record("b", 0)); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-changed:
-	case <-time.After(soon):
-		t.Error("a take-over did not wake")
-	}
+	failure := errors.New("failure")
+	var changed <-chan struct{}
 	for _, want := range []error{failure, nil} {
-		err := ex.InTx(t.Context(), func(ctx context.Context) error {
-			if err := ex.Acknowledge(ctx, "key", worker, "place"); err != nil {
+		err := b.InTx(t.Context(), func(ctx context.Context) error {
+			if err := errors.Join(b.both(ctx), swap(ctx, b, record("c", 0), record("a", 1))); err != nil {
 				return err
 			}
-			if got, err := ex.SubscriberCursor(ctx, "key"); err != nil || got != "place" {
-				t.Errorf("SubscriberCursor() in the transaction = %q, %v", got, err)
+			for _, stale := range [][]evento.Change{{record("b", 2)}, {record("b", 0)}, {record("a", 2), record("b", 2)}, {record("a", 2), record("c", 0)}, {record("d", 0), record("b", 9)}} {
+				if err := swap(ctx, b, stale...); !errors.Is(err, evento.ErrSwapped) {
+					t.Errorf("Swap() of a stale record = %v, want %v", err, evento.ErrSwapped)
+				}
 			}
-			if running, err := ex.SubscriberRunning(ctx, "key", worker); err != nil || !running {
-				t.Errorf("SubscriberRunning() = %t, %v", running, err)
+			if got, want := revisions(ctx), "a2 b1 c1 "; got != want {
+				t.Errorf("records in the transaction: %s, want %s", got, want)
 			}
-			if err := ex.Acknowledge(ctx, "key", evento.NewID(), "other"); !errors.Is(err, evento.ErrTakenOver) {
-				t.Errorf("Acknowledge() of another worker = %v, want %v", err, evento.ErrTakenOver)
-			}
+			changed = b.Changed()
 			return want
 		})
 		if !errors.Is(err, want) {
 			t.Fatalf("InTx() = %v, want %v", err, want)
 		}
-		stored := cursor.Value("place")
+		stored, rows := "a2 b1 c1 ", 1
 		if want != nil {
-			stored = ""
+			stored, rows = "a1 b1 ", 0
 		}
-		if got, err := ex.SubscriberCursor(t.Context(), "key"); err != nil || got != stored {
-			t.Errorf("SubscriberCursor() after %v = %q, %v, want %q", want, got, err, stored)
+		if got := revisions(t.Context()); got != stored {
+			t.Errorf("records after %v: %s, want %s", want, got, stored)
 		}
+		b.want(t, rows)
+	}
+	select {
+	case <-changed:
+	case <-time.After(soon):
+		t.Error("the commit did not wake")
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Replies that are lost.
 
 package mysql_test
@@ -228,6 +230,73 @@ func TestKilledConnections(t *testing.T) {
 		kill(t, db)
 		if _, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(10, "")); err != nil {
 			t.Fatalf("Read() after the connections were killed = %v", err)
+		}
+	}
+}
+
+// A swap whose reply is lost is an error, not a second swap, which would be
+// told that the record is stale; one on connections that the server has ended
+// meanwhile is made.
+func TestLostSwaps(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.MySQL(t)
+	if dsn == "" {
+		return
+	}
+	p, through := newProxy(t, dsn)
+	ex, db := openSilent(t, through), raw(t, dsn)
+	db.SetMaxOpenConns(1)
+	two := func(key string, revision uint64) []evento.Change {
+		return []evento.Change{record(key+" 1", revision), record(key+" 2", revision)}
+	}
+	if err := errors.Join(swap(t.Context(), ex, record("idle", 0)), swap(t.Context(), ex, two("idle", 0)...)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		cut
+		changes []evento.Change
+		made    int
+	}{
+		"one not made":    {cut{text: "lost a"}, []evento.Change{record("lost a", 0)}, 0},
+		"one made":        {cut{text: "lost b", forward: true}, []evento.Change{record("lost b", 0)}, 1},
+		"first of two":    {cut{text: "lost c 1", forward: true}, two("lost c", 0), 0},
+		"second of two":   {cut{text: "lost d 2", forward: true}, two("lost d", 0), 0},
+		"commit not made": {cut{text: "COMMIT"}, two("lost e", 0), 0},
+		"commit made":     {cut{text: "COMMIT", forward: true}, two("lost f", 0), 2},
+	} {
+		p.next.Store(&c.cut)
+		err := swap(t.Context(), ex, c.changes...)
+		if p.next.Load() != nil {
+			t.Fatalf("%s: nothing was cut", name)
+		}
+		if err == nil || errors.Is(err, evento.ErrSwapped) {
+			t.Errorf("%s: Swap() = %v, want the error of the connection", name, err)
+		}
+		found := 0
+		for _, r := range c.changes {
+			page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: r.Kind, Key: r.Key})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found += len(page.Records)
+		}
+		if found != c.made {
+			t.Errorf("%s: %d records are there, want %d", name, found, c.made)
+		}
+	}
+	direct := openSilent(t, dsn)
+	killAll := func() {
+		kill(t, db)
+		eventually(t, "its connections are closed", func() bool { return connections(t, db) == 0 })
+	}
+	for revision := uint64(1); revision <= 3; revision++ {
+		killAll()
+		if err := swap(t.Context(), direct, record("idle", revision)); err != nil {
+			t.Errorf("Swap() after the connections were killed = %v", err)
+		}
+		killAll()
+		if err := swap(t.Context(), direct, two("idle", revision)...); err != nil {
+			t.Errorf("Swap() of two after the connections were killed = %v", err)
 		}
 	}
 }

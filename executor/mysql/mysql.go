@@ -94,6 +94,7 @@ type Executor struct {
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
 	durable   durable
+	settled   settled
 	closing   chan struct{}
 	closed    atomic.Bool
 	ended     chan struct{} // closed when Close is done
@@ -149,6 +150,7 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 		ended:    make(chan struct{}),
 		watched:  make(chan struct{}),
 		ends:     ends{versions: generations.New[place, int64](1 << 10)},
+		settled:  settled{records: generations.New[evento.RecordKey, state](1 << 12)},
 	}
 	ex.names = newDictionary(nil, ex.settleAll)
 	if err := ex.prepare(ctx); err != nil {

@@ -1,4 +1,4 @@
-// Subscribers and snapshots.
+// Snapshots.
 
 package mysql
 
@@ -11,77 +11,6 @@ import (
 )
 
 func (ex *Executor) now() int64 { return ex.opts.Clock().UnixMicro() }
-
-// UpsertSubscriber implements [evento.Executor].
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (at cursor.Value, err error) {
-	now := ex.now()
-	err = ex.use(ctx, func(s *session) error {
-		if _, err := s.exec(ctx, "INSERT INTO evento_subscriber (name, worker, place, updated_at) VALUES (?, ?, '', ?) ON DUPLICATE KEY UPDATE worker = ?, updated_at = ?",
-			key, worker[:], now, worker[:], now); err != nil {
-			return err
-		}
-		// Nobody but this worker may move the cursor now.
-		at, err = s.subscriberCursor(ctx, key)
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	ex.notify(ctx)
-	return at, nil
-}
-
-// SubscriberCursor implements [evento.Executor].
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (at cursor.Value, err error) {
-	err = ex.use(ctx, func(s *session) error {
-		at, err = s.subscriberCursor(ctx, key)
-		return err
-	})
-	return at, err
-}
-
-func (s *session) subscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
-	var at string
-	found, err := s.row(ctx, "SELECT place FROM evento_subscriber WHERE name = ?", []any{key}, &at)
-	if err == nil && !found {
-		err = fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
-	}
-	return cursor.Value(at), err
-}
-
-// SubscriberRunning implements [evento.Executor].
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (running bool, err error) {
-	err = ex.use(ctx, func(s *session) error {
-		running, err = s.owns(ctx, key, worker)
-		return err
-	})
-	return running, err
-}
-
-func (s *session) owns(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	return s.row(ctx, "SELECT 1 FROM evento_subscriber WHERE name = ? AND worker = ?", []any{key, worker[:]}, new(int64))
-}
-
-// Acknowledge implements [evento.Executor].
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-	now := ex.now()
-	return ex.use(ctx, func(s *session) error {
-		r, err := s.exec(ctx, "UPDATE evento_subscriber SET place = ?, updated_at = ? WHERE name = ? AND worker = ?",
-			string(at), now, key, worker[:])
-		if err != nil {
-			return err
-		}
-		if n, err := r.RowsAffected(); err != nil || n > 0 {
-			return err
-		}
-		// A row that is the same as before does not count as affected.
-		owns, err := s.owns(ctx, key, worker)
-		if err == nil && !owns {
-			err = fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
-		}
-		return err
-	})
-}
 
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (snapshot evento.Snapshot, err error) {

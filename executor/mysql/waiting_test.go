@@ -213,8 +213,7 @@ func TestGivingUp(t *testing.T) {
 	}
 	ex, db := openSilent(t, dsn), raw(t, dsn)
 	create(t, ex)
-	worker := evento.NewID()
-	for range 3 {
+	for i := range uint64(3) {
 		f := begin(t, db)
 		f.lockCounter()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -227,11 +226,11 @@ func TestGivingUp(t *testing.T) {
 		if !inTransaction(t, db) {
 			t.Error("inTransaction() = false while the executor waits in one")
 		}
-		if _, err := ex.UpsertSubscriber(t.Context(), "key", worker); err != nil {
-			t.Errorf("UpsertSubscriber() = %v", err)
+		if err := swap(t.Context(), ex, record("key", i)); err != nil {
+			t.Errorf("Swap() = %v", err)
 		}
-		if err := ex.Acknowledge(t.Context(), "key", worker, "place"); err != nil {
-			t.Errorf("Acknowledge() = %v", err)
+		if _, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "test"}); err != nil {
+			t.Errorf("Records() = %v", err)
 		}
 		if err := ex.SaveSnapshot(t.Context(), evento.SnapshotKey{Projection: "p"}, evento.Snapshot{Version: 1}); err != nil {
 			t.Errorf("SaveSnapshot() = %v", err)
@@ -336,7 +335,6 @@ func leaks(ctx context.Context, t *testing.T, dsn string, root *sql.DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker := evento.NewID()
 	calls := []func(ctx context.Context){
 		func(ctx context.Context) { _, _ = evento.Create().Event(happened{}).Commit(ctx, ex) },
 		func(ctx context.Context) { _, _ = evento.Aggregate("large").Event(happened{}).Commit(ctx, ex) }, // a conflict
@@ -353,9 +351,10 @@ func leaks(ctx context.Context, t *testing.T, dsn string, root *sql.DB) {
 			_, _ = ex.Read(ctx, evento.Query{Filters: []evento.Filter{evento.ByEvent(note{})}}, cursor.Backward(3, ""))
 		},
 		func(ctx context.Context) { _, _ = ex.Read(ctx, evento.Query{}, cursor.Forward(3, "nonsense")) },
-		func(ctx context.Context) { _, _ = ex.UpsertSubscriber(ctx, "key", worker) },
-		func(ctx context.Context) { _ = ex.Acknowledge(ctx, "key", worker, "place") },
-		func(ctx context.Context) { _ = ex.Acknowledge(ctx, "nobody's", worker, "place") },
+		func(ctx context.Context) { _ = swap(ctx, ex, record(evento.NewID().String(), 0), record("b", 0)) },
+		func(ctx context.Context) { _ = swap(ctx, ex, record("a", 0)) },
+		func(ctx context.Context) { _ = swap(ctx, ex, record("never", 1)) },
+		func(ctx context.Context) { _, _ = ex.Records(ctx, evento.RecordQuery{Kind: "test"}) },
 		func(ctx context.Context) { _, _ = ex.Snapshot(ctx, evento.SnapshotKey{Projection: "p"}) },
 		func(ctx context.Context) {
 			_ = ex.SaveSnapshot(ctx, evento.SnapshotKey{Projection: "p"}, evento.Snapshot{Version: 1})

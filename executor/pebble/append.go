@@ -203,13 +203,12 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 			return nil, nil, err
 		}
 	}
-	now := max(ex.recordedAt, ex.opts.Clock().UnixMicro())
+	now := ex.clock()
 	receipts := p.place(ex.applied.Load(), now)
 	if err := ex.apply(p.batch); err != nil {
 		return nil, nil, err
 	}
 	ex.applied.Store(receipts[len(receipts)-1].Position)
-	ex.recordedAt = now
 	for i := range receipts {
 		a, r := &p.appends[i], &receipts[i]
 		ex.heads.put(aggregate{a.AggregateType, a.AggregateID}, head{version: r.Version, position: r.Position, routing: p.routing(i)})

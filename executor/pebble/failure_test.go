@@ -55,8 +55,8 @@ func TestFailingLog(t *testing.T) {
 				return nil
 			})
 			unknown := writeUntilClosed(t, ex, p, &fails)
-			if err := ex.Acknowledge(t.Context(), "key", evento.NewID(), ""); !errors.Is(err, evento.ErrClosed) || !errors.Is(err, errDisk) && tt.name != "manifest" {
-				t.Errorf("Acknowledge() = %v, want %v because of %v", err, evento.ErrClosed, errDisk)
+			if err := ex.Swap(t.Context(), setting(0, "a")); !errors.Is(err, evento.ErrClosed) || !errors.Is(err, errDisk) && tt.name != "manifest" {
+				t.Errorf("Swap() = %v, want %v because of %v", err, evento.ErrClosed, errDisk)
 			}
 			if _, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, "")); !errors.Is(err, evento.ErrClosed) {
 				t.Errorf("Read() = %v, want %v", err, evento.ErrClosed)
@@ -145,12 +145,23 @@ func TestFull(t *testing.T) {
 	if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1, Data: make([]byte, 5<<20)}); !errors.Is(err, evento.ErrFull) {
 		t.Errorf("SaveSnapshot() = %v, want %v", err, evento.ErrFull)
 	}
+	large := setting(0, "a", "b")
+	for i := range 90 {
+		large.Changes = append(large.Changes, evento.Change{RecordKey: recordKey(fmt.Sprint(i)), Value: make([]byte, evento.MaxRecord)})
+	}
+	if err := ex.Swap(t.Context(), large); !errors.Is(err, evento.ErrFull) {
+		t.Errorf("Swap() = %v, want %v", err, evento.ErrFull)
+	}
 	if n := count(t, ex); n != 1 {
 		t.Errorf("%d events are there, want 1", n)
 	}
+	wantRecords(t, ex)
 	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 40})
 	if err := full(); err != nil {
 		t.Errorf("Write() = %v when there is space again", err)
+	}
+	if err := ex.Swap(t.Context(), large); err != nil {
+		t.Errorf("Swap() = %v when there is space again", err)
 	}
 }
 

@@ -5,19 +5,21 @@
 package pebble
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/evento-go/evento"
 )
 
 const (
-	metaKey       = 'm' // the format and the store's identity
-	eventKey      = 'e' // position → event
-	aggregateKey  = 'a' // type, id, position → event
-	kindKey       = 'k' // type, name, position
-	routingKey    = 'r' // routing key, position
-	subscriberKey = 's' // key → worker, cursor
-	snapshotKey   = 'p' // the fields of the snapshot's key → snapshot
+	metaKey      = 'm' // the format and the store's identity
+	eventKey     = 'e' // position → event
+	aggregateKey = 'a' // type, id, position → event
+	kindKey      = 'k' // type, name, position
+	routingKey   = 'r' // routing key, position
+	recordKey    = 'c' // kind, key, part → record
+	swappedKey   = 't' // the time of the last swap
+	snapshotKey  = 'p' // the fields of the snapshot's key → snapshot
 )
 
 const positionLen = 8
@@ -54,8 +56,29 @@ func (k keys) kind(t evento.AggregateType, name string) []byte {
 
 func (k keys) routing(key string) []byte { return k.begin(routingKey, key) }
 
-// subscriber keys are not checked by anybody, hence last and unterminated.
-func (k keys) subscriber(key string) []byte { return append(k.begin(subscriberKey), key...) }
+func (k keys) swapped() []byte { return k.begin(swappedKey) }
+
+func (k keys) record(r evento.RecordKey) []byte {
+	return k.begin(recordKey, r.Kind, r.Key, r.Part)
+}
+
+// records is what the keys of the records of a kind begin with, or of a key of
+// it that is not "".
+func (k keys) records(kind, key string) []byte {
+	if key == "" {
+		return k.begin(recordKey, kind)
+	}
+	return k.begin(recordKey, kind, key)
+}
+
+// recordKey is the record that a key under [keys.record] is of.
+func (k keys) recordKey(key []byte) (evento.RecordKey, bool) {
+	names := bytes.Split(key[len(k.prefix)+1:], []byte{0})
+	if len(names) != 4 || len(names[3]) > 0 {
+		return evento.RecordKey{}, false
+	}
+	return evento.RecordKey{Kind: string(names[0]), Key: string(names[1]), Part: string(names[2])}, true
+}
 
 // snapshot keys are only looked up: lengths tell their fields apart.
 func (k keys) snapshot(s evento.SnapshotKey) []byte {

@@ -128,6 +128,10 @@ func TestReadOnly(t *testing.T) {
 	if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1}); !errors.Is(err, evento.ErrReadOnly) {
 		t.Errorf("SaveSnapshot() = %v, want %v", err, evento.ErrReadOnly)
 	}
+	if err := ex.Swap(t.Context(), setting(0, "a")); !errors.Is(err, evento.ErrReadOnly) {
+		t.Errorf("Swap() = %v, want %v", err, evento.ErrReadOnly)
+	}
+	wantRecords(t, ex)
 	if n := count(t, ex); n != 1 {
 		t.Errorf("%d events after the writes, want 1", n)
 	}

@@ -56,7 +56,8 @@ type Options struct {
 	// as Pebble cannot go on once its log found no space. 0: 64 MiB;
 	// negative: none.
 	MinFree int64
-	// Clock gives the time for timestamps. nil: [time.Now].
+	// Clock gives the time for events and records. Where it falls, the store
+	// stays at the latest time that it gave. nil: [time.Now].
 	Clock func() time.Time
 	// Logger takes what Pebble has to say of [Open]'s database: its errors.
 	// nil: [slog.Default].
@@ -112,8 +113,8 @@ type Executor struct {
 	order chan struct{}
 	// applied is the last position given; written under order.
 	applied atomic.Uint64
-	// recordedAt is the timestamp of that event; under order.
-	recordedAt int64
+	// latest is the latest time of the clock, in microseconds since 1970.
+	latest atomic.Int64
 
 	calls  sync.RWMutex // read-locked by calls under way
 	closed atomic.Bool

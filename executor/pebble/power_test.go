@@ -42,11 +42,11 @@ func anyVersion(id string, events int) evento.Append {
 
 // promised is what was acknowledged or shown before the power was cut.
 type promised struct {
-	mu     sync.Mutex
-	writes map[evento.ID]evento.Write // by the first event's id
-	places map[evento.ID]uint64       // the positions of events
-	cursor cursor.Value
-	saved  uint64 // version of the snapshot
+	mu      sync.Mutex
+	writes  map[evento.ID]evento.Write // by the first event's id
+	places  map[evento.ID]uint64       // the positions of events
+	swapped uint64                     // revision of the records that are swapped together
+	saved   uint64                     // version of the snapshot
 }
 
 func (p *promised) acknowledged(w evento.Write, receipts []evento.Receipt) int {
@@ -177,15 +177,40 @@ var key = evento.SnapshotKey{Projection: "p", Revision: 1, Variant: "v", Aggrega
 
 func checkState(t *testing.T, ex evento.Executor, p *promised) {
 	t.Helper()
-	at, err := ex.SubscriberCursor(t.Context(), "key")
-	if err != nil && p.cursor != "" || len(at) < len(p.cursor) {
-		t.Fatalf("SubscriberCursor() = %q, %v, promised was %q", at, err, p.cursor)
+	swapped, err := swappedTogether(t.Context(), ex)
+	if err != nil || swapped < p.swapped {
+		t.Fatalf("records are at revision %d, %v, promised was %d", swapped, err, p.swapped)
 	}
 	s, err := ex.Snapshot(t.Context(), key)
 	if err != nil && p.saved != 0 || s.Version < p.saved {
 		t.Fatalf("Snapshot() = version %d, %v, promised was %d", s.Version, err, p.saved)
 	}
-	p.cursor, p.saved = at, s.Version
+	p.swapped, p.saved = swapped, s.Version
+}
+
+// swapTogether brings two records from a revision to the next, with a third
+// that is removed and made under another name.
+func swapTogether(ctx context.Context, ex evento.Executor, revision uint64) error {
+	s := setting(revision, "a", "b")
+	if revision > 0 {
+		s.Changes = append(s.Changes, evento.Change{RecordKey: recordKey(fmt.Sprint("c", revision)), Revision: 1, Remove: true})
+	}
+	s.Changes = append(s.Changes, evento.Change{RecordKey: recordKey(fmt.Sprint("c", revision+1))})
+	return ex.Swap(ctx, s)
+}
+
+// swappedTogether returns the revision, and an error when the records are not
+// as one swap left them.
+func swappedTogether(ctx context.Context, ex evento.Executor) (uint64, error) {
+	page, err := ex.Records(ctx, evento.RecordQuery{Kind: "kind"})
+	if err != nil || len(page.Records) == 0 {
+		return 0, err
+	}
+	rs := page.Records
+	if len(rs) != 3 || rs[0].Revision != rs[1].Revision || rs[2].Part != fmt.Sprint("c", rs[0].Revision) || rs[0].ChangedAt.After(page.Now) {
+		return 0, fmt.Errorf("half of a swap is there: %+v", page)
+	}
+	return rs[0].Revision, nil
 }
 
 // live writes and reads until so many events are promised, and cuts the power.
@@ -230,21 +255,32 @@ func live(t *testing.T, ex evento.Executor, fs *vfs.MemFS, p *promised, until in
 		at = page.PageInfo.EndCursor
 		return nil
 	})
-	worker := evento.NewID()
-	if _, err := ex.UpsertSubscriber(ctx, "key", worker); err != nil {
-		t.Error(err)
+	swap := func(swapped uint64) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.swapped = max(p.swapped, swapped)
 	}
-	var place, version atomic.Uint64
-	place.Store(uint64(len(p.cursor)))
-	version.Store(p.saved)
+	revision := p.swapped
 	run(func() error {
-		n := place.Load() + 1
-		err := ex.Acknowledge(ctx, "key", worker, cursor.Value(make([]byte, n)))
+		err := swapTogether(ctx, ex, revision)
 		if err == nil {
-			place.Store(n)
+			revision++
+			swap(revision)
 		}
 		return err
 	})
+	run(func() error {
+		changed := ex.Changed()
+		swapped, err := swappedTogether(ctx, ex)
+		swap(swapped)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		return err
+	})
+	var version atomic.Uint64
+	version.Store(p.saved)
 	run(func() error {
 		n := version.Load() + 1
 		err := ex.SaveSnapshot(ctx, key, evento.Snapshot{Version: n})
@@ -257,14 +293,14 @@ func live(t *testing.T, ex evento.Executor, fs *vfs.MemFS, p *promised, until in
 	// Everything up to now is promised; what comes from now on is of the world
 	// in which the power stayed.
 	p.mu.Lock()
-	cursorLen, saved := place.Load(), version.Load()
+	swapped, saved := p.swapped, version.Load()
 	writes, places := maps.Clone(p.writes), maps.Clone(p.places)
 	after := fs.CrashClone(cfg)
 	p.mu.Unlock()
 	stop()
 	wg.Wait()
 	p.writes, p.places = writes, places
-	p.cursor, p.saved = cursor.Value(make([]byte, cursorLen)), saved
+	p.swapped, p.saved = swapped, saved
 	return after
 }
 
@@ -308,8 +344,7 @@ func TestDurableBeforeVisible(t *testing.T) {
 	ex := openOn(t, fs)
 	defer closeAll(t, ex)
 	ctx := t.Context()
-	worker := evento.NewID()
-	if _, err := ex.UpsertSubscriber(ctx, "key", worker); err != nil {
+	if err := swapTogether(ctx, ex, 0); err != nil {
 		t.Fatal(err)
 	}
 	commit(t, ex, 1)
@@ -345,7 +380,7 @@ func TestDurableBeforeVisible(t *testing.T) {
 	again.Retry = true
 	try("its retry", write(again, nil))
 	try("a write that conflicts with it", write(other, evento.ErrConflict))
-	try("Acknowledge", func() error { return ex.Acknowledge(ctx, "key", worker, "there") })
+	try("Swap", func() error { return swapTogether(ctx, ex, 1) })
 	try("SaveSnapshot", func() error { return ex.SaveSnapshot(ctx, key, evento.Snapshot{Version: 1}) })
 
 	for range 200 { // the others come on the way meanwhile
@@ -356,8 +391,8 @@ func TestDurableBeforeVisible(t *testing.T) {
 		if err != nil || len(page.Edges) != 0 || page.PageInfo.HasPreviousPage {
 			t.Fatalf("Read() = %+v, %v while the sync is under way", page, err)
 		}
-		if at, err := ex.SubscriberCursor(ctx, "key"); err != nil || at != "" {
-			t.Fatalf("SubscriberCursor() = %q, %v while the sync is under way", at, err)
+		if swapped, err := swappedTogether(ctx, ex); err != nil || swapped != 1 {
+			t.Fatalf("records are at revision %d, %v while the sync is under way", swapped, err)
 		}
 		if s, err := ex.Snapshot(ctx, key); !errors.Is(err, evento.ErrNotFound) {
 			t.Fatalf("Snapshot() = %+v, %v while the sync is under way", s, err)
@@ -378,7 +413,7 @@ func TestDurableBeforeVisible(t *testing.T) {
 	if n := count(t, ex); n != 3 {
 		t.Errorf("%d events are there afterwards, want 3", n)
 	}
-	if at, err := ex.SubscriberCursor(ctx, "key"); err != nil || at != "there" {
-		t.Errorf("SubscriberCursor() = %q, %v afterwards", at, err)
+	if swapped, err := swappedTogether(ctx, ex); err != nil || swapped != 2 {
+		t.Errorf("records are at revision %d, %v afterwards", swapped, err)
 	}
 }

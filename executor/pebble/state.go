@@ -1,4 +1,4 @@
-// Subscribers and snapshots.
+// What is read and written under single keys: snapshots, and see records.go.
 
 package pebble
 
@@ -9,13 +9,15 @@ import (
 	"fmt"
 	"sync"
 
+	lsm "github.com/cockroachdb/pebble/v2"
+
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 )
 
-// state is what is read and written under one key. Pebble shows a batch before
-// it is synced, so readers of a key that is being written get what it held
-// before.
+// state is what is read and written under keys of its own. Pebble shows a batch
+// before it is synced, so readers of a key that is being written get what it
+// held before.
 type state struct {
 	mu      sync.RWMutex
 	pending map[string]durable
@@ -41,39 +43,60 @@ func (ex *Executor) load(key []byte) ([]byte, error) {
 	return v, nil
 }
 
-// own makes the caller the only one that writes a key, and returns its value.
-func (ex *Executor) own(ctx context.Context, key []byte) ([]byte, error) {
+// own makes the caller the only one that writes some keys, all different, and
+// returns their values.
+func (ex *Executor) own(ctx context.Context, keys ...[]byte) ([][]byte, error) {
 	for {
 		ex.state.mu.Lock()
-		d, taken := ex.state.pending[string(key)]
-		if !taken {
+		done := ex.state.taken(keys)
+		if done == nil {
 			break
 		}
 		ex.state.mu.Unlock()
 		if err := ex.failed(); err != nil {
-			return nil, err // the key stays taken
+			return nil, err // the keys stay taken
 		}
 		select {
-		case <-d.done:
+		case <-done:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 	defer ex.state.mu.Unlock()
-	v, err := ex.get(key)
-	if err != nil {
-		return nil, fmt.Errorf("evento: pebble: %w", classify(err))
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		var err error
+		if values[i], err = ex.get(key); err != nil {
+			return nil, fmt.Errorf("evento: pebble: %w", classify(err))
+		}
 	}
-	ex.state.pending[string(key)] = durable{v, make(chan struct{})}
-	return v, nil
+	done := make(chan struct{})
+	for i, key := range keys {
+		ex.state.pending[string(key)] = durable{values[i], done}
+	}
+	return values, nil
 }
 
-// disown lets others read and write the key.
-func (ex *Executor) disown(key []byte) {
+// taken returns the end of a write under way of one of the keys; nil when none
+// is being written.
+func (s *state) taken(keys [][]byte) <-chan struct{} {
+	for _, key := range keys {
+		if d, ok := s.pending[string(key)]; ok {
+			return d.done
+		}
+	}
+	return nil
+}
+
+// disown lets others read and write the keys that were owned together.
+func (ex *Executor) disown(keys ...[]byte) {
 	ex.state.mu.Lock()
 	defer ex.state.mu.Unlock()
-	close(ex.state.pending[string(key)].done)
-	if ex.failed() == nil { // else what Pebble shows may not be on the disk
+	close(ex.state.pending[string(keys[0])].done)
+	if ex.failed() != nil {
+		return // what Pebble shows may not be on the disk
+	}
+	for _, key := range keys {
 		delete(ex.state.pending, string(key))
 	}
 }
@@ -90,7 +113,7 @@ func (ex *Executor) update(ctx context.Context, key []byte, change func(old []by
 		return err
 	}
 	defer ex.disown(key)
-	value, err := change(old)
+	value, err := change(old[0])
 	if err != nil || value == nil {
 		return err
 	}
@@ -98,6 +121,12 @@ func (ex *Executor) update(ctx context.Context, key []byte, change func(old []by
 	if err := b.Set(key, value, nil); err != nil {
 		return fmt.Errorf("evento: pebble: %w", err)
 	}
+	return ex.store(ctx, b, func() {})
+}
+
+// store makes a batch durable. What is only known in the order, such as the
+// time, ready fills in.
+func (ex *Executor) store(ctx context.Context, b *lsm.Batch, ready func()) error {
 	if ex.disk != nil {
 		if err := ex.disk.room(b.Len()); err != nil {
 			return err
@@ -106,7 +135,8 @@ func (ex *Executor) update(ctx context.Context, key []byte, change func(old []by
 	if err := ex.lock(ctx); err != nil {
 		return err
 	}
-	err = ex.apply(b)
+	ready()
+	err := ex.apply(b)
 	ex.unlock()
 	if err != nil {
 		return err
@@ -116,60 +146,6 @@ func (ex *Executor) update(ctx context.Context, key []byte, change func(old []by
 	}
 	_ = b.Close() // its memory goes to the next batch
 	return nil
-}
-
-// A subscriber's value is its worker's 16 bytes and its cursor.
-
-// UpsertSubscriber implements [evento.Executor].
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (at cursor.Value, err error) {
-	err = ex.update(ctx, ex.keys.subscriber(key), func(old []byte) ([]byte, error) {
-		if old != nil {
-			at = cursor.Value(old[len(worker):])
-		}
-		return append(worker[:len(worker):len(worker)], at...), nil
-	})
-	if err != nil {
-		return "", err
-	}
-	ex.changed.Notify()
-	return at, nil
-}
-
-// subscriber returns nil when there is none.
-func (ex *Executor) subscriber(ctx context.Context, key string) ([]byte, error) {
-	if err := ex.begin(ctx); err != nil {
-		return nil, err
-	}
-	defer ex.end()
-	return ex.load(ex.keys.subscriber(key))
-}
-
-// SubscriberCursor implements [evento.Executor].
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
-	v, err := ex.subscriber(ctx, key)
-	if err == nil && v == nil {
-		err = fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
-	}
-	if err != nil {
-		return "", err
-	}
-	return cursor.Value(v[len(evento.ID{}):]), nil
-}
-
-// SubscriberRunning implements [evento.Executor].
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	v, err := ex.subscriber(ctx, key)
-	return err == nil && v != nil && bytes.HasPrefix(v, worker[:]), err
-}
-
-// Acknowledge implements [evento.Executor].
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-	return ex.update(ctx, ex.keys.subscriber(key), func(old []byte) ([]byte, error) {
-		if !bytes.HasPrefix(old, worker[:]) {
-			return nil, fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
-		}
-		return append(worker[:len(worker):len(worker)], at...), nil
-	})
 }
 
 // A snapshot's value is its version, its position, 8 bytes each, the length of

@@ -22,6 +22,11 @@ const promptly = 10 * time.Second
 
 // Each call returns when its context ends while somebody else holds what it
 // needs; it has done nothing then, and the connections are as good as before.
+// swap makes a record, or changes it.
+func swap(ctx context.Context, ex evento.Executor, revision uint64, key string) error {
+	return ex.Swap(ctx, evento.Swap{Changes: []evento.Change{{RecordKey: evento.RecordKey{Kind: "test", Key: key}, Revision: revision}}})
+}
+
 func TestCancelledBehindLock(t *testing.T) {
 	t.Parallel()
 	schema := newSchema(t)
@@ -30,19 +35,13 @@ func TestCancelledBehindLock(t *testing.T) {
 	commit(t, ex, 0)
 	id := commit(t, ex, 1).AggregateID
 	exec(t, admin, "INSERT INTO "+schema+".effect VALUES (-1)")
-	worker := evento.NewID()
-	if _, err := ex.UpsertSubscriber(t.Context(), "s", worker); err != nil {
+	if err := swap(t.Context(), ex, 0, "s"); err != nil {
 		t.Fatal(err)
 	}
 	key := evento.SnapshotKey{Projection: "p", AggregateType: thing, AggregateID: id}
 	if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1, Position: 2}); err != nil {
 		t.Fatal(err)
 	}
-	page, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := page.PageInfo.EndCursor
 	write := func(ctx context.Context) error {
 		_, err := evento.Create().Event(happened{2}).Commit(ctx, ex)
 		return err
@@ -82,19 +81,15 @@ func TestCancelledBehindLock(t *testing.T) {
 			_, err := ex.Read(ctx, evento.Query{}, cursor.Forward(1, ""))
 			return err
 		}},
-		{"UpsertSubscriber", "SELECT FROM SCHEMA.subscriber FOR UPDATE", func(ctx context.Context) error {
-			_, err := ex.UpsertSubscriber(ctx, "s", evento.NewID())
-			return err
+		{"Swap of one", "SELECT FROM SCHEMA.record FOR UPDATE", func(ctx context.Context) error { return swap(ctx, ex, 1, "s") }},
+		{"Swap of two", "SELECT FROM SCHEMA.record FOR UPDATE", func(ctx context.Context) error {
+			return ex.Swap(ctx, evento.Swap{Changes: []evento.Change{
+				{RecordKey: evento.RecordKey{Kind: "test", Key: "a"}},
+				{RecordKey: evento.RecordKey{Kind: "test", Key: "s"}, Revision: 1},
+			}})
 		}},
-		{"Acknowledge", "SELECT FROM SCHEMA.subscriber FOR UPDATE", func(ctx context.Context) error {
-			return ex.Acknowledge(ctx, "s", worker, at)
-		}},
-		{"SubscriberCursor", "LOCK SCHEMA.subscriber", func(ctx context.Context) error {
-			_, err := ex.SubscriberCursor(ctx, "s")
-			return err
-		}},
-		{"SubscriberRunning", "LOCK SCHEMA.subscriber", func(ctx context.Context) error {
-			_, err := ex.SubscriberRunning(ctx, "s", worker)
+		{"Records", "LOCK SCHEMA.record", func(ctx context.Context) error {
+			_, err := ex.Records(ctx, evento.RecordQuery{Kind: "test"})
 			return err
 		}},
 		{"Snapshot", "LOCK SCHEMA.snapshot", func(ctx context.Context) error {
@@ -122,11 +117,8 @@ func TestCancelledBehindLock(t *testing.T) {
 	if got := numbers(t, ex); len(got) != 2 || count(t, admin, schema, 1) != 0 {
 		t.Errorf("stored %v and %d effects, want nothing of what was cancelled", got, count(t, admin, schema, 1))
 	}
-	if got, err := ex.SubscriberCursor(t.Context(), "s"); err != nil || got != "" {
-		t.Errorf("SubscriberCursor() = %q, %v, want none", got, err)
-	}
-	if running, err := ex.SubscriberRunning(t.Context(), "s", worker); err != nil || !running {
-		t.Errorf("SubscriberRunning() = %t, %v, want true", running, err)
+	if got, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "test"}); err != nil || len(got.Records) != 1 || got.Records[0].Revision != 1 {
+		t.Errorf("Records() = %+v, %v, want the first", got, err)
 	}
 	if got, err := ex.Snapshot(t.Context(), key); err != nil || got.Version != 1 {
 		t.Errorf("Snapshot() = %+v, %v, want the first", got, err)

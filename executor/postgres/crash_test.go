@@ -248,7 +248,6 @@ func TestServerStopped(t *testing.T) {
 	server := testserver.StartPostgres(t)
 	ex, pool := openOn(t, server.URL, "evento", 4)
 	commit(t, ex, 0)
-	worker := evento.NewID()
 	key := evento.SnapshotKey{Projection: "p", AggregateType: thing, AggregateID: "a"}
 	n := 1
 	for _, tt := range []struct {
@@ -269,19 +268,11 @@ func TestServerStopped(t *testing.T) {
 			_, err := ex.Read(ctx, evento.Query{}, cursor.Forward(1, ""))
 			return err
 		}},
-		{"UpsertSubscriber", func(ctx context.Context) error {
-			_, err := ex.UpsertSubscriber(ctx, "s", worker)
+		{"Swap", func(ctx context.Context) error { return swap(ctx, ex, 0, evento.NewID().String()) }},
+		{"Records", func(ctx context.Context) error {
+			_, err := ex.Records(ctx, evento.RecordQuery{Kind: "test"})
 			return err
 		}},
-		{"SubscriberCursor", func(ctx context.Context) error {
-			_, err := ex.SubscriberCursor(ctx, "s")
-			return err
-		}},
-		{"SubscriberRunning", func(ctx context.Context) error {
-			_, err := ex.SubscriberRunning(ctx, "s", worker)
-			return err
-		}},
-		{"Acknowledge", func(ctx context.Context) error { return ex.Acknowledge(ctx, "s", worker, "") }},
 		{"Snapshot", func(ctx context.Context) error {
 			_, err := ex.Snapshot(ctx, key)
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/idle"
 	"github.com/evento-go/evento/internal/pending"
 )
 
@@ -21,6 +22,7 @@ type transaction struct {
 	pending.Writes
 	tx    pgx.Tx
 	names *dictionary // looked up in it, and perhaps made in it
+	wake  bool        // a swap wants those who wait to be woken
 }
 
 type txKey struct{}
@@ -99,6 +101,13 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 				rollBack(conn)
 			}
 		}()
+		if limit := idle.Limit(ctx); limit > 0 {
+			// Of a process that is halted the server ends the transaction,
+			// so that its locks are not in the way of the next owner.
+			if _, err := tx.Exec(ctx, "SELECT set_config('idle_in_transaction_session_timeout', $1, true)", fmt.Sprint(limit.Milliseconds())); err != nil {
+				return err
+			}
+		}
 		inner := pending.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t)
 		if fnErr = fn(inner); fnErr != nil {
 			return nil
@@ -192,7 +201,7 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 				ex.saw(*o.position)
 			}
 		}
-		if len(ops) > 0 {
+		if len(ops) > 0 || t.wake {
 			ex.committed()
 		}
 		return nil

@@ -61,11 +61,14 @@ func TestIsolationOfRole(t *testing.T) {
 						} else {
 							fails("InTx()", ex.InTx(ctx, write))
 						}
-						worker := evento.NewID()
-						at, err := ex.UpsertSubscriber(ctx, "s", worker)
-						fails("UpsertSubscriber()", err)
-						if err := ex.Acknowledge(ctx, "s", worker, at); err != nil && !errors.Is(err, evento.ErrTakenOver) {
-							t.Errorf("Acknowledge() = %v", err)
+						page, err := ex.Records(ctx, evento.RecordQuery{Kind: "test"})
+						fails("Records()", err)
+						revision := uint64(0)
+						if len(page.Records) > 0 {
+							revision = page.Records[0].Revision
+						}
+						if err := swap(ctx, ex, revision, "s"); err != nil && !errors.Is(err, evento.ErrSwapped) {
+							t.Errorf("Swap() = %v", err)
 						}
 						fails("SaveSnapshot()", ex.SaveSnapshot(ctx, evento.SnapshotKey{Projection: "p", AggregateType: "t", AggregateID: "a"}, evento.Snapshot{Version: uint64(round)}))
 						_, err = ex.Read(ctx, evento.Query{RoutingKey: fmt.Sprint("key-", round)}, cursor.Forward(10, ""))
@@ -254,7 +257,6 @@ func TestReadOnlyRole(t *testing.T) {
 			AggregateType: "test/New", AggregateID: "a",
 			Events: []evento.NewEvent{{ID: evento.NewID(), Name: "New", Codec: "json", Data: []byte("{}")}},
 		}}}
-		_, errUpsert := ex.UpsertSubscriber(ctx, "s", evento.NewID())
 		_, errNew := ex.Write(ctx, unnamed)
 		for what, err := range map[string]error{
 			"Write":                write(ctx),
@@ -265,8 +267,7 @@ func TestReadOnlyRole(t *testing.T) {
 				return err
 			}),
 			"InTx with a table": ex.InTx(ctx, func(ctx context.Context) error { return effect(ctx, schema, 1) }),
-			"UpsertSubscriber":  errUpsert,
-			"Acknowledge":       ex.Acknowledge(ctx, "s", evento.NewID(), ""),
+			"Swap":              swap(ctx, ex, 0, "s"),
 			"SaveSnapshot":      ex.SaveSnapshot(ctx, evento.SnapshotKey{Projection: "p", AggregateType: "t", AggregateID: "a"}, evento.Snapshot{Version: 1}),
 		} {
 			// What a caller's function returns is returned as it is.

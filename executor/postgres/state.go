@@ -1,4 +1,4 @@
-// Subscribers and snapshots.
+// Snapshots.
 
 package postgres
 
@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
 )
 
 // statementTries is how often a statement is made that fails because another
@@ -43,49 +42,6 @@ func (ex *Executor) again(ctx context.Context, fn func() error) error {
 			return err
 		}
 	}
-}
-
-// UpsertSubscriber implements [evento.Executor].
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (at cursor.Value, err error) {
-	err = ex.call(ctx, func() error {
-		if err := ex.db(ctx).QueryRow(ctx, ex.sql.upsert, key, [16]byte(worker)).Scan(&at); err != nil {
-			return err
-		}
-		ex.changed.Notify()
-		return nil
-	})
-	return at, err
-}
-
-// SubscriberCursor implements [evento.Executor].
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (at cursor.Value, err error) {
-	err = ex.call(ctx, func() error {
-		err := ex.db(ctx).QueryRow(ctx, ex.sql.subscriberCursor, key).Scan(&at)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
-		}
-		return err
-	})
-	return at, err
-}
-
-// SubscriberRunning implements [evento.Executor].
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (running bool, err error) {
-	err = ex.call(ctx, func() error {
-		return ex.db(ctx).QueryRow(ctx, ex.sql.running, key, [16]byte(worker)).Scan(&running)
-	})
-	return running, err
-}
-
-// Acknowledge implements [evento.Executor].
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-	return ex.call(ctx, func() error {
-		tag, err := ex.db(ctx).Exec(ctx, ex.sql.acknowledge, key, [16]byte(worker), string(at))
-		if err == nil && tag.RowsAffected() == 0 {
-			err = fmt.Errorf("%w: key %q", evento.ErrTakenOver, key)
-		}
-		return err
-	})
 }
 
 // Snapshot implements [evento.Executor].

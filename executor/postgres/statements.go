@@ -14,7 +14,7 @@ type statements struct {
 	identity, head, lock, lockFrom, append, allAppended, byID, headOf string
 	typeID, addType, kindID, addKind, routingID, addRouting           string
 	kindsOf, countKinds, kind, routing                                string
-	upsert, subscriberCursor, running, acknowledge                    string
+	records, recordsOf, now, makeRecord, changeRecord, removeRecord   string
 	snapshot, saveSnapshot                                            string
 }
 
@@ -86,11 +86,12 @@ FROM a LEFT JOIN (SELECT no, max(position) AS position FROM e GROUP BY no) last 
 	s.kind = in("SELECT k.type_id, t.name, k.name FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE k.id = $1")
 	s.routing = in("SELECT key FROM SCHEMA.routing WHERE id = $1")
 
-	s.upsert = in(`INSERT INTO SCHEMA.subscriber AS s (key, worker, cursor) VALUES ($1, $2, '')
-ON CONFLICT (key) DO UPDATE SET worker = excluded.worker, updated_at = now() RETURNING s.cursor`)
-	s.subscriberCursor = in("SELECT cursor FROM SCHEMA.subscriber WHERE key = $1")
-	s.running = in("SELECT EXISTS (SELECT FROM SCHEMA.subscriber WHERE key = $1 AND worker = $2)")
-	s.acknowledge = in("UPDATE SCHEMA.subscriber SET cursor = $3, updated_at = now() WHERE key = $1 AND worker = $2")
+	s.records = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) ORDER BY key, part LIMIT $4")
+	s.recordsOf = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) AND key = $5 ORDER BY key, part LIMIT $4")
+	s.now = "SELECT clock_timestamp()"
+	s.makeRecord = in("INSERT INTO SCHEMA.record (kind, key, part, revision, changed_at, value) VALUES ($1, $2, $3, 1, clock_timestamp(), $4) ON CONFLICT DO NOTHING")
+	s.changeRecord = in("UPDATE SCHEMA.record SET revision = revision + 1, changed_at = greatest(changed_at, clock_timestamp()), value = $4 WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $5")
+	s.removeRecord = in("DELETE FROM SCHEMA.record WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $4")
 
 	s.snapshot = in("SELECT version, position, cursor, data FROM SCHEMA.snapshot WHERE projection = $1 AND revision = $2 AND variant = $3 AND type = $4 AND id = $5")
 	s.saveSnapshot = in(`INSERT INTO SCHEMA.snapshot AS s (projection, revision, variant, type, id, version, position, cursor, data)

@@ -107,6 +107,7 @@ func TestReplicaContract(t *testing.T) {
 		return ex
 	}
 	executortest.Test(t, executortest.Config{
+		Transactor: true,
 		Open: func(t testing.TB) evento.Executor {
 			t.Helper()
 			return open(t, r.newStore(t))
@@ -265,11 +266,7 @@ func TestReplicaAsWriter(t *testing.T) {
 			_, err := evento.Create().Event(added{N: 1}).Commit(t.Context(), ex)
 			return err
 		},
-		"UpsertSubscriber": func() error {
-			_, err := ex.UpsertSubscriber(t.Context(), "key", evento.NewID())
-			return err
-		},
-		"Acknowledge": func() error { return ex.Acknowledge(t.Context(), "key", evento.NewID(), "") },
+		"Swap": func() error { return ex.Swap(t.Context(), swapAt(0)) },
 		"SaveSnapshot": func() error {
 			return ex.SaveSnapshot(t.Context(), evento.SnapshotKey{Projection: "p", Variant: strings.Repeat("0", 64), AggregateType: counter, AggregateID: "one"}, evento.Snapshot{Version: 1})
 		},

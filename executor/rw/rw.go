@@ -69,7 +69,7 @@ type Executor struct {
 var _ evento.Transactor = (*Executor)(nil)
 
 // New returns an executor that reads events from read, and writes and keeps
-// subscriptions and snapshots in write. They may be the same. It owns both from
+// records and snapshots in write. They may be the same. It owns both from
 // then on: Close closes them. A nil makes every method fail with
 // [evento.ErrInvalid].
 func New(read, write evento.Executor) *Executor {
@@ -118,36 +118,20 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 // write side knows first, but a read may show it only later.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
-// UpsertSubscriber implements [evento.Executor], on the write side.
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
+// Records implements [evento.Executor], on the write side.
+func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	if ex.err != nil {
-		return "", ex.err
+		return nil, ex.err
 	}
-	return ex.write.UpsertSubscriber(ctx, key, worker)
+	return ex.write.Records(ctx, q)
 }
 
-// SubscriberCursor implements [evento.Executor], on the write side.
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (cursor.Value, error) {
-	if ex.err != nil {
-		return "", ex.err
-	}
-	return ex.write.SubscriberCursor(ctx, key)
-}
-
-// SubscriberRunning implements [evento.Executor], on the write side.
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (bool, error) {
-	if ex.err != nil {
-		return false, ex.err
-	}
-	return ex.write.SubscriberRunning(ctx, key, worker)
-}
-
-// Acknowledge implements [evento.Executor], on the write side.
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
+// Swap implements [evento.Executor], on the write side.
+func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 	if ex.err != nil {
 		return ex.err
 	}
-	return ex.write.Acknowledge(ctx, key, worker, at)
+	return ex.write.Swap(ctx, s)
 }
 
 // Snapshot implements [evento.Executor], on the write side.

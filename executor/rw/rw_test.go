@@ -464,6 +464,32 @@ func TestClose(t *testing.T) {
 	}
 }
 
+func swapAt(revision uint64) evento.Swap {
+	return evento.Swap{Changes: []evento.Change{{RecordKey: evento.RecordKey{Kind: "kind", Key: "key"}, Revision: revision}}}
+}
+
+// Records are the write side's, and a swap there is seen at once: a replica is
+// never waited for.
+func TestRecords(t *testing.T) {
+	t.Parallel()
+	ex, _, write := pair(t)
+	add(t, ex, "one", 1) // which the replica does not show
+	for i := range uint64(3) {
+		if err := ex.Swap(t.Context(), swapAt(i)); err != nil {
+			t.Fatal(err)
+		}
+		for name, side := range map[string]evento.Executor{"rw": ex, "the write side": write} {
+			p, err := side.Records(t.Context(), evento.RecordQuery{Kind: "kind"})
+			if err != nil || len(p.Records) != 1 || p.Records[0].Revision != i+1 {
+				t.Errorf("Records of %s after %d swaps: got %+v, %v", name, i+1, p, err)
+			}
+		}
+		if err := ex.Swap(t.Context(), swapAt(i)); !errors.Is(err, evento.ErrSwapped) {
+			t.Errorf("Swap at an old revision: got %v, want %q", err, evento.ErrSwapped)
+		}
+	}
+}
+
 func TestNilSide(t *testing.T) {
 	t.Parallel()
 	for _, ex := range []*rw.Executor{rw.New(nil, nil), rw.New(memory.New(nil), nil), rw.New(nil, memory.New(nil))} {
@@ -473,8 +499,11 @@ func TestNilSide(t *testing.T) {
 		if _, err := evento.Create().Event(added{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrInvalid) {
 			t.Errorf("Commit: got %v, want %q", err, evento.ErrInvalid)
 		}
-		if _, err := ex.UpsertSubscriber(t.Context(), "key", evento.NewID()); !errors.Is(err, evento.ErrInvalid) {
-			t.Errorf("UpsertSubscriber: got %v, want %q", err, evento.ErrInvalid)
+		if p, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"}); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Records: got %v, %v, want %q", p, err, evento.ErrInvalid)
+		}
+		if err := ex.Swap(t.Context(), swapAt(0)); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Swap: got %v, want %q", err, evento.ErrInvalid)
 		}
 		if err := ex.Close(); err != nil {
 			t.Errorf("Close: %v", err)

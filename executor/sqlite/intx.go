@@ -305,7 +305,7 @@ func (t *callersTx) commit(ctx context.Context) error {
 		return err
 	}
 	t.tx.publish()
-	if t.tx.appended || t.tx.upserted {
+	if t.tx.appended || t.tx.woken {
 		t.ex.changed.Notify()
 	}
 	return nil

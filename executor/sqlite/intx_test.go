@@ -123,61 +123,6 @@ func TestInTxTables(t *testing.T) {
 	wantEntries(t, ex, 2)
 }
 
-// A subscriber's cursor is stored with the transaction, or not at all.
-func TestInTxAcknowledge(t *testing.T) {
-	t.Parallel()
-	ex, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "a.db"), &sqlite.Options{WatchInterval: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeAll(t, ex)
-	commit(t, ex, 1)
-	page, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, worker, failure := page.PageInfo.EndCursor, evento.NewID(), errors.New("failure")
-	changed := ex.Changed()
-	if err := ex.InTx(t.Context(), func(ctx context.Context) error {
-		_, err := ex.UpsertSubscriber(ctx, "key", worker)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-changed:
-	case <-time.After(time.Minute):
-		t.Error("a take-over did not wake")
-	}
-	for _, want := range []error{failure, nil} {
-		err := ex.InTx(t.Context(), func(ctx context.Context) error {
-			if err := ex.Acknowledge(ctx, "key", worker, at); err != nil {
-				return err
-			}
-			if got, err := ex.SubscriberCursor(ctx, "key"); err != nil || got != at {
-				t.Errorf("SubscriberCursor() in the transaction = %q, %v, want %q", got, err, at)
-			}
-			if running, err := ex.SubscriberRunning(ctx, "key", worker); err != nil || !running {
-				t.Errorf("SubscriberRunning() = %t, %v", running, err)
-			}
-			if err := ex.Acknowledge(ctx, "key", evento.NewID(), at); !errors.Is(err, evento.ErrTakenOver) {
-				t.Errorf("Acknowledge() of another worker = %v, want %v", err, evento.ErrTakenOver)
-			}
-			return want
-		})
-		if !errors.Is(err, want) {
-			t.Fatalf("InTx() = %v, want %v", err, want)
-		}
-		stored := at
-		if want != nil {
-			stored = ""
-		}
-		if got, err := ex.SubscriberCursor(t.Context(), "key"); err != nil || got != stored {
-			t.Errorf("SubscriberCursor() after %v = %q, %v, want %q", want, got, err, stored)
-		}
-	}
-}
-
 // Whatever a caller does with its transaction, nothing is stored in halves.
 func TestInTxEndedByCaller(t *testing.T) {
 	t.Parallel()

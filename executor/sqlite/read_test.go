@@ -10,7 +10,7 @@ import (
 	"github.com/evento-go/evento/executor/sqlite"
 )
 
-// In the process a commit and a take-over wake at once, without the watch.
+// In the process a commit and a swap wake at once, without the watch.
 func TestChangedWithoutWatch(t *testing.T) {
 	t.Parallel()
 	ex, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "a.db"), &sqlite.Options{WatchInterval: time.Hour})
@@ -20,9 +20,9 @@ func TestChangedWithoutWatch(t *testing.T) {
 	defer closeAll(t, ex)
 	for what, do := range map[string]func(){
 		"a commit": func() { commit(t, ex, 1) },
-		"a take-over": func() {
-			if _, err := ex.UpsertSubscriber(t.Context(), "key", evento.NewID()); err != nil {
-				t.Errorf("UpsertSubscriber() = %v", err)
+		"a swap that wakes": func() {
+			if err := ex.Swap(t.Context(), evento.Swap{Wake: true, Changes: []evento.Change{{RecordKey: evento.RecordKey{Kind: "test", Key: "key"}}}}); err != nil {
+				t.Errorf("Swap() = %v", err)
 			}
 		},
 	} {

@@ -1,4 +1,4 @@
-// Subscribers and snapshots.
+// Snapshots.
 
 package sqlite
 
@@ -29,91 +29,6 @@ func (ex *Executor) read(ctx context.Context, fn func(c *conn) error) error {
 		return ex.readError(ctx, err)
 	}
 	return nil
-}
-
-type upsertOp struct {
-	refused
-	key    string
-	worker evento.ID
-	at     cursor.Value
-}
-
-func (op *upsertOp) apply(tx *transaction) error {
-	err := tx.conn.exec("INSERT INTO evento_subscriber (key, worker, cursor, updated_at) VALUES (?, ?, '', ?) ON CONFLICT (key) DO UPDATE SET worker = excluded.worker, updated_at = excluded.updated_at",
-		op.key, op.worker[:], tx.now)
-	if err != nil {
-		return err
-	}
-	tx.upserted = true
-	op.at, err = subscriberCursor(tx.conn, op.key)
-	return err
-}
-
-// UpsertSubscriber implements [evento.Executor].
-func (ex *Executor) UpsertSubscriber(ctx context.Context, key string, worker evento.ID) (cursor.Value, error) {
-	op := &upsertOp{key: key, worker: worker}
-	if err := ex.do(ctx, op, len(key)); err != nil {
-		return "", err
-	}
-	return op.at, nil
-}
-
-// SubscriberCursor implements [evento.Executor].
-func (ex *Executor) SubscriberCursor(ctx context.Context, key string) (at cursor.Value, err error) {
-	err = ex.read(ctx, func(c *conn) error {
-		at, err = subscriberCursor(c, key)
-		return err
-	})
-	return at, err
-}
-
-func subscriberCursor(c *conn, key string) (at cursor.Value, err error) {
-	s, err := c.stmt("SELECT cursor FROM evento_subscriber WHERE key = ?")
-	if err != nil {
-		return "", err
-	}
-	err = s.BindText(1, key)
-	switch {
-	case err != nil:
-	case s.Step():
-		at = cursor.Value(s.ColumnText(0))
-	case s.Err() == nil:
-		err = fmt.Errorf("%w: subscriber %q", evento.ErrNotFound, key)
-	}
-	return at, errors.Join(err, s.Err(), c.done(s))
-}
-
-// SubscriberRunning implements [evento.Executor].
-func (ex *Executor) SubscriberRunning(ctx context.Context, key string, worker evento.ID) (running bool, err error) {
-	err = ex.read(ctx, func(c *conn) error {
-		_, running, err = c.query("SELECT 1 FROM evento_subscriber WHERE key = ? AND worker = ?", 1, key, worker[:])
-		return err
-	})
-	return running, err
-}
-
-type acknowledgeOp struct {
-	refused
-	key    string
-	worker evento.ID
-	at     cursor.Value
-}
-
-func (op *acknowledgeOp) apply(tx *transaction) error {
-	op.err = nil
-	if err := tx.conn.exec("UPDATE evento_subscriber SET cursor = ?, updated_at = ? WHERE key = ? AND worker = ?",
-		string(op.at), tx.now, op.key, op.worker[:]); err != nil {
-		return err
-	}
-	if tx.conn.Changes() == 0 {
-		op.err = fmt.Errorf("%w: key %q", evento.ErrTakenOver, op.key)
-	}
-	return nil
-}
-
-// Acknowledge implements [evento.Executor].
-func (ex *Executor) Acknowledge(ctx context.Context, key string, worker evento.ID, at cursor.Value) error {
-	return ex.do(ctx, &acknowledgeOp{key: key, worker: worker, at: at}, len(key))
 }
 
 // Snapshot implements [evento.Executor].

@@ -49,7 +49,7 @@ type transaction struct {
 	now      int64 // the timestamp of its events
 	position int64 // of the last event
 	appended bool
-	upserted bool
+	woken    bool // a swap wants those who wait to be woken
 
 	heads    map[aggregateName]head
 	types    map[evento.AggregateType]int64
@@ -153,7 +153,7 @@ func (w *writer) commit(calls []*appendqueue.Call[operation]) error {
 	for _, c := range calls {
 		c.Finish(c.Request.refusal())
 	}
-	if tx.appended || tx.upserted {
+	if tx.appended || tx.woken {
 		w.ex.changed.Notify()
 	}
 	return nil

@@ -140,7 +140,18 @@ func (s *MariaDBServer) end(by os.Signal) {
 }
 
 // Freeze makes the server answer nothing, until Thaw.
-func (s *MariaDBServer) Freeze() { s.signal(syscall.SIGSTOP) }
+func (s *MariaDBServer) Freeze() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	// A thread may go on for a moment: it is stopped when its parent is told.
+	var status syscall.WaitStatus
+	for !status.Stopped() {
+		if _, err := syscall.Wait4(s.server.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil && err != syscall.EINTR {
+			s.t.Error(err)
+			return
+		}
+	}
+}
 
 // Thaw undoes Freeze.
 func (s *MariaDBServer) Thaw() { s.signal(syscall.SIGCONT) }

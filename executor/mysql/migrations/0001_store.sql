@@ -1,4 +1,4 @@
--- Events, their dictionaries, subscribers and snapshots.
+-- Events, their dictionaries, records and snapshots.
 -- Format notes: docs/formats.md. Every statement can be run again, as the
 -- database cannot take table definitions back when a later one fails.
 
@@ -66,11 +66,16 @@ CREATE TABLE IF NOT EXISTS evento_event (
   KEY evento_event_routing (routing_id, position)
 ) ENGINE=InnoDB;
 
-CREATE TABLE IF NOT EXISTS evento_subscriber (
-  name       VARBINARY(1024) NOT NULL PRIMARY KEY,
-  worker     BINARY(16) NOT NULL,
-  place      LONGBLOB NOT NULL,
-  updated_at BIGINT NOT NULL
+-- What subscriptions keep: small values that are compared and swapped.
+-- changed_at: microseconds since 1970, by the server's clock.
+CREATE TABLE IF NOT EXISTS evento_record (
+  kind       VARBINARY(255) NOT NULL,
+  name       VARBINARY(255) NOT NULL,
+  part       VARBINARY(255) NOT NULL,
+  revision   BIGINT NOT NULL,
+  changed_at BIGINT NOT NULL,
+  value      MEDIUMBLOB NOT NULL,
+  PRIMARY KEY (kind, name, part)
 ) ENGINE=InnoDB;
 
 CREATE TABLE IF NOT EXISTS evento_snapshot (
@@ -104,3 +109,12 @@ FROM evento_event e
 JOIN evento_kind k ON k.id = e.kind_id
 JOIN evento_type t ON t.id = e.type_id
 LEFT JOIN evento_routing r ON r.id = e.routing_id;
+
+-- For people: the subscriptions, as the JSON that they keep.
+CREATE OR REPLACE VIEW evento_subscriptions AS
+SELECT CONVERT(name USING utf8mb4) AS name,
+       CONVERT(part USING utf8mb4) AS part,
+       revision,
+       TIMESTAMPADD(MICROSECOND, changed_at, '1970-01-01 00:00:00.000000') AS changed_at,
+       CONVERT(value USING utf8mb4) AS state
+FROM evento_record WHERE kind = 'subscription';

@@ -59,12 +59,16 @@ $$ BEGIN RAISE EXCEPTION 'evento: events are immutable'; END $$;
 CREATE TRIGGER immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON SCHEMA.event
 FOR EACH STATEMENT EXECUTE FUNCTION SCHEMA.immutable();
 
-CREATE TABLE SCHEMA.subscriber (
-  key        text COLLATE "C" PRIMARY KEY,
-  worker     uuid NOT NULL,
-  cursor     text NOT NULL,
-  updated_at timestamptz NOT NULL DEFAULT now()
-);
+-- What subscriptions keep: small values that are compared and swapped.
+CREATE TABLE SCHEMA.record (
+  kind       text COLLATE "C" NOT NULL,
+  key        text COLLATE "C" NOT NULL,
+  part       text COLLATE "C" NOT NULL,
+  revision   bigint NOT NULL,
+  changed_at timestamptz NOT NULL,
+  value      bytea NOT NULL,
+  PRIMARY KEY (kind, key, part)
+) WITH (fillfactor = 50);
 
 CREATE TABLE SCHEMA.snapshot (
   projection text COLLATE "C" NOT NULL,
@@ -90,3 +94,7 @@ FROM SCHEMA.event e
 JOIN SCHEMA.kind k ON k.id = e.kind_id
 JOIN SCHEMA.type t ON t.id = e.type_id
 LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id;
+
+CREATE VIEW SCHEMA.subscriptions AS
+SELECT key, part, revision, changed_at, convert_from(value, 'UTF8') AS state
+FROM SCHEMA.record WHERE kind = 'subscription';

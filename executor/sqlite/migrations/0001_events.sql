@@ -1,4 +1,4 @@
--- Events, their dictionaries, subscribers and snapshots.
+-- Events, their dictionaries, records and snapshots.
 -- Format notes: docs/formats.md.
 
 CREATE TABLE evento_store (
@@ -57,11 +57,15 @@ BEGIN SELECT raise(ABORT, 'evento: events are immutable'); END;
 CREATE TRIGGER evento_event_delete BEFORE DELETE ON evento_event
 BEGIN SELECT raise(ABORT, 'evento: events are immutable'); END;
 
-CREATE TABLE evento_subscriber (
-  key        TEXT PRIMARY KEY,
-  worker     BLOB NOT NULL,
-  cursor     TEXT NOT NULL,
-  updated_at INTEGER NOT NULL
+-- What subscriptions keep: small values that are compared and swapped.
+CREATE TABLE evento_record (
+  kind       TEXT NOT NULL,
+  key        TEXT NOT NULL,
+  part       TEXT NOT NULL,
+  revision   INTEGER NOT NULL,
+  changed_at INTEGER NOT NULL, -- microseconds since 1970, UTC
+  value      BLOB NOT NULL,
+  PRIMARY KEY (kind, key, part)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE evento_snapshot (
@@ -97,3 +101,9 @@ JOIN evento_kind k ON k.id = e.kind_id
 JOIN evento_aggregate a ON a.key = e.agg_key
 JOIN evento_type t ON t.id = a.type_id
 LEFT JOIN evento_routing r ON r.id = e.routing_id;
+
+CREATE VIEW evento_subscriptions AS
+SELECT key, part, revision,
+       strftime('%Y-%m-%dT%H:%M:%S', changed_at / 1000000, 'unixepoch') || 'Z' AS changed_at,
+       CAST(value AS TEXT) AS state
+FROM evento_record WHERE kind = 'subscription';

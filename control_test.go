@@ -1,0 +1,199 @@
+package evento_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+// Pause, Resume and the resets, of one that runs and of one that does not.
+func TestControl(t *testing.T) {
+	t.Parallel()
+	for _, runs := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ex := newStore(t)
+			w := &ward{}
+			control := evento.ControlOf(ex, "s")
+			for _, call := range []error{control.Pause(t.Context()), control.ResetToStart(t.Context()), control.ResetToPosition(t.Context(), 3),
+				control.Repartition(t.Context(), 2), control.Remove(t.Context()), control.RetryParked(t.Context(), evento.ParkedOf(Account, "a"))} {
+				if !errors.Is(call, evento.ErrNotFound) {
+					t.Errorf("of a subscription that was never started: %v, want ErrNotFound", call)
+				}
+			}
+			var times []time.Time
+			for range 4 {
+				times = append(times, time.Now())
+				deposits(t, ex, "a", 1)
+				time.Sleep(time.Minute)
+			}
+			noErr(t, w.builder().Execute(t.Context(), ex))
+			if runs {
+				start(t, ex, w.builder())
+			}
+			step := func(what string, err error, wanted ...string) {
+				t.Helper()
+				noErr(t, err)
+				if runs {
+					time.Sleep(time.Second)
+					synctest.Wait()
+				} else {
+					noErr(t, w.builder().Execute(t.Context(), ex))
+				}
+				want(t, fmt.Sprint(what, ", running ", runs), w.take(), wanted...)
+			}
+			step("start", nil, "a1", "a2", "a3", "a4")
+			step("reset to start", control.ResetToStart(t.Context()), "a1", "a2", "a3", "a4")
+			step("reset to position 2", control.ResetToPosition(t.Context(), 2), "a3", "a4")
+			step("reset to the head", control.ResetToPosition(t.Context(), 4))
+			step("reset beyond it", control.ResetToPosition(t.Context(), 40))
+			step("reset to the time of 2", control.ResetToTime(t.Context(), times[1]), "a2", "a3", "a4")
+			step("reset behind the time of 2", control.ResetToTime(t.Context(), times[1].Add(time.Second)), "a3", "a4")
+			step("pause", control.Pause(t.Context()))
+			deposits(t, ex, "a", 1)
+			step("paused", nil)
+			step("reset while paused", control.ResetToPosition(t.Context(), 3))
+			if s, err := control.Status(t.Context()); err != nil || !s.Partitions[0].Paused || s.Position != 3 || s.Head != 5 || s.Lag < time.Minute {
+				t.Errorf("status %+v, %v, want it paused at 3 of 5", s, err)
+			}
+			step("resume", control.Resume(t.Context()), "a4", "a5")
+		})
+	}
+}
+
+// A reset, or a pause, while a handler is at work is not overwritten by what the
+// worker stores next, however long the handler takes.
+func TestResetWhileHandling(t *testing.T) {
+	t.Parallel()
+	for _, long := range []time.Duration{100 * time.Millisecond, time.Second, time.Minute} {
+		for _, pause := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				ex := newStore(t)
+				w := &ward{fails: func(evento.RawEvent) error { time.Sleep(long); return nil }}
+				deposits(t, ex, "a", 4)
+				start(t, ex, w.builder())
+				time.Sleep(2*long + long/2) // the third is in hand
+				control := evento.ControlOf(ex, "s")
+				if pause {
+					noErr(t, control.Pause(t.Context()))
+					time.Sleep(10*long + 2*time.Second)
+					synctest.Wait()
+					if got := w.take(); len(got) > 4 || long >= time.Second && len(got) > 3 {
+						t.Errorf("paused within the third event of %s: handled %v", long, got)
+					}
+					noErr(t, control.Resume(t.Context()))
+					time.Sleep(10*long + 2*time.Second)
+					synctest.Wait()
+					if got := w.take(); len(got) > 1 {
+						t.Errorf("resumed: handled %v, want nothing again", got)
+					}
+				} else {
+					noErr(t, control.ResetToStart(t.Context()))
+					time.Sleep(10*long + 2*time.Second)
+					synctest.Wait()
+					if got := w.take(); !slices.Equal(got[len(got)-4:], []string{"a1", "a2", "a3", "a4"}) || len(got) < 7 {
+						t.Errorf("reset within an event of %s: handled %v, want all of them again", long, got)
+					}
+				}
+				wantStored(t, ex, "s", 4)
+			})
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex := newStore(t)
+		w := &ward{fails: func(e evento.RawEvent) error {
+			if e.Version == 2 {
+				return errPoor
+			}
+			return nil
+		}}
+		sub := start(t, ex, w.builder())
+		deposits(t, ex, "a", 3)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		control := evento.ControlOf(ex, "s")
+		s, err := control.Status(t.Context())
+		noErr(t, err)
+		if p := s.Partitions[0]; len(s.Partitions) != 1 || p.Owner != sub.ID.String() || p.Host == "" || !p.Live || p.Position != 3 || p.Error != "" || s.Parked != 2 || s.Lag != 0 || s.Position != 3 || s.Head != 3 {
+			t.Errorf("of one that runs: %+v", s)
+		}
+		noErr(t, sub.Shutdown(t.Context()))
+		deposits(t, ex, "a", 2)
+		time.Sleep(time.Hour)
+		if s, err = control.Status(t.Context()); err != nil || s.Partitions[0].Live || s.Partitions[0].Owner != "" || s.Lag != time.Hour || s.Position != 3 || s.Head != 5 {
+			t.Errorf("of one that does not run: %+v, %v", s, err)
+		}
+		noErr(t, control.DropParked(t.Context(), evento.AllParked()))
+		failing := evento.NewSubscription("s").Retry(0).Logger(silent).Handler(evento.HandleAll(Account, func(context.Context, evento.RawEvent) error { return errPoor }))
+		if err := failing.Execute(t.Context(), ex); !errors.Is(err, errPoor) {
+			t.Fatal(err)
+		}
+		if s, err = control.Status(t.Context()); err != nil || s.Parked != 0 || s.Partitions[0].Error != `evento: subscription "s": bank/Account MoneyDeposited of "a", version 4, position 4, failed 1 times: not enough money` {
+			t.Errorf("of one that failed: %+v, %v", s, err)
+		}
+	})
+}
+
+// The list of subscriptions goes over pages.
+func TestSubscriptions(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	var wanted, got []string
+	for i := range 40 {
+		key := fmt.Sprintf("key %02d", i)
+		wanted = append(wanted, key)
+		start(t, ex, evento.NewSubscription(key).Partitions(64).Delay(time.Hour).Handler(positions(&list[uint64]{})))
+	}
+	for key, err := range evento.Subscriptions(t.Context(), ex) {
+		noErr(t, err)
+		got = append(got, key)
+	}
+	want(t, "subscriptions", got, wanted...)
+}
+
+func TestHooks(t *testing.T) {
+	t.Parallel()
+	for _, transactional := range []bool{false, true} {
+		var got list[string]
+		var ex evento.Executor = newStore(t)
+		h := evento.HandleAll(Account, func(_ context.Context, e evento.RawEvent) error {
+			if e.Position == 2 {
+				return errPoor
+			}
+			return nil
+		})
+		b := evento.NewSubscription("s").Handler(h).Retry(1).AcceptFailure().Logger(silent)
+		if transactional {
+			ex = newTransactor(t)
+			b.Transactional().ChunkSize(1)
+		}
+		deposits(t, ex, "a", 3)
+		noErr(t, b.Hooks(evento.SubscriptionHooks{
+			Handle: func(ctx context.Context, key string, es []evento.RawEvent, next func(context.Context) error) error {
+				got.add(fmt.Sprint("handle ", es[0].Position))
+				return next(ctx)
+			},
+			Retry: func(_ context.Context, _ string, e evento.RawEvent, n int, _ error) {
+				got.add(fmt.Sprint("retry ", e.Position, n))
+			},
+			GaveUp: func(_ context.Context, _ string, e evento.RawEvent, n int, _ error) {
+				got.add(fmt.Sprint("gave up ", e.Position, n))
+			},
+			Owner: func(_ context.Context, _ string, p int, owner bool) { got.add(fmt.Sprint("owner ", p, owner)) },
+			Stored: func(_ context.Context, _ string, _ int, e evento.RawEvent) {
+				got.add(fmt.Sprint("stored ", e.Position))
+			},
+		}).Execute(t.Context(), ex))
+		all := slices.DeleteFunc(got.all(), func(s string) bool { return s == "stored 1" }) // when depends on the clock
+		want(t, "hooks", all, "owner 0 true", "handle 1", "handle 2", "retry 2 1", "handle 2", "gave up 2 2", "stored 2", "stored 3", "owner 0 false")
+	}
+}

@@ -1,0 +1,201 @@
+package eventotel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/eventotel"
+	"github.com/evento-go/evento/executor/executortest"
+	"github.com/evento-go/evento/executor/memory"
+)
+
+type opened struct{ Owner string }
+
+func (opened) AggregateType() evento.AggregateType { return "bank/Account" }
+func (opened) EventName() string                   { return "Opened" }
+
+// recorded is telemetry whose traces and metrics a test sees.
+type recorded struct {
+	*eventotel.Telemetry
+	spans  *tracetest.SpanRecorder
+	reader *metric.ManualReader
+}
+
+func record(t *testing.T) *recorded {
+	t.Helper()
+	r := &recorded{spans: tracetest.NewSpanRecorder(), reader: metric.NewManualReader()}
+	var err error
+	r.Telemetry, err = eventotel.New(&eventotel.Options{
+		TracerProvider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans)),
+		MeterProvider:  metric.NewMeterProvider(metric.WithReader(r.reader)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// total sums what a metric has counted.
+func (r *recorded) total(t *testing.T, name string) (total int64) {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := r.reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if m.Name != name {
+				continue
+			}
+			switch data := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				for _, p := range data.DataPoints {
+					total += p.Value
+				}
+			case metricdata.Histogram[float64]:
+				for _, p := range data.DataPoints {
+					total += int64(p.Count)
+				}
+			}
+		}
+	}
+	return total
+}
+
+// The span of a handler links to that of the commit, through the store.
+func TestTraceFromCommitToHandler(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	ex := r.Executor(memory.New(nil))
+	defer func() { _ = ex.Close() }()
+	receipt, err := evento.Create().Event(opened{}, opened{}).Metadata("own", "kept").Commit(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inner []trace.SpanID
+	err = evento.NewSubscription("mails").Hooks(r.Hooks()).Handler(evento.Handle(func(ctx context.Context, e evento.Event[opened]) error {
+		inner = append(inner, trace.SpanContextFromContext(ctx).SpanID())
+		if e.Metadata.Values["own"] != "kept" {
+			t.Errorf("metadata %v lacks the caller's own", e.Metadata.Values)
+		}
+		return nil
+	})).Execute(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spans := r.spans.Ended()
+	if len(spans) != 3 {
+		t.Fatalf("%d spans, want that of the commit and of each event", len(spans))
+	}
+	commit := spans[0]
+	if commit.Name() != "commit bank/Account" || commit.SpanKind() != trace.SpanKindProducer {
+		t.Errorf("the commit's span is %q, %s", commit.Name(), commit.SpanKind())
+	}
+	for i, s := range spans[1:] {
+		links := s.Links()
+		if len(links) != 1 || links[0].SpanContext.SpanID() != commit.SpanContext().SpanID() || links[0].SpanContext.TraceID() != commit.SpanContext().TraceID() {
+			t.Errorf("handler %d has the links %v, want one to the commit", i, links)
+		}
+		if s.Name() != "process mails" || s.SpanKind() != trace.SpanKindConsumer || s.SpanContext().SpanID() != inner[i] {
+			t.Errorf("handler %d has the span %q, %s, %s; the handler saw %s", i, s.Name(), s.SpanKind(), s.SpanContext().SpanID(), inner[i])
+		}
+		attributes := fmt.Sprint(s.Attributes())
+		if !slices.ContainsFunc(s.Attributes(), func(a attribute.KeyValue) bool {
+			return a.Key == "evento.aggregate.id" && a.Value.AsString() == receipt.AggregateID
+		}) {
+			t.Errorf("handler %d has the attributes %s", i, attributes)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	ex := r.Executor(memory.New(nil))
+	defer func() { _ = ex.Close() }()
+	for _, n := range []int{1, 2, 4} {
+		b := evento.Aggregate(fmt.Sprint(n))
+		for range n {
+			b.Event(opened{})
+		}
+		if _, err := b.Commit(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := evento.Aggregate("1").Event(opened{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrConflict) {
+		t.Fatal(err)
+	}
+	if s := r.spans.Ended(); s[3].Status().Code != codes.Error {
+		t.Errorf("the span of a conflict has the status %v", s[3].Status())
+	}
+	fails := errors.New("no mail today")
+	err := evento.NewSubscription("mails").Hooks(r.Hooks()).Retry(1).AcceptFailure().Handler(evento.Handle(func(_ context.Context, e evento.Event[opened]) error {
+		if e.AggregateID == "1" {
+			return fails
+		}
+		return nil
+	})).Execute(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int64{
+		"messaging.client.sent.messages":      7,
+		"messaging.client.operation.duration": 4,
+		"evento.commit.events":                3,
+		"evento.commit.conflicts":             1,
+		"messaging.client.consumed.messages":  8, // one of them twice
+		"messaging.process.duration":          8,
+		"evento.subscription.lag":             8,
+		"evento.subscription.retries":         1,
+		"evento.subscription.failures":        1,
+	} {
+		if got := r.total(t, name); got != want {
+			t.Errorf("%s counted %d, want %d", name, got, want)
+		}
+	}
+}
+
+// Without a span nothing is written, and the defaults are the global providers,
+// which do nothing until they are set.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	tel, err := eventotel.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ex := tel.Executor(memory.New(nil))
+	defer func() { _ = ex.Close() }()
+	if _, err := evento.Aggregate("a").Event(opened{}).Commit(t.Context(), ex); err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range evento.Events(t.Context(), ex, evento.Query{}) {
+		if err != nil || len(e.Metadata.Values) != 0 {
+			t.Errorf("metadata %v, %v, want none", e.Metadata.Values, err)
+		}
+	}
+}
+
+// An executor with telemetry keeps the contract of the one without.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	executortest.Test(t, executortest.Config{Open: func(t testing.TB) evento.Executor {
+		tel, err := eventotel.New(&eventotel.Options{Propagator: propagation.Baggage{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tel.Executor(memory.New(nil))
+	}})
+}

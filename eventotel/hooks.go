@@ -1,0 +1,86 @@
+package eventotel
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/evento-go/evento"
+)
+
+// Hooks are for [evento.SubscriptionBuilder.Hooks].
+func (t *Telemetry) Hooks() evento.SubscriptionHooks {
+	return evento.SubscriptionHooks{
+		Handle: t.handle,
+		Retry: func(ctx context.Context, key string, e evento.RawEvent, _ int, err error) {
+			t.retries.Add(ctx, 1, metric.WithAttributes(group(key), destination(string(e.AggregateType)), attribute.String("error.type", errorType(err))))
+		},
+		GaveUp: func(ctx context.Context, key string, e evento.RawEvent, _ int, err error) {
+			t.failures.Add(ctx, 1, metric.WithAttributes(group(key), destination(string(e.AggregateType)), attribute.String("error.type", errorType(err))))
+		},
+		Owner: func(ctx context.Context, key string, _ int, owner bool) {
+			n := int64(-1)
+			if owner {
+				n = 1
+			}
+			t.owned.Add(ctx, n, metric.WithAttributes(group(key)))
+		},
+	}
+}
+
+func (t *Telemetry) handle(ctx context.Context, key string, events []evento.RawEvent, next func(context.Context) error) error {
+	about := slices.Clip(append(operation("process", "handle"), group(key), destination(string(events[0].AggregateType))))
+	began := time.Now()
+	t.lag.Record(ctx, max(0, began.Sub(events[0].Timestamp)).Seconds(), metric.WithAttributes(about...))
+	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(about...)}
+	if len(events) == 1 {
+		e := &events[0]
+		opts = append(opts, trace.WithAttributes(
+			attribute.String("messaging.message.id", e.ID.String()),
+			attribute.String("evento.event.name", e.Name),
+			attribute.String("evento.aggregate.id", e.AggregateID),
+			attribute.Int64("evento.event.version", int64(e.Version)),
+		))
+	} else {
+		opts = append(opts, trace.WithAttributes(attribute.Int("messaging.batch.message_count", len(events))))
+	}
+	if links := t.links(events); len(links) > 0 {
+		opts = append(opts, trace.WithLinks(links...))
+	}
+	ctx, span := t.tracer.Start(ctx, "process "+key, opts...)
+	defer span.End()
+	err := next(ctx)
+	if err != nil {
+		about = append(about, attribute.String("error.type", errorType(err)))
+		span.SetStatus(codes.Error, err.Error())
+	}
+	t.consumed.Add(ctx, int64(len(events)), metric.WithAttributes(about...))
+	t.processTime.Record(ctx, time.Since(began).Seconds(), metric.WithAttributes(about...))
+	return err
+}
+
+// mostLinks bounds the links of a batch's span.
+const mostLinks = 100
+
+// links are those to the commits of the events, each once.
+func (t *Telemetry) links(events []evento.RawEvent) (links []trace.Link) {
+	seen := map[trace.SpanID]bool{}
+	for i := range events {
+		values := events[i].Metadata.Values
+		if len(values) == 0 || len(links) == mostLinks {
+			continue
+		}
+		c := trace.SpanContextFromContext(t.propagator.Extract(context.Background(), propagation.MapCarrier(values)))
+		if c.IsValid() && !seen[c.SpanID()] {
+			seen[c.SpanID()] = true
+			links = append(links, trace.Link{SpanContext: c})
+		}
+	}
+	return links
+}

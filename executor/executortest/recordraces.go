@@ -1,0 +1,164 @@
+// Records that many change at once.
+
+package executortest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evento-go/evento"
+)
+
+// Of those who change the same record at once, one does.
+func recordsOneWins(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const workers, rounds = 8, 8
+	exs := []evento.Executor{ex}
+	if c.Share != nil {
+		exs = append(exs, c.share(t, ex))
+	}
+	k := recordKey("key", "")
+	var made []evento.Change
+	for round := range uint64(rounds) {
+		won := make([]bool, workers)
+		changes := func(i int) []evento.Change {
+			cs := []evento.Change{set(k, round, fmt.Sprint("by ", i)), set(recordKey("of", fmt.Sprint(round, i)), 0, "won")}
+			if i%2 == 0 {
+				slices.Reverse(cs)
+			}
+			return cs
+		}
+		together(t, workers, func(i int) error {
+			err := trySwap(ctx, exs[i%len(exs)], changes(i)...)
+			if won[i] = err == nil; errors.Is(err, evento.ErrSwapped) {
+				return nil
+			}
+			return err
+		})
+		winner := slices.Index(won, true)
+		if winner < 0 || slices.Contains(won[winner+1:], true) {
+			t.Fatalf("round %d: Swap succeeded for the workers %v, want it for one", round+1, won)
+		}
+		made = append(made, set(recordKey("of", fmt.Sprint(round, winner)), 0, "won"))
+		wantRecords(ctx, t, ex, append(slices.Clone(made), set(k, round, fmt.Sprint("by ", winner)))...)
+	}
+}
+
+// increment adds 1 to the numbers in some records, as one, until that succeeds.
+func increment(ctx context.Context, ex evento.Executor, keys ...evento.RecordKey) error {
+	for {
+		var changes []evento.Change
+		for _, k := range keys {
+			r, err := readRecord(ctx, ex, k)
+			if err != nil {
+				return err
+			}
+			n := 0
+			if r.Revision > 0 {
+				if n, err = strconv.Atoi(string(r.Value)); err != nil {
+					return err
+				}
+			}
+			changes = append(changes, set(k, r.Revision, fmt.Sprint(n+1)))
+		}
+		if err := trySwap(ctx, ex, changes...); !errors.Is(err, evento.ErrSwapped) {
+			return err
+		}
+	}
+}
+
+// Many who count in one record, from before it is there, lose nothing.
+func recordsCounter(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const counters, each = 8, 10
+	exs := []evento.Executor{ex}
+	if c.Share != nil {
+		exs = append(exs, c.share(t, ex))
+	}
+	together(t, counters, func(i int) error {
+		for range each {
+			if err := increment(ctx, exs[i%len(exs)], recordKey("count", "")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	wantRecords(ctx, t, ex, set(recordKey("count", ""), counters*each-1, fmt.Sprint(counters*each)))
+}
+
+// Records that are changed together are never seen apart: a page is as the
+// store was at one moment.
+func recordsTogether(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const writers, readers, each = 3, 3, 12
+	reader := ex
+	if c.Share != nil {
+		reader = c.share(t, ex)
+	}
+	ends := []evento.RecordKey{recordKey("pair", "0"), recordKey("pair", "9")}
+	var between []evento.Change
+	for i := range 30 {
+		between = append(between, set(recordKey("pair", fmt.Sprint("5 ", i)), 0, "between"))
+	}
+	swap(ctx, t, ex, between...)
+	swap(ctx, t, ex, set(ends[0], 0, "0"), set(ends[1], 0, "0"))
+	var writing atomic.Int32
+	writing.Store(writers)
+	together(t, writers+readers, func(i int) error {
+		if i < writers {
+			defer writing.Add(-1)
+			keys := slices.Clone(ends)
+			if i%2 == 0 {
+				slices.Reverse(keys)
+			}
+			for range each {
+				if err := increment(ctx, ex, keys...); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for more := true; more; {
+			more = writing.Load() > 0
+			for _, q := range []evento.RecordQuery{{Kind: kind, Key: "pair"}, {Kind: kind, Limit: len(between) + 2}} {
+				p, err := tryRecords(ctx, reader, q)
+				if err != nil {
+					return err
+				}
+				if len(p.Records) != len(between)+2 {
+					return fmt.Errorf("Records(%+v): got %d records, want %d", q, len(p.Records), len(between)+2)
+				}
+				a, b := p.Records[0], p.Records[len(p.Records)-1]
+				if a.Revision != b.Revision || !bytes.Equal(a.Value, b.Value) {
+					return fmt.Errorf("Records(%+v): got %s and %s, which change together", q, showRecord(a), showRecord(b))
+				}
+			}
+		}
+		return nil
+	})
+	r, err := readRecord(ctx, ex, ends[0])
+	if err != nil || string(r.Value) != fmt.Sprint(writers*each) {
+		t.Errorf("got %s, %v, want the value %d", showRecord(r), err, writers*each)
+	}
+}
+
+// What one executor swapped, another on the store shows from then on, and
+// swaps.
+func recordsShared(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	exs := []evento.Executor{ex, c.share(t, ex), c.share(t, ex)}
+	a, b := recordKey("key", ""), recordKey("key", "part")
+	for i := range uint64(9) {
+		on, beside := exs[i%3], exs[(i+1)%3]
+		cs := []evento.Change{set(a, i, fmt.Sprint(i)), set(b, 0, fmt.Sprint(i))}
+		swap(ctx, t, on, cs...)
+		for _, ex := range exs {
+			wantRecords(ctx, t, ex, cs...)
+		}
+		refuseSwap(ctx, t, beside, evento.Swap{Changes: []evento.Change{set(a, i, "stale")}}, evento.ErrSwapped)
+		swap(ctx, t, beside, unset(b, 1))
+		refuseSwap(ctx, t, on, evento.Swap{Changes: []evento.Change{unset(b, 1)}}, evento.ErrSwapped)
+	}
+}

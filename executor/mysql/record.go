@@ -1,0 +1,254 @@
+// Records.
+
+package mysql
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/generations"
+)
+
+// serverNow is the server's clock in microseconds since 1970.
+const serverNow = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)"
+
+// What is read last, by the same statement, is the clock.
+const (
+	listRecords   = "(SELECT name, part, revision, changed_at, value FROM evento_record WHERE kind = ? AND name >= ? AND (name > ? OR part > ?) ORDER BY name, part LIMIT ?)" + andNow
+	listRecordsOf = "(SELECT name, part, revision, changed_at, value FROM evento_record WHERE kind = ? AND name = ? AND part >= ? AND (part > ? OR ? = 1) ORDER BY part LIMIT ?)" + andNow
+	andNow        = " UNION ALL (SELECT '', '', 0, " + serverNow + ", '')"
+)
+
+// Records implements [evento.Executor].
+func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (page *evento.RecordPage, err error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	err = ex.use(ctx, func(s *session) error {
+		if page, err = s.records(ctx, q); err != nil {
+			return err
+		}
+		return ex.settleRecords(ctx, s, page.Records)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
+func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	page := &evento.RecordPage{}
+	after, most := q.After, cmp.Or(q.Limit, evento.MaxRecords)
+	switch {
+	case after.Kind < q.Kind:
+		after = evento.RecordKey{}
+	case after.Kind > q.Kind || q.Key != "" && after.Key > q.Key:
+		most = -1 // none
+	}
+	text, args := listRecords, []any{q.Kind, after.Key, after.Key, after.Part, int64(most + 1)}
+	if q.Key != "" {
+		first := int64(0)
+		if after.Key < q.Key {
+			after.Part, first = "", 1
+		}
+		text, args = listRecordsOf, []any{q.Kind, q.Key, after.Part, after.Part, first, int64(most + 1)}
+	}
+	var now int64
+	err := s.query(ctx, text, args, func(rows *sql.Rows) error {
+		r := evento.Record{RecordKey: evento.RecordKey{Kind: q.Kind}}
+		var revision, changedAt int64
+		if err := rows.Scan(&r.Key, &r.Part, &revision, &changedAt, &r.Value); err != nil {
+			return err
+		}
+		now = max(now, changedAt) // the server's clock may have been set back
+		if r.Key != "" {
+			r.Revision, r.ChangedAt = uint64(revision), time.UnixMicro(changedAt).UTC()
+			page.Records = append(page.Records, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	page.Now = time.UnixMicro(now).UTC()
+	// Nobody promises the order of what was put together.
+	slices.SortFunc(page.Records, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
+	if page.More = most >= 0 && len(page.Records) > most; page.More {
+		page.Records = page.Records[:most]
+	}
+	return page, nil
+}
+
+// settled knows of records that are durable.
+type settled struct {
+	mu      sync.Mutex
+	records generations.Cache[evento.RecordKey, state]
+}
+
+// state is one that a record has never again.
+type state struct {
+	revision  uint64
+	changedAt time.Time
+}
+
+// settleRecords is settle for records. Most are as they were seen before.
+func (ex *Executor) settleRecords(ctx context.Context, s *session, records []evento.Record) error {
+	if ex.server.binlog || ex.opts.AllowLoss {
+		return nil
+	}
+	d := &ex.settled
+	d.mu.Lock()
+	known := true
+	for i := range records {
+		v, ok := d.records.Get(records[i].RecordKey)
+		known = known && ok && v == state{records[i].Revision, records[i].ChangedAt}
+	}
+	d.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := ex.settleAll(ctx, s); err != nil || s.tx != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range records {
+		d.records.Put(records[i].RecordKey, state{records[i].Revision, records[i].ChangedAt})
+	}
+	return nil
+}
+
+const (
+	makeRecord   = "INSERT INTO evento_record (kind, name, part, revision, changed_at, value) VALUES (?, ?, ?, 1, " + serverNow + ", ?)"
+	changeRecord = "UPDATE evento_record SET revision = revision + 1, changed_at = GREATEST(changed_at, " + serverNow + "), value = ? WHERE kind = ? AND name = ? AND part = ? AND revision = ?"
+	removeRecord = "DELETE FROM evento_record WHERE kind = ? AND name = ? AND part = ? AND revision = ?"
+)
+
+// swapAttempts is how often a swap is tried that the server gives up on.
+const swapAttempts = 10
+
+// Swap implements [evento.Executor].
+func (ex *Executor) Swap(ctx context.Context, sw evento.Swap) error {
+	if err := sw.Check(); err != nil {
+		return err
+	}
+	if err := ex.check(ctx); err != nil {
+		return err
+	}
+	// In order, so that no two wait for each other.
+	changes := slices.Clone(sw.Changes)
+	slices.SortFunc(changes, func(a, b evento.Change) int { return a.Compare(b.RecordKey) })
+	var err error
+	if t := ex.openTransactionOf(ctx); t != nil {
+		// The transaction goes on when a record is stale.
+		err = t.do(ctx, func(s *session) error {
+			return s.swap(ctx, changes, "SAVEPOINT evento_swap", "ROLLBACK TO SAVEPOINT evento_swap", "RELEASE SAVEPOINT evento_swap")
+		})
+	} else {
+		err = ex.swapAtOnce(ctx, changes)
+	}
+	if err == nil && sw.Wake {
+		ex.notify(ctx)
+	}
+	return err
+}
+
+// swapAtOnce makes the changes in a transaction of their own. A connection
+// that is lost under them is an error: they may have been made.
+func (ex *Executor) swapAtOnce(ctx context.Context, changes []evento.Change) error {
+	for attempt := 1; ; attempt++ {
+		s, err := ex.lend(ctx, (*session).alive)
+		if err != nil {
+			return err
+		}
+		err = s.swap(ctx, changes, "BEGIN", "ROLLBACK", "COMMIT")
+		ex.sessions.put(s)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !transient(err) || attempt == swapAttempts:
+			return classify(err)
+		}
+	}
+}
+
+// alive reports a connection that the server has ended while it idled, without
+// asking the server.
+func (s *session) alive() error {
+	return s.failed(s.conn.Raw(func(c any) error {
+		if r, ok := c.(sqldriver.SessionResetter); ok {
+			return r.ResetSession(context.Background())
+		}
+		return nil
+	}))
+}
+
+// swap makes changes, several of them between the statements that make them
+// one. One is that by itself.
+func (s *session) swap(ctx context.Context, changes []evento.Change, begin, undo, end string) error {
+	if len(changes) == 1 {
+		return s.change(ctx, changes[0])
+	}
+	if err := s.run(ctx, begin); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		err := s.change(ctx, c)
+		if err == nil {
+			continue
+		}
+		if number(err) == deadlock && s.tx != nil {
+			return err // there is nothing to go back to
+		}
+		if !s.broken {
+			if e := s.run(ctx, undo); e != nil {
+				s.broken = true
+				return fmt.Errorf("%w; %w", e, err)
+			}
+		}
+		return err
+	}
+	err := s.run(ctx, end)
+	if err != nil {
+		s.broken = true // it may still be in the transaction
+	}
+	return err
+}
+
+// change makes one change.
+func (s *session) change(ctx context.Context, c evento.Change) error {
+	value := c.Value
+	if value == nil {
+		value = []byte{} // nil would be NULL
+	}
+	var r sql.Result
+	var err error
+	switch {
+	case c.Remove:
+		r, err = s.exec(ctx, removeRecord, c.Kind, c.Key, c.Part, int64(c.Revision))
+	case c.Revision == 0:
+		r, err = s.exec(ctx, makeRecord, c.Kind, c.Key, c.Part, value)
+	default:
+		r, err = s.exec(ctx, changeRecord, value, c.Kind, c.Key, c.Part, int64(c.Revision))
+	}
+	n := int64(0)
+	switch {
+	case err == nil:
+		n, err = r.RowsAffected()
+	case duplicate(err):
+		err = nil
+	}
+	if err == nil && n != 1 {
+		err = fmt.Errorf("%w: %s %q %q is not at revision %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, c.Revision)
+	}
+	return err
+}

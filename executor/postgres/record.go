@@ -1,0 +1,142 @@
+// Records.
+
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/evento-go/evento"
+)
+
+// Records implements [evento.Executor].
+func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (page *evento.RecordPage, err error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	err = ex.call(ctx, func() error {
+		page, err = ex.readRecords(ctx, q)
+		return err
+	})
+	return page, err
+}
+
+func (ex *Executor) readRecords(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	page := &evento.RecordPage{}
+	after, most := q.After, cmp.Or(q.Limit, evento.MaxRecords)
+	switch {
+	case after.Kind < q.Kind:
+		after = evento.RecordKey{}
+	case after.Kind > q.Kind:
+		most = -1 // none
+	}
+	text, args := ex.sql.records, []any{q.Kind, after.Key, after.Part, most + 1}
+	if q.Key != "" {
+		text, args = ex.sql.recordsOf, append(args, q.Key)
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(text, args...).Query(func(rows pgx.Rows) error {
+		r := evento.Record{RecordKey: evento.RecordKey{Kind: q.Kind}}
+		var revision int64
+		_, err := pgx.ForEachRow(rows, []any{&r.Key, &r.Part, &revision, &r.ChangedAt, &r.Value}, func() error {
+			r.Revision, r.ChangedAt = uint64(revision), r.ChangedAt.UTC()
+			page.Records = append(page.Records, r)
+			r.Value = nil // the next has one of its own
+			return nil
+		})
+		return err
+	})
+	batch.Queue(ex.sql.now).QueryRow(func(row pgx.Row) error { return row.Scan(&page.Now) })
+	if err := ex.db(ctx).SendBatch(ctx, batch).Close(); err != nil {
+		return nil, err
+	}
+	page.Now = page.Now.UTC()
+	for _, r := range page.Records { // the server's clock may have been set back
+		if r.ChangedAt.After(page.Now) {
+			page.Now = r.ChangedAt
+		}
+	}
+	if page.More = most >= 0 && len(page.Records) > most; page.More {
+		page.Records = page.Records[:most]
+	}
+	return page, nil
+}
+
+// Swap implements [evento.Executor].
+func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	return ex.call(ctx, func() error {
+		if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+			t.wake = t.wake || s.Wake
+			// A savepoint, as the transaction goes on when a record is stale.
+			return pgx.BeginFunc(ctx, t.tx, func(tx pgx.Tx) error { return ex.swap(ctx, tx, s) })
+		}
+		err := ex.swapAtOnce(ctx, s)
+		if err == nil && s.Wake {
+			ex.committed()
+		}
+		return err
+	})
+}
+
+// change is the statement of a change.
+func (ex *Executor) change(c evento.Change) (text string, args []any) {
+	value := c.Value
+	if value == nil {
+		value = []byte{} // nil would be NULL
+	}
+	switch {
+	case c.Remove:
+		return ex.sql.removeRecord, []any{c.Kind, c.Key, c.Part, int64(c.Revision)}
+	case c.Revision == 0:
+		return ex.sql.makeRecord, []any{c.Kind, c.Key, c.Part, value}
+	}
+	return ex.sql.changeRecord, []any{c.Kind, c.Key, c.Part, value, int64(c.Revision)}
+}
+
+// inOrder sorts changes, so that no two swaps wait for each other.
+func inOrder(changes []evento.Change) []evento.Change {
+	changes = slices.Clone(changes)
+	slices.SortFunc(changes, func(a, b evento.Change) int { return a.Compare(b.RecordKey) })
+	return changes
+}
+
+func swapped(c evento.Change) error {
+	return fmt.Errorf("%w: %s %q %q is not at revision %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, c.Revision)
+}
+
+// swap makes the changes one by one.
+func (ex *Executor) swap(ctx context.Context, tx pgx.Tx, s evento.Swap) error {
+	for _, c := range inOrder(s.Changes) {
+		text, args := ex.change(c)
+		tag, err := tx.Exec(ctx, text, args...)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() != 1 {
+			return swapped(c)
+		}
+	}
+	return nil
+}
+
+// swapAtOnce makes the changes in one round trip. One is a transaction by
+// itself.
+func (ex *Executor) swapAtOnce(ctx context.Context, s evento.Swap) error {
+	changes := inOrder(s.Changes)
+	if len(changes) == 1 {
+		text, args := ex.change(changes[0])
+		tag, err := ex.pool.Exec(ctx, text, args...)
+		if err == nil && tag.RowsAffected() != 1 {
+			err = swapped(changes[0])
+		}
+		return err
+	}
+	return pgx.BeginTxFunc(ctx, ex.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return ex.swap(ctx, tx, s) })
+}

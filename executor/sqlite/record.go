@@ -1,0 +1,131 @@
+// Records.
+
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/evento-go/evento"
+)
+
+// Records implements [evento.Executor].
+func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	var page *evento.RecordPage
+	err := ex.read(ctx, func(c *conn) (err error) {
+		page, err = ex.readRecords(c, q)
+		return err
+	})
+	return page, err
+}
+
+func (ex *Executor) readRecords(c *conn, q evento.RecordQuery) (_ *evento.RecordPage, err error) {
+	page := &evento.RecordPage{}
+	after, most := q.After, cmp.Or(q.Limit, evento.MaxRecords)
+	switch {
+	case after.Kind < q.Kind:
+		after = evento.RecordKey{}
+	case after.Kind > q.Kind:
+		most = -1
+	}
+	text := "SELECT key, part, revision, changed_at, value FROM evento_record WHERE kind = ? AND (key, part) > (?, ?) ORDER BY key, part LIMIT ?"
+	args := []any{q.Kind, after.Key, after.Part, int64(most + 1)}
+	if q.Key != "" {
+		text = "SELECT key, part, revision, changed_at, value FROM evento_record WHERE kind = ? AND (key, part) > (?, ?) AND key = ? ORDER BY key, part LIMIT ?"
+		args = []any{q.Kind, after.Key, after.Part, q.Key, int64(most + 1)}
+	}
+	s, err := c.stmt(text)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Err(), c.done(s)) }()
+	if err := bind(s, args...); err != nil {
+		return nil, err
+	}
+	for s.Step() {
+		if len(page.Records) == most {
+			page.More = true
+			break
+		}
+		page.Records = append(page.Records, recordOf(s, q.Kind))
+	}
+	page.Now = ex.opts.Clock().UTC().Truncate(time.Microsecond)
+	for _, r := range page.Records { // the clock may have been set back
+		if r.ChangedAt.After(page.Now) {
+			page.Now = r.ChangedAt
+		}
+	}
+	return page, nil
+}
+
+func recordOf(s *sqlite3.Stmt, kind string) evento.Record {
+	return evento.Record{
+		RecordKey: evento.RecordKey{Kind: kind, Key: s.ColumnText(0), Part: s.ColumnText(1)},
+		Revision:  uint64(s.ColumnInt64(2)),
+		ChangedAt: time.UnixMicro(s.ColumnInt64(3)).UTC(),
+		Value:     s.ColumnBlob(4, nil),
+	}
+}
+
+type swapOp struct {
+	refused
+	swap evento.Swap
+}
+
+// apply looks at all records before it changes any: nobody else writes.
+func (op *swapOp) apply(tx *transaction) error {
+	op.err = nil
+	for _, c := range op.swap.Changes {
+		v, _, err := tx.conn.query("SELECT revision FROM evento_record WHERE kind = ? AND key = ? AND part = ?", 1, c.Kind, c.Key, c.Part)
+		if err != nil {
+			return err
+		}
+		if at := uint64(v[0]); at != c.Revision {
+			op.err = fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
+			return nil
+		}
+	}
+	now := tx.ex.opts.Clock().UnixMicro()
+	for _, c := range op.swap.Changes {
+		if err := change(tx.conn, c, now); err != nil {
+			return err
+		}
+	}
+	tx.woken = tx.woken || op.swap.Wake
+	return nil
+}
+
+func change(conn *conn, c evento.Change, now int64) error {
+	value := c.Value
+	if value == nil {
+		value = []byte{} // nil would be NULL
+	}
+	switch {
+	case c.Remove:
+		return conn.exec("DELETE FROM evento_record WHERE kind = ? AND key = ? AND part = ?", c.Kind, c.Key, c.Part)
+	case c.Revision == 0:
+		return conn.exec("INSERT INTO evento_record (kind, key, part, revision, changed_at, value) VALUES (?, ?, ?, 1, ?, ?)", c.Kind, c.Key, c.Part, now, value)
+	}
+	return conn.exec("UPDATE evento_record SET revision = revision + 1, changed_at = max(changed_at, ?), value = ? WHERE kind = ? AND key = ? AND part = ?",
+		now, value, c.Kind, c.Key, c.Part)
+}
+
+// Swap implements [evento.Executor].
+func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	size := 0
+	for _, c := range s.Changes {
+		size += len(c.Key) + len(c.Value)
+	}
+	return ex.do(ctx, &swapOp{swap: s}, size)
+}

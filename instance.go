@@ -1,0 +1,227 @@
+// Instances that share the partitions of a subscription.
+
+package evento
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// instancePrefix begins the part of the record of an instance.
+const instancePrefix = "instance-"
+
+// instanceState says that a process takes part.
+type instanceState struct {
+	Host        string `json:"host"`
+	LeaseMillis int64  `json:"lease_ms"`
+}
+
+type instanceRecord struct {
+	instanceState
+	part      string
+	revision  uint64
+	changedAt time.Time
+}
+
+func (r *instanceRecord) lapsed(now time.Time) bool {
+	return leaseLapsed(r.changedAt, now, r.LeaseMillis)
+}
+
+// instance is this process's part in a subscription.
+type instance struct {
+	*subscriber
+	sub     *Subscription
+	part    string
+	renewed time.Time
+	running map[int]*runningPartition
+	ended   chan *runningPartition
+}
+
+type runningPartition struct {
+	partition int
+	stop      chan struct{}
+	stopped   bool
+	err       error
+}
+
+// rebalanceInterval is how often an instance looks for partitions that it is to
+// have and does not yet.
+const rebalanceInterval = 100 * time.Millisecond
+
+// share runs a fair part of the partitions.
+func (s *subscriber) share(ctx context.Context, sub *Subscription, delay time.Duration) error {
+	if err := sub.wait(ctx, delay, nil); err != nil {
+		return unlessStopping(err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in := &instance{
+		subscriber: s, sub: sub, part: instancePrefix + sub.ID.String(),
+		running: map[int]*runningPartition{}, ended: make(chan *runningPartition, s.partitions),
+	}
+	err := in.loop(ctx)
+	for _, p := range in.running {
+		in.stop(p)
+	}
+	if err != nil && !errors.Is(err, errStopping) && ctx.Err() == nil {
+		cancel() // what stopped one stops all
+	}
+	errs := []error{unlessStopping(err)}
+	for len(in.running) > 0 {
+		p := <-in.ended
+		delete(in.running, p.partition)
+		if !lost(p.err) && !errors.Is(p.err, context.Canceled) {
+			errs = append(errs, p.err)
+		}
+	}
+	in.leave(ctx)
+	return errors.Join(errs...)
+}
+
+func (in *instance) loop(ctx context.Context) error {
+	for failures := 0; ; {
+		missing, err := in.balance(ctx)
+		wait := min(in.lease/3, pollInterval)
+		switch {
+		case err == nil:
+			failures = 0
+			if missing {
+				wait = min(wait, rebalanceInterval)
+			}
+		case final(err) || ctx.Err() != nil:
+			return err
+		default:
+			wait = min(backoff(failures), in.lease/3)
+			failures++
+			in.logger.WarnContext(ctx, "evento: the store failed a subscription; trying again", "subscription", in.key, "error", err, "wait", wait)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case p := <-in.ended:
+			delete(in.running, p.partition)
+			switch {
+			case p.err == nil || lost(p.err):
+			case p.stopped && !final(p.err): // its lease lapses
+				in.logger.WarnContext(ctx, "evento: a partition was not given up", "subscription", in.key, "partition", p.partition, "error", p.err)
+			default:
+				t.Stop()
+				return p.err
+			}
+		case <-in.sub.stopping:
+			t.Stop()
+			return errStopping
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+		t.Stop()
+	}
+}
+
+// balance renews the instance's record, gives up partitions that are others'
+// and takes its own. It reports whether some of those are missing.
+func (in *instance) balance(ctx context.Context) (missing bool, err error) {
+	state, err := readSubscription(ctx, in.ex, in.key)
+	if err != nil {
+		return false, err
+	}
+	if err := state.check(in.key, in.partitions); err != nil {
+		return false, err
+	}
+	live, err := in.show(ctx, state)
+	if err != nil {
+		return false, err
+	}
+	for p := range state.partitions {
+		mine := live[p*len(live)/in.partitions] == in.part
+		running := in.running[p]
+		switch {
+		case running != nil && !mine:
+			in.stop(running)
+		case running == nil && mine:
+			at := &state.partitions[p]
+			if !at.lapsed(state.now) && at.Owner != in.sub.ID.String() {
+				missing = true
+			} else if started, err := in.start(ctx, p); err != nil {
+				return true, err
+			} else if !started {
+				missing = true
+			}
+		}
+	}
+	return missing, nil
+}
+
+// show says that this instance lives, removes those long gone, and returns the
+// living in their order.
+func (in *instance) show(ctx context.Context, state *subscriptionState) (live []string, err error) {
+	own := Change{RecordKey: RecordKey{subscriptionKind, in.key, in.part}, Value: encodeState(instanceState{Host: hostName(), LeaseMillis: in.lease.Milliseconds()})}
+	live = append(live, in.part)
+	var changes []Change
+	for i := range state.instances {
+		r := &state.instances[i]
+		switch {
+		case r.part == in.part:
+			own.Revision = r.revision
+		case !r.lapsed(state.now):
+			live = append(live, r.part)
+		default:
+			changes = append(changes, Change{RecordKey: RecordKey{subscriptionKind, in.key, r.part}, Revision: r.revision, Remove: true})
+		}
+	}
+	slices.SortFunc(live, cmp.Compare[string])
+	if own.Revision == 0 || time.Since(in.renewed) >= in.lease/3 {
+		now := time.Now()
+		if err := in.ex.Swap(ctx, Swap{Changes: []Change{own}, Wake: own.Revision == 0}); err != nil && !errors.Is(err, ErrSwapped) {
+			return nil, err
+		}
+		in.renewed = now
+	}
+	if changes = changes[:min(len(changes), MaxSwap)]; len(changes) > 0 {
+		if err := in.ex.Swap(ctx, Swap{Changes: changes}); err != nil && !errors.Is(err, ErrSwapped) {
+			return nil, err
+		}
+	}
+	return live, nil
+}
+
+// leave removes the instance's record.
+func (in *instance) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
+	defer cancel()
+	state, err := readSubscription(ctx, in.ex, in.key)
+	if err != nil {
+		return // its lease lapses
+	}
+	for _, r := range state.instances {
+		if r.part == in.part {
+			_ = in.ex.Swap(ctx, Swap{Changes: []Change{{RecordKey: RecordKey{subscriptionKind, in.key, r.part}, Revision: r.revision, Remove: true}}, Wake: true})
+		}
+	}
+}
+
+func (in *instance) start(ctx context.Context, partition int) (bool, error) {
+	p := &runningPartition{partition: partition, stop: make(chan struct{}), err: errors.New("evento: a handler ended its goroutine")}
+	w := in.worker(in.sub.ID, partition, p.stop)
+	taken, _, err := w.take(ctx, true)
+	if err != nil || !taken {
+		return false, err
+	}
+	in.running[partition] = p
+	go func() {
+		defer func() { in.ended <- p }()
+		p.err = w.run(ctx, func(ctx context.Context) error { return w.work(ctx, 0) })
+	}()
+	return true, nil
+}
+
+func (in *instance) stop(p *runningPartition) {
+	if !p.stopped {
+		p.stopped = true
+		close(p.stop)
+	}
+}

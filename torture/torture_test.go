@@ -1,0 +1,288 @@
+package torture_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+// store opens a new store, with the application's table and some events.
+func (s storage) make(t *testing.T) (store string, ex evento.Transactor) {
+	t.Helper()
+	store = s.store(t)
+	ex, err := s.open(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := s.raw(t.Context(), store, s.create); err != nil {
+		t.Fatal(err)
+	}
+	return store, ex
+}
+
+// add commits events to some aggregates, and counts them.
+func add(t *testing.T, ex evento.Executor, want map[string]int, commits int) {
+	t.Helper()
+	for range commits {
+		id := fmt.Sprint("thing-", rand.IntN(20))
+		n := 1 + rand.IntN(3)
+		b := evento.Aggregate(id).AnyVersion()
+		for range n {
+			b.Event(happened{})
+		}
+		if _, err := b.Commit(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+		want[id] += n
+	}
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func eachStorage(t *testing.T, test func(t *testing.T, s storage)) {
+	for _, s := range storages() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
+
+// Processes that handle in transactions are killed in the middle, again and
+// again: the read model counts each event once.
+func TestExactlyOnce(t *testing.T) {
+	t.Parallel()
+	const kills = 50
+	eachStorage(t, func(t *testing.T, s storage) {
+		store, ex := s.make(t)
+		log := filepath.Join(t.TempDir(), "log")
+		want := map[string]int{}
+		for range kills {
+			add(t, ex, want, 5)
+			before := len(readLog(t, log))
+			p := s.start(t, "transactional", store, log)
+			enough := before + 1 + rand.IntN(8)
+			until(t, "handled in a process", func() bool { return len(readLog(t, log)) >= enough })
+			p.kill()
+		}
+		b, err := s.subscription("transactional", log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Execute(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.counts(t.Context(), store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("counted %v, want %v", got, want)
+		}
+		handled := len(readLog(t, log))
+		if handled <= sum(want) {
+			t.Errorf("%d events were handled %d times: no kill was in the middle", sum(want), handled)
+		}
+		t.Logf("%s: kill -9 x %d: %d events, handled %d times, effects once each", s.name, kills, sum(want), handled)
+	})
+}
+
+// owner is the number of the process that owns the subscription; "": none does.
+func owner(t *testing.T, ex evento.Executor) string {
+	t.Helper()
+	status, err := evento.ControlOf(ex, key).Status(t.Context())
+	if err != nil || !status.Partitions[0].Live {
+		return ""
+	}
+	_, pid, _ := strings.Cut(status.Partitions[0].Host, "/")
+	return pid
+}
+
+// Of several processes one owns the key. When it is killed, halted past its
+// lease, or ends, another goes on, and what the halted one stores late does not
+// land.
+func TestStandby(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{"standby", "standby transactional"} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			eachStorage(t, func(t *testing.T, s storage) {
+				transactional := strings.Contains(role, "transactional")
+				if transactional && s.name == "SQLite" {
+					return // a process that is halted with the file's lock halts all
+				}
+				testStandby(t, s, role, transactional)
+			})
+		})
+	}
+}
+
+func testStandby(t *testing.T, s storage, role string, transactional bool) {
+	store, ex := s.make(t)
+	log := filepath.Join(t.TempDir(), "log")
+	want := map[string]int{}
+	processes := map[string]*process{}
+	for range 3 {
+		p := s.start(t, role, store, log)
+		processes[p.pid()] = p
+	}
+	handledAfter := func(n int) func() bool { return func() bool { return len(readLog(t, log)) > n } }
+	for round := range 6 {
+		add(t, ex, want, 30)
+		var pid string
+		until(t, "there is an owner that handles", func() bool {
+			pid = owner(t, ex)
+			lines := readLog(t, log)
+			return processes[pid] != nil && len(lines) > 0 && lines[len(lines)-1].pid == pid
+		})
+		p := processes[pid]
+		delete(processes, pid)
+		switch round % 3 {
+		case 0:
+			p.kill()
+		case 1:
+			if s.name == "SQLite" { // halted in the middle of a commit, it halts all
+				p.kill()
+			} else {
+				p.signal(syscall.SIGSTOP)
+			}
+		default:
+			p.end()
+		}
+		began := time.Now()
+		until(t, "another owner", func() bool {
+			now := owner(t, ex)
+			return now != "" && now != pid
+		})
+		took := time.Since(began)
+		before := len(readLog(t, log))
+		add(t, ex, want, 5)
+		// A process that is halted within a transaction keeps its locks.
+		if blocked := transactional && round%3 == 1; !blocked {
+			until(t, "the new owner handles", handledAfter(before))
+		}
+		if round%3 == 1 && s.name != "SQLite" {
+			p.signal(syscall.SIGCONT)
+			processes[pid] = p // on standby again
+		}
+		t.Logf("round %d: another owner after %s, with a lease of %s", round, took.Round(time.Millisecond), lease)
+		n := s.start(t, role, store, log)
+		processes[n.pid()] = n
+	}
+	last, err := evento.Create().Event(happened{}).Commit(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want[last.AggregateID]++
+	waiting, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := evento.WaitFor(waiting, ex, key, last.Position); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range processes {
+		p.end()
+	}
+	checkLog(t, readLog(t, log), want)
+	if transactional {
+		got, err := s.counts(t.Context(), store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("counted %v, want %v", got, want)
+		}
+	}
+}
+
+// checkLog holds what was handled to the promise: each event at least once, and
+// first deliveries in each aggregate's order.
+func checkLog(t *testing.T, lines []line, want map[string]int) {
+	t.Helper()
+	seen := map[string]int{}
+	again := 0
+	for i, l := range lines {
+		switch at := seen[l.aggregate]; {
+		case l.version == at+1:
+			seen[l.aggregate] = l.version
+		case l.version <= at:
+			again++
+		default:
+			t.Errorf("line %d: version %d of %s was handled first after version %d", i+1, l.version, l.aggregate, at)
+			seen[l.aggregate] = l.version
+		}
+	}
+	if !maps.Equal(seen, want) {
+		t.Errorf("handled %v, want %v", seen, want)
+	}
+	t.Logf("%d events handled, %d times again", sum(want), again)
+}
+
+// Eight partitions are shared by processes that come, go, and are killed.
+func TestPartitions(t *testing.T) {
+	t.Parallel()
+	eachStorage(t, func(t *testing.T, s storage) {
+		store, ex := s.make(t)
+		log := filepath.Join(t.TempDir(), "log")
+		want := map[string]int{}
+		var processes []*process
+		for round := range 8 {
+			if len(processes) < 4 {
+				processes = append(processes, s.start(t, "partitions", store, log))
+			}
+			before := len(readLog(t, log))
+			add(t, ex, want, 20)
+			until(t, "handled", func() bool { return len(readLog(t, log)) > before+5 })
+			if round >= 3 {
+				i := rand.IntN(len(processes))
+				if round%2 == 0 {
+					processes[i].kill()
+				} else {
+					processes[i].end()
+				}
+				processes = append(processes[:i], processes[i+1:]...)
+			}
+		}
+		last, err := evento.Create().Event(happened{}).Commit(t.Context(), ex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[last.AggregateID]++
+		until(t, "all is handled", func() bool {
+			seen := map[line]bool{}
+			for _, l := range readLog(t, log) {
+				l.pid = ""
+				seen[l] = true
+			}
+			return len(seen) == sum(want)
+		})
+		workers := map[string]bool{}
+		for _, l := range readLog(t, log) {
+			workers[l.pid] = true
+		}
+		if len(workers) < 4 {
+			t.Errorf("%d processes took part, want at least 4", len(workers))
+		}
+		for _, p := range processes {
+			p.end()
+		}
+		checkLog(t, readLog(t, log), want)
+	})
+}
