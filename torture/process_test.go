@@ -1,7 +1,6 @@
 package torture_test
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"errors"
@@ -345,18 +344,17 @@ type line struct {
 
 func readLog(t *testing.T, path string) (lines []line) {
 	t.Helper()
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	defer func() { _ = f.Close() }()
-	for s := bufio.NewScanner(f); s.Scan(); {
+	for s := range strings.Lines(string(text)) {
+		if !strings.HasSuffix(s, "\n") {
+			break // it is being written
+		}
 		var l line
-		if _, err := fmt.Sscan(s.Text(), &l.pid, &l.aggregate, &l.version); err != nil {
-			t.Fatalf("%q: %v", s.Text(), err)
+		if _, err := fmt.Sscan(s, &l.pid, &l.aggregate, &l.version); err != nil {
+			t.Fatalf("%q: %v", s, err)
 		}
 		lines = append(lines, l)
 	}
