@@ -17,7 +17,7 @@ import (
 // mutant is an executor with a fault, and the subtests that must notice it.
 type mutant struct {
 	name     string
-	caughtBy []string
+	caughtBy []string // with a "?" in front: by chance, at least one of them
 	bend     func(*bent)
 }
 
@@ -98,7 +98,7 @@ func TestMutants(t *testing.T) {
 			t.Parallel()
 			var topics, subtests []string
 			for _, path := range m.caughtBy {
-				topic, subtest, _ := strings.Cut(path, "/")
+				topic, subtest, _ := strings.Cut(strings.TrimPrefix(path, "?"), "/")
 				topics, subtests = append(topics, topic), append(subtests, subtest)
 			}
 			pattern := "^TestMutant$/^(" + strings.Join(topics, "|") + ")$/^(" + strings.Join(subtests, "|") + ")$"
@@ -109,7 +109,7 @@ func TestMutants(t *testing.T) {
 				t.Fatalf("%s passed, want it caught:\n%s", pattern, out)
 			}
 			for _, path := range m.caughtBy {
-				if !strings.Contains(string(out), "--- FAIL: TestMutant/"+path+" (") {
+				if !strings.HasPrefix(path, "?") && !strings.Contains(string(out), "--- FAIL: TestMutant/"+path+" (") {
 					t.Errorf("%s did not catch it:\n%.3000s", path, out)
 				}
 			}
