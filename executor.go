@@ -72,7 +72,8 @@ type Executor interface {
 	// expects. It calls s.Check first. Records are durable like events; what
 	// Swap returned is what Records shows from then on.
 	//
-	// After any other error the change may have been made or not.
+	// After any other error the change may have been made or not, or be made yet
+	// when ctx ended: the next Swap of the same records waits for it and tells.
 	Swap(ctx context.Context, s Swap) error
 
 	// Snapshot returns the snapshot stored under key, or [ErrNotFound].
