@@ -3,6 +3,7 @@
 package mysql
 
 import (
+	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
@@ -23,7 +24,8 @@ func number(err error) uint16 {
 	return 0
 }
 
-// lost reports whether the connection is gone.
+// lost reports whether the connection is gone. database/sql says so in words of
+// its own when it finds that out before it sends anything.
 func lost(err error) bool {
 	switch number(err) {
 	case 0:
@@ -33,7 +35,7 @@ func lost(err error) bool {
 		return false
 	}
 	var network net.Error
-	return errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||
+	return errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, mysql.ErrInvalidConn) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network)
 }
 

@@ -220,7 +220,7 @@ func (t *callersTx) failure(ctx context.Context, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case lost(err) || errors.Is(err, sql.ErrConnDone):
+	case lost(err):
 		return fmt.Errorf("%w: %w", errLost, err)
 	case transient(err):
 		return fmt.Errorf("evento: mysql: InTx: the server gave up on it: %w", err)
