@@ -323,8 +323,9 @@ func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, e
 
 // outcome is what the server says of one append.
 type outcome struct {
-	head     int64 // the aggregate's version before
-	position *int64
+	head     int64 // the aggregate's version before; 0 also when it is below the expected one
+	fits     bool  // with all others of its write
+	position int64 // of its last event, when it fits
 }
 
 // send makes the round trip. An error that the server sent means that nothing
@@ -357,15 +358,19 @@ type group struct {
 // queueAppend adds the statement of a group to a batch, behind that which locks
 // the counter.
 func (ex *Executor) queueAppend(to *pgx.Batch, g *group) {
-	args, appends := arguments(g.ops)
+	args, events := arguments(g.ops)
 	to.Queue(ex.sql.append, args...).Query(func(rows pgx.Rows) error {
-		g.outcomes = make([]outcome, appends)
+		g.outcomes = make([]outcome, 0, len(events))
 		var no int32
-		var seen bool
 		var o outcome
-		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &seen, &o.position}, func() error {
-			g.outcomes[no] = o
-			o.position = nil // the next row has one of its own
+		var before int64 // the position before the statement
+		taken := int64(0)
+		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &o.fits, &before}, func() error {
+			if o.fits {
+				taken += int64(events[no])
+			}
+			o.position = before + taken
+			g.outcomes = append(g.outcomes, o)
 			return nil
 		})
 		return err
@@ -373,14 +378,15 @@ func (ex *Executor) queueAppend(to *pgx.Batch, g *group) {
 }
 
 // arguments are the parameters of the append statement, and the number of
-// appends.
-func arguments(ops []*appendOp) ([]any, int) {
+// events of each append.
+func arguments(ops []*appendOp) ([]any, []int32) {
 	var (
 		no, writeNo, types  []int32
 		aggregates          []string
 		routings            []*int32
 		expected            []int64
 		retried             []*[16]byte
+		events              []int32
 		eventNo, step, kind []int32
 		ids                 [][16]byte
 		codecs              []string
@@ -397,7 +403,7 @@ func arguments(ops []*appendOp) ([]any, int) {
 			if a.AnyVersion {
 				e = -1
 			}
-			expected = append(expected, e)
+			expected, events = append(expected, e), append(events, int32(len(a.Events)))
 			var first *[16]byte
 			if op.write.Retry {
 				first = (*[16]byte)(&a.Events[0].ID)
@@ -415,28 +421,32 @@ func arguments(ops []*appendOp) ([]any, int) {
 			}
 		}
 	}
-	return []any{no, writeNo, types, aggregates, routings, expected, retried, eventNo, step, kind, ids, codecs, data, metadata}, len(no)
+	return []any{no, writeNo, types, aggregates, routings, expected, retried, events, eventNo, step, kind, ids, codecs, data, metadata}, events
 }
 
 // settle sets the receipts of a write, or says why it was refused.
 func (ex *Executor) settle(ctx context.Context, l *line, op *appendOp, outcomes []outcome) error {
-	if outcomes[0].position != nil { // all of a write are taken, or none
+	if outcomes[0].fits { // all of a write do, or none
 		op.receipts = make([]evento.Receipt, len(outcomes))
 		for i, o := range outcomes {
 			a := &op.write.Appends[i]
-			op.receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(o.head) + uint64(len(a.Events)), Position: uint64(*o.position)}
-			ex.saw(*o.position)
+			op.receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(o.head) + uint64(len(a.Events)), Position: uint64(o.position)}
+			ex.saw(o.position)
 		}
 		return nil
 	}
 	if earlier, err := ex.earlierOn(ctx, l, op); earlier || err != nil {
 		return err
 	}
-	return conflict(op, outcomes)
+	conn, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	return ex.conflict(ctx, conn, op, outcomes)
 }
 
 // conflict is the error for a write that was refused.
-func conflict(op *appendOp, outcomes []outcome) error {
+func (ex *Executor) conflict(ctx context.Context, conn *pgx.Conn, op *appendOp, outcomes []outcome) error {
 	// The first that is misplaced; of one whose ids are partly there, itself.
 	at := 0
 	for i := range outcomes {
@@ -446,7 +456,15 @@ func conflict(op *appendOp, outcomes []outcome) error {
 		}
 	}
 	a := &op.write.Appends[at]
-	return &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: uint64(outcomes[at].head)}
+	actual := uint64(outcomes[at].head)
+	if actual == 0 && a.Expected > 0 {
+		head, err := ex.headOf(ctx, conn, a.AggregateType, a.AggregateID)
+		if err != nil {
+			return err
+		}
+		actual = head.Version
+	}
+	return &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
 }
 
 // idsOf are the ids of all events.

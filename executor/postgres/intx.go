@@ -198,7 +198,7 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 		ex.names.merge(t.names)
 		for _, g := range groups {
 			for _, o := range g.outcomes {
-				ex.saw(*o.position)
+				ex.saw(o.position)
 			}
 		}
 		if len(ops) > 0 || t.wake {
@@ -255,8 +255,8 @@ func (ex *Executor) refused(ctx context.Context, conn *pgxpool.Conn, groups []gr
 			if next+n > len(g.outcomes) {
 				break // the statement failed
 			}
-			if o := g.outcomes[next : next+n]; o[0].position == nil {
-				return conflict(op, o)
+			if o := g.outcomes[next : next+n]; !o[0].fits {
+				return ex.conflict(ctx, conn.Conn(), op, o)
 			}
 			next += n
 		}
@@ -265,9 +265,13 @@ func (ex *Executor) refused(ctx context.Context, conn *pgxpool.Conn, groups []gr
 }
 
 // findHead is for [pending.Writes].
-func (ex *Executor) findHead(ctx context.Context, t evento.AggregateType, id string) (h pending.Head, err error) {
+func (ex *Executor) findHead(ctx context.Context, t evento.AggregateType, id string) (pending.Head, error) {
+	return ex.headOf(ctx, ex.db(ctx), t, id)
+}
+
+func (ex *Executor) headOf(ctx context.Context, on querier, t evento.AggregateType, id string) (h pending.Head, err error) {
 	var version int64
-	err = ex.db(ctx).QueryRow(ctx, ex.sql.headOf, string(t), id).Scan(&version, &h.RoutingKey)
+	err = on.QueryRow(ctx, ex.sql.headOf, string(t), id).Scan(&version, &h.RoutingKey)
 	h.Version = uint64(version)
 	return h, orNone(err)
 }

@@ -33,42 +33,37 @@ func newStatements(schema string) statements {
 	// above the position that is kept in the setting. Its ids would not tell:
 	// with savepoints it has many.
 	s.lockFrom = strings.Replace(s.lock, "SELECT position,", "SELECT set_config('evento.appended_from', position::text, true),", 1)
+	// The search for the head begins at the version that is expected, as the
+	// server looks at each entry of an index page that fits: a head that is
+	// below stays unknown.
 	s.append = in(`
 WITH a AS MATERIALIZED (
-  SELECT a.no, a.write_no, a.type_id, a.aggregate_id, a.routing_id, a.expected, h.version AS head, h.routing_id AS head_routing,
-         a.retried IS NOT NULL AND EXISTS (SELECT FROM SCHEMA.event e WHERE e.event_id = a.retried) AS seen
-  FROM unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::int[], $6::bigint[], $7::uuid[])
-       AS a (no, write_no, type_id, aggregate_id, routing_id, expected, retried)
+  SELECT a.*, h.version AS head, h.routing_id AS head_routing,
+         bool_and((a.expected < 0 OR a.expected = coalesce(h.version, 0))
+           AND (a.retried IS NULL OR NOT EXISTS (SELECT FROM SCHEMA.event e WHERE e.event_id = a.retried)))
+           OVER (PARTITION BY a.write_no) AS fits
+  FROM unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::int[], $6::bigint[], $7::uuid[], $8::int[])
+       AS a (no, write_no, type_id, aggregate_id, routing_id, expected, retried, events)
   LEFT JOIN LATERAL (
     SELECT e.version, e.routing_id FROM SCHEMA.event e
-    WHERE e.aggregate_id = a.aggregate_id AND e.type_id = a.type_id
+    WHERE e.aggregate_id = a.aggregate_id AND e.type_id = a.type_id AND e.version >= a.expected
     ORDER BY e.version DESC LIMIT 1
   ) h ON true
-), fit AS MATERIALIZED (
-  SELECT write_no FROM a GROUP BY write_no
-  HAVING bool_and((expected < 0 OR expected = coalesce(head, 0)) AND NOT seen)
-), e AS MATERIALIZED (
-  SELECT a.no, c.position + row_number() OVER (ORDER BY e.ordinal) AS position,
-         greatest(c.recorded_at, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS recorded_at,
-         coalesce(a.head, 0) + e.step AS version, e.kind_id, a.type_id,
-         CASE WHEN a.head IS NULL THEN a.routing_id ELSE a.head_routing END AS routing_id,
-         e.event_id, e.codec, a.aggregate_id, e.data, e.metadata
-  FROM unnest($8::int[], $9::int[], $10::int[], $11::uuid[], $12::text[], $13::bytea[], $14::text[])
-       WITH ORDINALITY AS e (no, step, kind_id, event_id, codec, data, metadata, ordinal)
-  JOIN a ON a.no = e.no
-  JOIN fit ON fit.write_no = a.write_no
-  JOIN SCHEMA.counter c ON c.id = 1
 ), added AS (
   INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
-  SELECT position, max(recorded_at) OVER (), version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata
-  FROM e ORDER BY position
+  SELECT c.position + row_number() OVER (ORDER BY e.ordinal), greatest(c.recorded_at, NOW), coalesce(a.head, 0) + e.step, e.kind_id, a.type_id,
+         CASE WHEN a.head IS NULL THEN a.routing_id ELSE a.head_routing END, e.event_id, e.codec, a.aggregate_id, e.data, e.metadata
+  FROM unnest($9::int[], $10::int[], $11::int[], $12::uuid[], $13::text[], $14::bytea[], $15::text[])
+       WITH ORDINALITY AS e (no, step, kind_id, event_id, codec, data, metadata, ordinal)
+  JOIN a ON a.no = e.no AND a.fits
+  JOIN SCHEMA.counter c ON c.id = 1
 ), bumped AS (
-  UPDATE SCHEMA.counter c SET position = last.position, recorded_at = last.recorded_at
-  FROM (SELECT max(position) AS position, max(recorded_at) AS recorded_at FROM e) last
-  WHERE c.id = 1 AND last.position IS NOT NULL
+  UPDATE SCHEMA.counter c SET position = c.position + taken.events, recorded_at = greatest(c.recorded_at, NOW)
+  FROM (SELECT sum(events) AS events FROM a WHERE fits) taken
+  WHERE c.id = 1 AND taken.events IS NOT NULL
 )
-SELECT a.no, coalesce(a.head, 0), a.seen, last.position
-FROM a LEFT JOIN (SELECT no, max(position) AS position FROM e GROUP BY no) last ON last.no = a.no`)
+SELECT a.no, coalesce(a.head, 0), a.fits, c.position FROM a JOIN SCHEMA.counter c ON c.id = 1 ORDER BY a.no`)
+	s.append = strings.ReplaceAll(s.append, "NOW", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
 	// An error, where the transaction has not appended all of these events: what
 	// follows in the batch, the commit, is not done then.
 	s.allAppended = in("SELECT 1 / CASE WHEN count(*) = $2 THEN 1 ELSE 0 END FROM SCHEMA.event WHERE event_id = ANY($1::uuid[]) AND position > current_setting('evento.appended_from')::bigint")
