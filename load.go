@@ -146,8 +146,11 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 // replay applies the events of the query after a place, and returns how many
 // there were and the place of the last.
 func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
+	pages := newReadAhead(ex, query)
+	pages.all = true
+	defer pages.stop()
 	for {
-		page, err := ex.Read(ctx, query, cursor.Onward(streamPage, after))
+		page, err := pages.get(ctx, after)
 		if err != nil {
 			return 0, "", err
 		}

@@ -135,8 +135,10 @@ func Events(ctx context.Context, ex Executor, q Query) iter.Seq2[RawEvent, error
 func eventsAfter(ctx context.Context, ex Executor, q Query, after cursor.Value) iter.Seq2[RawEvent, error] {
 	return func(yield func(RawEvent, error) bool) {
 		at := after
+		pages := newReadAhead(ex, q)
+		defer pages.stop()
 		for {
-			page, err := ex.Read(ctx, q, cursor.Onward(streamPage, at))
+			page, err := pages.get(ctx, at)
 			if err != nil {
 				yield(RawEvent{}, err)
 				return

@@ -325,11 +325,13 @@ func TestChunks(t *testing.T) {
 	deposits(t, store, "a", 5000)
 	for _, test := range []struct {
 		chunk int
-		want  []int // the last read finds that there is none left
+		// The last but one reads again what was not full when it was read ahead;
+		// the last finds that there is none left.
+		want []int
 	}{
-		{0, []int{300, 600, 1000, 1000, 1000, 1000, 1000, 300}},
-		{1, []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000, 1000, 1000, 1}},
-		{2000, []int{2000, 2000, 2000, 2000}},
+		{0, []int{300, 600, 1000, 1000, 1000, 1000, 1000, 1000, 300}},
+		{1, []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000, 1000, 1000, 1000, 1000, 1}},
+		{2000, []int{2000, 2000, 2000, 2000, 2000}},
 		{5000, []int{5000, 5000}},
 		{10_000, []int{10_000, 10_000}},
 	} {

@@ -76,17 +76,17 @@ type worker struct {
 	last     handle
 
 	stopping <-chan struct{} // nil: never
-	limit    int             // of the next page
-	at       cursor.Value    // everything up to here is handled
-	position uint64          // of the last event that was
-	event    *RawEvent       // that event, when this worker handled it
-	handled  bool            // something was, since the cursor was stored
-	stored   cursor.Value    // the cursor in the store
-	storedAt time.Duration   // by the claim's clock
-	resets   uint64          // those of the cursor that were seen to
-	retry    uint64          // the requests to retry parked events that were seen to
-	unsure   cursor.Value    // the cursor that was to be stored, with other work, when the store failed
-	alone    uint64          // events up to this position are handled one by one
+	pages    readAhead
+	at       cursor.Value  // everything up to here is handled
+	position uint64        // of the last event that was
+	event    *RawEvent     // that event, when this worker handled it
+	handled  bool          // something was, since the cursor was stored
+	stored   cursor.Value  // the cursor in the store
+	storedAt time.Duration // by the claim's clock
+	resets   uint64        // those of the cursor that were seen to
+	retry    uint64        // the requests to retry parked events that were seen to
+	unsure   cursor.Value  // the cursor that was to be stored, with other work, when the store failed
+	alone    uint64        // events up to this position are handled one by one
 	parked   parkedAggregates
 }
 
@@ -96,7 +96,7 @@ func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *wor
 		claim:      claim{ex: s.ex, key: s.key, partition: partition, worker: id, lease: s.lease, began: time.Now()},
 		logger:     s.logger.With("subscription", s.key, "worker", id.String()),
 		stopping:   stopping,
-		limit:      s.chunkSize,
+		pages:      readAhead{read: s.read, least: s.chunkSize, most: mostBehind},
 	}
 	if s.partitions > 1 {
 		w.logger = w.logger.With("partition", partition)
@@ -149,17 +149,18 @@ var errStopping = errors.New("stopping")
 
 // run keeps the lease while fn works, ends the ownership, and returns why.
 func (w *worker) run(ctx context.Context, fn func(context.Context) error) error {
-	renewing, cancel := context.WithCancel(ctx)
+	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
-		w.renew(renewing)
+		w.renew(running)
 	}()
 	defer w.owns(ctx, w.claim.partition, false)
-	err := fn(ctx)
+	err := fn(running)
 	cancel()
 	<-renewed
+	w.pages.stop()
 	return w.finish(ctx, err)
 }
 
@@ -332,17 +333,13 @@ func (w *worker) page(ctx context.Context) (more bool, err error) {
 	if err := w.retryParked(ctx, state.Retry); err != nil {
 		return false, err
 	}
-	page, err := w.read(ctx, cursor.Onward(w.limit, w.at))
+	page, err := w.pages.get(ctx, w.at)
 	if err != nil {
 		return false, err
 	}
 	if len(page.Edges) == 0 {
-		w.at, w.limit = page.PageInfo.EndCursor, w.chunkSize
+		w.at = page.PageInfo.EndCursor
 		return false, w.storeSometime(ctx)
-	}
-	// One that is behind reads more at once.
-	if w.limit = w.chunkSize; page.PageInfo.HasNextPage {
-		w.limit = max(w.chunkSize, min(2*len(page.Edges), mostBehind))
 	}
 	for chunk := range slices.Chunk(page.Edges, w.chunkSize) {
 		if err := w.chunk(ctx, chunk); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/intx"
 	"github.com/evento-go/evento/internal/pending"
 )
 
@@ -67,7 +68,7 @@ type callersTx struct {
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *callersTx {
-	t, _ := pending.Of(ctx, ex).(*callersTx)
+	t, _ := intx.Of(ctx, ex).(*callersTx)
 	return t
 }
 
@@ -111,7 +112,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 			_ = t.end(ctx, nil)
 		}
 	}()
-	err = fn(pending.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t))
+	err = fn(intx.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t))
 	if err == nil {
 		err = t.commit(ctx)
 	}

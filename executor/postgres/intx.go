@@ -14,6 +14,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/idle"
+	"github.com/evento-go/evento/internal/intx"
 	"github.com/evento-go/evento/internal/pending"
 )
 
@@ -53,7 +54,7 @@ func (callersTx) Rollback(context.Context) error { return errNotTheirs }
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *transaction {
-	t, _ := pending.Of(ctx, ex).(*transaction)
+	t, _ := intx.Of(ctx, ex).(*transaction)
 	return t
 }
 
@@ -108,7 +109,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 				return err
 			}
 		}
-		inner := pending.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t)
+		inner := intx.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t)
 		if fnErr = fn(inner); fnErr != nil {
 			return nil
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/intx"
 	"github.com/evento-go/evento/internal/pending"
 )
 
@@ -65,7 +66,7 @@ type callersTx struct {
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *callersTx {
-	t, _ := pending.Of(ctx, ex).(*callersTx)
+	t, _ := intx.Of(ctx, ex).(*callersTx)
 	return t
 }
 
@@ -111,7 +112,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		t.End()
 		t.clear(clean)
 	}()
-	if err := fn(pending.Into(context.WithValue(ctx, txKey{}, t.sql), ex, t)); err != nil {
+	if err := fn(intx.Into(context.WithValue(ctx, txKey{}, t.sql), ex, t)); err != nil {
 		clean = true
 		return err
 	}

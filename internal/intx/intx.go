@@ -1,4 +1,6 @@
-package pending
+// Package intx marks the contexts that belong to a transaction: whatever is done
+// with one shares the transaction's connection.
+package intx
 
 import "context"
 
