@@ -53,6 +53,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/bank":         sqlite,
 		"./examples/rebuild":      sqlite,
 		"./eventotel":             otel,
+		"./internal/pages":        core,
 		"./internal/pending":      core,
 	} {
 		t.Run(pkg, func(t *testing.T) {
