@@ -54,6 +54,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/rebuild":      sqlite,
 		"./eventotel":             otel,
 		"./internal/pages":        core,
+		"./internal/sqlstore":     core,
 		"./internal/pending":      core,
 	} {
 		t.Run(pkg, func(t *testing.T) {

@@ -4,7 +4,6 @@ package mysql
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/generations"
 	"github.com/evento-go/evento/internal/pages"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // Read implements [evento.Executor].
@@ -201,12 +201,7 @@ func (r *row) event(e *evento.RawEvent) error {
 	e.Codec = r.codec
 	e.Data = r.data
 	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()
-	if len(r.metadata) > 0 {
-		if err := json.Unmarshal(r.metadata, &e.Metadata); err != nil {
-			return fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, r.position, err)
-		}
-	}
-	return nil
+	return sqlstore.DecodeMetadata(r.metadata, r.position, &e.Metadata)
 }
 
 // resolve fills in the names of events, reading those that the cache has not.

@@ -4,13 +4,13 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 type aggregateName struct {
@@ -56,18 +56,11 @@ type appendOp struct {
 
 func newAppendOp(w evento.Write) (op *appendOp, size int, err error) {
 	op = &appendOp{write: w}
+	if op.metadata, err = sqlstore.EncodeMetadata(w.Appends); err != nil {
+		return nil, 0, fmt.Errorf("evento: sqlite: %w", err)
+	}
 	for i := range w.Appends {
 		a := &w.Appends[i]
-		if !a.Metadata.IsZero() {
-			text, err := json.Marshal(a.Metadata)
-			if err != nil {
-				return nil, 0, fmt.Errorf("evento: sqlite: encoding metadata: %w", err)
-			}
-			if op.metadata == nil {
-				op.metadata = make([]string, len(w.Appends))
-			}
-			op.metadata[i] = string(text)
-		}
 		for j := range a.Events {
 			size += len(a.Events[j].Data) + 128
 		}

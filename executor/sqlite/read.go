@@ -4,7 +4,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/pages"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // Read implements [evento.Executor].
@@ -152,10 +152,5 @@ func (r *row) event(e *evento.RawEvent) error {
 	e.Codec = r.codec
 	e.Data = r.data
 	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()
-	if len(r.metadata) > 0 {
-		if err := json.Unmarshal(r.metadata, &e.Metadata); err != nil {
-			return fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, r.position, err)
-		}
-	}
-	return nil
+	return sqlstore.DecodeMetadata(r.metadata, r.position, &e.Metadata)
 }
