@@ -117,7 +117,7 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 func (ex *Executor) load(p *page, f evento.Filter) error {
 	d := ex.dictionary(p.s)
 	typeID := d.knownType(f.AggregateType)
-	kindID, known := d.knownKind(kind{typeID, f.Name})
+	kindID, known := d.knownKind(sqlstore.Kind{TypeID: typeID, Name: f.Name})
 	if f.AggregateID == "" || typeID == 0 || f.Name != "" && !known {
 		return nil
 	}
@@ -230,7 +230,7 @@ func (d *dictionary) resolve(ctx context.Context, s *session, rows []row, edges 
 				return err
 			}
 		}
-		e.AggregateType, e.Name = name, k.name
+		e.AggregateType, e.Name = name, k.Name
 		e.RoutingKey, _ = d.routing(r.routingID)
 	}
 	return nil
@@ -247,6 +247,6 @@ func (d *dictionary) readRouting(ctx context.Context, s *session, id int64) erro
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.routings[id], d.routingIDs[name] = name, id
+	d.names.AddRouting(id, name)
 	return nil
 }

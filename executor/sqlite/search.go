@@ -52,14 +52,14 @@ func (ex *Executor) cachedSearch(c *conn, q evento.Query) *search {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	typeID := d.typeIDs[f.AggregateType]
+	typeID, _ := d.names.TypeID(f.AggregateType)
 	key, ok := d.keys.Get(aggregate{typeID, f.AggregateID})
 	if !ok {
 		return nil
 	}
 	var kinds map[int64]bool
 	if f.Name != "" {
-		id, ok := d.kindIDs[kind{typeID, f.Name}]
+		id, ok := d.names.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
 		if !ok {
 			return nil
 		}

@@ -1,5 +1,5 @@
 // Package sqlstore is what the executors on SQL databases do alike, whatever
-// the database: the migrations, columns
+// the database: the migrations, the names that tables hold as numbers, columns
 // of events, and pages of records. It has no SQL and no driver.
 package sqlstore
 
