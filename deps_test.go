@@ -54,6 +54,8 @@ func TestDependencies(t *testing.T) {
 		"./examples/rebuild":      sqlite,
 		"./eventotel":             otel,
 		"./internal/intx":         nil,
+		"./internal/pages":        core,
+		"./internal/sqlstore":     core,
 		"./internal/pending":      core,
 	} {
 		t.Run(pkg, func(t *testing.T) {

@@ -21,15 +21,7 @@ import (
 func openMySQL(b *testing.B, dsn string) *mysql.Executor {
 	b.Helper()
 	ex, err := mysql.Open(context.Background(), dsn, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := ex.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return ex
+	return opened(b, ex, err)
 }
 
 // mysqlDB is the driver alone, on evento's schema.
@@ -49,39 +41,6 @@ func mysqlDB(b *testing.B, dsn string, connections int) *sql.DB {
 	return db
 }
 
-// mysqlWriters append to aggregates of their own, n events in all.
-func mysqlWriters(b *testing.B, ex evento.Executor, writers int) func(n, events int) error {
-	b.Helper()
-	heads := make([]evento.Receipt, writers)
-	for i := range heads {
-		r, err := evento.Create().Event(payload).Commit(context.Background(), ex)
-		if err != nil {
-			b.Fatal(err)
-		}
-		heads[i] = r
-	}
-	return func(n, events int) error {
-		var wg sync.WaitGroup
-		errs := make([]error, writers)
-		payloads := slices.Repeat([]evento.Payload{payload}, events)
-		for i := range heads {
-			wg.Go(func() {
-				for range n / writers {
-					r, err := evento.Aggregate(heads[i].AggregateID).OriginalVersion(heads[i].Version).
-						Event(payloads...).Commit(context.Background(), ex)
-					if err != nil {
-						errs[i] = err
-						return
-					}
-					heads[i] = r
-				}
-			})
-		}
-		wg.Wait()
-		return errors.Join(errs...)
-	}
-}
-
 const insertMySQL = "INSERT INTO evento_event (position, recorded_at, version, kind_id, routing_id, type_id, codec, event_id, aggregate_id, data, metadata) VALUES (?, ?, ?, 1, 0, 1, 'cbor', ?, ?, ?, NULL)"
 
 // Against raw: single-row inserts by as many connections, without any order.
@@ -95,7 +54,7 @@ func BenchmarkMySQLAppend(b *testing.B) {
 			if dsn == "" {
 				return
 			}
-			add := mysqlWriters(b, openMySQL(b, dsn), c.writers)
+			w := newWriters(b, openMySQL(b, dsn), c.writers)
 			openMySQL(b, rawDSN) // makes the schema
 			db := mysqlDB(b, rawDSN, c.writers)
 			s, err := db.Prepare(insertMySQL)
@@ -114,7 +73,7 @@ func BenchmarkMySQLAppend(b *testing.B) {
 				ids[i] = evento.NewID().String()
 			}
 			compare(b, c.reach,
-				func() float64 { return rate(b, c.events, func() error { return add(c.events, 1) }) },
+				func() float64 { return rate(b, c.events, func() error { return w.append(c.events, 1) }) },
 				func() float64 {
 					return rate(b, c.events, func() error {
 						var wg sync.WaitGroup
@@ -207,27 +166,8 @@ func BenchmarkMySQLLoad(b *testing.B) {
 			}
 			b.Cleanup(func() { _ = s.Close() })
 			loads := max(4, 20_000/events)
-			check := func(amount int64) error {
-				if amount != int64(events)*100 {
-					return fmt.Errorf("balance %d", amount)
-				}
-				return nil
-			}
 			compare(b, 0.8,
-				func() float64 {
-					return rate(b, loads, func() error {
-						for i := range loads {
-							l, err := balances.Load(context.Background(), ex, ids[i%len(ids)])
-							if err != nil {
-								return err
-							}
-							if err := check(l.State.Amount); err != nil {
-								return err
-							}
-						}
-						return nil
-					})
-				},
+				func() float64 { return loadRate(b, ex, ids, loads, 1, events) },
 				func() float64 {
 					return rate(b, loads, func() error {
 						for i := range loads {
@@ -240,8 +180,8 @@ func BenchmarkMySQLLoad(b *testing.B) {
 							}, ids[i%len(ids)]); err != nil {
 								return err
 							}
-							if err := check(v.Amount); err != nil {
-								return err
+							if v.Amount != int64(events)*100 {
+								return fmt.Errorf("balance %d", v.Amount)
 							}
 						}
 						return nil

@@ -26,15 +26,7 @@ func openPebble(b *testing.B, dir string) *pebble.Executor {
 func openPebbleWith(b *testing.B, dir string, opts *pebble.Options) *pebble.Executor {
 	b.Helper()
 	ex, err := pebble.Open(context.Background(), dir, opts)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := ex.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return ex
+	return opened(b, ex, err)
 }
 
 // silent is a logger for Pebble.
@@ -146,26 +138,10 @@ func filledPebble(b *testing.B, aggregates, events int) (*pebble.Executor, *rawP
 	b.Helper()
 	db := openRawPebble(b, b.TempDir())
 	ex, err := pebble.New(context.Background(), db.DB, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := ex.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	w := newWriters(b, ex, aggregates)
-	for left := events - 1; left > 0; left -= 1000 {
-		if err := w.append(aggregates, min(left, 1000)); err != nil {
-			b.Fatal(err)
-		}
-	}
+	opened(b, ex, err)
+	ids := fill(b, ex, aggregates, events)
 	if err := errors.Join(db.Flush(), db.Compact(context.Background(), []byte{0}, []byte{255}, false)); err != nil {
 		b.Fatal(err)
-	}
-	var ids []string
-	for _, h := range w.heads {
-		ids = append(ids, h.AggregateID)
 	}
 	return ex, db, ids
 }
@@ -215,20 +191,7 @@ func BenchmarkPebbleLoad(b *testing.B) {
 			ex, raw, ids := filledPebble(b, max(2, 20_000/events), events)
 			loads := max(20, 200_000/events/2)
 			compare(b, 0.8,
-				func() float64 {
-					return rate(b, loads, func() error {
-						for i := range loads {
-							l, err := balances.Load(context.Background(), ex, ids[i*7%len(ids)])
-							if err != nil {
-								return err
-							}
-							if l.State.Amount != int64(events)*100 {
-								return fmt.Errorf("balance %d", l.State.Amount)
-							}
-						}
-						return nil
-					})
-				},
+				func() float64 { return loadRate(b, ex, ids, loads, 7, events) },
 				func() float64 {
 					return rate(b, loads, func() error {
 						for i := range loads {
@@ -285,19 +248,6 @@ func BenchmarkPebbleReadAll(b *testing.B) {
 		})
 	})
 	b.Run("subscription", func(b *testing.B) {
-		round := 0
-		compare(b, 0.8, func() float64 {
-			round++
-			n := 0
-			r := rate(b, events, func() error {
-				return evento.NewSubscription(fmt.Sprintf("round-%d", round)).All().
-					Handler(evento.HandleAll(account, func(context.Context, evento.RawEvent) error { n++; return nil })).
-					Execute(context.Background(), ex)
-			})
-			if n != events {
-				b.Fatalf("%d events", n)
-			}
-			return r
-		}, readAll)
+		compare(b, 0.8, func() float64 { return subscriptionRate(b, ex, events) }, readAll)
 	})
 }

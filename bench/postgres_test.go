@@ -103,27 +103,11 @@ func BenchmarkPostgresAppend(b *testing.B) {
 	}
 }
 
-// fillPostgres commits aggregates of so many events each.
-func fillPostgres(b *testing.B, ex evento.Executor, aggregates, events int) (ids []string) {
-	b.Helper()
-	w := newWriters(b, ex, aggregates)
-	const most = 1000
-	for left := events - 1; left > 0; left -= most {
-		if err := w.append(aggregates, min(left, most)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for _, h := range w.heads {
-		ids = append(ids, h.AggregateID)
-	}
-	return ids
-}
-
 func BenchmarkPostgresReadAll(b *testing.B) {
 	ctx := context.Background()
 	const events = 100_000
 	pool, ex, schema := openPostgres(b)
-	fillPostgres(b, ex, 100, events/100)
+	fill(b, ex, 100, events/100)
 	readAll := func() float64 { return rate(b, events, func() error { return readAll(ex, events) }) }
 	b.Run("scan", func(b *testing.B) {
 		compare(b, 0.8, readAll, func() float64 {
@@ -187,7 +171,7 @@ func BenchmarkPostgresLoad(b *testing.B) {
 	pool, ex, schema := openPostgres(b)
 	for _, events := range []int{5, 100, 10_000} {
 		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
-			ids := fillPostgres(b, ex, max(2, 2000/events), events)
+			ids := fill(b, ex, max(2, 2000/events), events)
 			loads := max(4, 20_000/events) // as many that a round is more than noise
 			compare(b, 0.8,
 				func() float64 {

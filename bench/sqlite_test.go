@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,40 +17,10 @@ import (
 	"github.com/evento-go/evento/executor/sqlite"
 )
 
-const account evento.AggregateType = "bank/Account"
-
-// deposited is about 300 bytes encoded.
-type deposited struct {
-	Amount int64
-	Text   string
-}
-
-func (deposited) AggregateType() evento.AggregateType { return account }
-func (deposited) EventName() string                   { return "MoneyDeposited" }
-
-var payload = deposited{Amount: 100, Text: string(slices.Repeat([]byte("x"), 270))}
-
-type balance struct{ Amount int64 }
-
-var balances = evento.NewProjection[balance]("balance", account).Handler(evento.Apply(add))
-
-func add(v *balance, e evento.Event[deposited]) error {
-	v.Amount += e.Data.Amount
-	return nil
-}
-
 func openStore(b *testing.B, path string) *sqlite.Executor {
 	b.Helper()
 	ex, err := sqlite.Open(context.Background(), path, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := ex.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return ex
+	return opened(b, ex, err)
 }
 
 // rawStore is evento's schema, written to with the driver alone.
@@ -109,47 +78,6 @@ func (r *rawStore) add(aggregate int64) error {
 		return err
 	}
 	return s.Exec()
-}
-
-// writers append n events in all from as many goroutines, each to an aggregate
-// of its own.
-type writers struct {
-	ex    evento.Executor
-	heads []evento.Receipt
-}
-
-func newWriters(b *testing.B, ex evento.Executor, n int) *writers {
-	b.Helper()
-	w := &writers{ex: ex}
-	for range n {
-		r, err := evento.Create().Event(payload).Commit(context.Background(), ex)
-		if err != nil {
-			b.Fatal(err)
-		}
-		w.heads = append(w.heads, r)
-	}
-	return w
-}
-
-func (w *writers) append(n, events int) error {
-	var wg sync.WaitGroup
-	errs := make([]error, len(w.heads))
-	payloads := slices.Repeat([]evento.Payload{payload}, events)
-	for i := range w.heads {
-		wg.Go(func() {
-			for range n / len(w.heads) {
-				r, err := evento.Aggregate(w.heads[i].AggregateID).OriginalVersion(w.heads[i].Version).
-					Event(payloads...).Commit(context.Background(), w.ex)
-				if err != nil {
-					errs[i] = err
-					return
-				}
-				w.heads[i] = r
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 func BenchmarkSQLiteAppend(b *testing.B) {
@@ -211,17 +139,7 @@ func filled(b *testing.B, aggregates, events int) (path string, ex *sqlite.Execu
 	b.Helper()
 	path = filepath.Join(b.TempDir(), "filled.db")
 	ex = openStore(b, path)
-	w := newWriters(b, ex, aggregates)
-	const most = 1000
-	for left := events - 1; left > 0; left -= most {
-		if err := w.append(aggregates, min(left, most)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	for _, h := range w.heads {
-		ids = append(ids, h.AggregateID)
-	}
-	return path, ex, ids
+	return path, ex, fill(b, ex, aggregates, events)
 }
 
 // rawEvent is a row as the driver gives it.
@@ -270,20 +188,7 @@ func BenchmarkSQLiteLoad(b *testing.B) {
 			s := openReader(b, path, selectEvents+"WHERE agg_key = (SELECT key FROM evento_aggregate WHERE type_id = 1 AND id = ?) ORDER BY version")
 			loads := max(4, 20_000/events)
 			compare(b, 0.8,
-				func() float64 {
-					return rate(b, loads, func() error {
-						for i := range loads {
-							l, err := balances.Load(context.Background(), ex, ids[i%len(ids)])
-							if err != nil {
-								return err
-							}
-							if l.State.Amount != int64(events)*100 {
-								return fmt.Errorf("balance %d", l.State.Amount)
-							}
-						}
-						return nil
-					})
-				},
+				func() float64 { return loadRate(b, ex, ids, loads, 1, events) },
 				func() float64 {
 					return rate(b, loads, func() error {
 						for i := range loads {
@@ -367,35 +272,8 @@ func BenchmarkSQLiteReadAll(b *testing.B) {
 		})
 	})
 	b.Run("subscription", func(b *testing.B) {
-		round := 0
-		compare(b, 0.8, func() float64 {
-			round++
-			n := 0
-			r := rate(b, events, func() error {
-				return evento.NewSubscription(fmt.Sprintf("round-%d", round)).All().
-					Handler(evento.HandleAll(account, func(context.Context, evento.RawEvent) error { n++; return nil })).
-					Execute(context.Background(), ex)
-			})
-			if n != events {
-				b.Fatalf("%d events", n)
-			}
-			return r
-		}, readAll)
+		compare(b, 0.8, func() float64 { return subscriptionRate(b, ex, events) }, readAll)
 	})
-}
-
-func readAll(ex evento.Executor, events int) error {
-	n := 0
-	for _, err := range evento.Events(context.Background(), ex, evento.Query{}) {
-		if err != nil {
-			return err
-		}
-		n++
-	}
-	if n != events {
-		return fmt.Errorf("%d events", n)
-	}
-	return nil
 }
 
 // BenchmarkSQLiteCommitToHandler is the time from before a commit until the

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -15,6 +14,7 @@ import (
 	"github.com/evento-go/evento/executor/group"
 	"github.com/evento-go/evento/executor/memory"
 	"github.com/evento-go/evento/executor/sqlite"
+	"github.com/evento-go/evento/internal/storetest"
 )
 
 // The contract of a group is that of its first member while the others are
@@ -44,29 +44,12 @@ func TestContract(t *testing.T) {
 	})
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()
-		var paths sync.Map // by executor
-		open := func(t testing.TB, path any) evento.Executor {
-			ex := group.New(openSQLite(t, path.(string)), memory.New(nil))
-			paths.Store(ex, path)
-			return ex
-		}
-		share := func(t testing.TB, ex evento.Executor) evento.Executor {
-			path, _ := paths.Load(ex)
-			return open(t, path)
-		}
-		executortest.Test(t, executortest.Config{
-			Transactor: true,
-			OneWriter:  true,
-			Open:       func(t testing.TB) evento.Executor { return open(t, filepath.Join(t.TempDir(), "events.db")) },
-			Share:      share,
-			Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
-				if err := ex.Close(); err != nil {
-					t.Fatal(err)
-				}
-				return share(t, ex)
-			},
-			Beyond: beyond,
-		})
+		c := storetest.Config(func(t testing.TB) string { return filepath.Join(t.TempDir(), "events.db") },
+			func(t testing.TB, path string) evento.Executor {
+				return group.New(openSQLite(t, path), memory.New(nil))
+			})
+		c.Transactor, c.OneWriter, c.Beyond = true, true, beyond
+		executortest.Test(t, c)
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/pages"
 	"github.com/evento-go/evento/internal/signal"
 )
 
@@ -212,13 +213,7 @@ func (ex *Executor) find(a *evento.Append, anywhere bool) (last int, ok bool) {
 
 // Read implements [evento.Executor].
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	if err := args.Check(); err != nil {
-		return nil, err
-	}
-	at, err := ex.positions.Position(args.At())
+	at, err := pages.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -230,71 +225,45 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if at > head {
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, head)
 	}
-	if args.IsBackward() {
-		return ex.backward(q, args, at)
-	}
-	page := &cursor.Page[evento.RawEvent]{}
-	size := 0
-	for i := at; i < head; i++ {
-		if !q.Matches(ex.log[i]) {
-			continue
+	found := finding{ex: ex, q: q, most: args.Limit(), Found: pages.Found{At: at, Head: head}}
+	switch {
+	case args.IsBackward():
+		before := at // the first position that the page must not reach
+		if args.At() == "" {
+			before = head + 1
 		}
-		size += len(ex.log[i].Data)
-		if len(page.Edges) == args.Limit() || len(page.Edges) > 0 && size > evento.PageBytes {
-			page.PageInfo.HasNextPage = true
-			break
+		for i := before; i > 1 && found.look(i-2); i-- {
 		}
-		page.Edges = append(page.Edges, ex.edge(i))
-	}
-	if len(page.Edges) == 0 {
-		page.PageInfo.StartCursor = args.At()
-		page.PageInfo.EndCursor = args.At()
-		if head > at {
-			page.PageInfo.EndCursor = ex.positions.Value(head)
+		found.Behind = before > 0 && ex.anyMatch(q, before-1, head)
+	default:
+		for i := at; i < head && found.look(i); i++ {
 		}
-	} else {
-		page.PageInfo.StartCursor = page.Edges[0].Cursor
-		page.PageInfo.EndCursor = page.Edges[len(page.Edges)-1].Cursor
+		found.Behind = !args.IsOnward() && ex.anyMatch(q, 0, at)
 	}
-	if !args.IsOnward() {
-		page.PageInfo.HasPreviousPage = ex.anyMatch(q, 0, at)
-	}
-	return page, nil
+	return found.Page(args, ex.positions), nil
 }
 
-func (ex *Executor) backward(q evento.Query, args cursor.Args, at uint64) (*cursor.Page[evento.RawEvent], error) {
-	head := uint64(len(ex.log))
-	before := at // the first position that the page must not reach
-	if args.At() == "" {
-		before = head + 1
+// finding is a page on its way.
+type finding struct {
+	pages.Found
+	ex         *Executor
+	q          evento.Query
+	most, size int
+}
+
+// look takes the event at an index if it matches, and reports whether the page
+// has room for another.
+func (f *finding) look(i uint64) bool {
+	if !f.q.Matches(f.ex.log[i]) {
+		return true
 	}
-	page := &cursor.Page[evento.RawEvent]{}
-	size := 0
-	for i := before; i > 1; i-- {
-		e := ex.log[i-2]
-		if !q.Matches(e) {
-			continue
-		}
-		size += len(e.Data)
-		if len(page.Edges) == args.Limit() || len(page.Edges) > 0 && size > evento.PageBytes {
-			page.PageInfo.HasPreviousPage = true
-			break
-		}
-		page.Edges = append(page.Edges, ex.edge(i-2))
+	f.size += len(f.ex.log[i].Data)
+	if len(f.Edges) == f.most || len(f.Edges) > 0 && f.size > evento.PageBytes {
+		f.More = true
+		return false
 	}
-	for i, j := 0, len(page.Edges)-1; i < j; i, j = i+1, j-1 {
-		page.Edges[i], page.Edges[j] = page.Edges[j], page.Edges[i]
-	}
-	if len(page.Edges) == 0 {
-		page.PageInfo.StartCursor, page.PageInfo.EndCursor = args.At(), args.At()
-	} else {
-		page.PageInfo.StartCursor = page.Edges[0].Cursor
-		page.PageInfo.EndCursor = page.Edges[len(page.Edges)-1].Cursor
-	}
-	if before > 0 {
-		page.PageInfo.HasNextPage = ex.anyMatch(q, before-1, head)
-	}
-	return page, nil
+	f.Edges = append(f.Edges, f.ex.edge(i))
+	return true
 }
 
 // anyMatch looks at the positions above from, up to to.
@@ -312,7 +281,7 @@ func (ex *Executor) edge(i uint64) cursor.Edge[evento.RawEvent] {
 	e := ex.log[i]
 	e.Data = bytes.Clone(e.Data)
 	e.Metadata = e.Metadata.Clone()
-	return cursor.Edge[evento.RawEvent]{Cursor: ex.positions.Value(e.Position), Node: e}
+	return cursor.Edge[evento.RawEvent]{Node: e}
 }
 
 // Changed implements [evento.Executor].

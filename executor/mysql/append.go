@@ -4,12 +4,12 @@ package mysql
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // packetSpare is what a statement has beside the data.
@@ -61,19 +61,14 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 // newAppendOp makes the operation of a write, and says about how large it is.
 func newAppendOp(ctx context.Context, w evento.Write) (op *appendOp, size int, err error) {
 	op = &appendOp{write: w, ctx: ctx}
+	if op.metadata, err = sqlstore.EncodeMetadata(w.Appends); err != nil {
+		return nil, 0, fmt.Errorf("evento: mysql: %w", err)
+	}
 	for i := range w.Appends {
 		a := &w.Appends[i]
 		metadata := 0
-		if !a.Metadata.IsZero() {
-			text, err := json.Marshal(a.Metadata)
-			if err != nil {
-				return nil, 0, fmt.Errorf("evento: mysql: encoding metadata: %w", err)
-			}
-			if op.metadata == nil {
-				op.metadata = make([]string, len(w.Appends))
-			}
-			op.metadata[i] = string(text)
-			metadata = len(text)
+		if op.metadata != nil {
+			metadata = len(op.metadata[i])
 		}
 		for j := range a.Events {
 			size += len(a.Events[j].Data) + metadata + rowSpare

@@ -5,18 +5,12 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"maps"
 	"slices"
 	"sync"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
-
-// kind is an event name of an aggregate type.
-type kind struct {
-	typeID int64
-	name   string
-}
 
 // dictionary caches names that are committed and durable: a name that a crash
 // of the server took back could get another number. They never change, so what
@@ -25,31 +19,15 @@ type kind struct {
 type dictionary struct {
 	// base, if not nil, is looked in too. It is that of the executor, for one
 	// of a caller's transaction, of which the names are not durable yet.
-	base       *dictionary
-	settle     func(context.Context, *session) error // makes what was read durable
-	mu         sync.RWMutex
-	types      map[int64]evento.AggregateType
-	typeIDs    map[evento.AggregateType]int64
-	kinds      map[int64]kind
-	kindIDs    map[kind]int64
-	kindsOf    map[int64][]int64 // by type; appended to, never written over
-	lastKind   int64             // every kind up to here is in the cache
-	routings   map[int64]string
-	routingIDs map[string]int64
+	base     *dictionary
+	settle   func(context.Context, *session) error // makes what was read durable
+	mu       sync.RWMutex
+	names    sqlstore.Names
+	lastKind int64 // every kind up to here is in the cache
 }
 
 func newDictionary(base *dictionary, settle func(context.Context, *session) error) *dictionary {
-	return &dictionary{
-		base:       base,
-		settle:     settle,
-		types:      map[int64]evento.AggregateType{},
-		typeIDs:    map[evento.AggregateType]int64{},
-		kinds:      map[int64]kind{},
-		kindIDs:    map[kind]int64{},
-		kindsOf:    map[int64][]int64{},
-		routings:   map[int64]string{},
-		routingIDs: map[string]int64{},
-	}
+	return &dictionary{base: base, settle: settle}
 }
 
 // refresh reads the kinds and types that were added since. Their ids rise in
@@ -58,7 +36,7 @@ func newDictionary(base *dictionary, settle func(context.Context, *session) erro
 func (d *dictionary) refresh(ctx context.Context, s *session) error {
 	last := d.knownUpTo()
 	type added struct {
-		kind
+		sqlstore.Kind
 		id       int64
 		typeName evento.AggregateType
 	}
@@ -66,7 +44,7 @@ func (d *dictionary) refresh(ctx context.Context, s *session) error {
 	err := s.query(ctx, "SELECT k.id, k.type_id, k.name, t.name FROM evento_kind k JOIN evento_type t ON t.id = k.type_id WHERE k.id > ? ORDER BY k.id", []any{last},
 		func(rows *sql.Rows) error {
 			var a added
-			if err := rows.Scan(&a.id, &a.typeID, &a.name, (*string)(&a.typeName)); err != nil {
+			if err := rows.Scan(&a.id, &a.TypeID, &a.Name, (*string)(&a.typeName)); err != nil {
 				return err
 			}
 			list = append(list, a)
@@ -81,76 +59,39 @@ func (d *dictionary) refresh(ctx context.Context, s *session) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, a := range list {
-		d.addType(a.typeID, a.typeName)
-		d.addKind(a.id, a.kind)
+		d.names.AddType(a.TypeID, a.typeName)
+		d.names.AddKind(a.id, a.Kind)
 		d.lastKind = max(d.lastKind, a.id)
 	}
 	return nil
 }
 
-// merge takes over names that have become durable.
-func (d *dictionary) merge(m *dictionary) {
-	if len(m.types)+len(m.kinds)+len(m.routings) == 0 {
+// learn takes over names that have become durable. Every kind up to the last is
+// known with them.
+func (d *dictionary) learn(names *sqlstore.Names, lastKind int64) {
+	if names.Empty() {
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for id, t := range m.types {
-		d.addType(id, t)
-	}
-	for _, id := range slices.Sorted(maps.Keys(m.kinds)) {
-		d.addKind(id, m.kinds[id])
-	}
-	d.lastKind = max(d.lastKind, m.lastKind)
-	for id, key := range m.routings {
-		d.routings[id], d.routingIDs[key] = key, id
-	}
-}
-
-// learn takes over the names that a transaction has committed.
-func (d *dictionary) learn(tx *transaction) {
-	if len(tx.types)+len(tx.kinds)+len(tx.routings) == 0 {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for t, id := range tx.types {
-		d.addType(id, t)
-	}
-	for k, id := range tx.kinds {
-		d.addKind(id, k)
-	}
-	for key, id := range tx.routings {
-		d.routings[id], d.routingIDs[key] = key, id
-	}
-}
-
-func (d *dictionary) addType(id int64, t evento.AggregateType) {
-	d.types[id], d.typeIDs[t] = t, id
-}
-
-func (d *dictionary) addKind(id int64, k kind) {
-	if _, known := d.kinds[id]; known {
-		return
-	}
-	d.kinds[id], d.kindIDs[k] = k, id
-	d.kindsOf[k.typeID] = append(d.kindsOf[k.typeID], id)
+	d.names.Merge(names)
+	d.lastKind = max(d.lastKind, lastKind)
 }
 
 // knownType returns 0 for a type that is not known.
 func (d *dictionary) knownType(t evento.AggregateType) int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if id, ok := d.typeIDs[t]; ok || d.base == nil {
+	if id, ok := d.names.TypeID(t); ok || d.base == nil {
 		return id
 	}
 	return d.base.knownType(t)
 }
 
-func (d *dictionary) knownKind(k kind) (int64, bool) {
+func (d *dictionary) knownKind(k sqlstore.Kind) (int64, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if id, ok := d.kindIDs[k]; ok || d.base == nil {
+	if id, ok := d.names.KindID(k); ok || d.base == nil {
 		return id, ok
 	}
 	return d.base.knownKind(k)
@@ -160,7 +101,7 @@ func (d *dictionary) knownKind(k kind) (int64, bool) {
 func (d *dictionary) knownRouting(key string) int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if id, ok := d.routingIDs[key]; ok || d.base == nil {
+	if id, ok := d.names.RoutingID(key); ok || d.base == nil {
 		return id
 	}
 	return d.base.knownRouting(key)
@@ -171,9 +112,9 @@ func (d *dictionary) knownKinds(typeID int64) []int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.base == nil {
-		return d.kindsOf[typeID]
+		return d.names.KindsOf(typeID)
 	}
-	kinds := slices.Concat(d.base.knownKinds(typeID), d.kindsOf[typeID])
+	kinds := slices.Concat(d.base.knownKinds(typeID), d.names.KindsOf(typeID))
 	slices.Sort(kinds) // the base may have learned since
 	return slices.Compact(kinds)
 }
@@ -189,19 +130,19 @@ func (d *dictionary) knownUpTo() int64 {
 }
 
 // kind finds a kind and the name of its type; the lock is held.
-func (d *dictionary) kind(id int64) (kind, evento.AggregateType, bool) {
-	k, ok := d.kinds[id]
+func (d *dictionary) kind(id int64) (sqlstore.Kind, evento.AggregateType, bool) {
+	k, t, ok := d.names.Kind(id)
 	if !ok && d.base != nil {
 		d.base.mu.RLock()
 		defer d.base.mu.RUnlock()
 		return d.base.kind(id)
 	}
-	return k, d.types[k.typeID], ok
+	return k, t, ok
 }
 
 // routing finds a routing key; the lock is held.
 func (d *dictionary) routing(id int64) (string, bool) {
-	key, ok := d.routings[id]
+	key, ok := d.names.Routing(id)
 	if !ok && d.base != nil {
 		d.base.mu.RLock()
 		defer d.base.mu.RUnlock()
@@ -228,16 +169,7 @@ func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateT
 		return id, nil
 	}
 	id, err := s.typeID(ctx, t)
-	if err == nil && id != 0 {
-		err = d.settle(ctx, s)
-	}
-	if err != nil || id == 0 {
-		return 0, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.addType(id, t)
-	return id, nil
+	return d.keep(ctx, s, id, err, func() { d.names.AddType(id, t) })
 }
 
 // routingID finds a routing key; 0 when there is none.
@@ -246,6 +178,12 @@ func (d *dictionary) routingID(ctx context.Context, s *session, key string) (int
 		return id, nil
 	}
 	id, err := s.routingID(ctx, key)
+	return d.keep(ctx, s, id, err, func() { d.names.AddRouting(id, key) })
+}
+
+// keep adds a name whose number was read, when it is durable. 0: it was not
+// there.
+func (d *dictionary) keep(ctx context.Context, s *session, id int64, err error, add func()) (int64, error) {
 	if err == nil && id != 0 {
 		err = d.settle(ctx, s)
 	}
@@ -254,7 +192,7 @@ func (d *dictionary) routingID(ctx context.Context, s *session, key string) (int
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.routings[id], d.routingIDs[key] = key, id
+	add()
 	return id, nil
 }
 
@@ -265,7 +203,7 @@ func (d *dictionary) kindsFor(ctx context.Context, s *session, f evento.Filter) 
 		return nil, nil
 	}
 	if f.Name != "" {
-		if id, ok := d.knownKind(kind{d.knownType(f.AggregateType), f.Name}); ok {
+		if id, ok := d.knownKind(sqlstore.Kind{TypeID: d.knownType(f.AggregateType), Name: f.Name}); ok {
 			return []int64{id}, nil
 		}
 	}
@@ -276,7 +214,7 @@ func (d *dictionary) kindsFor(ctx context.Context, s *session, f evento.Filter) 
 	if f.Name == "" {
 		return d.knownKinds(typeID), nil
 	}
-	if id, ok := d.knownKind(kind{typeID, f.Name}); ok {
+	if id, ok := d.knownKind(sqlstore.Kind{TypeID: typeID, Name: f.Name}); ok {
 		return []int64{id}, nil
 	}
 	return nil, nil

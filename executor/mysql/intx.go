@@ -179,7 +179,7 @@ func (t *callersTx) end(ctx context.Context, err error) error {
 		t.unsettled = settled != nil
 	}
 	if !t.unsettled {
-		t.ex.names.merge(t.names)
+		t.ex.names.learn(&t.names.names, t.names.lastKind)
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 //go:embed migrations/*.sql
@@ -57,31 +58,6 @@ func Migrate(ctx context.Context, db *sql.DB) error {
 	return fmt.Errorf("evento: mysql: migrate: %w", classify(err))
 }
 
-type migration struct {
-	version    int64
-	name       string
-	statements []string
-}
-
-func migrationList() ([]migration, error) {
-	entries, err := fs.ReadDir(migrationFiles, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	list := make([]migration, len(entries))
-	for i, e := range entries {
-		text, err := migrationFiles.ReadFile("migrations/" + e.Name())
-		if err != nil {
-			return nil, err
-		}
-		if !strings.HasPrefix(e.Name(), fmt.Sprintf("%04d_", i+1)) {
-			return nil, fmt.Errorf("migration %s is not number %d", e.Name(), i+1)
-		}
-		list[i] = migration{version: int64(i + 1), name: e.Name(), statements: statements(string(text))}
-	}
-	return list, nil
-}
-
 // statements splits a file where a line ends in a semicolon.
 func statements(text string) []string {
 	var list []string
@@ -94,27 +70,14 @@ func statements(text string) []string {
 }
 
 func (s *session) migrate(ctx context.Context, apply bool) error {
-	list, err := migrationList()
-	if err != nil {
-		return err
-	}
-	at, err := s.schemaVersion(ctx)
-	if err != nil {
-		return err
-	}
-	newest := int64(len(list))
-	switch {
-	case at > newest:
-		return fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, newest)
-	case at == newest:
-		return nil // no lock is needed
-	case !apply:
-		return fmt.Errorf("%w store: it is at migration %d of %d, and NoMigrate is set", evento.ErrInvalid, at, newest)
+	missing, err := s.missing(ctx, apply)
+	if err != nil || len(missing) == 0 {
+		return err // no lock is needed
 	}
 	if err := s.lockMigrations(ctx); err != nil {
 		return err
 	}
-	err = s.applyMigrations(ctx, list)
+	err = s.applyMigrations(ctx)
 	// The lock belongs to the connection: when it is lost, so is the lock.
 	if !s.broken {
 		if e := s.run(ctx, "DO RELEASE_LOCK("+migrationLock+")"); err == nil {
@@ -140,37 +103,47 @@ func (s *session) lockMigrations(ctx context.Context) error {
 }
 
 // applyMigrations runs with the lock: another process may have been faster.
-func (s *session) applyMigrations(ctx context.Context, list []migration) error {
-	at, err := s.schemaVersion(ctx)
+func (s *session) applyMigrations(ctx context.Context) error {
+	missing, err := s.missing(ctx, true)
 	if err != nil {
 		return err
-	}
-	if at > int64(len(list)) {
-		return fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, len(list))
 	}
 	if err := s.run(ctx, "CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB"); err != nil {
 		return err
 	}
-	for _, m := range list[at:] {
-		for _, text := range m.statements {
+	for _, m := range missing {
+		for _, text := range statements(m.Text) {
 			if err := s.run(ctx, text); err != nil {
-				return fmt.Errorf("migration %s: %w", m.name, err)
+				return fmt.Errorf("migration %s: %w", m.Name, err)
 			}
 		}
-		if _, err := s.exec(ctx, "INSERT INTO evento_migration (version, applied_at) VALUES (?, ?)", m.version, time.Now().Unix()); err != nil {
+		if _, err := s.exec(ctx, "INSERT INTO evento_migration (version, applied_at) VALUES (?, ?)", m.Number, time.Now().Unix()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// missing are the migrations that the store lacks.
+func (s *session) missing(ctx context.Context, apply bool) ([]sqlstore.Migration, error) {
+	all, err := sqlstore.Migrations(Migrations())
+	if err != nil {
+		return nil, err
+	}
+	at, err := s.schemaVersion(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return sqlstore.Missing(all, at, apply)
+}
+
 // schemaVersion is the number of the last migration; 0: none.
-func (s *session) schemaVersion(ctx context.Context) (int64, error) {
+func (s *session) schemaVersion(ctx context.Context) (int, error) {
 	found, err := s.row(ctx, "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'evento_migration'", nil, new(int64))
 	if err != nil || !found {
 		return 0, err
 	}
-	var v int64
+	var v int
 	_, err = s.row(ctx, "SELECT COALESCE(MAX(version), 0) FROM evento_migration", nil, &v)
 	return v, err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/slab"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // page is a search for the rows of one page.
@@ -125,7 +126,7 @@ func (c *collector) take(values []sqldriver.Value) (full bool, err error) {
 		}
 		*into = n
 	}
-	r.codec = codecName(octets(values[5]))
+	r.codec = sqlstore.CodecName(octets(values[5]))
 	copy(r.id[:], octets(values[6]))
 	if id := octets(values[7]); string(id) != c.last {
 		c.last = string(id)
@@ -156,17 +157,6 @@ func giveRows(rows []row) {
 	clear(rows)
 	rows = rows[:0]
 	usedRows.Put(&rows)
-}
-
-// codecName spares an allocation for the codecs that nearly all events have.
-func codecName(text []byte) string {
-	switch string(text) {
-	case "cbor":
-		return "cbor"
-	case "json":
-		return "json"
-	}
-	return string(text)
 }
 
 // merge goes on through the indexes: it finds the positions of the rest of the

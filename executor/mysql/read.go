@@ -4,15 +4,15 @@ package mysql
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/pages"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // Read implements [evento.Executor].
@@ -20,18 +20,12 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err := ex.check(ctx); err != nil {
 		return nil, err
 	}
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	if err := args.Check(); err != nil {
-		return nil, err
-	}
-	at, err := ex.positions.Position(args.At())
+	at, err := pages.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
 	err = ex.use(ctx, func(s *session) error {
-		page, err = ex.readPage(ctx, s, q, args, at)
+		page, err = ex.readPage(ctx, s, q, args, int64(at))
 		return err
 	})
 	if err != nil {
@@ -43,28 +37,25 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	return page, nil
 }
 
-func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, args cursor.Args, at uint64) (*cursor.Page[evento.RawEvent], error) {
-	if at > maxPosition {
-		return nil, fmt.Errorf("%w: position %d", cursor.ErrBeyondHead, at)
-	}
-	if rows, more, ok, err := ex.onward(ctx, s, q, args, int64(at)); err != nil || ok {
+func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (*cursor.Page[evento.RawEvent], error) {
+	if rows, more, ok, err := ex.onward(ctx, s, q, args, at); err != nil || ok {
 		if err != nil {
 			return nil, err
 		}
-		page, err := ex.page(ctx, s, rows, args)
-		if err == nil {
-			page.PageInfo.HasNextPage = more
+		edges, err := ex.events(ctx, s, rows)
+		if err != nil {
+			return nil, err
 		}
-		return page, err
+		return pages.Found{Edges: edges, More: more}.Page(args, ex.positions), nil
 	}
 	r, err := ex.newSearch(ctx, s, q)
 	if err != nil {
 		return nil, err
 	}
-	if int64(at) > r.head {
+	if at > r.head {
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, r.head)
 	}
-	from, backward := int64(at), args.IsBackward()
+	from, backward := at, args.IsBackward()
 	if backward && args.At() == "" {
 		from = r.head + 1
 	}
@@ -75,25 +66,20 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 	if err := ex.settle(ctx, s, r.head); err != nil {
 		return nil, err
 	}
-	page, err := ex.page(ctx, s, rows, args)
-	if err != nil {
+	found := pages.Found{More: more, At: uint64(at), Head: uint64(r.head)}
+	if found.Edges, err = ex.events(ctx, s, rows); err != nil {
 		return nil, err
-	}
-	info := &page.PageInfo
-	if len(rows) == 0 && !backward && r.head > int64(at) {
-		info.EndCursor = ex.positions.Value(uint64(r.head))
 	}
 	switch {
 	case backward:
-		info.HasPreviousPage = more
-		info.HasNextPage, err = r.any(from-1, false)
-	case args.IsOnward():
-		info.HasNextPage = more
-	default:
-		info.HasNextPage = more
-		info.HasPreviousPage, err = r.any(from+1, true)
+		found.Behind, err = r.any(from-1, false)
+	case !args.IsOnward():
+		found.Behind, err = r.any(from+1, true)
 	}
-	return page, err
+	if err != nil {
+		return nil, err
+	}
+	return found.Page(args, ex.positions), nil
 }
 
 // maxPosition leaves room for the arithmetic of searches.
@@ -131,7 +117,7 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 func (ex *Executor) load(p *page, f evento.Filter) error {
 	d := ex.dictionary(p.s)
 	typeID := d.knownType(f.AggregateType)
-	kindID, known := d.knownKind(kind{typeID, f.Name})
+	kindID, known := d.knownKind(sqlstore.Kind{TypeID: typeID, Name: f.Name})
 	if f.AggregateID == "" || typeID == 0 || f.Name != "" && !known {
 		return nil
 	}
@@ -180,36 +166,19 @@ func (e *ends) add(p place, version int64) {
 	e.versions.Put(p, version)
 }
 
-// page makes events of rows.
-func (ex *Executor) page(ctx context.Context, s *session, rows []row, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	page := &cursor.Page[evento.RawEvent]{}
+// events makes events of rows, which are used again.
+func (ex *Executor) events(ctx context.Context, s *session, rows []row) ([]cursor.Edge[evento.RawEvent], error) {
 	if len(rows) == 0 {
-		page.PageInfo.StartCursor, page.PageInfo.EndCursor = args.At(), args.At()
-		return page, nil
+		return nil, nil
 	}
-	if args.IsBackward() {
-		slices.Reverse(rows)
-	}
-	positions := make([]uint64, len(rows))
+	defer giveRows(rows)
+	edges := make([]cursor.Edge[evento.RawEvent], len(rows))
 	for i := range rows {
-		positions[i] = uint64(rows[i].position)
-	}
-	cursors := ex.positions.Values(positions)
-	page.Edges = make([]cursor.Edge[evento.RawEvent], len(rows))
-	for i := range rows {
-		edge := &page.Edges[i]
-		edge.Cursor = cursors[i]
-		if err := rows[i].event(&edge.Node); err != nil {
+		if err := rows[i].event(&edges[i].Node); err != nil {
 			return nil, err
 		}
 	}
-	if err := ex.dictionary(s).resolve(ctx, s, rows, page.Edges); err != nil {
-		return nil, err
-	}
-	page.PageInfo.StartCursor = cursors[0]
-	page.PageInfo.EndCursor = cursors[len(rows)-1]
-	giveRows(rows)
-	return page, nil
+	return edges, ex.dictionary(s).resolve(ctx, s, rows, edges)
 }
 
 // row is an event as the table has it, but for its names.
@@ -232,12 +201,7 @@ func (r *row) event(e *evento.RawEvent) error {
 	e.Codec = r.codec
 	e.Data = r.data
 	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()
-	if len(r.metadata) > 0 {
-		if err := json.Unmarshal(r.metadata, &e.Metadata); err != nil {
-			return fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, r.position, err)
-		}
-	}
-	return nil
+	return sqlstore.DecodeMetadata(r.metadata, r.position, &e.Metadata)
 }
 
 // resolve fills in the names of events, reading those that the cache has not.
@@ -266,7 +230,7 @@ func (d *dictionary) resolve(ctx context.Context, s *session, rows []row, edges 
 				return err
 			}
 		}
-		e.AggregateType, e.Name = name, k.name
+		e.AggregateType, e.Name = name, k.Name
 		e.RoutingKey, _ = d.routing(r.routingID)
 	}
 	return nil
@@ -283,6 +247,6 @@ func (d *dictionary) readRouting(ctx context.Context, s *session, id int64) erro
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.routings[id], d.routingIDs[name] = name, id
+	d.names.AddRouting(id, name)
 	return nil
 }

@@ -3,7 +3,6 @@
 package mysql
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // serverNow is the server's clock in microseconds since 1970.
@@ -44,46 +44,37 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (page *ev
 }
 
 func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
-	page := &evento.RecordPage{}
-	after, most := q.After, cmp.Or(q.Limit, evento.MaxRecords)
-	switch {
-	case after.Kind < q.Kind:
-		after = evento.RecordKey{}
-	case after.Kind > q.Kind || q.Key != "" && after.Key > q.Key:
-		most = -1 // none
-	}
-	text, args := listRecords, []any{q.Kind, after.Key, after.Key, after.Part, int64(most + 1)}
+	after, most := sqlstore.RecordsAfter(q)
+	text, args := listRecords, []any{q.Kind, after.Key, after.Key, after.Part, int64(most)}
 	if q.Key != "" {
 		first := int64(0)
 		if after.Key < q.Key {
 			after.Part, first = "", 1
 		}
-		text, args = listRecordsOf, []any{q.Kind, q.Key, after.Part, after.Part, first, int64(most + 1)}
+		text, args = listRecordsOf, []any{q.Kind, q.Key, after.Part, after.Part, first, int64(most)}
 	}
 	var now int64
+	var found []evento.Record
 	err := s.query(ctx, text, args, func(rows *sql.Rows) error {
 		r := evento.Record{RecordKey: evento.RecordKey{Kind: q.Kind}}
 		var revision, changedAt int64
 		if err := rows.Scan(&r.Key, &r.Part, &revision, &changedAt, &r.Value); err != nil {
 			return err
 		}
-		now = max(now, changedAt) // the server's clock may have been set back
-		if r.Key != "" {
-			r.Revision, r.ChangedAt = uint64(revision), time.UnixMicro(changedAt).UTC()
-			page.Records = append(page.Records, r)
+		if r.Key == "" {
+			now = changedAt
+			return nil
 		}
+		r.Revision, r.ChangedAt = uint64(revision), time.UnixMicro(changedAt).UTC()
+		found = append(found, r)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	page.Now = time.UnixMicro(now).UTC()
 	// Nobody promises the order of what was put together.
-	slices.SortFunc(page.Records, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
-	if page.More = most >= 0 && len(page.Records) > most; page.More {
-		page.Records = page.Records[:most]
-	}
-	return page, nil
+	slices.SortFunc(found, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
+	return sqlstore.RecordPage(found, most, time.UnixMicro(now).UTC()), nil
 }
 
 // settled knows of records that are durable.
@@ -142,9 +133,7 @@ func (ex *Executor) Swap(ctx context.Context, sw evento.Swap) error {
 	if err := ex.check(ctx); err != nil {
 		return err
 	}
-	// In order, so that no two wait for each other.
-	changes := slices.Clone(sw.Changes)
-	slices.SortFunc(changes, func(a, b evento.Change) int { return a.Compare(b.RecordKey) })
+	changes := sqlstore.InOrder(sw.Changes)
 	var err error
 	if t := ex.openTransactionOf(ctx); t != nil {
 		// The transaction goes on when a record is stale.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // transaction is one flush. What it would teach the caches is kept aside until
@@ -25,11 +26,9 @@ type transaction struct {
 	appended bool
 	found    bool // an earlier attempt of some write
 
-	read     map[aggregateName]head // heads that were read in it
-	heads    map[aggregateName]head // heads that it has moved
-	types    map[evento.AggregateType]int64
-	kinds    map[kind]int64
-	routings map[string]int64
+	read  map[aggregateName]head // heads that were read in it
+	heads map[aggregateName]head // heads that it has moved
+	names sqlstore.Names         // that it has looked up or made
 
 	args []any // rows that are not sent yet
 	size int   // of their data
@@ -159,7 +158,7 @@ func (tx *transaction) append(a *evento.Append, at head, metadata string) error 
 	}
 	for i := range a.Events {
 		e := &a.Events[i]
-		kindID, err := tx.kindID(kind{typeID, e.Name})
+		kindID, err := tx.kindID(sqlstore.Kind{TypeID: typeID, Name: e.Name})
 		if err != nil {
 			return err
 		}
@@ -218,7 +217,7 @@ func (tx *transaction) send() error {
 
 // typeID finds a type, or with add makes it; 0: there is none.
 func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
-	if id, ok := tx.types[t]; ok {
+	if id, ok := tx.names.TypeID(t); ok {
 		return id, nil
 	}
 	if id := tx.w.ex.names.knownType(t); id != 0 {
@@ -231,39 +230,33 @@ func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
 	if err != nil || id == 0 {
 		return 0, err
 	}
-	if tx.types == nil {
-		tx.types = map[evento.AggregateType]int64{}
-	}
-	tx.types[t] = id
+	tx.names.AddType(id, t)
 	return id, nil
 }
 
 // kindID finds a kind or makes it.
-func (tx *transaction) kindID(k kind) (int64, error) {
-	if id, ok := tx.kinds[k]; ok {
+func (tx *transaction) kindID(k sqlstore.Kind) (int64, error) {
+	if id, ok := tx.names.KindID(k); ok {
 		return id, nil
 	}
 	id, ok := tx.w.ex.names.knownKind(k)
 	if ok {
 		return id, nil
 	}
-	found, err := tx.s.row(tx.ctx, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", []any{k.typeID, k.name}, &id)
+	found, err := tx.s.row(tx.ctx, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", []any{k.TypeID, k.Name}, &id)
 	if err == nil && !found {
-		id, err = tx.insert("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.typeID, k.name)
+		id, err = tx.insert("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
 	}
 	if err != nil {
 		return 0, err
 	}
-	if tx.kinds == nil {
-		tx.kinds = map[kind]int64{}
-	}
-	tx.kinds[k] = id
+	tx.names.AddKind(id, k)
 	return id, nil
 }
 
 // routingID finds a routing key or makes it.
 func (tx *transaction) routingID(key string) (int64, error) {
-	if id, ok := tx.routings[key]; ok {
+	if id, ok := tx.names.RoutingID(key); ok {
 		return id, nil
 	}
 	if id := tx.w.ex.names.knownRouting(key); id != 0 {
@@ -276,10 +269,7 @@ func (tx *transaction) routingID(key string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if tx.routings == nil {
-		tx.routings = map[string]int64{}
-	}
-	tx.routings[key] = id
+	tx.names.AddRouting(id, key)
 	return id, nil
 }
 
@@ -307,5 +297,5 @@ func (tx *transaction) publish() {
 	for name, h := range tx.heads {
 		w.heads.Put(name, h)
 	}
-	w.ex.names.learn(tx)
+	w.ex.names.learn(&tx.names, 0)
 }

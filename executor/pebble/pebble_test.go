@@ -2,7 +2,6 @@ package pebble_test
 
 import (
 	"context"
-	"sync"
 	"testing"
 
 	lsm "github.com/cockroachdb/pebble/v2"
@@ -11,31 +10,14 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/executortest"
 	"github.com/evento-go/evento/executor/pebble"
+	"github.com/evento-go/evento/internal/storetest"
 )
 
-// stores knows where each executor of the contract suite has its events.
-func stores[P any](create func(t testing.TB) P, open func(t testing.TB, at P) evento.Executor) executortest.Config {
-	var places sync.Map
-	at := func(t testing.TB, place P) evento.Executor {
-		t.Helper()
-		ex := open(t, place)
-		places.Store(ex, place)
-		return ex
-	}
-	return executortest.Config{
-		Open: func(t testing.TB) evento.Executor { return at(t, create(t)) },
-		Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
-			t.Helper()
-			if err := ex.Close(); err != nil {
-				t.Fatalf("Close() = %v", err)
-			}
-			place, ok := places.Load(ex)
-			if !ok {
-				t.Fatal("an executor that was not opened here")
-			}
-			return at(t, place.(P))
-		},
-	}
+// contract is for executors on stores of their own, which take only one.
+func contract[P any](place func(t testing.TB) P, open func(t testing.TB, at P) evento.Executor) executortest.Config {
+	c := storetest.Config(place, open)
+	c.Share = nil
+	return c
 }
 
 func openDir(t testing.TB, dir string) evento.Executor {
@@ -49,13 +31,13 @@ func openDir(t testing.TB, dir string) evento.Executor {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	executortest.Test(t, stores(func(t testing.TB) string { return t.TempDir() }, openDir))
+	executortest.Test(t, contract(func(t testing.TB) string { return t.TempDir() }, openDir))
 }
 
 // The same on databases of the caller, which hold other stores beside.
 func TestContractOfNew(t *testing.T) {
 	t.Parallel()
-	executortest.Test(t, stores(func(t testing.TB) *lsm.DB { return openDB(t, vfs.NewMem()) },
+	executortest.Test(t, contract(func(t testing.TB) *lsm.DB { return openDB(t, vfs.NewMem()) },
 		func(t testing.TB, db *lsm.DB) evento.Executor {
 			t.Helper()
 			ex, err := pebble.New(context.Background(), db, &pebble.Options{Prefix: "one\x00"})
@@ -101,5 +83,5 @@ func (quiet) Fatalf(f string, args ...any) {
 }
 
 func BenchmarkExecutor(b *testing.B) {
-	executortest.Benchmark(b, stores(func(t testing.TB) string { return t.TempDir() }, openDir))
+	executortest.Benchmark(b, contract(func(t testing.TB) string { return t.TempDir() }, openDir))
 }

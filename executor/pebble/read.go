@@ -14,19 +14,14 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/pages"
 )
 
 // Read implements [evento.Executor]. Events never change and positions only
 // grow, so what lies at or below the visible mark is the same whenever it is
 // looked at: that mark, taken once, makes the read one of a single moment.
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	if err := args.Check(); err != nil {
-		return nil, err
-	}
-	from, err := ex.positions.Position(args.At())
+	from, err := pages.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -62,28 +57,18 @@ func (s *search) page(ctx context.Context, args cursor.Args, from uint64) (*curs
 	if err != nil {
 		return nil, err
 	}
-	page := r.page(args)
-	info := &page.PageInfo
-	if len(page.Edges) == 0 && !backward && s.head > from {
-		info.EndCursor = s.ex.positions.Value(s.head)
-	}
+	r.shareIDs()
+	found := pages.Found{Edges: r.edges, More: r.more, At: from, Head: s.head}
 	switch {
-	case backward:
-		info.HasPreviousPage = r.more
-		// From before the place on, which is itself before nothing.
-		info.HasNextPage = from <= s.head
-		if info.HasNextPage {
-			info.HasNextPage, err = s.any(ctx, max(from, 1)-1, false)
-		}
-	case args.IsOnward():
-		info.HasNextPage = r.more
-	default:
-		info.HasNextPage = r.more
-		if from > 0 {
-			info.HasPreviousPage, err = s.any(ctx, from+1, true)
-		}
+	case backward && from <= s.head: // from before the place on, which is itself before nothing
+		found.Behind, err = s.any(ctx, max(from, 1)-1, false)
+	case !backward && !args.IsOnward() && from > 0:
+		found.Behind, err = s.any(ctx, from+1, true)
 	}
-	return page, err
+	if err != nil {
+		return nil, err
+	}
+	return found.Page(args, s.ex.positions), nil
 }
 
 // any reports whether there is a match beyond from.
@@ -208,33 +193,12 @@ func (r *reading) copy(b []byte) []byte {
 	return r.slab[n:len(r.slab):len(r.slab)]
 }
 
-// page makes a page of what was found.
-func (r *reading) page(args cursor.Args) *cursor.Page[evento.RawEvent] {
-	page := &cursor.Page[evento.RawEvent]{Edges: r.edges}
-	if len(r.edges) == 0 {
-		page.PageInfo.StartCursor, page.PageInfo.EndCursor = args.At(), args.At()
-		return page
-	}
-	positions := make([]uint64, len(r.edges))
+// shareIDs gives the events their aggregate ids, which share one text.
+func (r *reading) shareIDs() {
 	ids := string(r.ids)
-	for i := range r.edges {
-		e := &r.edges[i].Node
-		positions[i] = e.Position
-		if r.search.one == nil {
-			n := int(r.idLens[i])
-			e.AggregateID, ids = ids[:n], ids[n:]
-		}
+	for i, n := range r.idLens {
+		r.edges[i].Node.AggregateID, ids = ids[:n], ids[n:]
 	}
-	cursors := r.search.ex.positions.Values(positions)
-	for i := range r.edges {
-		r.edges[i].Cursor = cursors[i]
-	}
-	if r.backward {
-		slices.Reverse(r.edges)
-	}
-	page.PageInfo.StartCursor = r.edges[0].Cursor
-	page.PageInfo.EndCursor = r.edges[len(r.edges)-1].Cursor
-	return page
 }
 
 // iterate opens an iterator on the keys that begin so, and end with a position

@@ -15,6 +15,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 //go:embed migrations/*.sql
@@ -71,17 +72,12 @@ func (ex *Executor) prepare(ctx context.Context) error {
 	case sync == "off" && !ex.opts.AllowLoss:
 		return fmt.Errorf("%w server: synchronous_commit is off, which loses acknowledged events when it crashes; switch it on or set Options.AllowLoss", evento.ErrInvalid)
 	}
-	at, known, err := schemaVersion(ctx, ex.pool, ex.opts.Schema)
-	switch {
-	case err != nil:
+	missing, err := missingMigrations(ctx, ex.pool, ex.opts.Schema, !ex.opts.NoMigrate)
+	if err == nil && len(missing) > 0 {
+		err = migrate(ctx, ex.pool, ex.opts.Schema)
+	}
+	if err != nil {
 		return err
-	case at == known:
-	case at < known && ex.opts.NoMigrate:
-		return fmt.Errorf("%w store: it is at migration %d of %d, and NoMigrate is set", evento.ErrInvalid, at, known)
-	default:
-		if err := migrate(ctx, ex.pool, ex.opts.Schema); err != nil {
-			return err
-		}
 	}
 	var identity [16]byte
 	if err := ex.pool.QueryRow(ctx, ex.sql.identity).Scan(&identity); err != nil {
@@ -97,21 +93,29 @@ type queryer interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// schemaVersion is the number of the store's last migration (0: none), and of
-// the library's.
-func schemaVersion(ctx context.Context, q queryer, schema string) (at, known int, err error) {
-	entries, err := fs.ReadDir(migrationFiles, "migrations")
+// missingMigrations are those that the store lacks.
+func missingMigrations(ctx context.Context, q queryer, schema string, apply bool) ([]sqlstore.Migration, error) {
+	all, err := sqlstore.Migrations(Migrations())
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
+	at, err := schemaVersion(ctx, q, schema)
+	if err != nil {
+		return nil, err
+	}
+	return sqlstore.Missing(all, at, apply)
+}
+
+// schemaVersion is the number of the store's last migration; 0: none.
+func schemaVersion(ctx context.Context, q queryer, schema string) (at int, err error) {
 	// Not by to_regclass: it may answer from a cache of before the lock.
 	var exists bool
 	if err := q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = 'migration')", schema).
 		Scan(&exists); err != nil || !exists {
-		return 0, len(entries), err
+		return 0, err
 	}
 	err = q.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM "+pgx.Identifier{schema}.Sanitize()+".migration").Scan(&at)
-	return at, len(entries), err
+	return at, err
 }
 
 // migrateLock is the advisory lock that migrations of any schema hold.
@@ -122,12 +126,9 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrateLock)); err != nil {
 			return err
 		}
-		at, known, err := schemaVersion(ctx, tx, schema)
+		missing, err := missingMigrations(ctx, tx, schema, true)
 		if err != nil {
 			return err
-		}
-		if at > known {
-			return fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, known)
 		}
 		quoted := pgx.Identifier{schema}.Sanitize()
 		var exists bool
@@ -142,20 +143,12 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 		if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+quoted+".migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"); err != nil {
 			return err
 		}
-		entries, err := fs.ReadDir(migrationFiles, "migrations")
-		if err != nil {
-			return err
-		}
-		for i, e := range entries[at:] {
-			text, err := migrationFiles.ReadFile("migrations/" + e.Name())
-			if err != nil {
-				return err
-			}
+		for _, m := range missing {
 			// Without parameters a text of many statements is sent as it is.
-			if _, err := tx.Conn().PgConn().Exec(ctx, strings.ReplaceAll(string(text), "SCHEMA.", quoted+".")).ReadAll(); err != nil {
-				return fmt.Errorf("migration %s: %w", e.Name(), err)
+			if _, err := tx.Conn().PgConn().Exec(ctx, strings.ReplaceAll(m.Text, "SCHEMA.", quoted+".")).ReadAll(); err != nil {
+				return fmt.Errorf("migration %s: %w", m.Name, err)
 			}
-			if _, err := tx.Exec(ctx, "INSERT INTO "+quoted+".migration (version) VALUES ($1)", at+i+1); err != nil {
+			if _, err := tx.Exec(ctx, "INSERT INTO "+quoted+".migration (version) VALUES ($1)", m.Number); err != nil {
 				return err
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +14,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/executortest"
 	"github.com/evento-go/evento/executor/postgres"
+	"github.com/evento-go/evento/internal/storetest"
 	"github.com/evento-go/evento/internal/testserver"
 )
 
@@ -82,39 +82,16 @@ func openSchema(t testing.TB, schema string) *postgres.Executor {
 
 // contractAt is for the server at a URL.
 func contractAt(url string) executortest.Config {
-	var schemas sync.Map // by executor
-	open := func(t testing.TB, schema string) evento.Executor {
+	c := storetest.Config(newSchema, func(t testing.TB, schema string) evento.Executor {
 		t.Helper()
 		ex, err := postgres.New(context.Background(), poolAt(t, url), &postgres.Options{Schema: schema})
 		if err != nil {
 			t.Fatalf("New() = %v", err)
 		}
-		schemas.Store(ex, schema)
 		return ex
-	}
-	schemaOf := func(t testing.TB, ex evento.Executor) string {
-		t.Helper()
-		schema, ok := schemas.Load(ex)
-		if !ok {
-			t.Fatal("an executor that was not opened here")
-		}
-		return schema.(string)
-	}
-	return executortest.Config{
-		Transactor: true,
-		Open: func(t testing.TB) evento.Executor {
-			return open(t, newSchema(t))
-		},
-		Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
-			if err := ex.Close(); err != nil {
-				t.Fatalf("Close() = %v", err)
-			}
-			return open(t, schemaOf(t, ex))
-		},
-		Share: func(t testing.TB, ex evento.Executor) evento.Executor {
-			return open(t, schemaOf(t, ex))
-		},
-	}
+	})
+	c.Transactor = true
+	return c
 }
 
 func TestContract(t *testing.T) {

@@ -5,24 +5,18 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/pages"
 	"github.com/evento-go/evento/internal/slab"
 )
 
 // Read implements [evento.Executor].
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (page *cursor.Page[evento.RawEvent], err error) {
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	if err := args.Check(); err != nil {
-		return nil, err
-	}
-	at, err := ex.positions.Position(args.At())
+	at, err := pages.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -174,40 +168,15 @@ func (r *reading) scan(rows pgx.Rows) error {
 
 // finish makes the page of what was read.
 func (ex *Executor) finish(ctx context.Context, r *reading) (*cursor.Page[evento.RawEvent], error) {
-	page, backward := &cursor.Page[evento.RawEvent]{}, r.args.IsBackward()
-	info := &page.PageInfo
-	info.HasNextPage, info.HasPreviousPage = r.more, r.next
-	if backward {
-		info.HasNextPage, info.HasPreviousPage = r.next, r.more
-	}
-	if len(r.rows) == 0 {
-		info.StartCursor, info.EndCursor = r.args.At(), r.args.At()
-		if !backward && r.head > r.at {
-			info.EndCursor = ex.positions.Value(uint64(r.head))
+	found := pages.Found{More: r.more, Behind: r.next, At: uint64(r.at), Head: uint64(r.head)}
+	if n := len(r.rows); n > 0 {
+		ex.saw(max(r.rows[0].position, r.rows[n-1].position))
+		found.Edges = make([]cursor.Edge[evento.RawEvent], n)
+		if err := ex.events(ctx, r.rows, found.Edges); err != nil {
+			return nil, err
 		}
-		return page, nil
 	}
-	if backward {
-		slices.Reverse(r.rows)
-	}
-	ex.saw(r.rows[len(r.rows)-1].position)
-	page.Edges = make([]cursor.Edge[evento.RawEvent], len(r.rows))
-	if err := ex.events(ctx, r.rows, page.Edges); err != nil {
-		return nil, err
-	}
-	// The cursors share their bytes.
-	text := r.bytes[:0]
-	for i := range r.rows {
-		text = ex.positions.AppendValue(text, uint64(r.rows[i].position))
-	}
-	r.bytes = text
-	all := cursor.Value(text)
-	each := len(all) / len(r.rows)
-	for i := range page.Edges {
-		page.Edges[i].Cursor = all[i*each : (i+1)*each]
-	}
-	info.StartCursor, info.EndCursor = page.Edges[0].Cursor, page.Edges[len(page.Edges)-1].Cursor
-	return page, nil
+	return found.Page(r.args, ex.positions), nil
 }
 
 // events makes events of rows, in as few allocations as will do.

@@ -3,14 +3,14 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // Records implements [evento.Executor].
@@ -26,44 +26,30 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (page *ev
 }
 
 func (ex *Executor) readRecords(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
-	page := &evento.RecordPage{}
-	after, most := q.After, cmp.Or(q.Limit, evento.MaxRecords)
-	switch {
-	case after.Kind < q.Kind:
-		after = evento.RecordKey{}
-	case after.Kind > q.Kind:
-		most = -1 // none
-	}
-	text, args := ex.sql.records, []any{q.Kind, after.Key, after.Part, most + 1}
+	after, most := sqlstore.RecordsAfter(q)
+	text, args := ex.sql.records, []any{q.Kind, after.Key, after.Part, most}
 	if q.Key != "" {
 		text, args = ex.sql.recordsOf, append(args, q.Key)
 	}
+	var found []evento.Record
+	var now time.Time
 	batch := &pgx.Batch{}
 	batch.Queue(text, args...).Query(func(rows pgx.Rows) error {
 		r := evento.Record{RecordKey: evento.RecordKey{Kind: q.Kind}}
 		var revision int64
 		_, err := pgx.ForEachRow(rows, []any{&r.Key, &r.Part, &revision, &r.ChangedAt, &r.Value}, func() error {
 			r.Revision, r.ChangedAt = uint64(revision), r.ChangedAt.UTC()
-			page.Records = append(page.Records, r)
+			found = append(found, r)
 			r.Value = nil // the next has one of its own
 			return nil
 		})
 		return err
 	})
-	batch.Queue(ex.sql.now).QueryRow(func(row pgx.Row) error { return row.Scan(&page.Now) })
+	batch.Queue(ex.sql.now).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
 	if err := ex.db(ctx).SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
 	}
-	page.Now = page.Now.UTC()
-	for _, r := range page.Records { // the server's clock may have been set back
-		if r.ChangedAt.After(page.Now) {
-			page.Now = r.ChangedAt
-		}
-	}
-	if page.More = most >= 0 && len(page.Records) > most; page.More {
-		page.Records = page.Records[:most]
-	}
-	return page, nil
+	return sqlstore.RecordPage(found, most, now.UTC()), nil
 }
 
 // Swap implements [evento.Executor].
@@ -100,20 +86,13 @@ func (ex *Executor) change(c evento.Change) (text string, args []any) {
 	return ex.sql.changeRecord, []any{c.Kind, c.Key, c.Part, value, int64(c.Revision)}
 }
 
-// inOrder sorts changes, so that no two swaps wait for each other.
-func inOrder(changes []evento.Change) []evento.Change {
-	changes = slices.Clone(changes)
-	slices.SortFunc(changes, func(a, b evento.Change) int { return a.Compare(b.RecordKey) })
-	return changes
-}
-
 func swapped(c evento.Change) error {
 	return fmt.Errorf("%w: %s %q %q is not at revision %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, c.Revision)
 }
 
 // swap makes the changes one by one.
 func (ex *Executor) swap(ctx context.Context, tx pgx.Tx, s evento.Swap) error {
-	for _, c := range inOrder(s.Changes) {
+	for _, c := range sqlstore.InOrder(s.Changes) {
 		text, args := ex.change(c)
 		tag, err := tx.Exec(ctx, text, args...)
 		if err != nil {
@@ -129,7 +108,7 @@ func (ex *Executor) swap(ctx context.Context, tx pgx.Tx, s evento.Swap) error {
 // swapAtOnce makes the changes in one round trip. One is a transaction by
 // itself.
 func (ex *Executor) swapAtOnce(ctx context.Context, s evento.Swap) error {
-	changes := inOrder(s.Changes)
+	changes := sqlstore.InOrder(s.Changes)
 	if len(changes) == 1 {
 		text, args := ex.change(changes[0])
 		tag, err := ex.pool.Exec(ctx, text, args...)

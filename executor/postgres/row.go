@@ -5,8 +5,6 @@ package postgres
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // row is an event as the table has it, but for the names of its kind and
@@ -83,16 +82,11 @@ func (w *row) event(e *evento.RawEvent, before *row, metadata *evento.Metadata) 
 	e.Position, e.Version = uint64(w.position), uint64(w.version)
 	e.AggregateID, e.Codec = w.aggregateID, w.codec
 	e.Timestamp = time.UnixMicro(w.recordedAt).UTC()
-	switch {
-	case len(w.metadata) == 0:
-	case before != nil && bytes.Equal(w.metadata, before.metadata):
+	if len(w.metadata) > 0 && before != nil && bytes.Equal(w.metadata, before.metadata) {
 		e.Metadata = metadata.Clone()
-	default:
-		if err := json.Unmarshal(w.metadata, &e.Metadata); err != nil {
-			return fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, w.position, err)
-		}
+		return nil
 	}
-	return nil
+	return sqlstore.DecodeMetadata(w.metadata, w.position, &e.Metadata)
 }
 
 // scratch is what the rows of a page are read into. Used again for the next

@@ -4,13 +4,13 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 type aggregateName struct {
@@ -56,18 +56,11 @@ type appendOp struct {
 
 func newAppendOp(w evento.Write) (op *appendOp, size int, err error) {
 	op = &appendOp{write: w}
+	if op.metadata, err = sqlstore.EncodeMetadata(w.Appends); err != nil {
+		return nil, 0, fmt.Errorf("evento: sqlite: %w", err)
+	}
 	for i := range w.Appends {
 		a := &w.Appends[i]
-		if !a.Metadata.IsZero() {
-			text, err := json.Marshal(a.Metadata)
-			if err != nil {
-				return nil, 0, fmt.Errorf("evento: sqlite: encoding metadata: %w", err)
-			}
-			if op.metadata == nil {
-				op.metadata = make([]string, len(w.Appends))
-			}
-			op.metadata[i] = string(text)
-		}
 		for j := range a.Events {
 			size += len(a.Events[j].Data) + 128
 		}
@@ -167,7 +160,7 @@ func (tx *transaction) append(a *evento.Append, at head, metadata string) error 
 	}
 	for i := range a.Events {
 		e := &a.Events[i]
-		kindID, err := tx.kindID(kind{typeID, e.Name})
+		kindID, err := tx.kindID(sqlstore.Kind{TypeID: typeID, Name: e.Name})
 		if err != nil {
 			return errors.Join(err, tx.conn.done(s))
 		}
@@ -255,7 +248,7 @@ func (op *appendOp) earlier(tx *transaction, places []head) (bool, error) {
 
 // typeID finds a type, or with add makes it; 0: there is none.
 func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
-	if id, ok := tx.types[t]; ok {
+	if id, ok := tx.names.TypeID(t); ok {
 		return id, nil
 	}
 	id, err := tx.ex.names.typeID(tx.conn, t)
@@ -265,45 +258,40 @@ func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
 	if err := tx.conn.exec("INSERT INTO evento_type (name) VALUES (?)", string(t)); err != nil {
 		return 0, err
 	}
-	if tx.types == nil {
-		tx.types = map[evento.AggregateType]int64{}
-	}
-	tx.types[t] = tx.conn.LastInsertRowID()
-	return tx.types[t], nil
+	id = tx.conn.LastInsertRowID()
+	tx.names.AddType(id, t)
+	return id, nil
 }
 
 // kindID finds a kind or makes it.
-func (tx *transaction) kindID(k kind) (int64, error) {
-	if id, ok := tx.kinds[k]; ok {
+func (tx *transaction) kindID(k sqlstore.Kind) (int64, error) {
+	if id, ok := tx.names.KindID(k); ok {
 		return id, nil
 	}
 	d := tx.ex.names
 	d.mu.RLock()
-	id, ok := d.kindIDs[k]
+	id, ok := d.names.KindID(k)
 	d.mu.RUnlock()
 	if ok {
 		return id, nil
 	}
-	v, found, err := tx.conn.query("SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", 1, k.typeID, k.name)
+	v, found, err := tx.conn.query("SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", 1, k.TypeID, k.Name)
 	if err != nil {
 		return 0, err
 	}
 	if !found {
-		if err := tx.conn.exec("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.typeID, k.name); err != nil {
+		if err := tx.conn.exec("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name); err != nil {
 			return 0, err
 		}
 		v[0] = tx.conn.LastInsertRowID()
 	}
-	if tx.kinds == nil {
-		tx.kinds = map[kind]int64{}
-	}
-	tx.kinds[k] = v[0]
+	tx.names.AddKind(v[0], k)
 	return v[0], nil
 }
 
 // routingID finds a routing key or makes it.
 func (tx *transaction) routingID(key string) (int64, error) {
-	if id, ok := tx.routings[key]; ok {
+	if id, ok := tx.names.RoutingID(key); ok {
 		return id, nil
 	}
 	id, err := tx.ex.names.routingID(tx.conn, key)
@@ -313,9 +301,7 @@ func (tx *transaction) routingID(key string) (int64, error) {
 	if err := tx.conn.exec("INSERT INTO evento_routing (key) VALUES (?)", key); err != nil {
 		return 0, err
 	}
-	if tx.routings == nil {
-		tx.routings = map[string]int64{}
-	}
-	tx.routings[key] = tx.conn.LastInsertRowID()
-	return tx.routings[key], nil
+	id = tx.conn.LastInsertRowID()
+	tx.names.AddRouting(id, key)
+	return id, nil
 }

@@ -10,13 +10,8 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
-
-// kind is an event name of an aggregate type.
-type kind struct {
-	typeID int64
-	name   string
-}
 
 // aggregate is what an aggregate's key stands for.
 type aggregate struct {
@@ -29,27 +24,14 @@ type aggregate struct {
 // file. It is safe for concurrent use.
 type dictionary struct {
 	mu         sync.RWMutex
-	types      map[int64]evento.AggregateType
-	typeIDs    map[evento.AggregateType]int64
-	kinds      map[int64]kind
-	kindIDs    map[kind]int64
-	kindsOf    map[int64][]int64 // by type; appended to, never written over
-	lastKind   int64             // every kind up to here is in the cache
-	routings   map[int64]string
-	routingIDs map[string]int64
+	names      sqlstore.Names
+	lastKind   int64                               // every kind up to here is in the cache
 	aggregates generations.Cache[int64, aggregate] // by key
 	keys       generations.Cache[aggregate, int64]
 }
 
 func newDictionary() *dictionary {
 	return &dictionary{
-		types:      map[int64]evento.AggregateType{},
-		typeIDs:    map[evento.AggregateType]int64{},
-		kinds:      map[int64]kind{},
-		kindIDs:    map[kind]int64{},
-		kindsOf:    map[int64][]int64{},
-		routings:   map[int64]string{},
-		routingIDs: map[string]int64{},
 		aggregates: generations.New[int64, aggregate](1 << 16),
 		keys:       generations.New[aggregate, int64](1 << 16),
 	}
@@ -75,8 +57,8 @@ func (d *dictionary) refresh(c *conn) error {
 	defer d.mu.Unlock()
 	err = s.BindInt64(1, last)
 	for err == nil && s.Step() {
-		d.addType(s.ColumnInt64(1), evento.AggregateType(s.ColumnText(3)))
-		d.addKind(s.ColumnInt64(0), kind{s.ColumnInt64(1), s.ColumnText(2)})
+		d.names.AddType(s.ColumnInt64(1), evento.AggregateType(s.ColumnText(3)))
+		d.names.AddKind(s.ColumnInt64(0), sqlstore.Kind{TypeID: s.ColumnInt64(1), Name: s.ColumnText(2)})
 	}
 	if err = errors.Join(err, s.Err()); err == nil {
 		d.lastKind = max(d.lastKind, v[0])
@@ -84,22 +66,20 @@ func (d *dictionary) refresh(c *conn) error {
 	return errors.Join(err, c.done(s))
 }
 
-func (d *dictionary) addType(id int64, t evento.AggregateType) {
-	d.types[id], d.typeIDs[t] = t, id
-}
-
-func (d *dictionary) addKind(id int64, k kind) {
-	if _, known := d.kinds[id]; known {
+// learn takes over names that are committed.
+func (d *dictionary) learn(names *sqlstore.Names) {
+	if names.Empty() {
 		return
 	}
-	d.kinds[id], d.kindIDs[k] = k, id
-	d.kindsOf[k.typeID] = append(d.kindsOf[k.typeID], id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.names.Merge(names)
 }
 
 // typeID finds a type; 0 when no event has it.
 func (d *dictionary) typeID(c *conn, t evento.AggregateType) (int64, error) {
 	d.mu.RLock()
-	id, ok := d.typeIDs[t]
+	id, ok := d.names.TypeID(t)
 	d.mu.RUnlock()
 	if ok {
 		return id, nil
@@ -110,14 +90,14 @@ func (d *dictionary) typeID(c *conn, t evento.AggregateType) (int64, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.addType(v[0], t)
+	d.names.AddType(v[0], t)
 	return v[0], nil
 }
 
 // routingID finds a routing key; 0 when no aggregate has it.
 func (d *dictionary) routingID(c *conn, key string) (int64, error) {
 	d.mu.RLock()
-	id, ok := d.routingIDs[key]
+	id, ok := d.names.RoutingID(key)
 	d.mu.RUnlock()
 	if ok {
 		return id, nil
@@ -128,14 +108,14 @@ func (d *dictionary) routingID(c *conn, key string) (int64, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.routings[v[0]], d.routingIDs[key] = key, v[0]
+	d.names.AddRouting(v[0], key)
 	return v[0], nil
 }
 
 // routingKey is the key that an id stands for; "" for 0.
 func (d *dictionary) routingKey(c *conn, id int64) (key string, err error) {
 	d.mu.RLock()
-	key, ok := d.routings[id]
+	key, ok := d.names.Routing(id)
 	d.mu.RUnlock()
 	if ok || id == 0 {
 		return key, nil
@@ -158,7 +138,8 @@ func (d *dictionary) kindsFor(c *conn, f evento.Filter) ([]int64, error) {
 	}
 	if f.Name != "" {
 		d.mu.RLock()
-		id, ok := d.kindIDs[kind{d.typeIDs[f.AggregateType], f.Name}]
+		typeID, _ := d.names.TypeID(f.AggregateType)
+		id, ok := d.names.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
 		d.mu.RUnlock()
 		if ok {
 			return []int64{id}, nil
@@ -169,11 +150,11 @@ func (d *dictionary) kindsFor(c *conn, f evento.Filter) ([]int64, error) {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	typeID := d.typeIDs[f.AggregateType]
+	typeID, _ := d.names.TypeID(f.AggregateType)
 	if f.Name == "" {
-		return d.kindsOf[typeID], nil
+		return d.names.KindsOf(typeID), nil
 	}
-	if id, ok := d.kindIDs[kind{typeID, f.Name}]; ok {
+	if id, ok := d.names.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name}); ok {
 		return []int64{id}, nil
 	}
 	return nil, nil
@@ -208,11 +189,11 @@ func (d *dictionary) resolve(c *conn, rows []row, edges []cursor.Edge[evento.Raw
 	defer d.mu.RUnlock()
 	for i := range rows {
 		r, e := &rows[i], &edges[i].Node
-		k, kindKnown := d.kinds[r.kindID]
+		k, typeName, kindKnown := d.names.Kind(r.kindID)
 		a, known := d.aggregates.Get(r.aggKey)
 		routingKnown := r.routingID == 0
 		if !routingKnown {
-			e.RoutingKey, routingKnown = d.routings[r.routingID]
+			e.RoutingKey, routingKnown = d.names.Routing(r.routingID)
 		}
 		if !kindKnown || !known || !routingKnown {
 			d.mu.RUnlock()
@@ -222,9 +203,9 @@ func (d *dictionary) resolve(c *conn, rows []row, edges []cursor.Edge[evento.Raw
 			if err != nil {
 				return err
 			}
-			k = d.kinds[r.kindID]
+			k, typeName, _ = d.names.Kind(r.kindID)
 		}
-		e.AggregateType, e.Name = d.types[k.typeID], k.name
+		e.AggregateType, e.Name = typeName, k.Name
 		e.AggregateID = a.id
 	}
 	return nil
@@ -236,7 +217,7 @@ func (d *dictionary) fetch(c *conn, r *row) (a aggregate, routingKey string, err
 		return a, "", err
 	}
 	d.mu.RLock()
-	_, known := d.kinds[r.kindID]
+	_, _, known := d.names.Kind(r.kindID)
 	d.mu.RUnlock()
 	if !known {
 		return a, "", fmt.Errorf("event at position %d: kind %d is not in the dictionary", r.position, r.kindID)
@@ -253,7 +234,7 @@ func (d *dictionary) fetch(c *conn, r *row) (a aggregate, routingKey string, err
 		d.mu.Lock()
 		d.aggregates.Put(r.aggKey, a)
 		if id := s.ColumnInt64(2); id != 0 {
-			d.routings[id], d.routingIDs[routingKey] = routingKey, id
+			d.names.AddRouting(id, routingKey)
 		}
 		d.mu.Unlock()
 	case s.Err() == nil:

@@ -16,6 +16,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 //go:embed migrations/*.sql
@@ -142,47 +143,15 @@ func setWAL(c *conn) error {
 	return nil
 }
 
-type migration struct {
-	version int64
-	name    string
-	text    string
-}
-
-func migrationList() ([]migration, error) {
-	entries, err := fs.ReadDir(migrationFiles, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	list := make([]migration, len(entries))
-	for i, e := range entries {
-		text, err := migrationFiles.ReadFile("migrations/" + e.Name())
-		if err != nil {
-			return nil, err
-		}
-		list[i] = migration{version: int64(i + 1), name: e.Name(), text: string(text)}
-		if !strings.HasPrefix(e.Name(), fmt.Sprintf("%04d_", i+1)) {
-			return nil, fmt.Errorf("migration %s is not number %d", e.Name(), i+1)
-		}
-	}
-	return list, nil
-}
-
 func migrateTo(c *conn, migrate bool) error {
-	list, err := migrationList()
-	if err != nil {
-		return err
-	}
-	at, err := schemaVersion(c)
-	if err != nil || at == int64(len(list)) {
-		return err // current: no write lock is needed
-	}
-	if at < int64(len(list)) && !migrate {
-		return fmt.Errorf("%w store: it is at migration %d of %d, and NoMigrate is set", evento.ErrInvalid, at, len(list))
+	missing, err := missingMigrations(c, migrate)
+	if err != nil || len(missing) == 0 {
+		return err // no write lock is needed
 	}
 	if err := c.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	if err := applyMigrations(c, list); err != nil {
+	if err := applyMigrations(c); err != nil {
 		return errors.Join(err, c.Exec("ROLLBACK"))
 	}
 	return c.Exec("COMMIT")
@@ -190,36 +159,46 @@ func migrateTo(c *conn, migrate bool) error {
 
 // applyMigrations runs with the write lock: another process may have been
 // faster.
-func applyMigrations(c *conn, list []migration) error {
-	at, err := schemaVersion(c)
+func applyMigrations(c *conn) error {
+	missing, err := missingMigrations(c, true)
 	if err != nil {
 		return err
-	}
-	if at > int64(len(list)) {
-		return fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, len(list))
 	}
 	if err := c.Exec("CREATE TABLE IF NOT EXISTS evento_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"); err != nil {
 		return err
 	}
-	for _, m := range list[at:] {
-		if err := c.Exec(m.text); err != nil {
-			return fmt.Errorf("migration %s: %w", m.name, err)
+	for _, m := range missing {
+		if err := c.Exec(m.Text); err != nil {
+			return fmt.Errorf("migration %s: %w", m.Name, err)
 		}
-		if err := c.exec("INSERT INTO evento_migration (version, applied_at) VALUES (?, ?)", m.version, time.Now().Unix()); err != nil {
+		if err := c.exec("INSERT INTO evento_migration (version, applied_at) VALUES (?, ?)", int64(m.Number), time.Now().Unix()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// missingMigrations are those that the store lacks.
+func missingMigrations(c *conn, apply bool) ([]sqlstore.Migration, error) {
+	all, err := sqlstore.Migrations(Migrations())
+	if err != nil {
+		return nil, err
+	}
+	at, err := schemaVersion(c)
+	if err != nil {
+		return nil, err
+	}
+	return sqlstore.Missing(all, at, apply)
+}
+
 // schemaVersion is the number of the last migration; 0: none.
-func schemaVersion(c *conn) (int64, error) {
+func schemaVersion(c *conn) (int, error) {
 	_, found, err := c.query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'evento_migration'", 1)
 	if err != nil || !found {
 		return 0, err
 	}
 	v, _, err := c.query("SELECT max(version) FROM evento_migration", 1)
-	return v[0], err
+	return int(v[0]), err
 }
 
 func storeIdentity(c *conn) (identity [16]byte, err error) {

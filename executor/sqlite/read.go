@@ -4,14 +4,14 @@ package sqlite
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/pages"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // Read implements [evento.Executor].
@@ -19,13 +19,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err := ex.check(ctx); err != nil {
 		return nil, err
 	}
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	if err := args.Check(); err != nil {
-		return nil, err
-	}
-	at, err := ex.positions.Position(args.At())
+	at, err := pages.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -109,57 +103,35 @@ func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[
 	if err != nil {
 		return nil, err
 	}
-	page, err := ex.page(s.conn, rows, args)
-	if err != nil {
+	found := pages.Found{More: more, At: uint64(at), Head: uint64(s.head)}
+	if found.Edges, err = ex.events(s.conn, rows); err != nil {
 		return nil, err
-	}
-	info := &page.PageInfo
-	if len(rows) == 0 && !backward && s.head > at {
-		info.EndCursor = ex.positions.Value(uint64(s.head))
 	}
 	switch {
 	case backward:
-		info.HasPreviousPage = more
-		info.HasNextPage, err = s.any(from-1, false)
-	case args.IsOnward():
-		info.HasNextPage = more
-	default:
-		info.HasNextPage = more
-		info.HasPreviousPage, err = s.any(from+1, true)
+		found.Behind, err = s.any(from-1, false)
+	case !args.IsOnward():
+		found.Behind, err = s.any(from+1, true)
 	}
-	return page, err
+	if err != nil {
+		return nil, err
+	}
+	return found.Page(args, ex.positions), nil
 }
 
-// page makes events of rows, in ascending order.
-func (ex *Executor) page(c *conn, rows []row, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+// events makes events of rows, which it takes back.
+func (ex *Executor) events(c *conn, rows []row) ([]cursor.Edge[evento.RawEvent], error) {
 	defer c.keep(rows)
-	page := &cursor.Page[evento.RawEvent]{}
 	if len(rows) == 0 {
-		page.PageInfo.StartCursor, page.PageInfo.EndCursor = args.At(), args.At()
-		return page, nil
+		return nil, nil
 	}
-	if args.IsBackward() {
-		slices.Reverse(rows)
-	}
-	positions := make([]uint64, len(rows))
+	edges := make([]cursor.Edge[evento.RawEvent], len(rows))
 	for i := range rows {
-		positions[i] = uint64(rows[i].position)
-	}
-	cursors := ex.positions.Values(positions)
-	page.Edges = make([]cursor.Edge[evento.RawEvent], len(rows))
-	for i := range rows {
-		edge := &page.Edges[i]
-		edge.Cursor = cursors[i]
-		if err := rows[i].event(&edge.Node); err != nil {
+		if err := rows[i].event(&edges[i].Node); err != nil {
 			return nil, err
 		}
 	}
-	if err := ex.names.resolve(c, rows, page.Edges); err != nil {
-		return nil, err
-	}
-	page.PageInfo.StartCursor = cursors[0]
-	page.PageInfo.EndCursor = cursors[len(rows)-1]
-	return page, nil
+	return edges, ex.names.resolve(c, rows, edges)
 }
 
 // row is an event as the table has it, but for its names.
@@ -180,10 +152,5 @@ func (r *row) event(e *evento.RawEvent) error {
 	e.Codec = r.codec
 	e.Data = r.data
 	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()
-	if len(r.metadata) > 0 {
-		if err := json.Unmarshal(r.metadata, &e.Metadata); err != nil {
-			return fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, r.position, err)
-		}
-	}
-	return nil
+	return sqlstore.DecodeMetadata(r.metadata, r.position, &e.Metadata)
 }

@@ -3,7 +3,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // Records implements [evento.Executor].
@@ -28,19 +28,12 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.
 }
 
 func (ex *Executor) readRecords(c *conn, q evento.RecordQuery) (_ *evento.RecordPage, err error) {
-	page := &evento.RecordPage{}
-	after, most := q.After, cmp.Or(q.Limit, evento.MaxRecords)
-	switch {
-	case after.Kind < q.Kind:
-		after = evento.RecordKey{}
-	case after.Kind > q.Kind:
-		most = -1
-	}
+	after, rows := sqlstore.RecordsAfter(q)
 	text := "SELECT key, part, revision, changed_at, value FROM evento_record WHERE kind = ? AND (key, part) > (?, ?) ORDER BY key, part LIMIT ?"
-	args := []any{q.Kind, after.Key, after.Part, int64(most + 1)}
+	args := []any{q.Kind, after.Key, after.Part, int64(rows)}
 	if q.Key != "" {
 		text = "SELECT key, part, revision, changed_at, value FROM evento_record WHERE kind = ? AND (key, part) > (?, ?) AND key = ? ORDER BY key, part LIMIT ?"
-		args = []any{q.Kind, after.Key, after.Part, q.Key, int64(most + 1)}
+		args = []any{q.Kind, after.Key, after.Part, q.Key, int64(rows)}
 	}
 	s, err := c.stmt(text)
 	if err != nil {
@@ -50,20 +43,11 @@ func (ex *Executor) readRecords(c *conn, q evento.RecordQuery) (_ *evento.Record
 	if err := bind(s, args...); err != nil {
 		return nil, err
 	}
+	var found []evento.Record
 	for s.Step() {
-		if len(page.Records) == most {
-			page.More = true
-			break
-		}
-		page.Records = append(page.Records, recordOf(s, q.Kind))
+		found = append(found, recordOf(s, q.Kind))
 	}
-	page.Now = ex.opts.Clock().UTC().Truncate(time.Microsecond)
-	for _, r := range page.Records { // the clock may have been set back
-		if r.ChangedAt.After(page.Now) {
-			page.Now = r.ChangedAt
-		}
-	}
-	return page, nil
+	return sqlstore.RecordPage(found, rows, ex.opts.Clock().UTC().Truncate(time.Microsecond)), nil
 }
 
 func recordOf(s *sqlite3.Stmt, kind string) evento.Record {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/slab"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // search is a query in terms of the tables, in one snapshot of them.
@@ -51,14 +52,14 @@ func (ex *Executor) cachedSearch(c *conn, q evento.Query) *search {
 	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	typeID := d.typeIDs[f.AggregateType]
+	typeID, _ := d.names.TypeID(f.AggregateType)
 	key, ok := d.keys.Get(aggregate{typeID, f.AggregateID})
 	if !ok {
 		return nil
 	}
 	var kinds map[int64]bool
 	if f.Name != "" {
-		id, ok := d.kindIDs[kind{typeID, f.Name}]
+		id, ok := d.names.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
 		if !ok {
 			return nil
 		}
@@ -356,21 +357,10 @@ func (r *reading) take(s *sqlite3.Stmt) bool {
 	r.found = append(r.found, row{
 		position: position, aggKey: aggKey, version: s.ColumnInt64(2), kindID: kindID, routingID: routingID,
 		recordedAt: s.ColumnInt64(6),
-		codec:      codecName(s.ColumnRawText(7)),
+		codec:      sqlstore.CodecName(s.ColumnRawText(7)),
 		data:       r.slab.Copy(data),
 		metadata:   r.slab.Copy(s.ColumnRawText(9)),
 	})
 	copy(r.found[len(r.found)-1].id[:], s.ColumnRawBlob(5))
 	return true
-}
-
-// codecName spares an allocation for the codecs that nearly all events have.
-func codecName(text []byte) string {
-	switch string(text) {
-	case "cbor":
-		return "cbor"
-	case "json":
-		return "json"
-	}
-	return string(text)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	_ "github.com/ncruces/go-sqlite3/driver"
@@ -12,45 +11,14 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/executortest"
 	"github.com/evento-go/evento/executor/sqlite"
+	"github.com/evento-go/evento/internal/storetest"
 )
 
-// files knows the file of each executor that the contract suite has open.
-type files struct {
-	paths sync.Map // path by executor
-	open  func(t testing.TB, path string) evento.Executor
-}
-
-func (f *files) config() executortest.Config {
-	at := func(t testing.TB, path string) evento.Executor {
-		t.Helper()
-		ex := f.open(t, path)
-		f.paths.Store(ex, path)
-		return ex
-	}
-	path := func(t testing.TB, ex evento.Executor) string {
-		t.Helper()
-		p, ok := f.paths.Load(ex)
-		if !ok {
-			t.Fatal("an executor that was not opened here")
-		}
-		return p.(string)
-	}
-	return executortest.Config{
-		Transactor: true,
-		OneWriter:  true,
-		Open: func(t testing.TB) evento.Executor {
-			return at(t, filepath.Join(t.TempDir(), "events.db"))
-		},
-		Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
-			if err := ex.Close(); err != nil {
-				t.Fatalf("Close() = %v", err)
-			}
-			return at(t, path(t, ex))
-		},
-		Share: func(t testing.TB, ex evento.Executor) evento.Executor {
-			return at(t, path(t, ex))
-		},
-	}
+// contract is for executors on files of their own.
+func contract(open func(t testing.TB, path string) evento.Executor) executortest.Config {
+	c := storetest.Config(func(t testing.TB) string { return filepath.Join(t.TempDir(), "events.db") }, open)
+	c.Transactor, c.OneWriter = true, true
+	return c
 }
 
 func openFile(t testing.TB, path string) evento.Executor {
@@ -64,13 +32,13 @@ func openFile(t testing.TB, path string) evento.Executor {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	executortest.Test(t, (&files{open: openFile}).config())
+	executortest.Test(t, contract(openFile))
 }
 
 // The same on connections of a caller's database/sql handle.
 func TestContractOfNew(t *testing.T) {
 	t.Parallel()
-	executortest.Test(t, (&files{open: func(t testing.TB, path string) evento.Executor {
+	executortest.Test(t, contract(func(t testing.TB, path string) evento.Executor {
 		t.Helper()
 		db, err := sql.Open("sqlite3", "file:"+path)
 		if err != nil {
@@ -89,9 +57,9 @@ func TestContractOfNew(t *testing.T) {
 			}
 		})
 		return ex
-	}}).config())
+	}))
 }
 
 func BenchmarkExecutor(b *testing.B) {
-	executortest.Benchmark(b, (&files{open: openFile}).config())
+	executortest.Benchmark(b, contract(openFile))
 }

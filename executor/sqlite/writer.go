@@ -13,6 +13,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
 	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // operation is one caller's part of a transaction. Its apply method leaves a
@@ -51,10 +52,8 @@ type transaction struct {
 	appended bool
 	woken    bool // a swap wants those who wait to be woken
 
-	heads    map[aggregateName]head
-	types    map[evento.AggregateType]int64
-	kinds    map[kind]int64
-	routings map[string]int64
+	heads map[aggregateName]head
+	names sqlstore.Names // that it has looked up or made
 }
 
 // flush is the queue's: it commits what callers wait for.
@@ -221,7 +220,7 @@ func (w *writer) clock() int64 { return max(w.recordedAt, w.ex.opts.Clock().Unix
 
 // publish brings what was committed into the caches.
 func (tx *transaction) publish() {
-	w, d := tx.writer, tx.ex.names
+	w := tx.writer
 	w.position = tx.position
 	if tx.appended {
 		w.recordedAt = tx.now
@@ -229,20 +228,7 @@ func (tx *transaction) publish() {
 	for name, h := range tx.heads {
 		w.heads.Put(name, h)
 	}
-	if len(tx.types)+len(tx.kinds)+len(tx.routings) == 0 {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for t, id := range tx.types {
-		d.addType(id, t)
-	}
-	for k, id := range tx.kinds {
-		d.addKind(id, k)
-	}
-	for key, id := range tx.routings {
-		d.routings[id], d.routingIDs[key] = key, id
-	}
+	tx.ex.names.learn(&tx.names)
 }
 
 // do queues an operation and waits for it, or makes it in the transaction that

@@ -27,6 +27,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/executortest"
 	"github.com/evento-go/evento/executor/mysql"
+	"github.com/evento-go/evento/internal/storetest"
 	"github.com/evento-go/evento/internal/testserver"
 )
 
@@ -95,11 +96,10 @@ func (c conn) QueryContext(ctx context.Context, text string, args []sqldriver.Na
 	return c.driverConn.QueryContext(ctx, text, args)
 }
 
-// stores opens executors whose connections record, and knows their databases.
+// stores opens executors whose connections record.
 type stores struct {
 	r       *recorder
-	dsns    sync.Map // by executor
-	several bool     // whether a connection takes several statements at once
+	several bool // whether a connection takes several statements at once
 }
 
 func (s *stores) open(t testing.TB, dsn string) evento.Executor {
@@ -130,30 +130,13 @@ func (s *stores) open(t testing.TB, dsn string) evento.Executor {
 			t.Errorf("closing the database: %v", err)
 		}
 	})
-	s.dsns.Store(ex, dsn)
 	return ex
 }
 
 func (s *stores) config() executortest.Config {
-	dsn := func(t testing.TB, ex evento.Executor) string {
-		t.Helper()
-		v, ok := s.dsns.Load(ex)
-		if !ok {
-			t.Fatal("an executor that was not opened here")
-		}
-		return v.(string)
-	}
-	return executortest.Config{
-		Transactor: true,
-		Open:       func(t testing.TB) evento.Executor { return s.open(t, testserver.MySQL(t)) },
-		Reopen: func(t testing.TB, ex evento.Executor) evento.Executor {
-			if err := ex.Close(); err != nil {
-				t.Fatalf("Close() = %v", err)
-			}
-			return s.open(t, dsn(t, ex))
-		},
-		Share: func(t testing.TB, ex evento.Executor) evento.Executor { return s.open(t, dsn(t, ex)) },
-	}
+	c := storetest.Config(testserver.MySQL, s.open)
+	c.Transactor = true
+	return c
 }
 
 // The contract suite goes through all paths of the executor; whatever it sends

@@ -1,0 +1,152 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/evento-go/evento"
+)
+
+const account evento.AggregateType = "bank/Account"
+
+// deposited is about 300 bytes encoded.
+type deposited struct {
+	Amount int64
+	Text   string
+}
+
+func (deposited) AggregateType() evento.AggregateType { return account }
+func (deposited) EventName() string                   { return "MoneyDeposited" }
+
+var payload = deposited{Amount: 100, Text: string(slices.Repeat([]byte("x"), 270))}
+
+type balance struct{ Amount int64 }
+
+var balances = evento.NewProjection[balance]("balance", account).Handler(evento.Apply(add))
+
+func add(v *balance, e evento.Event[deposited]) error {
+	v.Amount += e.Data.Amount
+	return nil
+}
+
+// opened closes at the end what was opened.
+func opened[C io.Closer](b *testing.B, c C, err error) C {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return c
+}
+
+// writers append n events in all from as many goroutines, each to an aggregate
+// of its own.
+type writers struct {
+	ex    evento.Executor
+	heads []evento.Receipt
+}
+
+func newWriters(b *testing.B, ex evento.Executor, n int) *writers {
+	b.Helper()
+	w := &writers{ex: ex}
+	for range n {
+		r, err := evento.Create().Event(payload).Commit(context.Background(), ex)
+		if err != nil {
+			b.Fatal(err)
+		}
+		w.heads = append(w.heads, r)
+	}
+	return w
+}
+
+func (w *writers) append(n, events int) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(w.heads))
+	payloads := slices.Repeat([]evento.Payload{payload}, events)
+	for i := range w.heads {
+		wg.Go(func() {
+			for range n / len(w.heads) {
+				r, err := evento.Aggregate(w.heads[i].AggregateID).OriginalVersion(w.heads[i].Version).
+					Event(payloads...).Commit(context.Background(), w.ex)
+				if err != nil {
+					errs[i] = err
+					return
+				}
+				w.heads[i] = r
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// fill commits aggregates of so many events each.
+func fill(b *testing.B, ex evento.Executor, aggregates, events int) (ids []string) {
+	b.Helper()
+	w := newWriters(b, ex, aggregates)
+	const most = 1000
+	for left := events - 1; left > 0; left -= most {
+		if err := w.append(aggregates, min(left, most)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, h := range w.heads {
+		ids = append(ids, h.AggregateID)
+	}
+	return ids
+}
+
+// loadRate loads aggregates of so many events, each so many after the last.
+func loadRate(b *testing.B, ex evento.Executor, ids []string, loads, step, events int) float64 {
+	b.Helper()
+	return rate(b, loads, func() error {
+		for i := range loads {
+			l, err := balances.Load(context.Background(), ex, ids[i*step%len(ids)])
+			if err != nil {
+				return err
+			}
+			if l.State.Amount != int64(events)*100 {
+				return fmt.Errorf("balance %d", l.State.Amount)
+			}
+		}
+		return nil
+	})
+}
+
+func readAll(ex evento.Executor, events int) error {
+	n := 0
+	for _, err := range evento.Events(context.Background(), ex, evento.Query{}) {
+		if err != nil {
+			return err
+		}
+		n++
+	}
+	if n != events {
+		return fmt.Errorf("%d events", n)
+	}
+	return nil
+}
+
+// subscriptionRate has a new subscription handle all events.
+func subscriptionRate(b *testing.B, ex evento.Executor, events int) float64 {
+	b.Helper()
+	n := 0
+	r := rate(b, events, func() error {
+		return evento.NewSubscription(evento.NewID().String()).All().
+			Handler(evento.HandleAll(account, func(context.Context, evento.RawEvent) error { n++; return nil })).
+			Execute(context.Background(), ex)
+	})
+	if n != events {
+		b.Fatalf("%d events", n)
+	}
+	return r
+}

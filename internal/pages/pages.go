@@ -1,0 +1,96 @@
+// Package pages is how reading a page of events begins and ends, whatever is
+// under the executor: what was asked for is checked, and what was found becomes
+// a page with its cursors.
+//
+//	at, err := pages.Begin(q, args, positions)
+//	…
+//	return pages.Found{Edges: edges, More: more, At: at, Head: head}.Page(args, positions), nil
+package pages
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// most is beyond every event, and leaves room for the arithmetic of searches in
+// signed numbers.
+const most = 1 << 62
+
+// Begin checks what Read was called with, and returns the position to read
+// from; 0: the beginning or, backward, the end. It is below 1<<62.
+func Begin(q evento.Query, args cursor.Args, p cursor.Positions) (at uint64, err error) {
+	if err := q.Check(); err != nil {
+		return 0, err
+	}
+	if err := args.Check(); err != nil {
+		return 0, err
+	}
+	if at, err = p.Position(args.At()); err != nil {
+		return 0, err
+	}
+	if at >= most {
+		return 0, fmt.Errorf("%w: position %d", cursor.ErrBeyondHead, at)
+	}
+	return at, nil
+}
+
+// Found is what a read has found.
+type Found struct {
+	// Edges have the events in the order in which they were met, which is
+	// backward when it was asked for so, and no cursors.
+	Edges []cursor.Edge[evento.RawEvent]
+	// More says that there are events beyond them.
+	More bool
+	// Behind says that there are events on the other side of the place that
+	// was read from.
+	Behind bool
+	// At is the position that was read from, and Head the last one that was
+	// looked at: where a page without events ends.
+	At, Head uint64
+}
+
+// Page makes a page, of the edges in f.
+func (f Found) Page(args cursor.Args, p cursor.Positions) *cursor.Page[evento.RawEvent] {
+	page := &cursor.Page[evento.RawEvent]{Edges: f.Edges}
+	info, backward := &page.PageInfo, args.IsBackward()
+	info.HasNextPage, info.HasPreviousPage = f.More, f.Behind
+	if backward {
+		info.HasNextPage, info.HasPreviousPage = f.Behind, f.More
+	}
+	if len(f.Edges) == 0 {
+		info.StartCursor, info.EndCursor = args.At(), args.At()
+		if !backward && f.Head > f.At {
+			info.EndCursor = p.Value(f.Head)
+		}
+		return page
+	}
+	if backward {
+		slices.Reverse(f.Edges)
+	}
+	setCursors(f.Edges, p)
+	info.StartCursor, info.EndCursor = f.Edges[0].Cursor, f.Edges[len(f.Edges)-1].Cursor
+	return page
+}
+
+// setCursors makes cursors that share one allocation.
+func setCursors(edges []cursor.Edge[evento.RawEvent], p cursor.Positions) {
+	var room [64]byte
+	var b strings.Builder
+	each := 0
+	for i := range edges {
+		one := p.AppendValue(room[:0], edges[i].Node.Position)
+		if each == 0 {
+			each = len(one)
+			b.Grow(each * len(edges))
+		}
+		b.Write(one)
+	}
+	all := cursor.Value(b.String())
+	for i := range edges {
+		edges[i].Cursor = all[i*each : (i+1)*each]
+	}
+}

@@ -1,0 +1,52 @@
+// Package sqlstore is what the executors on SQL databases do alike, whatever
+// the database: the migrations, the names that tables hold as numbers, columns
+// of events, and pages of records. It has no SQL and no driver.
+package sqlstore
+
+import (
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/evento-go/evento"
+)
+
+// Migration is a file of migrations.
+type Migration struct {
+	Number int // 1, 2, 3, …
+	Name   string
+	Text   string
+}
+
+// Migrations reads a folder of files NNNN_name.sql, in their order.
+func Migrations(files fs.FS) ([]Migration, error) {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Migration, len(entries))
+	for i, e := range entries {
+		if !strings.HasPrefix(e.Name(), fmt.Sprintf("%04d_", i+1)) {
+			return nil, fmt.Errorf("migration %s is not number %d", e.Name(), i+1)
+		}
+		text, err := fs.ReadFile(files, e.Name())
+		if err != nil {
+			return nil, err
+		}
+		list[i] = Migration{Number: i + 1, Name: e.Name(), Text: string(text)}
+	}
+	return list, nil
+}
+
+// Missing returns what a store lacks that is at a migration; 0: at none. A
+// store that is newer than the library is an error, and so is one that lacks
+// something when nothing may be applied.
+func Missing(all []Migration, at int, apply bool) ([]Migration, error) {
+	switch {
+	case at > len(all):
+		return nil, fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, len(all))
+	case at < len(all) && !apply:
+		return nil, fmt.Errorf("%w store: it is at migration %d of %d, and NoMigrate is set", evento.ErrInvalid, at, len(all))
+	}
+	return all[at:], nil
+}
