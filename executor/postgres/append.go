@@ -160,6 +160,7 @@ type batch struct {
 	line   *line
 	leader context.Context // of the caller in whose goroutine it is done
 	calls  []*appendCall   // not finished
+	told   bool            // other processes were told of the last commit
 }
 
 // carry commits a batch. When the leader gives up, it goes on without it.
@@ -182,7 +183,10 @@ func (ex *Executor) carry(b *batch) {
 			break
 		}
 	}
-	ex.committed()
+	ex.changed.Notify()
+	if !b.told {
+		ex.announce()
+	}
 }
 
 // committed tells everybody that there may be new events.
@@ -246,7 +250,7 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) (
 			try--
 			continue
 		}
-		outcomes, err = ex.send(ctx, conn, calls)
+		outcomes, err = ex.send(ctx, conn, b, calls)
 		recalled := ex.flight.end()
 		if recalled {
 			b.line.drop(ctx)
@@ -330,7 +334,7 @@ type outcome struct {
 
 // send makes the round trip. An error that the server sent means that nothing
 // was stored.
-func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, calls []*appendCall) ([]outcome, error) {
+func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []*appendCall) ([]outcome, error) {
 	g := group{ops: make([]*appendOp, len(calls))}
 	for i, c := range calls {
 		g.ops[i] = c.Request
@@ -339,8 +343,19 @@ func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, calls []*appendCal
 	all.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	all.Queue(ex.sql.lock)
 	ex.queueAppend(all, &g)
-	all.Queue("COMMIT")
+	committed := false
+	all.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		committed = tag.String() == "COMMIT"
+		return nil
+	})
+	// On the way back it tells other processes, in a transaction of its own.
+	if b.told = ex.mayTell(); b.told {
+		all.Queue(ex.sql.tell)
+	}
 	err := conn.SendBatch(ctx, all).Close()
+	if committed && err != nil {
+		b.told, err = false, nil
+	}
 	if err != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		if _, e := conn.Exec(ctx, "ROLLBACK"); e != nil {
 			err = errors.Join(err, conn.Close(ctx))

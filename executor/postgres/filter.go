@@ -163,6 +163,7 @@ type builder struct {
 	columns  string
 	filter   *filter
 	backward bool
+	near     bool  // few events are beyond the place
 	from     int64 // the place; 0, or maxPosition when reading backward: none
 	bound    int64 // or unbounded
 	limit    int
@@ -209,12 +210,16 @@ func (b *builder) writeLegs() {
 		b.begin("true")
 		b.end(byPosition)
 	}
-	if len(f.kinds) > mostLegs {
-		b.begin("kind_id + 0 = ANY(")
-		b.param(f.kinds)
-		b.write(")")
+	switch {
+	case b.near && len(f.kinds) > 0:
+		// Whatever they are: one plan for all, where the merge of kinds is
+		// planned anew each time.
+		b.writeKinds()
+		b.end(byPosition)
+	case len(f.kinds) > mostLegs:
+		b.writeKinds()
 		b.end(byKind)
-	} else {
+	default:
 		for _, id := range f.kinds {
 			b.begin("kind_id = ")
 			b.param(id)
@@ -226,13 +231,20 @@ func (b *builder) writeLegs() {
 	}
 }
 
+// writeKinds begins a leg for all kinds.
+func (b *builder) writeKinds() {
+	b.begin("kind_id + 0 = ANY(")
+	b.param(b.filter.kinds)
+	b.write(")")
+}
+
 // countLegs is how many writeLegs writes.
-func (f *filter) countLegs() int {
-	n := len(f.aggregates)
-	if f.everything || len(f.kinds) > mostLegs {
+func (b *builder) countLegs() int {
+	n := len(b.filter.aggregates)
+	if b.filter.everything || len(b.filter.kinds) > mostLegs || b.near && len(b.filter.kinds) > 0 {
 		return n + 1
 	}
-	return n + len(f.kinds)
+	return n + len(b.filter.kinds)
 }
 
 func (b *builder) writeAggregate(a *aggregateFilter) {
@@ -328,10 +340,10 @@ func (b *builder) writeLimit() { b.shared(&b.limitNo, int64(b.limit)) }
 const eventColumns = "position, recorded_at, version, kind_id, routing_id, event_id, codec, aggregate_id, data, metadata"
 
 // selectEvents is the statement for up to limit events beyond a place.
-func (s *statements) selectEvents(f *filter, backward bool, from, bound int64, limit int) (string, []any) {
-	b := builder{schema: s.schema, columns: eventColumns, filter: f, backward: backward, from: from, bound: bound, limit: limit}
+func (s *statements) selectEvents(f *filter, backward, near bool, from, bound int64, limit int) (string, []any) {
+	b := builder{schema: s.schema, columns: eventColumns, filter: f, backward: backward, near: near, from: from, bound: bound, limit: limit}
 	b.text = make([]byte, 0, 512)
-	if f.countLegs() == 1 {
+	if b.countLegs() == 1 {
 		b.writeLegs()
 		return string(b.text), b.params
 	}

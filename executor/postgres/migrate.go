@@ -86,6 +86,8 @@ func (ex *Executor) prepare(ctx context.Context) error {
 	ex.positions = cursor.NewPositions(identity)
 	ex.channel = fmt.Sprintf("evento_%x", identity)
 	ex.self = evento.NewID().String()
+	// Nothing is lost when the server forgets a notification.
+	ex.sql.tell = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('" + ex.channel + "', '" + ex.self + "')"
 	return nil
 }
 

@@ -32,10 +32,19 @@ func (ex *Executor) announce() {
 	}
 }
 
-// tell tells other processes of commits, after them and not too often.
+// mayTell reports whether it is time again to tell other processes of commits.
+// Whoever is told so tells them.
+func (ex *Executor) mayTell() bool {
+	if ex.opts.NoNotify {
+		return false
+	}
+	now, last := int64(time.Since(ex.began)), ex.toldAt.Load()
+	return now-last >= int64(announceEvery) && ex.toldAt.CompareAndSwap(last, now)
+}
+
+// tell tells other processes of commits that were too close to another one to
+// do it themselves.
 func (ex *Executor) tell() {
-	// Nothing is lost when the server forgets a notification.
-	text := "BEGIN; SET LOCAL synchronous_commit TO off; NOTIFY " + ex.channel + ", '" + ex.self + "'; COMMIT"
 	failing := false
 	for {
 		select {
@@ -43,17 +52,19 @@ func (ex *Executor) tell() {
 			return
 		case <-ex.announced:
 		}
-		err := ex.notify(text)
+		for !ex.mayTell() {
+			if !ex.pause(announceEvery - (time.Since(ex.began) - time.Duration(ex.toldAt.Load()))) {
+				return
+			}
+		}
+		err := ex.notify(ex.sql.tell)
 		if err != nil { // of a connection that was cut while it lay in the pool
-			err = ex.notify(text)
+			err = ex.notify(ex.sql.tell)
 		}
 		if err != nil && !failing && ex.closing.Err() == nil {
 			ex.opts.Logger.Warn("evento: postgres: telling other processes of commits; they find out a little later", "error", err)
 		}
 		failing = err != nil
-		if !ex.pause(announceEvery) {
-			return
-		}
 	}
 }
 

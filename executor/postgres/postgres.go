@@ -103,9 +103,11 @@ type Executor struct {
 	closing    context.Context
 	close      context.CancelFunc
 	background sync.WaitGroup
-	head       atomic.Int64  // the highest position seen
-	channel    string        // of notifications; quoted
-	self       string        // the payload of this executor's
+	head       atomic.Int64 // the highest position seen
+	channel    string       // of notifications
+	self       string       // the payload of this executor's
+	began      time.Time
+	toldAt     atomic.Int64  // when others were told of commits, since began
 	announced  chan struct{} // has room for one
 	awaited    chan struct{} // closed when somebody first waits for changes
 	await      func()        // closes it
@@ -144,7 +146,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	if pool == nil {
 		return nil, fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
-	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), flushing: make(chan struct{}, 1), announced: make(chan struct{}, 1)}
+	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), flushing: make(chan struct{}, 1), announced: make(chan struct{}, 1), began: time.Now()}
 	ex.awaited, ex.aliveEvery = make(chan struct{}), aliveEvery
 	ex.await = sync.OnceFunc(func() { close(ex.awaited) })
 	if err := ex.prepare(ctx); err != nil {

@@ -37,6 +37,7 @@ type reading struct {
 	at       int64 // the place to read from; of a page before the end, after it
 	head     int64
 	headless bool // the head is not asked for
+	near     bool // few events are beyond the place: nobody has seen any
 	more     bool // there are events beyond the page
 	next     bool // there are events on the other side of the place
 	kinds    int  // how many there are of filter.wholeTypes, after the events were read
@@ -56,13 +57,14 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 			ex.scratches.Put(s)
 		}
 	}()
-	r := &reading{args: args, at: at, scratch: s}
+	seen := ex.head.Load()
+	r := &reading{args: args, at: at, scratch: s, near: !args.IsBackward() && seen > 0 && at >= seen}
 	cached := ex.cachedFilter(q, &r.filter)
 	if cached {
 		// The head is of use only if there are no events, and not worth its
 		// time where there are some: in what was seen beyond the place, and
 		// from the beginning of an aggregate that is loaded.
-		r.headless = !args.IsBackward() && (at < ex.head.Load() || at == 0 && args.IsOnward() && len(r.aggregates) > 0)
+		r.headless = !args.IsBackward() && (at < seen || at == 0 && args.IsOnward() && len(r.aggregates) > 0)
 		if err := ex.ask(ctx, r, unbounded); err != nil {
 			return nil, err
 		}
@@ -110,7 +112,7 @@ func (ex *Executor) ask(ctx context.Context, r *reading, bound int64) error {
 		from = maxPosition
 	}
 	if !r.none {
-		text, params := ex.sql.selectEvents(&r.filter, backward, from, bound, r.args.Limit()+1)
+		text, params := ex.sql.selectEvents(&r.filter, backward, r.near, from, bound, r.args.Limit()+1)
 		batch.Queue(text, params...).Query(r.scan)
 		if !r.args.IsOnward() && from != maxPosition {
 			other := from + 1 // forward: anything up to the place
