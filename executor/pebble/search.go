@@ -12,6 +12,7 @@ package pebble
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	lsm "github.com/cockroachdb/pebble/v2"
 
@@ -170,7 +171,11 @@ func (r *reading) scan(ctx context.Context) (ended bool, err error) {
 		if more, err := r.examine(&l, nil); err != nil || !more {
 			return true, err
 		}
-		if examined++; examined%contextEvery == 0 && ctx.Err() != nil {
+		if examined++; examined == scanStretch && r.keep && r.matched > scanStretch/2 {
+			// Dense as it is, the page fills up.
+			r.edges = slices.Grow(r.edges, int(min(uint64(r.want), r.left()+scanStretch))-len(r.edges))
+		}
+		if examined%contextEvery == 0 && ctx.Err() != nil {
 			return false, ctx.Err()
 		}
 		if examined%stretch == 0 && (!s.everything || s.routing != "") {
