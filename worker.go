@@ -18,8 +18,10 @@ const (
 	pollInterval = time.Second
 	// storeSoon is how much work a crash may repeat: after a chunk, or with
 	// nothing left to do, the cursor is stored when it was not for this long.
-	// A durable write for every chunk would cost more than reading it.
-	storeSoon = 20 * time.Millisecond
+	// A durable write for every chunk would cost more than reading it. Where
+	// storing takes long it is done less often, for storeShare of the time.
+	storeSoon  = 20 * time.Millisecond
+	storeShare = 1.0 / 50
 	// storeInterval is the longest that handled events go without the cursor
 	// being stored within a chunk.
 	storeInterval = time.Second
@@ -83,6 +85,7 @@ type worker struct {
 	handled  bool          // something was, since the cursor was stored
 	stored   cursor.Value  // the cursor in the store
 	storedAt time.Duration // by the claim's clock
+	storing  time.Duration // how long that took
 	resets   uint64        // those of the cursor that were seen to
 	retry    uint64        // the requests to retry parked events that were seen to
 	unsure   cursor.Value  // the cursor that was to be stored, with other work, when the store failed
@@ -227,7 +230,7 @@ func (w *worker) work(ctx context.Context, delay time.Duration) error {
 		}
 		idle := pollInterval
 		if w.handled {
-			idle = storeSoon
+			idle = w.pace()
 		}
 		poll := time.NewTimer(idle)
 		select {
@@ -428,9 +431,14 @@ func (w *worker) confirm(ctx context.Context) error {
 // storeSometime stores the cursor soon when events were handled.
 func (w *worker) storeSometime(ctx context.Context) error {
 	if w.handled {
-		return w.storeAfter(ctx, storeSoon)
+		return w.storeAfter(ctx, w.pace())
 	}
 	return w.storeAfter(ctx, passedInterval)
+}
+
+// pace is how much work goes by between two times of storing the cursor.
+func (w *worker) pace() time.Duration {
+	return min(max(storeSoon, time.Duration(float64(w.storing)/storeShare)), storeInterval)
 }
 
 // storeAfter stores the cursor if that was not done for a time.
@@ -447,10 +455,12 @@ func (w *worker) store(ctx context.Context) error {
 		w.handled = false
 		return nil
 	}
+	began := w.claim.clock()
 	if err := w.claim.swap(ctx, Swap{}, w.place); err != nil {
 		return err
 	}
 	w.noteStored(ctx)
+	w.storing = w.storedAt - began
 	return nil
 }
 
