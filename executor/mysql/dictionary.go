@@ -21,9 +21,11 @@ type dictionary struct {
 	// of a caller's transaction, of which the names are not durable yet.
 	base     *dictionary
 	settle   func(context.Context, *session) error // makes what was read durable
+	durable  *durable                              // nil for that of a transaction
 	mu       sync.RWMutex
 	names    sqlstore.Names
 	lastKind int64 // every kind up to here is in the cache
+	upTo     int64 // the kinds of all events up to this position are in the cache
 }
 
 func newDictionary(base *dictionary, settle func(context.Context, *session) error) *dictionary {
@@ -196,9 +198,30 @@ func (d *dictionary) keep(ctx context.Context, s *session, id int64, err error, 
 	return id, nil
 }
 
-// kindsFor lists the kinds that a filter asks for. Of a filter by aggregate
-// and without a name, none: its kinds need not be known.
-func (d *dictionary) kindsFor(ctx context.Context, s *session, f evento.Filter) ([]int64, error) {
+// cover is refresh for a head that was read before. That it was known up to
+// there is kept of what a crash cannot take back.
+func (d *dictionary) cover(ctx context.Context, s *session, head int64) error {
+	d.mu.RLock()
+	covered := head <= d.upTo
+	d.mu.RUnlock()
+	if covered {
+		return nil
+	}
+	if err := d.refresh(ctx, s); err != nil {
+		return err
+	}
+	if d.durable != nil && head <= d.durable.position.Load() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.upTo = max(d.upTo, head)
+	}
+	return nil
+}
+
+// kindsFor lists the kinds that a filter asks for, of those of the events up to
+// head. Of a filter by aggregate and without a name, none: its kinds need not be
+// known.
+func (d *dictionary) kindsFor(ctx context.Context, s *session, f evento.Filter, head int64) ([]int64, error) {
 	if f.Name == "" && f.AggregateID != "" {
 		return nil, nil
 	}
@@ -207,7 +230,7 @@ func (d *dictionary) kindsFor(ctx context.Context, s *session, f evento.Filter) 
 			return []int64{id}, nil
 		}
 	}
-	if err := d.refresh(ctx, s); err != nil {
+	if err := d.cover(ctx, s, head); err != nil {
 		return nil, err
 	}
 	typeID := d.knownType(f.AggregateType)

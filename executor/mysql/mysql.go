@@ -153,6 +153,7 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 		settled:  settled{records: generations.New[evento.RecordKey, state](1 << 12)},
 	}
 	ex.names = newDictionary(nil, ex.settleAll)
+	ex.names.durable = &ex.durable
 	if err := ex.prepare(ctx); err != nil {
 		ex.sessions.close()
 		if ctx.Err() != nil {
@@ -319,7 +320,11 @@ func (d *durable) raise(position int64) {
 // In a caller's transaction it is done at the end of that.
 func (ex *Executor) settle(ctx context.Context, s *session, position int64) error {
 	d := &ex.durable
-	if ex.server.binlog || ex.opts.AllowLoss || position <= d.position.Load() {
+	if ex.opts.AllowLoss || position <= d.position.Load() {
+		return nil
+	}
+	if ex.server.binlog {
+		d.raise(position)
 		return nil
 	}
 	if s.tx != nil {

@@ -38,17 +38,25 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 }
 
 func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (*cursor.Page[evento.RawEvent], error) {
-	if rows, more, ok, err := ex.onward(ctx, s, q, args, at); err != nil || ok {
-		if err != nil {
-			return nil, err
-		}
+	rows, more, ok, err := ex.onward(ctx, s, q, args, at)
+	if err == nil && !ok {
+		rows, more, ok, err = ex.behind(ctx, s, q, args, at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if ok {
 		edges, err := ex.events(ctx, s, rows)
 		if err != nil {
 			return nil, err
 		}
 		return pages.Found{Edges: edges, More: more}.Page(args, ex.positions), nil
 	}
-	r, err := ex.newSearch(ctx, s, q)
+	head, err := s.counter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := ex.newSearch(ctx, s, q, head.position)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +67,7 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 	if backward && args.At() == "" {
 		from = r.head + 1
 	}
-	rows, more, err := r.rows(from, backward, args.Limit())
+	rows, more, err = r.rows(from, backward, args.Limit())
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +119,21 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 		ex.ends.add(place{p.aggregates[0].aggregate, last.position}, last.version)
 	}
 	return p.found, p.more, true, nil
+}
+
+// behind reads a page that ends below what is known to be there, without
+// asking for the head. Not ok: there may be more above that.
+func (ex *Executor) behind(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []row, more, ok bool, err error) {
+	known := ex.durable.position.Load()
+	if !args.IsOnward() || s.tx != nil || at+int64(args.Limit()) >= known {
+		return nil, false, false, nil
+	}
+	r, err := ex.newSearch(ctx, s, q, known)
+	if err != nil {
+		return nil, false, false, err
+	}
+	rows, more, err = r.rows(at, false, args.Limit())
+	return rows, more, more, err
 }
 
 // load finds nothing where names would have to be looked up first.

@@ -40,15 +40,11 @@ type search struct {
 	unrouted   bool
 }
 
-// newSearch reads the head and then looks the query's names up: those that are
+// newSearch looks the query's names up after the head was read: those that are
 // not there yet belong to events above the head.
-func (ex *Executor) newSearch(ctx context.Context, s *session, q evento.Query) (*search, error) {
-	c, err := s.counter(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (ex *Executor) newSearch(ctx context.Context, s *session, q evento.Query, head int64) (*search, error) {
 	names := ex.dictionary(s)
-	r := &search{ctx: ctx, s: s, head: c.position, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
+	r := &search{ctx: ctx, s: s, head: head, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
 	if q.RoutingKey != "" {
 		id, err := names.routingID(ctx, s, q.RoutingKey)
 		if err != nil {
@@ -68,7 +64,7 @@ func (ex *Executor) newSearch(ctx context.Context, s *session, q evento.Query) (
 }
 
 func (r *search) add(d *dictionary, f evento.Filter) error {
-	kinds, err := d.kindsFor(r.ctx, r.s, f)
+	kinds, err := d.kindsFor(r.ctx, r.s, f, r.head)
 	if err != nil {
 		return err
 	}
