@@ -16,11 +16,11 @@ func TestManySubscriptionsOnASmallPool(t *testing.T) {
 	t.Parallel()
 	ex, _ := openOn(t, testserver.Postgres(t), newSchema(t), 10)
 	const subscriptions, events = 200, 3
-	var handled atomic.Int64
+	var handled [subscriptions]atomic.Int64
 	var running []*evento.Subscription
 	for i := range subscriptions {
 		b := evento.NewSubscription(fmt.Sprint("s", i)).Handler(evento.Handle(func(context.Context, evento.Event[happened]) error {
-			handled.Add(1)
+			handled[i].Add(1)
 			return nil
 		}))
 		if i%4 == 0 {
@@ -46,7 +46,10 @@ func TestManySubscriptionsOnASmallPool(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := handled.Load(); got != subscriptions*events {
-		t.Errorf("handled %d events, want %d", got, subscriptions*events)
+	for i := range handled {
+		// A transaction may be made again, of which only the last counts.
+		if got := handled[i].Load(); got < events || got > events && i%4 != 0 {
+			t.Errorf("subscription %d handled %d events, want %d", i, got, events)
+		}
 	}
 }
