@@ -180,12 +180,14 @@ func (ex *Executor) carry(b *batch) {
 		if len(b.calls) > 0 && b.leader.Err() != nil {
 			b.leader, handedOn = context.WithoutCancel(b.leader), true
 			ex.background.Go(func() { ex.carry(b) })
-			break
+			ex.committed() // as far as it came
+			return
 		}
 	}
-	ex.changed.Notify()
-	if !b.told {
-		ex.announce()
+	if b.told {
+		ex.changed.Notify()
+	} else {
+		ex.committed()
 	}
 }
 
@@ -348,9 +350,10 @@ func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []
 		committed = tag.String() == "COMMIT"
 		return nil
 	})
-	// On the way back it tells other processes, in a transaction of its own.
+	// On the way back it tells other processes, in a transaction of its own,
+	// which fails rather than wait long for that of somebody else.
 	if b.told = ex.mayTell(); b.told {
-		all.Queue(ex.sql.tell)
+		all.Queue(ex.sql.tellAtOnce)
 	}
 	err := conn.SendBatch(ctx, all).Close()
 	if committed && err != nil {

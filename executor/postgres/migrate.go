@@ -88,6 +88,7 @@ func (ex *Executor) prepare(ctx context.Context) error {
 	ex.self = evento.NewID().String()
 	// Nothing is lost when the server forgets a notification.
 	ex.sql.tell = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('" + ex.channel + "', '" + ex.self + "')"
+	ex.sql.tellAtOnce = ex.sql.tell + ", set_config('lock_timeout', '1ms', true)"
 	return nil
 }
 

@@ -32,10 +32,10 @@ func (ex *Executor) announce() {
 	}
 }
 
-// mayTell reports whether it is time again to tell other processes of commits.
-// Whoever is told so tells them.
+// mayTell reports whether it is time again to tell other processes of commits,
+// and nobody is about to. Whoever is told so tells them.
 func (ex *Executor) mayTell() bool {
-	if ex.opts.NoNotify {
+	if ex.opts.NoNotify || ex.telling.Load() {
 		return false
 	}
 	now, last := int64(time.Since(ex.began)), ex.toldAt.Load()
@@ -57,10 +57,12 @@ func (ex *Executor) tell() {
 				return
 			}
 		}
+		ex.telling.Store(true)
 		err := ex.notify(ex.sql.tell)
 		if err != nil { // of a connection that was cut while it lay in the pool
 			err = ex.notify(ex.sql.tell)
 		}
+		ex.telling.Store(false)
 		if err != nil && !failing && ex.closing.Err() == nil {
 			ex.opts.Logger.Warn("evento: postgres: telling other processes of commits; they find out a little later", "error", err)
 		}

@@ -107,6 +107,7 @@ type Executor struct {
 	channel    string       // of notifications
 	self       string       // the payload of this executor's
 	began      time.Time
+	telling    atomic.Bool   // on a connection of its own
 	toldAt     atomic.Int64  // when others were told of commits, since began
 	announced  chan struct{} // has room for one
 	awaited    chan struct{} // closed when somebody first waits for changes

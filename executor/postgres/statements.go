@@ -16,7 +16,7 @@ type statements struct {
 	kindsOf, countKinds, kind, routing                                string
 	records, recordsOf, now, makeRecord, changeRecord, removeRecord   string
 	snapshot, saveSnapshot                                            string
-	tell                                                              string // set when the store is known
+	tell, tellAtOnce                                                  string // set when the store is known
 }
 
 func newStatements(schema string) statements {
