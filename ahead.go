@@ -30,8 +30,8 @@ type readAhead struct {
 	err    error
 }
 
-func newReadAhead(ex Executor, q Query) readAhead {
-	return readAhead{least: streamPage, most: streamPage, read: func(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
+func newReadAhead(ex Executor, q Query) *readAhead {
+	return &readAhead{least: streamPage, most: streamPage, read: func(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
 		return ex.Read(ctx, q, args)
 	}}
 }
@@ -46,16 +46,21 @@ func (r *readAhead) get(ctx context.Context, after cursor.Value) (*cursor.Page[R
 	if err != nil {
 		return nil, err
 	}
+	r.follow(ctx, page)
+	return page, nil
+}
+
+// follow begins to read what comes behind a page.
+func (r *readAhead) follow(ctx context.Context, page *cursor.Page[RawEvent]) {
 	if !page.PageInfo.HasNextPage {
 		r.limit = r.least
-		return page, nil
+		return
 	}
 	r.limit = max(r.least, min(2*len(page.Edges), r.most))
 	if (r.all || r.behind) && !intx.In(ctx) {
 		r.begin(ctx, page.PageInfo.EndCursor)
 	}
 	r.behind = true
-	return page, nil
 }
 
 func (r *readAhead) begin(ctx context.Context, after cursor.Value) {

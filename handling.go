@@ -131,7 +131,7 @@ func undecodable(err error, e *RawEvent) bool {
 // sleepOwning sleeps, and ends early when the key was taken over.
 func (w *worker) sleepOwning(ctx context.Context, d time.Duration) error {
 	for ; d > 0; d -= pollInterval {
-		if err := w.sleep(ctx, min(d, pollInterval)); err != nil {
+		if err := pause(ctx, min(d, pollInterval), w.stopping, nil); err != nil {
 			return err
 		}
 		if err := w.confirm(ctx); errors.Is(err, ErrTakenOver) || errors.Is(err, errMoved) {

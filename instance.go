@@ -53,7 +53,7 @@ const rebalanceInterval = 100 * time.Millisecond
 
 // share runs a fair part of the partitions.
 func (s *subscriber) share(ctx context.Context, sub *Subscription, delay time.Duration) error {
-	if err := sub.wait(ctx, delay, nil); err != nil {
+	if err := pause(ctx, delay, sub.stopping, nil); err != nil {
 		return unlessStopping(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -146,14 +146,18 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 // replay applies the events of the query after a place, and returns how many
 // there were and the place of the last.
 func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
-	pages := newReadAhead(ex, query)
-	pages.all = true
-	defer pages.stop()
+	page, err := ex.Read(ctx, query, cursor.Onward(streamPage, after))
+	if err != nil {
+		return 0, "", err
+	}
+	var pages *readAhead // most aggregates have one page
+	if page.PageInfo.HasNextPage {
+		pages = newReadAhead(ex, query)
+		pages.all = true
+		pages.follow(ctx, page)
+		defer pages.stop()
+	}
 	for {
-		page, err := pages.get(ctx, after)
-		if err != nil {
-			return 0, "", err
-		}
 		for i := range page.Edges {
 			e := &page.Edges[i].Node
 			if o.asOf != nil && e.Timestamp.After(*o.asOf) ||
@@ -169,7 +173,9 @@ func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, af
 		if !page.PageInfo.HasNextPage {
 			return replayed, last, nil
 		}
-		after = page.PageInfo.EndCursor
+		if page, err = pages.get(ctx, page.PageInfo.EndCursor); err != nil {
+			return 0, "", err
+		}
 	}
 }
 

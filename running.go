@@ -75,21 +75,6 @@ func (s *Subscription) Shutdown(ctx context.Context) error {
 	}
 }
 
-// wait waits, but not for longer than d; changed may be nil.
-func (s *Subscription) wait(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-changed:
-	case <-s.stopping:
-		return errStopping
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
-}
-
 // unlessStopping is what a subscription ends with.
 func unlessStopping(err error) error {
 	if errors.Is(err, errStopping) {
@@ -100,7 +85,7 @@ func unlessStopping(err error) error {
 
 // stand owns the key whenever nobody else does.
 func (s *subscriber) stand(ctx context.Context, sub *Subscription, delay time.Duration) error {
-	if err := sub.wait(ctx, delay, nil); err != nil {
+	if err := pause(ctx, delay, sub.stopping, nil); err != nil {
 		return unlessStopping(err)
 	}
 	for failures := 0; ; {
@@ -124,8 +109,8 @@ func (s *subscriber) stand(ctx context.Context, sub *Subscription, delay time.Du
 			continue
 		}
 		// A store that changes all the time is not looked at each time.
-		if err = sub.wait(ctx, min(left, standbyInterval), nil); err == nil && left > standbyInterval {
-			err = sub.wait(ctx, min(left, pollInterval)-standbyInterval, changed)
+		if err = pause(ctx, min(left, standbyInterval), sub.stopping, nil); err == nil && left > standbyInterval {
+			err = pause(ctx, min(left, pollInterval)-standbyInterval, sub.stopping, changed)
 		}
 		if err != nil {
 			return unlessStopping(err)

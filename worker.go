@@ -220,7 +220,7 @@ func (w *worker) work(ctx context.Context, delay time.Duration) error {
 			wait := backoff(failures)
 			failures++
 			w.logger.WarnContext(ctx, "evento: the store failed a subscription; trying again", "error", err, "wait", wait)
-			if err := w.sleep(ctx, wait); err != nil {
+			if err := pause(ctx, wait, w.stopping, nil); err != nil {
 				return err
 			}
 			continue
@@ -232,17 +232,7 @@ func (w *worker) work(ctx context.Context, delay time.Duration) error {
 		if w.handled {
 			idle = w.pace()
 		}
-		poll := time.NewTimer(idle)
-		select {
-		case <-changed:
-		case <-poll.C:
-		case <-w.stopping:
-			err = errStopping
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		poll.Stop()
-		if err != nil {
+		if err := pause(ctx, idle, w.stopping, changed); err != nil {
 			return err
 		}
 	}
@@ -472,14 +462,17 @@ func (w *worker) noteStored(ctx context.Context) {
 	w.stored, w.storedAt, w.handled = w.at, w.claim.clock(), false
 }
 
-// sleep waits, unless the worker is to end first.
-func (w *worker) sleep(ctx context.Context, d time.Duration) error {
+// pause waits for a time, or until changed is closed, which may be nil. It
+// returns why it is to end before.
+func pause(ctx context.Context, d time.Duration, stopping, changed <-chan struct{}) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
-	case <-w.stopping:
+	case <-changed:
+		return nil
+	case <-stopping:
 		return errStopping
 	case <-ctx.Done():
 		return ctx.Err()
