@@ -1,0 +1,117 @@
+// What became of a write.
+
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/evento-go/evento"
+)
+
+// outcome is what the server says of one append.
+type outcome struct {
+	head     int64 // the aggregate's version before; 0 also when it is below the expected one
+	fits     bool  // with all others of its write
+	position int64 // of its last event, when it fits
+}
+
+// settle sets the receipts of a write, or says why it was refused.
+func (ex *Executor) settle(ctx context.Context, l *line, op *appendOp, outcomes []outcome) error {
+	if outcomes[0].fits { // all of a write do, or none
+		op.receipts = make([]evento.Receipt, len(outcomes))
+		for i, o := range outcomes {
+			a := &op.write.Appends[i]
+			op.receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(o.head) + uint64(len(a.Events)), Position: uint64(o.position)}
+			ex.saw(o.position)
+		}
+		return nil
+	}
+	if earlier, err := ex.earlierOn(ctx, l, op); earlier || err != nil {
+		return err
+	}
+	conn, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	return ex.conflict(ctx, conn, op, outcomes)
+}
+
+// conflict is the error for a write that was refused.
+func (ex *Executor) conflict(ctx context.Context, conn *pgx.Conn, op *appendOp, outcomes []outcome) error {
+	// The first that is misplaced; of one whose ids are partly there, itself.
+	at := 0
+	for i := range outcomes {
+		if a := &op.write.Appends[i]; !a.AnyVersion && a.Expected != uint64(outcomes[i].head) {
+			at = i
+			break
+		}
+	}
+	a := &op.write.Appends[at]
+	actual := uint64(outcomes[at].head)
+	if actual == 0 && a.Expected > 0 {
+		head, err := ex.headOf(ctx, conn, a.AggregateType, a.AggregateID)
+		if err != nil {
+			return err
+		}
+		actual = head.Version
+	}
+	return &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
+}
+
+// idsOf are the ids of all events.
+func idsOf(ops ...*appendOp) (ids [][16]byte) {
+	for _, op := range ops {
+		for _, a := range op.write.Appends {
+			for _, e := range a.Events {
+				ids = append(ids, [16]byte(e.ID))
+			}
+		}
+	}
+	return ids
+}
+
+func (ex *Executor) earlierOn(ctx context.Context, l *line, op *appendOp) (bool, error) {
+	conn, err := l.open(ctx)
+	if err != nil {
+		return false, err
+	}
+	return ex.earlier(ctx, conn, op)
+}
+
+// earlier looks for the whole write in the store, by the ids of its events, and
+// sets the receipts if it is there.
+func (ex *Executor) earlier(ctx context.Context, conn *pgx.Conn, op *appendOp) (bool, error) {
+	type place struct {
+		t                 evento.AggregateType
+		id                string
+		version, position int64
+	}
+	places := map[[16]byte]place{}
+	rows, err := conn.Query(ctx, ex.sql.byID, idsOf(op))
+	if err != nil {
+		return false, err
+	}
+	var id [16]byte
+	var p place
+	if _, err := pgx.ForEachRow(rows, []any{&id, &p.t, &p.id, &p.version, &p.position}, func() error {
+		places[id] = p
+		return nil
+	}); err != nil {
+		return false, err
+	}
+	receipts := make([]evento.Receipt, len(op.write.Appends))
+	for i, a := range op.write.Appends {
+		first, ok := places[a.Events[0].ID]
+		for j, e := range a.Events {
+			p, found := places[e.ID]
+			if !ok || !found || p.t != a.AggregateType || p.id != a.AggregateID || p.version != first.version+int64(j) {
+				return false, nil
+			}
+			receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(p.version), Position: uint64(p.position)}
+		}
+	}
+	op.receipts = receipts
+	return true, nil
+}
