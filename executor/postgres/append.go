@@ -330,14 +330,26 @@ func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, e
 // send makes the round trip. An error that the server sent means that nothing
 // was stored.
 func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []*appendCall) ([]outcome, error) {
+	if len(calls) == 1 && calls[0].Request.isPlain() {
+		o, err := ex.sendOne(ctx, conn, b, calls[0].Request)
+		if err != nil || o.fits {
+			return []outcome{o}, err
+		}
+	}
 	g := group{ops: make([]*appendOp, len(calls))}
 	for i, c := range calls {
 		g.ops[i] = c.Request
 	}
+	err := ex.transact(ctx, conn, b, func(to *pgx.Batch) { ex.queueAppend(to, &g) })
+	return g.outcomes, err
+}
+
+// transact sends what queue adds, in a transaction that holds the counter.
+func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, queue func(*pgx.Batch)) error {
 	all := &pgx.Batch{}
 	all.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	all.Queue(ex.sql.lock)
-	ex.queueAppend(all, &g)
+	queue(all)
 	committed := false
 	all.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 		committed = tag.String() == "COMMIT"
@@ -357,7 +369,33 @@ func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []
 			err = errors.Join(err, conn.Close(ctx))
 		}
 	}
-	return g.outcomes, err
+	return err
+}
+
+// isPlain reports whether sendOne can send it, and is the faster way.
+func (op *appendOp) isPlain() bool {
+	const most = 100 // events, each of which comes back as a row
+	a := op.write.Appends
+	return len(a) == 1 && !a[0].AnyVersion && !op.write.Retry && len(a[0].Events) <= most
+}
+
+// sendOne sends a plain write. When it does not fit, the outcome does not say
+// why.
+func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp) (outcome, error) {
+	a := &op.write.Appends[0]
+	o := outcome{head: int64(a.Expected)}
+	e := eventArguments([]*appendOp{op})
+	err := ex.transact(ctx, conn, b, func(to *pgx.Batch) {
+		to.Queue(ex.sql.appendOne, a.AggregateID, op.types[0], o.head, int64(len(a.Events)), op.routings[0], op.metadata[0], e.kind, e.ids, e.codecs, e.data).
+			Query(func(rows pgx.Rows) error {
+				_, err := pgx.ForEachRow(rows, []any{&o.position}, func() error {
+					o.fits = true
+					return nil
+				})
+				return err
+			})
+	})
+	return o, err
 }
 
 // group is appends that share a statement: no two of them to one aggregate.
@@ -392,23 +430,17 @@ func (ex *Executor) queueAppend(to *pgx.Batch, g *group) {
 // events of each append.
 func arguments(ops []*appendOp) ([]any, []int32) {
 	var (
-		no, writeNo, types  []int32
-		aggregates          []string
-		routings            []*int32
-		expected            []int64
-		retried             []*[16]byte
-		events              []int32
-		eventNo, step, kind []int32
-		ids                 [][16]byte
-		codecs              []string
-		data                [][]byte
-		metadata            []*string
+		no, writeNo, types []int32
+		aggregates         []string
+		routings           []*int32
+		expected           []int64
+		retried            []*[16]byte
+		events             []int32
 	)
 	for w, op := range ops {
 		for i := range op.write.Appends {
 			a := &op.write.Appends[i]
-			n := int32(len(no))
-			no, writeNo, types = append(no, n), append(writeNo, int32(w)), append(types, op.types[i])
+			no, writeNo, types = append(no, int32(len(no))), append(writeNo, int32(w)), append(types, op.types[i])
 			aggregates, routings = append(aggregates, a.AggregateID), append(routings, op.routings[i])
 			e := int64(a.Expected)
 			if a.AnyVersion {
@@ -420,17 +452,37 @@ func arguments(ops []*appendOp) ([]any, []int32) {
 				first = (*[16]byte)(&a.Events[0].ID)
 			}
 			retried = append(retried, first)
-			for j := range a.Events {
-				e := &a.Events[j]
+		}
+	}
+	e := eventArguments(ops)
+	return []any{no, writeNo, types, aggregates, routings, expected, retried, events, e.no, e.step, e.kind, e.ids, e.codecs, e.data, e.metadata}, events
+}
+
+// eventParams are the parameters for the events of all appends.
+type eventParams struct {
+	no, step, kind []int32 // no: of the append
+	ids            [][16]byte
+	codecs         []string
+	data           [][]byte
+	metadata       []*string
+}
+
+func eventArguments(ops []*appendOp) (c eventParams) {
+	no := int32(0)
+	for _, op := range ops {
+		for i := range op.write.Appends {
+			for j := range op.write.Appends[i].Events {
+				e := &op.write.Appends[i].Events[j]
 				bytes := e.Data
 				if bytes == nil {
 					bytes = []byte{} // nil would be NULL
 				}
-				eventNo, step, kind = append(eventNo, n), append(step, int32(j+1)), append(kind, op.kinds[i][j])
-				ids, codecs = append(ids, [16]byte(e.ID)), append(codecs, e.Codec)
-				data, metadata = append(data, bytes), append(metadata, op.metadata[i])
+				c.no, c.step, c.kind = append(c.no, no), append(c.step, int32(j+1)), append(c.kind, op.kinds[i][j])
+				c.ids, c.codecs = append(c.ids, [16]byte(e.ID)), append(c.codecs, e.Codec)
+				c.data, c.metadata = append(c.data, bytes), append(c.metadata, op.metadata[i])
 			}
+			no++
 		}
 	}
-	return []any{no, writeNo, types, aggregates, routings, expected, retried, events, eventNo, step, kind, ids, codecs, data, metadata}, events
+	return c
 }

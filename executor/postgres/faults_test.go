@@ -159,13 +159,17 @@ func awaitLocked(t *testing.T, schema string) {
 // awaitLocks returns when so many wait for locks in the schema.
 func awaitLocks(t *testing.T, schema string, want int) {
 	t.Helper()
-	ctx := deadlined(t)
-	conn := connect(t)
-	for n := -1; n != want; {
-		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", schema).Scan(&n); err != nil {
-			t.Fatalf("%v; %d wait for locks, want %d", err, n, want)
-		}
+	ctx, conn := deadlined(t), connect(t)
+	for countLocks(ctx, t, conn, schema) != want {
 	}
+}
+
+func countLocks(ctx context.Context, t *testing.T, conn *pgx.Conn, schema string) (n int) {
+	t.Helper()
+	if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", schema).Scan(&n); err != nil {
+		t.Fatalf("counting who waits for locks in %s: %v", schema, err)
+	}
+	return n
 }
 
 // Connections are cut in the middle of commits. A commit that cannot know its
