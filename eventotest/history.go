@@ -31,7 +31,7 @@ func newHistory(t testing.TB) *history {
 	t.Helper()
 	h := &history{t: t, id: defaultID}
 	t.Cleanup(func() {
-		if !h.checked && !h.mistake && !t.Failed() && !t.Skipped() {
+		if !h.checked && !t.Failed() && !t.Skipped() {
 			t.Errorf("eventotest: nothing was checked: end with a method that begins with Then\n%s", h.list())
 		}
 	})

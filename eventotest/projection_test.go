@@ -1,6 +1,7 @@
 package eventotest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -275,9 +276,12 @@ var lists = evento.NewProjection[[]string]("lists", accountType)
 func TestNothingChecked(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(testing.TB){
-		"projection":   func(t testing.TB) { eventotest.Project(t, accounts).Given(MoneyDeposited{1}) },
-		"decision":     func(t testing.TB) { eventotest.Project(t, accounts).Given(MoneyDeposited{1}).When(withdraw(1)) },
-		"command":      func(t testing.TB) { eventotest.Command(t) },
+		"projection": func(t testing.TB) { eventotest.Project(t, accounts).Given(MoneyDeposited{1}) },
+		"decision":   func(t testing.TB) { eventotest.Project(t, accounts).Given(MoneyDeposited{1}).When(withdraw(1)) },
+		"command":    func(t testing.TB) { eventotest.Command(t) },
+		"outcome": func(t testing.TB) {
+			eventotest.Command(t).When(func(context.Context, evento.Executor) error { return nil })
+		},
 		"subscription": func(t testing.TB) { eventotest.Subscribe(t, welcome()).Given(MoneyDeposited{1}) },
 	} {
 		r := record(t, test)
