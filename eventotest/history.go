@@ -2,6 +2,7 @@ package eventotest
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -57,6 +58,9 @@ func (h *history) add(payloads []evento.Payload) {
 	}
 }
 
+// mostListed is how many given events a report shows.
+const mostListed = 100
+
 // list shows the given events.
 func (h *history) list() string {
 	if len(h.given) == 0 {
@@ -65,6 +69,12 @@ func (h *history) list() string {
 	var b strings.Builder
 	b.WriteString("given")
 	for i, e := range h.given {
+		if left := len(h.given) - i; i >= mostListed/2 && left > mostListed/2 {
+			if i == mostListed/2 {
+				fmt.Fprintf(&b, "\n  … %d more", left-mostListed/2)
+			}
+			continue
+		}
 		if e.missing() {
 			fmt.Fprintf(&b, "\n  %d. nil", i+1)
 			continue
@@ -138,7 +148,7 @@ func (s *store) give(ctx context.Context, e Event, aggregateID string) error {
 func fixedID(micros int64, n int) (id evento.ID) {
 	// A time that a ULID cannot say leaves that part zero.
 	_ = id.SetTime(uint64(min(max(0, micros/1000), int64(ulid.MaxTime()))))
-	id[14], id[15] = byte((n+1)>>8), byte(n+1)
+	binary.BigEndian.PutUint32(id[12:], uint32(n+1))
 	return id
 }
 

@@ -118,6 +118,15 @@ func TestSnapshotInTheMiddle(t *testing.T) {
 	})
 	wantPass(t, func(t testing.TB) { eventotest.Project(t, forgetful(0)).Given(given...).Then(kept{4, 4}) })
 
+	many := make([]evento.Payload, 5000)
+	for i := range many {
+		many[i] = MoneyDeposited{1}
+	}
+	wantPass(t, func(t testing.TB) { eventotest.Project(t, accounts).Given(many...).Then(Account{Balance: len(many)}) })
+	wantFail(t, func(t testing.TB) {
+		eventotest.Project(t, forgetful(100)).Given(many...).Then(kept{1, 1})
+	}, "the state behind event 102, loaded from a snapshot before it", "MoneyDeposited{Amount: 1} … 4900 more 4951. bank/Account")
+
 	type hidden struct{ sum int }
 	p := evento.NewProjection[hidden]("hidden", accountType).Handler(
 		evento.Apply(func(h *hidden, e evento.Event[MoneyDeposited]) error { h.sum += e.Data.Amount; return nil }))
