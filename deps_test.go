@@ -43,6 +43,7 @@ func TestDependencies(t *testing.T) {
 		"./executor/group":        core,
 		"./executor/rw":           core,
 		"./executor/executortest": core,
+		"./eventotest":            append([]string{"github.com/google/go-cmp"}, core...),
 		"./executor/pebble":       pebble,
 		"./executor/sqlite":       sqlite,
 		"./executor/mysql":        mysql,

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"errors"
 	"math"
 	"testing"
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/eventotest"
 )
 
 // at is a time on a Monday.
@@ -17,8 +17,8 @@ func TestRules(t *testing.T) {
 	opened := AccountOpened{Number: "1", Owner: "Ann", Overdraft: 20_00, DailyLimit: 100_00, At: at()}
 	sent := TransferSent{TransferID: "t", To: "2", Amount: 30_00, At: at()}
 	const has = Money(500_00)
-	given := func(events ...accountEvent) []accountEvent {
-		return append([]accountEvent{opened, MoneyDeposited{Amount: has, At: at()}}, events...)
+	given := func(events ...evento.Payload) []evento.Payload {
+		return append([]evento.Payload{opened, MoneyDeposited{Amount: has, At: at()}}, events...)
 	}
 	withdraw := func(amount Money, when time.Time) func(*Account) error {
 		return func(a *Account) error { _, err := a.Withdraw(amount, when); return err }
@@ -42,7 +42,7 @@ func TestRules(t *testing.T) {
 
 	tests := []struct {
 		name  string
-		given []accountEvent
+		given []evento.Payload
 		when  func(*Account) error
 		want  string // "": allowed
 	}{
@@ -90,26 +90,25 @@ func TestRules(t *testing.T) {
 		{"freeze", given(), freeze, ""},
 		{"freeze twice", given(AccountFrozen{}), freeze, "is frozen already"},
 		{"unfreeze what is not frozen", given(), unfreeze, "is not frozen"},
-		{"close", []accountEvent{opened}, closing, ""},
+		{"close", []evento.Payload{opened}, closing, ""},
 		{"close with money", given(), closing, "has a balance of 500.00, and closes only at 0.00"},
-		{"close with money in flight", []accountEvent{opened, MoneyDeposited{30_00, at()}, sent}, closing, "has 30.00 in flight"},
-		{"close after it arrived", []accountEvent{opened, MoneyDeposited{30_00, at()}, sent, completed(sent)}, closing, ""},
-		{"close when frozen", []accountEvent{opened, AccountFrozen{}}, closing, "is frozen"},
+		{"close with money in flight", []evento.Payload{opened, MoneyDeposited{30_00, at()}, sent}, closing, "has 30.00 in flight"},
+		{"close after it arrived", []evento.Payload{opened, MoneyDeposited{30_00, at()}, sent, completed(sent)}, closing, ""},
+		{"close when frozen", []evento.Payload{opened, AccountFrozen{}}, closing, "is frozen"},
 		{"close twice", given(AccountClosed{}), closing, "is closed"},
 	}
 	for _, test := range tests {
-		var a Account
-		for _, e := range test.given {
-			e.apply(&a)
-		}
-		err := test.when(&a)
-		var refusal RefusalError
-		switch {
-		case test.want == "" && err != nil:
-			t.Errorf("%s: %v", test.name, err)
-		case test.want != "" && (!errors.As(err, &refusal) || refusal.Error() != test.want):
-			t.Errorf("%s: %v, want %q", test.name, err, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			answer := eventotest.Project(t, newAccounts()).LoadOptions(evento.OrNew()).
+				Given(test.given...).
+				When(func(a *evento.Loaded[Account]) ([]evento.Payload, error) { return nil, test.when(&a.State) })
+			if test.want == "" {
+				answer.Then()
+			} else {
+				answer.ThenError(RefusalError(test.want))
+			}
+		})
 	}
 }
 

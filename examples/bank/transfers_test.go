@@ -9,7 +9,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/eventotest"
 	"github.com/evento-go/evento/executor/memory"
 )
 
@@ -42,37 +45,59 @@ func balance(t *testing.T, b *Bank, number string) string {
 
 func TestTransfer(t *testing.T) {
 	t.Parallel()
+	of := func(number string, e evento.Payload) evento.Payload { return eventotest.Of(accountID(number), e) }
+	sent, lost := TransferSent{"t", "2", 40_00, at()}, TransferSent{"t", "nobody", 40_00, at()}
+	arrives := []evento.Payload{of("2", TransferReceived{"t", "1", 40_00, at()}), of("1", completed(sent))}
+	returns := func(reason string) []evento.Payload {
+		return []evento.Payload{of("1", TransferReturned{"t", 40_00, reason, at()})}
+	}
 	tests := []struct {
-		name         string
-		before       func(context.Context, *Bank) error // after sending
-		to           string
-		sender, from string
+		name  string
+		sent  TransferSent
+		after []evento.Payload // after sending
+		want  []evento.Payload
 	}{
-		{"arrives", nil, "2", "60.00 + 0.00", "140.00 + 0.00"},
-		{"arrives at a frozen account", func(ctx context.Context, b *Bank) error { return b.Freeze(ctx, "2", at()) }, "2", "60.00 + 0.00", "140.00 + 0.00"},
-		{"comes back from a closed account", func(ctx context.Context, b *Bank) error {
-			return errors.Join(b.Withdraw(ctx, "2", 100_00, at()), b.Close(ctx, "2", at()))
-		}, "2", "100.00 + 0.00", "0.00 + 0.00"},
-		{"comes back from nowhere", nil, "nobody", "100.00 + 0.00", "0.00 + 0.00"},
-		{"comes back to a frozen account", func(ctx context.Context, b *Bank) error { return b.Freeze(ctx, "1", at()) }, "nobody", "100.00 + 0.00", "0.00 + 0.00"},
+		{"arrives", sent, nil, arrives},
+		{"arrives at a frozen account", sent, []evento.Payload{of("2", AccountFrozen{at()})}, arrives},
+		{"comes back from a closed account", sent, []evento.Payload{of("2", MoneyWithdrawn{100_00, at()}), of("2", AccountClosed{at()})}, returns("account 2 is closed")},
+		{"comes back from nowhere", lost, nil, returns("account nobody does not exist")},
+		{"comes back to a frozen account", lost, []evento.Payload{of("1", AccountFrozen{at()})}, returns("account nobody does not exist")},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, b := t.Context(), open3(t)
-			must(t, b.Transfer(ctx, "1", test.to, 40_00, at()))
-			if got := balance(t, b, "1"); got != "60.00 + 40.00" {
-				t.Errorf("in flight: %s", got)
-			}
-			if test.before != nil {
-				must(t, test.before(ctx, b))
-			}
-			must(t, b.Transfers().Execute(ctx, b.ex))
-			if one, two := balance(t, b, "1"), balance(t, b, test.to); one != test.sender || two != test.from {
-				t.Errorf("the sender has %s, want %s; the receiver %s, want %s", one, test.sender, two, test.from)
-			}
+			eventotest.SubscribeFunc(t, func(ex evento.Executor) *evento.SubscriptionBuilder { return NewBank(ex).Transfers() }).
+				Given(of("1", AccountOpened{Number: "1"}), of("1", MoneyDeposited{100_00, at()})).
+				Given(of("2", AccountOpened{Number: "2"}), of("2", MoneyDeposited{100_00, at()})).
+				Given(of("1", test.sent)).Given(test.after...).
+				Redelivered(nil). // a process sees an event at least once
+				Then(test.want...)
 		})
 	}
+}
+
+func TestMoneyInFlight(t *testing.T) {
+	t.Parallel()
+	sent := TransferSent{"t", "2", 40_00, at()}
+	sending := func(t *testing.T) *eventotest.ProjectionTest[Account] {
+		return eventotest.Project(t, newAccounts()).Given(AccountOpened{Number: "1"}, MoneyDeposited{100_00, at()}, sent)
+	}
+	spent := map[Day]Money{dayOf(at()): 40_00}
+	sending(t).Then(Account{Number: "1", Opened: true, Balance: 60_00, Spent: spent, InFlight: map[string]TransferSent{"t": sent}})
+	sending(t).Given(completed(sent)).Then(Account{Number: "1", Opened: true, Balance: 60_00, Spent: spent})
+	sending(t).Given(TransferReturned{"t", 40_00, "", at()}).Then(Account{Number: "1", Opened: true, Balance: 100_00})
+}
+
+// What is sent is in flight until the process has seen it.
+func TestSend(t *testing.T) {
+	t.Parallel()
+	eventotest.Command(t).ID(accountID("1")).
+		Given(AccountOpened{Number: "1", DailyLimit: 50_00}, MoneyDeposited{100_00, at()}).
+		Compare(cmpopts.IgnoreFields(TransferSent{}, "TransferID")).
+		When(func(ctx context.Context, ex evento.Executor) error {
+			return NewBank(ex).Transfer(ctx, "1", "2", 40_00, at())
+		}).
+		Then(eventotest.Of(accountID("1"), TransferSent{To: "2", Amount: 40_00, At: at()}))
 }
 
 // A process sees an event at least once; a transfer happens once.

@@ -1,0 +1,183 @@
+package eventotest
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/evento-go/evento"
+)
+
+// diff returns how two values differ; "": not at all.
+func (h *history) diff(want, got any) (diff string) {
+	defer func() {
+		if p := recover(); p != nil { // options that contradict each other, an Equal method that does not expect nil
+			diff = fmt.Sprintf("they cannot be compared: %v\nsee Compare\n", p)
+		}
+	}()
+	opts := append([]cmp.Option{
+		cmp.Exporter(func(reflect.Type) bool { return true }),
+		cmpopts.EquateEmpty(),
+		cmpopts.EquateNaNs(),
+	}, h.compare...)
+	return cmp.Diff(want, got, opts...)
+}
+
+// lost returns what a payload loses by being stored; "": nothing.
+func (h *history) lost(e Event) string {
+	if e.Lossy {
+		return ""
+	}
+	codec := e.codec()
+	data, err := codec.Marshal(e.Payload)
+	if err != nil {
+		return fmt.Sprintf(": codec %s cannot encode it: %v", codec.Name(), err)
+	}
+	back, err := decodeAs(codec, data, reflect.TypeOf(e.Payload))
+	if err != nil {
+		return fmt.Sprintf(": codec %s cannot decode it: %v", codec.Name(), err)
+	}
+	diff := h.diff(any(e.Payload), back)
+	if diff == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (-before +after, codec %s):\n%s"+
+		"Unexported fields, and those tagged \"-\", are not stored. Export the field, leave it unset, or set Event.Lossy.", codec.Name(), diff)
+}
+
+// What differences show of stored events: the payload alone, unless more is
+// said of it.
+type (
+	event struct {
+		Payload     any
+		AggregateID string
+		ID          string
+		RoutingKey  string
+		Metadata    evento.Metadata
+		Timestamp   time.Time
+		Codec       string
+	}
+	// unknown is a payload of which the test has no type.
+	unknown struct{ Kind, Data string }
+)
+
+// short is what a difference shows of an event.
+func (e *event) short() any {
+	if e.AggregateID == "" && e.ID == "" && e.RoutingKey == "" && e.Metadata.IsZero() && e.Timestamp.IsZero() && e.Codec == "" {
+		return e.Payload
+	}
+	return *e
+}
+
+// same fails unless stored events are the wanted ones. The types of payloads are
+// found among the wanted, the given, and what is known beside them.
+func (h *history) same(what string, got []evento.RawEvent, want []evento.Payload, known ...Event) {
+	h.t.Helper()
+	wanted := make([]Event, len(want))
+	for i, p := range want {
+		e := asEvent(p)
+		if e.missing() {
+			h.misuse("wanted event %d is nil", i+1)
+			return
+		}
+		if diff := h.lost(e); diff != "" {
+			h.misuse("wanted event %d does not come back from its codec as it was%s", i+1, diff)
+			return
+		}
+		wanted[i] = e
+	}
+	known = slices.Concat(wanted, known, h.given)
+	wants, gots := make([]any, len(wanted)), make([]any, len(got))
+	for i := range max(len(wants), len(gots)) {
+		want := event{AggregateID: "shown"} // of an event that was not wanted
+		if i < len(wanted) {
+			want = wanted[i].shown()
+			wants[i] = want.short()
+		}
+		if i < len(got) {
+			e := shown(&got[i], &want)
+			e.Payload = payload(&got[i], slices.Concat(wanted[min(i, len(wanted)):], known))
+			gots[i] = e.short()
+		}
+	}
+	if diff := h.diff(wants, gots); diff != "" {
+		h.fail("%s are not those wanted (-want +got):\n%s", what, diff)
+	}
+}
+
+func (e *Event) shown() event {
+	s := event{
+		Payload: e.Payload, AggregateID: e.AggregateID, RoutingKey: e.RoutingKey,
+		Metadata: e.Metadata, Timestamp: e.Timestamp,
+	}
+	if e.ID != (evento.ID{}) {
+		s.ID = e.ID.String()
+	}
+	if e.Codec != nil {
+		s.Codec = e.Codec.Name()
+	}
+	return s
+}
+
+// shown is a stored event without its payload, with the fields that are wanted.
+func shown(e *evento.RawEvent, want *event) (s event) {
+	if want.AggregateID != "" {
+		s.AggregateID = e.AggregateID
+	}
+	if want.ID != "" {
+		s.ID = e.ID.String()
+	}
+	if want.RoutingKey != "" {
+		s.RoutingKey = e.RoutingKey
+	}
+	if !want.Metadata.IsZero() {
+		s.Metadata = e.Metadata
+	}
+	if !want.Timestamp.IsZero() {
+		s.Timestamp = e.Timestamp
+	}
+	if want.Codec != "" {
+		s.Codec = e.Codec
+	}
+	return s
+}
+
+// payload decodes a stored event into the type of the first event of its kind.
+func payload(e *evento.RawEvent, known []Event) any {
+	k := kind{e.AggregateType, e.Name}
+	codec := codecNamed(e.Codec, known)
+	if codec == nil {
+		return unknown{k.String(), fmt.Sprintf("of unknown codec %q", e.Codec)}
+	}
+	t := reflect.TypeFor[any]()
+	at := slices.IndexFunc(known, func(e Event) bool { return e.kind() == k })
+	if at >= 0 {
+		t = reflect.TypeOf(known[at].Payload)
+	}
+	v, err := decodeAs(codec, e.Data, t)
+	switch {
+	case err != nil:
+		return unknown{k.String(), err.Error()}
+	case at < 0:
+		return unknown{k.String(), describe(v)}
+	}
+	return v
+}
+
+// codecNamed finds a codec among those built in and those of the test's events;
+// nil: there is none.
+func codecNamed(name string, known []Event) evento.Codec {
+	codecs := []evento.Codec{evento.CBOR(), evento.JSON()}
+	for i := range known {
+		codecs = append(codecs, known[i].codec())
+	}
+	at := slices.IndexFunc(codecs, func(c evento.Codec) bool { return c.Name() == name })
+	if at < 0 {
+		return nil
+	}
+	return codecs[at]
+}

@@ -1,0 +1,93 @@
+package eventotest
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+// Event is a payload with what is said beside it. It may stand wherever a
+// payload is asked for; a plain payload is an Event without more. Among given
+// events a field that is not set has the default that it names. Among wanted
+// ones it is not compared.
+type Event struct {
+	evento.Payload
+
+	// AggregateID is the id of the aggregate. Default: the test's, see ID.
+	AggregateID string
+	// ID is the event's. Default: one that is the same in every run.
+	ID evento.ID
+	// RoutingKey is the aggregate's, if this is its first event. Default:
+	// none.
+	RoutingKey string
+	// Metadata is all of it. Default: none.
+	Metadata evento.Metadata
+	// Timestamp is when the event was stored, in microseconds, and not before
+	// that of the event ahead of it. Default: a second after that one; of the
+	// first, the beginning of the year 2000 in UTC.
+	Timestamp time.Time
+	// Codec encodes the payload. Default: [evento.CBOR].
+	Codec evento.Codec
+	// Lossy allows that the payload comes back from its codec changed.
+	Lossy bool
+}
+
+// Of is an event of the aggregate with an id.
+func Of(id string, p evento.Payload) Event {
+	e := asEvent(p)
+	e.AggregateID = id
+	return e
+}
+
+func asEvent(p evento.Payload) Event {
+	switch e := p.(type) {
+	case Event:
+		return e
+	case *Event:
+		if e == nil {
+			return Event{}
+		}
+		return *e
+	}
+	return Event{Payload: p}
+}
+
+// missing reports whether there is no payload on which a method can be called.
+func (e Event) missing() bool {
+	v := reflect.ValueOf(e.Payload)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+func (e Event) kind() kind { return kind{e.AggregateType(), e.EventName()} }
+
+func (e Event) codec() evento.Codec {
+	if e.Codec == nil {
+		return evento.CBOR()
+	}
+	return e.Codec
+}
+
+// kind is what tells payloads apart.
+type kind struct {
+	aggregateType evento.AggregateType
+	name          string
+}
+
+func (k kind) String() string { return string(k.aggregateType) + " " + k.name }
+
+// decodeAs decodes into a new value of a payload's type.
+func decodeAs(codec evento.Codec, data []byte, t reflect.Type) (any, error) {
+	pointer := t.Kind() == reflect.Pointer
+	if pointer {
+		t = t.Elem()
+	}
+	v := reflect.New(t)
+	if err := codec.Unmarshal(data, v.Interface()); err != nil {
+		return nil, err
+	}
+	if !pointer {
+		v = v.Elem()
+	}
+	return v.Interface(), nil
+}

@@ -1,0 +1,187 @@
+package eventotest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/eventotest"
+)
+
+// What an application has: events, a projection, a decision, a command and a
+// subscription.
+
+type (
+	AccountOpened  struct{ Owner string }
+	MoneyDeposited struct{ Amount int }
+	MoneyWithdrawn struct{ Amount int }
+)
+
+const accountType evento.AggregateType = "bank/Account"
+
+func (AccountOpened) AggregateType() evento.AggregateType  { return accountType }
+func (MoneyDeposited) AggregateType() evento.AggregateType { return accountType }
+func (MoneyWithdrawn) AggregateType() evento.AggregateType { return accountType }
+
+func (AccountOpened) EventName() string  { return "AccountOpened" }
+func (MoneyDeposited) EventName() string { return "MoneyDeposited" }
+func (MoneyWithdrawn) EventName() string { return "MoneyWithdrawn" }
+
+type Account struct {
+	Owner   string
+	Balance int
+}
+
+var accounts = evento.NewProjection[Account]("account", accountType).
+	Handler(
+		evento.Apply(func(a *Account, e evento.Event[AccountOpened]) error { a.Owner = e.Data.Owner; return nil }),
+		evento.Apply(func(a *Account, e evento.Event[MoneyDeposited]) error { a.Balance += e.Data.Amount; return nil }),
+		evento.Apply(func(a *Account, e evento.Event[MoneyWithdrawn]) error { a.Balance -= e.Data.Amount; return nil }),
+	).
+	SafetyCheck().
+	SnapshotEvery(100)
+
+var errPoor = errors.New("not enough money")
+
+// withdraw is a decision.
+func withdraw(amount int) func(*evento.Loaded[Account]) ([]evento.Payload, error) {
+	return func(a *evento.Loaded[Account]) ([]evento.Payload, error) {
+		if a.State.Balance < amount {
+			return nil, errPoor
+		}
+		return []evento.Payload{MoneyWithdrawn{amount}}, nil
+	}
+}
+
+// transfer is a command: it commits by itself.
+func transfer(ctx context.Context, ex evento.Executor, from, to string, amount int) error {
+	a, err := accounts.Load(ctx, ex, from)
+	if err != nil {
+		return err
+	}
+	if a.State.Balance < amount {
+		return errPoor
+	}
+	_, err = evento.CommitAll(ctx, ex,
+		a.Aggregate().Event(MoneyWithdrawn{amount}),
+		evento.Aggregate(to).AnyVersion().Event(MoneyDeposited{amount}))
+	return err
+}
+
+// welcome is a subscription: it gives every new account a present, once.
+func welcome() *evento.SubscriptionBuilder {
+	return evento.NewSubscription("welcome").Handler(
+		evento.Handle(func(ctx context.Context, e evento.Event[AccountOpened]) error {
+			_, err := evento.Aggregate(e.AggregateID).OriginalVersion(1).
+				Event(MoneyDeposited{10}).CausedBy(e.RawEvent).Commit(ctx, evento.ExecutorFrom(ctx))
+			if errors.Is(err, evento.ErrConflict) {
+				return nil // it has more than its first event: the present, or others were faster
+			}
+			return err
+		}))
+}
+
+// exampleT is what examples have in place of a *testing.T: it prints.
+type exampleT struct {
+	testing.TB
+	failed bool
+}
+
+func (*exampleT) Helper()                  {}
+func (*exampleT) Cleanup(func())           {}
+func (*exampleT) Context() context.Context { return context.Background() }
+func (t *exampleT) Failed() bool           { return t.failed }
+func (t *exampleT) Errorf(format string, args ...any) {
+	t.failed = true
+	fmt.Printf(format+"\n", args...)
+}
+
+func Example() {
+	t := &exampleT{} // in a test: the *testing.T
+
+	// A state.
+	eventotest.Project(t, accounts).
+		Given(AccountOpened{"Ann"}, MoneyDeposited{5}).
+		Then(Account{Owner: "Ann", Balance: 5})
+
+	// A decision, and one that is refused.
+	eventotest.Project(t, accounts).
+		Given(AccountOpened{"Ann"}, MoneyDeposited{5}).
+		When(withdraw(2)).
+		Then(MoneyWithdrawn{2})
+	eventotest.Project(t, accounts).
+		Given(AccountOpened{"Ann"}).
+		When(withdraw(2)).
+		ThenError(errPoor)
+
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
+}
+
+// A command commits to several accounts: the events say whose they are.
+func ExampleCommand() {
+	t := &exampleT{} // in a test: the *testing.T
+
+	eventotest.Command(t).
+		Given(
+			eventotest.Of("ann", AccountOpened{"Ann"}),
+			eventotest.Of("ann", MoneyDeposited{5}),
+			eventotest.Of("ben", AccountOpened{"Ben"}),
+		).
+		When(func(ctx context.Context, ex evento.Executor) error {
+			return transfer(ctx, ex, "ann", "ben", 2)
+		}).
+		Then(
+			eventotest.Of("ann", MoneyWithdrawn{2}),
+			eventotest.Of("ben", MoneyDeposited{2}),
+		)
+
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
+}
+
+// A subscription reacts to an event, and once only when the event comes again.
+func ExampleSubscribe() {
+	t := &exampleT{} // in a test: the *testing.T
+
+	eventotest.Subscribe(t, welcome()).
+		Given(eventotest.Of("ann", AccountOpened{"Ann"})).
+		Redelivered(nil).
+		Then(eventotest.Of("ann", MoneyDeposited{10})).
+		ThenHandled(AccountOpened{"Ann"})
+
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
+}
+
+// What is said beside a payload can be given, and is compared where it is set.
+func ExampleEvent() {
+	t := &exampleT{} // in a test: the *testing.T
+	id := evento.ID{15: 7}
+
+	eventotest.Subscribe(t, welcome()).
+		Given(eventotest.Event{Payload: AccountOpened{"Ann"}, ID: id}).
+		Then(eventotest.Event{
+			Payload:  MoneyDeposited{10},
+			Metadata: evento.Metadata{CausationID: id.String(), CorrelationID: id.String()},
+		})
+
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
+}
+
+// A failure lists what was given.
+func ExampleProjectionTest_ThenError() {
+	t := &exampleT{} // in a test: the *testing.T
+
+	eventotest.Project(t, accounts).
+		Given(AccountOpened{"Ann"}, MoneyDeposited{5}).
+		ThenError(evento.ErrUnhandledEvent)
+	// Output:
+	// the load did not fail, want the error: evento: unhandled event
+	// given
+	//   1. bank/Account AccountOpened of "1": AccountOpened{Owner: "Ann"}
+	//   2. bank/Account MoneyDeposited of "1": MoneyDeposited{Amount: 5}
+}

@@ -1,0 +1,205 @@
+package eventotest
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/memory"
+)
+
+// history is what all kinds of tests have: the given events, and how to report.
+type history struct {
+	t       testing.TB
+	id      string
+	given   []Event
+	compare []cmp.Option
+	checked bool // a Then was called
+	mistake bool // something was reported that makes the rest meaningless
+}
+
+const defaultID = "1"
+
+func newHistory(t testing.TB) *history {
+	t.Helper()
+	h := &history{t: t, id: defaultID}
+	t.Cleanup(func() {
+		if !h.checked && !t.Failed() && !t.Skipped() {
+			t.Errorf("eventotest: nothing was checked: end with a method that begins with Then\n%s", h.list())
+		}
+	})
+	return h
+}
+
+// misuse reports a mistake in the test itself.
+func (h *history) misuse(format string, args ...any) {
+	h.t.Helper()
+	h.mistake = true
+	h.t.Errorf("eventotest: "+format, args...)
+}
+
+// fail reports that the application is not as wanted.
+func (h *history) fail(format string, args ...any) {
+	h.t.Helper()
+	h.t.Errorf("%s\n%s", strings.TrimRight(fmt.Sprintf(format, args...), "\n"), h.list())
+}
+
+func (h *history) add(payloads []evento.Payload) {
+	for _, p := range payloads {
+		h.given = append(h.given, asEvent(p))
+	}
+}
+
+// mostListed is how many given events a report shows.
+const mostListed = 100
+
+// list shows the given events.
+func (h *history) list() string {
+	if len(h.given) == 0 {
+		return "given no events"
+	}
+	var b strings.Builder
+	b.WriteString("given")
+	for i, e := range h.given {
+		if left := len(h.given) - i; i >= mostListed/2 && left > mostListed/2 {
+			if i == mostListed/2 {
+				fmt.Fprintf(&b, "\n  … %d more", left-mostListed/2)
+			}
+			continue
+		}
+		if e.missing() {
+			fmt.Fprintf(&b, "\n  %d. nil", i+1)
+			continue
+		}
+		fmt.Fprintf(&b, "\n  %d. %s of %q: %s", i+1, e.kind(), h.idOf(e), describe(e.Payload))
+	}
+	return b.String()
+}
+
+func (h *history) idOf(e Event) string {
+	if e.AggregateID == "" {
+		return h.id
+	}
+	return e.AggregateID
+}
+
+// store is the store in memory of a test.
+type store struct {
+	*memory.Executor
+	clock     *atomic.Int64 // microseconds
+	events    int           // that were given
+	snapshots atomic.Bool   // a load has asked for one
+}
+
+func newStore() *store {
+	s := &store{clock: new(atomic.Int64)}
+	s.clock.Store(time.Date(2000, time.January, 1, 0, 0, 0, 0, time.UTC).UnixMicro())
+	s.Executor = memory.New(&memory.Options{Clock: func() time.Time { return time.UnixMicro(s.clock.Load()) }})
+	return s
+}
+
+// Snapshot notes that the projection has snapshots.
+func (s *store) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
+	s.snapshots.Store(true)
+	return s.Executor.Snapshot(ctx, key)
+}
+
+// give stores an event; the clock then is a second further.
+func (s *store) give(ctx context.Context, e Event, aggregateID string) error {
+	if !e.Timestamp.IsZero() {
+		at := e.Timestamp.UnixMicro()
+		if last := s.clock.Load() - time.Second.Microseconds(); s.events > 0 && at < last {
+			return fmt.Errorf("its time %s is before that of the event ahead of it, %s",
+				e.Timestamp.UTC().Format(time.RFC3339Nano), time.UnixMicro(last).UTC().Format(time.RFC3339Nano))
+		}
+		s.clock.Store(at)
+	}
+	codec := e.codec()
+	data, err := codec.Marshal(e.Payload)
+	if err != nil {
+		return fmt.Errorf("codec %s cannot encode it: %w", codec.Name(), err)
+	}
+	id := e.ID
+	if id == (evento.ID{}) {
+		id = fixedID(s.clock.Load(), s.events)
+	}
+	_, err = s.Write(ctx, evento.Write{Appends: []evento.Append{{
+		AggregateType: e.AggregateType(),
+		AggregateID:   aggregateID,
+		AnyVersion:    true,
+		RoutingKey:    e.RoutingKey,
+		Metadata:      e.Metadata,
+		Events:        []evento.NewEvent{{ID: id, Name: e.EventName(), Codec: codec.Name(), Data: data}},
+	}}})
+	s.events++
+	s.clock.Add(time.Second.Microseconds())
+	return err
+}
+
+// fixedID is an id that is the same in every run.
+func fixedID(micros int64, n int) (id evento.ID) {
+	// A time that a ULID cannot say leaves that part zero.
+	_ = id.SetTime(uint64(min(max(0, micros/1000), int64(ulid.MaxTime()))))
+	binary.BigEndian.PutUint32(id[12:], uint32(n+1))
+	return id
+}
+
+// check reports what is wrong with the given events.
+func (h *history) check() bool {
+	h.t.Helper()
+	h.checked = true
+	if h.mistake {
+		return false
+	}
+	for i, e := range h.given {
+		if e.missing() {
+			h.misuse("given event %d is nil\n%s", i+1, h.list())
+			return false
+		}
+		if diff := h.lost(e); diff != "" {
+			h.misuse("given event %d does not come back from its codec as it was%s\n%s", i+1, diff, h.list())
+			return false
+		}
+	}
+	return true
+}
+
+// stored returns a store with the given events; nil after a report.
+func (h *history) stored() *store {
+	h.t.Helper()
+	if !h.check() {
+		return nil
+	}
+	s := newStore()
+	for i, e := range h.given {
+		if err := s.give(h.t.Context(), e, h.idOf(e)); err != nil {
+			h.misuse("given event %d cannot be stored: %v\n%s", i+1, err, h.list())
+			return nil
+		}
+	}
+	return s
+}
+
+// since returns the events of a store behind a position.
+func (h *history) since(s *store, position uint64) []evento.RawEvent {
+	h.t.Helper()
+	var events []evento.RawEvent
+	for e, err := range evento.Events(h.t.Context(), s, evento.Query{}) {
+		if err != nil {
+			h.misuse("reading the new events: %v", err)
+			return nil
+		}
+		if e.Position > position {
+			events = append(events, e)
+		}
+	}
+	return events
+}

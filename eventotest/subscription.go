@@ -1,0 +1,292 @@
+package eventotest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/evento-go/evento"
+)
+
+// SubscriptionTest is a test of a subscription; [Subscribe] begins it. Its
+// methods return it for chaining. It is not safe for concurrent use.
+//
+// The first method that begins with Then stores the given events and executes
+// the subscription, which handles them and what its handlers commit. Several may
+// follow each other, and see the same run.
+type SubscriptionTest struct {
+	*history
+	build   func(evento.Executor) *evento.SubscriptionBuilder
+	retries int
+	report  func() any
+	again   bool
+	parks   bool // ThenParked was called
+	run     *run
+}
+
+// Subscribe begins a test of a subscription. Its builder is not changed: tests
+// in parallel may share it. Its hooks are not called.
+func Subscribe(t testing.TB, b *evento.SubscriptionBuilder) *SubscriptionTest {
+	t.Helper()
+	s := &SubscriptionTest{history: newHistory(t)}
+	if b == nil {
+		s.misuse("Subscribe: the builder is nil")
+	}
+	s.build = func(evento.Executor) *evento.SubscriptionBuilder { return b }
+	return s
+}
+
+// SubscribeFunc is [Subscribe] for a subscription whose handlers hold the
+// executor: the function is given that of the test.
+func SubscribeFunc(t testing.TB, build func(evento.Executor) *evento.SubscriptionBuilder) *SubscriptionTest {
+	t.Helper()
+	s := &SubscriptionTest{history: newHistory(t), build: build}
+	if build == nil {
+		s.misuse("SubscribeFunc: the function is nil")
+	}
+	return s
+}
+
+// ID sets the aggregate id of the given events that name none. Default "1".
+func (s *SubscriptionTest) ID(id string) *SubscriptionTest {
+	s.id = id
+	return s
+}
+
+// Given adds what happened, in order.
+func (s *SubscriptionTest) Given(events ...evento.Payload) *SubscriptionTest {
+	s.add(events)
+	return s
+}
+
+// Compare adds options of go-cmp by which events are compared: see
+// [ProjectionTest.Compare].
+func (s *SubscriptionTest) Compare(opts ...cmp.Option) *SubscriptionTest {
+	s.compare = append(s.compare, opts...)
+	return s
+}
+
+// Retries is how often a handler that fails is called again, instead of the
+// number in the builder, with the waits of a subscription between. Default 0,
+// so that a failure is told at once.
+func (s *SubscriptionTest) Retries(n int) *SubscriptionTest {
+	s.retries = n
+	return s
+}
+
+// Redelivered handles every event a second time, as may happen after a crash,
+// and checks that it made no difference: the second time nothing is committed,
+// the same events are parked, and report, which tells what the handlers did elsewhere, returns
+// the same. It is called behind each of the two. nil: there is nothing else.
+func (s *SubscriptionTest) Redelivered(report func() any) *SubscriptionTest {
+	s.again, s.report = true, report
+	return s
+}
+
+// Then checks that the subscription did not fail, that its handlers committed
+// these events, in this order, and no others, and that no event was parked,
+// unless ThenParked was called before.
+func (s *SubscriptionTest) Then(events ...evento.Payload) *SubscriptionTest {
+	s.t.Helper()
+	if s.succeeded(events) && !s.unexpectedlyParked() {
+		s.same("the new events", s.run.events, events)
+	}
+	return s
+}
+
+// ThenHandled checks that the subscription did not fail, and that these are the
+// events that it handled, in order: those whose handlers returned nil. Events
+// that handlers committed are among them when they were handled too.
+func (s *SubscriptionTest) ThenHandled(events ...evento.Payload) *SubscriptionTest {
+	s.t.Helper()
+	if s.succeeded(events) && !s.unexpectedlyParked() {
+		s.same("the handled events", s.run.handled, events)
+	}
+	return s
+}
+
+// ThenParked checks that the subscription did not fail, and that these events
+// are parked, in order, those that wait behind another of their aggregate
+// included. Call it before the other methods that begin with Then.
+func (s *SubscriptionTest) ThenParked(events ...evento.Payload) *SubscriptionTest {
+	s.t.Helper()
+	s.parks = true
+	if s.succeeded(events) {
+		s.same("the parked events", s.run.parked, events)
+	}
+	return s
+}
+
+// ThenError checks that the subscription stopped with an error that is target,
+// by [errors.Is], and that its handlers committed these events up to there. The
+// errors of handlers are found too.
+func (s *SubscriptionTest) ThenError(target error, events ...evento.Payload) *SubscriptionTest {
+	s.t.Helper()
+	if s.execute(events) && s.wantError("the subscription", s.run.err, target) {
+		s.same("the new events", s.run.events, events)
+	}
+	return s
+}
+
+// succeeded executes the subscription, once, and reports whether it did not
+// fail.
+func (s *SubscriptionTest) succeeded(want []evento.Payload) bool {
+	s.t.Helper()
+	if !s.execute(want) {
+		return false
+	}
+	if s.run.err != nil {
+		s.fail("the subscription failed: %v", s.run.err)
+		return false
+	}
+	return true
+}
+
+func (s *SubscriptionTest) unexpectedlyParked() bool {
+	s.t.Helper()
+	if s.parks || len(s.run.parked) == 0 {
+		return false
+	}
+	s.fail("events were parked, and no ThenParked before this says so:\n%s", strings.Join(s.run.reasons, "\n"))
+	return true
+}
+
+// run is what an execution did.
+type run struct {
+	events  []evento.RawEvent // committed by handlers
+	parked  []evento.RawEvent
+	reasons []string // why they were parked
+	err     error
+
+	mu      sync.Mutex
+	handled []evento.RawEvent
+}
+
+// handle is the hook that notes what was handled.
+func (r *run) handle(ctx context.Context, _ string, events []evento.RawEvent, next func(context.Context) error) error {
+	err := next(ctx)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.handled = append(r.handled, events...)
+	}
+	return err
+}
+
+// execute reports whether there is a run to look at.
+func (s *SubscriptionTest) execute(want []evento.Payload) bool {
+	s.t.Helper()
+	if s.run != nil {
+		s.checked = true
+		return !s.mistake
+	}
+	store := s.stored()
+	if store == nil {
+		return false
+	}
+	first := s.runOn(store, uint64(len(s.given)))
+	if s.run = first; first == nil {
+		return false
+	}
+	if s.again && first.err == nil {
+		s.redeliver(store, first, want)
+	}
+	return !s.mistake
+}
+
+// runOn executes the subscription; nil after a report.
+func (s *SubscriptionTest) runOn(store *store, behind uint64) *run {
+	s.t.Helper()
+	ctx, r := s.t.Context(), &run{}
+	built := s.build(store)
+	if built == nil {
+		s.misuse("SubscribeFunc: the function returned no builder")
+		return nil
+	}
+	b := *built
+	r.err = b.Retry(s.retries).Hooks(evento.SubscriptionHooks{Handle: r.handle}).Execute(ctx, store)
+	if errors.Is(r.err, errors.ErrUnsupported) {
+		s.misuse("a subscription that is Transactional needs the executor of its store: %v", r.err)
+		return nil
+	}
+	r.events = s.since(store, behind)
+	for key, err := range evento.Subscriptions(ctx, store) {
+		if err == nil {
+			err = s.readParked(ctx, store, key, r)
+		}
+		if err != nil {
+			s.misuse("reading the parked events: %v", err)
+			return nil
+		}
+	}
+	slices.SortFunc(r.handled, func(a, b evento.RawEvent) int { return int(a.Position) - int(b.Position) })
+	return r
+}
+
+func (s *SubscriptionTest) readParked(ctx context.Context, store *store, key string, r *run) error {
+	s.t.Helper()
+	all := s.since(store, 0)
+	for p, err := range evento.ControlOf(store, key).Parked(ctx, evento.AllParked()) {
+		if err != nil {
+			return err
+		}
+		e := all[p.Position-1]
+		r.parked = append(r.parked, e)
+		reason := p.Error
+		if reason == "" {
+			reason = "waits behind another"
+		}
+		r.reasons = append(r.reasons, "  "+kind{e.AggregateType, e.Name}.String()+" of \""+e.AggregateID+"\": "+reason)
+	}
+	return nil
+}
+
+// redeliver handles everything again and compares.
+func (s *SubscriptionTest) redeliver(store *store, first *run, want []evento.Payload) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	report := func() []string {
+		if s.report == nil {
+			return nil
+		}
+		return lines(s.report())
+	}
+	before := report()
+	for key, err := range evento.Subscriptions(ctx, store) {
+		if err == nil {
+			c := evento.ControlOf(store, key)
+			err = errors.Join(c.DropParked(ctx, evento.AllParked()), c.ResetToStart(ctx))
+		}
+		if err != nil {
+			s.misuse("resetting the subscription: %v", err)
+			return
+		}
+	}
+	second := s.runOn(store, uint64(len(s.given)+len(first.events)))
+	if second == nil {
+		return
+	}
+	switch {
+	case second.err != nil:
+		s.fail("the subscription failed when its events came again: %v", second.err)
+	case len(second.events) > 0:
+		var known []Event // by the types of those wanted the first time
+		for _, p := range want {
+			if e := asEvent(p); !e.missing() {
+				known = append(known, e)
+			}
+		}
+		s.same("when the events came again, the new events", second.events, nil, known...)
+	case !slices.EqualFunc(first.parked, second.parked, func(a, b evento.RawEvent) bool { return a.ID == b.ID }):
+		s.fail("when the events came again, others were parked (-once +twice):\n%s", s.diff(first.reasons, second.reasons))
+	default:
+		if diff := s.diff(before, report()); diff != "" {
+			s.fail("the events came again, and what the test reports is not the same (-once +twice):\n%s", diff)
+		}
+	}
+}
