@@ -5,6 +5,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -125,6 +126,19 @@ func (ex *Executor) listen() {
 	}
 }
 
+// isPooled reports whether the connection ends at a pool such as PgBouncer, which
+// gives its clients process numbers of its own. A LISTEN would stay with one of
+// the pool's sessions, whoever has it next, and notifications to a session that
+// nobody has have been the end of a PgBouncer.
+func isPooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	results, err := conn.PgConn().Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
+	if err != nil {
+		return false, err
+	}
+	pid := fmt.Sprint(conn.PgConn().PID())
+	return len(results) != 1 || len(results[0].Rows) != 1 || string(results[0].Rows[0][0]) != pid, nil
+}
+
 // hear listens until an error.
 func (ex *Executor) hear() error {
 	config := ex.pool.Config()
@@ -140,6 +154,11 @@ func (ex *Executor) hear() error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
+	if pooled, err := isPooled(connecting, conn); err != nil {
+		return err
+	} else if pooled {
+		return errUnheard
+	}
 	if _, err := conn.PgConn().Exec(connecting, "LISTEN "+ex.channel).ReadAll(); err != nil {
 		return err
 	}

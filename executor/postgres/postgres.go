@@ -13,8 +13,8 @@
 // process share a transaction, which is what makes that fast. Any number of
 // processes may use one store.
 //
-// It works through PgBouncer in transaction mode: no state is kept in a session
-// but prepared statements, which newer PgBouncers carry, and which
+// It works through PgBouncer in transaction mode, and polls for the commits of
+// other processes then: no state is kept in a session but prepared statements, which newer PgBouncers carry, and which
 // "default_query_exec_mode=cache_describe" in the connection string switches
 // off for older ones.
 package postgres
