@@ -190,7 +190,7 @@ const mostKept = 64 << 10
 func marshalAppender(a CBORAppender) ([]byte, error) {
 	buf := appendBuffers.Get().(*[]byte)
 	data, err := a.AppendCBOR((*buf)[:0])
-	if err == nil {
+	if err == nil && !plainCBOR(data) {
 		err = cborDecoding.Wellformed(data)
 	}
 	var own []byte
@@ -203,6 +203,61 @@ func marshalAppender(a CBORAppender) ([]byte, error) {
 		appendBuffers.Put(buf)
 	}
 	return own, err
+}
+
+// plainCBOR reports whether data is one item that the codec's limits allow, and
+// is faster than asking the codec. It does not know tags and lengths that are
+// not given: then, or when something is wrong, the codec is to be asked.
+func plainCBOR(data []byte) bool {
+	var above [MaxDepth]uint32 // what is left of each map and array around
+	depth, left, at := 0, uint32(1), 0
+	for {
+		for left == 0 {
+			if depth == 0 {
+				return at == len(data)
+			}
+			depth--
+			left = above[depth]
+		}
+		left--
+		if at >= len(data) {
+			return false
+		}
+		first := data[at]
+		at++
+		n := uint64(first & 31)
+		if n >= 24 {
+			size := 1 << (n - 24)
+			if n > 27 || size > len(data)-at {
+				return false
+			}
+			n = 0
+			for _, c := range data[at : at+size] {
+				n = n<<8 | uint64(c)
+			}
+			at += size
+		}
+		switch first >> 5 {
+		case 2, 3: // bytes and text
+			if n > uint64(len(data)-at) {
+				return false
+			}
+			at += int(n)
+		case 4, 5: // array and map
+			if n > maxElements || depth == MaxDepth {
+				return false
+			}
+			above[depth] = left
+			depth++
+			left = uint32(n) << (first >> 5 & 1) // a map has two items for each
+		case 6: // tag
+			return false
+		case 7: // false, true, nil and floats
+			if first < 0xf4 || first == 0xf8 {
+				return false
+			}
+		}
+	}
 }
 
 // unmarshalDecoder decodes into what v points to, if that can decode itself,

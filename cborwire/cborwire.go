@@ -82,12 +82,17 @@ const (
 	halfMinusInf = 0xfc00
 )
 
-// appendHead begins an item in as few bytes as its argument takes.
+// appendHead begins an item in as few bytes as its argument takes. It is small
+// enough to become a part of its callers.
 func appendHead(b []byte, major byte, n uint64) []byte {
-	major <<= 5
+	if n < 24 {
+		return append(b, major<<5|byte(n))
+	}
+	return appendLongHead(b, major<<5, n)
+}
+
+func appendLongHead(b []byte, major byte, n uint64) []byte {
 	switch {
-	case n < 24:
-		return append(b, major|byte(n))
 	case n <= math.MaxUint8:
 		return append(b, major|24, byte(n))
 	case n <= math.MaxUint16:
@@ -180,12 +185,11 @@ func AppendTime(b []byte, v time.Time) ([]byte, error) {
 	if v.IsZero() {
 		return AppendNil(b), nil
 	}
-	v = v.UTC()
-	if year := v.Year(); year < 0 || year > 9999 {
-		return b, fmt.Errorf("cbor: the year %d of a time is not 0 to 9999", year)
-	}
 	var text [len(time.RFC3339Nano)]byte
-	s := v.AppendFormat(text[:0], time.RFC3339Nano)
+	s := v.UTC().AppendFormat(text[:0], time.RFC3339Nano)
+	if s[4] != '-' { // a year of four digits is before it
+		return b, fmt.Errorf("cbor: the year %d of a time is not 0 to 9999", v.UTC().Year())
+	}
 	return append(appendHead(b, majorText, uint64(len(s))), s...), nil
 }
 
