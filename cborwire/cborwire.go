@@ -185,13 +185,36 @@ func AppendTime(b []byte, v time.Time) ([]byte, error) {
 	if v.IsZero() {
 		return AppendNil(b), nil
 	}
-	var text [len(time.RFC3339Nano)]byte
-	s := v.UTC().AppendFormat(text[:0], time.RFC3339Nano)
-	if s[4] != '-' { // a year of four digits is before it
-		return b, fmt.Errorf("cbor: the year %d of a time is not 0 to 9999", v.UTC().Year())
+	v = v.UTC()
+	year, month, day := v.Date()
+	if year < 0 || year > 9999 {
+		return b, fmt.Errorf("cbor: the year %d of a time is not 0 to 9999", year)
 	}
-	return append(appendHead(b, majorText, uint64(len(s))), s...), nil
+	hour, minute, second := v.Clock()
+	fraction, digits := v.Nanosecond(), 9
+	for ; digits > 0 && fraction%10 == 0; digits-- {
+		fraction /= 10
+	}
+	size := len("2006-01-02T15:04:05Z")
+	if digits > 0 {
+		size += 1 + digits
+	}
+	b = appendHead(b, majorText, uint64(size))
+	b = append(b, digit(year/1000), digit(year/100), digit(year/10), digit(year), '-',
+		digit(int(month)/10), digit(int(month)), '-', digit(day/10), digit(day), 'T',
+		digit(hour/10), digit(hour), ':', digit(minute/10), digit(minute), ':', digit(second/10), digit(second))
+	if digits > 0 {
+		b = append(b, ".000000000"[:1+digits]...)
+		for i := len(b) - 1; fraction > 0; i-- {
+			b[i] = digit(fraction)
+			fraction /= 10
+		}
+	}
+	return append(b, 'Z'), nil
 }
+
+// digit is the last of n.
+func digit(n int) byte { return byte('0' + n%10) }
 
 // AppendText writes a value of a type that has MarshalText and not
 // MarshalBinary. Its errors are those of MarshalText.
