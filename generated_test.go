@@ -147,6 +147,42 @@ func TestEmbeddedMethodsAreNotUsed(t *testing.T) {
 	}
 }
 
+// The promoted method would read this, and give the number the other sign.
+func TestEmbeddedMethodsDoNotDecode(t *testing.T) {
+	t.Parallel()
+	var got around
+	if err := evento.CBOR().Unmarshal([]byte("\xa1\x61N\x24"), &got); err != nil || got.N != -5 {
+		t.Errorf("%+v, %v, want -5", got, err)
+	}
+}
+
+// ownBytes are CBOR already, of any depth.
+type ownBytes []byte
+
+func (b ownBytes) MarshalCBOR() ([]byte, error) { return b, nil }
+
+// opaque is not nested by its type, and by what it holds.
+type opaque struct{ Bytes ownBytes }
+
+func (o opaque) AppendCBOR(b []byte) ([]byte, error) {
+	b = cborwire.AppendMap(b, 1)
+	b = cborwire.AppendString(b, "Bytes")
+	return cborwire.AppendAny(b, o.Bytes)
+}
+
+// flags may have any number of elements.
+type flags struct{ Set []bool }
+
+func (f flags) AppendCBOR(b []byte) ([]byte, error) {
+	b = cborwire.AppendMap(b, 1)
+	b = cborwire.AppendString(b, "Set")
+	b = cborwire.AppendArray(b, len(f.Set))
+	for _, x := range f.Set {
+		b = cborwire.AppendBool(b, x)
+	}
+	return b, nil
+}
+
 // boundless may be nested without bound, by what it writes for itself.
 type boundless struct{ Next any }
 
@@ -178,6 +214,19 @@ func TestOwnEncodingIsChecked(t *testing.T) {
 		}
 		if data, err := evento.CBOR().Marshal(boundless{next(evento.MaxDepth)}); err == nil {
 			t.Errorf("a depth of %d was written, in %d bytes, which cannot be read", evento.MaxDepth+1, len(data))
+		}
+		bytes := func(depth int) ownBytes { return ownBytes(strings.Repeat("\x81", depth) + "\x01") }
+		if _, err := evento.CBOR().Marshal(opaque{bytes(evento.MaxDepth - 1)}); err != nil {
+			t.Errorf("bytes of a depth of %d: %v", evento.MaxDepth, err)
+		}
+		if data, err := evento.CBOR().Marshal(opaque{bytes(evento.MaxDepth)}); err == nil {
+			t.Errorf("bytes of a depth of %d were written, as %d bytes, which cannot be read", evento.MaxDepth+1, len(data))
+		}
+		if _, err := evento.CBOR().Marshal(flags{make([]bool, 10)}); err != nil {
+			t.Errorf("10 elements: %v", err)
+		}
+		if data, err := evento.CBOR().Marshal(flags{make([]bool, 4<<20+1)}); err == nil {
+			t.Errorf("too many elements were written, in %d bytes, which cannot be read", len(data))
 		}
 	}
 }
