@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -31,16 +32,31 @@ func main() {
 // usageError is a mistake in how the command was called.
 type usageError struct{ error }
 
+// exitCodes is in the help of every command.
+const exitCodes = `Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.`
+
 // run is the program, and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := &cobra.Command{
-		Use:           "evento",
-		Short:         "Generate code for events, and look after stores of them",
+	root := group(&cobra.Command{
+		Use:   "evento",
+		Short: "Generate code for events, and look after stores of them",
+		Long: `Generate code for events, and look after stores of them.
+
+A store is named by --store URL, or by the environment variable ` + storeVariable + `:
+  sqlite:FILE or FILE                             one file
+  pebble:DIR                                      one directory
+  postgres://user:password@host/db?schema=evento  PostgreSQL
+  mysql:user:password@tcp(host:3306)/db           MySQL and MariaDB,
+  mysql://user:password@host:3306/db              the same as a URL
+
+Commands that only look change nothing: they neither make nor migrate a store.
+With -o json the output is for programs: one document, or one a line.
+
+` + exitCodes,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-	}
+	}, commands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(commands()...)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -48,12 +64,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {
-	case err == nil:
+	case err == nil, closedPipe(err):
 		return exitOK
 	case ctx.Err() != nil:
 		return exitInterrupted
 	}
-	fmt.Fprintln(stderr, "evento:", err)
+	if !errors.Is(err, errFindings) {
+		fmt.Fprintln(stderr, "evento: "+strings.TrimPrefix(showErr(err), "evento: "))
+	}
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
@@ -62,5 +80,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // commands are the subcommands, each in a file of its own.
 func commands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		migrateCommand(),
+		eventsCommand(),
+		aggregateCommand(),
+		subscriptionsCommand(),
+		doctorCommand(),
+	}
 }
