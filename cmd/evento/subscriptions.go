@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -168,7 +169,8 @@ func (v *subscriptionView) row() []string {
 	if v.LagSeconds > 0 {
 		lag = showDuration(time.Duration(v.LagSeconds * float64(time.Second)))
 	}
-	return []string{show(v.Key), number(len(v.Partitions)), owner, number(v.Position), number(v.Behind), lag, number(v.Parked), v.state(), cutText(v.LastError)}
+	return []string{show(v.Key), number(len(v.Partitions)), owner, number(v.Position), number(v.Behind), lag, number(v.Parked), v.state(),
+		cutText(strings.TrimPrefix(v.LastError, fmt.Sprintf("evento: subscription %q: ", v.Key)))}
 }
 
 func (v *subscriptionView) state() string {
@@ -202,7 +204,7 @@ func showDuration(d time.Duration) string {
 
 // cutText is the beginning of a text, for a column.
 func cutText(text string) string {
-	const most = 80
+	const most = 120
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most]) + "…"
 	}
