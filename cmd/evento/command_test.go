@@ -109,6 +109,7 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 			env.Setenv("STORE", store)
 			_, place, _ := strings.Cut(store, ":")
 			env.Setenv("PLACE", place)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command, else
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {

@@ -180,9 +180,8 @@ func (v *versions) put(e *evento.RawEvent) (last uint64, known bool, hash uint64
 		return 0, false, 0
 	}
 	last, known = v.last[hash]
-	if !known && len(v.last) >= v.most && v.bits < 62 {
-		v.halve()
-		if !v.has(hash) {
+	for !known && len(v.last) >= v.most && v.bits < 62 {
+		if v.halve(); !v.has(hash) {
 			return 0, false, 0
 		}
 	}

@@ -95,21 +95,25 @@ func (in *inspector) sqliteFile(ctx context.Context) ([]finding, error) {
 	return []finding{{Severity: severe, Detail: "the file is damaged: " + v[0], Remedy: "restore a backup; sqlite3 FILE .recover saves what can be read"}}, nil
 }
 
-func (in *inspector) postgresSettings(ctx context.Context) (list []finding, err error) {
+func (in *inspector) postgresSettings(ctx context.Context) ([]finding, error) {
 	v, err := in.row(ctx, "SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes')", 3)
 	if err != nil {
 		return nil, err
 	}
-	if v[0] == "off" {
+	return postgresRisks(v[0], v[1], v[2]), nil
+}
+
+func postgresRisks(fsync, synchronousCommit, fullPageWrites string) (list []finding) {
+	if fsync == "off" {
 		list = append(list, finding{Severity: warning, Detail: "fsync is off: a crash of the machine may destroy the store", Remedy: "set fsync = on"})
 	}
-	if v[1] == "off" {
+	if synchronousCommit == "off" {
 		list = append(list, finding{Severity: warning, Detail: "synchronous_commit is off: a crash may lose events that were acknowledged", Remedy: "set synchronous_commit = on, for the server or the application's role"})
 	}
-	if v[2] == "off" {
+	if fullPageWrites == "off" {
 		list = append(list, finding{Severity: warning, Detail: "full_page_writes is off: a crash of the machine may leave torn pages", Remedy: "set full_page_writes = on, unless the file system writes pages whole"})
 	}
-	return list, nil
+	return list
 }
 
 func (in *inspector) postgresTriggers(ctx context.Context) ([]finding, error) {
@@ -121,21 +125,25 @@ func (in *inspector) postgresTriggers(ctx context.Context) ([]finding, error) {
 	return []finding{changeable}, nil
 }
 
-func (in *inspector) mysqlSettings(ctx context.Context) (list []finding, err error) {
+func (in *inspector) mysqlSettings(ctx context.Context) ([]finding, error) {
 	v, err := in.row(ctx, "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog, @@innodb_doublewrite", 4)
 	if err != nil {
 		return nil, err
 	}
-	if v[0] != "1" {
-		list = append(list, finding{Severity: warning, Detail: "innodb_flush_log_at_trx_commit is " + v[0] + ": a crash may lose events that were acknowledged", Remedy: "set innodb_flush_log_at_trx_commit = 1"})
+	return mysqlRisks(v[0], v[1] == "1", v[2], v[3]), nil
+}
+
+func mysqlRisks(flushLog string, binaryLog bool, syncBinaryLog, doublewrite string) (list []finding) {
+	if flushLog != "1" {
+		list = append(list, finding{Severity: warning, Detail: "innodb_flush_log_at_trx_commit is " + flushLog + ": a crash may lose events that were acknowledged", Remedy: "set innodb_flush_log_at_trx_commit = 1"})
 	}
-	if v[1] == "1" && v[2] != "1" {
-		list = append(list, finding{Severity: warning, Detail: "there is a binary log and sync_binlog is " + v[2] + ": a crash may lose events that were acknowledged", Remedy: "set sync_binlog = 1"})
+	if binaryLog && syncBinaryLog != "1" {
+		list = append(list, finding{Severity: warning, Detail: "there is a binary log and sync_binlog is " + syncBinaryLog + ": a crash may lose events that were acknowledged", Remedy: "set sync_binlog = 1"})
 	}
-	if strings.EqualFold(v[3], "off") || v[3] == "0" {
+	if strings.EqualFold(doublewrite, "off") || doublewrite == "0" {
 		list = append(list, finding{Severity: warning, Detail: "innodb_doublewrite is off: a crash of the machine may leave torn pages", Remedy: "set innodb_doublewrite = ON, unless the file system writes pages whole"})
 	}
-	return list, nil
+	return list
 }
 
 // counter compares the counter of positions with the last event. Both are read
