@@ -136,7 +136,7 @@ func (s *session) confirm(question string) error {
 	case "y", "yes":
 		return nil
 	}
-	return errors.New("nothing was changed")
+	return errors.New("nothing was changed; --yes does it without asking")
 }
 
 func isTerminal(f *os.File) bool {
