@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
@@ -314,11 +315,60 @@ func TestTailInterrupted(t *testing.T) {
 	}
 }
 
+// What is committed by others while tail runs is shown.
+func TestTailFollows(t *testing.T) {
+	t.Parallel()
+	for kind, newStore := range stores {
+		if kind == pebbleStore { // has one process at a time
+			continue
+		}
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			store := newStore(t)
+			if err := fill(t.Context(), store); err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			more := sync.OnceValue(func() error {
+				return withStore(t.Context(), store, func(ex evento.Executor) error {
+					return commit(t.Context(), ex, evento.NewEvent{ID: evento.NewID(), Name: "More", Codec: "json", Data: []byte("{}")})
+				})
+			})
+			code := run(t.Context(), []string{"events", "tail", "--store", store, "-n", "1", "--count", "2"}, nil, writerFunc(func(b []byte) (int, error) {
+				if err := more(); err != nil { // at the event that was there
+					return 0, err
+				}
+				return out.Write(b)
+			}), io.Discard)
+			if code != exitOK || !strings.Contains(out.String(), "bin  v1  Scanned\n7  ") {
+				t.Errorf("exit code %d and %q, want %d and the events 6 and 7", code, out.String(), exitOK)
+			}
+		})
+	}
+}
+
+// A directory of Pebble that an application has open is not waited for.
+func TestPebbleInUse(t *testing.T) {
+	t.Parallel()
+	store := stores[pebbleStore](t)
+	err := withStore(t.Context(), store, func(evento.Executor) error {
+		var out, errs strings.Builder
+		code := run(t.Context(), []string{"events", "list", "--store", store}, nil, &out, &errs)
+		if code != exitFailed || !strings.Contains(errs.String(), "another executor has it open") {
+			t.Errorf("exit code %d and %q, want %d and why", code, errs.String(), exitFailed)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// A reader that goes away, as head does, is no failure.
+// A reader that goes away, as head does, ends the command quietly.
 func TestClosedPipe(t *testing.T) {
 	t.Parallel()
 	store := stores[sqliteStore](t)
@@ -330,7 +380,7 @@ func TestClosedPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	var errs strings.Builder
-	if code := run(t.Context(), []string{"events", "list", "--store", store}, nil, write, &errs); code != exitOK || errs.Len() > 0 {
-		t.Errorf("exit code %d and %q, want %d in silence", code, errs.String(), exitOK)
+	if code := run(t.Context(), []string{"events", "list", "--store", store}, nil, write, &errs); code != exitClosedPipe || errs.Len() > 0 {
+		t.Errorf("exit code %d and %q, want %d in silence", code, errs.String(), exitClosedPipe)
 	}
 }

@@ -21,6 +21,8 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitInterrupted = 130
+	// exitClosedPipe is what the signal of a closed pipe makes of a program.
+	exitClosedPipe = 141
 )
 
 func main() {
@@ -59,13 +61,16 @@ With -o json the output is for programs: one document, or one a line.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	out := &pipe{w: stdout}
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {
-	case err == nil, closedPipe(err):
+	case err == nil:
 		return exitOK
+	case out.closed.Load():
+		return exitClosedPipe
 	case ctx.Err() != nil:
 		return exitInterrupted
 	}

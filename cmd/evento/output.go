@@ -10,6 +10,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -74,9 +75,18 @@ func (o *output) table(rows [][]string) error {
 	return t.Flush()
 }
 
-// closedPipe reports whether the reader of the output has gone, as head does.
-func closedPipe(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+// pipe is the standard output, and knows when its reader has gone, as head does.
+type pipe struct {
+	w      io.Writer
+	closed atomic.Bool
+}
+
+func (p *pipe) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		p.closed.Store(true)
+	}
+	return n, err
 }
 
 // show makes a text of a store safe to print: itself or, when it has in it what
