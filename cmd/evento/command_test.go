@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
@@ -329,19 +328,19 @@ func TestTailFollows(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out strings.Builder
-			more := sync.OnceValue(func() error {
+			more := func() error {
 				return withStore(t.Context(), store, func(ex evento.Executor) error {
 					return commit(t.Context(), ex, evento.NewEvent{ID: evento.NewID(), Name: "More", Codec: "json", Data: []byte("{}")})
 				})
-			})
-			code := run(t.Context(), []string{"events", "tail", "--store", store, "-n", "1", "--count", "2"}, nil, writerFunc(func(b []byte) (int, error) {
-				if err := more(); err != nil { // at the event that was there
+			}
+			code := run(t.Context(), []string{"events", "tail", "--store", store, "-n", "1", "--count", "3"}, nil, writerFunc(func(b []byte) (int, error) {
+				if err := more(); err != nil { // at each event that is shown
 					return 0, err
 				}
 				return out.Write(b)
 			}), io.Discard)
-			if code != exitOK || !strings.Contains(out.String(), "bin  v1  Scanned\n7  ") {
-				t.Errorf("exit code %d and %q, want %d and the events 6 and 7", code, out.String(), exitOK)
+			if code != exitOK || !strings.Contains(out.String(), "bin  v1  Scanned\n7  ") || strings.Count(out.String(), "\n8  ") != 1 {
+				t.Errorf("exit code %d and %q, want %d and the events 6 to 8", code, out.String(), exitOK)
 			}
 		})
 	}
