@@ -39,7 +39,7 @@ With -o json each finding is a document on a line of its own, with severity, che
 subject, detail and remedy, and the last line has summary.
 
 Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it failed,
-2 called wrongly, 130 interrupted.`,
+2 called wrongly, 130 interrupted, 141 nobody reads the output.`,
 		Example: `  evento doctor --store app.db
   evento doctor --store postgres://app@db/shop --fast -o json`,
 		Args: arguments(0, 0, "no arguments"),
@@ -48,7 +48,7 @@ Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it
 	f.String("store", "", storeUsage)
 	f.Bool("fast", false, "do not read everything")
 	f.Duration("lag", time.Minute, "warn of subscriptions that are further behind")
-	f.Int("memory", 256, "the most megabytes for versions of aggregates")
+	f.Int("memory", 256, "the most `MB` for versions of aggregates")
 	outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		s := &session{cmd: cmd}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -35,7 +36,7 @@ func main() {
 type usageError struct{ error }
 
 // exitCodes is in the help of every command.
-const exitCodes = `Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.`
+const exitCodes = `Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 nobody reads the output.`
 
 // run is the program, and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -55,6 +56,7 @@ Commands that only look change nothing: they neither make nor migrate a store.
 With -o json the output is for programs: one document, or one a line.
 
 ` + exitCodes,
+		Version:       release(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}, commands()...)
@@ -81,6 +83,14 @@ With -o json the output is for programs: one document, or one a line.
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// release is the version of the module that the command was built from.
+func release() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
 }
 
 // commands are the subcommands, each in a file of its own.

@@ -30,7 +30,7 @@ type output struct {
 
 // outputFlag gives a command the flag -o.
 func outputFlag(cmd *cobra.Command) {
-	cmd.Flags().StringP("output", "o", "table", "table for people, or json for programs")
+	cmd.Flags().StringP("output", "o", "table", "`FORMAT`: table for people, or json for programs")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }
 

@@ -25,7 +25,7 @@ import (
 // shown as a flag's default: it may hold a password.
 const storeVariable = "EVENTO_STORE"
 
-const storeUsage = "the store: sqlite:FILE or FILE, pebble:DIR, postgres://…, mysql:DSN or mysql://… (default $" + storeVariable + ")"
+const storeUsage = "`URL` of the store: sqlite:FILE or FILE, pebble:DIR, postgres://…, mysql:DSN or mysql://… (default $" + storeVariable + ")"
 
 // access is what a command does with a store.
 type access int
