@@ -122,7 +122,7 @@ func (s *session) confirm(question string) error {
 		return nil
 	}
 	in := s.cmd.InOrStdin()
-	if f, ok := in.(*os.File); !ok || !isTerminal(f) {
+	if f, ok := in.(*os.File); !ok || !atTerminal(f) {
 		return usagef("there is nobody to ask: %s Give --yes to do it", question)
 	}
 	if _, err := fmt.Fprintf(s.cmd.ErrOrStderr(), "%s [y/N] ", question); err != nil {
@@ -139,7 +139,7 @@ func (s *session) confirm(question string) error {
 	return errors.New("nothing was changed; --yes does it without asking")
 }
 
-func isTerminal(f *os.File) bool {
+func atTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

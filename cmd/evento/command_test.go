@@ -140,19 +140,19 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 			"fill": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(fill(t.Context(), store)) },
 			// work runs the subscription mailer, whose handler works by now.
 			"work": func(ts *testscript.TestScript, _ bool, _ []string) {
-				ts.Check(withStore(t.Context(), store, func(ex evento.Executor) error {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
 					return mailer(func(evento.RawEvent) error { return nil }).Execute(t.Context(), ex)
 				}))
 			},
 			// fill-parked runs it with one that fails again.
 			"fill-parked": func(ts *testscript.TestScript, _ bool, _ []string) {
-				ts.Check(withStore(t.Context(), store, func(ex evento.Executor) error { return mailer(refuseFirst).Execute(t.Context(), ex) }))
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error { return mailer(refuseFirst).Execute(t.Context(), ex) }))
 			},
 			// more N commits more events.
 			"more": func(ts *testscript.TestScript, _ bool, args []string) {
 				n, err := strconv.Atoi(args[0])
 				ts.Check(err)
-				ts.Check(withStore(t.Context(), store, func(ex evento.Executor) error {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
 					for range n {
 						if err := commit(t.Context(), ex, evento.NewEvent{ID: evento.NewID(), Name: "More", Codec: "json", Data: []byte("{}")}); err != nil {
 							return err
@@ -163,7 +163,7 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 			},
 			// spoil commits payloads that are not what their codecs write.
 			"spoil": func(ts *testscript.TestScript, _ bool, _ []string) {
-				ts.Check(withStore(t.Context(), store, func(ex evento.Executor) error {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
 					return commit(t.Context(), ex,
 						evento.NewEvent{ID: evento.NewID(), Name: "Spoilt", Codec: "cbor", Data: []byte{0xff}},
 						evento.NewEvent{ID: evento.NewID(), Name: "Spoilt", Codec: "json", Data: []byte("{")})
@@ -175,7 +175,7 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 	})
 }
 
-func withStore(ctx context.Context, store string, do func(evento.Executor) error) error {
+func onNewStore(ctx context.Context, store string, do func(evento.Executor) error) error {
 	ex, err := openStore(ctx, store, creating)
 	if err != nil {
 		return err
@@ -222,7 +222,7 @@ func fill(ctx context.Context, store string) error {
 		{"shop/Customer", "o2", "", "Joined", "json", []byte(`{}`)},
 		{"shop/Order", "bin", "", "Scanned", "proto", []byte{0xff, 0}},
 	}
-	return withStore(ctx, store, func(ex evento.Executor) error {
+	return onNewStore(ctx, store, func(ex evento.Executor) error {
 		for i, e := range events {
 			w := evento.Write{Appends: []evento.Append{{
 				AggregateType: e.aggregateType, AggregateID: e.id, AnyVersion: true, RoutingKey: e.key,
@@ -333,7 +333,7 @@ func TestTailFollows(t *testing.T) {
 			}
 			var out strings.Builder
 			more := func() error {
-				return withStore(t.Context(), store, func(ex evento.Executor) error {
+				return onNewStore(t.Context(), store, func(ex evento.Executor) error {
 					return commit(t.Context(), ex, evento.NewEvent{ID: evento.NewID(), Name: "More", Codec: "json", Data: []byte("{}")})
 				})
 			}
@@ -354,7 +354,7 @@ func TestTailFollows(t *testing.T) {
 func TestPebbleInUse(t *testing.T) {
 	t.Parallel()
 	store := stores[pebbleStore](t)
-	err := withStore(t.Context(), store, func(evento.Executor) error {
+	err := onNewStore(t.Context(), store, func(evento.Executor) error {
 		var out, errs strings.Builder
 		code := run(t.Context(), []string{"events", "list", "--store", store}, nil, &out, &errs)
 		if code != exitFailed || !strings.Contains(errs.String(), "another executor has it open") {

@@ -55,7 +55,7 @@ func TestDoctorFindsDamage(t *testing.T) {
 			if err := fill(t.Context(), store); err != nil {
 				t.Fatal(err)
 			}
-			if err := withStore(t.Context(), store, func(ex evento.Executor) error {
+			if err := onNewStore(t.Context(), store, func(ex evento.Executor) error {
 				key := evento.SnapshotKey{Projection: "p", Variant: strings.Repeat("0", 64), AggregateType: "shop/Order", AggregateID: "o1"}
 				return ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 2, Position: 6, Data: []byte{1}})
 			}); err != nil {
