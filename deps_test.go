@@ -2,6 +2,7 @@ package evento_test
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,6 +37,7 @@ func TestDependencies(t *testing.T) {
 	otel := append(strings.Fields(`
 		github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk
 		go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace`), core...)
+	command := slices.Concat(sqlite, postgres, mysql, pebble, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"})
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cborwire":              core,
@@ -55,6 +57,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/bank":         sqlite,
 		"./examples/rebuild":      sqlite,
 		"./eventotel":             otel,
+		"./cmd/evento":            command,
 		"./internal/intx":         nil,
 		"./internal/pages":        core,
 		"./internal/sqlstore":     core,

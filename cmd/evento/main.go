@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -20,6 +22,8 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitInterrupted = 130
+	// exitClosedPipe is what the signal of a closed pipe makes of a program.
+	exitClosedPipe = 141
 )
 
 func main() {
@@ -31,36 +35,71 @@ func main() {
 // usageError is a mistake in how the command was called.
 type usageError struct{ error }
 
+// exitCodes is in the help of every command.
+const exitCodes = `Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 nobody reads the output.`
+
 // run is the program, and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := &cobra.Command{
-		Use:           "evento",
-		Short:         "Generate code for events, and look after stores of them",
+	root := group(&cobra.Command{
+		Use:   "evento",
+		Short: "Generate code for events, and look after stores of them",
+		Long: `Generate code for events, and look after stores of them.
+
+A store is named by --store URL, or by the environment variable ` + storeVariable + `:
+  sqlite:FILE or FILE                             one file
+  pebble:DIR                                      one directory
+  postgres://user:password@host/db?schema=evento  PostgreSQL
+  mysql:user:password@tcp(host:3306)/db           MySQL and MariaDB,
+  mysql://user:password@host:3306/db              the same as a URL
+
+Commands that only look change nothing: they neither make nor migrate a store.
+With -o json the output is for programs: one document, or one a line.
+
+` + exitCodes,
+		Version:       release(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-	}
+	}, commands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(commands()...)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	out := &pipe{w: stdout}
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
 	switch {
 	case err == nil:
 		return exitOK
+	case out.closed.Load():
+		return exitClosedPipe
 	case ctx.Err() != nil:
 		return exitInterrupted
 	}
-	fmt.Fprintln(stderr, "evento:", err)
+	if !errors.Is(err, errFindings) {
+		fmt.Fprintln(stderr, "evento: "+strings.TrimPrefix(showErr(err), "evento: "))
+	}
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailed
 }
 
+// release is the version of the module that the command was built from.
+func release() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
 // commands are the subcommands, each in a file of its own.
 func commands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		migrateCommand(),
+		eventsCommand(),
+		aggregateCommand(),
+		subscriptionsCommand(),
+		doctorCommand(),
+	}
 }

@@ -47,6 +47,10 @@ type Options struct {
 	// be shared with an application's own keys, or hold several stores. No
 	// prefix may begin with another. "": "evento/".
 	Prefix string
+	// ReadOnly makes [Open] open a store to look at it: nothing is made or
+	// changed, and writing is refused with [evento.ErrReadOnly]. Still no
+	// other executor may have the directory open. Default: false.
+	ReadOnly bool
 	// FS is the file system of [Open]. nil: the operating system's.
 	FS vfs.FS
 	// CacheSize is how many bytes of blocks [Open] keeps in memory. 0: 64 MiB.
@@ -153,8 +157,14 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 	if err := checkDirectory(o.FS, dir); err != nil {
 		return nil, err
 	}
+	if o.ReadOnly { // locking the directory would make it
+		if _, err := o.FS.Stat(dir); err != nil {
+			return nil, err
+		}
+	}
 	options := &lsm.Options{
 		FS:        d,
+		ReadOnly:  o.ReadOnly,
 		CacheSize: o.CacheSize,
 		// Fewer, larger flushes; what is in the log twice the size of a
 		// memory table replays in well under a second.

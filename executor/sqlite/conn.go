@@ -45,8 +45,11 @@ func checkPath(path string) error {
 
 // fileSource opens a file. Only a path that begins with "file:" is a URI, so
 // that a file name may have a question mark.
-func fileSource(path string) source {
+func fileSource(path string, readOnly bool) source {
 	flags := sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE
+	if readOnly {
+		flags = sqlite3.OPEN_READONLY
+	}
 	if strings.HasPrefix(path, "file:") {
 		flags |= sqlite3.OPEN_URI
 	}

@@ -85,7 +85,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	if ex.openTransactionOf(ctx) != nil {
 		return fn(ctx)
 	}
-	if err := ex.check(ctx); err != nil {
+	if err := ex.checkWrite(ctx); err != nil {
 		return err
 	}
 	c := ex.callers

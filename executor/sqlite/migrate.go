@@ -49,7 +49,7 @@ func Migrate(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return fmt.Errorf("evento: sqlite: migrate: %w", classify(err))
 	}
-	err = errors.Join(prepareStore(ctx, c, true), c.close())
+	err = errors.Join(prepareStore(ctx, c, true, false), c.close())
 	if err != nil {
 		return fmt.Errorf("evento: sqlite: migrate: %w", err)
 	}
@@ -60,12 +60,19 @@ func Migrate(ctx context.Context, db *sql.DB) error {
 // reset under a reader.
 var minimumSQLite = [3]int{3, 51, 3}
 
-// prepareStore makes a connection fit to write and the tables current.
-func prepareStore(ctx context.Context, c *conn, migrate bool) error {
+// prepareStore makes a connection fit to write and the tables current, or only
+// fit to look at those.
+func prepareStore(ctx context.Context, c *conn, migrate, look bool) error {
 	c.SetInterrupt(ctx)
 	defer c.SetInterrupt(context.Background())
 	if err := checkVersion(c); err != nil {
 		return err
+	}
+	if look {
+		if err := c.Exec("PRAGMA query_only = ON"); err != nil {
+			return explain(ctx, err)
+		}
+		return explain(ctx, migrateTo(c, false))
 	}
 	if readOnly, _ := c.ReadOnly("main"); readOnly {
 		return evento.ErrReadOnly

@@ -47,6 +47,10 @@ type Options struct {
 	// NoMigrate leaves the schema as it is; a store that lacks a migration
 	// is an error then. Default: migrations are applied.
 	NoMigrate bool
+	// ReadOnly opens a store to look at it: the file is not made, migrated or
+	// changed in any way, and writing is refused with [evento.ErrReadOnly].
+	// Default: false.
+	ReadOnly bool
 	// Readers is how many reads go on at the same time, each on a connection
 	// of its own. 0: 8.
 	Readers int
@@ -65,6 +69,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if o != nil {
 		opts = *o
 	}
+	opts.NoMigrate = opts.NoMigrate || opts.ReadOnly
 	if opts.Readers < 0 || opts.WatchInterval < 0 {
 		return opts, fmt.Errorf("%w sqlite options: negative Readers or WatchInterval", evento.ErrInvalid)
 	}
@@ -114,7 +119,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
-	ex, err := open(ctx, fileSource(path), opts, func() (*sql.DB, error) { return driver.Open(path) })
+	ex, err := open(ctx, fileSource(path, opts != nil && opts.ReadOnly), opts, func() (*sql.DB, error) { return driver.Open(path) })
 	if err != nil {
 		return nil, fmt.Errorf("evento: sqlite: open %s: %w", path, explainPath(path, err))
 	}
@@ -162,7 +167,7 @@ func open(ctx context.Context, src source, o *Options, db func() (*sql.DB, error
 			err = errors.Join(err, c.close())
 		}
 	}()
-	if err := prepareStore(ctx, c, !opts.NoMigrate); err != nil {
+	if err := prepareStore(ctx, c, !opts.NoMigrate, opts.ReadOnly); err != nil {
 		return nil, err
 	}
 	identity, err := storeIdentity(c)
@@ -212,6 +217,17 @@ func (ex *Executor) fail(cause error) {
 	err := fmt.Errorf("%w: open it again: %w", evento.ErrClosed, cause)
 	ex.cause.CompareAndSwap(nil, &err)
 	ex.changed.Notify()
+}
+
+// checkWrite is check for what changes the store.
+func (ex *Executor) checkWrite(ctx context.Context) error {
+	if err := ex.check(ctx); err != nil {
+		return err
+	}
+	if ex.opts.ReadOnly {
+		return fmt.Errorf("%w: Options.ReadOnly is set", evento.ErrReadOnly)
+	}
+	return nil
 }
 
 // check is the first thing that every method does.

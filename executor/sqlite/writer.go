@@ -234,7 +234,7 @@ func (tx *transaction) publish() {
 // do queues an operation and waits for it, or makes it in the transaction that
 // ctx belongs to.
 func (ex *Executor) do(ctx context.Context, op operation, size int) error {
-	if err := ex.check(ctx); err != nil {
+	if err := ex.checkWrite(ctx); err != nil {
 		return err
 	}
 	if t := ex.openTransactionOf(ctx); t != nil {

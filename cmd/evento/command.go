@@ -1,0 +1,145 @@
+// What the commands have in common.
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento"
+)
+
+// group makes a command of subcommands, which by itself shows its help.
+func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(subcommands...)
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := "; " + cmd.CommandPath() + " -h lists what there is"
+		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+			hint = "; is it " + strings.Join(s, " or ") + "?"
+		}
+		return usagef("%s has no command %s%s", cmd.CommandPath(), show(args[0]), hint)
+	}
+	return cmd
+}
+
+// arguments checks how many there are.
+func arguments(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return usagef("%s takes %s, not %d arguments; %[1]s -h shows how", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}
+
+// onStore completes a command that works on a store: it gets the flags --store
+// and -o, and runs do.
+func onStore(cmd *cobra.Command, how access, do func(ctx context.Context, s *session, args []string) error) *cobra.Command {
+	cmd.Flags().String("store", "", storeUsage)
+	outputFlag(cmd)
+	if cmd.Args == nil {
+		cmd.Args = arguments(0, 0, "no arguments")
+	}
+	if cmd.Long != "" {
+		cmd.Long += "\n\n" + exitCodes
+	}
+	run := onStoreRun(do)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return run(cmd, how, args) }
+	return cmd
+}
+
+// onStoreRun is what runs such a command.
+func onStoreRun(do func(ctx context.Context, s *session, args []string) error) func(*cobra.Command, access, []string) error {
+	return func(cmd *cobra.Command, how access, args []string) (err error) {
+		out, err := newOutput(cmd)
+		if err != nil {
+			return err
+		}
+		s := &session{cmd: cmd, out: out}
+		if s.address, err = storeOf(cmd); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.close()) }()
+		if err := s.open(cmd.Context(), how); err != nil {
+			return err
+		}
+		err = do(cmd.Context(), s, args)
+		return errors.Join(err, out.flush())
+	}
+}
+
+func storeOf(cmd *cobra.Command) (address, error) {
+	text, err := cmd.Flags().GetString("store")
+	if err != nil {
+		return address{}, err
+	}
+	return parseStore(text)
+}
+
+// session is a command at work on a store.
+type session struct {
+	cmd     *cobra.Command
+	out     *output
+	address address
+	ex      evento.Executor
+}
+
+func (s *session) open(ctx context.Context, how access) error {
+	ex, err := s.address.open(ctx, how)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.address, err)
+	}
+	s.ex = ex
+	return nil
+}
+
+func (s *session) close() error {
+	if s.ex == nil {
+		return nil
+	}
+	return s.ex.Close()
+}
+
+func (s *session) flag(name string) string { return s.cmd.Flag(name).Value.String() }
+
+func (s *session) yes(name string) bool { return s.flag(name) == "true" }
+
+// confirm asks, unless --yes was given.
+func (s *session) confirm(question string) error {
+	if s.yes("yes") {
+		return nil
+	}
+	in := s.cmd.InOrStdin()
+	if f, ok := in.(*os.File); !ok || !atTerminal(f) {
+		return usagef("there is nobody to ask: %s Give --yes to do it", question)
+	}
+	if _, err := fmt.Fprintf(s.cmd.ErrOrStderr(), "%s [y/N] ", question); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errors.New("nothing was changed; --yes does it without asking")
+}
+
+func atTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,389 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/oklog/ulid/v2"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/testserver"
+)
+
+// stores make the URL of a store that is not there yet.
+var stores = map[storeKind]func(t *testing.T) string{
+	sqliteStore: func(t *testing.T) string {
+		t.Helper()
+		return "sqlite:" + filepath.Join(t.TempDir(), "a b?%.db")
+	},
+	pebbleStore: func(t *testing.T) string {
+		t.Helper()
+		return "pebble:" + filepath.Join(t.TempDir(), "events")
+	},
+	postgresStore: postgresURL,
+	mysqlStore: func(t *testing.T) string {
+		t.Helper()
+		return "mysql:" + testserver.MySQL(t)
+	},
+}
+
+func postgresURL(t *testing.T) string {
+	t.Helper()
+	schema := `"cmd" ` + evento.NewID().String()
+	address := testserver.Postgres(t) + "&schema=" + strings.NewReplacer(`"`, "%22", " ", "%20").Replace(schema)
+	t.Cleanup(func() {
+		statements(t, address, `DROP SCHEMA IF EXISTS "`+strings.ReplaceAll(schema, `"`, `""`)+`" CASCADE`)
+	})
+	return address
+}
+
+// statements changes a store behind the library's back. SCHEMA. stands for what
+// names of tables begin with.
+func statements(t *testing.T, address string, texts ...string) {
+	t.Helper()
+	ctx := context.Background() // also when the test has ended
+	a, err := parseStore(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := a.inspect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.kind == sqliteStore { // inspect opens it to read
+		if err := in.close(); err != nil {
+			t.Fatal(err)
+		}
+		in.db = openSQLiteToWrite(t, a.place)
+	}
+	prefix := "evento_"
+	if a.kind == postgresStore {
+		prefix = `"` + strings.ReplaceAll(in.schema, `"`, `""`) + `".`
+	}
+	for _, text := range texts {
+		if _, err := in.db.ExecContext(ctx, strings.ReplaceAll(text, "SCHEMA.", prefix)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if err := in.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The scripts run the built command on a new store of each kind.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	scripts, err := filepath.Glob("testdata/script/*.txt")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for kind, newStore := range stores {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			for _, script := range scripts {
+				t.Run(strings.TrimSuffix(filepath.Base(script), ".txt"), func(t *testing.T) {
+					t.Parallel()
+					runScript(t, kind, newStore(t), script)
+				})
+			}
+		})
+	}
+}
+
+func runScript(t *testing.T, kind storeKind, store, script string) {
+	t.Helper()
+	testscript.Run(t, testscript.Params{
+		Files:               []string{script},
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("STORE", store)
+			_, place, _ := strings.Cut(store, ":")
+			env.Setenv("PLACE", place)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command, else
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "sql" {
+				return kind != pebbleStore, nil
+			}
+			if _, ok := stores[storeKind(cond)]; !ok {
+				return false, fmt.Errorf("no condition %s", cond)
+			}
+			return string(kind) == cond, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// exits CODE COMMAND… runs a command that exits so.
+			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
+				err := ts.Exec(args[1], args[2:]...)
+				code := 0
+				var exit *exec.ExitError
+				if errors.As(err, &exit) {
+					code = exit.ExitCode()
+				} else {
+					ts.Check(err)
+				}
+				if strconv.Itoa(code) != args[0] {
+					ts.Fatalf("exit code %d, want %s", code, args[0])
+				}
+			},
+			// fill makes the store of the scripts.
+			"fill": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(fill(t.Context(), store)) },
+			// work runs the subscription mailer, whose handler works by now.
+			"work": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
+					return mailer(func(evento.RawEvent) error { return nil }).Execute(t.Context(), ex)
+				}))
+			},
+			// fill-parked runs it with one that fails again.
+			"fill-parked": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error { return mailer(refuseFirst).Execute(t.Context(), ex) }))
+			},
+			// more N commits more events.
+			"more": func(ts *testscript.TestScript, _ bool, args []string) {
+				n, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
+					for range n {
+						if err := commit(t.Context(), ex, evento.NewEvent{ID: evento.NewID(), Name: "More", Codec: "json", Data: []byte("{}")}); err != nil {
+							return err
+						}
+					}
+					return nil
+				}))
+			},
+			// spoil commits payloads that are not what their codecs write.
+			"spoil": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
+					return commit(t.Context(), ex,
+						evento.NewEvent{ID: evento.NewID(), Name: "Spoilt", Codec: "cbor", Data: []byte{0xff}},
+						evento.NewEvent{ID: evento.NewID(), Name: "Spoilt", Codec: "json", Data: []byte("{")})
+				}))
+			},
+			// damage runs SQL.
+			"damage": func(_ *testscript.TestScript, _ bool, args []string) { statements(t, store, args...) },
+		},
+	})
+}
+
+func onNewStore(ctx context.Context, store string, do func(evento.Executor) error) error {
+	ex, err := openStore(ctx, store, creating)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(ex), ex.Close())
+}
+
+func commit(ctx context.Context, ex evento.Executor, events ...evento.NewEvent) error {
+	_, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{{AggregateType: "shop/Order", AggregateID: "bad", AnyVersion: true, Events: events}}})
+	return err
+}
+
+func refuseFirst(e evento.RawEvent) error {
+	if e.AggregateID == "o1" {
+		return errors.New("no \x1b[31mmail for " + e.Name)
+	}
+	return nil
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func mailer(handle func(evento.RawEvent) error) *evento.SubscriptionBuilder {
+	return evento.NewSubscription("mailer").All().Logger(quiet).AcceptFailure().Retry(0).Handler(
+		evento.HandleAll("shop/Order", func(_ context.Context, e evento.RawEvent) error { return handle(e) }))
+}
+
+// fill commits six events with ids that are known, and runs two subscriptions:
+// one has parked two of them, one has stopped at the first.
+func fill(ctx context.Context, store string) error {
+	order, err := cbor.Marshal(map[string]any{"Item": "tea", "Count": 2, "Note": "\x1b[31mred\u202e", "Bytes": []byte{1, 2}})
+	if err != nil {
+		return err
+	}
+	events := []struct {
+		aggregateType evento.AggregateType
+		id, key, name string
+		codec         string
+		data          []byte
+	}{
+		{"shop/Order", "o1", "eu", "Placed", "cbor", order},
+		{"shop/Order", "o1", "", "Paid", "json", []byte(`{"cents": 1250, "html": "<b>"}`)},
+		{"shop/Customer", "c1\u202e", "", "Joined", "json", []byte("{\"name\": \"Ada \u009b31m\"}")},
+		{"shop/Order", "o2", "us", "Placed", "cbor", order},
+		{"shop/Customer", "o2", "", "Joined", "json", []byte(`{}`)},
+		{"shop/Order", "bin", "", "Scanned", "proto", []byte{0xff, 0}},
+	}
+	return onNewStore(ctx, store, func(ex evento.Executor) error {
+		for i, e := range events {
+			w := evento.Write{Appends: []evento.Append{{
+				AggregateType: e.aggregateType, AggregateID: e.id, AnyVersion: true, RoutingKey: e.key,
+				Metadata: evento.Metadata{RequestedBy: "ada", Values: map[string]string{"n": strconv.Itoa(i + 1)}},
+				Events:   []evento.NewEvent{{ID: ulid.MustParse(fmt.Sprintf("01J8ZQ4Y7K000000000000000%d", i+1)), Name: e.name, Codec: e.codec, Data: e.data}},
+			}}}
+			if _, err := ex.Write(ctx, w); err != nil {
+				return err
+			}
+		}
+		if err := mailer(refuseFirst).Execute(ctx, ex); err != nil {
+			return err
+		}
+		err := evento.NewSubscription("stuck").All().Logger(quiet).Retry(0).Handler(
+			evento.HandleAll("shop/Customer", func(context.Context, evento.RawEvent) error { return errors.New("no customers today") })).Execute(ctx, ex)
+		var stopped *evento.HandlerError
+		if !errors.As(err, &stopped) {
+			return fmt.Errorf("the subscription stuck ended with %w", err)
+		}
+		return nil
+	})
+}
+
+// What is wrong in calls is told, with exit code 2 and without passwords.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		args []string
+		want string
+	}{
+		{[]string{"event"}, "is it events?"},
+		{[]string{"events", "lst"}, "is it list?"},
+		{[]string{"events", "list", "--lim", "3"}, "unknown flag"},
+		{[]string{"events", "list", "--limit", "x"}, "invalid argument"},
+		{[]string{"events", "list", "a", "--store", "x"}, "takes no arguments"},
+		{[]string{"events", "show", "--store", "x"}, "one position or id"},
+		{[]string{"events", "list", "--store", "x", "-o", "yaml"}, "table or json"},
+		{[]string{"events", "list", "--store", "redis://u:secret@h/"}, "no kind redis"},
+		{[]string{"events", "list", "--store", "sqlite:"}, "no path"},
+		{[]string{"events", "list", "--store", "postgres://u:se cret%@h/"}, "postgres://user:password@host"},
+		{[]string{"events", "list", "--store", "mysql:u:secret@tcp(h"}, "mysql:user:password@tcp"},
+		{[]string{"events", "list", "--store", "mysql://u:secret@h/"}, "names no database"},
+		{[]string{"events", "list", "--store", "mysql://u:se cret@h/d"}, "mysql://user:password@host"},
+		{[]string{"migrate", "sql", "oracle"}, "sqlite, postgres or mysql"},
+		{[]string{"doctor", "--memory", "0", "--store", "x"}, "at least 1"},
+	}
+	for _, test := range tests {
+		var out, errs strings.Builder
+		code := run(t.Context(), test.args, strings.NewReader(""), &out, &errs)
+		if got := errs.String(); code != exitUsage || !strings.Contains(got, test.want) || strings.Contains(got, "cret") || out.Len() > 0 {
+			t.Errorf("evento %q: exit code %d, %q on standard error, %q on standard output, want %d and %q", test.args, code, got, out.String(), exitUsage, test.want)
+		}
+	}
+}
+
+// Each command's help says how it is used and what its exit codes are.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"events", "list"}, {"events", "tail"}, {"events", "show"}, {"aggregate"}, {"migrate", "up"}, {"migrate", "status"}, {"migrate", "sql"},
+		{"subscriptions", "list"}, {"subscriptions", "show"}, {"subscriptions", "pause"}, {"subscriptions", "resume"},
+		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"doctor"},
+	} {
+		var out, errs strings.Builder
+		code := run(t.Context(), append(args[:len(args):len(args)], "-h"), strings.NewReader(""), &out, &errs)
+		wants := []string{"Examples:\n  evento ", "Exit codes: 0", "130 interrupted", "--store URL"}
+		if args[len(args)-1] == "sql" { // it needs no store
+			wants = wants[:3]
+		}
+		for _, want := range wants {
+			if code != exitOK || !strings.Contains(out.String(), want) {
+				t.Errorf("evento %q -h: exit code %d, want %q in\n%s%s", args, code, want, out.String(), errs.String())
+			}
+		}
+	}
+}
+
+// Ctrl-C ends tail, with what was printed before flushed.
+func TestTailInterrupted(t *testing.T) {
+	t.Parallel()
+	store := stores[sqliteStore](t)
+	if err := fill(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var out strings.Builder
+	code := run(ctx, []string{"events", "tail", "--store", store, "-n", "2"}, nil, writerFunc(func(b []byte) (int, error) {
+		cancel() // as Ctrl-C does
+		return out.Write(b)
+	}), io.Discard)
+	if code != exitInterrupted || strings.Count(out.String(), "\n") != 2 {
+		t.Errorf("exit code %d and %q, want %d and 2 events", code, out.String(), exitInterrupted)
+	}
+}
+
+// What is committed by others while tail runs is shown.
+func TestTailFollows(t *testing.T) {
+	t.Parallel()
+	for kind, newStore := range stores {
+		if kind == pebbleStore { // has one process at a time
+			continue
+		}
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			store := newStore(t)
+			if err := fill(t.Context(), store); err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			more := func() error {
+				return onNewStore(t.Context(), store, func(ex evento.Executor) error {
+					return commit(t.Context(), ex, evento.NewEvent{ID: evento.NewID(), Name: "More", Codec: "json", Data: []byte("{}")})
+				})
+			}
+			code := run(t.Context(), []string{"events", "tail", "--store", store, "-n", "1", "--count", "3"}, nil, writerFunc(func(b []byte) (int, error) {
+				if err := more(); err != nil { // at each event that is shown
+					return 0, err
+				}
+				return out.Write(b)
+			}), io.Discard)
+			if code != exitOK || !strings.Contains(out.String(), "bin  v1  Scanned\n7  ") || strings.Count(out.String(), "\n8  ") != 1 {
+				t.Errorf("exit code %d and %q, want %d and the events 6 to 8", code, out.String(), exitOK)
+			}
+		})
+	}
+}
+
+// A directory of Pebble that an application has open is not waited for.
+func TestPebbleInUse(t *testing.T) {
+	t.Parallel()
+	store := stores[pebbleStore](t)
+	err := onNewStore(t.Context(), store, func(evento.Executor) error {
+		var out, errs strings.Builder
+		code := run(t.Context(), []string{"events", "list", "--store", store}, nil, &out, &errs)
+		if code != exitFailed || !strings.Contains(errs.String(), "another executor has it open") {
+			t.Errorf("exit code %d and %q, want %d and why", code, errs.String(), exitFailed)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// A reader that goes away, as head does, ends the command quietly.
+func TestClosedPipe(t *testing.T) {
+	t.Parallel()
+	store := stores[sqliteStore](t)
+	if err := fill(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	read, write := io.Pipe()
+	if err := read.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var errs strings.Builder
+	if code := run(t.Context(), []string{"events", "list", "--store", store}, nil, write, &errs); code != exitClosedPipe || errs.Len() > 0 {
+		t.Errorf("exit code %d and %q, want %d in silence", code, errs.String(), exitClosedPipe)
+	}
+}

@@ -1,0 +1,75 @@
+// What the shell completes from a store.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento"
+)
+
+// candidates lists what a word may be.
+type candidates func(ctx context.Context, s *session) ([]string, error)
+
+// completionTime is how long somebody who pressed Tab waits.
+const completionTime = 2 * time.Second
+
+// from looks into the store that the command line names so far. A store that
+// cannot be opened completes nothing: the command itself will say why.
+func (c candidates) from(cmd *cobra.Command, begun string) ([]string, cobra.ShellCompDirective) {
+	const nothing = cobra.ShellCompDirectiveNoFileComp
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
+	defer cancel()
+	s := &session{cmd: cmd}
+	var err error
+	if s.address, err = storeOf(cmd); err != nil {
+		return nil, nothing
+	}
+	if err := s.open(ctx, looking); err != nil {
+		return nil, nothing
+	}
+	list, err := c(ctx, s)
+	if errors.Join(err, s.close()) != nil {
+		return nil, nothing
+	}
+	var fitting []string
+	for _, text := range list {
+		// The shell would act on the others.
+		if strings.HasPrefix(text, begun) && show(text) == text {
+			fitting = append(fitting, text)
+		}
+	}
+	return fitting, nothing
+}
+
+// complete completes a flag.
+func complete(cmd *cobra.Command, flag string, c candidates) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) { // the flag is there
+		return c.from(cmd, begun)
+	})
+}
+
+// completeArgument completes the argument with a number.
+func completeArgument(n int, c candidates) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) != n {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return c.from(cmd, begun)
+	}
+}
+
+func subscriptionKeys(ctx context.Context, s *session) (keys []string, err error) {
+	for key, err := range evento.Subscriptions(ctx, s.ex) {
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}

@@ -1,0 +1,298 @@
+// evento doctor: does a store keep what the library promises?
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func doctorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check a store against what the library promises",
+		Long: `Check a store against what the library promises, and say what to do about what is
+found. Nothing is changed, and the store may be in use.
+
+  schema         migrations that are missing
+  durability     settings of the server or file by which events may be lost
+  immutability   triggers against changing events that are missing
+  file           SQLite's own check of the file (not with --fast)
+  position       positions that do not rise (error) or have gaps (warning)
+  timestamp      timestamps that fall, or are ahead of the clock
+  version        aggregates whose versions are not 1, 2, 3, …
+  payload        CBOR and JSON that cannot be decoded
+  counter        a counter of positions that is not where the last event is
+  snapshot       snapshots beyond the last event
+  subscription   cursors that the store does not take, failures, dead owners, pauses,
+                 parked events, lag
+
+Every event is read once. The version of each aggregate is kept meanwhile, in some 40
+bytes each; when they need more than --memory, the store is read again for the rest.
+With --fast only the last 1,000 events are read.
+
+With -o json each finding is a document on a line of its own, with severity, check,
+subject, detail and remedy, and the last line has summary.
+
+Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it failed,
+2 called wrongly, 130 interrupted, 141 nobody reads the output.`,
+		Example: `  evento doctor --store app.db
+  evento doctor --store postgres://app@db/shop --fast -o json`,
+		Args: arguments(0, 0, "no arguments"),
+	}
+	f := cmd.Flags()
+	f.String("store", "", storeUsage)
+	f.Bool("fast", false, "do not read everything")
+	f.Duration("lag", time.Minute, "warn of subscriptions that are further behind")
+	f.Int("memory", 256, "the most `MB` for versions of aggregates")
+	outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		s := &session{cmd: cmd}
+		if s.out, err = newOutput(cmd); err != nil {
+			return err
+		}
+		if s.address, err = storeOf(cmd); err != nil {
+			return err
+		}
+		d := &doctor{s: s, listed: map[string]int{}, fast: s.yes("fast")}
+		if d.lag, err = cmd.Flags().GetDuration("lag"); err != nil {
+			return err
+		}
+		if d.memory, err = cmd.Flags().GetInt("memory"); err != nil {
+			return err
+		}
+		if d.memory < 1 {
+			return usagef("--memory %d: at least 1", d.memory)
+		}
+		return d.examine(cmd.Context())
+	}
+	return cmd
+}
+
+// errFindings ends the command with exit code 1; the findings were told.
+var errFindings = errors.New("there are errors")
+
+type severity string
+
+const (
+	severe  severity = "error"
+	warning severity = "warning"
+	note    severity = "note"
+)
+
+// finding is something that was found. The names of its fields do not change.
+type finding struct {
+	Severity severity `json:"severity"`
+	Check    string   `json:"check"`
+	Subject  string   `json:"subject,omitempty"`
+	Detail   string   `json:"detail"`
+	Remedy   string   `json:"remedy,omitempty"`
+}
+
+// doctor examines a store and tells of what it finds at once.
+type doctor struct {
+	s      *session
+	fast   bool
+	lag    time.Duration
+	memory int
+
+	errors, warnings int
+	events           uint64
+	listed           map[string]int // findings by check and severity
+}
+
+// mostListed is how many findings of one kind are listed; more are counted.
+const mostListed = 20
+
+func (d *doctor) found(f finding) error {
+	switch f.Severity {
+	case severe:
+		d.errors++
+	case warning:
+		d.warnings++
+	}
+	kind := string(f.Severity) + " " + f.Check
+	if d.listed[kind]++; d.listed[kind] > mostListed {
+		return nil
+	}
+	if d.s.out.json {
+		if err := d.s.out.line(f); err != nil {
+			return err
+		}
+		return d.s.out.flush()
+	}
+	subject := ""
+	if f.Subject != "" {
+		subject = show(f.Subject) + ": "
+	}
+	text := fmt.Sprintf("%-8s%-13s%s%s\n", f.Severity, f.Check, subject, show(f.Detail))
+	if f.Remedy != "" {
+		text += "        remedy: " + show(f.Remedy) + "\n"
+	}
+	if err := d.s.out.printf("%s", text); err != nil {
+		return err
+	}
+	return d.s.out.flush()
+}
+
+func (d *doctor) examine(ctx context.Context) error {
+	s := d.s
+	if err := s.address.checkThere(); err != nil {
+		return fmt.Errorf("%s: %w", s.address, err)
+	}
+	current, err := d.schema(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.address, err)
+	}
+	if current {
+		if err := s.open(ctx, looking); err != nil {
+			return err
+		}
+		err = d.contents(ctx)
+		if err := errors.Join(err, s.close()); err != nil {
+			return err
+		}
+	}
+	if err := d.summary(); err != nil {
+		return err
+	}
+	if d.errors > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+// contents examines a store that can be opened.
+func (d *doctor) contents(ctx context.Context) error {
+	for _, check := range []func(context.Context) error{d.settings, d.subscriptions, d.log} {
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *doctor) summary() error {
+	more := 0
+	for _, n := range d.listed {
+		more += max(0, n-mostListed)
+	}
+	if d.s.out.json {
+		type counts struct {
+			Events   uint64 `json:"events"`
+			Errors   int    `json:"errors"`
+			Warnings int    `json:"warnings"`
+			Unlisted int    `json:"unlisted"`
+		}
+		if err := d.s.out.line(map[string]counts{"summary": {d.events, d.errors, d.warnings, more}}); err != nil {
+			return err
+		}
+		return d.s.out.flush()
+	}
+	if more > 0 {
+		if err := d.s.out.printf("%d more findings are like those above\n", more); err != nil {
+			return err
+		}
+	}
+	if err := d.s.out.printf("%s: %d events read, %d errors, %d warnings\n", d.s.address, d.events, d.errors, d.warnings); err != nil {
+		return err
+	}
+	return d.s.out.flush()
+}
+
+// schema reports whether the store's tables are current, so that the rest can be
+// examined.
+func (d *doctor) schema(ctx context.Context) (current bool, err error) {
+	in, err := d.s.address.inspect(ctx)
+	if err != nil || in == nil {
+		return err == nil, err
+	}
+	at, err := in.version(ctx)
+	if err := errors.Join(err, in.close()); err != nil {
+		return false, err
+	}
+	switch {
+	case at > in.latest:
+		return false, d.found(finding{severe, "schema", "", fmt.Sprintf("the store is at migration %d, this command knows %d", at, in.latest), "use a newer evento command"})
+	case at == 0:
+		return false, d.found(finding{severe, "schema", "", "there is no evento store in it", "evento migrate up makes one"})
+	case at < in.latest:
+		return false, d.found(finding{severe, "schema", "", fmt.Sprintf("the store is at migration %d of %d", at, in.latest), "evento migrate up"})
+	}
+	return true, nil
+}
+
+// subscriptions tells of what blocks them.
+func (d *doctor) subscriptions(ctx context.Context) error {
+	keys, err := subscriptionKeys(ctx, d.s)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		v, err := d.s.subscription(ctx, key)
+		if err != nil {
+			return err
+		}
+		for _, f := range d.ofSubscription(&v) {
+			f.Check, f.Subject = "subscription", key
+			if err := d.found(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (d *doctor) ofSubscription(v *subscriptionView) (list []finding) {
+	add := func(s severity, remedy, format string, args ...any) {
+		list = append(list, finding{Severity: s, Detail: fmt.Sprintf(format, args...), Remedy: remedy})
+	}
+	if v.Error != "" {
+		add(severe, "an older backup may have been restored, or another store's records: evento subscriptions reset KEY --to-position N", "its cursor is not of this store, or beyond its end: %s", v.Error)
+		return list
+	}
+	for i := range v.Partitions {
+		p := &v.Partitions[i]
+		switch {
+		case p.Error != "" && !p.Live:
+			add(severe, "mend the handler or the event's data and start the worker again; with AcceptFailure such events are parked instead", "partition %d stopped behind position %d: %s", i, p.Position, p.Error)
+		case p.Owner != "" && !p.Live:
+			add(warning, "start a worker again; it takes over at once", "partition %d: the worker on %s has been silent since %s", i, p.Host, showTime(p.ChangedAt))
+		}
+	}
+	if v.Paused {
+		add(warning, "evento subscriptions resume KEY", "it is paused")
+	}
+	if v.Parked > 0 {
+		add(warning, "evento subscriptions parked KEY lists them, with retry and drop", "%d events are parked", v.Parked)
+	}
+	if lag := time.Duration(v.LagSeconds * float64(time.Second)); lag > d.lag {
+		add(warning, "see that a worker runs; a slow handler is helped by batches or partitions", "%d events have not been looked at, the first for %s", v.Behind, showDuration(lag))
+	}
+	return list
+}
+
+// log examines the events.
+func (d *doctor) log(ctx context.Context) error {
+	head, err := d.s.head(ctx)
+	if err != nil || head.Cursor == "" {
+		return err
+	}
+	if ahead := time.Until(head.Node.Timestamp); ahead > time.Minute {
+		if err := d.found(finding{warning, "timestamp", "", fmt.Sprintf("the last event is of %s, which is %s ahead of this machine's clock: until then all events get that time", showTime(head.Node.Timestamp), showDuration(ahead)), "set the clocks; timestamps never fall, so wait"}); err != nil {
+			return err
+		}
+	}
+	l := newLogCheck(d, head.Node.Position)
+	if d.fast {
+		return l.tail(ctx)
+	}
+	return l.all(ctx)
+}
+
+// fastEvents is how many events --fast reads.
+const fastEvents = 1000

@@ -1,0 +1,463 @@
+// evento events: lists them, follows them, shows one.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+func eventsCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "events",
+		Short: "List, follow and show events",
+	}, eventsListCommand(), eventsTailCommand(), eventsShowCommand())
+}
+
+func eventsListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List events, a page at a time",
+		Long: `List events in the order in which they were committed, a page at a time.
+
+What follows a page is listed with the --after that is printed below it. A place
+is a cursor or a position. Without --type, --id and --name look at every type of
+aggregate; on Pebble, finding those reads the whole store.
+
+With -o json the page is one document: events, and page_info with
+has_previous_page, has_next_page, start_cursor and end_cursor.`,
+		Example: `  evento events list --store app.db --type bank/Account --limit 20
+  evento events list --store app.db --id 01J8 --payload
+  evento events list --store app.db --reverse --limit 5     # the newest first
+  evento events list --store app.db --after 1200 -o json`,
+	}
+	filterFlags(cmd)
+	f := cmd.Flags()
+	f.Int("limit", 50, fmt.Sprintf("the most events in the page, 1 to %d", cursor.MaxPage))
+	f.String("after", "", "list what is behind this cursor or position")
+	f.String("before", "", "list what is before this cursor or position: the last --limit events of it")
+	f.Bool("reverse", false, "newest first")
+	f.Bool("payload", false, "with payloads (JSON always has them)")
+	return onStore(cmd, looking, listEvents)
+}
+
+// filterFlags gives a command the flags that choose events.
+func filterFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArray("type", nil, "type of aggregate; several with several flags")
+	f.StringArray("id", nil, "aggregate id; several with several flags")
+	f.StringArray("name", nil, "event name; several with several flags")
+	f.String("routing-key", "", "only events with this routing key")
+	f.Bool("unrouted", false, "only events without a routing key")
+	complete(cmd, "type", func(ctx context.Context, s *session) ([]string, error) {
+		types, err := s.types(ctx, false)
+		return texts(types), err
+	})
+}
+
+func texts(types []evento.AggregateType) []string {
+	list := make([]string, len(types))
+	for i, t := range types {
+		list[i] = string(t)
+	}
+	return list
+}
+
+// query is what the flags choose.
+func (s *session) query(ctx context.Context) (q evento.Query, err error) {
+	f := s.cmd.Flags()
+	var lists [3][]string
+	for i, name := range []string{"type", "id", "name"} {
+		if lists[i], err = f.GetStringArray(name); err != nil {
+			return q, err
+		}
+	}
+	types, ids, names := lists[0], lists[1], lists[2]
+	q.RoutingKey, q.Unrouted = s.flag("routing-key"), s.yes("unrouted")
+	if q.RoutingKey != "" && q.Unrouted {
+		return q, usagef("--routing-key and --unrouted exclude each other")
+	}
+	if len(types) == 0 && len(ids)+len(names) > 0 {
+		found, err := s.types(ctx, true)
+		if err != nil {
+			return q, err
+		}
+		if types = texts(found); len(types) == 0 {
+			return q, nil // the store is empty
+		}
+	}
+	either := func(list []string) []string {
+		if len(list) == 0 {
+			return []string{""}
+		}
+		return list
+	}
+	if n := len(types) * len(either(ids)) * len(either(names)); n > evento.MaxFilters {
+		return q, usagef("the flags make %d filters, at most %d are allowed: name fewer with --type", n, evento.MaxFilters)
+	}
+	for _, t := range types {
+		for _, id := range either(ids) {
+			for _, name := range either(names) {
+				q.Filters = append(q.Filters, evento.Filter{AggregateType: evento.AggregateType(t), AggregateID: id, Name: name})
+			}
+		}
+	}
+	if err := q.Check(); err != nil {
+		return q, usageError{err}
+	}
+	return q, nil
+}
+
+// types are those of the aggregates in the store. Only reading everything tells
+// them of Pebble, if that is wanted.
+func (s *session) types(ctx context.Context, scan bool) ([]evento.AggregateType, error) {
+	in, err := s.address.inspect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		list, err := in.types(ctx)
+		return list, errors.Join(err, in.close())
+	}
+	if !scan {
+		return nil, nil
+	}
+	found := map[evento.AggregateType]bool{}
+	for e, err := range evento.Events(ctx, s.ex, evento.Query{}) {
+		if err != nil {
+			return nil, err
+		}
+		found[e.AggregateType] = true
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// place reads a flag that has a cursor or a position. "" is neither.
+func (s *session) place(ctx context.Context, name string) (cursor.Value, error) {
+	text := s.flag(name)
+	if strings.Trim(text, "0123456789") != "" || text == "" {
+		return cursor.Value(text), nil
+	}
+	position, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return "", usagef("--%s %s: no position is so high", name, text)
+	}
+	head, err := s.head(ctx)
+	if err != nil {
+		return "", err
+	}
+	if position > head.Node.Position {
+		return "", usagef("--%s %d: the last event has position %d", name, position, head.Node.Position)
+	}
+	if position == 0 && name == "after" {
+		return "", nil
+	}
+	p, err := cursor.PositionsOf(head.Cursor)
+	return p.Value(position), err
+}
+
+// head is the last event, the zero Edge of an empty store.
+func (s *session) head(ctx context.Context) (cursor.Edge[evento.RawEvent], error) {
+	page, err := s.ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
+	if err != nil || len(page.Edges) == 0 {
+		return cursor.Edge[evento.RawEvent]{}, err
+	}
+	return page.Edges[0], nil
+}
+
+func listEvents(ctx context.Context, s *session, _ []string) error {
+	limit, err := s.cmd.Flags().GetInt("limit")
+	if err != nil {
+		return err
+	}
+	if limit < 1 || limit > cursor.MaxPage {
+		return usagef("--limit %d: 1 to %d", limit, cursor.MaxPage)
+	}
+	if s.flag("after") != "" && s.flag("before") != "" {
+		return usagef("--after and --before exclude each other")
+	}
+	q, err := s.query(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := s.place(ctx, "after")
+	if err != nil {
+		return err
+	}
+	before, err := s.place(ctx, "before")
+	if err != nil {
+		return err
+	}
+	reverse := s.yes("reverse")
+	args := cursor.Forward(limit, after)
+	if backward := s.flag("before") != "" || reverse && s.flag("after") == ""; backward {
+		args = cursor.Backward(limit, before)
+	}
+	page, err := s.ex.Read(ctx, q, args)
+	if errors.Is(err, cursor.ErrInvalid) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	views := make([]eventView, len(page.Edges))
+	for i := range page.Edges {
+		views[i] = viewOf(&page.Edges[i].Node, page.Edges[i].Cursor)
+	}
+	if reverse {
+		slices.Reverse(views)
+	}
+	if s.out.json {
+		return s.out.line(pageView{views, pageInfoView(page.PageInfo)})
+	}
+	if err := writeEvents(s.out, views, s.yes("payload")); err != nil {
+		return err
+	}
+	return s.writeMore(page, args.IsBackward())
+}
+
+type pageView struct {
+	Events   []eventView  `json:"events"`
+	PageInfo pageInfoView `json:"page_info"`
+}
+
+type pageInfoView struct {
+	HasPreviousPage bool         `json:"has_previous_page"`
+	HasNextPage     bool         `json:"has_next_page"`
+	StartCursor     cursor.Value `json:"start_cursor"`
+	EndCursor       cursor.Value `json:"end_cursor"`
+}
+
+func writeEvents(o *output, views []eventView, payload bool) error {
+	columns := eventColumns
+	if payload {
+		columns = append(columns[:len(columns):len(columns)], "PAYLOAD")
+	}
+	rows := [][]string{columns}
+	for i := range views {
+		row := views[i].row()
+		if payload {
+			row = append(row, views[i].payload())
+		}
+		rows = append(rows, row)
+	}
+	return o.table(rows)
+}
+
+// writeMore says how to list the next page in the direction of this one.
+func (s *session) writeMore(page *cursor.Page[evento.RawEvent], backward bool) error {
+	switch {
+	case backward && page.PageInfo.HasPreviousPage:
+		return s.out.printf("more: --before %s\n", page.PageInfo.StartCursor)
+	case !backward && page.PageInfo.HasNextPage:
+		return s.out.printf("more: --after %s\n", page.PageInfo.EndCursor)
+	}
+	return nil
+}
+
+func eventsTailCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Show the last events and follow new ones",
+		Long: `Show the last events and then each new one, until Ctrl-C or --count of them.
+
+A directory of Pebble has one process at a time, so that of such a store there is
+nothing to follow. With -o json each event is a document on a line of its own.`,
+		Example: `  evento events tail --store app.db
+  evento events tail --store postgres://app@db/shop --type shop/Order -n 0 -o json | jq .payload`,
+	}
+	filterFlags(cmd)
+	f := cmd.Flags()
+	f.IntP("last", "n", 10, fmt.Sprintf("how many events that are there to begin with, 0 to %d", cursor.MaxPage))
+	f.Int("count", 0, "end after so many events in all; 0: only with Ctrl-C")
+	f.Bool("payload", false, "with payloads (JSON always has them)")
+	return onStore(cmd, looking, tailEvents)
+}
+
+func tailEvents(ctx context.Context, s *session, _ []string) error {
+	last, err := s.cmd.Flags().GetInt("last")
+	if err != nil {
+		return err
+	}
+	count, err := s.cmd.Flags().GetInt("count")
+	if err != nil {
+		return err
+	}
+	if last < 0 || last > cursor.MaxPage || count < 0 {
+		return usagef("-n %d --count %d: -n is 0 to %d, --count not below 0", last, count, cursor.MaxPage)
+	}
+	q, err := s.query(ctx)
+	if err != nil {
+		return err
+	}
+	// The head before the page: what is committed between the two is read
+	// after it.
+	head, err := s.head(ctx)
+	if err != nil {
+		return err
+	}
+	at := head.Cursor
+	t := &tail{s: s, left: count, endless: count == 0, payload: s.yes("payload")}
+	if last > 0 {
+		page, err := s.ex.Read(ctx, q, cursor.Backward(last, ""))
+		if err != nil {
+			return err
+		}
+		if len(page.Edges) > 0 {
+			at = page.PageInfo.EndCursor
+		}
+		if done, err := t.write(page); done || err != nil {
+			return err
+		}
+	}
+	for {
+		changed := s.ex.Changed()
+		page, err := s.ex.Read(ctx, q, cursor.Onward(tailPage, at))
+		if err != nil {
+			return err
+		}
+		at = page.PageInfo.EndCursor
+		if done, err := t.write(page); done || err != nil {
+			return err
+		}
+		if page.PageInfo.HasNextPage {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+const tailPage = 1000
+
+// tail writes pages of events that go on.
+type tail struct {
+	s       *session
+	left    int
+	endless bool
+	payload bool
+}
+
+// write reports whether there were enough events.
+func (t *tail) write(page *cursor.Page[evento.RawEvent]) (done bool, err error) {
+	for i := range page.Edges {
+		v := viewOf(&page.Edges[i].Node, page.Edges[i].Cursor)
+		if t.s.out.json {
+			err = t.s.out.line(v)
+		} else {
+			// Columns cannot be as wide as what is still to come.
+			text := fmt.Sprintf("%d  %s  %s %s  v%d  %s", v.Position, showTime(v.Timestamp), show(string(v.AggregateType)), show(v.AggregateID), v.Version, show(v.Name))
+			if t.payload {
+				text += "  " + v.payload()
+			}
+			err = t.s.out.printf("%s\n", text)
+		}
+		if err != nil {
+			return false, err
+		}
+		if t.left--; t.left == 0 && !t.endless {
+			return true, nil
+		}
+	}
+	return false, t.s.out.flush()
+}
+
+func eventsShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show POSITION|ID",
+		Short: "Show one event with its payload",
+		Long: `Show one event, by its position or its id (a ULID), with its payload as JSON.
+
+A payload of the application's own codec is shown in base64. On Pebble an event
+is found by its id by reading the store from its beginning.`,
+		Example: `  evento events show 42 --store app.db
+  evento events show 01J8ZQ4Y7KX3V5T9B2M6N8P0RS --store app.db -o json | jq .payload`,
+		Args: arguments(1, 1, "one position or id"),
+	}
+	return onStore(cmd, looking, showEvent)
+}
+
+func showEvent(ctx context.Context, s *session, args []string) error {
+	e, err := s.find(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	v := viewOf(&e.Node, e.Cursor)
+	if s.out.json {
+		return s.out.line(v)
+	}
+	return v.write(s.out)
+}
+
+// find finds an event by what a user calls it.
+func (s *session) find(ctx context.Context, text string) (none cursor.Edge[evento.RawEvent], err error) {
+	position, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		id, err := ulid.ParseStrict(text)
+		if err != nil {
+			return none, usagef("%s is neither a position nor an id of 26 characters", show(text))
+		}
+		return s.findID(ctx, id)
+	}
+	head, err := s.head(ctx)
+	if err != nil {
+		return none, err
+	}
+	if position == 0 || position > head.Node.Position {
+		return none, fmt.Errorf("%w: no event has position %d; the last has %d", evento.ErrNotFound, position, head.Node.Position)
+	}
+	places, err := cursor.PositionsOf(head.Cursor)
+	if err != nil {
+		return none, err
+	}
+	page, err := s.ex.Read(ctx, evento.Query{}, cursor.Onward(1, places.Value(position-1)))
+	if err != nil {
+		return none, err
+	}
+	if len(page.Edges) == 0 || page.Edges[0].Node.Position != position {
+		return none, fmt.Errorf("%w: no event has position %d", evento.ErrNotFound, position)
+	}
+	return page.Edges[0], nil
+}
+
+func (s *session) findID(ctx context.Context, id evento.ID) (none cursor.Edge[evento.RawEvent], err error) {
+	in, err := s.address.inspect(ctx)
+	if err != nil {
+		return none, err
+	}
+	if in != nil {
+		position, err := in.position(ctx, id)
+		if err := errors.Join(err, in.close()); err != nil {
+			return none, err
+		}
+		if position > 0 {
+			return s.find(ctx, strconv.FormatUint(position, 10))
+		}
+		return none, fmt.Errorf("%w: no event has the id %s", evento.ErrNotFound, id)
+	}
+	for e, err := range s.edges(ctx, evento.Query{}) {
+		if err != nil {
+			return none, err
+		}
+		if e.Node.ID == id {
+			return *e, nil
+		}
+	}
+	return none, fmt.Errorf("%w: no event has the id %s", evento.ErrNotFound, id)
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

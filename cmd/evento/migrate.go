@@ -1,0 +1,262 @@
+// evento migrate: the tables of stores on SQL databases.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento/executor/mysql"
+	"github.com/evento-go/evento/executor/postgres"
+	"github.com/evento-go/evento/executor/sqlite"
+	"github.com/evento-go/evento/internal/sqlstore"
+)
+
+func migrateCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "migrate",
+		Short: "Make and update the tables of a store",
+	}, migrateUpCommand(), migrateStatusCommand(), migrateSQLCommand())
+}
+
+func migrateUpCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Make a store, or bring it up to date",
+		Long: `Make a store, or bring its tables up to this release. What is up to date is left as
+it is. Processes may go on using the store meanwhile, and several may migrate it at
+once. Of Pebble, which has no tables, the directory is made.`,
+		Example: `  evento migrate up --store app.db
+  evento migrate up --store 'postgres://app@db/shop?schema=events'`,
+	}
+	cmd.Flags().String("store", "", storeUsage)
+	outputFlag(cmd)
+	cmd.Args = arguments(0, 0, "no arguments")
+	cmd.Long += "\n\n" + exitCodes
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return onMigrations(cmd, func(ctx context.Context, a address, o *output) error {
+			before, err := a.status(ctx)
+			if err != nil {
+				return err
+			}
+			ex, err := a.open(ctx, creating)
+			if err != nil {
+				return err
+			}
+			if err := ex.Close(); err != nil {
+				return err
+			}
+			after, err := a.status(ctx)
+			if err != nil {
+				return err
+			}
+			after.Applied = after.At - before.At
+			if o.json {
+				return o.line(after)
+			}
+			return o.printf("%s: %s, %d applied now\n", a, after, after.Applied)
+		})
+	}
+	return cmd
+}
+
+func migrateStatusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show which migrations a store has",
+		Long: `Show which migrations a store has and which it lacks. With --check it is a failure
+when it lacks one, for scripts that deploy.`,
+		Example: `  evento migrate status --store app.db
+  evento migrate status --store postgres://app@db/shop --check`,
+	}
+	cmd.Flags().String("store", "", storeUsage)
+	cmd.Flags().Bool("check", false, "exit with 1 when the store is not up to date")
+	outputFlag(cmd)
+	cmd.Args = arguments(0, 0, "no arguments")
+	cmd.Long += "\n\n" + exitCodes
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return onMigrations(cmd, func(ctx context.Context, a address, o *output) error {
+			status, err := a.status(ctx)
+			if err != nil {
+				return err
+			}
+			if o.json {
+				err = o.line(status)
+			} else {
+				err = status.write(o, a)
+			}
+			if cmd.Flag("check").Value.String() == "true" && status.At != status.Latest {
+				err = errors.Join(err, o.flush(), a.checkVersion(status.At, status.Latest))
+			}
+			return err
+		})
+	}
+	return cmd
+}
+
+func onMigrations(cmd *cobra.Command, do func(context.Context, address, *output) error) error {
+	o, err := newOutput(cmd)
+	if err != nil {
+		return err
+	}
+	a, err := storeOf(cmd)
+	if err != nil {
+		return err
+	}
+	if err := do(cmd.Context(), a, o); err != nil {
+		return fmt.Errorf("%s: %w", a, err)
+	}
+	return o.flush()
+}
+
+// migrationStatus is where a store's tables are. The names of its fields do not
+// change.
+type migrationStatus struct {
+	At         int             `json:"at"`
+	Latest     int             `json:"latest"`
+	Applied    int             `json:"applied,omitempty"`
+	Migrations []migrationView `json:"migrations"`
+}
+
+type migrationView struct {
+	Number    int        `json:"number"`
+	Name      string     `json:"name"`
+	AppliedAt *time.Time `json:"applied_at,omitempty"`
+}
+
+func (s migrationStatus) String() string {
+	if s.Latest == 0 {
+		return "a store of Pebble, which has no migrations"
+	}
+	return fmt.Sprintf("at migration %d of %d", s.At, s.Latest)
+}
+
+func (s migrationStatus) write(o *output, a address) error {
+	if err := o.printf("%s: %s\n", a, s); err != nil || s.Latest == 0 {
+		return err
+	}
+	rows := [][]string{{"MIGRATION", "APPLIED"}}
+	for _, m := range s.Migrations {
+		applied := "missing"
+		if m.AppliedAt != nil {
+			applied = m.AppliedAt.Format(time.RFC3339)
+		}
+		rows = append(rows, []string{show(m.Name), applied})
+	}
+	return o.table(rows)
+}
+
+// status looks; a file that is not there is a store without migrations.
+func (a address) status(ctx context.Context) (s migrationStatus, err error) {
+	s.Migrations = []migrationView{}
+	if a.kind == pebbleStore {
+		return s, nil
+	}
+	in, err := a.inspect(ctx)
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, in.close()) }()
+	all, err := sqlstore.Migrations(in.files)
+	if err != nil {
+		return s, err
+	}
+	s.Latest = len(all)
+	for _, m := range all {
+		s.Migrations = append(s.Migrations, migrationView{Number: m.Number, Name: m.Name})
+	}
+	if a.kind == sqliteStore && errors.Is(a.checkThere(), errMissing) {
+		return s, nil
+	}
+	applied, err := in.applied(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, m := range applied {
+		s.At = max(s.At, m.number)
+		at := time.Unix(m.at, 0).UTC()
+		if m.number >= 1 && m.number <= len(s.Migrations) {
+			s.Migrations[m.number-1].AppliedAt = &at
+		} else { // of a newer release
+			s.Migrations = append(s.Migrations, migrationView{Number: m.number, Name: fmt.Sprintf("%04d (unknown to this command)", m.number), AppliedAt: &at})
+		}
+	}
+	return s, nil
+}
+
+func migrateSQLCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sql sqlite|postgres|mysql",
+		Short: "Print the migrations as SQL",
+		Long: `Print the migrations of a database as one text of SQL, in their order, for those who
+apply them by other means. Each records its number, as the library expects it.
+The text is for a database without a store; of one that has some, leave out the
+migrations that evento migrate status lists as applied.` + "\n\n" + exitCodes,
+		Example: `  evento migrate sql postgres --schema events | psql shop
+  evento migrate sql sqlite | sqlite3 app.db`,
+		Args:              arguments(1, 1, "one of sqlite, postgres or mysql"),
+		ValidArgsFunction: cobra.FixedCompletions([]string{"sqlite", "postgres", "mysql"}, cobra.ShellCompDirectiveNoFileComp),
+	}
+	cmd.Flags().String("schema", postgresSchema, "PostgreSQL's schema")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		schema := cmd.Flag("schema").Value.String()
+		if schema == "" {
+			return usagef("--schema: empty")
+		}
+		text, err := migrationSQL(args[0], schema)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprint(cmd.OutOrStdout(), text)
+		return err
+	}
+	return cmd
+}
+
+// migrationSQL is the text of a database's migrations with what records them.
+func migrationSQL(dialect, schema string) (string, error) {
+	var files fs.FS
+	var b strings.Builder
+	quoted := pgx.Identifier{schema}.Sanitize()
+	begin, end := "BEGIN;\n", "COMMIT;\n"
+	var record string
+	switch dialect {
+	case "sqlite":
+		files = sqlite.Migrations()
+		b.WriteString("CREATE TABLE IF NOT EXISTS evento_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;\n")
+		record = "INSERT INTO evento_migration VALUES (%d, unixepoch());\n"
+	case "postgres", "postgresql":
+		files = postgres.Migrations()
+		b.WriteString("CREATE SCHEMA IF NOT EXISTS " + quoted + ";\nCREATE TABLE IF NOT EXISTS " + quoted + ".migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n")
+		record = "INSERT INTO " + strings.ReplaceAll(quoted, "%", "%%") + ".migration VALUES (%d);\n"
+	case "mysql", "mariadb":
+		files = mysql.Migrations()
+		b.WriteString("CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB;\n")
+		begin, end = "", "" // definitions of tables are not part of a transaction
+		record = "INSERT INTO evento_migration VALUES (%d, UNIX_TIMESTAMP());\n"
+	default:
+		return "", usagef("there are no migrations of %s: sqlite, postgres or mysql", show(dialect))
+	}
+	list, err := sqlstore.Migrations(files)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range list {
+		text := m.Text
+		if strings.HasPrefix(dialect, "postgres") {
+			text = strings.ReplaceAll(text, "SCHEMA.", quoted+".")
+		}
+		if !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+		b.WriteString("\n-- " + m.Name + "\n" + begin + text + fmt.Sprintf(record, m.Number) + end)
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,151 @@
+// What is printed, and how.
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"text/tabwriter"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// output is the standard output of a command, in one of two formats.
+type output struct {
+	w    *bufio.Writer
+	json bool
+}
+
+// outputFlag gives a command the flag -o.
+func outputFlag(cmd *cobra.Command) {
+	cmd.Flags().StringP("output", "o", "table", "`FORMAT`: table for people, or json for programs")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+}
+
+func newOutput(cmd *cobra.Command) (*output, error) {
+	o := &output{w: bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)}
+	format, err := cmd.Flags().GetString("output")
+	if err != nil {
+		return nil, err
+	}
+	switch format {
+	case "table":
+	case "json":
+		o.json = true
+	default:
+		return nil, usagef("--output %s: table or json", show(format))
+	}
+	return o, nil
+}
+
+func (o *output) flush() error { return o.w.Flush() }
+
+// line writes a value as a line of JSON.
+func (o *output) line(v any) error {
+	enc := json.NewEncoder(o.w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+func (o *output) printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(o.w, format, args...)
+	return err
+}
+
+// table writes rows in columns. The cells are shown already.
+func (o *output) table(rows [][]string) error {
+	t := tabwriter.NewWriter(o.w, 0, 0, 2, ' ', tabwriter.StripEscape)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t")); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}
+
+// pipe is the standard output, and knows when its reader has gone, as head does.
+type pipe struct {
+	w      io.Writer
+	closed atomic.Bool
+}
+
+func (p *pipe) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		p.closed.Store(true)
+	}
+	return n, err
+}
+
+// show makes a text of a store safe to print: itself or, when it has in it what
+// a terminal would act on, what turns the writing about, or what would be taken
+// for something else, in quotes with escapes.
+func show(s string) string {
+	if s == "" || strings.TrimSpace(s) != s || strings.HasPrefix(s, `"`) || !utf8.ValidString(s) || strings.ContainsFunc(s, unprintable) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// shown is show, but leaves what is empty out.
+func shown(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return show(s)
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
+
+// showJSON makes JSON safe to print, and keeps it JSON: all that is not
+// printable stands within its strings, where it can be escaped.
+func showJSON(text string) string {
+	printable := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError }
+	if !strings.ContainsFunc(text, func(r rune) bool { return !printable(r) }) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case printable(r):
+			b.WriteRune(r)
+		case r > 0xFFFF:
+			r -= 0x10000
+			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xD800+r>>10, 0xDC00+r&0x3FF)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// showTime is a time to the microsecond, as the stores keep it.
+func showTime(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
+}
+
+// showErr is an error's text for people, which may quote what is in a store.
+func showErr(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		if strings.ContainsFunc(line, unprintable) {
+			lines[i] = strings.Trim(strconv.Quote(line), `"`)
+		}
+	}
+	return strings.Join(lines, "; ")
+}

@@ -1,0 +1,167 @@
+// evento subscriptions parked: events that could not be handled.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento"
+)
+
+func parkedCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "parked KEY [list|retry|drop]",
+		Short: "List, retry and drop the parked events of a subscription",
+		Long: `List the parked events of a subscription, have them handled again, or drop them.
+
+An event is parked when its retries ran out and the subscription accepts failure;
+later events of its aggregate are parked behind it, so that their order holds.
+
+retry asks the workers to handle them again; it does not wait for that. Of an
+aggregate they are handled until one fails; a single event has to be the first of
+its aggregate. drop forgets them, unhandled. Both need to be told which: --all, the
+aggregate with --type and --id, or one --event.
+
+With -o json list gives each event as a document on a line of its own.`,
+		Example: `  evento subscriptions parked mailer --store app.db
+  evento subscriptions parked mailer retry --type bank/Account --id 100063 --store app.db
+  evento subscriptions parked mailer drop --event 01J8ZQ4Y7KX3V5T9B2M6N8P0RS --store app.db`,
+		Args: arguments(1, 2, "the key of one subscription, and list, retry or drop"),
+	}
+	f := cmd.Flags()
+	f.Bool("all", false, "all that are parked")
+	f.String("type", "", "the type of the aggregate")
+	f.String("id", "", "the id of the aggregate")
+	f.String("event", "", "the id of one event")
+	yesFlag(cmd)
+	cmd = onStore(cmd, looking, nil)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 1 {
+			return []string{"list", "retry", "drop"}, cobra.ShellCompDirectiveNoFileComp
+		}
+		return completeArgument(0, subscriptionKeys)(cmd, args, begun)
+	}
+	list, change := onStoreRun(listParked), onStoreRun(changeParked)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			args = append(args, "list")
+		}
+		switch args[1] {
+		case "list":
+			return list(cmd, looking, args)
+		case "retry", "drop":
+			return change(cmd, changing, args)
+		}
+		return usagef("parked events can be listed, retried and dropped, not %s", show(args[1]))
+	}
+	return cmd
+}
+
+// parkedFilter is what the flags choose, with its words.
+func (s *session) parkedFilter() (f evento.ParkedFilter, words string, err error) {
+	t, id, event := s.flag("type"), s.flag("id"), s.flag("event")
+	switch {
+	case s.yes("all") && t+id+event == "":
+		return evento.AllParked(), "all parked events", nil
+	case !s.yes("all") && event == "" && t != "" && id != "":
+		return evento.ParkedOf(evento.AggregateType(t), id), "the parked events of " + show(t) + " " + show(id), nil
+	case !s.yes("all") && event != "" && t+id == "":
+		one, err := ulid.ParseStrict(event)
+		if err != nil {
+			return f, "", usagef("--event %s is no id of 26 characters", show(event))
+		}
+		return evento.ParkedEvent(one), "parked event " + one.String(), nil
+	case !s.yes("all") && t+id+event == "":
+		return f, "", nil
+	}
+	return f, "", usagef("which parked events? --all, or --type T --id ID, or --event ID")
+}
+
+// parkedView is a parked event for programs. The names of its fields do not
+// change.
+type parkedView struct {
+	ID            evento.ID            `json:"id"`
+	Position      uint64               `json:"position"`
+	AggregateType evento.AggregateType `json:"aggregate_type"`
+	AggregateID   string               `json:"aggregate_id"`
+	Version       uint64               `json:"version"`
+	Name          string               `json:"name"`
+	Attempts      int                  `json:"attempts"`
+	ParkedAt      time.Time            `json:"parked_at"`
+	Error         string               `json:"error,omitempty"`
+	// Retry says that it waits to be handled again.
+	Retry bool `json:"retry"`
+}
+
+func listParked(ctx context.Context, s *session, args []string) error {
+	filter, words, err := s.parkedFilter()
+	if err != nil {
+		return err
+	}
+	if words == "" {
+		filter = evento.AllParked()
+	}
+	c := evento.ControlOf(s.ex, args[0])
+	if _, err := s.subscription(ctx, args[0]); err != nil {
+		return err
+	}
+	rows := [][]string{{"POSITION", "EVENT", "TYPE", "ID", "VERSION", "NAME", "ATTEMPTS", "PARKED", "RETRY", "ERROR"}}
+	for p, err := range c.Parked(ctx, filter) {
+		if err != nil {
+			return err
+		}
+		v := parkedView{p.ID, p.Position, p.AggregateType, p.AggregateID, p.Version, p.Name, p.Attempts, p.ParkedAt, p.Error, p.Retry != ""}
+		if s.out.json {
+			if err := s.out.line(v); err != nil {
+				return err
+			}
+			continue
+		}
+		retry := "-"
+		if v.Retry {
+			retry = "asked for"
+		}
+		reason := "waits behind the one before"
+		if v.Error != "" {
+			reason = show(v.Error)
+		}
+		rows = append(rows, []string{number(v.Position), v.ID.String(), show(string(v.AggregateType)), show(v.AggregateID), number(v.Version), show(v.Name),
+			number(v.Attempts), showTime(v.ParkedAt), retry, reason})
+	}
+	if s.out.json {
+		return nil
+	}
+	return s.out.table(rows)
+}
+
+func changeParked(ctx context.Context, s *session, args []string) error {
+	filter, words, err := s.parkedFilter()
+	if err != nil {
+		return err
+	}
+	if words == "" {
+		return usagef("which parked events? --all, or --type T --id ID, or --event ID")
+	}
+	key, c := args[0], evento.ControlOf(s.ex, args[0])
+	if args[1] == "retry" {
+		if err := c.RetryParked(ctx, filter); err != nil {
+			return err
+		}
+		return s.changed(key, "asked to handle "+words+" again")
+	}
+	if _, err := s.subscription(ctx, key); err != nil {
+		return err
+	}
+	if err := s.confirm(fmt.Sprintf("Drop %s of subscription %s, unhandled?", words, show(key))); err != nil {
+		return err
+	}
+	if err := c.DropParked(ctx, filter); err != nil {
+		return err
+	}
+	return s.changed(key, "dropped "+words)
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/evento-go/evento"
+)
+
+// What CBOR has and JSON has not is shown in a way that can be read, and the
+// same each time.
+func TestPayloadsAsJSON(t *testing.T) {
+	t.Parallel()
+	big1, ok := new(big.Int).SetString("123456789012345678901234567890", 10)
+	if !ok {
+		t.Fatal("the number")
+	}
+	for _, test := range []struct {
+		value any
+		want  string
+	}{
+		{map[string]any{"b": 1, "a": nil}, `{"a":null,"b":1}`},
+		{map[int]string{2: "b", -1: "a"}, `{"-1":"a","2":"b"}`},
+		{map[any]any{"1": "text", 1: "number"}, `[{"key":"1","value":"text"},{"key":1,"value":"number"}]`},
+		{map[any]any{true: 1}, `[{"key":true,"value":1}]`},
+		{[]byte{0, 255}, `"AP8="`},
+		{[]any{1.5, float32(2.5), math.NaN(), math.Inf(-1)}, `[1.5,2.5,"NaN","-Inf"]`},
+		{uint64(math.MaxUint64), `18446744073709551615`},
+		{int64(math.MinInt64), `-9223372036854775808`},
+		{*big1, `123456789012345678901234567890`},
+		{cbor.Tag{Number: 99, Content: []any{"x"}}, `{"tag":99,"value":["x"]}`},
+		{cbor.Tag{Number: 0, Content: "2026-03-01T09:00:00Z"}, `"2026-03-01T09:00:00Z"`},
+		{"<&>\u2028", `"<&>\u2028"`},
+		{"\xff", `{"base64":"/w=="}`},
+		{cbor.SimpleValue(99), `{"simple":99}`},
+	} {
+		data, err := cbor.Marshal(test.value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := payloadJSON(&evento.RawEvent{Codec: "cbor", Data: data})
+		if err != nil || string(got) != test.want {
+			t.Errorf("%v: %s, %v, want %s", test.value, got, err, test.want)
+		}
+	}
+	for _, test := range []struct{ codec, data string }{
+		{"cbor", ""}, {"cbor", "\xff"}, {"cbor", "\x01\x01"}, {"cbor", strings.Repeat("\x81", 100) + "\x01"}, {"cbor", "\x9b\xff\xff\xff\xff\xff\xff\xff\xff"},
+		{"json", ""}, {"json", "{"}, {"json", "1 2"}, {"json", strings.Repeat("[", 100) + strings.Repeat("]", 100)},
+	} {
+		e := &evento.RawEvent{Codec: test.codec, Data: []byte(test.data)}
+		if got, err := payloadJSON(e); err == nil || errors.Is(err, errCodec) || checkPayload(e) == nil {
+			t.Errorf("%s %q: %s, want an error", test.codec, test.data, got)
+		}
+	}
+	if _, err := payloadJSON(&evento.RawEvent{Codec: "proto"}); !errors.Is(err, errCodec) {
+		t.Errorf("a codec of the application's own: %v, want %v", err, errCodec)
+	}
+}
+
+// JSON for people has nothing in it that a terminal acts on, and means the same.
+func TestShowJSON(t *testing.T) {
+	t.Parallel()
+	text := "a\u009b\u202e\u200b\u2066\U000e0001é世\x7f\ufffd"
+	in, err := json.Marshal(map[string]string{"t": text})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := showJSON(string(in))
+	if want := `{"t":"a\u009b\u202e\u200b\u2066\udb40\udc01é世\u007f\ufffd"}`; got != want {
+		t.Errorf("showJSON(%s) = %s, want %s", in, got, want)
+	}
+	var back map[string]string
+	if err := json.Unmarshal([]byte(got), &back); err != nil || back["t"] != text {
+		t.Errorf("%s means %q, want %q", got, back["t"], text)
+	}
+	var b bytes.Buffer
+	if err := indentJSON(&b, json.RawMessage(`{"a":[1]}`)); err != nil || b.String() != "{\n  \"a\": [\n    1\n  ]\n}\n" {
+		t.Errorf("indentJSON: %q, %v", b.String(), err)
+	}
+}
+
+func TestShow(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": `""`, "a b": "a b", " a": `" a"`, `"a`: `"\"a"`, "\x1b[31m": `"\x1b[31m"`, "a\u202eb": `"a\u202eb"`, "\xff": `"\xff"`, "é": "é", "a\u00a0b": `"a\u00a0b"`, "a\nb": `"a\nb"`,
+	} {
+		if got := show(text); got != want {
+			t.Errorf("show(%q) = %s, want %s", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,255 @@
+// Stores by their URLs.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+
+	sqldriver "github.com/go-sql-driver/mysql"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/mysql"
+	"github.com/evento-go/evento/executor/pebble"
+	"github.com/evento-go/evento/executor/postgres"
+	"github.com/evento-go/evento/executor/sqlite"
+)
+
+// storeVariable is the environment variable with the store's URL. It is not
+// shown as a flag's default: it may hold a password.
+const storeVariable = "EVENTO_STORE"
+
+const storeUsage = "`URL` of the store: sqlite:FILE or FILE, pebble:DIR, postgres://…, mysql:DSN or mysql://… (default $" + storeVariable + ")"
+
+// access is what a command does with a store.
+type access int
+
+const (
+	// looking changes nothing: a store is neither made nor migrated.
+	looking access = iota
+	// changing changes what is in a store that is there.
+	changing
+	// creating makes and migrates the store where that is needed.
+	creating
+)
+
+type storeKind string
+
+const (
+	sqliteStore   storeKind = "sqlite"
+	pebbleStore   storeKind = "pebble"
+	postgresStore storeKind = "postgres"
+	mysqlStore    storeKind = "mysql"
+)
+
+// address is a store's URL, taken apart.
+type address struct {
+	kind storeKind
+	// place is a path, a URL of PostgreSQL or a DSN of MySQL.
+	place string
+	// schema is PostgreSQL's.
+	schema string
+}
+
+// scheme is what a URL begins with; a single letter may be a drive.
+var scheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]+):`)
+
+// parseStore reads the value of --store, or of the environment when it is "".
+// Its errors show nothing of what may hold a password.
+func parseStore(text string) (address, error) {
+	if text == "" {
+		text = os.Getenv(storeVariable)
+	}
+	if text == "" {
+		return address{}, usagef("which store? Give --store URL or set %s: sqlite:FILE, pebble:DIR, postgres://… or mysql:DSN", storeVariable)
+	}
+	name, rest := "", text
+	if m := scheme.FindStringSubmatch(text); m != nil {
+		name, rest = strings.ToLower(m[1]), text[len(m[0]):]
+	}
+	switch name {
+	case "sqlite", "pebble":
+		path := strings.TrimPrefix(rest, "//")
+		if path == "" {
+			return address{}, usagef("store %s: has no path behind it: %s:PATH", name, name)
+		}
+		return address{kind: storeKind(name), place: path}, nil
+	case "postgres", "postgresql":
+		return parsePostgres(text)
+	case "mysql", "mariadb":
+		return parseMySQL(rest)
+	case "":
+		return address{kind: sqliteStore, place: text}, nil
+	}
+	return address{}, usagef("store: there is no kind %s: use sqlite:FILE (for a file with a colon in its name too), pebble:DIR, postgres://… or mysql:DSN", show(name))
+}
+
+func parsePostgres(text string) (address, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" && u.RawQuery == "" && u.Path == "" {
+		return address{}, usagef("store: not a URL of the form postgres://user:password@host:port/database?schema=evento; what is special in a password has to be written with %%XX")
+	}
+	q := u.Query()
+	schema := q.Get("schema")
+	q.Del("schema") // it is not for the server
+	u.RawQuery = q.Encode()
+	return address{kind: postgresStore, place: u.String(), schema: schema}, nil
+}
+
+// parseMySQL takes the driver's DSN, and a URL.
+func parseMySQL(rest string) (address, error) {
+	bad := usagef("store: neither mysql:user:password@tcp(host:3306)/database nor mysql://user:password@host:3306/database")
+	dsn := rest
+	if strings.HasPrefix(rest, "//") {
+		u, err := url.Parse("mysql:" + rest)
+		if err != nil || u.Host == "" {
+			return address{}, bad
+		}
+		cfg := sqldriver.NewConfig()
+		cfg.Net, cfg.Addr, cfg.User = "tcp", u.Host, u.User.Username()
+		cfg.Passwd, _ = u.User.Password()
+		cfg.DBName = strings.TrimPrefix(u.Path, "/")
+		dsn = cfg.FormatDSN()
+		if u.RawQuery != "" {
+			separator := "?"
+			if strings.Contains(dsn[strings.LastIndex(dsn, "/"):], "?") {
+				separator = "&"
+			}
+			dsn += separator + u.RawQuery
+		}
+	}
+	cfg, err := sqldriver.ParseDSN(dsn)
+	switch {
+	case err != nil:
+		return address{}, bad
+	case cfg.DBName == "":
+		return address{}, usagef("store: the URL names no database: mysql://user@host:3306/DATABASE")
+	}
+	return address{kind: mysqlStore, place: dsn}, nil
+}
+
+// String is the address for people, without a password.
+func (a address) String() string {
+	switch a.kind {
+	case postgresStore:
+		u, err := url.Parse(a.place)
+		if err != nil {
+			return string(a.kind)
+		}
+		text := "postgres://" + u.User.Username() + "@" + u.Host + u.Path
+		if a.schema != "" {
+			text += "?schema=" + url.QueryEscape(a.schema)
+		}
+		return show(text)
+	case mysqlStore:
+		cfg, err := sqldriver.ParseDSN(a.place)
+		if err != nil {
+			return string(a.kind)
+		}
+		return show("mysql://" + cfg.User + "@" + cfg.Addr + "/" + cfg.DBName)
+	}
+	return show(string(a.kind) + ":" + a.place)
+}
+
+// openStore opens the store at a URL to look at it; with the access changing
+// or creating for more.
+func openStore(ctx context.Context, text string, more ...access) (evento.Executor, error) {
+	a, err := parseStore(text)
+	if err != nil {
+		return nil, err
+	}
+	how := looking
+	if len(more) > 0 {
+		how = more[0]
+	}
+	ex, err := a.open(ctx, how)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a, err)
+	}
+	return ex, nil
+}
+
+func (a address) open(ctx context.Context, how access) (evento.Executor, error) {
+	if how != creating {
+		if err := a.checkThere(); err != nil {
+			return nil, err
+		}
+		if err := a.checkSchema(ctx); err != nil {
+			return nil, err
+		}
+	}
+	switch a.kind {
+	case sqliteStore:
+		return opened(sqlite.Open(ctx, a.place, &sqlite.Options{NoMigrate: how != creating, ReadOnly: how == looking}))
+	case pebbleStore:
+		return opened(pebble.Open(ctx, a.place, &pebble.Options{ReadOnly: how == looking}))
+	case postgresStore:
+		// doctor tells of settings that may lose events; to look at the store
+		// and to look after it has to be possible all the same. Of MySQL it
+		// also spares the small commits by which a reader sees to durability.
+		return opened(postgres.Open(ctx, a.place, &postgres.Options{Schema: a.schema, NoMigrate: how != creating, AllowLoss: true}))
+	default:
+		return opened(mysql.Open(ctx, a.place, &mysql.Options{NoMigrate: how != creating, AllowLoss: true}))
+	}
+}
+
+// opened keeps a nil executor of some type from becoming one that is not nil.
+func opened[E evento.Executor](ex E, err error) (evento.Executor, error) {
+	if err != nil {
+		return nil, err
+	}
+	return ex, nil
+}
+
+var errMissing = errors.New("there is no such store")
+
+// checkThere refuses a path that is not there: opening would make it.
+func (a address) checkThere() error {
+	if a.kind != sqliteStore && a.kind != pebbleStore {
+		return nil
+	}
+	info, err := os.Stat(a.place)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; evento migrate up --store %s makes one", errMissing, a)
+	case err != nil:
+		return err
+	case a.kind == sqliteStore && info.IsDir():
+		return fmt.Errorf("it is a directory: a SQLite store is a file; for one of Pebble write %s", show("pebble:"+a.place))
+	case a.kind == pebbleStore && !info.IsDir():
+		return fmt.Errorf("it is not a directory: for a SQLite store write %s", show("sqlite:"+a.place))
+	}
+	return nil
+}
+
+// checkSchema says of a store that is behind what to do.
+func (a address) checkSchema(ctx context.Context) error {
+	in, err := a.inspect(ctx)
+	if err != nil || in == nil {
+		return err
+	}
+	at, err := in.version(ctx)
+	err = errors.Join(err, in.close())
+	if err != nil {
+		return err
+	}
+	return a.checkVersion(at, in.latest)
+}
+
+func (a address) checkVersion(at, latest int) error {
+	switch {
+	case at == 0:
+		return fmt.Errorf("it holds no evento store; evento migrate up --store URL makes one in it")
+	case at < latest:
+		return fmt.Errorf("the store is at migration %d of %d; bring it up to date with evento migrate up --store URL", at, latest)
+	case at > latest:
+		return fmt.Errorf("%w: it is at migration %d, this command knows %d: use a newer one", evento.ErrNewerStore, at, latest)
+	}
+	return nil
+}

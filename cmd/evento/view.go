@@ -1,0 +1,122 @@
+// An event as it is printed.
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// eventView is an event for programs. The names of its fields do not change.
+type eventView struct {
+	Position      uint64               `json:"position"`
+	ID            evento.ID            `json:"id"`
+	AggregateType evento.AggregateType `json:"aggregate_type"`
+	AggregateID   string               `json:"aggregate_id"`
+	Version       uint64               `json:"version"`
+	Name          string               `json:"name"`
+	RoutingKey    string               `json:"routing_key,omitempty"`
+	Timestamp     time.Time            `json:"timestamp"`
+	Metadata      *evento.Metadata     `json:"metadata,omitempty"`
+	Codec         string               `json:"codec"`
+	// Payload is what the codec wrote, as JSON. Where that cannot be had, Data
+	// is the bytes, and Error says why.
+	Payload json.RawMessage `json:"payload,omitempty"`
+	Data    []byte          `json:"data,omitempty"`
+	Error   string          `json:"payload_error,omitempty"`
+	Cursor  cursor.Value    `json:"cursor,omitempty"`
+}
+
+func viewOf(e *evento.RawEvent, at cursor.Value) eventView {
+	v := eventView{
+		Position: e.Position, ID: e.ID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, Version: e.Version,
+		Name: e.Name, RoutingKey: e.RoutingKey, Timestamp: e.Timestamp, Codec: e.Codec, Cursor: at,
+	}
+	if !e.Metadata.IsZero() {
+		v.Metadata = &e.Metadata
+	}
+	payload, err := payloadJSON(e)
+	switch {
+	case err == nil:
+		v.Payload = payload
+	case errors.Is(err, errCodec):
+		v.Data = e.Data
+	default:
+		v.Data, v.Error = e.Data, err.Error()
+	}
+	return v
+}
+
+// payload is the payload in one line, for people.
+func (v *eventView) payload() string {
+	switch {
+	case v.Payload != nil:
+		return showJSON(string(v.Payload))
+	case v.Error != "":
+		return "undecodable " + show(v.Codec) + " (" + show(v.Error) + "): " + base64Of(v.Data)
+	}
+	return show(v.Codec) + ": " + base64Of(v.Data)
+}
+
+func base64Of(data []byte) string {
+	text, err := json.Marshal(data)
+	if err != nil || len(text) < 2 {
+		return ""
+	}
+	return string(text[1 : len(text)-1])
+}
+
+var eventColumns = []string{"POSITION", "TIME", "TYPE", "ID", "VERSION", "NAME"}
+
+func (v *eventView) row() []string {
+	return []string{number(v.Position), showTime(v.Timestamp), show(string(v.AggregateType)), show(v.AggregateID), number(v.Version), show(v.Name)}
+}
+
+// write writes all there is of an event, for people.
+func (v *eventView) write(o *output) error {
+	rows := [][]string{
+		{"position", number(v.Position)},
+		{"id", v.ID.String()},
+		{"aggregate", show(string(v.AggregateType)) + " " + show(v.AggregateID)},
+		{"version", number(v.Version)},
+		{"name", show(v.Name)},
+		{"routing key", shown(v.RoutingKey)},
+		{"recorded", showTime(v.Timestamp)},
+		{"codec", show(v.Codec)},
+	}
+	if m := v.Metadata; m != nil {
+		for _, f := range [][2]string{
+			{"metadata id", m.ID}, {"requested by", m.RequestedBy}, {"requested as", m.RequestedAs},
+			{"correlation", m.CorrelationID}, {"causation", m.CausationID},
+		} {
+			if f[1] != "" {
+				rows = append(rows, []string{f[0], show(f[1])})
+			}
+		}
+		for _, k := range sortedKeys(m.Values) {
+			rows = append(rows, []string{"metadata", show(k) + " = " + show(m.Values[k])})
+		}
+	}
+	if err := o.table(rows); err != nil {
+		return err
+	}
+	if v.Payload == nil {
+		return o.printf("payload  %s\n", v.payload())
+	}
+	if err := o.printf("payload\n"); err != nil {
+		return err
+	}
+	return indentJSON(o.w, v.Payload)
+}
+
+func number[N ~uint64 | ~int | ~int64](n N) string {
+	if n < 0 {
+		return strconv.FormatInt(int64(n), 10)
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}
