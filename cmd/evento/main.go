@@ -62,5 +62,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // commands are the subcommands, each in a file of its own.
 func commands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		exportCommand(),
+		importCommand(),
+	}
 }
