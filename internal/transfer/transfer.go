@@ -2,9 +2,7 @@
 // lines to another store.
 package transfer
 
-import (
-	"time"
-)
+import "time"
 
 // Progress is how far a transfer is.
 type Progress struct {

@@ -180,7 +180,7 @@ func TestDamaged(t *testing.T) {
 		{"half a line", edit(func(l []string) []string { l[3] = l[3][:40] + "\n"; return l }), "line 4:"},
 		{"two values", edit(func(l []string) []string { l[3] = strings.TrimSpace(l[3]) + l[4]; return l }), "line 4:"},
 		{"an unknown field", edit(func(l []string) []string { l[3] = strings.Replace(l[3], `"codec"`, `"colour"`, 1); return l }), "line 4:"},
-		{"no data", edit(func(l []string) []string { l[3] = l[3][:strings.Index(l[3], `,"data"`)] + "}\n"; return l }), "line 4:"},
+		{"no data", edit(func(l []string) []string { l[3], _, _ = strings.Cut(l[3], `,"data"`); l[3] += "}\n"; return l }), "line 4:"},
 		{"a position of text", edit(func(l []string) []string { l[3] = strings.Replace(l[3], `"position":3`, `"position":"3"`, 1); return l }), "line 4:"},
 		{"an id too short", edit(func(l []string) []string { l[3] = strings.Replace(l[3], `"id":"0`, `"id":"`, 1); return l }), "line 4:"},
 		{"a time of another zone", edit(func(l []string) []string { l[3] = strings.Replace(l[3], `Z",`, `+01:00",`, 1); return l }), "line 4:"},
@@ -235,9 +235,9 @@ func TestRefusedLine(t *testing.T) {
 	const n, at = 10_900, 10_500
 	lines := linesOf(export(t, many(t, n), transfer.ExportOptions{}))
 	same(t, sign(lines), strings.Join(lines, "")+"\n")
-	replace := func(old, new string) string {
+	replace := func(old, by string) string {
 		l := slices.Clone(lines)
-		if l[at] = strings.Replace(l[at], old, new, 1); l[at] == lines[at] {
+		if l[at] = strings.Replace(l[at], old, by, 1); l[at] == lines[at] {
 			t.Fatalf("no %s in %s", old, l[at])
 		}
 		return sign(l)

@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer func() { _ = ex.Close() }()
-	source := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same events each time
+	source := rand.New(rand.NewPCG(1, 2)) // the same events each time
 	for n > 0 {
 		w := write(source, min(n, 1000))
 		if _, err := ex.Write(ctx, w); err != nil {
