@@ -60,15 +60,15 @@ func TestCheckImport(t *testing.T) {
 			es[1].Data = make([]byte, evento.MaxPayload+1)
 			return es
 		}, evento.ErrTooLarge, "payload"},
-		"too much at once": {func(es []evento.RawEvent) []evento.RawEvent {
+		"too much at once": {func([]evento.RawEvent) []evento.RawEvent {
 			large := make([]byte, evento.MaxPayload)
-			es = nil
+			var many []evento.RawEvent
 			for i := range evento.MaxCommit/evento.MaxPayload + 1 {
 				e := stored(uint64(i+1), "a", uint64(i+1))
 				e.Data = large
-				es = append(es, e)
+				many = append(many, e)
 			}
-			return es
+			return many
 		}, evento.ErrTooLarge, "import"},
 		"too many at once": {func([]evento.RawEvent) []evento.RawEvent { return make([]evento.RawEvent, evento.MaxCommitEvents+1) }, evento.ErrTooLarge, "import"},
 	} {
