@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -123,6 +124,11 @@ func importBesideWrites(ctx context.Context, t *testing.T, c Config, ex evento.E
 	if want := writers*each*2 + len(imported)*size; len(log) != want {
 		t.Fatalf("got %d events, want %d", len(log), want)
 	}
+	for _, e := range log {
+		if e.Node.Name == "Written" && e.Node.Timestamp.Year() < 2002 {
+			t.Errorf("position %d was written with the time %s of what was imported before", e.Node.Position, e.Node.Timestamp)
+		}
+	}
 	for _, events := range imported {
 		for _, e := range events {
 			if diff := differ(log[e.Position-1].Node, e); diff != "" {
@@ -132,7 +138,8 @@ func importBesideWrites(ctx context.Context, t *testing.T, c Config, ex evento.E
 	}
 }
 
-// behindHead makes new events that fit behind the store's last one.
+// behindHead makes new events that fit behind the store's last one, of a clock
+// that is ahead.
 func behindHead(ctx context.Context, ex evento.Executor, id string, n int) ([]evento.RawEvent, error) {
 	p, err := tryRead(ctx, ex, evento.Query{}, cursor.Backward(1, ""))
 	if err != nil {
@@ -144,7 +151,7 @@ func behindHead(ctx context.Context, ex evento.Executor, id string, n int) ([]ev
 		e.AggregateType, e.AggregateID, e.Version, e.RoutingKey = thing, id, uint64(i+1), "import"
 		for _, last := range p.Edges {
 			e.Position += last.Node.Position
-			e.Timestamp = last.Node.Timestamp
+			e.Timestamp = last.Node.Timestamp.Add(time.Second)
 		}
 	}
 	return events, nil

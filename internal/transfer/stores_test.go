@@ -100,7 +100,7 @@ func fill(t *testing.T, ex evento.Executor) {
 	for i := range every {
 		every[i] = byte(i)
 	}
-	large := bytes.Repeat(every, 1<<10) // more than is read at once
+	large := bytes.Repeat(every, 1<<11) // more than is read at once
 	for round := range 5 {
 		write(
 			evento.Append{AggregateType: "shop/Order", AggregateID: "order-1", AnyVersion: true, RoutingKey: "tenant 1", Events: []evento.NewEvent{
@@ -170,16 +170,18 @@ func TestRoundTrips(t *testing.T) {
 				t.Fatalf("Verify() = %v", err)
 			}
 			for to, open := range stores() {
-				target := open(t)
-				p := take(t, target, want, transfer.ImportOptions{})
-				if p.Events != 125 || p.Skipped != 0 {
-					t.Errorf("to %s: Import() = %+v, want 125 events", to, p)
-				}
-				same(t, export(t, target, transfer.ExportOptions{}), want)
-				if p := take(t, target, want, transfer.ImportOptions{Resume: true}); p.Events != 125 || p.Skipped != 125 {
-					t.Errorf("to %s again: Import() = %+v, want 125 events that were there", to, p)
-				}
-				same(t, export(t, target, transfer.ExportOptions{}), want)
+				t.Run(to, func(t *testing.T) {
+					t.Parallel()
+					target := open(t)
+					if p := take(t, target, want, transfer.ImportOptions{}); p.Events != 125 || p.Skipped != 0 {
+						t.Errorf("Import() = %+v, want 125 events", p)
+					}
+					same(t, export(t, target, transfer.ExportOptions{}), want)
+					if p := take(t, target, want, transfer.ImportOptions{Resume: true}); p.Events != 125 || p.Skipped != 125 {
+						t.Errorf("Import() again = %+v, want 125 events that were there", p)
+					}
+					same(t, export(t, target, transfer.ExportOptions{}), want)
+				})
 			}
 		})
 	}

@@ -22,7 +22,6 @@ import (
 	"github.com/evento-go/evento/executor/memory"
 	"github.com/evento-go/evento/executor/pebble"
 	"github.com/evento-go/evento/executor/sqlite"
-	"github.com/evento-go/evento/internal/testserver"
 	"github.com/evento-go/evento/internal/transfer"
 )
 
@@ -37,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	testserver.Run(m)
+	m.Run()
 }
 
 func child(path string) error {
