@@ -62,6 +62,8 @@ func TestDependencies(t *testing.T) {
 		"./internal/pages":        core,
 		"./internal/sqlstore":     core,
 		"./internal/pending":      core,
+		"./internal/importing":    core,
+		"./internal/transfer":     core,
 	} {
 		t.Run(pkg, func(t *testing.T) {
 			t.Parallel()

@@ -43,6 +43,21 @@ func NewPositions(store [16]byte) Positions {
 	return p
 }
 
+// PositionsOf returns the cursors of the store that a cursor is of: for programs
+// that know a position in it and have no cursor of that. The error is
+// [ErrMalformed], also for a cursor of another kind than [Positions] makes.
+func PositionsOf(v Value) (Positions, error) {
+	head, err := base64.RawURLEncoding.Strict().DecodeString(string(v[:min(len(v), prefixLen)]))
+	if err != nil || len(head) != headLen {
+		return Positions{}, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
+	}
+	p := NewPositions([16]byte(head[2:]))
+	if _, err := p.Position(v); err != nil {
+		return Positions{}, err
+	}
+	return p, nil
+}
+
 // Store is the identity given to [NewPositions].
 func (p Positions) Store() [16]byte { return p.store }
 

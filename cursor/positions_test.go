@@ -180,3 +180,18 @@ func TestArgs(t *testing.T) {
 		}
 	}
 }
+
+func TestPositionsOf(t *testing.T) {
+	t.Parallel()
+	p := cursor.NewPositions([16]byte{1, 2, 3, 255})
+	got, err := cursor.PositionsOf(p.Value(7))
+	if err != nil || got.Store() != p.Store() || got.Value(9) != p.Value(9) {
+		t.Errorf("PositionsOf(%q) = %v, %v, want those of %v", p.Value(7), got, err, p.Store())
+	}
+	whole := p.Value(7)
+	for _, v := range []cursor.Value{"", "x", whole[:24], whole[:35], whole + "A", "\n" + whole[1:], "AA" + whole[2:], whole[:30] + "AAAAAA", cursor.Value(strings.Repeat("A", 36))} {
+		if got, err := cursor.PositionsOf(v); !errors.Is(err, cursor.ErrMalformed) {
+			t.Errorf("PositionsOf(%q) = %v, %v, want %v", v, got, err, cursor.ErrMalformed)
+		}
+	}
+}

@@ -101,5 +101,7 @@ func commands() []*cobra.Command {
 		aggregateCommand(),
 		subscriptionsCommand(),
 		doctorCommand(),
+		exportCommand(),
+		importCommand(),
 	}
 }

@@ -157,16 +157,11 @@ func (a address) String() string {
 	return show(string(a.kind) + ":" + a.place)
 }
 
-// openStore opens the store at a URL to look at it; with the access changing
-// or creating for more.
-func openStore(ctx context.Context, text string, more ...access) (evento.Executor, error) {
+// openStore opens the store at a URL.
+func openStore(ctx context.Context, text string, how access) (evento.Executor, error) {
 	a, err := parseStore(text)
 	if err != nil {
 		return nil, err
-	}
-	how := looking
-	if len(more) > 0 {
-		how = more[0]
 	}
 	ex, err := a.open(ctx, how)
 	if err != nil {
@@ -193,9 +188,9 @@ func (a address) open(ctx context.Context, how access) (evento.Executor, error) 
 		// doctor tells of settings that may lose events; to look at the store
 		// and to look after it has to be possible all the same. Of MySQL it
 		// also spares the small commits by which a reader sees to durability.
-		return opened(postgres.Open(ctx, a.place, &postgres.Options{Schema: a.schema, NoMigrate: how != creating, AllowLoss: true}))
+		return opened(postgres.Open(ctx, a.place, &postgres.Options{Schema: a.schema, NoMigrate: how != creating, AllowLoss: how != creating}))
 	default:
-		return opened(mysql.Open(ctx, a.place, &mysql.Options{NoMigrate: how != creating, AllowLoss: true}))
+		return opened(mysql.Open(ctx, a.place, &mysql.Options{NoMigrate: how != creating, AllowLoss: how != creating}))
 	}
 }
 

@@ -30,6 +30,8 @@
 //   - Contexts, Close, Reopen: cancellation, shutdown, and what outlives it;
 //   - Library: projections and subscriptions at work on the store;
 //   - InTx: commits in a transaction of the storage, if it has them;
+//   - Import: taking over events of another store, if it is an
+//     [evento.Importer];
 //   - History: long random histories, compared step by step with
 //     executor/memory. A failure prints its seed; EVENTO_SEED=<seed> in the
 //     environment plays it again, EVENTO_STEPS=<n> sets the length.

@@ -84,6 +84,7 @@ func Test(t *testing.T, c Config) {
 		{"Close", testClose},
 		{"Library", testLibrary},
 		{"InTx", testInTx},
+		{"Import", testImport},
 		{"History", testHistory},
 	}
 	if c.Reopen != nil {

@@ -106,6 +106,15 @@ func (h *handle) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, e
 	return h.store.memory.Write(ctx, w)
 }
 
+func (h *handle) Import(ctx context.Context, events []evento.RawEvent) error {
+	if err := h.begin(); err != nil {
+		return err
+	}
+	defer h.mu.RUnlock()
+	defer h.store.notify()
+	return h.store.memory.Import(ctx, events)
+}
+
 func (h *handle) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	if err := h.begin(); err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ type mutant struct {
 type bent struct {
 	*handle
 	write        func(context.Context, evento.Write) ([]evento.Receipt, error)
+	imports      func(context.Context, []evento.RawEvent) error
 	read         func(context.Context, evento.Query, cursor.Args) (*page, error)
 	changed      func() <-chan struct{}
 	records      func(context.Context, evento.RecordQuery) (*evento.RecordPage, error)
@@ -41,7 +42,7 @@ type page = cursor.Page[evento.RawEvent]
 func bend(h *handle, with func(*bent)) *bent {
 	b := &bent{
 		handle: h,
-		write:  h.Write, read: h.Read, changed: h.Changed,
+		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed,
 		records: h.Records, swap: h.Swap,
 		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, shut: h.Close,
 	}
@@ -51,6 +52,10 @@ func bend(h *handle, with func(*bent)) *bent {
 
 func (b *bent) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 	return b.write(ctx, w)
+}
+
+func (b *bent) Import(ctx context.Context, events []evento.RawEvent) error {
+	return b.imports(ctx, events)
 }
 
 func (b *bent) Read(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
@@ -79,7 +84,7 @@ func (b *bent) Close() error { return b.shut() }
 const mutantEnv = "EVENTO_TEST_MUTANT"
 
 func mutants() []mutant {
-	return slices.Concat(writeMutants(), readMutants(), recordMutants(), stateMutants())
+	return slices.Concat(writeMutants(), importMutants(), readMutants(), recordMutants(), stateMutants())
 }
 
 // TestMutants runs the suite on each mutant in a child process, as a test

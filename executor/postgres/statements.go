@@ -16,6 +16,7 @@ type statements struct {
 	kindsOf, countKinds, kind, routing                                           string
 	records, recordsOf, now, makeRecord, changeRecord, removeRecord              string
 	snapshot, saveSnapshot                                                       string
+	lastRecorded, headsOf, moveCounter                                           string
 	tell, tellAtOnce                                                             string // set when the store is known
 }
 
@@ -88,6 +89,16 @@ RETURNING position`)
 	s.allAppended = in("SELECT 1 / CASE WHEN count(*) = $2 THEN 1 ELSE 0 END FROM SCHEMA.event WHERE event_id = ANY($1::uuid[]) AND position > current_setting('evento.appended_from')::bigint")
 	s.headOf = in("SELECT e.version, coalesce(r.key, '') FROM SCHEMA.event e LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id WHERE e.type_id = (SELECT id FROM SCHEMA.type WHERE name = $1) AND e.aggregate_id = $2 ORDER BY e.version DESC LIMIT 1")
 	s.byID = in("SELECT e.event_id, t.name, e.aggregate_id, e.version, e.position FROM SCHEMA.event e JOIN SCHEMA.type t ON t.id = e.type_id WHERE e.event_id = ANY($1::uuid[])")
+
+	s.lastRecorded = in("SELECT position, recorded_at FROM SCHEMA.counter WHERE id = 1")
+	s.headsOf = in(`SELECT a.no, h.version, coalesce(h.routing_id, 0)
+FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS a (type_id, aggregate_id, no)
+CROSS JOIN LATERAL (
+  SELECT e.version, e.routing_id FROM SCHEMA.event e
+  WHERE e.aggregate_id = a.aggregate_id AND e.type_id = a.type_id
+  ORDER BY e.version DESC LIMIT 1
+) h ORDER BY a.no`)
+	s.moveCounter = in("UPDATE SCHEMA.counter SET position = $1, recorded_at = $2 WHERE id = 1")
 
 	s.typeID = in("SELECT id FROM SCHEMA.type WHERE name = $1")
 	s.addType = in("INSERT INTO SCHEMA.type (name) VALUES ($1) ON CONFLICT DO NOTHING")

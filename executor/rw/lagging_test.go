@@ -33,6 +33,20 @@ func (p *primary) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, 
 	for _, r := range receipts {
 		end = max(end, int(r.Position))
 	}
+	p.note(end)
+	return receipts, nil
+}
+
+func (p *primary) Import(ctx context.Context, events []evento.RawEvent) error {
+	err := p.Executor.(evento.Importer).Import(ctx, events)
+	if err == nil && len(events) > 0 {
+		p.note(int(events[len(events)-1].Position))
+	}
+	return err
+}
+
+// note notes the end of a commit.
+func (p *primary) note(end int) {
 	p.mu.Lock()
 	if i, noted := slices.BinarySearch(p.ends, end); !noted {
 		p.ends = slices.Insert(p.ends, i, end)
@@ -41,7 +55,6 @@ func (p *primary) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, 
 	for _, l := range p.replicas {
 		l.changed.Notify()
 	}
-	return receipts, nil
 }
 
 // end is how many events there are when some commits have followed the first

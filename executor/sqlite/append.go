@@ -177,7 +177,7 @@ func (tx *transaction) append(a *evento.Append, at head, metadata string) error 
 		tx.heads = map[aggregateName]head{}
 	}
 	tx.heads[aggregateName{a.AggregateType, a.AggregateID}] = at
-	tx.appended = true
+	tx.appended, tx.last = true, tx.now
 	return nil
 }
 

@@ -49,6 +49,7 @@ type transaction struct {
 	*writer
 	now      int64 // the timestamp of its events
 	position int64 // of the last event
+	last     int64 // the timestamp of the last event
 	appended bool
 	woken    bool // a swap wants those who wait to be woken
 
@@ -212,6 +213,7 @@ func (w *writer) transaction() (*transaction, error) {
 		writer:   w,
 		now:      w.clock(),
 		position: w.position,
+		last:     w.recordedAt,
 	}, nil
 }
 
@@ -221,10 +223,7 @@ func (w *writer) clock() int64 { return max(w.recordedAt, w.ex.opts.Clock().Unix
 // publish brings what was committed into the caches.
 func (tx *transaction) publish() {
 	w := tx.writer
-	w.position = tx.position
-	if tx.appended {
-		w.recordedAt = tx.now
-	}
+	w.position, w.recordedAt = tx.position, tx.last
 	for name, h := range tx.heads {
 		w.heads.Put(name, h)
 	}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/transfer"
+)
+
+// exportCommand writes the events of a store as lines.
+func exportCommand() *cobra.Command {
+	var store, output, aggregateType, id, name, routingKey string
+	var after uint64
+	var progress bool
+	cmd := &cobra.Command{
+		Use:   "export --store URL [--output FILE]",
+		Short: "Write the events of a store as lines of JSON",
+		Long: `Export writes every event of a store with all that it has, one a line, to a
+file or to standard output. The last line has a checksum, so that a file that
+was cut off or changed is noticed. "evento import" gives the lines to another
+store of any kind, where they are the same to the byte.
+
+A file is written beside its place under another name, and put there when it is
+whole. What is left out by --type and --id can be imported with --renumber; of
+an export by --event the versions of aggregates have gaps, and no store takes it.`,
+		Example: `  evento export --store app.db --output backup.jsonl
+  evento export --store app.db | evento import --store postgres://localhost/app
+  evento export --store app.db --after 1000000 --output later.jsonl`,
+		Args: usageArgs(cobra.NoArgs),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&store, "store", "", storeUsage)
+	flags.StringVarP(&output, "output", "f", "", "the file to write (default standard output)")
+	flags.Uint64Var(&after, "after", 0, "leave out the events up to this position")
+	flags.StringVar(&aggregateType, "type", "", "only events of aggregates of this type")
+	flags.StringVar(&id, "id", "", "only events of the aggregate of --type with this id")
+	flags.StringVar(&name, "event", "", "only events of --type with this name")
+	flags.StringVar(&routingKey, "routing-key", "", "only events with this routing key")
+	flags.BoolVar(&progress, "progress", false, "show progress although standard error is not a terminal")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		opts := transfer.ExportOptions{After: after, Query: evento.Query{RoutingKey: routingKey}}
+		switch {
+		case aggregateType != "":
+			opts.Query.Filters = []evento.Filter{{AggregateType: evento.AggregateType(aggregateType), AggregateID: id, Name: name}}
+		case id != "" || name != "":
+			return usageError{fmt.Errorf("%w filter: --id and --event need --type", evento.ErrInvalid)}
+		}
+		if err := opts.Query.Check(); err != nil {
+			return usageError{err}
+		}
+		show := newProgress(cmd.ErrOrStderr(), progress)
+		opts.Progress = show.update
+		return withStore(cmd.Context(), store, looking, func(ex evento.Executor) error {
+			var done transfer.Progress
+			err := writeTo(output, cmd.OutOrStdout(), func(w io.Writer) (err error) {
+				done, err = transfer.Export(cmd.Context(), ex, w, opts)
+				return err
+			})
+			show.end()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.ErrOrStderr(), "exported", summary(done))
+			return nil
+		})
+	}
+	return cmd
+}
+
+// usageArgs makes a mistake in the arguments one in how the command was called.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// withStore lends a store that is closed afterwards.
+func withStore(ctx context.Context, url string, how access, fn func(ex evento.Executor) error) (err error) {
+	ex, err := openStore(ctx, url, how)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ex.Close()) }()
+	return fn(ex)
+}
+
+// writeTo lends the file at a path, or stdout when there is none. The file is
+// there when fn succeeds, and on the disk; until then what was there stays.
+func writeTo(path string, stdout io.Writer, fn func(io.Writer) error) (err error) {
+	if path == "" || path == "-" {
+		return fn(stdout)
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		if info.IsDir() {
+			return usageError{fmt.Errorf("%w output: %s is a directory", evento.ErrInvalid, path)}
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY, 0) // a pipe or device, which cannot be replaced
+		if err != nil {
+			return err
+		}
+		return errors.Join(fn(f), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	if err := errors.Join(fn(f), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/transfer"
+)
+
+// importCommand gives the lines of an export to a store.
+func importCommand() *cobra.Command {
+	var store string
+	var resume, renumber, progress bool
+	cmd := &cobra.Command{
+		Use:   "import --store URL [FILE]",
+		Short: "Take over the events that evento export wrote",
+		Long: `Import takes over events as they are, with their ids, positions, versions and
+timestamps, from a file or from standard input. The store is a new one, or one
+that ends where the export begins.
+
+A file is held to its checksum before anything of it is imported; of standard
+input that it was cut off is told at its end. After an interruption --resume
+goes on: what is in the store already is compared, and passed over.`,
+		Example: `  evento import --store postgres://localhost/app backup.jsonl
+  evento export --store old.db | evento import --store new.db --resume`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&store, "store", "", storeUsage)
+	flags.BoolVar(&resume, "resume", false, "go on with an import that was interrupted")
+	flags.BoolVar(&renumber, "renumber", false, "give new positions, behind the events that the store has")
+	flags.BoolVar(&progress, "progress", false, "show progress although standard error is not a terminal")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return readFrom(args, cmd.InOrStdin(), func(in io.Reader, file *os.File) error {
+			if file != nil {
+				if err := transfer.Verify(cmd.Context(), file); err != nil {
+					return fmt.Errorf("%s: %w", file.Name(), err)
+				}
+				if _, err := file.Seek(0, io.SeekStart); err != nil {
+					return err
+				}
+			}
+			show := newProgress(cmd.ErrOrStderr(), progress)
+			return withStore(cmd.Context(), store, creating, func(ex evento.Executor) error {
+				done, err := transfer.Import(cmd.Context(), ex, in, transfer.ImportOptions{Resume: resume, Renumber: renumber, Progress: show.update})
+				show.end()
+				if err != nil && done.Events > done.Skipped {
+					fmt.Fprintln(cmd.ErrOrStderr(), "interrupted; what was imported stays, and --resume goes on from it:", summary(done))
+				}
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.ErrOrStderr(), "imported", summary(done))
+				return nil
+			})
+		})
+	}
+	return cmd
+}
+
+// readFrom lends the file that is named, or stdin. File is nil for what cannot
+// be read twice.
+func readFrom(args []string, stdin io.Reader, fn func(in io.Reader, file *os.File) error) (err error) {
+	if len(args) == 0 || args[0] == "-" {
+		return fn(stdin, nil)
+	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return usageError{fmt.Errorf("%w input: %s is a directory", evento.ErrInvalid, args[0])}
+	case !info.Mode().IsRegular():
+		return fn(f, nil)
+	}
+	return fn(f, f)
+}

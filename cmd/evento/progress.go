@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/evento-go/evento/internal/transfer"
+)
+
+// progress is a line that is written over and over.
+type progress struct {
+	w     io.Writer // nil: nobody looks
+	next  time.Time
+	shown bool
+}
+
+const progressEvery = 200 * time.Millisecond
+
+// newProgress shows progress on a terminal, or with always on anything.
+func newProgress(w io.Writer, always bool) *progress {
+	if !always && !isTerminal(w) {
+		return &progress{}
+	}
+	return &progress{w: w}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+func (p *progress) update(at transfer.Progress) {
+	now := time.Now()
+	if p.w == nil || now.Before(p.next) {
+		return
+	}
+	p.next, p.shown = now.Add(progressEvery), true
+	const clearLine = "\r\x1b[K"
+	fmt.Fprint(p.w, clearLine, summary(at))
+}
+
+func (p *progress) end() {
+	if p.shown {
+		fmt.Fprintln(p.w)
+	}
+}
+
+// summary is a transfer in words.
+func summary(p transfer.Progress) string {
+	s := thousands(p.Events) + " events"
+	if p.Skipped > 0 {
+		s += " (" + thousands(p.Skipped) + " were there)"
+	}
+	return fmt.Sprintf("%s, %.1f MB, in %s, %s events/s", s, float64(p.Bytes)/1e6, p.Elapsed.Round(time.Millisecond), thousands(uint64(p.Rate())))
+}
+
+// thousands writes a number in groups of three digits.
+func thousands(n uint64) string {
+	s := strconv.FormatUint(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,117 @@
+// Taking over events of another store.
+
+package pebble
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/importing"
+)
+
+var _ evento.Importer = (*Executor)(nil)
+
+// Import implements [evento.Importer].
+func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error {
+	return importing.Import(ctx, importing.Store{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
+}
+
+// takeOver appends events that follow the last one.
+func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) error {
+	if err := ex.begin(ctx); err != nil {
+		return err
+	}
+	defer ex.end()
+	// An append of each event, with what the events say of their aggregates:
+	// so all but the positions, versions and times is made ready.
+	p := &pending{ex: ex, appends: importing.Appends(events), heads: make([]seen, len(events))}
+	for i := range events {
+		p.heads[i].head = head{version: events[i].Version - 1, routing: events[i].RoutingKey}
+	}
+	if err := p.encode(); err != nil {
+		return fmt.Errorf("evento: pebble: %w", err)
+	}
+	if ex.disk != nil {
+		if err := ex.disk.room(p.batch.Len()); err != nil {
+			return err
+		}
+	}
+	if err := ex.lock(ctx); err != nil {
+		return err
+	}
+	behind, err := p.applyImport(events)
+	ex.unlock()
+	if behind > 0 {
+		// Events are compared, and versions in conflict told, when they are
+		// durable.
+		if err := ex.shown(ctx, behind); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := ex.wait(p.batch); err != nil {
+		return err
+	}
+	ex.show(events[len(events)-1].Position)
+	// Its memory goes to the next batch, which is all that closing it does.
+	_ = p.batch.Close()
+	return nil
+}
+
+// applyImport is the part under the order. With a refusal it returns the last
+// position that led to it.
+func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err error) {
+	ex := p.ex
+	applied := ex.applied.Load()
+	last := importing.Head{Position: applied}
+	if applied > 0 {
+		value, err := ex.get(at(ex.keys.events(), applied))
+		if err != nil {
+			return 0, fmt.Errorf("evento: pebble: %w", classify(err))
+		}
+		if err := stored(value).check(); err != nil {
+			return 0, err
+		}
+		last.RecordedAt = stored(value).recordedAt()
+	}
+	if err := last.Check(events); err != nil {
+		return applied, err
+	}
+	for _, a := range importing.Aggregates(events) {
+		h, err := ex.look(aggregate{a.Type, a.ID})
+		if err != nil {
+			return 0, fmt.Errorf("evento: pebble: %w", classify(err))
+		}
+		if err := a.Check(h.version, h.routing == a.RoutingKey); err != nil {
+			return applied, err
+		}
+	}
+	for i := range events {
+		e := &events[i]
+		p.events[i].place(e.Position, e.Version, e.Timestamp.UnixMicro())
+	}
+	if err := ex.apply(p.batch); err != nil {
+		return 0, err
+	}
+	end := &events[len(events)-1]
+	ex.applied.Store(end.Position)
+	ex.raise(end.Timestamp.UnixMicro())
+	for i := range events {
+		e := &events[i]
+		ex.heads.put(aggregate{e.AggregateType, e.AggregateID}, head{version: e.Version, position: e.Position, routing: e.RoutingKey})
+	}
+	return 0, nil
+}
+
+// raise keeps the clock from giving earlier times from now on.
+func (ex *Executor) raise(recordedAt int64) {
+	for {
+		latest := ex.latest.Load()
+		if recordedAt <= latest || ex.latest.CompareAndSwap(latest, recordedAt) {
+			return
+		}
+	}
+}

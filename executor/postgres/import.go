@@ -1,0 +1,226 @@
+// Taking over events of another store.
+
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/importing"
+)
+
+var _ evento.Importer = (*Executor)(nil)
+
+// Import implements [evento.Importer], by COPY on a connection of the pool.
+func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error {
+	if ex.transactionOf(ctx) != nil {
+		return importing.ErrInTx
+	}
+	return ex.once(ctx, func() error {
+		return importing.Import(ctx, importing.Store{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
+	})
+}
+
+// imported is events with their names looked up.
+type imported struct {
+	events     []evento.RawEvent
+	aggregates []importing.Aggregate
+	types      map[evento.AggregateType]int32
+	kinds      map[kind]int32
+	routings   map[string]int32
+	metadata   []*string // JSON; nil: none
+}
+
+// takeOver appends events that follow the last one.
+func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) error {
+	im, err := ex.lookUpImported(ctx, events)
+	if err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		err := ex.tryTakeOver(ctx, im)
+		if err == nil || !passing(err) || errors.Is(err, evento.ErrOutcomeUnknown) || try == flushTries {
+			return err
+		}
+	}
+}
+
+func (ex *Executor) tryTakeOver(ctx context.Context, im *imported) error {
+	conn, err := ex.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	defer rollBack(conn)
+	if err := ex.copyEvents(ctx, conn.Conn(), im); err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case code(err) == uniqueViolation: // versions were looked at
+			return fmt.Errorf("%w import: an event's id is that of another event in the store: %w", evento.ErrInvalid, err)
+		}
+		return err
+	}
+	return ex.commitImport(ctx, conn, im)
+}
+
+// commitImport does not give up with the context: what becomes of a commit that
+// was sent is not known before the server says so.
+func (ex *Executor) commitImport(ctx context.Context, conn *pgxpool.Conn, im *imported) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	switch tag, err := conn.Exec(sending, "COMMIT"); {
+	case err != nil && unknown(err) && !pgconn.SafeToRetry(err):
+		return fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
+	case err != nil:
+		return err
+	case tag.String() != "COMMIT":
+		return pgx.ErrTxCommitRollback
+	}
+	ex.saw(int64(im.events[len(im.events)-1].Position))
+	ex.committed()
+	return nil
+}
+
+// lookUpImported turns names into numbers and metadata into text.
+func (ex *Executor) lookUpImported(ctx context.Context, events []evento.RawEvent) (_ *imported, err error) {
+	im := &imported{
+		events: events, aggregates: importing.Aggregates(events),
+		types: map[evento.AggregateType]int32{}, kinds: map[kind]int32{}, routings: map[string]int32{},
+		metadata: make([]*string, len(events)),
+	}
+	for i := range events {
+		e := &events[i]
+		t, known := im.types[e.AggregateType]
+		if !known {
+			if t, err = ex.typeID(ctx, e.AggregateType, true); err != nil {
+				return nil, err
+			}
+			im.types[e.AggregateType] = t
+		}
+		if k := (kind{t, e.Name}); im.kinds[k] == 0 {
+			if im.kinds[k], err = ex.kindID(ctx, k, true); err != nil {
+				return nil, err
+			}
+		}
+		if key := e.RoutingKey; key != "" && im.routings[key] == 0 {
+			if im.routings[key], err = ex.routingID(ctx, key, true); err != nil {
+				return nil, err
+			}
+		}
+		if !e.Metadata.IsZero() {
+			text, err := json.Marshal(e.Metadata)
+			if err != nil {
+				return nil, fmt.Errorf("evento: postgres: encoding metadata: %w", err)
+			}
+			s := string(text)
+			im.metadata[i] = &s
+		}
+	}
+	return im, nil
+}
+
+// copyEvents does all but the commit, under the counter's lock.
+func (ex *Executor) copyEvents(ctx context.Context, conn *pgx.Conn, im *imported) error {
+	var head, recordedAt int64
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
+	batch.Queue(ex.sql.lock)
+	batch.Queue(ex.sql.lastRecorded).QueryRow(func(row pgx.Row) error { return row.Scan(&head, &recordedAt) })
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+		return err
+	}
+	if err := (importing.Head{Position: uint64(head), RecordedAt: recordedAt}).Check(im.events); err != nil {
+		return err
+	}
+	if err := ex.checkAggregates(ctx, conn, im); err != nil {
+		return err
+	}
+	table := pgx.Identifier{ex.opts.Schema, "event"}
+	columns := []string{"position", "recorded_at", "version", "kind_id", "type_id", "routing_id", "event_id", "codec", "aggregate_id", "data", "metadata"}
+	if _, err := conn.CopyFrom(ctx, table, columns, &importRows{imported: im, values: make([]any, len(columns))}); err != nil {
+		return err
+	}
+	last := &im.events[len(im.events)-1]
+	_, err := conn.Exec(ctx, ex.sql.moveCounter, int64(last.Position), last.Timestamp.UnixMicro())
+	return err
+}
+
+// checkAggregates looks where all aggregates are, in one statement.
+func (ex *Executor) checkAggregates(ctx context.Context, conn *pgx.Conn, im *imported) error {
+	types, ids := make([]int32, len(im.aggregates)), make([]string, len(im.aggregates))
+	for i, a := range im.aggregates {
+		types[i], ids[i] = im.types[a.Type], a.ID
+	}
+	rows, err := conn.Query(ctx, ex.sql.headsOf, types, ids)
+	if err != nil {
+		return err
+	}
+	var no, version int64
+	var routing int32
+	var refusal error
+	next := 0 // aggregates without a row have no events
+	settle := func(until int) {
+		for ; next < until && refusal == nil; next++ {
+			refusal = im.aggregates[next].Check(0, true)
+		}
+	}
+	_, err = pgx.ForEachRow(rows, []any{&no, &version, &routing}, func() error {
+		at := int(no) - 1
+		settle(at)
+		if a := &im.aggregates[at]; refusal == nil {
+			refusal = a.Check(uint64(version), im.routings[a.RoutingKey] == routing)
+			next = at + 1
+		}
+		return nil
+	})
+	if err == nil {
+		settle(len(im.aggregates))
+		err = refusal
+	}
+	return err
+}
+
+// importRows are the rows of events, for COPY.
+type importRows struct {
+	*imported
+	next   int
+	values []any
+}
+
+func (r *importRows) Next() bool { r.next++; return r.next <= len(r.events) }
+func (r *importRows) Err() error { return nil }
+
+func (r *importRows) Values() ([]any, error) {
+	e := &r.events[r.next-1]
+	t := r.types[e.AggregateType]
+	var routing any // NULL
+	if e.RoutingKey != "" {
+		routing = r.routings[e.RoutingKey]
+	}
+	data := e.Data
+	if data == nil {
+		data = []byte{} // nil would be NULL
+	}
+	var metadata any
+	if text := r.metadata[r.next-1]; text != nil {
+		metadata = *text
+	}
+	for i, v := range [...]any{
+		int64(e.Position), e.Timestamp.UnixMicro(), int64(e.Version), r.kinds[kind{t, e.Name}], t, routing,
+		[16]byte(e.ID), e.Codec, e.AggregateID, data, metadata,
+	} {
+		r.values[i] = v
+	}
+	return r.values, nil
+}

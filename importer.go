@@ -1,0 +1,121 @@
+package evento
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Importer is an [Executor] that can take over events of another store as they
+// are: the way to move a store to another database, or to restore a backup.
+// Those of this library are Importers. [Executor.Write] is for new facts;
+// an import repeats what was recorded before.
+type Importer interface {
+	Executor
+	// Import appends events exactly as they are given: their ids, positions,
+	// versions, timestamps, metadata, routing keys, codecs and bytes. It calls
+	// [CheckImport] first.
+	//
+	// The first event's position is the one after the store's last, or lies in
+	// the store; then the events up to the last are compared with those stored,
+	// and when they are the same only the rest is appended. So the same events
+	// may be imported again, and an import that was interrupted goes on where
+	// it was. Each aggregate's versions go on from its own, and its routing key
+	// is the one that it has. Timestamps do not fall, and nothing that is
+	// written later has an earlier one.
+	//
+	// It is all or nothing, durable when it returns, and for readers and
+	// Changed what any commit is. It is not part of a transaction of
+	// [Transactor]: in one it is refused.
+	//
+	// An id that an event of the store has already is refused by stores that
+	// keep an index of ids; the others trust the order of versions, which lets
+	// no event in twice.
+	//
+	// Errors: a *[ConflictError] for an aggregate at another version;
+	// [ErrInvalid] for events that do not follow the store's last one or differ
+	// from those at their positions; [ErrOutcomeUnknown], after which importing
+	// the same again tells; those of CheckImport; [ErrClosed], [ErrFull],
+	// [ErrReadOnly], and the store's own, which mean that nothing was stored.
+	Import(ctx context.Context, events []RawEvent) error
+}
+
+// CheckImport returns an error for events that no store takes over together:
+// because one could not be given back unchanged, because they do not follow each
+// other, or because they are more than one commit may have ([MaxCommitEvents],
+// [MaxCommit]). No events are fine. Importers call it first.
+func CheckImport(events []RawEvent) error {
+	if len(events) > MaxCommitEvents {
+		return fmt.Errorf("%w: an import of %d events, at most %d are allowed at once", ErrTooLarge, len(events), MaxCommitEvents)
+	}
+	type aggregate struct {
+		t  AggregateType
+		id string
+	}
+	last := make(map[aggregate]*RawEvent, len(events))
+	ids := make(map[ID]uint64, len(events))
+	size := 0
+	for i := range events {
+		e := &events[i]
+		n, err := e.check()
+		if err != nil {
+			return fmt.Errorf("event at position %d: %w", e.Position, err)
+		}
+		if size += n; size > MaxCommit {
+			return fmt.Errorf("%w: an import of more than %d bytes of payload at once", ErrTooLarge, MaxCommit)
+		}
+		if i > 0 {
+			if err := e.follows(&events[i-1]); err != nil {
+				return err
+			}
+		}
+		key := aggregate{e.AggregateType, e.AggregateID}
+		if before := last[key]; before != nil {
+			switch {
+			case e.Version != before.Version+1:
+				return fmt.Errorf("%w import: version %d of %s %s at position %d comes after version %d at position %d", ErrInvalid,
+					e.Version, e.AggregateType, shorten(e.AggregateID), e.Position, before.Version, before.Position)
+			case e.RoutingKey != before.RoutingKey:
+				return fmt.Errorf("%w import: %s %s has the routing key %s at position %d and %s at position %d", ErrInvalid,
+					e.AggregateType, shorten(e.AggregateID), shorten(before.RoutingKey), before.Position, shorten(e.RoutingKey), e.Position)
+			}
+		}
+		last[key] = e
+		if p, twice := ids[e.ID]; twice {
+			return fmt.Errorf("%w import: positions %d and %d have the same event id %s", ErrInvalid, p, e.Position, e.ID)
+		}
+		ids[e.ID] = e.Position
+	}
+	return nil
+}
+
+// follows looks at what two neighbours have in common.
+func (e *RawEvent) follows(before *RawEvent) error {
+	if e.Position != before.Position+1 {
+		return fmt.Errorf("%w import: position %d comes after %d: positions have to follow each other", ErrInvalid, e.Position, before.Position)
+	}
+	if e.Timestamp.Before(before.Timestamp) {
+		return fmt.Errorf("%w import: the timestamp %s of position %d is before %s of position %d", ErrInvalid,
+			e.Timestamp.Format(time.RFC3339Nano), e.Position, before.Timestamp.Format(time.RFC3339Nano), before.Position)
+	}
+	return nil
+}
+
+// check looks at a stored event by itself, and returns its bytes of payload.
+func (e *RawEvent) check() (int, error) {
+	if e.Position == 0 || e.Position > maxVersion {
+		return 0, fmt.Errorf("%w position: %d", ErrInvalid, e.Position)
+	}
+	if e.Version == 0 || e.Version > maxVersion {
+		return 0, fmt.Errorf("%w version: %d of %s %s", ErrInvalid, e.Version, e.AggregateType, shorten(e.AggregateID))
+	}
+	// What every store can hold, and JSON can say.
+	if us := e.Timestamp.UnixMicro(); us < 0 || e.Timestamp.UTC().Year() > 9999 || !e.Timestamp.Equal(time.UnixMicro(us)) {
+		return 0, fmt.Errorf("%w timestamp: %s, it has to be in whole microseconds of the years 1970 to 9999", ErrInvalid, e.Timestamp)
+	}
+	a := Append{
+		AggregateType: e.AggregateType, AggregateID: e.AggregateID, RoutingKey: e.RoutingKey, Metadata: e.Metadata,
+		Events: []NewEvent{{ID: e.ID, Name: e.Name, Codec: e.Codec, Data: e.Data}},
+	}
+	return a.check()
+}

@@ -1,0 +1,145 @@
+package transfer
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/evento-go/evento"
+)
+
+// The format is described in docs/formats.md.
+const (
+	formatVersion = 1
+	// timeFormat has what stores keep: UTC, in microseconds.
+	timeFormat = "2006-01-02T15:04:05.000000Z"
+	// maxLine is more than the line of the largest event has: four bytes for
+	// three of its payload, six for one of its metadata, and its names.
+	maxLine = evento.MaxPayload/3*4 + evento.MaxMetadata*6 + evento.MaxName*6*5 + 4096
+
+	kindHeader = "events"
+	kindFooter = "end"
+)
+
+// header is the first line.
+type header struct {
+	Kind    string `json:"evento"`
+	Version int    `json:"version"`
+}
+
+// footer is the last line.
+type footer struct {
+	Kind   string `json:"evento"`
+	Events uint64 `json:"events"`
+	// SHA256 is that of all lines before.
+	SHA256 string `json:"sha256"`
+}
+
+// isOwn tells a header or footer from an event.
+func isOwn(line []byte) bool { return bytes.HasPrefix(line, []byte(`{"evento":`)) }
+
+// record is an event's line.
+type record struct {
+	Position   uint64           `json:"position"`
+	ID         string           `json:"id"`
+	Type       string           `json:"type"`
+	Aggregate  string           `json:"aggregate"`
+	Version    uint64           `json:"version"`
+	Name       string           `json:"name"`
+	RoutingKey string           `json:"routingKey,omitempty"`
+	Timestamp  string           `json:"timestamp"`
+	Codec      string           `json:"codec"`
+	Metadata   *evento.Metadata `json:"metadata,omitempty"`
+	Data       []byte           `json:"data"`
+}
+
+func recordOf(e *evento.RawEvent) record {
+	r := record{
+		Position: e.Position, ID: e.ID.String(), Type: string(e.AggregateType), Aggregate: e.AggregateID, Version: e.Version,
+		Name: e.Name, RoutingKey: e.RoutingKey, Timestamp: e.Timestamp.UTC().Format(timeFormat), Codec: e.Codec, Data: e.Data,
+	}
+	if r.Data == nil {
+		r.Data = []byte{} // nil would be null
+	}
+	if !e.Metadata.IsZero() {
+		r.Metadata = &e.Metadata
+	}
+	return r
+}
+
+func (r *record) event() (e evento.RawEvent, err error) {
+	if r.Data == nil {
+		return e, errors.New("it has no data")
+	}
+	e = evento.RawEvent{
+		Position: r.Position, AggregateType: evento.AggregateType(r.Type), AggregateID: r.Aggregate, Version: r.Version,
+		Name: r.Name, RoutingKey: r.RoutingKey, Codec: r.Codec, Data: r.Data,
+	}
+	if e.ID, err = ulid.ParseStrict(r.ID); err != nil {
+		return e, fmt.Errorf("its id %q: %w", r.ID, err)
+	}
+	if e.Timestamp, err = time.Parse(timeFormat, r.Timestamp); err != nil {
+		return e, fmt.Errorf("its timestamp: %w", err)
+	}
+	if r.Metadata != nil {
+		e.Metadata = *r.Metadata
+	}
+	return e, nil
+}
+
+// decode reads a line, in which there is nothing that the format does not know.
+func decode(line []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return errors.New("it is cut off")
+		}
+		return err
+	}
+	if d.InputOffset() != int64(len(line)) {
+		return errors.New("there is something behind it")
+	}
+	return nil
+}
+
+// checkHeader looks at the first line.
+func checkHeader(line []byte) error {
+	var h header
+	if err := decode(line, &h); err != nil || h.Kind != kindHeader {
+		return fmt.Errorf("line 1: %w export: it is not the first line of one", evento.ErrInvalid)
+	}
+	if h.Version != formatVersion {
+		return fmt.Errorf("line 1: %w export: format %d, this release reads %d", evento.ErrInvalid, h.Version, formatVersion)
+	}
+	return nil
+}
+
+// checkFooter holds what was read to the last line.
+func checkFooter(line []byte, no, events uint64, sum hash.Hash) error {
+	var f footer
+	if err := decode(line, &f); err != nil {
+		return malformed(no, err)
+	}
+	if f.Kind != kindFooter {
+		return fmt.Errorf("line %d: %w export: a line of kind %q in the middle; import the files one by one", no, evento.ErrInvalid, f.Kind)
+	}
+	if f.Events != events {
+		return fmt.Errorf("line %d: %w export: it has %d events, and its last line says %d: lines were lost or added", no, evento.ErrInvalid, events, f.Events)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
+		return fmt.Errorf("line %d: %w export: its lines have the SHA-256 %s, and its last line says %s: it was changed or damaged", no, evento.ErrInvalid, got, f.SHA256)
+	}
+	return nil
+}
+
+func malformed(no uint64, err error) error {
+	return fmt.Errorf("line %d: %w event: %w", no, evento.ErrInvalid, err)
+}

@@ -1,0 +1,89 @@
+package transfer
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+func lineOf(t testing.TB, e *evento.RawEvent) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(recordOf(e)); err != nil {
+		t.Fatal(err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+func anyJSON(line []byte) (e evento.RawEvent, err error) {
+	var r record
+	if err := decode(line, &r); err != nil {
+		return e, err
+	}
+	return r.event()
+}
+
+func sample() []evento.RawEvent {
+	plain := evento.RawEvent{
+		ID: evento.NewID(), Position: 123456, AggregateType: "bank/Account", AggregateID: "account-1", Version: 1 << 61, Name: "Opened",
+		Codec: "cbor", Data: []byte("\x00\xff data"), Timestamp: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC),
+	}
+	odd := plain
+	odd.AggregateID, odd.RoutingKey, odd.Data = "żółw 🐢", "key/<b>&", []byte{}
+	odd.Metadata = evento.Metadata{ID: `","data":"`, RequestedBy: "a\"b\\c", Values: map[string]string{"a": "b", "data": "}"}}
+	quoted := plain
+	quoted.Name = `"quoted" \`
+	return []evento.RawEvent{plain, odd, quoted}
+}
+
+// What scan reads, it reads as what reads any JSON does; also of lines that
+// were changed in any one byte.
+func TestScan(t *testing.T) {
+	t.Parallel()
+	for i, want := range sample() {
+		line := lineOf(t, &want)
+		if got, ok := scan(line); ok != (i < 2) || ok && !reflect.DeepEqual(got, want) {
+			t.Errorf("scan(%s) = %+v, %t, want %+v", line, got, ok, want)
+		}
+		for at := range line {
+			for _, by := range []string{"", "0", "9", `"`, `\`, "}", ",", "=", "\r", "\x00", "\xff", "ż"} {
+				sameAsJSON(t, bytes.Join([][]byte{line[:at], line[at+1:]}, []byte(by)))
+			}
+		}
+	}
+}
+
+func sameAsJSON(t *testing.T, line []byte) {
+	t.Helper()
+	got, ok := scan(line)
+	if !ok {
+		return
+	}
+	if want, err := anyJSON(line); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("scan(%q) = %+v, want %+v, %v", line, got, want, err)
+	}
+}
+
+func FuzzScan(f *testing.F) {
+	for _, e := range sample() {
+		f.Add(lineOf(f, &e))
+	}
+	f.Fuzz(sameAsJSON)
+}
+
+func BenchmarkScan(b *testing.B) {
+	e := sample()[0]
+	e.Data = make([]byte, 250)
+	line := lineOf(b, &e)
+	for b.Loop() {
+		if _, ok := scan(line); !ok {
+			b.Fatal("not scanned")
+		}
+	}
+}
