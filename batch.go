@@ -21,7 +21,7 @@ func HandleBatch[D Payload](fn func(context.Context, []Event[D]) error) Subscrip
 		return SubscriptionHandler{err: errNilFunc}
 	}
 	var h SubscriptionHandler
-	if h.kind, h.err = kindFor[D](); h.err != nil {
+	if h.kinds, h.err = kindsFor[D](); h.err != nil {
 		return h
 	}
 	decode := decoder[D]()
@@ -44,7 +44,7 @@ func HandleAllBatch(t AggregateType, fn func(context.Context, []RawEvent) error)
 	if fn == nil {
 		return SubscriptionHandler{err: errNilFunc}
 	}
-	h := SubscriptionHandler{kind: eventKind{aggregateType: t}}
+	h := SubscriptionHandler{kinds: []eventKind{{aggregateType: t}}}
 	if h.err = checkName("aggregate type", string(t)); h.err != nil {
 		return h
 	}

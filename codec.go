@@ -40,7 +40,8 @@ const (
 // struct tags serve), so that added and dropped fields stay readable. Times
 // are RFC 3339 with nanoseconds, and come back in UTC. Equal values give equal bytes (RFC 8949,
 // section 4.2.1, core deterministic). Types with MarshalBinary or MarshalText
-// are stored through those.
+// are stored through those. A [CBORAppender] or [CBORDecoder] is faster, and
+// stored alike.
 func CBOR() Codec { return cborCodec{} }
 
 type cborCodec struct{}
@@ -76,6 +77,9 @@ func (cborCodec) Name() string { return "cbor" }
 
 // Marshal also checks the depth: what Unmarshal would refuse is not written.
 func (cborCodec) Marshal(v any) ([]byte, error) {
+	if a := appenderOf(v); a != nil {
+		return marshalAppender(a)
+	}
 	// A level may be an interface, a pointer and what that points to.
 	if err := checkNesting(reflect.ValueOf(v), 3*(MaxDepth+1)); err != nil {
 		return nil, fmt.Errorf("cbor: %w", err)
@@ -91,6 +95,9 @@ func (cborCodec) Marshal(v any) ([]byte, error) {
 }
 
 func (cborCodec) Unmarshal(data []byte, v any) error {
+	if ok, err := unmarshalDecoder(data, v); ok || err != nil {
+		return err
+	}
 	return cborDecoding.Unmarshal(data, v)
 }
 
@@ -193,13 +200,14 @@ func (cs codecs) byName(name string) (Codec, bool) {
 	return nil, false
 }
 
-// decode reads a stored payload; its errors name the event.
-func (cs codecs) decode(raw *RawEvent, into any) (err error) {
+// decode reads a stored payload into what into points to, which is payload or
+// holds it; its errors name the event.
+func (cs codecs) decode(raw *RawEvent, payload, into any) (err error) {
 	codec, ok := cs.byName(raw.Codec)
 	if !ok {
 		err = errors.New("unknown codec")
 	} else {
-		err = codec.Unmarshal(raw.Data, into)
+		err = decodePayload(codec, raw, payload, into)
 	}
 	if err == nil {
 		return nil

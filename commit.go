@@ -179,6 +179,9 @@ func (b *CommitBuilder) encode() error {
 		if err != nil {
 			return fmt.Errorf("payload %d of aggregate %s: %w", i+1, shorten(b.id), err)
 		}
+		if _, ok := p.(Retired); ok {
+			return fmt.Errorf("%w event: %s of aggregate %s is retired: it can be read, and no longer committed", ErrInvalid, kind, shorten(b.id))
+		}
 		switch t := kind.aggregateType; {
 		case i == 0:
 			b.aggregateType = t

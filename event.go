@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -39,7 +40,7 @@ type RawEvent struct {
 	// Version counts the events of the aggregate: 1, 2, 3, … without gaps.
 	Version uint64
 
-	// Name is the payload's EventName.
+	// Name is the payload's EventName when the event was committed.
 	Name string
 	// RoutingKey is that of the aggregate's first event; "" is none.
 	RoutingKey string
@@ -116,14 +117,6 @@ func kindOf(p Payload) (eventKind, error) {
 	return k, nil
 }
 
-// kindFor is kindOf a type of payload.
-func kindFor[D Payload]() (eventKind, error) {
-	if t := reflect.TypeFor[D](); t.Kind() == reflect.Interface {
-		return eventKind{}, fmt.Errorf("%w event: %s is an interface, not a payload", ErrInvalid, t)
-	}
-	return kindOf(newPayload[D]())
-}
-
 // newPayload returns a value of D on which the methods of Payload can be
 // called and into which a codec can decode: the zero value, or what a new
 // pointer of the type points to.
@@ -136,17 +129,18 @@ func newPayload[D Payload]() D {
 }
 
 // Decode gives a stored event with its payload, for programs that read events
-// themselves; handlers get theirs decoded. The codecs are those by which it may
+// themselves; handlers get theirs decoded. The event is of D's kind, or has one
+// of its former names, see [Renamed]. The codecs are those by which it may
 // have been written, beside [CBOR] and [JSON].
 //
 // Errors: [ErrInvalid] when the event is not of D's kind; [ErrDecode].
 func Decode[D Payload](raw RawEvent, others ...Codec) (Event[D], error) {
-	want, err := kindFor[D]()
+	kinds, err := kindsFor[D]()
 	if err != nil {
 		return Event[D]{}, err
 	}
-	if got := (eventKind{raw.AggregateType, raw.Name}); got != want {
-		return Event[D]{}, fmt.Errorf("%w event: %s is not %s", ErrInvalid, got, want)
+	if got := (eventKind{raw.AggregateType, raw.Name}); !slices.Contains(kinds, got) {
+		return Event[D]{}, fmt.Errorf("%w event: %s is not %s", ErrInvalid, got, kinds[0])
 	}
 	return decoder[D]()(others, &raw)
 }
@@ -156,10 +150,12 @@ func decoder[D Payload]() func(codecs, *RawEvent) (Event[D], error) {
 	pointer := reflect.TypeFor[D]().Kind() == reflect.Pointer
 	return func(codecs codecs, raw *RawEvent) (Event[D], error) {
 		var d D // alone, so that only it has to live on the heap
+		payload := any(&d)
 		if pointer {
 			d = newPayload[D]()
+			payload = d
 		}
-		if err := codecs.decode(raw, &d); err != nil {
+		if err := codecs.decode(raw, payload, &d); err != nil {
 			return Event[D]{}, err
 		}
 		return Event[D]{RawEvent: *raw, Data: d}, nil

@@ -31,14 +31,15 @@ type Projection[V any] struct {
 // Applier is a projection's handler of one kind of event; [Apply] and
 // [ApplyContext] make it.
 type Applier[V any] struct {
-	kind  eventKind
+	kinds []eventKind
 	apply applier[V]
 	err   error
 }
 
 type applier[V any] func(context.Context, codecs, *V, *RawEvent) error
 
-// Apply makes a projection's handler of the events with payload D. The
+// Apply makes a projection's handler of the events with payload D, those stored
+// under its former names included, see [Renamed]. The
 // function changes the state; an error that it returns ends the load.
 func Apply[V any, D Payload](fn func(*V, Event[D]) error) Applier[V] {
 	if fn == nil {
@@ -54,7 +55,7 @@ func ApplyContext[V any, D Payload](fn func(context.Context, *V, Event[D]) error
 		return Applier[V]{err: errNilFunc}
 	}
 	var h Applier[V]
-	if h.kind, h.err = kindFor[D](); h.err != nil {
+	if h.kinds, h.err = kindsFor[D](); h.err != nil {
 		return h
 	}
 	decode := decoder[D]()
@@ -102,10 +103,12 @@ func (p *Projection[V]) Handler(handlers ...Applier[V]) *Projection[V] {
 			p.fail(cmp.Or(h.err, errNoHandler))
 			continue
 		}
-		if p.handlers[h.kind] != nil {
-			p.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, h.kind))
+		for _, kind := range h.kinds {
+			if p.handlers[kind] != nil {
+				p.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, kind))
+			}
+			p.handlers[kind] = h.apply
 		}
-		p.handlers[h.kind] = h.apply
 	}
 	return p
 }
@@ -113,9 +116,11 @@ func (p *Projection[V]) Handler(handlers ...Applier[V]) *Projection[V] {
 // Skip names events that have no handler on purpose, for SafetyCheck.
 func (p *Projection[V]) Skip(payloads ...Payload) *Projection[V] {
 	for _, d := range payloads {
-		kind, err := kindOf(d)
+		kinds, err := kindsOf(d)
 		p.fail(err)
-		p.skip[kind] = true
+		for _, kind := range kinds {
+			p.skip[kind] = true
+		}
 	}
 	return p
 }

@@ -43,7 +43,8 @@ func ByID(t AggregateType, id string) Filter {
 }
 
 // ByEvent matches the events of the payload's kind; the payload's fields do
-// not matter: ByEvent(AccountOpened{}).
+// not matter: ByEvent(AccountOpened{}). It is for the present name: [EventsOf]
+// is for the former ones too.
 func ByEvent(p Payload) Filter {
 	k, err := kindOf(p)
 	if err != nil {
@@ -60,6 +61,21 @@ func ByIDAndEvent(id string, p Payload) Filter {
 		f.mistake = "aggregate id: empty"
 	}
 	return f
+}
+
+// EventsOf matches the events of the payload's kind under all names that it
+// ever had, see [Renamed]: a filter for each, the present name first. The
+// payload's fields do not matter.
+func EventsOf(p Payload) []Filter {
+	kinds, err := kindsOf(p)
+	if err != nil {
+		return []Filter{{mistake: err.Error()}}
+	}
+	filters := make([]Filter, len(kinds))
+	for i, k := range kinds {
+		filters[i] = Filter{AggregateType: k.aggregateType, Name: k.name}
+	}
+	return filters
 }
 
 // MaxFilters is the most filters that a query may have.
@@ -156,16 +172,20 @@ func eventsAfter(ctx context.Context, ex Executor, q Query, after cursor.Value) 
 	}
 }
 
-// HasEvent reports whether the aggregate with this id has an event of kind D.
+// HasEvent reports whether the aggregate with this id has an event of kind D,
+// under its present name or a former one.
 func HasEvent[D Payload](ctx context.Context, ex Executor, id string) (bool, error) {
-	kind, err := kindFor[D]()
+	kinds, err := kindsFor[D]()
 	if err != nil {
 		return false, err
 	}
 	if err := checkName("aggregate id", id); err != nil {
 		return false, err
 	}
-	q := Query{Filters: []Filter{{AggregateType: kind.aggregateType, AggregateID: id, Name: kind.name}}}
+	var q Query
+	for _, k := range kinds {
+		q.Filters = append(q.Filters, Filter{AggregateType: k.aggregateType, AggregateID: id, Name: k.name})
+	}
 	page, err := ex.Read(ctx, q, cursor.Onward(1, ""))
 	if err != nil {
 		return false, err

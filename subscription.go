@@ -46,7 +46,7 @@ type SubscriptionBuilder struct {
 // SubscriptionHandler is what a subscription does with one kind of event, or
 // with every event of a type; [Handle] and [HandleAll] make it.
 type SubscriptionHandler struct {
-	kind   eventKind // without a name: every event of the type
+	kinds  []eventKind // without a name: every event of the type
 	handle handle
 	batch  *handleBatch // nil: one at a time
 	err    error
@@ -54,7 +54,8 @@ type SubscriptionHandler struct {
 
 type handle func(context.Context, codecs, *RawEvent) error
 
-// Handle makes a handler of the events with payload D. Its context is the
+// Handle makes a handler of the events with payload D, those stored under its
+// former names included, see [Renamed]. Its context is the
 // subscription's, with [Data] and [ExecutorFrom]. The event counts as handled
 // when it returns nil; an error, or a panic, makes it be called again.
 //
@@ -66,7 +67,7 @@ func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHan
 		return SubscriptionHandler{err: errNilFunc}
 	}
 	var h SubscriptionHandler
-	if h.kind, h.err = kindFor[D](); h.err != nil {
+	if h.kinds, h.err = kindsFor[D](); h.err != nil {
 		return h
 	}
 	decode := decoder[D]()
@@ -85,7 +86,7 @@ func HandleAll(t AggregateType, fn func(context.Context, RawEvent) error) Subscr
 	if fn == nil {
 		return SubscriptionHandler{err: errNilFunc}
 	}
-	h := SubscriptionHandler{kind: eventKind{aggregateType: t}}
+	h := SubscriptionHandler{kinds: []eventKind{{aggregateType: t}}}
 	if h.err = checkName("aggregate type", string(t)); h.err != nil {
 		return h
 	}
@@ -131,18 +132,24 @@ func (b *SubscriptionBuilder) Handler(handlers ...SubscriptionHandler) *Subscrip
 			b.fail(cmp.Or(h.err, errNoHandler))
 			continue
 		}
-		all := h.kind.name == ""
-		for k := range b.handlers {
-			if k == h.kind || k.aggregateType == h.kind.aggregateType && (all || k.name == "") {
-				b.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, cmpKind(k, h.kind)))
-			}
-		}
-		b.handlers[h.kind] = h.handle
-		if h.batch != nil {
-			b.batches[h.kind] = h.batch
+		for _, kind := range h.kinds {
+			b.handle(kind, h)
 		}
 	}
 	return b
+}
+
+func (b *SubscriptionBuilder) handle(kind eventKind, h SubscriptionHandler) {
+	all := kind.name == ""
+	for k := range b.handlers {
+		if k == kind || k.aggregateType == kind.aggregateType && (all || k.name == "") {
+			b.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, cmpKind(k, kind)))
+		}
+	}
+	b.handlers[kind] = h.handle
+	if h.batch != nil {
+		b.batches[kind] = h.batch
+	}
 }
 
 // cmpKind is the narrower of two kinds that overlap.
@@ -156,9 +163,11 @@ func cmpKind(a, b eventKind) eventKind {
 // Skip names events that have no handler on purpose, for SafetyCheck.
 func (b *SubscriptionBuilder) Skip(payloads ...Payload) *SubscriptionBuilder {
 	for _, p := range payloads {
-		kind, err := kindOf(p)
+		kinds, err := kindsOf(p)
 		b.fail(err)
-		b.skip[kind] = true
+		for _, kind := range kinds {
+			b.skip[kind] = true
+		}
 	}
 	return b
 }

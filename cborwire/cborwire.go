@@ -1,0 +1,224 @@
+// Package cborwire is what generated code writes and reads payloads with: CBOR
+// (RFC 8949) by plain function calls, without reflection, and with no
+// allocation beyond the values themselves.
+//
+// The Append functions add one item each to a buffer, in the very bytes that
+// [evento.CBOR] writes for the same value. What they leave to their caller is
+// the order: a struct is AppendMap with the number of its fields, and then name
+// and value of each, the names in the order of their own encoding: short ones
+// first, and equally long ones bytewise.
+//
+// A [Decoder] reads the plain shape of a value: that which the Append functions
+// write. Whatever else the bytes may be, valid or not, makes it give up, and
+// its caller then hands the same bytes to [evento.CBOR], which knows every
+// shape and every error. So generated code need not know them, and what it
+// reads itself cannot differ from what the codec reads.
+//
+// A payload written by hand in the way of the generator:
+//
+//	func (e Renamed) AppendCBOR(b []byte) ([]byte, error) {
+//		b = cborwire.AppendMap(b, 1)
+//		b = cborwire.AppendString(b, "Name")
+//		return cborwire.AppendString(b, e.Name), nil
+//	}
+//
+//	func (e *Renamed) DecodeCBOR(data []byte) (bool, error) {
+//		d, v, seen := cborwire.NewDecoder(data), *e, uint64(0)
+//		for range d.Map() {
+//			switch string(d.Key()) {
+//			case "Name":
+//				d.Once(&seen, 0)
+//				v.Name = d.String()
+//			default:
+//				d.Unusual()
+//			}
+//		}
+//		if !d.End() {
+//			return false, nil
+//		}
+//		*e = v
+//		return true, nil
+//	}
+//
+// It is not a general CBOR library: it has no way to write tags or items of
+// indefinite length, and does not read them. Types that may contain themselves
+// are for [AppendAny] and [Decoder.Any], which are safe with values that do.
+//
+// The functions are safe for concurrent use; a Decoder is for one goroutine.
+package cborwire
+
+import (
+	"encoding"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+// The major types of RFC 8949, section 3.1.
+const (
+	majorUint byte = iota
+	majorNegative
+	majorBytes
+	majorText
+	majorArray
+	majorMap
+	majorTag
+	majorSimple
+)
+
+// Items that are one byte, or always the same bytes.
+const (
+	simpleFalse  = 0xf4
+	simpleTrue   = 0xf5
+	simpleNull   = 0xf6
+	headFloat16  = 0xf9
+	headFloat32  = 0xfa
+	headFloat64  = 0xfb
+	halfNaN      = 0x7e00
+	halfInf      = 0x7c00
+	halfMinusInf = 0xfc00
+)
+
+// appendHead begins an item in as few bytes as its argument takes.
+func appendHead(b []byte, major byte, n uint64) []byte {
+	major <<= 5
+	switch {
+	case n < 24:
+		return append(b, major|byte(n))
+	case n <= math.MaxUint8:
+		return append(b, major|24, byte(n))
+	case n <= math.MaxUint16:
+		return binary.BigEndian.AppendUint16(append(b, major|25), uint16(n))
+	case n <= math.MaxUint32:
+		return binary.BigEndian.AppendUint32(append(b, major|26), uint32(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(b, major|27), n)
+	}
+}
+
+// AppendMap begins a map, or a struct, of n pairs: 2n items follow, names and
+// values in turn.
+func AppendMap(b []byte, n int) []byte { return appendHead(b, majorMap, uint64(n)) }
+
+// AppendArray begins an array of n items, which follow.
+func AppendArray(b []byte, n int) []byte { return appendHead(b, majorArray, uint64(n)) }
+
+// AppendNil writes what nil pointers, slices and maps are.
+func AppendNil(b []byte) []byte { return append(b, simpleNull) }
+
+// AppendBool writes a bool.
+func AppendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, simpleTrue)
+	}
+	return append(b, simpleFalse)
+}
+
+// AppendInt writes an integer of any signed type.
+func AppendInt(b []byte, v int64) []byte {
+	if v < 0 {
+		return appendHead(b, majorNegative, uint64(^v))
+	}
+	return appendHead(b, majorUint, uint64(v))
+}
+
+// AppendUint writes an integer of any unsigned type.
+func AppendUint(b []byte, v uint64) []byte { return appendHead(b, majorUint, v) }
+
+// AppendFloat32 writes a float32. All that are not a number are written alike.
+func AppendFloat32(b []byte, v float32) []byte {
+	if short, ok := appendShort(b, float64(v)); ok {
+		return short
+	}
+	return binary.BigEndian.AppendUint32(append(b, headFloat32), math.Float32bits(v))
+}
+
+// AppendFloat64 writes a float64. All that are not a number are written alike.
+func AppendFloat64(b []byte, v float64) []byte {
+	if short, ok := appendShort(b, v); ok {
+		return short
+	}
+	return binary.BigEndian.AppendUint64(append(b, headFloat64), math.Float64bits(v))
+}
+
+// appendShort writes the floats that have a half float of their own.
+func appendShort(b []byte, v float64) ([]byte, bool) {
+	var half uint16
+	switch {
+	case v != v:
+		half = halfNaN
+	case v > math.MaxFloat64:
+		half = halfInf
+	case v < -math.MaxFloat64:
+		half = halfMinusInf
+	default:
+		return b, false
+	}
+	return binary.BigEndian.AppendUint16(append(b, headFloat16), half), true
+}
+
+// AppendString writes a string of any bytes.
+func AppendString(b []byte, v string) []byte {
+	return append(appendHead(b, majorText, uint64(len(v))), v...)
+}
+
+// AppendBytes writes a slice or an array of bytes; a nil slice as nil.
+func AppendBytes(b, v []byte) []byte {
+	if v == nil {
+		return AppendNil(b)
+	}
+	return append(appendHead(b, majorBytes, uint64(len(v))), v...)
+}
+
+// AppendTime writes a moment in UTC with its nanoseconds; the zero time as nil.
+// It fails for years that RFC 3339 has no text for: those before 0 and after
+// 9999.
+func AppendTime(b []byte, v time.Time) ([]byte, error) {
+	if v.IsZero() {
+		return AppendNil(b), nil
+	}
+	v = v.UTC()
+	if year := v.Year(); year < 0 || year > 9999 {
+		return b, fmt.Errorf("cbor: the year %d of a time is not 0 to 9999", year)
+	}
+	var text [len(time.RFC3339Nano)]byte
+	s := v.AppendFormat(text[:0], time.RFC3339Nano)
+	return append(appendHead(b, majorText, uint64(len(s))), s...), nil
+}
+
+// AppendText writes a value of a type that has MarshalText and not
+// MarshalBinary. Its errors are those of MarshalText.
+func AppendText(b []byte, v encoding.TextMarshaler) ([]byte, error) {
+	s, err := v.MarshalText()
+	if err != nil {
+		return b, fmt.Errorf("cbor: %T: %w", v, err)
+	}
+	return append(appendHead(b, majorText, uint64(len(s))), s...), nil
+}
+
+// AppendBinary writes a value of a type that has MarshalBinary. Its errors are
+// those of MarshalBinary.
+func AppendBinary(b []byte, v encoding.BinaryMarshaler) ([]byte, error) {
+	s, err := v.MarshalBinary()
+	if err != nil {
+		return b, fmt.Errorf("cbor: %T: %w", v, err)
+	}
+	return append(appendHead(b, majorBytes, uint64(len(s))), s...), nil
+}
+
+// AppendAny writes a value of any type through [evento.CBOR], and has its
+// errors: for fields of which nothing better is known.
+func AppendAny(b []byte, v any) ([]byte, error) {
+	data, err := evento.CBOR().Marshal(v)
+	if err != nil {
+		return b, err
+	}
+	return append(b, data...), nil
+}
+
+// AppendRaw adds what is encoded already, such as the name of a field that was
+// written when the code was generated.
+func AppendRaw[T ~string | ~[]byte](b []byte, encoded T) []byte { return append(b, encoded...) }

@@ -1,0 +1,374 @@
+package cborwire
+
+import (
+	"encoding"
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+// maxElements is the most pairs or items of one map or array that are read
+// here; those with more are left to the codec, which has a limit of its own.
+const maxElements = 1 << 20
+
+// Decoder reads one item after the other. [NewDecoder] makes it.
+//
+// At the first that is not of the plain shape it gives up: from then on every
+// call returns a zero value, and OK and End report false. So generated code
+// asks once, at the end. The zero Decoder has nothing to read.
+type Decoder struct {
+	data []byte // all of it
+	rest []byte // what is not read yet; nil once it gave up
+	odd  bool   // it gave up
+
+	opened  int  // maps and arrays that were begun: at least the depth
+	bounded bool // all of data is known not to be nested too deep
+}
+
+// NewDecoder returns a decoder of data, which must not change while it is used.
+func NewDecoder(data []byte) Decoder { return Decoder{data: data, rest: data} }
+
+// Unusual makes the decoder give up. Generated code calls it where it sees what
+// it does not know, such as another field.
+func (d *Decoder) Unusual() { d.rest, d.odd = nil, true }
+
+// OK reports whether all so far was plain.
+func (d *Decoder) OK() bool { return !d.odd }
+
+// End reports whether all was plain, and nothing is left.
+func (d *Decoder) End() bool { return !d.odd && len(d.rest) == 0 }
+
+// Once notes in seen, a set of bits, that field i of a struct is there, and
+// gives up when it was there before. i is 0 to 63; structs with more fields use
+// several sets.
+func (d *Decoder) Once(seen *uint64, i uint) {
+	bit := uint64(1) << (i % 64)
+	if *seen&bit != 0 {
+		d.Unusual()
+	}
+	*seen |= bit
+}
+
+// head reads the head of an item, which must be of this major type, and returns
+// its argument.
+func (d *Decoder) head(major byte) (n uint64, ok bool) {
+	rest := d.rest
+	if len(rest) == 0 || rest[0]>>5 != major {
+		d.Unusual()
+		return 0, false
+	}
+	if c := rest[0] & 31; c < 24 {
+		d.rest = rest[1:]
+		return uint64(c), true
+	}
+	n, d.rest, ok = longHead(rest)
+	d.odd = d.odd || !ok
+	return n, ok
+}
+
+// longHead reads the argument of a head that does not fit into its first byte.
+func longHead(b []byte) (n uint64, rest []byte, ok bool) {
+	switch c := b[0] & 31; {
+	case c == 24 && len(b) >= 2:
+		return uint64(b[1]), b[2:], true
+	case c == 25 && len(b) >= 3:
+		return uint64(binary.BigEndian.Uint16(b[1:])), b[3:], true
+	case c == 26 && len(b) >= 5:
+		return uint64(binary.BigEndian.Uint32(b[1:])), b[5:], true
+	case c == 27 && len(b) >= 9:
+		return binary.BigEndian.Uint64(b[1:]), b[9:], true
+	}
+	return 0, nil, false
+}
+
+// Map begins a map or struct and returns the number of its pairs, of which
+// there are enough bytes.
+func (d *Decoder) Map() int { return d.open(majorMap, 2) }
+
+// Array begins an array and returns the number of its items, of which there are
+// enough bytes.
+func (d *Decoder) Array() int { return d.open(majorArray, 1) }
+
+func (d *Decoder) open(major byte, each uint64) int {
+	n, ok := d.head(major)
+	if !ok {
+		return 0
+	}
+	if n > maxElements || n*each > uint64(len(d.rest)) {
+		d.Unusual()
+		return 0
+	}
+	if d.opened++; d.opened > evento.MaxDepth && !d.bound() {
+		return 0
+	}
+	return int(n)
+}
+
+// bound looks through all of the data for what is nested too deep. It is called
+// when that is possible, before anybody recurses so far.
+func (d *Decoder) bound() bool {
+	if d.bounded || d.odd {
+		return !d.odd
+	}
+	rest, ok := skip(d.data, evento.MaxDepth)
+	if !ok || len(rest) > 0 {
+		d.Unusual()
+		return false
+	}
+	d.bounded = true
+	return true
+}
+
+// text reads a string of bytes or of text, without copying it.
+func (d *Decoder) text(major byte) []byte {
+	n, ok := d.head(major)
+	if !ok {
+		return nil
+	}
+	if n > uint64(len(d.rest)) {
+		d.Unusual()
+		return nil
+	}
+	s := d.rest[:n:n]
+	d.rest = d.rest[n:]
+	return s
+}
+
+// Key reads the name of a field. It is a part of the data: a switch on
+// string(d.Key()) does not copy it.
+func (d *Decoder) Key() []byte { return d.text(majorText) }
+
+// String reads a string.
+func (d *Decoder) String() string { return string(d.text(majorText)) }
+
+// Bytes reads a byte string into a slice of its own, which is not nil when the
+// string is empty.
+func (d *Decoder) Bytes() []byte {
+	s := d.text(majorBytes)
+	if d.odd {
+		return nil
+	}
+	own := make([]byte, len(s))
+	copy(own, s)
+	return own
+}
+
+// BytesInto reads a byte string of exactly the length of an array of bytes.
+func (d *Decoder) BytesInto(array []byte) {
+	s := d.text(majorBytes)
+	if len(s) != len(array) {
+		d.Unusual()
+		return
+	}
+	copy(array, s)
+}
+
+// Nil reports whether nil is next, and reads it then.
+func (d *Decoder) Nil() bool {
+	if len(d.rest) == 0 || d.rest[0] != simpleNull {
+		return false
+	}
+	d.rest = d.rest[1:]
+	return true
+}
+
+// Bool reads a bool.
+func (d *Decoder) Bool() bool {
+	if len(d.rest) == 0 || d.rest[0] != simpleTrue && d.rest[0] != simpleFalse {
+		d.Unusual()
+		return false
+	}
+	v := d.rest[0] == simpleTrue
+	d.rest = d.rest[1:]
+	return v
+}
+
+// Int reads an integer that an int64 can hold.
+func (d *Decoder) Int() int64 { return d.IntOf(64) }
+
+// IntOf reads an integer that a signed type of so many bits can hold.
+func (d *Decoder) IntOf(size int) int64 {
+	major := majorUint
+	if len(d.rest) > 0 && d.rest[0]>>5 == majorNegative {
+		major = majorNegative
+	}
+	n, ok := d.head(major)
+	if !ok {
+		return 0
+	}
+	if bits.Len64(n) >= size {
+		d.Unusual()
+		return 0
+	}
+	if major == majorNegative {
+		return ^int64(n)
+	}
+	return int64(n)
+}
+
+// Uint reads an integer that a uint64 can hold.
+func (d *Decoder) Uint() uint64 { return d.UintOf(64) }
+
+// UintOf reads an integer that an unsigned type of so many bits can hold.
+func (d *Decoder) UintOf(size int) uint64 {
+	n, ok := d.head(majorUint)
+	if !ok {
+		return 0
+	}
+	if bits.Len64(n) > size {
+		d.Unusual()
+		return 0
+	}
+	return n
+}
+
+// Float32 reads a float32.
+func (d *Decoder) Float32() float32 {
+	if len(d.rest) >= 5 && d.rest[0] == headFloat32 {
+		v := math.Float32frombits(binary.BigEndian.Uint32(d.rest[1:]))
+		if v == v {
+			d.rest = d.rest[5:]
+			return v
+		}
+	}
+	return float32(d.short())
+}
+
+// Float64 reads a float64.
+func (d *Decoder) Float64() float64 {
+	if len(d.rest) >= 9 && d.rest[0] == headFloat64 {
+		v := math.Float64frombits(binary.BigEndian.Uint64(d.rest[1:]))
+		if v == v {
+			d.rest = d.rest[9:]
+			return v
+		}
+	}
+	return d.short()
+}
+
+// short reads the floats that are written as half floats.
+func (d *Decoder) short() float64 {
+	if len(d.rest) >= 3 && d.rest[0] == headFloat16 {
+		half := binary.BigEndian.Uint16(d.rest[1:])
+		d.rest = d.rest[3:]
+		switch half {
+		case halfNaN:
+			return math.Float64frombits(0x7ff8 << 48) // as a half float widens
+		case halfInf:
+			return math.Inf(1)
+		case halfMinusInf:
+			return math.Inf(-1)
+		}
+	}
+	d.Unusual()
+	return 0
+}
+
+// Time reads a moment that is not zero. A zero one is nil, which is to be asked
+// for first, as nil leaves a field as it is:
+//
+//	if !d.Nil() {
+//		v.When = d.Time()
+//	}
+func (d *Decoder) Time() time.Time {
+	s := d.text(majorText)
+	if len(s) == 0 || s[len(s)-1] != 'Z' {
+		d.Unusual()
+		return time.Time{}
+	}
+	var t time.Time
+	if err := t.UnmarshalText(s); err != nil {
+		d.Unusual()
+		return time.Time{}
+	}
+	return t
+}
+
+// Text reads a text string into a value of a type that has UnmarshalText.
+func (d *Decoder) Text(v encoding.TextUnmarshaler) {
+	s := d.text(majorText)
+	if !d.odd && v.UnmarshalText(s) != nil {
+		d.Unusual()
+	}
+}
+
+// Binary reads a byte string into a value of a type that has UnmarshalBinary.
+func (d *Decoder) Binary(v encoding.BinaryUnmarshaler) {
+	s := d.text(majorBytes)
+	if !d.odd && v.UnmarshalBinary(s) != nil {
+		d.Unusual()
+	}
+}
+
+// Any reads an item of any kind into what v points to, through [evento.CBOR].
+func (d *Decoder) Any(v any) {
+	if d.odd {
+		return
+	}
+	// The depth counts from the outermost item, as it does for the codec.
+	rest, ok := skip(d.rest, evento.MaxDepth-min(d.opened, evento.MaxDepth))
+	if !ok {
+		if !d.bound() {
+			return
+		}
+		if rest, ok = skip(d.rest, evento.MaxDepth); !ok {
+			d.Unusual()
+			return
+		}
+	}
+	item := d.rest[:len(d.rest)-len(rest)]
+	if evento.CBOR().Unmarshal(item, v) != nil {
+		d.Unusual()
+		return
+	}
+	d.rest = rest
+}
+
+// skip returns what follows the first item of b, which may be nested left
+// levels deep. It does not know items of indefinite length.
+func skip(b []byte, left int) (rest []byte, ok bool) {
+	if len(b) == 0 {
+		return nil, false
+	}
+	major, n := b[0]>>5, uint64(b[0]&31)
+	if n < 24 {
+		rest = b[1:]
+	} else if n, rest, ok = longHead(b); !ok {
+		return nil, false
+	}
+	switch major {
+	case majorBytes, majorText:
+		if n > uint64(len(rest)) {
+			return nil, false
+		}
+		return rest[n:], true
+	case majorTag:
+		if left == 0 {
+			return nil, false
+		}
+		return skip(rest, left-1)
+	case majorArray, majorMap:
+		if left == 0 || n > maxElements {
+			return nil, false
+		}
+		if major == majorMap {
+			n *= 2
+		}
+		for range n {
+			if rest, ok = skip(rest, left-1); !ok {
+				return nil, false
+			}
+		}
+		return rest, true
+	case majorSimple:
+		switch b[0] {
+		case simpleFalse, simpleTrue, simpleNull, headFloat16, headFloat32, headFloat64:
+		default:
+			return nil, false
+		}
+	}
+	return rest, true
+}

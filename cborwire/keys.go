@@ -1,0 +1,37 @@
+package cborwire
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Keys adds the keys of a map to a slice, in the order in which they are to be
+// written: those of text by length and then bytewise, numbers from 0 upward and
+// then from -1 downward. With a slice of an array of a few keys, it does not
+// allocate for small maps.
+func Keys[K ~string, V any](keys []K, m map[K]V) []K {
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b K) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
+	return keys
+}
+
+// IntKeys is Keys for maps with integers as keys.
+func IntKeys[K ~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr, V any](keys []K, m map[K]V) []K {
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b K) int {
+		if a < 0 && b < 0 {
+			return cmp.Compare(b, a)
+		}
+		if (a < 0) != (b < 0) {
+			return cmp.Compare(b, a)
+		}
+		return cmp.Compare(a, b)
+	})
+	return keys
+}

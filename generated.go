@@ -1,0 +1,220 @@
+// What payloads may have beside the two methods of Payload. The generator
+// writes all of it; it can be written by hand too.
+
+package evento
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+)
+
+// CBORAppender is a payload that [CBOR] encodes without reflection. AppendCBOR
+// adds to b the very bytes that CBOR would write for a struct with the same
+// fields and without the method, or returns an error; it has a receiver that is
+// not a pointer. The package cborwire has what it takes.
+//
+// The method of an embedded payload is not used for the struct around it, whose
+// other fields it would lose. What it writes is checked to be well-formed and
+// within [MaxDepth] like everything that CBOR writes; values that contain
+// themselves are not noticed before the method recurses into them, and are for
+// it to leave to cborwire.AppendAny.
+type CBORAppender interface {
+	AppendCBOR(b []byte) ([]byte, error)
+}
+
+// CBORDecoder is a payload that [CBOR] decodes without reflection. DecodeCBOR
+// has a pointer receiver. It reports true when it has decoded data just as CBOR
+// would do it without the method. When data has a shape for which it was not
+// made, or is broken, it reports false and leaves the receiver as it was: CBOR
+// then decodes the same data by its fields, and says what is wrong with it. An
+// error is final. It keeps no part of data.
+//
+// As with [CBORAppender], the method of an embedded payload is not used.
+type CBORDecoder interface {
+	DecodeCBOR(data []byte) (ok bool, err error)
+}
+
+// Evolved is a payload that decodes itself: because fields were renamed, or
+// have defaults for events that were stored without them, or because it is made
+// from older shapes. DecodeEvent has a pointer receiver. It gets what is stored:
+// the name of the event, which is the EventName or one of the FormerNames, the
+// codec that wrote it and the data. Its errors are wrapped in a [DecodeError],
+// which names the event.
+//
+// Whatever reads events for handlers, and [Decode], uses it instead of the
+// codec's Unmarshal. An embedded payload that is Evolved would decode itself
+// alone, so that a payload which embeds one is refused with [ErrInvalid].
+type Evolved interface {
+	DecodeEvent(name string, codec Codec, data []byte) error
+}
+
+// Renamed is a payload whose events were once stored under other names, and
+// which reads those as well: handlers of the payload are given them,
+// [RawEvent].Name being the stored name; Skip, [HasEvent], [EventsOf] and
+// [Decode] mean them too. They are of the payload's aggregate type. New events
+// have the present name.
+//
+// FormerNames must return the same for every value of the type. A name that is
+// there twice, or is the present one, is an error, [ErrInvalid].
+type Renamed interface {
+	FormerNames() []string
+}
+
+// Retired is a payload that can be read, and no longer committed: a commit
+// fails with [ErrInvalid].
+type Retired interface {
+	Retired()
+}
+
+// kindsOf asks a payload for all kinds of events that it reads, its own first.
+func kindsOf(p Payload) ([]eventKind, error) {
+	k, err := kindOf(p)
+	if err != nil {
+		return nil, err
+	}
+	kinds := []eventKind{k}
+	r, ok := p.(Renamed)
+	if !ok {
+		return kinds, nil
+	}
+	for _, name := range r.FormerNames() {
+		if err := checkName("former event name", name); err != nil {
+			return nil, fmt.Errorf("payload %T: %w", p, err)
+		}
+		former := eventKind{k.aggregateType, name}
+		if slices.Contains(kinds, former) {
+			return nil, fmt.Errorf("payload %T: %w former event name %q: it is named twice; leave it out of FormerNames once", p, ErrInvalid, name)
+		}
+		kinds = append(kinds, former)
+	}
+	return kinds, nil
+}
+
+// decodePayload reads a stored payload. Into points to what is decoded; payload
+// is the same, or, for payloads that are pointers, what into points to.
+func decodePayload(codec Codec, raw *RawEvent, payload, into any) error {
+	if e, ok := payload.(Evolved); ok {
+		return e.DecodeEvent(raw.Name, codec, raw.Data)
+	}
+	if _, ok := codec.(cborCodec); ok && payload != into {
+		if ok, err := unmarshalDecoder(raw.Data, payload); ok || err != nil {
+			return err
+		}
+	}
+	return codec.Unmarshal(raw.Data, into)
+}
+
+// kindsFor is kindsOf a type of payload that is to be decoded.
+func kindsFor[D Payload]() ([]eventKind, error) {
+	if t := reflect.TypeFor[D](); t.Kind() == reflect.Interface {
+		return nil, fmt.Errorf("%w event: %s is an interface, not a payload", ErrInvalid, t)
+	}
+	d := newPayload[D]()
+	if t := reflect.TypeFor[D](); t.Kind() == reflect.Pointer {
+		return kindsToDecode(d, d)
+	}
+	return kindsToDecode(d, &d)
+}
+
+// kindsToDecode is kindsOf a payload to whose pointer events are decoded.
+func kindsToDecode(p Payload, pointer any) ([]eventKind, error) {
+	if _, ok := pointer.(Evolved); ok {
+		if f, ok := embeds[Evolved](reflect.TypeOf(pointer).Elem()); ok {
+			return nil, fmt.Errorf("%w event: payload %T embeds %s, whose DecodeEvent would decode nothing else; make it a field with a name", ErrInvalid, p, f)
+		}
+	}
+	return kindsOf(p)
+}
+
+// embeds finds an embedded field of a struct that has the methods of T, which
+// the struct then has as well.
+func embeds[T any](t reflect.Type) (field reflect.Type, ok bool) {
+	if t.Kind() != reflect.Struct {
+		return nil, false
+	}
+	want := reflect.TypeFor[T]()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if !f.Anonymous {
+			continue
+		}
+		if f.Type.Implements(want) || f.Type.Kind() != reflect.Pointer && reflect.PointerTo(f.Type).Implements(want) {
+			return f.Type, true
+		}
+	}
+	return nil, false
+}
+
+// byFields remembers of each type with methods of its own for CBOR whether it
+// is to be written and read by its fields all the same, as the methods may be
+// those of an embedded payload.
+var byFields sync.Map // reflect.Type: bool
+
+func isByFields(t reflect.Type) bool {
+	if known, ok := byFields.Load(t); ok {
+		return known.(bool)
+	}
+	s := t
+	if s.Kind() == reflect.Pointer {
+		s = s.Elem()
+	}
+	_, appends := embeds[CBORAppender](s)
+	_, decodes := embeds[CBORDecoder](s)
+	byFields.Store(t, appends || decodes)
+	return appends || decodes
+}
+
+// appenderOf returns v if it can encode itself, and nil if not.
+func appenderOf(v any) CBORAppender {
+	a, ok := v.(CBORAppender)
+	if !ok {
+		return nil
+	}
+	t := reflect.TypeOf(v)
+	if t.Kind() == reflect.Pointer && reflect.ValueOf(v).IsNil() || isByFields(t) {
+		return nil
+	}
+	return a
+}
+
+// appendBuffers are kept for payloads that encode themselves.
+var appendBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// mostKept is the largest buffer that is kept for later payloads.
+const mostKept = 64 << 10
+
+// marshalAppender encodes into a buffer, and copies what comes of it: one
+// allocation of the right size.
+func marshalAppender(a CBORAppender) ([]byte, error) {
+	buf := appendBuffers.Get().(*[]byte)
+	data, err := a.AppendCBOR((*buf)[:0])
+	if err == nil {
+		err = cborDecoding.Wellformed(data)
+	}
+	var own []byte
+	if err == nil {
+		own = make([]byte, len(data))
+		copy(own, data)
+	}
+	if cap(data) <= mostKept {
+		*buf = data
+		appendBuffers.Put(buf)
+	}
+	return own, err
+}
+
+// unmarshalDecoder decodes into what v points to, if that can decode itself,
+// and reports false if the data is still to be decoded by its fields.
+func unmarshalDecoder(data []byte, v any) (ok bool, err error) {
+	d, ok := v.(CBORDecoder)
+	if !ok {
+		return false, nil
+	}
+	t := reflect.TypeOf(v)
+	if t.Kind() != reflect.Pointer || reflect.ValueOf(v).IsNil() || isByFields(t) {
+		return false, nil
+	}
+	return d.DecodeCBOR(data)
+}
