@@ -483,16 +483,23 @@ func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*f
 	// The outermost field of a name; among several the tagged one, if there is
 	// one of these; else none.
 	for _, f := range all {
-		rivals := 0
+		var rival *field // as deep as f, and of equal right
+		hidden := false
 		for _, o := range all {
-			if o.field == f.field || o.name != f.name {
-				continue
-			}
-			if len(o.index) < len(f.index) || len(o.index) == len(f.index) && (o.tagged || !f.tagged) {
-				rivals++
+			switch {
+			case o.field == f.field || o.name != f.name:
+			case len(o.index) < len(f.index) || len(o.index) == len(f.index) && o.tagged && !f.tagged:
+				hidden = true
+			case len(o.index) == len(f.index) && o.tagged == f.tagged:
+				rival = o.field
 			}
 		}
-		if rivals == 0 {
+		switch {
+		case hidden:
+		case rival != nil:
+			return nil, "", &unsupportedError{join(at, f.path),
+				fmt.Sprintf("%s is stored as %q too, so that neither would be", join(at, rival.path), f.name), "give one of them another name with a json tag"}
+		default:
 			fields = append(fields, f.field)
 		}
 	}
