@@ -77,8 +77,8 @@ func (cborCodec) Name() string { return "cbor" }
 
 // Marshal also checks the depth: what Unmarshal would refuse is not written.
 func (cborCodec) Marshal(v any) ([]byte, error) {
-	if a := appenderOf(v); a != nil {
-		return marshalAppender(a)
+	if data, ok, err := marshalAppender(v); ok || err != nil {
+		return data, err
 	}
 	// A level may be an interface, a pointer and what that points to.
 	if err := checkNesting(reflect.ValueOf(v), 3*(MaxDepth+1)); err != nil {

@@ -8,6 +8,9 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // CBORAppender is a payload that [CBOR] encodes without reflection. AppendCBOR
@@ -16,10 +19,11 @@ import (
 // not a pointer. The package cborwire has what it takes.
 //
 // The method of an embedded payload is not used for the struct around it, whose
-// other fields it would lose. What it writes is checked to be well-formed and
-// within [MaxDepth] like everything that CBOR writes; values that contain
-// themselves are not noticed before the method recurses into them, and are for
-// it to leave to cborwire.AppendAny.
+// other fields it would lose. What it writes for the first value of a type is
+// checked to be well-formed; when values of the type may be nested deeper than
+// [MaxDepth], or have more elements than CBOR reads, each is checked. Values
+// that contain themselves are not noticed before the method recurses into them,
+// and are for it to leave to cborwire.AppendAny.
 type CBORAppender interface {
 	AppendCBOR(b []byte) ([]byte, error)
 }
@@ -147,14 +151,23 @@ func embeds[T any](t reflect.Type) (field reflect.Type, ok bool) {
 	return nil, false
 }
 
-// byFields remembers of each type with methods of its own for CBOR whether it
-// is to be written and read by its fields all the same, as the methods may be
-// those of an embedded payload.
-var byFields sync.Map // reflect.Type: bool
+// generatedType is what is known of a type with methods of its own for CBOR.
+type generatedType struct {
+	// byFields: the methods may be those of an embedded payload, so that the
+	// values are written and read by their fields all the same.
+	byFields bool
+	// checked: what AppendCBOR writes need not be looked at (any more).
+	checked atomic.Bool
+	// always: it is to be looked at each time.
+	always bool
+}
 
-func isByFields(t reflect.Type) bool {
-	if known, ok := byFields.Load(t); ok {
-		return known.(bool)
+// generatedTypes remembers them.
+var generatedTypes sync.Map // reflect.Type: *generatedType
+
+func generatedTypeOf(t reflect.Type) *generatedType {
+	if known, ok := generatedTypes.Load(t); ok {
+		return known.(*generatedType)
 	}
 	s := t
 	if s.Kind() == reflect.Pointer {
@@ -162,21 +175,64 @@ func isByFields(t reflect.Type) bool {
 	}
 	_, appends := embeds[CBORAppender](s)
 	_, decodes := embeds[CBORDecoder](s)
-	byFields.Store(t, appends || decodes)
-	return appends || decodes
+	known, _ := generatedTypes.LoadOrStore(t, &generatedType{
+		byFields: appends || decodes,
+		always:   isUnbounded(s) || nesting(s) > MaxDepth,
+	})
+	return known.(*generatedType)
 }
 
-// appenderOf returns v if it can encode itself, and nil if not.
-func appenderOf(v any) CBORAppender {
+// nesting is how many maps and arrays the values of a type are nested, or more.
+// The type is not unbounded by itself; of types that write CBOR themselves
+// nothing is known.
+func nesting(t reflect.Type) int {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[cbor.Marshaler]()) {
+		return MaxDepth + 1
+	}
+	deepest := 0
+	switch t.Kind() {
+	case reflect.Pointer:
+		return nesting(t.Elem())
+	case reflect.Slice, reflect.Array:
+		deepest = nesting(t.Elem())
+	case reflect.Map:
+		deepest = max(nesting(t.Key()), nesting(t.Elem()))
+	case reflect.Struct:
+		for i := range t.NumField() {
+			deepest = max(deepest, nesting(t.Field(i).Type))
+		}
+	default:
+		return 0
+	}
+	return deepest + 1
+}
+
+// marshalAppender encodes v by its own method, and reports false if it has none.
+func marshalAppender(v any) (data []byte, ok bool, err error) {
 	a, ok := v.(CBORAppender)
 	if !ok {
-		return nil
+		return nil, false, nil
 	}
 	t := reflect.TypeOf(v)
-	if t.Kind() == reflect.Pointer && reflect.ValueOf(v).IsNil() || isByFields(t) {
-		return nil
+	known := generatedTypeOf(t)
+	if known.byFields || t.Kind() == reflect.Pointer && reflect.ValueOf(v).IsNil() {
+		return nil, false, nil
 	}
-	return a
+	buf := appendBuffers.Get().(*[]byte)
+	all, err := a.AppendCBOR((*buf)[:0])
+	if err == nil && (known.always || !known.checked.Load() || len(all) > maxElements) {
+		err = cborDecoding.Wellformed(all)
+		known.checked.Store(err == nil)
+	}
+	if err == nil {
+		data = make([]byte, len(all)) // the one allocation, of the right size
+		copy(data, all)
+	}
+	if cap(all) <= mostKept {
+		*buf = all
+		appendBuffers.Put(buf)
+	}
+	return data, true, err
 }
 
 // appendBuffers are kept for payloads that encode themselves.
@@ -184,26 +240,6 @@ var appendBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // mostKept is the largest buffer that is kept for later payloads.
 const mostKept = 64 << 10
-
-// marshalAppender encodes into a buffer, and copies what comes of it: one
-// allocation of the right size.
-func marshalAppender(a CBORAppender) ([]byte, error) {
-	buf := appendBuffers.Get().(*[]byte)
-	data, err := a.AppendCBOR((*buf)[:0])
-	if err == nil {
-		err = cborDecoding.Wellformed(data)
-	}
-	var own []byte
-	if err == nil {
-		own = make([]byte, len(data))
-		copy(own, data)
-	}
-	if cap(data) <= mostKept {
-		*buf = data
-		appendBuffers.Put(buf)
-	}
-	return own, err
-}
 
 // unmarshalDecoder decodes into what v points to, if that can decode itself,
 // and reports false if the data is still to be decoded by its fields.
@@ -213,7 +249,7 @@ func unmarshalDecoder(data []byte, v any) (ok bool, err error) {
 		return false, nil
 	}
 	t := reflect.TypeOf(v)
-	if t.Kind() != reflect.Pointer || reflect.ValueOf(v).IsNil() || isByFields(t) {
+	if t.Kind() != reflect.Pointer || reflect.ValueOf(v).IsNil() || generatedTypeOf(t).byFields {
 		return false, nil
 	}
 	return d.DecodeCBOR(data)

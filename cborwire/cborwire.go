@@ -82,12 +82,17 @@ const (
 	halfMinusInf = 0xfc00
 )
 
-// appendHead begins an item in as few bytes as its argument takes.
+// appendHead begins an item in as few bytes as its argument takes. It is small
+// enough to become a part of its callers.
 func appendHead(b []byte, major byte, n uint64) []byte {
-	major <<= 5
+	if n < 24 {
+		return append(b, major<<5|byte(n))
+	}
+	return appendLongHead(b, major<<5, n)
+}
+
+func appendLongHead(b []byte, major byte, n uint64) []byte {
 	switch {
-	case n < 24:
-		return append(b, major|byte(n))
 	case n <= math.MaxUint8:
 		return append(b, major|24, byte(n))
 	case n <= math.MaxUint16:
@@ -181,13 +186,35 @@ func AppendTime(b []byte, v time.Time) ([]byte, error) {
 		return AppendNil(b), nil
 	}
 	v = v.UTC()
-	if year := v.Year(); year < 0 || year > 9999 {
+	year, month, day := v.Date()
+	if year < 0 || year > 9999 {
 		return b, fmt.Errorf("cbor: the year %d of a time is not 0 to 9999", year)
 	}
-	var text [len(time.RFC3339Nano)]byte
-	s := v.AppendFormat(text[:0], time.RFC3339Nano)
-	return append(appendHead(b, majorText, uint64(len(s))), s...), nil
+	hour, minute, second := v.Clock()
+	fraction, digits := v.Nanosecond(), 9
+	for ; digits > 0 && fraction%10 == 0; digits-- {
+		fraction /= 10
+	}
+	size := len("2006-01-02T15:04:05Z")
+	if digits > 0 {
+		size += 1 + digits
+	}
+	b = appendHead(b, majorText, uint64(size))
+	b = append(b, digit(year/1000), digit(year/100), digit(year/10), digit(year), '-',
+		digit(int(month)/10), digit(int(month)), '-', digit(day/10), digit(day), 'T',
+		digit(hour/10), digit(hour), ':', digit(minute/10), digit(minute), ':', digit(second/10), digit(second))
+	if digits > 0 {
+		b = append(b, ".000000000"[:1+digits]...)
+		for i := len(b) - 1; fraction > 0; i-- {
+			b[i] = digit(fraction)
+			fraction /= 10
+		}
+	}
+	return append(b, 'Z'), nil
 }
+
+// digit is the last of n.
+func digit(n int) byte { return byte('0' + n%10) }
 
 // AppendText writes a value of a type that has MarshalText and not
 // MarshalBinary. Its errors are those of MarshalText.

@@ -14,32 +14,35 @@ import (
 // here; those with more are left to the codec, which has a limit of its own.
 const maxElements = 1 << 20
 
+// IntSize is the size of int and uint in bits.
+const IntSize = bits.UintSize
+
 // Decoder reads one item after the other. [NewDecoder] makes it.
 //
 // At the first that is not of the plain shape it gives up: from then on every
 // call returns a zero value, and OK and End report false. So generated code
 // asks once, at the end. The zero Decoder has nothing to read.
 type Decoder struct {
-	data []byte // all of it
-	rest []byte // what is not read yet; nil once it gave up
-	odd  bool   // it gave up
+	data []byte
+	at   int  // how much of it was read; all once the decoder gave up
+	odd  bool // it gave up
 
 	opened  int  // maps and arrays that were begun: at least the depth
 	bounded bool // all of data is known not to be nested too deep
 }
 
 // NewDecoder returns a decoder of data, which must not change while it is used.
-func NewDecoder(data []byte) Decoder { return Decoder{data: data, rest: data} }
+func NewDecoder(data []byte) Decoder { return Decoder{data: data} }
 
 // Unusual makes the decoder give up. Generated code calls it where it sees what
 // it does not know, such as another field.
-func (d *Decoder) Unusual() { d.rest, d.odd = nil, true }
+func (d *Decoder) Unusual() { d.at, d.odd = len(d.data), true }
 
 // OK reports whether all so far was plain.
 func (d *Decoder) OK() bool { return !d.odd }
 
 // End reports whether all was plain, and nothing is left.
-func (d *Decoder) End() bool { return !d.odd && len(d.rest) == 0 }
+func (d *Decoder) End() bool { return !d.odd && d.at == len(d.data) }
 
 // Once notes in seen, a set of bits, that field i of a struct is there, and
 // gives up when it was there before. i is 0 to 63; structs with more fields use
@@ -52,36 +55,53 @@ func (d *Decoder) Once(seen *uint64, i uint) {
 	*seen |= bit
 }
 
+// next returns the first byte of the next item, and what no plain item begins
+// with when there is none.
+func (d *Decoder) next() byte {
+	if d.at < len(d.data) {
+		return d.data[d.at]
+	}
+	return noItem
+}
+
+// noItem is a byte that ends what has no length.
+const noItem = 0xff
+
 // head reads the head of an item, which must be of this major type, and returns
 // its argument.
 func (d *Decoder) head(major byte) (n uint64, ok bool) {
-	rest := d.rest
-	if len(rest) == 0 || rest[0]>>5 != major {
+	c := d.next()
+	if c>>5 != major {
 		d.Unusual()
 		return 0, false
 	}
-	if c := rest[0] & 31; c < 24 {
-		d.rest = rest[1:]
+	if c &= 31; c < 24 {
+		d.at++
 		return uint64(c), true
 	}
-	n, d.rest, ok = longHead(rest)
-	d.odd = d.odd || !ok
-	return n, ok
+	n, size := longHead(d.data[d.at:])
+	if size == 0 {
+		d.Unusual()
+		return 0, false
+	}
+	d.at += size
+	return n, true
 }
 
-// longHead reads the argument of a head that does not fit into its first byte.
-func longHead(b []byte) (n uint64, rest []byte, ok bool) {
+// longHead reads a head whose argument does not fit into its first byte, and
+// returns its size; 0: it is cut, or there is no such argument.
+func longHead(b []byte) (n uint64, size int) {
 	switch c := b[0] & 31; {
 	case c == 24 && len(b) >= 2:
-		return uint64(b[1]), b[2:], true
+		return uint64(b[1]), 2
 	case c == 25 && len(b) >= 3:
-		return uint64(binary.BigEndian.Uint16(b[1:])), b[3:], true
+		return uint64(binary.BigEndian.Uint16(b[1:])), 3
 	case c == 26 && len(b) >= 5:
-		return uint64(binary.BigEndian.Uint32(b[1:])), b[5:], true
+		return uint64(binary.BigEndian.Uint32(b[1:])), 5
 	case c == 27 && len(b) >= 9:
-		return binary.BigEndian.Uint64(b[1:]), b[9:], true
+		return binary.BigEndian.Uint64(b[1:]), 9
 	}
-	return 0, nil, false
+	return 0, 0
 }
 
 // Map begins a map or struct and returns the number of its pairs, of which
@@ -97,7 +117,7 @@ func (d *Decoder) open(major byte, each uint64) int {
 	if !ok {
 		return 0
 	}
-	if n > maxElements || n*each > uint64(len(d.rest)) {
+	if n > maxElements || n*each > uint64(len(d.data)-d.at) {
 		d.Unusual()
 		return 0
 	}
@@ -128,13 +148,13 @@ func (d *Decoder) text(major byte) []byte {
 	if !ok {
 		return nil
 	}
-	if n > uint64(len(d.rest)) {
+	if n > uint64(len(d.data)-d.at) {
 		d.Unusual()
 		return nil
 	}
-	s := d.rest[:n:n]
-	d.rest = d.rest[n:]
-	return s
+	from := d.at
+	d.at += int(n)
+	return d.data[from:d.at:d.at]
 }
 
 // Key reads the name of a field. It is a part of the data: a switch on
@@ -168,22 +188,25 @@ func (d *Decoder) BytesInto(array []byte) {
 
 // Nil reports whether nil is next, and reads it then.
 func (d *Decoder) Nil() bool {
-	if len(d.rest) == 0 || d.rest[0] != simpleNull {
+	if d.next() != simpleNull {
 		return false
 	}
-	d.rest = d.rest[1:]
+	d.at++
 	return true
 }
 
 // Bool reads a bool.
 func (d *Decoder) Bool() bool {
-	if len(d.rest) == 0 || d.rest[0] != simpleTrue && d.rest[0] != simpleFalse {
+	switch d.next() {
+	case simpleTrue:
+		d.at++
+		return true
+	case simpleFalse:
+		d.at++
+	default:
 		d.Unusual()
-		return false
 	}
-	v := d.rest[0] == simpleTrue
-	d.rest = d.rest[1:]
-	return v
+	return false
 }
 
 // Int reads an integer that an int64 can hold.
@@ -192,7 +215,7 @@ func (d *Decoder) Int() int64 { return d.IntOf(64) }
 // IntOf reads an integer that a signed type of so many bits can hold.
 func (d *Decoder) IntOf(size int) int64 {
 	major := majorUint
-	if len(d.rest) > 0 && d.rest[0]>>5 == majorNegative {
+	if d.next()>>5 == majorNegative {
 		major = majorNegative
 	}
 	n, ok := d.head(major)
@@ -227,10 +250,10 @@ func (d *Decoder) UintOf(size int) uint64 {
 
 // Float32 reads a float32.
 func (d *Decoder) Float32() float32 {
-	if len(d.rest) >= 5 && d.rest[0] == headFloat32 {
-		v := math.Float32frombits(binary.BigEndian.Uint32(d.rest[1:]))
+	if d.next() == headFloat32 && len(d.data)-d.at >= 5 {
+		v := math.Float32frombits(binary.BigEndian.Uint32(d.data[d.at+1:]))
 		if v == v {
-			d.rest = d.rest[5:]
+			d.at += 5
 			return v
 		}
 	}
@@ -239,10 +262,10 @@ func (d *Decoder) Float32() float32 {
 
 // Float64 reads a float64.
 func (d *Decoder) Float64() float64 {
-	if len(d.rest) >= 9 && d.rest[0] == headFloat64 {
-		v := math.Float64frombits(binary.BigEndian.Uint64(d.rest[1:]))
+	if d.next() == headFloat64 && len(d.data)-d.at >= 9 {
+		v := math.Float64frombits(binary.BigEndian.Uint64(d.data[d.at+1:]))
 		if v == v {
-			d.rest = d.rest[9:]
+			d.at += 9
 			return v
 		}
 	}
@@ -251,9 +274,9 @@ func (d *Decoder) Float64() float64 {
 
 // short reads the floats that are written as half floats.
 func (d *Decoder) short() float64 {
-	if len(d.rest) >= 3 && d.rest[0] == headFloat16 {
-		half := binary.BigEndian.Uint16(d.rest[1:])
-		d.rest = d.rest[3:]
+	if d.next() == headFloat16 && len(d.data)-d.at >= 3 {
+		half := binary.BigEndian.Uint16(d.data[d.at+1:])
+		d.at += 3
 		switch half {
 		case halfNaN:
 			return math.Float64frombits(0x7ff8 << 48) // as a half float widens
@@ -309,22 +332,23 @@ func (d *Decoder) Any(v any) {
 		return
 	}
 	// The depth counts from the outermost item, as it does for the codec.
-	rest, ok := skip(d.rest, evento.MaxDepth-min(d.opened, evento.MaxDepth))
+	left := d.data[d.at:]
+	rest, ok := skip(left, evento.MaxDepth-min(d.opened, evento.MaxDepth))
 	if !ok {
 		if !d.bound() {
 			return
 		}
-		if rest, ok = skip(d.rest, evento.MaxDepth); !ok {
+		if rest, ok = skip(left, evento.MaxDepth); !ok {
 			d.Unusual()
 			return
 		}
 	}
-	item := d.rest[:len(d.rest)-len(rest)]
-	if evento.CBOR().Unmarshal(item, v) != nil {
+	size := len(left) - len(rest)
+	if evento.CBOR().Unmarshal(left[:size], v) != nil {
 		d.Unusual()
 		return
 	}
-	d.rest = rest
+	d.at += size
 }
 
 // skip returns what follows the first item of b, which may be nested left
@@ -334,11 +358,13 @@ func skip(b []byte, left int) (rest []byte, ok bool) {
 		return nil, false
 	}
 	major, n := b[0]>>5, uint64(b[0]&31)
-	if n < 24 {
-		rest = b[1:]
-	} else if n, rest, ok = longHead(b); !ok {
-		return nil, false
+	size := 1
+	if n >= 24 {
+		if n, size = longHead(b); size == 0 {
+			return nil, false
+		}
 	}
+	rest = b[size:]
 	switch major {
 	case majorBytes, majorText:
 		if n > uint64(len(rest)) {

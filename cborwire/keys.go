@@ -3,6 +3,7 @@ package cborwire
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // Keys adds the keys of a map to a slice, in the order in which they are to be
@@ -14,7 +15,10 @@ func Keys[K ~string, V any](keys []K, m map[K]V) []K {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b K) int {
-		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+		if len(a) != len(b) {
+			return len(a) - len(b)
+		}
+		return strings.Compare(string(a), string(b))
 	})
 	return keys
 }
@@ -25,10 +29,7 @@ func IntKeys[K ~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint1
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b K) int {
-		if a < 0 && b < 0 {
-			return cmp.Compare(b, a)
-		}
-		if (a < 0) != (b < 0) {
+		if a < 0 || b < 0 {
 			return cmp.Compare(b, a)
 		}
 		return cmp.Compare(a, b)
