@@ -259,7 +259,8 @@ func (p *printer) encode(x string, sh *shape, depth int) {
 		}
 		p.f("if %s == nil {\nb = %s.AppendNil(b)\n} else {\n", x, wire)
 		p.f("b = %s.AppendMap(b, len(%s))\n", wire, x)
-		p.f("for _, %s := range %s.%s(nil, %s) {\n", k, wire, keys, x)
+		few := local("few", depth) // on the stack
+		p.f("var %s [8]%s\nfor _, %s := range %s.%s(%[1]s[:0], %[6]s) {\n", few, p.typ(sh.key.typ), k, wire, keys, x)
 		p.encode(k, sh.key, depth+1)
 		p.f("%s := %s[%s]\n", e, x, k)
 		p.encode(e, sh.elem, depth+1)

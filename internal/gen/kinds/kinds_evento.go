@@ -238,7 +238,8 @@ func (e Named) AppendCBOR(b []byte) ([]byte, error) {
 		b = cborwire.AppendNil(b)
 	} else {
 		b = cborwire.AppendMap(b, len(e.Counts))
-		for _, k := range cborwire.Keys(nil, e.Counts) {
+		var few [8]Label
+		for _, k := range cborwire.Keys(few[:0], e.Counts) {
 			b = cborwire.AppendString(b, string(k))
 			value := e.Counts[k]
 			b = cborwire.AppendInt(b, int64(value))
@@ -384,7 +385,8 @@ func (e Composite) AppendCBOR(b []byte) ([]byte, error) {
 				b = cborwire.AppendNil(b)
 			} else {
 				b = cborwire.AppendMap(b, len(e.Maps[i]))
-				for _, k2 := range cborwire.Keys(nil, e.Maps[i]) {
+				var few2 [8]string
+				for _, k2 := range cborwire.Keys(few2[:0], e.Maps[i]) {
 					b = cborwire.AppendString(b, k2)
 					value2 := e.Maps[i][k2]
 					if value2 == nil {
@@ -414,7 +416,8 @@ func (e Composite) AppendCBOR(b []byte) ([]byte, error) {
 		b = cborwire.AppendNil(b)
 	} else {
 		b = cborwire.AppendMap(b, len(e.ByName))
-		for _, k := range cborwire.Keys(nil, e.ByName) {
+		var few [8]string
+		for _, k := range cborwire.Keys(few[:0], e.ByName) {
 			b = cborwire.AppendString(b, k)
 			value := e.ByName[k]
 			b = cborwire.AppendInt(b, int64(value))
@@ -456,14 +459,16 @@ func (e Composite) AppendCBOR(b []byte) ([]byte, error) {
 		b = cborwire.AppendNil(b)
 	} else {
 		b = cborwire.AppendMap(b, len(e.ByCount))
-		for _, k := range cborwire.IntKeys(nil, e.ByCount) {
+		var few [8]uint8
+		for _, k := range cborwire.IntKeys(few[:0], e.ByCount) {
 			b = cborwire.AppendUint(b, uint64(k))
 			value := e.ByCount[k]
 			if value == nil {
 				b = cborwire.AppendNil(b)
 			} else {
 				b = cborwire.AppendMap(b, len(value))
-				for _, k2 := range cborwire.Keys(nil, value) {
+				var few2 [8]string
+				for _, k2 := range cborwire.Keys(few2[:0], value) {
 					b = cborwire.AppendString(b, k2)
 					value2 := value[k2]
 					b = cborwire.AppendBool(b, value2)
@@ -476,7 +481,8 @@ func (e Composite) AppendCBOR(b []byte) ([]byte, error) {
 		b = cborwire.AppendNil(b)
 	} else {
 		b = cborwire.AppendMap(b, len(e.ByLabel))
-		for _, k := range cborwire.Keys(nil, e.ByLabel) {
+		var few [8]Label
+		for _, k := range cborwire.Keys(few[:0], e.ByLabel) {
 			b = cborwire.AppendString(b, string(k))
 			value := e.ByLabel[k]
 			if value == nil {
@@ -515,7 +521,8 @@ func (e Composite) AppendCBOR(b []byte) ([]byte, error) {
 		b = cborwire.AppendNil(b)
 	} else {
 		b = cborwire.AppendMap(b, len(e.ByNumber))
-		for _, k := range cborwire.IntKeys(nil, e.ByNumber) {
+		var few [8]int16
+		for _, k := range cborwire.IntKeys(few[:0], e.ByNumber) {
 			b = cborwire.AppendInt(b, int64(k))
 			value := e.ByNumber[k]
 			b = cborwire.AppendString(b, value)
@@ -919,7 +926,8 @@ func (e Times) AppendCBOR(b []byte) ([]byte, error) {
 		b = cborwire.AppendNil(b)
 	} else {
 		b = cborwire.AppendMap(b, len(e.ByName))
-		for _, k := range cborwire.Keys(nil, e.ByName) {
+		var few [8]string
+		for _, k := range cborwire.Keys(few[:0], e.ByName) {
 			b = cborwire.AppendString(b, k)
 			value := e.ByName[k]
 			if b, err = cborwire.AppendText(b, value); err != nil {
@@ -1295,7 +1303,8 @@ func (e Tagged) AppendCBOR(b []byte) ([]byte, error) {
 			b = cborwire.AppendNil(b)
 		} else {
 			b = cborwire.AppendMap(b, len(e.D))
-			for _, k := range cborwire.Keys(nil, e.D) {
+			var few [8]string
+			for _, k := range cborwire.Keys(few[:0], e.D) {
 				b = cborwire.AppendString(b, k)
 				value := e.D[k]
 				b = cborwire.AppendString(b, value)
@@ -1492,7 +1501,8 @@ func (e Slow) AppendCBOR(b []byte) ([]byte, error) {
 		b = cborwire.AppendNil(b)
 	} else {
 		b = cborwire.AppendMap(b, len(e.Map))
-		for _, k := range cborwire.Keys(nil, e.Map) {
+		var few [8]string
+		for _, k := range cborwire.Keys(few[:0], e.Map) {
 			b = cborwire.AppendString(b, k)
 			value := e.Map[k]
 			if b, err = cborwire.AppendAny(b, value); err != nil {
@@ -2084,7 +2094,8 @@ func (e Usual) AppendCBOR(b []byte) ([]byte, error) {
 		b = cborwire.AppendNil(b)
 	} else {
 		b = cborwire.AppendMap(b, len(e.Labels))
-		for _, k := range cborwire.Keys(nil, e.Labels) {
+		var few [8]string
+		for _, k := range cborwire.Keys(few[:0], e.Labels) {
 			b = cborwire.AppendString(b, k)
 			value := e.Labels[k]
 			b = cborwire.AppendString(b, value)
