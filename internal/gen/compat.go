@@ -193,7 +193,10 @@ func (c *comparison) structs(stored, now *shape, path string, top *field) string
 		n := reading(now.fields, f.name)
 		if n != nil {
 			if why := c.readable(f.shape, n.shape, at, top); why != "" {
-				return at + ": " + strings.TrimPrefix(why, at+": ")
+				if strings.HasPrefix(why, at+".") || strings.HasPrefix(why, at+":") {
+					return why
+				}
+				return at + ": " + why
 			}
 			continue
 		}

@@ -164,13 +164,16 @@ func (r *reader) aggregateOf(doc *ast.CommentGroup) *aggregate {
 		return &aggregate{typ: "?", ident: "?", pos: d.pos} // its events are read on
 	}
 	for _, a := range r.aggregates {
-		switch {
-		case a.typ == typ && (a.ident == ident || len(strings.Fields(d.args)) < 2):
-			return a
-		case a.typ == typ:
+		if a.typ != typ {
+			continue
+		}
+		if a.ident != ident && len(strings.Fields(d.args)) > 1 {
 			r.problem(d.pos, "aggregate %q is %s here and %s at %s; use one name", typ, ident, a.ident, r.at(a.pos))
-			return a
-		case a.ident == ident:
+		}
+		return a
+	}
+	for _, a := range r.aggregates {
+		if a.ident == ident {
 			r.problem(d.pos, "two aggregates of the name %s: %q, and %q at %s; name one of them differently: //evento:aggregate %s Other%s",
 				ident, typ, a.typ, r.at(a.pos), typ, ident)
 		}
