@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -17,8 +18,8 @@ func TestRules(t *testing.T) {
 	opened := AccountOpened{Number: "1", Owner: "Ann", Overdraft: 20_00, DailyLimit: 100_00, At: at()}
 	sent := TransferSent{TransferID: "t", To: "2", Amount: 30_00, At: at()}
 	const has = Money(500_00)
-	given := func(events ...accountEvent) []accountEvent {
-		return append([]accountEvent{opened, MoneyDeposited{Amount: has, At: at()}}, events...)
+	given := func(events ...evento.Payload) []evento.Payload {
+		return append([]evento.Payload{opened, MoneyDeposited{Amount: has, At: at()}}, events...)
 	}
 	withdraw := func(amount Money, when time.Time) func(*Account) error {
 		return func(a *Account) error { _, err := a.Withdraw(amount, when); return err }
@@ -42,7 +43,7 @@ func TestRules(t *testing.T) {
 
 	tests := []struct {
 		name  string
-		given []accountEvent
+		given []evento.Payload
 		when  func(*Account) error
 		want  string // "": allowed
 	}{
@@ -90,17 +91,17 @@ func TestRules(t *testing.T) {
 		{"freeze", given(), freeze, ""},
 		{"freeze twice", given(AccountFrozen{}), freeze, "is frozen already"},
 		{"unfreeze what is not frozen", given(), unfreeze, "is not frozen"},
-		{"close", []accountEvent{opened}, closing, ""},
+		{"close", []evento.Payload{opened}, closing, ""},
 		{"close with money", given(), closing, "has a balance of 500.00, and closes only at 0.00"},
-		{"close with money in flight", []accountEvent{opened, MoneyDeposited{30_00, at()}, sent}, closing, "has 30.00 in flight"},
-		{"close after it arrived", []accountEvent{opened, MoneyDeposited{30_00, at()}, sent, completed(sent)}, closing, ""},
-		{"close when frozen", []accountEvent{opened, AccountFrozen{}}, closing, "is frozen"},
+		{"close with money in flight", []evento.Payload{opened, MoneyDeposited{30_00, at()}, sent}, closing, "has 30.00 in flight"},
+		{"close after it arrived", []evento.Payload{opened, MoneyDeposited{30_00, at()}, sent, completed(sent)}, closing, ""},
+		{"close when frozen", []evento.Payload{opened, AccountFrozen{}}, closing, "is frozen"},
 		{"close twice", given(AccountClosed{}), closing, "is closed"},
 	}
 	for _, test := range tests {
 		var a Account
 		for _, e := range test.given {
-			e.apply(&a)
+			must(t, ApplyAccount(&a, e))
 		}
 		err := test.when(&a)
 		var refusal RefusalError
@@ -127,12 +128,12 @@ func TestShow(t *testing.T) {
 
 func TestEveryEventIsDescribed(t *testing.T) {
 	t.Parallel()
-	events := []accountEvent{
+	events := []evento.Payload{
 		AccountOpened{At: at()}, LimitsSet{At: at()}, AccountClosed{At: at()}, AccountFrozen{At: at()}, AccountUnfrozen{At: at()},
 		MoneyDeposited{At: at()}, MoneyWithdrawn{At: at()},
 		TransferSent{At: at()}, TransferReceived{At: at()}, TransferCompleted{At: at()}, TransferReturned{At: at()},
 	}
-	if n := len(accountHandlers(func(*Account, accountEvent, evento.RawEvent) {})); n != len(events) {
+	if n := reflect.TypeFor[AccountView]().NumMethod(); n != len(events) {
 		t.Errorf("%d kinds of events, %d are described", n, len(events))
 	}
 	for _, e := range events {

@@ -268,7 +268,8 @@ func (r *reader) checkNames() {
 	}
 	scope := r.pkg.Types.Scope()
 	for _, a := range r.aggregates {
-		names := []string{a.ident + "Type", a.ident + "Filter", a.ident + "View", a.ident + "Handlers", a.ident + "Subscriber", "Subscribe" + a.ident}
+		names := []string{a.ident + "Type", a.ident + "Filter", a.ident + "View", a.ident + "Handlers", a.ident + "Subscriber",
+			"Subscribe" + a.ident, "Apply" + a.ident, "Decode" + a.ident}
 		for _, e := range a.events {
 			names = append(names, e.ident+"Filters")
 		}

@@ -73,7 +73,7 @@ func (p *printer) use(importPath, name string) string {
 
 // reserved are the names of variables in generated functions.
 var reserved = map[string]bool{"b": true, "d": true, "e": true, "v": true, "n": true, "s": true, "id": true, "err": true, "ctx": true,
-	"seen": true, "former": true, "filters": true, "codec": true, "data": true, "name": true}
+	"seen": true, "former": true, "filters": true, "raw": true, "codecs": true, "event": true, "view": true, "old": true, "codec": true, "data": true, "name": true}
 
 func (p *printer) evento() string { return p.use(eventoPath, "evento") }
 func (p *printer) wire() string   { return p.use(wirePath, "cborwire") }
@@ -143,6 +143,28 @@ func (p *printer) aggregate(a *aggregate) {
 		p.f("%s.Apply(func(v *V, e %[1]s.Event[%s]) error { return P(v).On%[2]s(e) }),\n", evento, e.ident)
 	}
 	p.f("}\n}\n")
+
+	p.f("\n// Decode%s decodes an event of which only the aggregate's type is known. Its\n", a.ident)
+	p.f("// errors are those of evento.Decode, and ErrUnhandledEvent for one that is not here.\n")
+	p.f("func Decode%s(raw %s.RawEvent, codecs ...%[2]s.Codec) (%[2]s.Payload, error) {\n", a.ident, evento)
+	p.f("if raw.AggregateType == %sType {\nswitch raw.Name {\n", a.ident)
+	for _, e := range a.handled() {
+		p.f("case %s:\ne, err := %s.Decode[%s](raw, codecs...)\nif err != nil {\nreturn nil, err\n}\nreturn e.Data, nil\n",
+			quoteAll(append([]string{e.name}, e.former()...)), evento, e.ident)
+	}
+	p.f("}\n}\nreturn nil, %s.Errorf(\"%%w: %%s %%s\", %s.ErrUnhandledEvent, raw.AggregateType, raw.Name)\n}\n", p.use("fmt", "fmt"), evento)
+
+	p.f("\n// Apply%s shows a view an event that is not stored, in tests or to try a\n", a.ident)
+	p.f("// decision in memory: the RawEvent that the view sees is zero. ErrUnhandledEvent:\n// it is none of %s.\n", article(a.ident))
+	p.f("func Apply%s(view %[1]sView, event %s.Payload) error {\n", a.ident, evento)
+	if len(a.handled()) > 0 {
+		p.f("switch e := event.(type) {\n")
+		for _, e := range a.handled() {
+			p.f("case %s:\nreturn view.On%[1]s(%s.Event[%[1]s]{Data: e})\n", e.ident, evento)
+		}
+		p.f("}\n")
+	}
+	p.f("return %s.Errorf(\"%%w: %%T\", %s.ErrUnhandledEvent, event)\n}\n", p.use("fmt", "fmt"), evento)
 
 	context := p.use(contextPath, contextPath)
 	p.f("\n// %sSubscriber handles every event of %s. Subscribe%[1]s makes handlers of it.\n", a.ident, article(a.ident))

@@ -4,6 +4,7 @@ package evolution
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -37,6 +38,49 @@ func OrderHandlers[V any, P interface {
 		evento.Apply(func(v *V, e evento.Event[Paid]) error { return P(v).OnPaid(e) }),
 		evento.Apply(func(v *V, e evento.Event[Faxed]) error { return P(v).OnFaxed(e) }),
 	}
+}
+
+// DecodeOrder decodes an event of which only the aggregate's type is known. Its
+// errors are those of evento.Decode, and ErrUnhandledEvent for one that is not here.
+func DecodeOrder(raw evento.RawEvent, codecs ...evento.Codec) (evento.Payload, error) {
+	if raw.AggregateType == OrderType {
+		switch raw.Name {
+		case "OrderPlaced", "OrderCreated", "Created":
+			e, err := evento.Decode[Placed](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "OrderPaidV3", "OrderPaidV2", "OrderPaid":
+			e, err := evento.Decode[Paid](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Faxed":
+			e, err := evento.Decode[Faxed](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s %s", evento.ErrUnhandledEvent, raw.AggregateType, raw.Name)
+}
+
+// ApplyOrder shows a view an event that is not stored, in tests or to try a
+// decision in memory: the RawEvent that the view sees is zero. ErrUnhandledEvent:
+// it is none of an Order.
+func ApplyOrder(view OrderView, event evento.Payload) error {
+	switch e := event.(type) {
+	case Placed:
+		return view.OnPlaced(evento.Event[Placed]{Data: e})
+	case Paid:
+		return view.OnPaid(evento.Event[Paid]{Data: e})
+	case Faxed:
+		return view.OnFaxed(evento.Event[Faxed]{Data: e})
+	}
+	return fmt.Errorf("%w: %T", evento.ErrUnhandledEvent, event)
 }
 
 // OrderSubscriber handles every event of an Order. SubscribeOrder makes handlers of it.

@@ -4,6 +4,7 @@ package kinds
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
@@ -55,6 +56,113 @@ func ThingHandlers[V any, P interface {
 		evento.Apply(func(v *V, e evento.Event[Empty]) error { return P(v).OnEmpty(e) }),
 		evento.Apply(func(v *V, e evento.Event[Usual]) error { return P(v).OnUsual(e) }),
 	}
+}
+
+// DecodeThing decodes an event of which only the aggregate's type is known. Its
+// errors are those of evento.Decode, and ErrUnhandledEvent for one that is not here.
+func DecodeThing(raw evento.RawEvent, codecs ...evento.Codec) (evento.Payload, error) {
+	if raw.AggregateType == ThingType {
+		switch raw.Name {
+		case "Basic":
+			e, err := evento.Decode[Basic](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Named":
+			e, err := evento.Decode[Named](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Composite":
+			e, err := evento.Decode[Composite](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Times":
+			e, err := evento.Decode[Times](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Foreign":
+			e, err := evento.Decode[Foreign](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Tagged":
+			e, err := evento.Decode[Tagged](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Slow":
+			e, err := evento.Decode[Slow](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Whole":
+			e, err := evento.Decode[Whole](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Wide":
+			e, err := evento.Decode[Wide](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Empty":
+			e, err := evento.Decode[Empty](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Usual":
+			e, err := evento.Decode[Usual](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s %s", evento.ErrUnhandledEvent, raw.AggregateType, raw.Name)
+}
+
+// ApplyThing shows a view an event that is not stored, in tests or to try a
+// decision in memory: the RawEvent that the view sees is zero. ErrUnhandledEvent:
+// it is none of a Thing.
+func ApplyThing(view ThingView, event evento.Payload) error {
+	switch e := event.(type) {
+	case Basic:
+		return view.OnBasic(evento.Event[Basic]{Data: e})
+	case Named:
+		return view.OnNamed(evento.Event[Named]{Data: e})
+	case Composite:
+		return view.OnComposite(evento.Event[Composite]{Data: e})
+	case Times:
+		return view.OnTimes(evento.Event[Times]{Data: e})
+	case Foreign:
+		return view.OnForeign(evento.Event[Foreign]{Data: e})
+	case Tagged:
+		return view.OnTagged(evento.Event[Tagged]{Data: e})
+	case Slow:
+		return view.OnSlow(evento.Event[Slow]{Data: e})
+	case Whole:
+		return view.OnWhole(evento.Event[Whole]{Data: e})
+	case Wide:
+		return view.OnWide(evento.Event[Wide]{Data: e})
+	case Empty:
+		return view.OnEmpty(evento.Event[Empty]{Data: e})
+	case Usual:
+		return view.OnUsual(evento.Event[Usual]{Data: e})
+	}
+	return fmt.Errorf("%w: %T", evento.ErrUnhandledEvent, event)
 }
 
 // ThingSubscriber handles every event of a Thing. SubscribeThing makes handlers of it.

@@ -4,6 +4,7 @@ package bank
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cborwire"
@@ -35,6 +36,49 @@ func AccountHandlers[V any, P interface {
 		evento.Apply(func(v *V, e evento.Event[MoneyDeposited]) error { return P(v).OnMoneyDeposited(e) }),
 		evento.Apply(func(v *V, e evento.Event[AccountClosed]) error { return P(v).OnAccountClosed(e) }),
 	}
+}
+
+// DecodeAccount decodes an event of which only the aggregate's type is known. Its
+// errors are those of evento.Decode, and ErrUnhandledEvent for one that is not here.
+func DecodeAccount(raw evento.RawEvent, codecs ...evento.Codec) (evento.Payload, error) {
+	if raw.AggregateType == AccountType {
+		switch raw.Name {
+		case "AccountOpened":
+			e, err := evento.Decode[AccountOpened](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "MoneyDeposited":
+			e, err := evento.Decode[MoneyDeposited](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "AccountClosed":
+			e, err := evento.Decode[AccountClosed](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s %s", evento.ErrUnhandledEvent, raw.AggregateType, raw.Name)
+}
+
+// ApplyAccount shows a view an event that is not stored, in tests or to try a
+// decision in memory: the RawEvent that the view sees is zero. ErrUnhandledEvent:
+// it is none of an Account.
+func ApplyAccount(view AccountView, event evento.Payload) error {
+	switch e := event.(type) {
+	case AccountOpened:
+		return view.OnAccountOpened(evento.Event[AccountOpened]{Data: e})
+	case MoneyDeposited:
+		return view.OnMoneyDeposited(evento.Event[MoneyDeposited]{Data: e})
+	case AccountClosed:
+		return view.OnAccountClosed(evento.Event[AccountClosed]{Data: e})
+	}
+	return fmt.Errorf("%w: %T", evento.ErrUnhandledEvent, event)
 }
 
 // AccountSubscriber handles every event of an Account. SubscribeAccount makes handlers of it.

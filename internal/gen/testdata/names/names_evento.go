@@ -4,6 +4,7 @@ package names
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	evento2 "github.com/evento-go/evento"
@@ -35,6 +36,41 @@ func NamesHandlers[V any, P interface {
 		evento2.Apply(func(v *V, e evento2.Event[Begun]) error { return P(v).OnBegun(e) }),
 		evento2.Apply(func(v *V, e evento2.Event[Ended]) error { return P(v).OnEnded(e) }),
 	}
+}
+
+// DecodeNames decodes an event of which only the aggregate's type is known. Its
+// errors are those of evento.Decode, and ErrUnhandledEvent for one that is not here.
+func DecodeNames(raw evento2.RawEvent, codecs ...evento2.Codec) (evento2.Payload, error) {
+	if raw.AggregateType == NamesType {
+		switch raw.Name {
+		case "Begun":
+			e, err := evento2.Decode[Begun](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Ended":
+			e, err := evento2.Decode[Ended](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s %s", evento2.ErrUnhandledEvent, raw.AggregateType, raw.Name)
+}
+
+// ApplyNames shows a view an event that is not stored, in tests or to try a
+// decision in memory: the RawEvent that the view sees is zero. ErrUnhandledEvent:
+// it is none of a Names.
+func ApplyNames(view NamesView, event evento2.Payload) error {
+	switch e := event.(type) {
+	case Begun:
+		return view.OnBegun(evento2.Event[Begun]{Data: e})
+	case Ended:
+		return view.OnEnded(evento2.Event[Ended]{Data: e})
+	}
+	return fmt.Errorf("%w: %T", evento2.ErrUnhandledEvent, event)
 }
 
 // NamesSubscriber handles every event of a Names. SubscribeNames makes handlers of it.
@@ -82,6 +118,33 @@ func OfferLineHandlers[V any, P interface {
 	}
 }
 
+// DecodeOfferLine decodes an event of which only the aggregate's type is known. Its
+// errors are those of evento.Decode, and ErrUnhandledEvent for one that is not here.
+func DecodeOfferLine(raw evento2.RawEvent, codecs ...evento2.Codec) (evento2.Payload, error) {
+	if raw.AggregateType == OfferLineType {
+		switch raw.Name {
+		case "Offered":
+			e, err := evento2.Decode[Offered](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s %s", evento2.ErrUnhandledEvent, raw.AggregateType, raw.Name)
+}
+
+// ApplyOfferLine shows a view an event that is not stored, in tests or to try a
+// decision in memory: the RawEvent that the view sees is zero. ErrUnhandledEvent:
+// it is none of an OfferLine.
+func ApplyOfferLine(view OfferLineView, event evento2.Payload) error {
+	switch e := event.(type) {
+	case Offered:
+		return view.OnOffered(evento2.Event[Offered]{Data: e})
+	}
+	return fmt.Errorf("%w: %T", evento2.ErrUnhandledEvent, event)
+}
+
 // OfferLineSubscriber handles every event of an OfferLine. SubscribeOfferLine makes handlers of it.
 type OfferLineSubscriber interface {
 	OnOffered(ctx context.Context, e evento2.Event[Offered]) error
@@ -125,6 +188,41 @@ func ElsewhereHandlers[V any, P interface {
 		evento2.Apply(func(v *V, e evento2.Event[Left]) error { return P(v).OnLeft(e) }),
 		evento2.Apply(func(v *V, e evento2.Event[Returned]) error { return P(v).OnReturned(e) }),
 	}
+}
+
+// DecodeElsewhere decodes an event of which only the aggregate's type is known. Its
+// errors are those of evento.Decode, and ErrUnhandledEvent for one that is not here.
+func DecodeElsewhere(raw evento2.RawEvent, codecs ...evento2.Codec) (evento2.Payload, error) {
+	if raw.AggregateType == ElsewhereType {
+		switch raw.Name {
+		case "went away":
+			e, err := evento2.Decode[Left](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		case "Returned":
+			e, err := evento2.Decode[Returned](raw, codecs...)
+			if err != nil {
+				return nil, err
+			}
+			return e.Data, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s %s", evento2.ErrUnhandledEvent, raw.AggregateType, raw.Name)
+}
+
+// ApplyElsewhere shows a view an event that is not stored, in tests or to try a
+// decision in memory: the RawEvent that the view sees is zero. ErrUnhandledEvent:
+// it is none of an Elsewhere.
+func ApplyElsewhere(view ElsewhereView, event evento2.Payload) error {
+	switch e := event.(type) {
+	case Left:
+		return view.OnLeft(evento2.Event[Left]{Data: e})
+	case Returned:
+		return view.OnReturned(evento2.Event[Returned]{Data: e})
+	}
+	return fmt.Errorf("%w: %T", evento2.ErrUnhandledEvent, event)
 }
 
 // ElsewhereSubscriber handles every event of an Elsewhere. SubscribeElsewhere makes handlers of it.
