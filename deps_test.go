@@ -36,6 +36,7 @@ func TestDependencies(t *testing.T) {
 	otel := append(strings.Fields(`
 		github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk
 		go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace`), core...)
+	tools := []string{"golang.org/x/mod", "golang.org/x/sync", "golang.org/x/tools"}
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cborwire":              core,
@@ -54,6 +55,8 @@ func TestDependencies(t *testing.T) {
 		"./examples/bank":         sqlite,
 		"./examples/rebuild":      sqlite,
 		"./eventotel":             otel,
+		"./internal/gen":          tools,
+		"./internal/gen/kinds":    core,
 		"./internal/intx":         nil,
 		"./internal/pages":        core,
 		"./internal/sqlstore":     core,

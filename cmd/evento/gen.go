@@ -42,7 +42,7 @@ current folder. If anything is refused, nothing is written.`,
 		RunE: func(c *cobra.Command, patterns []string) error {
 			options.Patterns = patterns
 			result, err := gen.Run(c.Context(), options)
-			var refused gen.Problems
+			var refused gen.RefusedError
 			if errors.As(err, &refused) {
 				for _, p := range refused {
 					fmt.Fprintln(c.ErrOrStderr(), p)

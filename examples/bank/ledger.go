@@ -30,6 +30,8 @@ type RefusedStatement struct {
 // refused, or "" when it was applied.
 type LedgerDay struct{ Outcomes map[StatementID]string }
 
+var _ LedgerView = (*LedgerDay)(nil)
+
 // OnStatementsJudged makes LedgerDay a LedgerView.
 func (d *LedgerDay) OnStatementsJudged(e evento.Event[StatementsJudged]) error {
 	d.judge(e.Data)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/constant"
+	"go/parser"
 	"go/token"
 	"go/types"
 	"slices"
@@ -189,7 +190,31 @@ func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
 		r.problem(d.pos, "field %s: //evento:default %s: %s; "+remedy, f.name, d.args, text)
 		return ""
 	}
+	if plainExpression(d.args, r.pkg.Types) {
+		return d.args // the constants that it names are used there
+	}
 	return literal(value.Value, sh.kind)
+}
+
+// plainExpression reports whether an expression means the same inside of a
+// generated function: it names constants of the package alone.
+func plainExpression(text string, pkg *types.Package) bool {
+	expr, err := parser.ParseExpr(text)
+	if err != nil {
+		return false
+	}
+	plain := true
+	ast.Inspect(expr, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			plain = false // of a package that would have to be imported
+		case *ast.Ident:
+			_, ofPackage := pkg.Scope().Lookup(n.Name).(*types.Const)
+			plain = plain && !reserved[n.Name] && (ofPackage || pkg.Scope().Lookup(n.Name) == nil)
+		}
+		return plain
+	})
+	return plain
 }
 
 func literal(v constant.Value, k kind) string {

@@ -46,10 +46,10 @@ type Result struct {
 	Changed []File
 }
 
-// ErrNoEvents: no package has a directive.
+// ErrNoEvents is the error when no package has a directive.
 var ErrNoEvents = errors.New("no package has //evento:aggregate above its types; put it above the structs that are events")
 
-// Run generates. When anything of the input is refused, with [Problems], or
+// Run generates. When anything of the input is refused, with [RefusedError], or
 // cannot be read, nothing is written. Each file is replaced in one step.
 func Run(ctx context.Context, o Options) (Result, error) {
 	if len(o.Patterns) == 0 {

@@ -76,15 +76,6 @@ func (l *lock) find(aggregate, name string) *lockedEvent {
 	return nil
 }
 
-func (e *lockedEvent) field(name string) *field {
-	for _, f := range e.fields {
-		if f.name == name && !f.dropped {
-			return f
-		}
-	}
-	return nil
-}
-
 // format writes the lock as text.
 func (l *lock) format() []byte {
 	var b bytes.Buffer

@@ -46,7 +46,7 @@ var changes = map[string]struct{ before, after, want string }{
 	"inside":          {"type E struct{ A struct{ B []struct{ C int } } }", "type E struct{ A struct{ B []struct{ C string } } }", "p.go:4:16: event E: field A: A.B.C: it is stored as int64, which cannot be read as string; *"},
 	"renamed inside":  {"type E struct{ A struct{ B int } }", "type E struct{ A struct{ C int } }", "p.go:4:16: event E: field A: A.B is gone and A.C is new; if it is the same, keep its stored name with `json:\"B\"`, and if it is not, put //evento:dropped A.B above the event"},
 	"inside, said so": {"type E struct{ A struct{ B int } }", "//evento:dropped A.B\ntype E struct{ A struct{ C int } }", ""},
-	"itself":          {"type E struct{ T T }\ntype T struct{ N int; Of []T }", "type E struct{ T T }\ntype T struct{ N int; Of []T; More string }", ""},
+	"itself":          {"type E struct{ X T }\ntype T struct{ N int; Of []T }", "type E struct{ X T }\ntype T struct{ N int; Of []T; More string }", ""},
 	"event gone": {"type E struct{}\n//evento:aggregate p/A\ntype F struct{}", "type F struct{}",
 		`evento.lock:5:1: event "E" of "p/A" is gone, and those stored would not be read any more; keep its type with //evento:retired, or put //evento:was E above the event that it is called now. If none was ever stored, delete it here`},
 	"event retired":      {"type E struct{}", "//evento:retired\ntype E struct{}", ""},
@@ -161,7 +161,7 @@ func TestBrokenLock(t *testing.T) {
 		"event p/A E\n\tA int\n":        `line 2` + advice + `there is no kind of field "int"`,
 		"event p/A E\n\tA []{B int64\n": "line 2" + advice + "a ; or } is missing",
 		"event p/A E\n\tA [x]bool\n":    "line 2" + advice + "a number is missing",
-		"event p/A E\n\tA bool bool\n":  `line 2` + advice + `"bool" is too much`,
+		"event p/A E\n\tA bool int8\n":  `line 2` + advice + `"int8" is too much`,
 		"event p/A E\n\t@sealed\n":      "line 2" + advice + "there is no @sealed; a newer evento gen may have written it",
 		"event p/A \"E\n":               `line 1` + advice + `"\"E" has no closing quote`,
 		"event p/A E\n\tA " + strings.Repeat("[]", 300) + "bool": "line 2" + advice + "it is nested deeper than 200",
@@ -222,7 +222,7 @@ func TestProblemsInOrder(t *testing.T) {
 	for _, p := range []string{"/x/b.go:1:1", "/x/a.go:10:1", "/x/a.go:9:2", "/y/c.go:3", "-"} {
 		ps.add(position(p), "wrong")
 	}
-	var all Problems
+	var all RefusedError
 	if !errors.As(ps.err(), &all) {
 		t.Fatal("no problems")
 	}

@@ -27,10 +27,11 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.Pos.Filename, p.Pos.Line, p.Pos.Column, p.Text)
 }
 
-// Problems is the error of a run that refused its input. Nothing was written.
-type Problems []Problem
+// RefusedError is the error of a run that refused its input: what is wrong with
+// it, in the order of the files. Nothing was written.
+type RefusedError []Problem
 
-func (ps Problems) Error() string {
+func (ps RefusedError) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
 		lines[i] = p.String()
@@ -41,7 +42,7 @@ func (ps Problems) Error() string {
 // problems collects, so that one run tells all there is.
 type problems struct {
 	dir string // file names are told relative to it
-	all Problems
+	all RefusedError
 }
 
 func (ps *problems) add(pos token.Position, format string, args ...any) {

@@ -17,7 +17,7 @@ var refused = map[string]struct{ source, want string }{
 		`3:1: there is no directive //evento:; use one of aggregate, default, dropped, event, retired, upcast, was`},
 	"onfunction": {"//evento:aggregate p/A\nfunc F() {}",
 		`3:1: //evento:aggregate means nothing here; it belongs above a type declaration or a group of them`},
-	"onnestedfield": {"//evento:aggregate p/A\ntype E struct{ N N }\ntype N struct {\n\tA int //evento:was B\n}",
+	"onnestedfield": {"//evento:aggregate p/A\ntype E struct{ X N }\ntype N struct {\n\tA int //evento:was B\n}",
 		`6:8: //evento:was means nothing here; it belongs above an event's type or a field of it`},
 	"defaultontype": {"//evento:aggregate p/A\n//evento:default 5\ntype E struct{ A int }",
 		`4:1: //evento:default means nothing here; it belongs above a field of an event`},
@@ -57,8 +57,8 @@ var refused = map[string]struct{ source, want string }{
 		`4:16: event E, field S: the interface interface{String() string} has methods, and what it held cannot be read back; use a struct with a field for each kind, or any`},
 	"unknowntype": {"//evento:aggregate p/A\ntype E struct{ S Missing }",
 		`4:16: event E, field S: its type is not known; correct the type, or generate the code that it comes from first`},
-	"marshalonly": {"//evento:aggregate p/A\ntype E struct{ M M }\ntype M struct{}\nfunc (M) MarshalText() ([]byte, error) { return nil, nil }",
-		`4:16: event E, field M: M has MarshalText and no UnmarshalText, so what is stored could not be read back; add the method`},
+	"marshalonly": {"//evento:aggregate p/A\ntype E struct{ X M }\ntype M struct{}\nfunc (M) MarshalText() ([]byte, error) { return nil, nil }",
+		`4:16: event E, field X: M has MarshalText and no UnmarshalText, so what is stored could not be read back; add the method`},
 	"mapbypointer": {"//evento:aggregate p/A\ntype E struct{ M map[*int]string }",
 		`4:16: event E, field M: a map by pointers would be read back with other keys; use what they point to as the key`},
 	"sametag": {"//evento:aggregate p/A\ntype E struct {\n\tA int `json:\"x\"`\n\tB int `json:\"x\"`\n}",
@@ -88,8 +88,8 @@ var refused = map[string]struct{ source, want string }{
 		`5:11: the directive is for one field with a name; give each field a line of its own`},
 	"directiveunstored": {"//evento:aggregate p/A\ntype E struct {\n\tA int\n\tN int `json:\"-\"` //evento:was O\n}",
 		`6:19: the field N is not stored, so there is nothing to say of it; remove the directive`},
-	"waspresent": {"//evento:aggregate p/A\ntype E struct {\n\tN int //evento:was M\n\tM int\n}",
-		`5:2: event E: //evento:was M of field N: that name is the one of field M; name what the field was stored as before`},
+	"waspresent": {"//evento:aggregate p/A\ntype E struct {\n\tO int\n\tN int //evento:was O\n}",
+		`6:2: event E: //evento:was O of field N: that name is the one of field O; name what the field was stored as before`},
 	"upcastmissing": {"//evento:aggregate p/A\n//evento:upcast none\ntype E struct{}",
 		`4:1: there is no function none; write //evento:upcast name, where name is a func(Old) E of this package`},
 	"upcastsignature": {"//evento:aggregate p/A\n//evento:upcast f\ntype E struct{}\nfunc f(a, b int) E { return E{} }",
@@ -125,7 +125,7 @@ func problemsOf(t *testing.T, files map[string]string) map[string][]string {
 	dir := t.TempDir()
 	writeFiles(t, dir, files)
 	_, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./..."}})
-	var ps Problems
+	var ps RefusedError
 	if !errors.As(err, &ps) {
 		t.Fatalf("%v, want problems", err)
 	}

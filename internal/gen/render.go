@@ -42,8 +42,9 @@ func render(c *code) ([]byte, error) {
 			p.event(e)
 		}
 	}
-	for i := 0; i < len(p.helpers); i++ { // one may need another
-		p.helper(p.helpers[i])
+	for done := 0; done != len(p.helpers); { // one may need another
+		p.helper(p.helpers[done])
+		done++
 	}
 	var file bytes.Buffer
 	fmt.Fprintf(&file, "%s\n\npackage %s\n\n", header, c.pkg.Name)

@@ -132,10 +132,10 @@ func (e *Placed) DecodeEvent(name string, codec evento.Codec, data []byte) error
 	var v Placed
 	v.Currency = "EUR"
 	v.Priority = new(int)
-	*v.Priority = 8
-	v.Rate = 0.25
-	v.Gift = true
-	v.Kind = "usual"
+	*v.Priority = lowest
+	v.Rate = 1.0 / 4
+	v.Gift = !false
+	v.Kind = KindUsual
 	v.Wait = 300000000000
 	var former struct {
 		F0 *string  `json:"Client" cbor:"Client"`

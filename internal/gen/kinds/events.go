@@ -105,14 +105,14 @@ type (
 		H    time.Time         `json:"h,omitzero"`
 		I    string            `json:"i" cbor:"eye"`
 		J    int               `json:"-"`
-		K    int               `json:"-,"`
+		K    int               `cbor:"-,"`
 		L    uint8             `json:",omitzero"`
 		M    []byte            `json:"m,omitempty"`
 		N    any               `json:"n,omitempty"`
 		O    [0]int            `json:"o,omitempty"`
 		P    Point             `json:"p,omitempty"`
 		Long string            `json:"a_name_that_takes_a_byte_more_for_its_length_ümlauts"`
-		priv int
+		_    int
 	}
 	// Slow has fields that go through the default codec by themselves.
 	Slow struct {
@@ -162,7 +162,8 @@ type (
 	}
 )
 
-// What the fields are made of.
+// The rest is what the fields are made of.
+
 type (
 	Flag    bool
 	Cents   int64

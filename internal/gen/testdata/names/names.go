@@ -34,7 +34,11 @@ type Offered struct {
 //
 //evento:aggregate elsewhere/names Elsewhere // since the name is taken
 //evento:event "went away"
-type Left struct{ X *struct{ Y []map[string]struct{ Z Weight } } }
+type Left struct {
+	X *struct {
+		Y []map[string]struct{ Z Weight }
+	}
+}
 
 // More of the first.
 //
