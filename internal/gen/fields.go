@@ -127,6 +127,11 @@ func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 		return
 	}
 	f := e.fields()[i]
+	if !r.shaper.nameable(f.v.Type()) {
+		r.problem(pos, "the type of %s, %s, cannot be named in generated code, which the directive takes; "+
+			"use one that is exported, or //evento:upcast", f.selector(), r.shaper.name(f.v.Type()))
+		return
+	}
 	for _, d := range was {
 		if name, ok := r.oneName(d); ok {
 			if strings.ContainsAny(name, "\"`\\, ") {
@@ -210,7 +215,7 @@ func plainExpression(text string, pkg *types.Package) bool {
 			plain = false // of a package that would have to be imported
 		case *ast.Ident:
 			_, ofPackage := pkg.Scope().Lookup(n.Name).(*types.Const)
-			plain = plain && !reserved[n.Name] && (ofPackage || pkg.Scope().Lookup(n.Name) == nil)
+			plain = plain && !isReserved(n.Name) && (ofPackage || pkg.Scope().Lookup(n.Name) == nil)
 		}
 		return plain
 	})

@@ -135,11 +135,11 @@ func (r *reader) declaration(decl *ast.GenDecl) {
 		if !decl.Lparen.IsValid() {
 			docs = append(docs, decl.Doc)
 		}
-		agg, at := ofGroup, decl.Doc
+		agg, direct := ofGroup, ofGroup != nil && !decl.Lparen.IsValid()
 		if own := r.aggregateOf(spec.Doc); own != nil {
-			agg, at = own, spec.Doc
+			agg, direct = own, true
 		}
-		r.typeSpec(spec, agg, at, docs)
+		r.typeSpec(spec, agg, direct, docs)
 	}
 	if ofGroup != nil && len(r.all) == before && !r.ps.mentions(r.pkg.Fset, decl) {
 		r.problem(ofGroup.pos, "aggregate %q has no events here: no type below is an exported struct; "+
@@ -225,19 +225,20 @@ func (r *reader) at(pos token.Pos) string {
 	return strings.TrimSuffix(p.all[0].String(), ": ")
 }
 
-// typeSpec reads a type: whether it is an event, and what is said of it.
-func (r *reader) typeSpec(spec *ast.TypeSpec, agg *aggregate, at *ast.CommentGroup, docs []*ast.CommentGroup) {
+// typeSpec reads a type: whether it is an event, and what is said of it. Direct
+// is that the aggregate was named above this very type.
+func (r *reader) typeSpec(spec *ast.TypeSpec, agg *aggregate, direct bool, docs []*ast.CommentGroup) {
 	named := r.directives.take("event", docs...)
 	_, isStruct := spec.Type.(*ast.StructType)
 	if agg == nil && len(named) == 0 {
 		return
 	}
 	switch {
-	case !spec.Name.IsExported() && agg != nil && len(named) == 0 && len(docsOf(r.directives, docs)) == 0:
+	case !spec.Name.IsExported() && !direct && len(docsOf(r.directives, docs)) == 0:
 		return // a type of the group that is no event
 	case !isStruct || spec.Assign.IsValid():
 		// Other types of a group are what events are made of.
-		if ds := docsOf(r.directives, docs); len(ds) > 0 || len(named) > 0 || at == docs[len(docs)-1] && !inGroup(spec, at) {
+		if direct || len(docsOf(r.directives, docs)) > 0 {
 			r.problem(spec.Name.Pos(), "%s is not a struct, so it cannot be an event; write type %[1]s struct { … }", spec.Name.Name)
 		}
 		return
@@ -299,11 +300,6 @@ func docsOf(ds directives, docs []*ast.CommentGroup) (found []*directive) {
 		}
 	}
 	return found
-}
-
-// inGroup reports whether a comment is about a group of types, and not this one.
-func inGroup(spec *ast.TypeSpec, doc *ast.CommentGroup) bool {
-	return doc != nil && spec.Doc != doc && spec.Pos()-doc.End() > token.Pos(len("\ntype "))
 }
 
 // resolveUpcasts finds the functions, and what they make of what.
@@ -369,6 +365,12 @@ func (r *reader) upcast(e *event, d *directive) {
 	case !old.old && !old.retired:
 		r.problem(d.pos, "%s is still committed; put //evento:retired above it", old.ident)
 	default:
+		if isReserved(name) {
+			r.problem(d.pos, "%s is also a variable in generated code; rename the function", name)
+		}
+		if old.ident != "old" && isReserved(old.ident) {
+			r.problem(d.pos, "%s is also a variable in generated code; rename the type", old.ident)
+		}
 		old.into = e
 		if old.old {
 			old.retired, old.aggregate = true, e.aggregate

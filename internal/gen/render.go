@@ -65,7 +65,7 @@ func (p *printer) use(importPath, name string) string {
 		return known
 	}
 	unique := name
-	for i := 2; p.names[unique] || slices.Contains(slices.Collect(maps.Values(p.imports)), unique) || reserved[unique]; i++ {
+	for i := 2; p.names[unique] || slices.Contains(slices.Collect(maps.Values(p.imports)), unique) || isReserved(unique); i++ {
 		unique = name + strconv.Itoa(i)
 	}
 	p.imports[importPath] = unique
@@ -73,8 +73,15 @@ func (p *printer) use(importPath, name string) string {
 }
 
 // reserved are the names of variables in generated functions.
-var reserved = map[string]bool{"b": true, "d": true, "e": true, "v": true, "n": true, "s": true, "id": true, "err": true, "ctx": true,
-	"seen": true, "former": true, "filters": true, "raw": true, "codecs": true, "event": true, "view": true, "old": true, "codec": true, "data": true, "name": true}
+var reserved = map[string]bool{
+	"b": true, "d": true, "e": true, "v": true, "n": true, "s": true, "i": true, "k": true, "m": true, "id": true, "err": true, "ctx": true,
+	"seen": true, "former": true, "filters": true, "codec": true, "codecs": true, "data": true, "name": true, "raw": true, "event": true,
+	"view": true, "old": true, "list": true, "ptr": true, "few": true, "value": true, "pairs": true,
+}
+
+// isReserved reports whether a name is, or is with a number behind it, that of
+// a variable.
+func isReserved(name string) bool { return reserved[strings.TrimRight(name, "0123456789")] }
 
 func (p *printer) evento() string { return p.use(eventoPath, "evento") }
 func (p *printer) wire() string   { return p.use(wirePath, "cborwire") }

@@ -89,9 +89,63 @@ func (s *shaper) name(t types.Type) string {
 	})
 }
 
-// of returns the shape of a type; at is where it was met.
+// of returns the shape of a type; at is where it was met. Types that the
+// generated code cannot name are left to the default codec.
 func (s *shaper) of(t types.Type, at string) (*shape, error) {
-	t = types.Unalias(t)
+	sh, err := s.shapeOf(types.Unalias(t), at)
+	if err == nil && sh.slow == "" && !s.nameable(t) {
+		sh.slow = "a type without a name here"
+	}
+	return sh, err
+}
+
+// nameable reports whether a type can be written in the package.
+func (s *shaper) nameable(t types.Type) bool {
+	switch t := types.Unalias(t).(type) {
+	case *types.Named:
+		for arg := range t.TypeArgs().Types() {
+			if !s.nameable(arg) {
+				return false
+			}
+		}
+		pkg := t.Obj().Pkg()
+		if pkg == nil {
+			return true
+		}
+		if pkg == s.pkg {
+			return !isReserved(t.Obj().Name())
+		}
+		return t.Obj().Exported() && importable(pkg.Path(), s.pkg.Path())
+	case *types.Pointer:
+		return s.nameable(t.Elem())
+	case *types.Slice:
+		return s.nameable(t.Elem())
+	case *types.Array:
+		return s.nameable(t.Elem())
+	case *types.Map:
+		return s.nameable(t.Key()) && s.nameable(t.Elem())
+	case *types.Struct:
+		for v := range t.Fields() {
+			if !v.Exported() && v.Pkg() != s.pkg || !s.nameable(v.Type()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// importable reports whether Go lets a package import another: what is below a
+// folder named internal is for those around it.
+func importable(path, from string) bool {
+	path = "/" + path + "/"
+	if strings.HasPrefix(path, "/vendor/") {
+		return false
+	}
+	i := strings.LastIndex(path, "/internal/")
+	return i < 0 || strings.HasPrefix("/"+from+"/", path[:i]+"/")
+}
+
+func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
 	refuse := func(why, remedy string) (*shape, error) { return nil, &unsupportedError{at, why, remedy} }
 	if p, ok := t.Underlying().(*types.Pointer); ok {
 		elem, err := s.of(p.Elem(), at)

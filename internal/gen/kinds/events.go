@@ -45,6 +45,7 @@ type (
 		Labels Labels
 		Counts Counts
 		Wait   time.Duration
+		Lists  []list
 	}
 	// Composite has what holds others.
 	Composite struct {
@@ -92,6 +93,7 @@ type (
 		Span    other.Range[time.Time]
 		Spans   []other.Range[int]
 		Pairs   Pair[string, Point]
+		Sealed  other.Sealed
 	}
 	// Tagged has options in its tags.
 	Tagged struct {
@@ -165,16 +167,17 @@ type (
 // The rest is what the fields are made of.
 
 type (
-	Flag    bool
-	Cents   int64
-	Small   uint16
-	Ratio   float32
-	Label   string
-	Letter  rune
-	Letter8 uint8
-	Raw     []byte
-	Labels  []Label
-	Counts  map[Label]Cents
+	Flag    bool            // Flag is a named bool.
+	Cents   int64           // Cents is a named integer.
+	Small   uint16          // Small is a named unsigned integer.
+	Ratio   float32         // Ratio is a named float.
+	Label   string          // Label is a named string.
+	Letter  rune            // Letter is a named rune.
+	Letter8 uint8           // Letter8 is a named byte.
+	Raw     []byte          // Raw is a named slice of bytes.
+	Labels  []Label         // Labels is a named slice.
+	Counts  map[Label]Cents // Counts is a named map.
+	list    string          // has the name of a variable in generated code
 
 	// Point is a struct of this package.
 	Point struct {

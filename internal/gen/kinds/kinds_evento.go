@@ -326,7 +326,8 @@ func NamedFilters(id string) []evento.Filter {
 
 // AppendCBOR adds the event to b as evento.CBOR writes it.
 func (e Named) AppendCBOR(b []byte) ([]byte, error) {
-	b = cborwire.AppendMap(b, 10)
+	var err error
+	b = cborwire.AppendMap(b, 11)
 	b = append(b, "\x63Raw"...)
 	b = cborwire.AppendBytes(b, e.Raw)
 	b = append(b, "\x64Flag"...)
@@ -337,6 +338,10 @@ func (e Named) AppendCBOR(b []byte) ([]byte, error) {
 	b = cborwire.AppendInt(b, int64(e.Cents))
 	b = append(b, "\x65Label"...)
 	b = cborwire.AppendString(b, string(e.Label))
+	b = append(b, "\x65Lists"...)
+	if b, err = cborwire.AppendAny(b, e.Lists); err != nil {
+		return b, err
+	}
 	b = append(b, "\x65Ratio"...)
 	b = cborwire.AppendFloat32(b, float32(e.Ratio))
 	b = append(b, "\x65Small"...)
@@ -392,14 +397,17 @@ func (e *Named) DecodeCBOR(data []byte) (bool, error) {
 		case "Label":
 			d.Once(&seen, 4)
 			v.Label = Label(d.String())
-		case "Ratio":
+		case "Lists":
 			d.Once(&seen, 5)
+			d.Any(&v.Lists)
+		case "Ratio":
+			d.Once(&seen, 6)
 			v.Ratio = Ratio(d.Float32())
 		case "Small":
-			d.Once(&seen, 6)
+			d.Once(&seen, 7)
 			v.Small = Small(d.UintOf(16))
 		case "Counts":
-			d.Once(&seen, 7)
+			d.Once(&seen, 8)
 			if d.Nil() {
 				v.Counts = nil
 			} else {
@@ -421,7 +429,7 @@ func (e *Named) DecodeCBOR(data []byte) (bool, error) {
 				v.Counts = m
 			}
 		case "Labels":
-			d.Once(&seen, 8)
+			d.Once(&seen, 9)
 			if d.Nil() {
 				v.Labels = nil
 			} else {
@@ -435,7 +443,7 @@ func (e *Named) DecodeCBOR(data []byte) (bool, error) {
 				v.Labels = list
 			}
 		case "Letter":
-			d.Once(&seen, 9)
+			d.Once(&seen, 10)
 			v.Letter = Letter(d.IntOf(32))
 		default:
 			d.Unusual()
@@ -1240,7 +1248,7 @@ func ForeignFilters(id string) []evento.Filter {
 // AppendCBOR adds the event to b as evento.CBOR writes it.
 func (e Foreign) AppendCBOR(b []byte) ([]byte, error) {
 	var err error
-	n := 6
+	n := 7
 	if e.Common.Reason != "" {
 		n++
 	}
@@ -1269,6 +1277,10 @@ func (e Foreign) AppendCBOR(b []byte) ([]byte, error) {
 	if e.Common.Reason != "" {
 		b = append(b, "\x66Reason"...)
 		b = cborwire.AppendString(b, e.Common.Reason)
+	}
+	b = append(b, "\x66Sealed"...)
+	if b, err = appendOtherSealedCBOR(b, &e.Sealed); err != nil {
+		return b, err
 	}
 	b = append(b, "\x67Address"...)
 	if b, err = appendOtherAddressCBOR(b, &e.Address); err != nil {
@@ -1311,11 +1323,14 @@ func (e *Foreign) DecodeCBOR(data []byte) (bool, error) {
 		case "Reason":
 			d.Once(&seen, 4)
 			v.Common.Reason = d.String()
-		case "Address":
+		case "Sealed":
 			d.Once(&seen, 5)
+			decodeOtherSealedCBOR(&d, &v.Sealed)
+		case "Address":
+			d.Once(&seen, 6)
 			decodeOtherAddressCBOR(&d, &v.Address)
 		case "Version":
-			d.Once(&seen, 6)
+			d.Once(&seen, 7)
 			v.base.Version = int(d.IntOf(strconv.IntSize))
 		default:
 			d.Unusual()
@@ -2497,6 +2512,43 @@ func decodeOtherRange2CBOR(d *cborwire.Decoder, v *other.Range[int]) {
 		case "From":
 			d.Once(&seen, 1)
 			v.From = int(d.IntOf(strconv.IntSize))
+		default:
+			d.Unusual()
+		}
+	}
+}
+
+func appendOtherSealedCBOR(b []byte, v *other.Sealed) ([]byte, error) {
+	var err error
+	b = cborwire.AppendMap(b, 3)
+	b = append(b, "\x64Each"...)
+	if b, err = cborwire.AppendAny(b, v.Each); err != nil {
+		return b, err
+	}
+	b = append(b, "\x64Kind"...)
+	if b, err = cborwire.AppendAny(b, v.Kind); err != nil {
+		return b, err
+	}
+	b = append(b, "\x65Kinds"...)
+	if b, err = cborwire.AppendAny(b, v.Kinds); err != nil {
+		return b, err
+	}
+	return b, nil
+}
+
+func decodeOtherSealedCBOR(d *cborwire.Decoder, v *other.Sealed) {
+	var seen uint64
+	for range d.Map() {
+		switch string(d.Key()) {
+		case "Each":
+			d.Once(&seen, 0)
+			d.Any(&v.Each)
+		case "Kind":
+			d.Once(&seen, 1)
+			d.Any(&v.Kind)
+		case "Kinds":
+			d.Once(&seen, 2)
+			d.Any(&v.Kinds)
 		default:
 			d.Unusual()
 		}

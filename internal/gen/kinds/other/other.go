@@ -60,6 +60,15 @@ func (t *Token) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
+// Sealed has fields whose types cannot be named elsewhere.
+type Sealed struct {
+	Kind  kind
+	Kinds []kind
+	Each  map[string]struct{ K kind }
+}
+
+type kind string
+
 // Common is for embedding.
 type Common struct {
 	By     string
