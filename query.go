@@ -65,7 +65,8 @@ func ByIDAndEvent(id string, p Payload) Filter {
 
 // EventsOf matches the events of the payload's kind under all names that it
 // ever had, see [Renamed]: a filter for each, the present name first. The
-// payload's fields do not matter.
+// payload's fields do not matter. For those of one aggregate, set the AggregateID
+// of each.
 func EventsOf(p Payload) []Filter {
 	kinds, err := kindsOf(p)
 	if err != nil {

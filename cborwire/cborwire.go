@@ -40,6 +40,11 @@
 //		return true, nil
 //	}
 //
+// What the payload holds already behind a pointer, in a slice, a map or an
+// interface is shared with the copy v: when it is not nil, that is for Unusual.
+// So are the shapes that have no method here, such as another number of items
+// than an array has.
+//
 // It is not a general CBOR library: it has no way to write tags or items of
 // indefinite length, and does not read them. Types that may contain themselves
 // are for [AppendAny] and [Decoder.Any], which are safe with values that do.

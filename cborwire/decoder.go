@@ -252,7 +252,7 @@ func (d *Decoder) UintOf(size int) uint64 {
 func (d *Decoder) Float32() float32 {
 	if d.next() == headFloat32 && len(d.data)-d.at >= 5 {
 		v := math.Float32frombits(binary.BigEndian.Uint32(d.data[d.at+1:]))
-		if v == v {
+		if v == v { // the codec may change what is not a number
 			d.at += 5
 			return v
 		}
@@ -264,10 +264,8 @@ func (d *Decoder) Float32() float32 {
 func (d *Decoder) Float64() float64 {
 	if d.next() == headFloat64 && len(d.data)-d.at >= 9 {
 		v := math.Float64frombits(binary.BigEndian.Uint64(d.data[d.at+1:]))
-		if v == v {
-			d.at += 9
-			return v
-		}
+		d.at += 9
+		return v
 	}
 	return d.short()
 }
@@ -298,8 +296,7 @@ func (d *Decoder) short() float64 {
 //	}
 func (d *Decoder) Time() time.Time {
 	s := d.text(majorText)
-	if len(s) == 0 || s[len(s)-1] != 'Z' {
-		d.Unusual()
+	if d.odd {
 		return time.Time{}
 	}
 	var t time.Time
@@ -328,9 +325,6 @@ func (d *Decoder) Binary(v encoding.BinaryUnmarshaler) {
 
 // Any reads an item of any kind into what v points to, through [evento.CBOR].
 func (d *Decoder) Any(v any) {
-	if d.odd {
-		return
-	}
 	// The depth counts from the outermost item, as it does for the codec.
 	left := d.data[d.at:]
 	rest, ok := skip(left, evento.MaxDepth-min(d.opened, evento.MaxDepth))

@@ -117,11 +117,12 @@ func (e *ordered) DecodeCBOR(data []byte) (bool, error) {
 			}
 		case "Note":
 			d.Once(&seen, 2)
-			if d.Nil() {
+			switch {
+			case d.Nil():
 				v.Note = nil
-			} else if v.Note != nil {
+			case v.Note != nil:
 				d.Unusual()
-			} else {
+			default:
 				x := d.String()
 				v.Note = &x
 			}
@@ -130,11 +131,12 @@ func (e *ordered) DecodeCBOR(data []byte) (bool, error) {
 			v.Open = d.Bool()
 		case "Tags":
 			d.Once(&seen, 4)
-			if d.Nil() {
+			switch {
+			case d.Nil():
 				v.Tags = nil
-			} else if v.Tags != nil {
+			case v.Tags != nil:
 				d.Unusual()
-			} else {
+			default:
 				v.Tags = make([]string, d.Array())
 				for i := range v.Tags {
 					v.Tags[i] = d.String()
@@ -159,11 +161,12 @@ func (e *ordered) DecodeCBOR(data []byte) (bool, error) {
 			v.Ratio = d.Float64()
 		case "Labels":
 			d.Once(&seen, 10)
-			if d.Nil() {
+			switch {
+			case d.Nil():
 				v.Labels = nil
-			} else if v.Labels != nil {
+			case v.Labels != nil:
 				d.Unusual()
-			} else {
+			default:
 				n := d.Map()
 				v.Labels = make(map[string]string, n)
 				for range n {

@@ -152,11 +152,12 @@ func (e *wide) DecodeCBOR(data []byte) (bool, error) {
 			d.Any(&v.H)
 		case "I":
 			d.Once(&seen, 8)
-			if d.Nil() {
+			switch {
+			case d.Nil():
 				v.I = nil
-			} else if v.I != nil {
+			case v.I != nil:
 				d.Unusual()
-			} else {
+			default:
 				n := d.Map()
 				v.I = make(map[int8]bool, n)
 				for range n {
@@ -169,11 +170,12 @@ func (e *wide) DecodeCBOR(data []byte) (bool, error) {
 			}
 		case "J":
 			d.Once(&seen, 9)
-			if d.Nil() {
+			switch {
+			case d.Nil():
 				v.J = nil
-			} else if v.J != nil {
+			case v.J != nil:
 				d.Unusual()
-			} else {
+			default:
 				v.J = make([]time.Time, d.Array())
 				for i := range v.J {
 					if !d.Nil() {
@@ -183,11 +185,12 @@ func (e *wide) DecodeCBOR(data []byte) (bool, error) {
 			}
 		case "K":
 			d.Once(&seen, 10)
-			if d.Nil() {
+			switch {
+			case d.Nil():
 				v.K = nil
-			} else if v.K != nil {
+			case v.K != nil:
 				d.Unusual()
-			} else {
+			default:
 				v.K = make([][]int16, d.Array())
 				for i := range v.K {
 					if d.Nil() {

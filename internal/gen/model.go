@@ -238,7 +238,11 @@ func (r *reader) typeSpec(spec *ast.TypeSpec, agg *aggregate, direct bool, docs 
 		return // a type of the group that is no event
 	case !isStruct || spec.Assign.IsValid():
 		// Other types of a group are what events are made of.
-		if direct || len(docsOf(r.directives, docs)) > 0 {
+		ds := docsOf(r.directives, docs)
+		for _, d := range ds {
+			d.used = true // what it says is told below
+		}
+		if direct || len(ds) > 0 {
 			r.problem(spec.Name.Pos(), "%s is not a struct, so it cannot be an event; write type %[1]s struct { … }", spec.Name.Name)
 		}
 		return
@@ -287,7 +291,7 @@ func (r *reader) typeSpec(spec *ast.TypeSpec, agg *aggregate, direct bool, docs 
 	}
 }
 
-// docsOf are the directives about an event in comments, left unused.
+// docsOf are the directives about an event in comments.
 func docsOf(ds directives, docs []*ast.CommentGroup) (found []*directive) {
 	for _, group := range docs {
 		if group == nil {
