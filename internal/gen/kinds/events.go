@@ -167,17 +167,27 @@ type (
 // The rest is what the fields are made of.
 
 type (
-	Flag    bool            // Flag is a named bool.
-	Cents   int64           // Cents is a named integer.
-	Small   uint16          // Small is a named unsigned integer.
-	Ratio   float32         // Ratio is a named float.
-	Label   string          // Label is a named string.
-	Letter  rune            // Letter is a named rune.
-	Letter8 uint8           // Letter8 is a named byte.
-	Raw     []byte          // Raw is a named slice of bytes.
-	Labels  []Label         // Labels is a named slice.
-	Counts  map[Label]Cents // Counts is a named map.
-	list    string          // has the name of a variable in generated code
+	// Flag is a named bool.
+	Flag bool
+	// Cents is a named integer.
+	Cents int64 // Cents is a named integer.
+	// Small is a named unsigned integer.
+	Small uint16 // Small is a named unsigned integer.
+	// Ratio is a named float.
+	Ratio float32 // Ratio is a named float.
+	// Label is a named string.
+	Label string // Label is a named string.
+	// Letter is a named rune.
+	Letter rune // Letter is a named rune.
+	// Letter8 is a named byte.
+	Letter8 uint8 // Letter8 is a named byte.
+	// Raw is a named slice of bytes.
+	Raw []byte // Raw is a named slice of bytes.
+	// Labels is a named slice.
+	Labels []Label // Labels is a named slice.
+	// Counts is a named map.
+	Counts map[Label]Cents // Counts is a named map.
+	list   string          // has the name of a variable in generated code
 
 	// Point is a struct of this package.
 	Point struct {
