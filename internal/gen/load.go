@@ -44,11 +44,13 @@ func load(ctx context.Context, dir string, patterns []string, ps *problems) ([]*
 	if err != nil {
 		return nil, fmt.Errorf("loading packages: %w", err)
 	}
+	told := map[string]bool{} // places: the first message is the one that helps
 	for p := range packages.Postorder(loaded) {
 		for _, e := range p.Errors {
 			// Types that are wrong elsewhere are no concern of the events: a
 			// method of theirs that is missing is why the generator runs.
-			if e.Kind != packages.TypeError {
+			if e.Kind != packages.TypeError && !told[e.Pos] {
+				told[e.Pos] = e.Pos != "" && e.Pos != "-"
 				ps.add(position(e.Pos), "%s", brokenText(e))
 			}
 		}

@@ -152,6 +152,40 @@ func TestProjectionOfAllDays(t *testing.T) {
 	}
 }
 
+func TestDecodeAndApply(t *testing.T) {
+	t.Parallel()
+	var v view
+	for _, raw := range []evento.RawEvent{
+		stored(t, evento.CBOR(), "OrderCreated", once{Client: "Ada"}), stored(t, evento.JSON(), "OrderPaid", once{Euros: 1}),
+	} {
+		p, err := DecodeOrder(raw)
+		if err == nil {
+			err = ApplyOrder(&v, p)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", raw.Name, err)
+		}
+	}
+	if want := []string{" Ada", " EUR"}; !slices.Equal(v.Log, want) {
+		t.Errorf("%q, want %q", v.Log, want)
+	}
+	other := stored(t, evento.CBOR(), "Elsewhere", once{})
+	if p, err := DecodeOrder(other); !errors.Is(err, evento.ErrUnhandledEvent) {
+		t.Errorf("an event of another name: %v, %v; want ErrUnhandledEvent", p, err)
+	}
+	other.Name, other.AggregateType = "OrderCreated", "shop/Other"
+	if p, err := DecodeOrder(other); !errors.Is(err, evento.ErrUnhandledEvent) {
+		t.Errorf("an event of another aggregate: %v, %v; want ErrUnhandledEvent", p, err)
+	}
+	other.AggregateType, other.Data = OrderType, []byte{0xff}
+	if p, err := DecodeOrder(other); !errors.Is(err, evento.ErrDecode) || p != nil {
+		t.Errorf("a broken event: %v, %v; want ErrDecode", p, err)
+	}
+	if err := ApplyOrder(&v, once{}); !errors.Is(err, evento.ErrUnhandledEvent) {
+		t.Errorf("a payload that is none of an order: %v, want ErrUnhandledEvent", err)
+	}
+}
+
 func TestRetiredIsNotCommitted(t *testing.T) {
 	t.Parallel()
 	for _, p := range []evento.Payload{Faxed{}, PaidText{}} {

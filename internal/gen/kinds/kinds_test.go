@@ -257,6 +257,47 @@ func TestDecodeDamaged(t *testing.T) {
 	}
 }
 
+// Shapes that are seldom: what the codec refuses is refused, and the rest is
+// read as it reads it.
+func TestDecodeOdd(t *testing.T) {
+	t.Parallel()
+	composite := pair{reflect.TypeFor[Composite](), reflect.TypeFor[plainComposite]()}
+	wide := pair{reflect.TypeFor[Wide](), reflect.TypeFor[plainWide]()}
+	empty := pair{reflect.TypeFor[Empty](), reflect.TypeFor[plainEmpty]()}
+	for _, test := range []struct {
+		what string
+		pair
+		data string
+		err  bool
+	}{
+		{"a key of a map twice", composite, "\xa1\x66ByName\xa2\x61a\x01\x61a\x02", true},
+		{"a field twice", composite, "\xa2\x65Bytes\x41a\x65Bytes\x41b", true},
+		{"a field beyond the first 64 twice", wide, "\xa2\x63G05\xf5\x63G05\xf4", true},
+		{"a field of an inner struct twice", composite, "\xa1\x66Inline\xa2\x61a\x01\x61a\x02", true},
+		{"an array with fewer", composite, "\xa1\x64Grid\x81\x83\x01\x02\x03", false},
+		{"an array with more", composite, "\xa1\x64Grid\x83\x80\x80\x80", false},
+		{"bytes that are shorter than the array", composite, "\xa1\x64Hash\x41a", false},
+		{"null for everything", composite, "\xa4\x65Bytes\xf6\x64Hash\xf6\x64Grid\xf6\x66Inline\xf6", false},
+		{"null for the whole", composite, "\xf6", false},
+		{"a name in other case", composite, "\xa1\x65bytes\x41a", false},
+		{"a field that is not known", composite, "\xa1\x65Other\x41a", false},
+		{"a field where there is none", empty, "\xa1\x65Other\x41a", false},
+		{"a map without an end", composite, "\xbf\x65Bytes\x41a\xff", false},
+		{"a number that does not fit", composite, "\xa1\x64Grid\x81\x81\x19\xff\xff", true},
+		{"a list that claims too much", composite, "\xa1\x67Numbers\x9a\x00\x10\x00\x00\x01", true},
+		{"text for bytes", composite, "\xa1\x65Bytes\x61a", true},
+		{"something behind it", composite, "\xa0\xa0", true},
+		{"nothing", composite, "", true},
+	} {
+		err := evento.CBOR().Unmarshal([]byte(test.data), reflect.New(test.plain).Interface())
+		if (err != nil) != test.err {
+			t.Errorf("%s: without methods: %v, want an error: %t", test.what, err, test.err)
+		}
+		compareDecoded(t, test.pair, []byte(test.data), 0)
+		compareDecoded(t, test.pair, []byte(test.data), 4)
+	}
+}
+
 func usual() Usual {
 	coupon := "SPRING"
 	return Usual{
