@@ -23,6 +23,9 @@ type ID = ulid.ULID
 // facts as exported fields, and these two methods, written by hand or by the
 // generator. Both must return the same for every value of the type, its zero
 // value included.
+//
+// It may have more methods, none of which it needs: see [CBORAppender],
+// [CBORDecoder], [Evolved], [Renamed] and [Retired].
 type Payload interface {
 	AggregateType() AggregateType
 	EventName() string
