@@ -37,6 +37,10 @@ tidy: ## Checks that go.mod and go.sum are tidy, in all modules
 	cd bench && $(GO) mod tidy -diff
 	cd $(GRAMMAR) && $(GO) mod tidy -diff
 
+.PHONY: generate
+generate: ## Writes what is generated, here from the events of examples and tests
+	$(GO) generate ./...
+
 .PHONY: fmt
 fmt: ## Formats the code
 	gofmt -w $$(git ls-files '*.go')

@@ -37,7 +37,8 @@ func TestDependencies(t *testing.T) {
 	otel := append(strings.Fields(`
 		github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk
 		go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace`), core...)
-	command := slices.Concat(sqlite, postgres, mysql, pebble, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"})
+	tools := []string{"golang.org/x/mod", "golang.org/x/sync", "golang.org/x/tools"}
+	command := slices.Concat(sqlite, postgres, mysql, pebble, tools, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"})
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cborwire":              core,
@@ -58,6 +59,8 @@ func TestDependencies(t *testing.T) {
 		"./examples/rebuild":      sqlite,
 		"./eventotel":             otel,
 		"./cmd/evento":            command,
+		"./internal/gen":          tools,
+		"./internal/gen/kinds":    core,
 		"./internal/intx":         nil,
 		"./internal/pages":        core,
 		"./internal/sqlstore":     core,

@@ -61,7 +61,7 @@ With -o json the output is for programs: one document, or one a line.
 		SilenceUsage:  true,
 	}, commands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.SetArgs(args)
+	root.SetArgs(genArgs(args))
 	root.SetIn(stdin)
 	out := &pipe{w: stdout}
 	root.SetOut(out)
@@ -96,6 +96,7 @@ func release() string {
 // commands are the subcommands, each in a file of its own.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
+		genCommand(),
 		migrateCommand(),
 		eventsCommand(),
 		aggregateCommand(),

@@ -29,49 +29,84 @@ func (a *Account) inFlight() Money {
 	return sum
 }
 
-// accountEvent is an event that knows what it makes of an account.
-type accountEvent interface {
-	evento.Payload
-	apply(*Account)
-}
+// The methods that follow make Account an AccountView. An event without one
+// does not compile.
 
-func (e AccountOpened) apply(a *Account) {
-	a.Number, a.Owner = e.Number, e.Owner
-	a.Overdraft, a.DailyLimit = e.Overdraft, e.DailyLimit
+// OnAccountOpened is the first event of an account.
+func (a *Account) OnAccountOpened(e evento.Event[AccountOpened]) error {
+	a.Number, a.Owner = e.Data.Number, e.Data.Owner
+	a.Overdraft, a.DailyLimit = e.Data.Overdraft, e.Data.DailyLimit
 	a.Opened = true
+	return nil
 }
 
-func (e LimitsSet) apply(a *Account) { a.Overdraft, a.DailyLimit = e.Overdraft, e.DailyLimit }
-
-func (e MoneyDeposited) apply(a *Account) { a.Balance += e.Amount }
-
-func (e MoneyWithdrawn) apply(a *Account) {
-	a.Balance -= e.Amount
-	a.spend(dayOf(e.At), e.Amount)
+// OnLimitsSet replaces both limits.
+func (a *Account) OnLimitsSet(e evento.Event[LimitsSet]) error {
+	a.Overdraft, a.DailyLimit = e.Data.Overdraft, e.Data.DailyLimit
+	return nil
 }
 
-func (AccountFrozen) apply(a *Account)   { a.Frozen = true }
-func (AccountUnfrozen) apply(a *Account) { a.Frozen = false }
-func (AccountClosed) apply(a *Account)   { a.Closed = true }
+// OnMoneyDeposited adds to the balance.
+func (a *Account) OnMoneyDeposited(e evento.Event[MoneyDeposited]) error {
+	a.Balance += e.Data.Amount
+	return nil
+}
 
-func (e TransferSent) apply(a *Account) {
-	a.Balance -= e.Amount
-	a.spend(dayOf(e.At), e.Amount)
+// OnMoneyWithdrawn takes from the balance and the day's limit.
+func (a *Account) OnMoneyWithdrawn(e evento.Event[MoneyWithdrawn]) error {
+	a.Balance -= e.Data.Amount
+	a.spend(dayOf(e.Data.At), e.Data.Amount)
+	return nil
+}
+
+// OnAccountFrozen stops what leaves the account.
+func (a *Account) OnAccountFrozen(evento.Event[AccountFrozen]) error {
+	a.Frozen = true
+	return nil
+}
+
+// OnAccountUnfrozen ends that.
+func (a *Account) OnAccountUnfrozen(evento.Event[AccountUnfrozen]) error {
+	a.Frozen = false
+	return nil
+}
+
+// OnAccountClosed is final.
+func (a *Account) OnAccountClosed(evento.Event[AccountClosed]) error {
+	a.Closed = true
+	return nil
+}
+
+// OnTransferSent takes from the balance and the day's limit, and remembers the
+// money that is in flight.
+func (a *Account) OnTransferSent(e evento.Event[TransferSent]) error {
+	a.Balance -= e.Data.Amount
+	a.spend(dayOf(e.Data.At), e.Data.Amount)
 	if a.InFlight == nil {
 		a.InFlight = map[string]TransferSent{}
 	}
-	a.InFlight[e.TransferID] = e
+	a.InFlight[e.Data.TransferID] = e.Data
+	return nil
 }
 
-func (e TransferReceived) apply(a *Account) { a.Balance += e.Amount }
+// OnTransferReceived adds to the balance of the other account.
+func (a *Account) OnTransferReceived(e evento.Event[TransferReceived]) error {
+	a.Balance += e.Data.Amount
+	return nil
+}
 
-func (e TransferCompleted) apply(a *Account) { delete(a.InFlight, e.TransferID) }
+// OnTransferCompleted ends the flight.
+func (a *Account) OnTransferCompleted(e evento.Event[TransferCompleted]) error {
+	delete(a.InFlight, e.Data.TransferID)
+	return nil
+}
 
-// apply gives back the money and the day's limit.
-func (e TransferReturned) apply(a *Account) {
-	a.Balance += e.Amount
-	a.spend(dayOf(a.InFlight[e.TransferID].At), -e.Amount)
-	delete(a.InFlight, e.TransferID)
+// OnTransferReturned gives back the money and the day's limit.
+func (a *Account) OnTransferReturned(e evento.Event[TransferReturned]) error {
+	a.Balance += e.Data.Amount
+	a.spend(dayOf(a.InFlight[e.Data.TransferID].At), -e.Data.Amount)
+	delete(a.InFlight, e.Data.TransferID)
+	return nil
 }
 
 func (a *Account) spend(day Day, amount Money) {
@@ -87,25 +122,7 @@ func (a *Account) spend(day Day, amount Money) {
 // many events begins at its snapshot.
 func newAccounts() *evento.Projection[Account] {
 	return evento.NewProjection[Account]("account", AccountType).
-		Handler(accountHandlers(func(a *Account, e accountEvent, _ evento.RawEvent) { e.apply(a) })...).
+		Handler(AccountHandlers[Account]()...).
 		SafetyCheck().
 		SnapshotEvery(100)
-}
-
-// accountHandlers lets a projection's function see every kind of event of an
-// account.
-func accountHandlers[V any](fn func(*V, accountEvent, evento.RawEvent)) []evento.Applier[V] {
-	return []evento.Applier[V]{
-		on[AccountOpened](fn), on[LimitsSet](fn), on[AccountClosed](fn),
-		on[AccountFrozen](fn), on[AccountUnfrozen](fn),
-		on[MoneyDeposited](fn), on[MoneyWithdrawn](fn),
-		on[TransferSent](fn), on[TransferReceived](fn), on[TransferCompleted](fn), on[TransferReturned](fn),
-	}
-}
-
-func on[D accountEvent, V any](fn func(*V, accountEvent, evento.RawEvent)) evento.Applier[V] {
-	return evento.Apply(func(v *V, e evento.Event[D]) error {
-		fn(v, e.Data, e.RawEvent)
-		return nil
-	})
 }

@@ -159,13 +159,12 @@ func (a *applier) do(ctx context.Context, s Statement) error {
 	if err != nil {
 		return about(s.Account, err)
 	}
-	a.add(acc, events...)
-	return nil
+	return a.add(acc, events...)
 }
 
 // decide asks an account's rules about a statement of that account alone.
-func decide(acc *Account, s Statement) ([]accountEvent, error) {
-	var e accountEvent
+func decide(acc *Account, s Statement) ([]evento.Payload, error) {
+	var e evento.Payload
 	var err error
 	switch s.Kind {
 	case "open":
@@ -183,16 +182,16 @@ func decide(acc *Account, s Statement) ([]accountEvent, error) {
 	default:
 		err = fmt.Errorf("bank: no rule for a statement of kind %q", s.Kind)
 	}
-	return []accountEvent{e}, err
+	return []evento.Payload{e}, err
 }
 
 // open also makes the first deposit, if the line has one.
-func open(acc *Account, s Statement) ([]accountEvent, error) {
+func open(acc *Account, s Statement) ([]evento.Payload, error) {
 	opened, err := acc.Open(s.Account, s.Owner, s.At)
 	if err != nil || s.Amount == 0 {
-		return []accountEvent{opened}, err
+		return []evento.Payload{opened}, err
 	}
-	return []accountEvent{opened, MoneyDeposited{Amount: s.Amount, At: s.At}}, nil
+	return []evento.Payload{opened, MoneyDeposited{Amount: s.Amount, At: s.At}}, nil
 }
 
 // transfer sends money and settles the transfer at once, so that the line
@@ -211,7 +210,8 @@ func (a *applier) transfer(ctx context.Context, from *accountDraft, s Statement)
 	if err != nil {
 		return about(s.Counterparty, err)
 	}
-	a.add(from, sent, completed(sent))
-	a.add(to, received)
-	return nil
+	if err := a.add(from, sent, completed(sent)); err != nil {
+		return err
+	}
+	return a.add(to, received)
 }

@@ -44,13 +44,13 @@ type dayDraft struct {
 
 func (d *dayDraft) accept(id StatementID) {
 	d.judged.Applied = append(d.judged.Applied, id)
-	StatementsJudged{Applied: []StatementID{id}}.apply(&d.State)
+	d.State.judge(StatementsJudged{Applied: []StatementID{id}})
 }
 
 func (d *dayDraft) refuse(id StatementID, reason string) {
 	r := RefusedStatement{ID: id, Reason: reason}
 	d.judged.Refused = append(d.judged.Refused, r)
-	StatementsJudged{Refused: []RefusedStatement{r}}.apply(&d.State)
+	d.State.judge(StatementsJudged{Refused: []RefusedStatement{r}})
 }
 
 func (d *dayDraft) pending() bool { return len(d.judged.Applied)+len(d.judged.Refused) > 0 }
@@ -97,12 +97,15 @@ func (a *applier) touch(d draft) {
 	}
 }
 
-func (a *applier) add(d *accountDraft, events ...accountEvent) {
+func (a *applier) add(d *accountDraft, events ...evento.Payload) error {
 	a.touch(d)
 	for _, e := range events {
-		e.apply(&d.State)
+		if err := ApplyAccount(&d.State, e); err != nil {
+			return err
+		}
 		d.events = append(d.events, e)
 	}
+	return nil
 }
 
 // forget drops what is known and not committed, to be loaded again.

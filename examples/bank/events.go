@@ -9,14 +9,16 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// AccountType is the type of the aggregates; accountID makes their ids.
-const AccountType evento.AggregateType = "bank/Account"
+//go:generate go run github.com/evento-go/evento/cmd/evento gen
 
 // accountID is the aggregate id of the account with a number. A number is the
 // customer's, any text of any length; a hash of it is an id that every store
 // takes.
 func accountID(number string) string { return evento.HashIDs("account", number) }
 
+// The code around these structs is in main_evento.go, which is generated.
+//
+//evento:aggregate bank/Account
 type (
 	AccountOpened struct {
 		Number, Owner         string
@@ -42,6 +44,8 @@ type (
 
 // A transfer is sent by one account, and then either received by the other
 // and completed, or returned. Between the two the money is in flight.
+//
+//evento:aggregate bank/Account
 type (
 	TransferSent struct {
 		TransferID string
@@ -69,27 +73,3 @@ type (
 		At         time.Time
 	}
 )
-
-func (AccountOpened) AggregateType() evento.AggregateType     { return AccountType }
-func (LimitsSet) AggregateType() evento.AggregateType         { return AccountType }
-func (MoneyDeposited) AggregateType() evento.AggregateType    { return AccountType }
-func (MoneyWithdrawn) AggregateType() evento.AggregateType    { return AccountType }
-func (AccountFrozen) AggregateType() evento.AggregateType     { return AccountType }
-func (AccountUnfrozen) AggregateType() evento.AggregateType   { return AccountType }
-func (AccountClosed) AggregateType() evento.AggregateType     { return AccountType }
-func (TransferSent) AggregateType() evento.AggregateType      { return AccountType }
-func (TransferReceived) AggregateType() evento.AggregateType  { return AccountType }
-func (TransferCompleted) AggregateType() evento.AggregateType { return AccountType }
-func (TransferReturned) AggregateType() evento.AggregateType  { return AccountType }
-
-func (AccountOpened) EventName() string     { return "AccountOpened" }
-func (LimitsSet) EventName() string         { return "LimitsSet" }
-func (MoneyDeposited) EventName() string    { return "MoneyDeposited" }
-func (MoneyWithdrawn) EventName() string    { return "MoneyWithdrawn" }
-func (AccountFrozen) EventName() string     { return "AccountFrozen" }
-func (AccountUnfrozen) EventName() string   { return "AccountUnfrozen" }
-func (AccountClosed) EventName() string     { return "AccountClosed" }
-func (TransferSent) EventName() string      { return "TransferSent" }
-func (TransferReceived) EventName() string  { return "TransferReceived" }
-func (TransferCompleted) EventName() string { return "TransferCompleted" }
-func (TransferReturned) EventName() string  { return "TransferReturned" }

@@ -14,28 +14,38 @@ import (
 
 // printHistory prints every event of an account with the balance after it.
 func printHistory(ctx context.Context, ex evento.Executor, number string, out io.Writer) error {
-	// A projection is a fold over the events; this one prints as it goes, so
-	// that a history of any length takes no memory.
-	_, err := evento.NewProjection[Account]("account-history", AccountType).
-		Handler(accountHandlers(func(a *Account, e accountEvent, raw evento.RawEvent) {
-			if raw.Version == 1 {
-				fmt.Fprintf(out, "%7s  %-20s  %12s  %12s  %s\n", "VERSION", "TIME", "AMOUNT", "BALANCE", "WHAT HAPPENED")
-			}
-			before := a.Balance
-			e.apply(a)
-			amount := ""
-			switch change := a.Balance - before; {
-			case change > 0:
-				amount = "+" + change.String()
-			case change < 0:
-				amount = change.String()
-			}
-			text, at := describe(e)
-			fmt.Fprintf(out, "%7d  %-20s  %12s  %12s  %s\n", raw.Version, at.Format(time.RFC3339), amount, a.Balance, text)
-		})...).
-		SafetyCheck().
-		Load(ctx, ex, accountID(number))
-	return missing(number, err)
+	// The events come one by one, so that a history of any length takes no
+	// memory.
+	var a Account
+	for raw, err := range evento.Events(ctx, ex, evento.Query{Filters: []evento.Filter{AccountFilter(accountID(number))}}) {
+		if err != nil {
+			return err
+		}
+		e, err := DecodeAccount(raw)
+		if err != nil {
+			return err
+		}
+		if raw.Version == 1 {
+			fmt.Fprintf(out, "%7s  %-20s  %12s  %12s  %s\n", "VERSION", "TIME", "AMOUNT", "BALANCE", "WHAT HAPPENED")
+		}
+		before := a.Balance
+		if err := ApplyAccount(&a, e); err != nil {
+			return err
+		}
+		amount := ""
+		switch change := a.Balance - before; {
+		case change > 0:
+			amount = "+" + change.String()
+		case change < 0:
+			amount = change.String()
+		}
+		text, at := describe(e)
+		fmt.Fprintf(out, "%7d  %-20s  %12s  %12s  %s\n", raw.Version, at.Format(time.RFC3339), amount, a.Balance, text)
+	}
+	if !a.Opened {
+		return missing(number, evento.ErrNotFound)
+	}
+	return nil
 }
 
 // printVersion prints an account as it was at a version.
@@ -79,7 +89,7 @@ func (a *Account) status() string {
 }
 
 // describe says what an event is, and when it happened.
-func describe(e accountEvent) (string, time.Time) {
+func describe(e evento.Payload) (string, time.Time) {
 	switch e := e.(type) {
 	case AccountOpened:
 		return fmt.Sprintf("opened for %s, overdraft %s, daily limit %s", show(e.Owner), e.Overdraft, e.DailyLimit), e.At

@@ -8,12 +8,11 @@ package main
 
 import "github.com/evento-go/evento"
 
-// LedgerType is the type of the ledger's aggregates: one for each day, with
-// the statements that are dated on it. A file then needs the days that it has
-// lines of, however long the bank's history is.
-const LedgerType evento.AggregateType = "bank/LedgerDay"
-
-// StatementsJudged is in every commit that comes of statements.
+// StatementsJudged is in every commit that comes of statements. The ledger's
+// aggregates are days, each with the statements that are dated on it. A file
+// then needs the days that it has lines of, however long the bank's history is.
+//
+//evento:aggregate bank/LedgerDay Ledger
 type StatementsJudged struct {
 	Applied []StatementID
 	Refused []RefusedStatement
@@ -27,14 +26,19 @@ type RefusedStatement struct {
 	Reason string
 }
 
-func (StatementsJudged) AggregateType() evento.AggregateType { return LedgerType }
-func (StatementsJudged) EventName() string                   { return "StatementsJudged" }
-
 // LedgerDay is the outcome of each statement of a day: the reason why it was
 // refused, or "" when it was applied.
 type LedgerDay struct{ Outcomes map[StatementID]string }
 
-func (e StatementsJudged) apply(d *LedgerDay) {
+var _ LedgerView = (*LedgerDay)(nil)
+
+// OnStatementsJudged makes LedgerDay a LedgerView.
+func (d *LedgerDay) OnStatementsJudged(e evento.Event[StatementsJudged]) error {
+	d.judge(e.Data)
+	return nil
+}
+
+func (d *LedgerDay) judge(e StatementsJudged) {
 	if d.Outcomes == nil {
 		d.Outcomes = map[StatementID]string{}
 	}
@@ -48,9 +52,6 @@ func (e StatementsJudged) apply(d *LedgerDay) {
 
 func newLedger() *evento.Projection[LedgerDay] {
 	return evento.NewProjection[LedgerDay]("ledger-day", LedgerType).
-		Handler(evento.Apply(func(d *LedgerDay, e evento.Event[StatementsJudged]) error {
-			e.Data.apply(d)
-			return nil
-		})).
+		Handler(LedgerHandlers[LedgerDay]()...).
 		SafetyCheck()
 }

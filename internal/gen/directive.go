@@ -1,0 +1,70 @@
+package gen
+
+import (
+	"go/ast"
+	"go/token"
+	"strings"
+)
+
+// directive is a comment such as //evento:was OldName.
+type directive struct {
+	name string // "was"
+	args string // "OldName"
+	pos  token.Pos
+	used bool
+}
+
+const directivePrefix = "//evento:"
+
+// known are the directives and where they belong.
+var known = map[string]string{
+	"aggregate": "above a type declaration or a group of them",
+	"event":     "above an event's type",
+	"was":       "above an event's type or a field of it",
+	"retired":   "above an event's type",
+	"upcast":    "above an event's type",
+	"dropped":   "above an event's type",
+	"default":   "above a field of an event",
+}
+
+// directives are those of a file by the position of their comments: what is
+// left unused at the end is in a place where it means nothing.
+type directives map[token.Pos]*directive
+
+func directivesOf(file *ast.File) directives {
+	ds := directives{}
+	for _, group := range file.Comments {
+		for _, c := range group.List {
+			text, ok := strings.CutPrefix(c.Text, directivePrefix)
+			if !ok {
+				continue
+			}
+			name, args, _ := strings.Cut(text, " ")
+			// What follows a further // is a comment on the directive, unless
+			// it is inside a string of a default.
+			if name != "default" {
+				args, _, _ = strings.Cut(args, "//")
+			}
+			ds[c.Pos()] = &directive{name: strings.TrimSpace(name), args: strings.TrimSpace(args), pos: c.Pos()}
+		}
+	}
+	return ds
+}
+
+// take returns the directives with one of the names in comments, in order.
+func (ds directives) take(names string, groups ...*ast.CommentGroup) (found []*directive) {
+	for _, group := range groups {
+		if group == nil {
+			continue
+		}
+		for _, c := range group.List {
+			d := ds[c.Pos()]
+			if d == nil || !strings.Contains(" "+names+" ", " "+d.name+" ") {
+				continue
+			}
+			d.used = true
+			found = append(found, d)
+		}
+	}
+	return found
+}

@@ -1,0 +1,367 @@
+package gen
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// fields finds the shape of an event, and what is said of its fields.
+func (r *reader) fields(e *event) {
+	e.shape = &shape{kind: kindStruct} // so that what follows needs not ask
+	t := e.obj.Type()
+	astStruct, ok := e.spec.Type.(*ast.StructType)
+	if !ok {
+		return
+	}
+	if !r.plainStruct(e) {
+		return
+	}
+	sh, err := r.shaper.of(t, "")
+	if err != nil {
+		r.unsupported(e, astStruct, err)
+		return
+	}
+	if sh.kind == kindStruct {
+		e.shape = sh
+	} else {
+		e.shape = &shape{kind: sh.kind, typ: t, slow: "its own encoding"}
+	}
+	for _, af := range astStruct.Fields.List {
+		r.fieldDirectives(e, af)
+	}
+	r.checkFields(e)
+}
+
+// plainStruct refuses what would take an event's methods or encoding from
+// what it embeds.
+func (r *reader) plainStruct(e *event) bool {
+	before := len(r.ps.all)
+	u, ok := e.obj.Type().Underlying().(*types.Struct)
+	if !ok {
+		return false
+	}
+	for v := range u.Fields() {
+		if !v.Embedded() {
+			continue
+		}
+		t := types.Unalias(v.Type())
+		if p, ok := t.(*types.Pointer); ok {
+			t = p.Elem()
+		}
+		written, _, _ := types.LookupFieldOrMethod(types.NewPointer(t), false, r.pkg.Types, "EventName")
+		_, isEvent := written.(*types.Func)
+		if isEvent || slices.ContainsFunc(r.all, func(o *event) bool { return types.Identical(o.obj.Type(), t) }) {
+			r.problem(v.Pos(), "%s embeds the event %s, and would be taken for it; "+
+				"move what they share to a struct that both embed", e.ident, r.shaper.name(t))
+		}
+	}
+	for _, m := range []string{"MarshalCBOR", "MarshalBinary", "MarshalText"} {
+		obj, index, _ := types.LookupFieldOrMethod(types.NewPointer(e.obj.Type()), false, r.pkg.Types, m)
+		f, ok := obj.(*types.Func)
+		if ok && len(index) > 1 && types.Identical(f.Signature(), marshalType) {
+			embedded := u.Field(index[0])
+			r.problem(embedded.Pos(), "%s has %s from its embedded %s, so that nothing else of it would be stored; "+
+				"give the field a name", e.ident, m, embedded.Name())
+		}
+	}
+	return len(r.ps.all) == before
+}
+
+// unsupported tells of a field that cannot be stored, where it is declared.
+func (r *reader) unsupported(e *event, s *ast.StructType, err error) {
+	pos := e.spec.Name.Pos()
+	var u *unsupportedError
+	if errors.As(err, &u) {
+		first, _, _ := strings.Cut(u.at, ".")
+		first, _, _ = strings.Cut(first, "[")
+		for _, f := range s.Fields.List {
+			for _, name := range f.Names {
+				if name.Name == first {
+					pos = name.Pos()
+				}
+			}
+			if len(f.Names) == 0 && strings.HasSuffix(types.ExprString(f.Type), first) {
+				pos = f.Type.Pos()
+			}
+		}
+		at := u.at
+		if at == "" {
+			r.problem(pos, "event %s: %s; %s", e.ident, u.why, u.remedy)
+			return
+		}
+		r.problem(pos, "event %s, field %s: %s; %s", e.ident, at, u.why, u.remedy)
+		return
+	}
+	r.problem(pos, "event %s: %v", e.ident, err)
+}
+
+// fieldDirectives reads what is said of a field.
+func (r *reader) fieldDirectives(e *event, af *ast.Field) {
+	was := r.directives.take("was", af.Doc, af.Comment)
+	dflt := r.directives.take("default", af.Doc, af.Comment)
+	if len(was)+len(dflt) == 0 {
+		return
+	}
+	pos := append(was, dflt...)[0].pos
+	if e.shape.kind != kindStruct {
+		r.problem(pos, "%s has an encoding of its own, which the directive cannot change; evolve it there", e.ident)
+		return
+	}
+	if len(af.Names) != 1 {
+		r.problem(pos, "the directive is for one field with a name; give each field a line of its own")
+		return
+	}
+	i := slices.IndexFunc(e.fields(), func(f *field) bool { return len(f.path) == 1 && f.path[0] == af.Names[0].Name })
+	if i < 0 {
+		r.problem(pos, "the field %s is not stored, so there is nothing to say of it; remove the directive", af.Names[0].Name)
+		return
+	}
+	f := e.fields()[i]
+	if !r.shaper.nameable(f.v.Type()) {
+		r.problem(pos, "the type of %s, %s, cannot be named in generated code, which the directive takes; "+
+			"use one that is exported, or //evento:upcast", f.selector(), r.shaper.name(f.v.Type()))
+		return
+	}
+	for _, d := range was {
+		if name, ok := r.oneName(d); ok {
+			if strings.ContainsAny(name, "\"`\\, ") {
+				r.problem(d.pos, "%q cannot be the name of a field; give the name as it was stored", name)
+				continue
+			}
+			f.was = append(f.was, name)
+		}
+	}
+	for i, d := range dflt {
+		if i > 0 {
+			r.problem(d.pos, "a second //evento:default for %s; keep one", f.name)
+			continue
+		}
+		f.dflt = r.defaultOf(f, af, d)
+	}
+}
+
+// defaultOf evaluates a default as Go does, and returns it as a literal.
+func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
+	const remedy = "write a constant of the field's type, such as //evento:default 5"
+	if d.args == "" {
+		r.problem(d.pos, "//evento:default of %s says no value; "+remedy, f.name)
+		return ""
+	}
+	sh, typ := f.shape, af.Type
+	for sh.kind == kindPointer {
+		star, ok := typ.(*ast.StarExpr)
+		if !ok || sh.elem.kind == kindPointer {
+			r.problem(d.pos, "field %s: a default is for bools, numbers, strings and pointers to these; use //evento:upcast for others", f.name)
+			return ""
+		}
+		sh, typ = sh.elem, star.X
+	}
+	switch sh.kind {
+	case kindBool, kindInt, kindUint, kindFloat, kindString:
+	default:
+		r.problem(d.pos, "field %s: a default is for bools, numbers, strings and pointers to these; use //evento:upcast for others", f.name)
+		return ""
+	}
+	source, err := sourceOf(r.pkg.Fset, r.sources, typ)
+	if err != nil {
+		r.problem(d.pos, "field %s: %v", f.name, err)
+		return ""
+	}
+	value, err := types.Eval(r.pkg.Fset, r.pkg.Types, af.Pos(), d.args)
+	if err == nil && value.Value == nil {
+		err = fmt.Errorf("%s is not a constant", d.args)
+	}
+	if err == nil {
+		// An element of a literal takes what an assignment would.
+		_, err = types.Eval(r.pkg.Fset, r.pkg.Types, af.Pos(), "[1]"+source+"{"+d.args+"}")
+	}
+	if err != nil {
+		var te types.Error
+		text := err.Error()
+		if errors.As(err, &te) {
+			text = te.Msg
+		}
+		text = strings.Replace(text, " in array or slice literal", "", 1)
+		r.problem(d.pos, "field %s: //evento:default %s: %s; "+remedy, f.name, d.args, text)
+		return ""
+	}
+	if plainExpression(d.args, r.pkg.Types) {
+		return d.args // the constants that it names are used there
+	}
+	return literal(value.Value, sh.kind)
+}
+
+// plainExpression reports whether an expression means the same inside of a
+// generated function: it names constants of the package alone.
+func plainExpression(text string, pkg *types.Package) bool {
+	expr, err := parser.ParseExpr(text)
+	if err != nil {
+		return false
+	}
+	plain := true
+	ast.Inspect(expr, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			plain = false // of a package that would have to be imported
+		case *ast.Ident:
+			_, ofPackage := pkg.Scope().Lookup(n.Name).(*types.Const)
+			plain = plain && !isReserved(n.Name) && (ofPackage || pkg.Scope().Lookup(n.Name) == nil)
+		}
+		return plain
+	})
+	return plain
+}
+
+func literal(v constant.Value, k kind) string {
+	switch k {
+	case kindString:
+		return strconv.Quote(constant.StringVal(v))
+	case kindFloat:
+		f, _ := constant.Float64Val(constant.ToFloat(v))
+		return strconv.FormatFloat(f, 'g', -1, 64)
+	case kindInt, kindUint:
+		return constant.ToInt(v).ExactString()
+	}
+	return v.ExactString()
+}
+
+// checkFields looks for stored names that are taken twice.
+func (r *reader) checkFields(e *event) {
+	taken := map[string]string{}
+	for _, f := range e.fields() {
+		taken[f.name] = f.selector()
+	}
+	for _, f := range e.fields() {
+		for _, name := range f.was {
+			if other, ok := taken[name]; ok {
+				r.problem(f.v.Pos(), "event %s: //evento:was %s of field %s: that name is the one of field %s; "+
+					"name what the field was stored as before", e.ident, name, f.selector(), other)
+			}
+			taken[name] = f.selector()
+		}
+	}
+	for _, name := range e.dropped {
+		if other, ok := taken[name]; ok {
+			r.problem(e.spec.Name.Pos(), "event %s: //evento:dropped %s: the field %s is stored under that name; remove one of them",
+				e.ident, name, other)
+		}
+	}
+}
+
+// oneName is the one name behind a directive, quoted if it has spaces.
+func (r *reader) oneName(d *directive) (string, bool) {
+	name := d.args
+	if strings.HasPrefix(name, `"`) {
+		if unquoted, err := strconv.Unquote(name); err == nil {
+			name = unquoted
+		}
+	} else if strings.ContainsAny(name, " \t") {
+		name = ""
+	}
+	if !storable(name) {
+		r.problem(d.pos, "//evento:%s needs one name behind it; write //evento:%[1]s Name", d.name)
+		return "", false
+	}
+	return name, true
+}
+
+// storable is what the store takes as the name of an event or aggregate.
+func storable(name string) bool {
+	return name != "" && len(name) <= 255 && utf8.ValidString(name) && strings.IndexFunc(name, unicode.IsControl) < 0
+}
+
+// checkNames refuses what would be declared twice, or read by two.
+func (r *reader) checkNames() {
+	type stored struct{ aggregate, name string }
+	claimed := map[stored]*event{}
+	for _, e := range r.all {
+		for _, name := range e.names() {
+			k := stored{aggregateType(e), name}
+			if other := claimed[k]; other != nil {
+				r.problem(e.spec.Name.Pos(), "event %q of %q is %s here and %s at %s; name one of them differently with //evento:event",
+					name, k.aggregate, e.ident, other.ident, r.at(other.spec.Name.Pos()))
+				continue
+			}
+			claimed[k] = e
+		}
+		r.checkMembers(e)
+	}
+	scope := r.pkg.Types.Scope()
+	for _, a := range r.aggregates {
+		names := []string{a.ident + "Type", a.ident + "Filter", a.ident + "View", a.ident + "Handlers", a.ident + "Subscriber",
+			"Subscribe" + a.ident, "Apply" + a.ident, "Decode" + a.ident}
+		for _, e := range a.events {
+			names = append(names, e.ident+"Filters")
+		}
+		for _, name := range names {
+			if o := scope.Lookup(name); o != nil {
+				r.problem(o.Pos(), "%s is declared here, and evento gen declares it too; remove or rename it, "+
+					"or give the aggregate another name: //evento:aggregate %s Other%s", name, a.typ, a.ident)
+			}
+		}
+	}
+}
+
+// checkMembers refuses fields and methods of the names of generated methods.
+func (r *reader) checkMembers(e *event) {
+	if e.old {
+		return
+	}
+	generated := []string{"AggregateType", "EventName", "AppendCBOR", "DecodeCBOR"}
+	if e.evolved() {
+		generated = append(generated, "DecodeEvent")
+	}
+	if len(e.former()) > 0 {
+		generated = append(generated, "FormerNames")
+	}
+	if e.retired {
+		generated = append(generated, "Retired")
+	}
+	for _, name := range generated {
+		obj, index, _ := types.LookupFieldOrMethod(types.NewPointer(e.obj.Type()), false, r.pkg.Types, name)
+		if obj == nil || len(index) != 1 {
+			continue
+		}
+		if _, field := obj.(*types.Var); field {
+			r.problem(obj.Pos(), "event %s has a field %s, which is the name of a method that it needs; rename the field, and keep what is stored with `json:%q`",
+				e.ident, name, name)
+			continue
+		}
+		r.problem(obj.Pos(), "event %s has a method %s, which evento gen writes; remove it", e.ident, name)
+	}
+}
+
+// checkDirectives refuses what is not known, and what means nothing where it is.
+func (r *reader) checkDirectives() {
+	for _, d := range r.directives {
+		switch where, ok := known[d.name]; {
+		case !ok:
+			names := make([]string, 0, len(known))
+			for name := range known {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			r.problem(d.pos, "there is no directive //evento:%s; use one of %s", d.name, strings.Join(names, ", "))
+		case !d.used:
+			r.problem(d.pos, "//evento:%s means nothing here; it belongs %s", d.name, where)
+		}
+	}
+}
+
+// mentions reports whether there is a problem inside of a node.
+func (ps *problems) mentions(fset *token.FileSet, node ast.Node) bool {
+	from, to := fset.Position(node.Pos()), fset.Position(node.End())
+	return slices.ContainsFunc(ps.all, func(p Problem) bool {
+		return strings.HasSuffix(from.Filename, p.Pos.Filename) && p.Pos.Line >= from.Line && p.Pos.Line <= to.Line
+	})
+}

@@ -1,0 +1,209 @@
+// Package gen is the generator behind evento gen: it reads the structs that
+// are an application's events, and writes the code around them.
+//
+// Its nouns: a directive is a comment such as //evento:aggregate bank/Account;
+// an event is a struct that one makes an event; a shape is how the values of a
+// type are stored; the lock is the file that remembers the shapes, so that a
+// change which would make stored events unreadable is refused.
+//
+// What the directives mean, and what is written, is in docs/generator.md.
+package gen
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"go/token"
+	"os"
+	"path/filepath"
+)
+
+// Options say what to generate. The zero Options are the package in the
+// current folder.
+type Options struct {
+	// Dir is the folder that Patterns are relative to. Default: the current one.
+	Dir string
+	// Patterns name packages as the go command does. Default: ".".
+	Patterns []string
+	// Check writes nothing, and says what would be written.
+	Check bool
+}
+
+// File is one that was written, or with Check is to be.
+type File struct {
+	// Path is relative to Dir where it is below it.
+	Path string
+	// New says that there was none.
+	New bool
+}
+
+// Result is what a run did.
+type Result struct {
+	// Events counts the kinds of events that were read.
+	Events int
+	// Changed are the files that differ from what they were.
+	Changed []File
+}
+
+// ErrNoEvents is the error when no package has a directive.
+var ErrNoEvents = errors.New("no package has //evento:aggregate above its types; put it above the structs that are events")
+
+// Run generates. When anything of the input is refused, with [RefusedError], or
+// cannot be read, nothing is written. Each file is replaced in one step.
+func Run(ctx context.Context, o Options) (Result, error) {
+	if len(o.Patterns) == 0 {
+		o.Patterns = []string{"."}
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return Result{}, err
+	}
+	ps := &problems{dir: dir}
+	pkgs, err := load(ctx, dir, o.Patterns, ps)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := ps.err(); err != nil {
+		return Result{}, err
+	}
+	var result Result
+	var files []output
+	claimed := map[string]*code{} // aggregates by their types
+	found := false
+	for _, pkg := range pkgs {
+		c := read(pkg, ps)
+		for _, a := range c.aggregates {
+			if other := claimed[a.typ]; other != nil {
+				ps.add(pkg.Fset.Position(a.pos), "two aggregates of the name %q: the other is in package %s; an aggregate belongs to one package",
+					a.typ, other.pkg.PkgPath)
+			}
+			claimed[a.typ] = c
+		}
+		written, err := c.outputs(ps)
+		if err != nil {
+			return Result{}, err
+		}
+		result.Events += len(c.all)
+		files = append(files, written...)
+		found = found || len(c.all) > 0 || len(written) > 0
+	}
+	if err := ps.err(); err != nil {
+		return Result{}, err
+	}
+	if !found {
+		return Result{}, ErrNoEvents
+	}
+	for _, f := range files {
+		if !f.changed {
+			continue
+		}
+		path := f.path
+		if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
+			path = rel
+		}
+		result.Changed = append(result.Changed, File{Path: filepath.ToSlash(path), New: f.absent})
+	}
+	if o.Check {
+		return result, nil
+	}
+	return result, write(files)
+}
+
+// output is a file as it is to be.
+type output struct {
+	path    string
+	content []byte
+	changed bool
+	absent  bool
+}
+
+// outputs are the files of a package: none if it has neither events nor a lock.
+func (c *code) outputs(ps *problems) ([]output, error) {
+	if c.dir == "" {
+		return nil, nil
+	}
+	lockFile := filepath.Join(c.dir, LockName)
+	before := &lock{}
+	stored, err := os.ReadFile(lockFile)
+	switch {
+	case err == nil:
+		if before, err = parseLock(stored); err != nil {
+			var le *lockError
+			errors.As(err, &le)
+			ps.add(token.Position{Filename: lockFile, Line: le.line, Column: 1}, "%v", err)
+			return nil, nil
+		}
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, err
+	}
+	if len(c.all) == 0 && len(before.events) == 0 {
+		return nil, nil
+	}
+	after := c.compare(before, lockFile, ps)
+	if len(ps.all) > 0 {
+		return nil, nil
+	}
+	source, err := render(c)
+	if err != nil {
+		return nil, err
+	}
+	var files []output
+	for _, f := range []output{
+		{path: filepath.Join(c.dir, outputName(c.pkg.Name)), content: source},
+		{path: lockFile, content: after.format()},
+	} {
+		present, err := os.ReadFile(f.path)
+		f.absent = errors.Is(err, os.ErrNotExist)
+		if err != nil && !f.absent {
+			return nil, err
+		}
+		f.changed = f.absent || !bytes.Equal(present, f.content)
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// write replaces what changed: all is written beside its place first, so that a
+// full disk leaves everything as it was.
+func write(files []output) (err error) {
+	var temporary []string
+	defer func() {
+		for _, name := range temporary {
+			if e := os.Remove(name); e != nil && !errors.Is(e, os.ErrNotExist) {
+				err = errors.Join(err, e)
+			}
+		}
+	}()
+	var places []string
+	for _, f := range files {
+		if !f.changed {
+			continue
+		}
+		name, err := writeBeside(f)
+		if name != "" {
+			temporary, places = append(temporary, name), append(places, f.path)
+		}
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", f.path, err)
+		}
+	}
+	for i, name := range temporary {
+		if err := os.Rename(name, places[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeBeside writes a file under a temporary name in the same folder.
+func writeBeside(f output) (name string, err error) {
+	t, err := os.CreateTemp(filepath.Dir(f.path), ".evento-*")
+	if err != nil {
+		return "", err
+	}
+	name = t.Name()
+	_, err = t.Write(f.content)
+	const readable = 0o644 // as other files of source
+	return name, errors.Join(err, t.Chmod(readable), t.Close())
+}

@@ -1,0 +1,233 @@
+package gen
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What becomes of the lock when the source changes: refused with these lines,
+// or, where there are none, taken.
+var changes = map[string]struct{ before, after, want string }{
+	"same":    {"type E struct{ A int }", "type E struct{ A int }", ""},
+	"added":   {"type E struct{ A int }", "type E struct{ A int; B string }", ""},
+	"dropped": {"type E struct{ A int; B string }", "type E struct{ A int }", ""},
+	"renamed": {"type E struct{ A int; B string }", "type E struct{ A int; C string }",
+		`p.go:4:23: event E: field B is gone and C is new; if it is the same, put //evento:was B above C, and if it is not, //evento:dropped B above the event`},
+	"renamed and said so":      {"type E struct{ A int; B string }", "type E struct{ A int\n//evento:was B\nC string }", ""},
+	"another and said so":      {"type E struct{ A int; B string }", "//evento:dropped B\ntype E struct{ A int; C string }", ""},
+	"replaced by another kind": {"type E struct{ A int; B string }", "type E struct{ A int; C []bool }", ""},
+	"renamed by case":          {"type E struct{ Id string }", "type E struct{ ID string }", ""},
+	"renamed with its tag":     {"type E struct{ A int }", "type E struct{ B int `json:\"A\"` }", ""},
+	"string to int": {"type E struct{ A string }", "type E struct{ A int }",
+		`p.go:4:16: event E: field A: it is stored as string, which cannot be read as int64; keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one`},
+	"renamed and changed": {"type E struct{ A string }", "type E struct{\n//evento:was A\nB int }",
+		`p.go:6:1: event E: field B: it is stored as string, which cannot be read as int64; keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one`},
+	"wider":           {"type E struct{ A int8; B uint8; C float32; D uint32; F int32 }", "type E struct{ A int; B int16; C float64; D int64; F float64 }", ""},
+	"narrower":        {"type E struct{ A int64 }", "type E struct{ A int32 }", "p.go:4:16: event E: field A: it is stored as int64, which cannot be read as int32; *"},
+	"unsigned":        {"type E struct{ A int64 }", "type E struct{ A uint64 }", "p.go:4:16: event E: field A: it is stored as int64, which cannot be read as uint64; *"},
+	"inexact":         {"type E struct{ A int64 }", "type E struct{ A float64 }", "p.go:4:16: event E: field A: it is stored as int64, which cannot be read as float64; *"},
+	"pointer":         {"type E struct{ A int; B *string }", "type E struct{ A *int; B string }", ""},
+	"named":           {"type E struct{ A int }", "type E struct{ A N }\ntype N int", ""},
+	"any":             {"type E struct{ A []string }", "type E struct{ A any }", ""},
+	"from any":        {"type E struct{ A any }", "type E struct{ A []string }", "p.go:4:16: event E: field A: it is stored as any, which cannot be read as []string; *"},
+	"list of wider":   {"type E struct{ A []int8 }", "type E struct{ A []int }", ""},
+	"list to one":     {"type E struct{ A []int8 }", "type E struct{ A int8 }", "p.go:4:16: event E: field A: it is stored as []int8, which cannot be read as int8; *"},
+	"array to list":   {"type E struct{ A [3]int }", "type E struct{ A []int }", ""},
+	"shorter array":   {"type E struct{ A [3]int }", "type E struct{ A [2]int }", "p.go:4:16: event E: field A: it is stored as [3]int64, which cannot be read as [2]int64; *"},
+	"shorter bytes":   {"type E struct{ A [3]byte }", "type E struct{ A [2]byte }", "p.go:4:16: event E: field A: it is stored as [3]byte, which cannot be read as [2]byte; *"},
+	"map's keys":      {"type E struct{ A map[string]int }", "type E struct{ A map[int]int }", "p.go:4:16: event E: field A: it is stored as string, which cannot be read as int64; *"},
+	"time to string":  {"import \"time\"\n//evento:aggregate p/A\ntype E struct{ A time.Time }", "type E struct{ A string }", ""},
+	"string to time":  {"type E struct{ A string }", "import \"time\"\n//evento:aggregate p/A\ntype E struct{ A time.Time }", "p.go:5:16: event E: field A: it is stored as string, which cannot be read as time; *"},
+	"inside":          {"type E struct{ A struct{ B []struct{ C int } } }", "type E struct{ A struct{ B []struct{ C string } } }", "p.go:4:16: event E: field A: A.B.C: it is stored as int64, which cannot be read as string; *"},
+	"renamed inside":  {"type E struct{ A struct{ B int } }", "type E struct{ A struct{ C int } }", "p.go:4:16: event E: field A: A.B is gone and A.C is new; if it is the same, keep its stored name with `json:\"B\"`, and if it is not, put //evento:dropped A.B above the event"},
+	"inside, said so": {"type E struct{ A struct{ B int } }", "//evento:dropped A.B\ntype E struct{ A struct{ C int } }", ""},
+	"itself":          {"type E struct{ X T }\ntype T struct{ N int; Of []T }", "type E struct{ X T }\ntype T struct{ N int; Of []T; More string }", ""},
+	"event gone": {"type E struct{}\n//evento:aggregate p/A\ntype F struct{}", "type F struct{}",
+		`evento.lock:5:1: event "E" of "p/A" is gone, and those stored would not be read any more; keep its type with //evento:retired, or put //evento:was E above the event that it is called now. If none was ever stored, delete it here`},
+	"event retired":      {"type E struct{}", "//evento:retired\ntype E struct{}", ""},
+	"event back":         {"//evento:retired\ntype E struct{}", "type E struct{}", ""},
+	"event renamed":      {"type E struct{ A int }", "//evento:was E\ntype F struct{ A int }", ""},
+	"event's type":       {"type E struct{ A int }", "//evento:event E\ntype F struct{ A int }", ""},
+	"renamed, not fit":   {"type E struct{ A int }", "//evento:was E\ntype F struct{ A bool }", "p.go:5:16: event F: field A: it is stored as int64, which cannot be read as bool; *"},
+	"was forgotten":      {"//evento:was D\ntype E struct{ A int }", "type E struct{ A int }", `p.go:4:6: event E: events stored as "D" would not be read any more; put back //evento:was D`},
+	"field's was gone":   {"type E struct{\n//evento:was B\nA int }", "type E struct{ A int }", `p.go:4:16: event E: field A would not be read any more where it is stored as B; put back //evento:was B`},
+	"event moved":        {"type E struct{}", "type F struct{}\n//evento:aggregate p/B\ntype E struct{}", `p.go:6:6: event "E" moved from "p/A" to "p/B", and those stored would not be read any more; move it back, or leave one behind with //evento:retired`},
+	"upcast":             {"type E struct{ A int }", "//evento:upcast f\ntype F struct{ A string }\n//evento:event E\ntype old struct { A int }\nfunc f(old) F { return F{} }", ""},
+	"upcast, not fit":    {"type E struct{ A int }", "//evento:upcast f\ntype F struct{ A string }\n//evento:event E\ntype old struct { A bool }\nfunc f(old) F { return F{} }", "p.go:7:19: event old: field A: it is stored as int64, which cannot be read as bool; *"},
+	"no events any more": {"type E struct{}", "", `evento.lock:5:1: event "E" of "p/A" is gone, *`},
+	"own encoding":       {"type E struct{ A int }", "type E struct{ A int }\nfunc (E) MarshalText() ([]byte, error) { return nil, nil }\nfunc (*E) UnmarshalText([]byte) error { return nil }", "p.go:4:6: event E: its encoding changed, and those stored would not be read any more; *"},
+}
+
+func TestLock(t *testing.T) {
+	t.Parallel()
+	for name, c := range changes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			source := func(types string) map[string]string {
+				if types != "" && !strings.HasPrefix(types, "import") {
+					types = "//evento:aggregate p/A\n" + types
+				}
+				return map[string]string{"p.go": "package p\n\n" + types + "\n"}
+			}
+			writeFiles(t, dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n"})
+			writeFiles(t, dir, source(c.before))
+			_, err := Run(t.Context(), Options{Dir: dir})
+			must(t, err)
+			writeFiles(t, dir, source(c.after))
+			before := readFiles(t, dir)
+			_, err = Run(t.Context(), Options{Dir: dir})
+			got := ""
+			if err != nil {
+				got = err.Error()
+				if after := readFiles(t, dir); !equalFiles(after, before) {
+					t.Error("refused, and yet files were written")
+				}
+			}
+			if prefix, rest, some := strings.Cut(c.want, "*"); some && rest == "" && strings.HasPrefix(got, prefix) {
+				return
+			}
+			if got != c.want {
+				t.Errorf("said\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+}
+
+// A field that was dropped is remembered: its name is not free for another kind.
+func TestLockRemembersDropped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n"})
+	for _, step := range []struct{ fields, want string }{
+		{"A int; B string", ""},
+		{"A int", ""},
+		{"A int; C []bool", ""},
+		{"A int; C []bool; B int", "p.go:4:34: event E: field B: it is stored as string, which cannot be read as int64; " + remedy},
+		{"A int; C []bool; B any", ""},
+		{"A int; C []bool; B string", "p.go:4:34: event E: field B: it is stored as any, which cannot be read as string; " + remedy},
+	} {
+		writeFiles(t, dir, map[string]string{"p.go": "package p\n\n//evento:aggregate\ntype E struct { " + step.fields + " }\n"})
+		_, err := Run(t.Context(), Options{Dir: dir})
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != step.want {
+			t.Errorf("%s: said %q, want %q", step.fields, got, step.want)
+		}
+	}
+}
+
+func TestLockFormat(t *testing.T) {
+	t.Parallel()
+	locks := []string{"kinds", "evolution", "testdata/names"}
+	for _, folder := range locks {
+		data, err := os.ReadFile(filepath.Join(folder, LockName))
+		must(t, err)
+		l, err := parseLock(data)
+		must(t, err)
+		if got := string(l.format()); got != string(data) {
+			t.Errorf("%s: read and written again it is\n%s", folder, got)
+		}
+	}
+	odd := &lock{events: []*lockedEvent{{
+		aggregate: "a b", name: "@c", was: []string{"\"", "\n"}, upcast: []string{"ü"}, retired: true,
+		fields: []*field{
+			{name: "-", shape: &shape{kind: kindArray, size: 2, elem: &shape{kind: kindBytes, size: -1}}, was: []string{"x y"}},
+			{name: "", shape: &shape{kind: kindBytes, size: 4}, dropped: true},
+		},
+	}}}
+	l, err := parseLock(odd.format())
+	must(t, err)
+	if got, want := string(l.format()), string(odd.format()); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
+func TestBrokenLock(t *testing.T) {
+	t.Parallel()
+	const advice = " is not as evento gen writes it: "
+	for text, want := range map[string]string{
+		"event p/A\n":                   "line 1" + advice + "a name is missing",
+		"event p/A E\nevent p/A E\n":    "line 2" + advice + "the event E is there twice",
+		"\tA int64\n":                   "line 1" + advice + "it begins with neither # nor event",
+		"<<<<<<< HEAD\n":                "line 1" + advice + "it begins with neither # nor event",
+		"event p/A E\n\tA int\n":        `line 2` + advice + `there is no kind of field "int"`,
+		"event p/A E\n\tA []{B int64\n": "line 2" + advice + "a ; or } is missing",
+		"event p/A E\n\tA [x]bool\n":    "line 2" + advice + "a number is missing",
+		"event p/A E\n\tA bool int8\n":  `line 2` + advice + `"int8" is too much`,
+		"event p/A E\n\t@sealed\n":      "line 2" + advice + "there is no @sealed; a newer evento gen may have written it",
+		"event p/A \"E\n":               `line 1` + advice + `"\"E" has no closing quote`,
+		"event p/A E\n\tA " + strings.Repeat("[]", 300) + "bool": "line 2" + advice + "it is nested deeper than 200",
+	} {
+		_, err := parseLock([]byte(text))
+		if err == nil || err.Error() != want+"; take the file from version control" {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+	dir := t.TempDir()
+	files := map[string]string{
+		"go.mod": "module example.com/app\n\ngo 1.26\n", "evento.lock": "<<<<<<< HEAD\n",
+		"p.go": "package p\n\n//evento:aggregate\ntype E struct{}\n",
+	}
+	writeFiles(t, dir, files)
+	_, err := Run(t.Context(), Options{Dir: dir})
+	if want := "evento.lock:1:1: line 1" + advice; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if !equalFiles(readFiles(t, dir), files) {
+		t.Error("files were written")
+	}
+}
+
+func FuzzParseLock(f *testing.F) {
+	f.Add([]byte("event p/A E\n\t@was \"x y\"\n\tA map[string][]{B *[2]byte; C ^0} was=D\n\t-F time\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := parseLock(data)
+		if err != nil {
+			return
+		}
+		again, err := parseLock(l.format())
+		if err != nil || string(again.format()) != string(l.format()) {
+			t.Errorf("%q was read and is written as %q: %v", data, l.format(), err)
+		}
+	})
+}
+
+// An interrupted run writes nothing.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	files := map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n", "p.go": "package p\n\n//evento:aggregate\ntype E struct{}\n"}
+	writeFiles(t, dir, files)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := Run(ctx, Options{Dir: dir}); err == nil {
+		t.Error("no error")
+	}
+	if !equalFiles(readFiles(t, dir), files) {
+		t.Error("files were written")
+	}
+}
+
+func TestProblemsInOrder(t *testing.T) {
+	t.Parallel()
+	ps := &problems{dir: "/x"}
+	for _, p := range []string{"/x/b.go:1:1", "/x/a.go:10:1", "/x/a.go:9:2", "/y/c.go:3", "-"} {
+		ps.add(position(p), "wrong")
+	}
+	var all RefusedError
+	if !errors.As(ps.err(), &all) {
+		t.Fatal("no problems")
+	}
+	got := strings.Split(all.Error(), "\n")
+	if want := []string{"wrong", "/y/c.go:3:1: wrong", "a.go:9:2: wrong", "a.go:10:1: wrong", "b.go:1:1: wrong"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -1,0 +1,183 @@
+package gen
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Input that is refused: what is read, and the lines that are said of it. Each
+// is a package of its own, below "package p" and a line of imports.
+var refused = map[string]struct{ source, want string }{
+	"unknowndirective": {"//evento:agregate p/A\ntype E struct{}",
+		`3:1: there is no directive //evento:agregate; use one of aggregate, default, dropped, event, retired, upcast, was`},
+	"nodirectivename": {"//evento:\ntype E struct{}",
+		`3:1: there is no directive //evento:; use one of aggregate, default, dropped, event, retired, upcast, was`},
+	"onfunction": {"//evento:aggregate p/A\nfunc F() {}",
+		`3:1: //evento:aggregate means nothing here; it belongs above a type declaration or a group of them`},
+	"onnestedfield": {"//evento:aggregate p/A\ntype E struct{ X N }\ntype N struct {\n\tA int //evento:was B\n}",
+		`6:8: //evento:was means nothing here; it belongs above an event's type or a field of it`},
+	"defaultontype": {"//evento:aggregate p/A\n//evento:default 5\ntype E struct{ A int }",
+		`4:1: //evento:default means nothing here; it belongs above a field of an event`},
+	"noevents": {"//evento:aggregate p/A\ntype (\n\te struct{}\n)",
+		`3:1: aggregate "p/A" has no events here: no type below is an exported struct; put the directive above the structs that are its events`},
+	"notstruct": {"//evento:aggregate p/A\ntype E int",
+		`4:6: E is not a struct, so it cannot be an event; write type E struct { … }`},
+	"generic": {"//evento:aggregate p/A\ntype E[T any] struct{ A T }",
+		`4:6: E has type parameters, so it cannot be an event: its shape is not known; declare a struct for each kind of event, with fields of instantiated types`},
+	"badaggregate": {"//evento:aggregate a b c\ntype E struct{}",
+		`3:1: //evento:aggregate a b c does not name an aggregate; write //evento:aggregate bank/Account, and behind it the name that generated code is to use if that is not Account`},
+	"twoaggregates": {"//evento:aggregate bank/Account\ntype E struct{}\n//evento:aggregate shop/Account\ntype F struct{}",
+		`5:1: two aggregates of the name Account: "shop/Account", and "bank/Account" at twoaggregates/p.go:3:1; name one of them differently: //evento:aggregate shop/Account OtherAccount`},
+	"twoidents": {"//evento:aggregate p/A\ntype E struct{}\n//evento:aggregate p/A Konto\ntype F struct{}",
+		`5:1: aggregate "p/A" is Konto here and A at twoidents/p.go:3:1; use one name`},
+	"duplicateevent": {"//evento:aggregate p/A\ntype (\n\tE struct{}\n\t//evento:event E\n\tF struct{}\n)",
+		`7:2: event "E" of "p/A" is F here and E at duplicateevent/p.go:5:2; name one of them differently with //evento:event`},
+	"duplicatewas": {"//evento:aggregate p/A\ntype (\n\tE struct{}\n\t//evento:was E\n\tF struct{}\n)",
+		`7:2: event "E" of "p/A" is F here and E at duplicatewas/p.go:5:2; name one of them differently with //evento:event`},
+	"wasnoname": {"//evento:aggregate p/A\n//evento:was\ntype E struct{}",
+		`4:1: //evento:was needs one name behind it; write //evento:was Name`},
+	"retiredargs": {"//evento:aggregate p/A\n//evento:retired yesterday\ntype E struct{}",
+		`4:1: //evento:retired takes nothing behind it; say why in a comment of its own`},
+	"chan": {"//evento:aggregate p/A\ntype E struct {\n\tA int\n\tC chan int\n}",
+		"6:2: event E, field C: a chan int cannot be stored; leave it out of the event, or tag it json:\"-\""},
+	"nestedfunc": {"//evento:aggregate p/A\ntype E struct{ Lines []L }\ntype L struct{ F func() }",
+		"4:16: event E, field Lines[].F: a func() cannot be stored; leave it out of the event, or tag it json:\"-\""},
+	"complex": {"//evento:aggregate p/A\ntype E struct{ C complex128 }",
+		`4:16: event E, field C: a complex128 cannot be stored; store what it stands for as a string, a number or bytes`},
+	"pointer": {"import \"unsafe\"\n//evento:aggregate p/A\ntype E struct{ C unsafe.Pointer }",
+		`5:16: event E, field C: a unsafe.Pointer cannot be stored; store what it stands for as a string, a number or bytes`},
+	"mutex": {"import \"sync\"\n//evento:aggregate p/A\ntype E struct{ M sync.Mutex }",
+		`5:16: event E, field M: nothing of sync.Mutex would be stored: it has no exported fields; export its fields, or give it MarshalText and UnmarshalText`},
+	"allunexported": {"//evento:aggregate p/A\ntype E struct{ a int }",
+		`4:6: event E: nothing of E would be stored: it has no exported fields; export its fields, or give it MarshalText and UnmarshalText`},
+	"interface": {"//evento:aggregate p/A\ntype E struct{ S interface{ String() string } }",
+		`4:16: event E, field S: the interface interface{String() string} has methods, and what it held cannot be read back; use a struct with a field for each kind, or any`},
+	"unknowntype": {"//evento:aggregate p/A\ntype E struct{ S Missing }",
+		`4:16: event E, field S: its type is not known; correct the type, or generate the code that it comes from first`},
+	"marshalonly": {"//evento:aggregate p/A\ntype E struct{ X M }\ntype M struct{}\nfunc (M) MarshalText() ([]byte, error) { return nil, nil }",
+		`4:16: event E, field X: M has MarshalText and no UnmarshalText, so what is stored could not be read back; add the method`},
+	"mapbypointer": {"//evento:aggregate p/A\ntype E struct{ M map[*int]string }",
+		`4:16: event E, field M: a map by pointers would be read back with other keys; use what they point to as the key`},
+	"sametag": {"//evento:aggregate p/A\ntype E struct {\n\tA int `json:\"x\"`\n\tB int `json:\"x\"`\n}",
+		"5:2: event E, field A: B is stored as \"x\" too, so that neither would be; give one of them another name with a json tag"},
+	"embedstime": {"import \"time\"\n//evento:aggregate p/A\ntype E struct {\n\ttime.Time\n\tA int\n}",
+		"6:7: E has MarshalBinary from its embedded Time, so that nothing else of it would be stored; give the field a name\n" +
+			"6:7: E has MarshalText from its embedded Time, so that nothing else of it would be stored; give the field a name"},
+	"embedsevent": {"//evento:aggregate p/A\ntype (\n\tE struct{ A int }\n\tF struct{ E }\n)",
+		`6:12: F embeds the event E, and would be taken for it; move what they share to a struct that both embed`},
+	"methodthere": {"//evento:aggregate p/A\ntype E struct{}\nfunc (E) EventName() string { return \"\" }",
+		`5:10: event E has a method EventName, which evento gen writes; remove it`},
+	"fieldnamed": {"//evento:aggregate p/A\ntype E struct{ EventName string }",
+		"4:16: event E has a field EventName, which is the name of a method that it needs; rename the field, and keep what is stored with `json:\"EventName\"`"},
+	"identtaken": {"//evento:aggregate p/A\ntype E struct{}\ntype AView struct{}",
+		`5:6: AView is declared here, and evento gen declares it too; remove or rename it, or give the aggregate another name: //evento:aggregate p/A OtherA`},
+	"defaulttext": {"//evento:aggregate p/A\ntype E struct {\n\tN int //evento:default \"five\"\n}",
+		`5:8: field N: //evento:default "five": cannot use "five" (untyped string constant) as int value; write a constant of the field's type, such as //evento:default 5`},
+	"defaultoverflow": {"//evento:aggregate p/A\ntype E struct {\n\tN uint8 //evento:default 256\n}",
+		`5:10: field N: //evento:default 256: cannot use 256 (untyped int constant) as uint8 value (overflows); write a constant of the field's type, such as //evento:default 5`},
+	"defaultvariable": {"//evento:aggregate p/A\ntype E struct {\n\tN int //evento:default five\n}\nvar five = 5",
+		`5:8: field N: //evento:default five: five is not a constant; write a constant of the field's type, such as //evento:default 5`},
+	"defaultempty": {"//evento:aggregate p/A\ntype E struct {\n\tN int //evento:default\n}",
+		`5:8: //evento:default of N says no value; write a constant of the field's type, such as //evento:default 5`},
+	"defaultslice": {"//evento:aggregate p/A\ntype E struct {\n\tN []int //evento:default nil\n}",
+		`5:10: field N: a default is for bools, numbers, strings and pointers to these; use //evento:upcast for others`},
+	"directivetwofields": {"//evento:aggregate p/A\ntype E struct {\n\tN, M int //evento:was O\n}",
+		`5:11: the directive is for one field with a name; give each field a line of its own`},
+	"directiveunstored": {"//evento:aggregate p/A\ntype E struct {\n\tA int\n\tN int `json:\"-\"` //evento:was O\n}",
+		`6:19: the field N is not stored, so there is nothing to say of it; remove the directive`},
+	"waspresent": {"//evento:aggregate p/A\ntype E struct {\n\tO int\n\tN int //evento:was O\n}",
+		`6:2: event E: //evento:was O of field N: that name is the one of field O; name what the field was stored as before`},
+	"upcastmissing": {"//evento:aggregate p/A\n//evento:upcast none\ntype E struct{}",
+		`4:1: there is no function none; write //evento:upcast name, where name is a func(Old) E of this package`},
+	"upcastsignature": {"//evento:aggregate p/A\n//evento:upcast f\ntype E struct{}\nfunc f(a, b int) E { return E{} }",
+		`4:1: f is a func(a int, b int) E; write //evento:upcast name, where name is a func(Old) E of this package, which may also return an error`},
+	"upcastnoevent": {"//evento:aggregate p/A\n//evento:upcast f\ntype E struct{}\nfunc f(int) E { return E{} }",
+		`4:1: f takes a int, which is no event; put //evento:event above that type, with the name it was stored under`},
+	"upcastnotretired": {"//evento:aggregate p/A\ntype (\n\tO struct{}\n\t//evento:upcast f\n\tE struct{}\n)\nfunc f(O) E { return E{} }",
+		`6:2: O is still committed; put //evento:retired above it`},
+	"upcastvariable": {"//evento:aggregate p/A\n//evento:upcast f\ntype E struct{}\n//evento:event O\ntype v struct{}\nfunc f(v) E { return E{} }",
+		`4:1: v is also a variable in generated code; rename the type`},
+	"upcastfunction": {"//evento:aggregate p/A\n//evento:upcast data\ntype E struct{}\n//evento:event O\ntype o struct{}\nfunc data(o) E { return E{} }",
+		`4:1: data is also a variable in generated code; rename the function`},
+	"waswithoutname": {"//evento:aggregate p/A\ntype E struct {\n\tA []list //evento:was B\n}\ntype list int",
+		`5:11: the type of A, []list, cannot be named in generated code, which the directive takes; use one that is exported, or //evento:upcast`},
+	"groupnotstruct": {"//evento:aggregate p/A\ntype (\n\tE struct{}\n\t//evento:retired\n\tF int\n)",
+		`7:2: F is not a struct, so it cannot be an event; write type F struct { … }`},
+	"upcastcycle": {"//evento:aggregate p/A\ntype (\n\t//evento:retired\n\t//evento:upcast g\n\tO struct{}\n\t//evento:retired\n\t//evento:upcast f\n\tE struct{}\n)\nfunc f(O) E { return E{} }\nfunc g(E) O { return O{} }",
+		`7:2: O is upcast to itself in the end; remove one of the //evento:upcast`},
+	"oldunused": {"//evento:aggregate p/A\ntype E struct{}\n//evento:event Old\ntype o struct{ A int }",
+		`6:6: o is of no aggregate and nothing is upcast from it; put //evento:aggregate above it, or //evento:upcast above the event that a function makes of it`},
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n"}
+	for name, c := range refused {
+		files[name+"/p.go"] = "package p\n\n" + strings.ReplaceAll(c.source, "p/A", name+"/A") + "\n"
+	}
+	for name, problems := range problemsOf(t, files) {
+		want := strings.Split(strings.ReplaceAll(refused[name].want, "p/A", name+"/A"), "\n")
+		if !slices.Equal(problems, want) {
+			t.Errorf("%s:\n%s\nsaid\n%s\nwant\n%s", name, files[name+"/p.go"], strings.Join(problems, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+// problemsOf generates, and returns what is said of each folder without its
+// name. Nothing may be written.
+func problemsOf(t *testing.T, files map[string]string) map[string][]string {
+	t.Helper()
+	dir := t.TempDir()
+	writeFiles(t, dir, files)
+	_, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./..."}})
+	var ps RefusedError
+	if !errors.As(err, &ps) {
+		t.Fatalf("%v, want problems", err)
+	}
+	if after := readFiles(t, dir); !equalFiles(after, files) {
+		t.Errorf("files were written: %v", slices.Sorted(maps.Keys(after)))
+	}
+	found := map[string][]string{}
+	for name := range files {
+		if folder, _, ok := strings.Cut(name, "/"); ok {
+			found[folder] = nil
+		}
+	}
+	for _, p := range ps {
+		folder, rest, _ := strings.Cut(p.String(), "/")
+		rest = strings.TrimPrefix(rest, "p.go:")
+		found[folder] = append(found[folder], rest)
+	}
+	return found
+}
+
+// A syntax error anywhere stops everything, also what is right.
+func TestSyntaxError(t *testing.T) {
+	t.Parallel()
+	problems := problemsOf(t, map[string]string{
+		"go.mod":           "module example.com/app\n\ngo 1.26\n",
+		"good/p.go":        "package p\n\n//evento:aggregate p/A\ntype E struct{}\n",
+		"good/p_evento.go": "package p // of before\n",
+		"bad/p.go":         "package p\n\n//evento:aggregate q/A\ntype E struct{\n\tA int,\n}\n",
+	})
+	want := `5:7: syntax error: expected ';', found ','; correct it and generate again`
+	if got := problems["bad"]; len(got) != 1 || got[0] != want {
+		t.Errorf("said %q, want %q", got, want)
+	}
+}
+
+func TestTwoPackagesOneAggregate(t *testing.T) {
+	t.Parallel()
+	problems := problemsOf(t, map[string]string{
+		"go.mod": "module example.com/app\n\ngo 1.26\n",
+		"a/p.go": "package p\n\n//evento:aggregate p/A\ntype E struct{}\n",
+		"b/p.go": "package p\n\n//evento:aggregate p/A\ntype F struct{}\n",
+	})
+	want := `3:1: two aggregates of the name "p/A": the other is in package example.com/app/a; an aggregate belongs to one package`
+	if got := problems["b"]; len(got) != 1 || got[0] != want {
+		t.Errorf("said %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,581 @@
+package gen
+
+import (
+	"fmt"
+	"go/types"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// kind is how a value is stored.
+type kind string
+
+const (
+	kindBool   kind = "bool"
+	kindInt    kind = "int"   // with bits
+	kindUint   kind = "uint"  // with bits
+	kindFloat  kind = "float" // with bits
+	kindString kind = "string"
+	kindBytes  kind = "bytes" // a slice, or an array of size
+	kindTime   kind = "time"
+	kindText   kind = "text"   // by MarshalText
+	kindBinary kind = "binary" // by MarshalBinary
+	kindCBOR   kind = "cbor"   // by MarshalCBOR, which may write anything
+	kindBigInt kind = "bigint"
+	kindAny    kind = "any"
+	kindRef    kind = "ref" // the struct that many structs further out
+	// Those below hold others.
+	kindPointer kind = "pointer"
+	kindList    kind = "list"
+	kindArray   kind = "array" // of size
+	kindMap     kind = "map"
+	kindStruct  kind = "struct"
+)
+
+// shape is how the values of a type are stored.
+type shape struct {
+	kind   kind
+	bits   int
+	size   int64 // of an array; -1 for a slice of bytes
+	key    *shape
+	elem   *shape
+	fields []*field
+	up     int // of kindRef
+
+	typ types.Type // nil when read from a lock
+	// slow is why only the default codec can write and read it, or "".
+	slow string
+}
+
+// field is a field of a stored struct.
+type field struct {
+	name  string   // as it is stored
+	path  []string // of Go names, from the struct: more than one when embedded
+	shape *shape
+	omit  string // "", "empty" or "zero"
+
+	was     []string // former stored names
+	dflt    string   // Go literal for events stored without it, or ""
+	dropped bool     // only in a lock
+
+	v      *types.Var
+	tagged bool
+}
+
+func (f *field) selector() string { return strings.Join(f.path, ".") }
+
+// shaper finds the shapes of types. A type that cannot be stored is an error
+// that names the way to it.
+type shaper struct {
+	pkg   *types.Package
+	outer []types.Type // the structs that are being looked at
+}
+
+// unsupportedError is a part of a payload that cannot be stored, or not be read
+// back.
+type unsupportedError struct{ at, why, remedy string }
+
+func (e *unsupportedError) Error() string {
+	return fmt.Sprintf("field %s: %s; %s", e.at, e.why, e.remedy)
+}
+
+func (s *shaper) name(t types.Type) string {
+	return types.TypeString(t, func(p *types.Package) string {
+		if p == s.pkg {
+			return ""
+		}
+		return p.Name()
+	})
+}
+
+// of returns the shape of a type; at is where it was met. Types that the
+// generated code cannot name are left to the default codec.
+func (s *shaper) of(t types.Type, at string) (*shape, error) {
+	sh, err := s.shapeOf(types.Unalias(t), at)
+	if err == nil && sh.slow == "" && !s.nameable(t) {
+		sh.slow = "a type without a name here"
+	}
+	return sh, err
+}
+
+// nameable reports whether a type can be written in the package.
+func (s *shaper) nameable(t types.Type) bool {
+	switch t := types.Unalias(t).(type) {
+	case *types.Named:
+		for arg := range t.TypeArgs().Types() {
+			if !s.nameable(arg) {
+				return false
+			}
+		}
+		pkg := t.Obj().Pkg()
+		if pkg == nil {
+			return true
+		}
+		if pkg == s.pkg {
+			return !isReserved(t.Obj().Name())
+		}
+		return t.Obj().Exported() && importable(pkg.Path(), s.pkg.Path())
+	case *types.Pointer:
+		return s.nameable(t.Elem())
+	case *types.Slice:
+		return s.nameable(t.Elem())
+	case *types.Array:
+		return s.nameable(t.Elem())
+	case *types.Map:
+		return s.nameable(t.Key()) && s.nameable(t.Elem())
+	case *types.Struct:
+		for v := range t.Fields() {
+			if !v.Exported() && v.Pkg() != s.pkg || !s.nameable(v.Type()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// importable reports whether Go lets a package import another: what is below a
+// folder named internal is for those around it.
+func importable(path, from string) bool {
+	path = "/" + path + "/"
+	if strings.HasPrefix(path, "/vendor/") {
+		return false
+	}
+	i := strings.LastIndex(path, "/internal/")
+	return i < 0 || strings.HasPrefix("/"+from+"/", path[:i]+"/")
+}
+
+func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
+	refuse := func(why, remedy string) (*shape, error) { return nil, &unsupportedError{at, why, remedy} }
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		elem, err := s.of(p.Elem(), at)
+		if err != nil {
+			return nil, err
+		}
+		sh := &shape{kind: kindPointer, elem: elem, typ: t, slow: elem.slow}
+		if _, named := t.(*types.Named); named {
+			sh.slow = "a named pointer type"
+		}
+		return sh, nil
+	}
+	if sh, err := s.special(t, at); sh != nil || err != nil {
+		return sh, err
+	}
+	switch u := t.Underlying().(type) {
+	case *types.Basic:
+		if sh := basic(u); sh != nil {
+			sh.typ = t
+			return sh, nil
+		}
+		if u.Kind() == types.Invalid {
+			return refuse("its type is not known", "correct the type, or generate the code that it comes from first")
+		}
+		return refuse(fmt.Sprintf("a %s cannot be stored", s.name(t)), "store what it stands for as a string, a number or bytes")
+	case *types.Slice:
+		if isByte(u.Elem()) {
+			sh := &shape{kind: kindBytes, size: -1, typ: t}
+			if !types.Identical(u.Elem(), types.Typ[types.Byte]) {
+				sh.slow = "a slice of a named byte type"
+			}
+			return sh, nil
+		}
+		elem, err := s.of(u.Elem(), at+"[]")
+		if err != nil {
+			return nil, err
+		}
+		return &shape{kind: kindList, elem: elem, typ: t, slow: elem.slow}, nil
+	case *types.Array:
+		if isByte(u.Elem()) {
+			sh := &shape{kind: kindBytes, size: u.Len(), typ: t}
+			if !types.Identical(u.Elem(), types.Typ[types.Byte]) {
+				sh.slow = "an array of a named byte type"
+			}
+			return sh, nil
+		}
+		elem, err := s.of(u.Elem(), at+"[]")
+		if err != nil {
+			return nil, err
+		}
+		return &shape{kind: kindArray, size: u.Len(), elem: elem, typ: t, slow: elem.slow}, nil
+	case *types.Map:
+		return s.ofMap(t, u, at)
+	case *types.Struct:
+		return s.ofStruct(t, u, at)
+	case *types.Interface:
+		if u.Empty() {
+			return &shape{kind: kindAny, typ: t}, nil
+		}
+		return refuse(fmt.Sprintf("the interface %s has methods, and what it held cannot be read back", s.name(t)),
+			"use a struct with a field for each kind, or any")
+	case *types.Chan, *types.Signature:
+		return refuse(fmt.Sprintf("a %s cannot be stored", s.name(t)), `leave it out of the event, or tag it json:"-"`)
+	}
+	return refuse(fmt.Sprintf("a %s cannot be stored", s.name(t)), "use another type")
+}
+
+// basic is the shape of a basic type, or nil.
+func basic(b *types.Basic) *shape {
+	switch b.Kind() {
+	case types.Bool:
+		return &shape{kind: kindBool}
+	case types.String:
+		return &shape{kind: kindString}
+	case types.Int, types.Int64:
+		return &shape{kind: kindInt, bits: 64}
+	case types.Int8:
+		return &shape{kind: kindInt, bits: 8}
+	case types.Int16:
+		return &shape{kind: kindInt, bits: 16}
+	case types.Int32:
+		return &shape{kind: kindInt, bits: 32}
+	case types.Uint, types.Uint64:
+		return &shape{kind: kindUint, bits: 64}
+	case types.Uint8:
+		return &shape{kind: kindUint, bits: 8}
+	case types.Uint16:
+		return &shape{kind: kindUint, bits: 16}
+	case types.Uint32:
+		return &shape{kind: kindUint, bits: 32}
+	case types.Float32:
+		return &shape{kind: kindFloat, bits: 32}
+	case types.Float64:
+		return &shape{kind: kindFloat, bits: 64}
+	}
+	return nil
+}
+
+func isByte(t types.Type) bool {
+	b, ok := t.Underlying().(*types.Basic)
+	return ok && b.Kind() == types.Uint8
+}
+
+// special is the shape of types that are stored in a way of their own: those
+// that the default codec knows, and those with methods for it. Nil: none.
+func (s *shaper) special(t types.Type, at string) (*shape, error) {
+	if named, ok := t.(*types.Named); ok && named.Obj().Pkg() != nil {
+		switch path := named.Obj().Pkg().Path(); path + "." + named.Obj().Name() {
+		case "time.Time":
+			return &shape{kind: kindTime, typ: t}, nil
+		case "math/big.Int":
+			return &shape{kind: kindBigInt, typ: t, slow: "a big.Int"}, nil
+		default:
+			if strings.HasPrefix(path, "github.com/fxamacker/cbor/") {
+				return &shape{kind: kindCBOR, typ: t, slow: "a type of the codec's"}, nil
+			}
+		}
+	}
+	if types.IsInterface(t) {
+		return nil, nil
+	}
+	for _, m := range []struct {
+		kind            kind
+		marshal, decode string
+	}{
+		{kindCBOR, "MarshalCBOR", "UnmarshalCBOR"},
+		{kindBinary, "MarshalBinary", "UnmarshalBinary"},
+		{kindText, "MarshalText", "UnmarshalText"},
+	} {
+		if !s.has(t, m.marshal, marshalType) {
+			continue
+		}
+		if !s.has(t, m.decode, unmarshalType) {
+			return nil, &unsupportedError{
+				at, fmt.Sprintf("%s has %s and no %s, so what is stored could not be read back", s.name(t), m.marshal, m.decode),
+				"add the method",
+			}
+		}
+		sh := &shape{kind: m.kind, typ: t}
+		if m.kind == kindCBOR {
+			sh.slow = "a type with MarshalCBOR"
+		}
+		return sh, nil
+	}
+	return nil, nil
+}
+
+var (
+	bytesType     = types.NewSlice(types.Typ[types.Byte])
+	errorType     = types.Universe.Lookup("error").Type()
+	marshalType   = signature(nil, []types.Type{bytesType, errorType})
+	unmarshalType = signature([]types.Type{bytesType}, []types.Type{errorType})
+)
+
+func signature(params, results []types.Type) *types.Signature {
+	tuple := func(ts []types.Type) *types.Tuple {
+		vars := make([]*types.Var, len(ts))
+		for i, t := range ts {
+			vars[i] = types.NewParam(0, nil, "", t)
+		}
+		return types.NewTuple(vars...)
+	}
+	return types.NewSignatureType(nil, nil, nil, tuple(params), tuple(results), false)
+}
+
+// has reports whether a pointer to t has such a method.
+func (s *shaper) has(t types.Type, name string, sig *types.Signature) bool {
+	m, _, _ := types.LookupFieldOrMethod(types.NewPointer(t), false, s.pkg, name)
+	f, ok := m.(*types.Func)
+	return ok && types.Identical(f.Signature(), sig)
+}
+
+// byValue reports whether t itself has the method.
+func byValue(t types.Type, name string) bool {
+	m, _, indirect := types.LookupFieldOrMethod(t, false, nil, name)
+	_, ok := m.(*types.Func)
+	return ok && !indirect
+}
+
+func (s *shaper) ofMap(t types.Type, u *types.Map, at string) (*shape, error) {
+	key, err := s.of(u.Key(), at+"[key]")
+	if err != nil {
+		return nil, err
+	}
+	elem, err := s.of(u.Elem(), at+"[]")
+	if err != nil {
+		return nil, err
+	}
+	sh := &shape{kind: kindMap, key: key, elem: elem, typ: t, slow: elem.slow}
+	switch key.kind {
+	case kindString, kindInt, kindUint:
+	case kindPointer:
+		return nil, &unsupportedError{at, "a map by pointers would be read back with other keys", "use what they point to as the key"}
+	default:
+		sh.slow = "a map by " + s.name(u.Key())
+	}
+	return sh, nil
+}
+
+func (s *shaper) ofStruct(t types.Type, u *types.Struct, at string) (*shape, error) {
+	if i := slices.IndexFunc(s.outer, func(o types.Type) bool { return types.Identical(o, t) }); i >= 0 {
+		return &shape{kind: kindRef, up: len(s.outer) - 1 - i, typ: t, slow: "a type that contains itself"}, nil
+	}
+	s.outer = append(s.outer, t)
+	defer func() { s.outer = s.outer[:len(s.outer)-1] }()
+	sh := &shape{kind: kindStruct, typ: t}
+	fields, slow, err := s.fieldsOf(t, u, at)
+	if err != nil {
+		return nil, err
+	}
+	sh.slow = slow
+	if len(fields) == 0 && u.NumFields() > 0 {
+		return nil, &unsupportedError{at, fmt.Sprintf("nothing of %s would be stored: it has no exported fields", s.name(t)),
+			"export its fields, or give it MarshalText and UnmarshalText"}
+	}
+	for _, f := range fields {
+		fieldAt := f.selector()
+		if at != "" {
+			fieldAt = at + "." + fieldAt
+		}
+		if f.shape, err = s.of(f.v.Type(), fieldAt); err != nil {
+			return nil, err
+		}
+		// A slow field goes through the default codec by itself, unless it may
+		// lead to this struct again: cycles are noticed by the codec alone.
+		if leadsOut(f.shape, 0) {
+			sh.slow = "a type that contains itself"
+		}
+		if why := slowOmit(f); why != "" {
+			sh.slow = why
+		}
+	}
+	sh.fields = fields
+	return sh, nil
+}
+
+// leadsOut reports whether a shape refers to a struct around it, from inside of
+// so many structs of its own.
+func leadsOut(sh *shape, inside int) bool {
+	if sh == nil {
+		return false
+	}
+	if sh.kind == kindRef {
+		return sh.up >= inside
+	}
+	return leadsOut(sh.key, inside) || leadsOut(sh.elem, inside) ||
+		slices.ContainsFunc(sh.fields, func(f *field) bool { return leadsOut(f.shape, inside+1) })
+}
+
+// slowOmit is why only the default codec can tell whether a field is left out.
+func slowOmit(f *field) string {
+	sh := f.shape
+	switch f.omit {
+	case "empty":
+		switch sh.kind {
+		case kindText, kindBinary, kindCBOR, kindRef:
+			return "omitempty on a type with its own encoding"
+		case kindStruct:
+			if !slices.ContainsFunc(sh.fields, func(f *field) bool { return f.omit != "empty" }) {
+				return "omitempty on a struct that may be empty"
+			}
+		}
+	case "zero":
+		switch sh.kind {
+		case kindBool, kindInt, kindUint, kindString, kindList, kindMap:
+			if hasIsZero(sh.typ) {
+				return "omitzero on a type with IsZero"
+			}
+		case kindTime:
+		case kindPointer, kindBytes:
+			if sh.kind == kindBytes && sh.size >= 0 || hasIsZero(sh.typ) {
+				return "omitzero on a type with IsZero"
+			}
+		default:
+			return "omitzero on a type that has no plain zero"
+		}
+	}
+	return ""
+}
+
+func hasIsZero(t types.Type) bool {
+	if _, ok := t.Underlying().(*types.Pointer); !ok {
+		t = types.NewPointer(t)
+	}
+	m, _, _ := types.LookupFieldOrMethod(t, false, nil, "IsZero")
+	return m != nil
+}
+
+// fieldsOf are the fields of a struct as the default codec sees them: those
+// that are exported, by the names of their tags, with those of embedded
+// structs among them, of which the outermost of a name counts.
+func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*field, slow string, err error) {
+	type level struct {
+		t    types.Type
+		u    *types.Struct
+		path []string
+		at   []int
+	}
+	type found struct {
+		*field
+		index []int
+	}
+	var all []found
+	visited := map[types.Type]bool{t: true}
+	for current := []level{{t: t, u: u}}; len(current) > 0; {
+		var next []level
+		count := map[types.Type]int{}
+		for _, l := range current {
+			for i := range l.u.NumFields() {
+				v, tag := l.u.Field(i), reflect.StructTag(l.u.Tag(i))
+				if v.Name() == "_" && tag.Get("cbor") != "" && tag.Get("cbor") != "-" {
+					slow = "a struct with the option toarray"
+				}
+				t := types.Unalias(v.Type())
+				_, pointer := t.Underlying().(*types.Pointer)
+				for {
+					p, ok := t.Underlying().(*types.Pointer)
+					if !ok {
+						break
+					}
+					t = types.Unalias(p.Elem())
+				}
+				inner, isStruct := t.Underlying().(*types.Struct)
+				if !v.Exported() && (!v.Embedded() || !isStruct) {
+					continue
+				}
+				text := tag.Get("cbor")
+				if text == "" {
+					text = tag.Get("json")
+				}
+				if text == "-" {
+					continue
+				}
+				name, options, _ := strings.Cut(text, ",")
+				path := append(slices.Clone(l.path), v.Name())
+				index := append(slices.Clone(l.at), i)
+				if v.Embedded() && isStruct && name == "" {
+					if pointer {
+						slow = "an embedded pointer"
+						if !v.Exported() {
+							return nil, "", &unsupportedError{join(at, path), "an embedded pointer to an unexported struct cannot be read back", "embed the struct itself"}
+						}
+					}
+					if !v.Exported() && v.Pkg() != s.pkg {
+						slow = "an unexported struct that another package embeds"
+					}
+					if visited[t] {
+						continue
+					}
+					if count[t]++; count[t] == 1 {
+						next = append(next, level{t, inner, path, index})
+					}
+					continue
+				}
+				f := &field{name: name, path: path, v: v, tagged: text != ""}
+				if name == "" {
+					f.name = v.Name()
+				}
+				if !v.Exported() {
+					// An unexported embedded struct with a name of its own
+					// cannot be set by the codec.
+					return nil, "", &unsupportedError{join(at, path), "an unexported field with a name cannot be read back", "export its type"}
+				}
+				for o := range strings.SplitSeq(options, ",") {
+					switch o {
+					case "omitempty":
+						if f.omit != "zero" {
+							f.omit = "empty"
+						}
+						if strings.Contains(","+options+",", ",omitzero,") {
+							slow = "omitempty together with omitzero"
+						}
+					case "omitzero":
+						if f.omit == "" {
+							f.omit = "zero"
+						}
+					case "keyasint":
+						slow = "a field with the option keyasint"
+					}
+				}
+				all = append(all, found{field: f, index: index})
+			}
+		}
+		current = slices.DeleteFunc(next, func(l level) bool { return count[l.t] > 1 })
+		for _, l := range current {
+			visited[l.t] = true
+		}
+	}
+	// The outermost field of a name; among several the tagged one, if there is
+	// one of these; else none.
+	for _, f := range all {
+		var rival *field // as deep as f, and of equal right
+		hidden := false
+		for _, o := range all {
+			switch {
+			case o.field == f.field || o.name != f.name:
+			case len(o.index) < len(f.index) || len(o.index) == len(f.index) && o.tagged && !f.tagged:
+				hidden = true
+			case len(o.index) == len(f.index) && o.tagged == f.tagged:
+				rival = o.field
+			}
+		}
+		switch {
+		case hidden:
+		case rival != nil:
+			return nil, "", &unsupportedError{join(at, f.path),
+				fmt.Sprintf("%s is stored as %q too, so that neither would be", join(at, rival.path), f.name), "give one of them another name with a json tag"}
+		default:
+			fields = append(fields, f.field)
+		}
+	}
+	return fields, slow, nil
+}
+
+func join(at string, path []string) string {
+	p := strings.Join(path, ".")
+	if at == "" {
+		return p
+	}
+	return at + "." + p
+}
+
+// wireOrder sorts fields as they are stored: by the encoding of their names.
+func wireOrder(fields []*field) []*field {
+	sorted := slices.Clone(fields)
+	slices.SortStableFunc(sorted, func(a, b *field) int {
+		if len(a.name) != len(b.name) {
+			return len(a.name) - len(b.name)
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	return sorted
+}
