@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/transfer"
 )
 
@@ -59,7 +60,15 @@ an export by --event the versions of aggregates have gaps, and no store takes it
 		opts.Progress = show.update
 		return withStore(cmd.Context(), store, looking, func(ex evento.Executor) error {
 			var done transfer.Progress
-			err := writeTo(output, cmd.OutOrStdout(), func(w io.Writer) (err error) {
+			last, err := ex.Read(cmd.Context(), evento.Query{}, cursor.Backward(1, ""))
+			if err != nil {
+				return err
+			}
+			if len(opts.Query.Filters) == 0 && routingKey == "" && len(last.Edges) > 0 && last.Edges[0].Node.Position > after {
+				whole := float64(last.Edges[0].Node.Position - after)
+				show.part = func(at transfer.Progress) float64 { return float64(at.Events) / whole }
+			}
+			err = writeTo(output, cmd.OutOrStdout(), func(w io.Writer) (err error) {
 				done, err = transfer.Export(cmd.Context(), ex, w, opts)
 				return err
 			})

@@ -46,6 +46,13 @@ goes on: what is in the store already is compared, and passed over.`,
 				}
 			}
 			show := newProgress(cmd.ErrOrStderr(), progress)
+			if file != nil {
+				info, err := file.Stat()
+				if err != nil {
+					return err
+				}
+				show.part = func(at transfer.Progress) float64 { return float64(at.Bytes) / float64(info.Size()) }
+			}
 			return withStore(cmd.Context(), store, creating, func(ex evento.Executor) error {
 				done, err := transfer.Import(cmd.Context(), ex, in, transfer.ImportOptions{Resume: resume, Renumber: renumber, Progress: show.update})
 				show.end()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/evento-go/evento/internal/transfer"
@@ -15,6 +16,9 @@ type progress struct {
 	w     io.Writer // nil: nobody looks
 	next  time.Time
 	shown bool
+	// part is how much of the whole is done, from 0 to 1; nil: the whole is not
+	// known.
+	part func(transfer.Progress) float64
 }
 
 const progressEvery = 200 * time.Millisecond
@@ -43,7 +47,18 @@ func (p *progress) update(at transfer.Progress) {
 	}
 	p.next, p.shown = now.Add(progressEvery), true
 	const clearLine = "\r\x1b[K"
-	fmt.Fprint(p.w, clearLine, summary(at))
+	fmt.Fprint(p.w, clearLine, p.bar(at), summary(at))
+}
+
+// bar is how far it is, where that is known.
+func (p *progress) bar(at transfer.Progress) string {
+	if p.part == nil {
+		return ""
+	}
+	const cells = 24
+	part := min(max(p.part(at), 0), 1)
+	done := int(part * cells)
+	return fmt.Sprintf("[%s%s] %3d %%  ", strings.Repeat("=", done), strings.Repeat(" ", cells-done), int(part*100))
 }
 
 func (p *progress) end() {
