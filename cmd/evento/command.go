@@ -67,17 +67,24 @@ func onStoreRun(do func(ctx context.Context, s *session, args []string) error) f
 		if err != nil {
 			return err
 		}
-		s := &session{cmd: cmd, out: out}
-		if s.address, err = storeOf(cmd); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, s.close()) }()
-		if err := s.open(cmd.Context(), how); err != nil {
-			return err
-		}
-		err = do(cmd.Context(), s, args)
-		return errors.Join(err, out.flush())
+		return withStore(cmd, how, func(s *session) error {
+			s.out = out
+			return errors.Join(do(cmd.Context(), s, args), out.flush())
+		})
 	}
+}
+
+// withStore lends a command the store that its flag --store names.
+func withStore(cmd *cobra.Command, how access, do func(*session) error) (err error) {
+	s := &session{cmd: cmd}
+	if s.address, err = storeOf(cmd); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.open(cmd.Context(), how); err != nil {
+		return err
+	}
+	return do(s)
 }
 
 func storeOf(cmd *cobra.Command) (address, error) {
@@ -122,7 +129,7 @@ func (s *session) confirm(question string) error {
 		return nil
 	}
 	in := s.cmd.InOrStdin()
-	if f, ok := in.(*os.File); !ok || !atTerminal(f) {
+	if !atTerminal(in) {
 		return usagef("there is nobody to ask: %s Give --yes to do it", question)
 	}
 	if _, err := fmt.Fprintf(s.cmd.ErrOrStderr(), "%s [y/N] ", question); err != nil {
@@ -139,7 +146,12 @@ func (s *session) confirm(question string) error {
 	return errors.New("nothing was changed; --yes does it without asking")
 }
 
-func atTerminal(f *os.File) bool {
+// atTerminal reports whether an input or output of the command is a terminal.
+func atTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

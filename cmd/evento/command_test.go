@@ -176,7 +176,11 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 }
 
 func onNewStore(ctx context.Context, store string, do func(evento.Executor) error) error {
-	ex, err := openStore(ctx, store, creating)
+	a, err := parseStore(store)
+	if err != nil {
+		return err
+	}
+	ex, err := a.open(ctx, creating)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ import (
 
 // exportCommand writes the events of a store as lines.
 func exportCommand() *cobra.Command {
-	var store, output, aggregateType, id, name, routingKey string
+	var output, aggregateType, id, name, routingKey string
 	var after uint64
 	var progress bool
 	cmd := &cobra.Command{
@@ -34,10 +33,10 @@ an export by --event the versions of aggregates have gaps, and no store takes it
 		Example: `  evento export --store app.db --output backup.jsonl
   evento export --store app.db | evento import --store postgres://localhost/app
   evento export --store app.db --after 1000000 --output later.jsonl`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: arguments(0, 0, "no arguments"),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&store, "store", "", storeUsage)
+	flags.String("store", "", storeUsage)
 	flags.StringVarP(&output, "output", "f", "", "the file to write (default standard output)")
 	flags.Uint64Var(&after, "after", 0, "leave out the events up to this position")
 	flags.StringVar(&aggregateType, "type", "", "only events of aggregates of this type")
@@ -58,18 +57,20 @@ an export by --event the versions of aggregates have gaps, and no store takes it
 		}
 		show := newProgress(cmd.ErrOrStderr(), progress)
 		opts.Progress = show.update
-		return withStore(cmd.Context(), store, looking, func(ex evento.Executor) error {
+		return withStore(cmd, looking, func(s *session) error {
+			if show.w != nil && len(opts.Query.Filters) == 0 && routingKey == "" {
+				last, err := s.ex.Read(cmd.Context(), evento.Query{}, cursor.Backward(1, ""))
+				if err != nil {
+					return err
+				}
+				if len(last.Edges) > 0 && last.Edges[0].Node.Position > after {
+					whole := float64(last.Edges[0].Node.Position - after)
+					show.part = func(at transfer.Progress) float64 { return float64(at.Events) / whole }
+				}
+			}
 			var done transfer.Progress
-			last, err := ex.Read(cmd.Context(), evento.Query{}, cursor.Backward(1, ""))
-			if err != nil {
-				return err
-			}
-			if len(opts.Query.Filters) == 0 && routingKey == "" && len(last.Edges) > 0 && last.Edges[0].Node.Position > after {
-				whole := float64(last.Edges[0].Node.Position - after)
-				show.part = func(at transfer.Progress) float64 { return float64(at.Events) / whole }
-			}
-			err = writeTo(output, cmd.OutOrStdout(), func(w io.Writer) (err error) {
-				done, err = transfer.Export(cmd.Context(), ex, w, opts)
+			err := writeTo(output, cmd.OutOrStdout(), func(w io.Writer) (err error) {
+				done, err = transfer.Export(cmd.Context(), s.ex, w, opts)
 				return err
 			})
 			show.end()
@@ -81,26 +82,6 @@ an export by --event the versions of aggregates have gaps, and no store takes it
 		})
 	}
 	return cmd
-}
-
-// usageArgs makes a mistake in the arguments one in how the command was called.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{err}
-		}
-		return nil
-	}
-}
-
-// withStore lends a store that is closed afterwards.
-func withStore(ctx context.Context, url string, how access, fn func(ex evento.Executor) error) (err error) {
-	ex, err := openStore(ctx, url, how)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, ex.Close()) }()
-	return fn(ex)
 }
 
 // writeTo lends the file at a path, or stdout when there is none. The file is

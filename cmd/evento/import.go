@@ -14,7 +14,6 @@ import (
 
 // importCommand gives the lines of an export to a store.
 func importCommand() *cobra.Command {
-	var store string
 	var resume, renumber, progress bool
 	cmd := &cobra.Command{
 		Use:   "import --store URL [FILE]",
@@ -28,10 +27,10 @@ input that it was cut off is told at its end. After an interruption --resume
 goes on: what is in the store already is compared, and passed over.`,
 		Example: `  evento import --store postgres://localhost/app backup.jsonl
   evento export --store old.db | evento import --store new.db --resume`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: arguments(0, 1, "one file at most"),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&store, "store", "", storeUsage)
+	flags.String("store", "", storeUsage)
 	flags.BoolVar(&resume, "resume", false, "go on with an import that was interrupted")
 	flags.BoolVar(&renumber, "renumber", false, "give new positions, behind the events that the store has")
 	flags.BoolVar(&progress, "progress", false, "show progress although standard error is not a terminal")
@@ -53,8 +52,8 @@ goes on: what is in the store already is compared, and passed over.`,
 				}
 				show.part = func(at transfer.Progress) float64 { return float64(at.Bytes) / float64(info.Size()) }
 			}
-			return withStore(cmd.Context(), store, creating, func(ex evento.Executor) error {
-				done, err := transfer.Import(cmd.Context(), ex, in, transfer.ImportOptions{Resume: resume, Renumber: renumber, Progress: show.update})
+			return withStore(cmd, creating, func(s *session) error {
+				done, err := transfer.Import(cmd.Context(), s.ex, in, transfer.ImportOptions{Resume: resume, Renumber: renumber, Progress: show.update})
 				show.end()
 				if err != nil && done.Events > done.Skipped {
 					fmt.Fprintln(cmd.ErrOrStderr(), "interrupted; what was imported stays, and --resume goes on from it:", summary(done))

@@ -35,7 +35,7 @@ func main() {
 // usageError is a mistake in how the command was called.
 type usageError struct{ error }
 
-// exitCodes is in the help of every command.
+// exitCodes is in the help of the commands on stores; doctor has its own.
 const exitCodes = `Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 nobody reads the output.`
 
 // run is the program, and returns its exit code.

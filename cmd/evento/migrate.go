@@ -36,35 +36,28 @@ once. Of Pebble, which has no tables, the directory is made.`,
 		Example: `  evento migrate up --store app.db
   evento migrate up --store 'postgres://app@db/shop?schema=events'`,
 	}
-	cmd.Flags().String("store", "", storeUsage)
-	outputFlag(cmd)
-	cmd.Args = arguments(0, 0, "no arguments")
-	cmd.Long += "\n\n" + exitCodes
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return onMigrations(cmd, func(ctx context.Context, a address, o *output) error {
-			before, err := a.status(ctx)
-			if err != nil {
-				return err
-			}
-			ex, err := a.open(ctx, creating)
-			if err != nil {
-				return err
-			}
-			if err := ex.Close(); err != nil {
-				return err
-			}
-			after, err := a.status(ctx)
-			if err != nil {
-				return err
-			}
-			after.Applied = after.At - before.At
-			if o.json {
-				return o.line(after)
-			}
-			return o.printf("%s: %s, %d applied now\n", a, after, after.Applied)
-		})
-	}
-	return cmd
+	return onMigrations(cmd, func(ctx context.Context, a address, o *output) error {
+		before, err := a.status(ctx)
+		if err != nil {
+			return err
+		}
+		ex, err := a.open(ctx, creating)
+		if err != nil {
+			return err
+		}
+		if err := ex.Close(); err != nil {
+			return err
+		}
+		after, err := a.status(ctx)
+		if err != nil {
+			return err
+		}
+		after.Applied = after.At - before.At
+		if o.json {
+			return o.line(after)
+		}
+		return o.printf("%s: %s, %d applied now\n", a, after, after.Applied)
+	})
 }
 
 func migrateStatusCommand() *cobra.Command {
@@ -76,44 +69,46 @@ when it lacks one, for scripts that deploy.`,
 		Example: `  evento migrate status --store app.db
   evento migrate status --store postgres://app@db/shop --check`,
 	}
-	cmd.Flags().String("store", "", storeUsage)
 	cmd.Flags().Bool("check", false, "exit with 1 when the store is not up to date")
+	return onMigrations(cmd, func(ctx context.Context, a address, o *output) error {
+		status, err := a.status(ctx)
+		if err != nil {
+			return err
+		}
+		if o.json {
+			err = o.line(status)
+		} else {
+			err = status.write(o, a)
+		}
+		if cmd.Flag("check").Value.String() == "true" && status.At != status.Latest {
+			err = errors.Join(err, o.flush(), a.checkVersion(status.At, status.Latest))
+		}
+		return err
+	})
+}
+
+// onMigrations completes a command that works on the migrations of a store, which
+// need not be there.
+func onMigrations(cmd *cobra.Command, do func(context.Context, address, *output) error) *cobra.Command {
+	cmd.Flags().String("store", "", storeUsage)
 	outputFlag(cmd)
 	cmd.Args = arguments(0, 0, "no arguments")
 	cmd.Long += "\n\n" + exitCodes
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return onMigrations(cmd, func(ctx context.Context, a address, o *output) error {
-			status, err := a.status(ctx)
-			if err != nil {
-				return err
-			}
-			if o.json {
-				err = o.line(status)
-			} else {
-				err = status.write(o, a)
-			}
-			if cmd.Flag("check").Value.String() == "true" && status.At != status.Latest {
-				err = errors.Join(err, o.flush(), a.checkVersion(status.At, status.Latest))
-			}
+		o, err := newOutput(cmd)
+		if err != nil {
 			return err
-		})
+		}
+		a, err := storeOf(cmd)
+		if err != nil {
+			return err
+		}
+		if err := do(cmd.Context(), a, o); err != nil {
+			return fmt.Errorf("%s: %w", a, err)
+		}
+		return o.flush()
 	}
 	return cmd
-}
-
-func onMigrations(cmd *cobra.Command, do func(context.Context, address, *output) error) error {
-	o, err := newOutput(cmd)
-	if err != nil {
-		return err
-	}
-	a, err := storeOf(cmd)
-	if err != nil {
-		return err
-	}
-	if err := do(cmd.Context(), a, o); err != nil {
-		return fmt.Errorf("%s: %w", a, err)
-	}
-	return o.flush()
 }
 
 // migrationStatus is where a store's tables are. The names of its fields do not

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -25,19 +24,10 @@ const progressEvery = 200 * time.Millisecond
 
 // newProgress shows progress on a terminal, or with always on anything.
 func newProgress(w io.Writer, always bool) *progress {
-	if !always && !isTerminal(w) {
+	if !always && !atTerminal(w) {
 		return &progress{}
 	}
 	return &progress{w: w}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func (p *progress) update(at transfer.Progress) {

@@ -157,19 +157,6 @@ func (a address) String() string {
 	return show(string(a.kind) + ":" + a.place)
 }
 
-// openStore opens the store at a URL.
-func openStore(ctx context.Context, text string, how access) (evento.Executor, error) {
-	a, err := parseStore(text)
-	if err != nil {
-		return nil, err
-	}
-	ex, err := a.open(ctx, how)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", a, err)
-	}
-	return ex, nil
-}
-
 func (a address) open(ctx context.Context, how access) (evento.Executor, error) {
 	if how != creating {
 		if err := a.checkThere(); err != nil {

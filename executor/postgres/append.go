@@ -4,7 +4,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 type appendCall = appendqueue.Call[*appendOp]
@@ -65,6 +65,15 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, err error) {
 	n := len(op.write.Appends)
 	op.types, op.routings, op.kinds, op.metadata = make([]int32, n), make([]*int32, n), make([][]int32, n), make([]*string, n)
+	texts, err := sqlstore.EncodeMetadata(op.write.Appends)
+	if err != nil {
+		return 0, fmt.Errorf("evento: postgres: %w", err)
+	}
+	for i := range texts {
+		if texts[i] != "" {
+			op.metadata[i] = &texts[i]
+		}
+	}
 	for i := range op.write.Appends {
 		a := &op.write.Appends[i]
 		if op.types[i], err = ex.typeID(ctx, a.AggregateType, true); err != nil {
@@ -76,14 +85,6 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 				return 0, err
 			}
 			op.routings[i] = &id
-		}
-		if !a.Metadata.IsZero() {
-			text, err := json.Marshal(a.Metadata)
-			if err != nil {
-				return 0, fmt.Errorf("evento: postgres: encoding metadata: %w", err)
-			}
-			s := string(text)
-			op.metadata[i] = &s
 		}
 		op.kinds[i] = make([]int32, len(a.Events))
 		for j := range a.Events {

@@ -4,7 +4,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -28,20 +27,21 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 	})
 }
 
-// imported is events with their names looked up.
+// imported is events, and the same as appends of one event each with their names
+// looked up.
 type imported struct {
+	*appendOp
 	events     []evento.RawEvent
 	aggregates []importing.Aggregate
-	types      map[evento.AggregateType]int32
-	kinds      map[kind]int32
-	routings   map[string]int32
-	metadata   []*string // JSON; nil: none
 }
 
 // takeOver appends events that follow the last one.
 func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) error {
-	im, err := ex.lookUpImported(ctx, events)
-	if err != nil {
+	im := &imported{
+		appendOp: &appendOp{write: evento.Write{Appends: importing.Appends(events)}},
+		events:   events, aggregates: importing.Aggregates(events),
+	}
+	if _, err := ex.lookUpNames(ctx, im.appendOp); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
@@ -92,44 +92,6 @@ func (ex *Executor) commitImport(ctx context.Context, conn *pgxpool.Conn, im *im
 	return nil
 }
 
-// lookUpImported turns names into numbers and metadata into text.
-func (ex *Executor) lookUpImported(ctx context.Context, events []evento.RawEvent) (_ *imported, err error) {
-	im := &imported{
-		events: events, aggregates: importing.Aggregates(events),
-		types: map[evento.AggregateType]int32{}, kinds: map[kind]int32{}, routings: map[string]int32{},
-		metadata: make([]*string, len(events)),
-	}
-	for i := range events {
-		e := &events[i]
-		t, known := im.types[e.AggregateType]
-		if !known {
-			if t, err = ex.typeID(ctx, e.AggregateType, true); err != nil {
-				return nil, err
-			}
-			im.types[e.AggregateType] = t
-		}
-		if k := (kind{t, e.Name}); im.kinds[k] == 0 {
-			if im.kinds[k], err = ex.kindID(ctx, k, true); err != nil {
-				return nil, err
-			}
-		}
-		if key := e.RoutingKey; key != "" && im.routings[key] == 0 {
-			if im.routings[key], err = ex.routingID(ctx, key, true); err != nil {
-				return nil, err
-			}
-		}
-		if !e.Metadata.IsZero() {
-			text, err := json.Marshal(e.Metadata)
-			if err != nil {
-				return nil, fmt.Errorf("evento: postgres: encoding metadata: %w", err)
-			}
-			s := string(text)
-			im.metadata[i] = &s
-		}
-	}
-	return im, nil
-}
-
 // copyEvents does all but the commit, under the counter's lock.
 func (ex *Executor) copyEvents(ctx context.Context, conn *pgx.Conn, im *imported) error {
 	var head, recordedAt int64
@@ -160,7 +122,7 @@ func (ex *Executor) copyEvents(ctx context.Context, conn *pgx.Conn, im *imported
 func (ex *Executor) checkAggregates(ctx context.Context, conn *pgx.Conn, im *imported) error {
 	types, ids := make([]int32, len(im.aggregates)), make([]string, len(im.aggregates))
 	for i, a := range im.aggregates {
-		types[i], ids[i] = im.types[a.Type], a.ID
+		types[i], ids[i] = im.types[a.First], a.ID
 	}
 	rows, err := conn.Query(ctx, ex.sql.headsOf, types, ids)
 	if err != nil {
@@ -179,7 +141,11 @@ func (ex *Executor) checkAggregates(ctx context.Context, conn *pgx.Conn, im *imp
 		at := int(no) - 1
 		settle(at)
 		if a := &im.aggregates[at]; refusal == nil {
-			refusal = a.Check(uint64(version), im.routings[a.RoutingKey] == routing)
+			wanted := int32(0)
+			if id := im.routings[a.First]; id != nil {
+				wanted = *id
+			}
+			refusal = a.Check(uint64(version), wanted == routing)
 			next = at + 1
 		}
 		return nil
@@ -202,25 +168,17 @@ func (r *importRows) Next() bool { r.next++; return r.next <= len(r.events) }
 func (r *importRows) Err() error { return nil }
 
 func (r *importRows) Values() ([]any, error) {
-	e := &r.events[r.next-1]
-	t := r.types[e.AggregateType]
-	var routing any // NULL
-	if e.RoutingKey != "" {
-		routing = r.routings[e.RoutingKey]
-	}
+	i := r.next - 1
+	e := &r.events[i]
 	data := e.Data
 	if data == nil {
 		data = []byte{} // nil would be NULL
 	}
-	var metadata any
-	if text := r.metadata[r.next-1]; text != nil {
-		metadata = *text
-	}
-	for i, v := range [...]any{
-		int64(e.Position), e.Timestamp.UnixMicro(), int64(e.Version), r.kinds[kind{t, e.Name}], t, routing,
-		[16]byte(e.ID), e.Codec, e.AggregateID, data, metadata,
+	for column, v := range [...]any{
+		int64(e.Position), e.Timestamp.UnixMicro(), int64(e.Version), r.kinds[i][0], r.types[i], r.routings[i],
+		[16]byte(e.ID), e.Codec, e.AggregateID, data, r.metadata[i],
 	} {
-		r.values[i] = v
+		r.values[column] = v
 	}
 	return r.values, nil
 }

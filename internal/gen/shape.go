@@ -171,11 +171,7 @@ func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
 		return refuse(fmt.Sprintf("a %s cannot be stored", s.name(t)), "store what it stands for as a string, a number or bytes")
 	case *types.Slice:
 		if isByte(u.Elem()) {
-			sh := &shape{kind: kindBytes, size: -1, typ: t}
-			if !types.Identical(u.Elem(), types.Typ[types.Byte]) {
-				sh.slow = "a slice of a named byte type"
-			}
-			return sh, nil
+			return ofBytes(t, u.Elem(), -1, "a slice"), nil
 		}
 		elem, err := s.of(u.Elem(), at+"[]")
 		if err != nil {
@@ -184,11 +180,7 @@ func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
 		return &shape{kind: kindList, elem: elem, typ: t, slow: elem.slow}, nil
 	case *types.Array:
 		if isByte(u.Elem()) {
-			sh := &shape{kind: kindBytes, size: u.Len(), typ: t}
-			if !types.Identical(u.Elem(), types.Typ[types.Byte]) {
-				sh.slow = "an array of a named byte type"
-			}
-			return sh, nil
+			return ofBytes(t, u.Elem(), u.Len(), "an array"), nil
 		}
 		elem, err := s.of(u.Elem(), at+"[]")
 		if err != nil {
@@ -240,6 +232,15 @@ func basic(b *types.Basic) *shape {
 		return &shape{kind: kindFloat, bits: 64}
 	}
 	return nil
+}
+
+// ofBytes is the shape of a slice, whose size is -1, or an array of bytes.
+func ofBytes(t, elem types.Type, size int64, what string) *shape {
+	sh := &shape{kind: kindBytes, size: size, typ: t}
+	if !types.Identical(elem, types.Typ[types.Byte]) {
+		sh.slow = what + " of a named byte type"
+	}
+	return sh
 }
 
 func isByte(t types.Type) bool {

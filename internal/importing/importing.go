@@ -137,6 +137,7 @@ type Aggregate struct {
 	ID         string
 	Version    uint64
 	RoutingKey string
+	First      int // the index of its first event
 }
 
 // Aggregates lists those of checked events, in the order of their first ones.
@@ -151,7 +152,7 @@ func Aggregates(events []evento.RawEvent) []Aggregate {
 		e := &events[i]
 		if key := (name{e.AggregateType, e.AggregateID}); !seen[key] {
 			seen[key] = true
-			list = append(list, Aggregate{e.AggregateType, e.AggregateID, e.Version - 1, e.RoutingKey})
+			list = append(list, Aggregate{e.AggregateType, e.AggregateID, e.Version - 1, e.RoutingKey, i})
 		}
 	}
 	return list
