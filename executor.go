@@ -64,6 +64,19 @@ type Executor interface {
 	// Ask first, then read, then wait.
 	Changed() <-chan struct{}
 
+	// CursorAt returns the cursor of a position, whether it was reached yet or
+	// not; of 0 it is "". Where the events of one cursor have positions in
+	// several stores, as in executor/group, the error matches
+	// [errors.ErrUnsupported]: a position says nothing there, a cursor does.
+	CursorAt(position uint64) (cursor.Value, error)
+	// Earlier compares two places: it returns the one that comes before the
+	// other, or at the same place a. Where neither does, since each is further
+	// in one of several stores, it returns the last place that comes before
+	// both. So a is at or before b exactly when Earlier(a, b) returns a. Nothing
+	// is asked of the storage. Errors: those of Read for a cursor, but for
+	// [cursor.ErrBeyondHead].
+	Earlier(a, b cursor.Value) (cursor.Value, error)
+
 	// Records lists records in the order of their keys, compared bytewise, and
 	// tells the time of the store's clock. It calls q.Check first.
 	Records(ctx context.Context, q RecordQuery) (*RecordPage, error)
@@ -81,6 +94,14 @@ type Executor interface {
 	// SaveSnapshot stores a snapshot under key, unless the one there is
 	// further along: has a higher version, or the same and a higher position.
 	SaveSnapshot(ctx context.Context, key SnapshotKey, s Snapshot) error
+	// Snapshots lists stored snapshots in the order of [SnapshotKey.Compare].
+	// It calls q.Check first. A page of states may have fewer than were asked
+	// for, but at least one, when they hold more than [PageBytes].
+	Snapshots(ctx context.Context, q SnapshotQuery) (*SnapshotPage, error)
+	// RemoveSnapshots removes the snapshots with these keys, at most
+	// [MaxRecords] of them; those that are not there count as removed. After an
+	// error some may be gone.
+	RemoveSnapshots(ctx context.Context, keys []SnapshotKey) error
 
 	// Close waits for the calls under way, releases what the executor holds,
 	// and closes the channels of Changed. Closing again does nothing.
@@ -210,27 +231,3 @@ func (a *Append) check() (int, error) {
 
 // maxVersion leaves stores room for signed 64-bit columns.
 const maxVersion = 1<<62 - 1
-
-// SnapshotKey says whose state a snapshot is. Snapshots with different keys
-// never meet.
-type SnapshotKey struct {
-	// Projection and Revision are the projection's. A revision fits in 63
-	// bits.
-	Projection string
-	Revision   uint64
-	// Variant tells apart states of different shape, or that joined in
-	// different related aggregates: 64 hexadecimal digits.
-	Variant       string
-	AggregateType AggregateType
-	AggregateID   string
-}
-
-// Snapshot is a stored projection state.
-type Snapshot struct {
-	// Version is the aggregate's, Position that of the last event applied.
-	Version, Position uint64
-	// Cursor is the place after which replay goes on.
-	Cursor cursor.Value
-	// Data is the encoded state.
-	Data []byte
-}

@@ -53,8 +53,8 @@ type Record struct {
 	RecordKey
 	// Revision counts its changes: 1 when it was made.
 	Revision uint64
-	// ChangedAt is when that was, by the store's clock; in UTC, to the
-	// millisecond or finer.
+	// ChangedAt is when that was, by the store's clock as it was then, which may
+	// be set back; in UTC, to the millisecond or finer.
 	ChangedAt time.Time
 	Value     []byte
 }
@@ -92,8 +92,8 @@ type RecordPage struct {
 	Records []Record
 	// More: there are records behind these.
 	More bool
-	// Now is the time of the store's clock, no earlier than ChangedAt of any
-	// record.
+	// Now is the time of the store's clock. It is before ChangedAt of a record
+	// that was changed before the clock was set back.
 	Now time.Time
 }
 
