@@ -122,6 +122,31 @@ func (p Positions) Position(v Value) (uint64, error) {
 	return binary.BigEndian.Uint64(place), nil
 }
 
+// At returns the cursor of a position as [Page] has it: that of 0 is "".
+func (p Positions) At(position uint64) Value {
+	if position == 0 {
+		return ""
+	}
+	return p.Value(position)
+}
+
+// Earlier returns the cursor of the lower position, a if both are at the same.
+// The errors are those of [Positions.Position].
+func (p Positions) Earlier(a, b Value) (Value, error) {
+	atA, err := p.Position(a)
+	if err != nil {
+		return "", err
+	}
+	atB, err := p.Position(b)
+	if err != nil {
+		return "", err
+	}
+	if atB < atA {
+		return b, nil
+	}
+	return a, nil
+}
+
 const checkSeed = 0xA7
 
 // check goes on from h over some bytes: the store's identity, then the place.

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,8 +23,8 @@ import (
 
 // Options are the settings of [New]. The zero Options are the defaults.
 type Options struct {
-	// Clock gives the time for events and records. Where it falls, the store
-	// stays at the latest time that it gave. nil: [time.Now].
+	// Clock gives the time for events and records. Where it falls, events stay
+	// at the latest time that one has. nil: [time.Now].
 	Clock func() time.Time
 }
 
@@ -35,7 +36,7 @@ type Executor struct {
 
 	mu         sync.RWMutex
 	closed     bool
-	latest     time.Time           // of the clock
+	latest     time.Time           // of an event
 	log        []evento.RawEvent   // the event at position p is log[p-1]
 	aggregates map[aggregate][]int // indexes into log, by version
 	records    map[evento.RecordKey]evento.Record
@@ -97,14 +98,9 @@ func (ex *Executor) rlock(ctx context.Context) error {
 	return nil
 }
 
-// now is the time of the store's clock, which never falls. The caller holds the
-// lock for writing.
-func (ex *Executor) now() time.Time {
-	if now := ex.clock().UTC().Truncate(time.Microsecond); now.After(ex.latest) {
-		ex.latest = now
-	}
-	return ex.latest
-}
+// now is the time of the store's clock. The caller holds the lock for writing:
+// clock is called by one at a time.
+func (ex *Executor) now() time.Time { return ex.clock().UTC().Truncate(time.Microsecond) }
 
 // Write implements [evento.Executor].
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
@@ -133,10 +129,12 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
 	}
 
-	now := ex.now()
+	if now := ex.now(); now.After(ex.latest) {
+		ex.latest = now
+	}
 	receipts := make([]evento.Receipt, len(w.Appends))
 	for i := range w.Appends {
-		ex.append(&w.Appends[i], now)
+		ex.append(&w.Appends[i])
 		receipts[i] = evento.Receipt{
 			AggregateID: w.Appends[i].AggregateID,
 			Version:     ex.log[len(ex.log)-1].Version,
@@ -147,7 +145,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	return receipts, nil
 }
 
-func (ex *Executor) append(a *evento.Append, now time.Time) {
+func (ex *Executor) append(a *evento.Append) {
 	key := aggregate{a.AggregateType, a.AggregateID}
 	places := ex.aggregates[key]
 	routingKey := a.RoutingKey
@@ -168,7 +166,7 @@ func (ex *Executor) append(a *evento.Append, now time.Time) {
 			Codec:         e.Codec,
 			Data:          bytes.Clone(e.Data),
 			Metadata:      metadata,
-			Timestamp:     now,
+			Timestamp:     ex.latest,
 		})
 	}
 	ex.aggregates[key] = places
@@ -287,6 +285,24 @@ func (ex *Executor) edge(i uint64) cursor.Edge[evento.RawEvent] {
 // Changed implements [evento.Executor].
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
+// CursorAt implements [evento.Executor].
+func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
+	if err := ex.rlock(context.Background()); err != nil {
+		return "", err
+	}
+	defer ex.mu.RUnlock()
+	return ex.positions.At(position), nil
+}
+
+// Earlier implements [evento.Executor].
+func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
+	if err := ex.rlock(context.Background()); err != nil {
+		return "", err
+	}
+	defer ex.mu.RUnlock()
+	return ex.positions.Earlier(a, b)
+}
+
 // Records implements [evento.Executor].
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	if err := q.Check(); err != nil {
@@ -363,6 +379,44 @@ func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s 
 	}
 	s.Data = bytes.Clone(s.Data)
 	ex.snapshots[key] = s
+	return nil
+}
+
+// Snapshots implements [evento.Executor].
+func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if err := ex.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer ex.mu.RUnlock()
+	page := pages.SnapshotsOf(q)
+	for _, key := range slices.SortedFunc(maps.Keys(ex.snapshots), evento.SnapshotKey.Compare) {
+		if q.Projection != "" && key.Projection != q.Projection || key.Compare(q.After) <= 0 {
+			continue
+		}
+		s := ex.snapshots[key]
+		s.Data = bytes.Clone(s.Data)
+		if !page.Take(evento.StoredSnapshot{SnapshotKey: key, Snapshot: s, Size: len(s.Data)}) {
+			break
+		}
+	}
+	return page.Page(), nil
+}
+
+// RemoveSnapshots implements [evento.Executor].
+func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
+	if err := pages.CheckKeys(keys); err != nil {
+		return err
+	}
+	if err := ex.lock(ctx); err != nil {
+		return err
+	}
+	defer ex.mu.Unlock()
+	for _, key := range keys {
+		delete(ex.snapshots, key)
+	}
 	return nil
 }
 

@@ -1,0 +1,49 @@
+package pages
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/evento-go/evento"
+)
+
+// Snapshots is a page of snapshots that is being filled, in the order of their
+// keys.
+type Snapshots struct {
+	page       evento.SnapshotPage
+	states     bool
+	most, size int
+}
+
+// SnapshotsOf returns an empty page for what q asks.
+func SnapshotsOf(q evento.SnapshotQuery) *Snapshots {
+	return &Snapshots{states: q.States, most: cmp.Or(q.Limit, evento.MaxRecords)}
+}
+
+// Take adds a snapshot of this size, and reports whether there was room for it.
+// After one without room there is none for any other.
+func (s *Snapshots) Take(snapshot evento.StoredSnapshot) bool {
+	n := len(s.page.Snapshots)
+	if s.states {
+		s.size += snapshot.Size
+	} else {
+		snapshot.Cursor, snapshot.Data = "", nil
+	}
+	if n == s.most || n > 0 && s.size > evento.PageBytes {
+		s.page.More = true
+		return false
+	}
+	s.page.Snapshots = append(s.page.Snapshots, snapshot)
+	return true
+}
+
+// Page returns the page.
+func (s *Snapshots) Page() *evento.SnapshotPage { return &s.page }
+
+// CheckKeys checks what RemoveSnapshots was called with.
+func CheckKeys(keys []evento.SnapshotKey) error {
+	if len(keys) > evento.MaxRecords {
+		return fmt.Errorf("%w: %d snapshots to remove, at most %d are allowed", evento.ErrInvalid, len(keys), evento.MaxRecords)
+	}
+	return nil
+}
