@@ -84,6 +84,13 @@ func (r *readAhead) take(after cursor.Value) (*cursor.Page[RawEvent], error) {
 	return r.page, r.err
 }
 
+// forget drops what was read ahead, so that it is read again, and begins with
+// small pages.
+func (r *readAhead) forget() {
+	r.stop()
+	r.limit, r.behind = 0, false
+}
+
 // stop waits for what is on its way.
 func (r *readAhead) stop() {
 	if r.ready != nil {

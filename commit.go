@@ -112,7 +112,8 @@ func (b *CommitBuilder) Codec(c Codec) *CommitBuilder {
 }
 
 // Commit stores the events: all of them at consecutive positions and
-// versions, or none. See [CommitAll] for the errors.
+// versions, or none. With the context of a subscription's handler they are caused
+// by its event, unless CausedBy or MetadataFrom says otherwise. See [CommitAll] for the errors.
 func (b *CommitBuilder) Commit(ctx context.Context, ex Executor) (Receipt, error) {
 	receipts, err := CommitAll(ctx, ex, b)
 	if err != nil {
@@ -148,7 +149,7 @@ func CommitAll(ctx context.Context, ex Executor, builders ...*CommitBuilder) ([]
 			Expected:      b.expected,
 			AnyVersion:    b.any,
 			RoutingKey:    b.routingKey,
-			Metadata:      b.metadata,
+			Metadata:      b.metadata.causedBy(ctx),
 			Events:        b.events,
 		})
 	}

@@ -36,14 +36,15 @@ func TestControl(t *testing.T) {
 			if runs {
 				start(t, ex, w.builder())
 			}
+			paused := false
 			step := func(what string, err error, wanted ...string) {
 				t.Helper()
 				noErr(t, err)
 				if runs {
 					time.Sleep(time.Second)
 					synctest.Wait()
-				} else {
-					noErr(t, w.builder().Execute(t.Context(), ex))
+				} else if err := w.builder().Execute(t.Context(), ex); paused != errors.Is(err, evento.ErrPaused) || !paused && err != nil {
+					t.Errorf("%s: Execute: %v, paused %t", what, err, paused)
 				}
 				want(t, fmt.Sprint(what, ", running ", runs), w.take(), wanted...)
 			}
@@ -54,6 +55,7 @@ func TestControl(t *testing.T) {
 			step("reset beyond it", control.ResetToPosition(t.Context(), 40))
 			step("reset to the time of 2", control.ResetToTime(t.Context(), times[1]), "a2", "a3", "a4")
 			step("reset behind the time of 2", control.ResetToTime(t.Context(), times[1].Add(time.Second)), "a3", "a4")
+			paused = true
 			step("pause", control.Pause(t.Context()))
 			deposits(t, ex, "a", 1)
 			step("paused", nil)
@@ -61,6 +63,7 @@ func TestControl(t *testing.T) {
 			if s, err := control.Status(t.Context()); err != nil || !s.Partitions[0].Paused || s.Position != 3 || s.Head != 5 || s.Lag < time.Minute {
 				t.Errorf("status %+v, %v, want it paused at 3 of 5", s, err)
 			}
+			paused = false
 			step("resume", control.Resume(t.Context()), "a4", "a5")
 		})
 	}
@@ -153,9 +156,9 @@ func TestSubscriptions(t *testing.T) {
 		wanted = append(wanted, key)
 		start(t, ex, evento.NewSubscription(key).Partitions(64).Delay(time.Hour).Handler(positions(&list[uint64]{})))
 	}
-	for key, err := range evento.Subscriptions(t.Context(), ex) {
+	for name, err := range evento.Subscriptions(t.Context(), ex) {
 		noErr(t, err)
-		got = append(got, key)
+		got = append(got, name.Key)
 	}
 	want(t, "subscriptions", got, wanted...)
 }

@@ -28,6 +28,12 @@ var (
 	// ErrDecode: a stored payload that its codec cannot read. [DecodeError]
 	// names the event.
 	ErrDecode = errors.New("evento: undecodable event")
+	// ErrDamaged: a stored record is not what the library has written; the text
+	// names it.
+	ErrDamaged = errors.New("evento: damaged")
+	// ErrPaused: the subscription is paused, and what was asked for needs that
+	// it is not.
+	ErrPaused = errors.New("evento: subscription is paused")
 	// ErrTakenOver: a newer worker took the subscription's key.
 	ErrTakenOver = errors.New("evento: subscription taken over by a newer worker")
 	// ErrRunning: the subscription has workers, and what was asked for needs

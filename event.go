@@ -102,7 +102,12 @@ type eventKind struct {
 	name          string
 }
 
-func (k eventKind) String() string { return string(k.aggregateType) + " " + k.name }
+func (k eventKind) String() string {
+	if k.aggregateType == "" {
+		return "every event"
+	}
+	return string(k.aggregateType) + " " + k.name
+}
 
 // kindOf asks a payload for its kind. There is none of nil, and its names must
 // be fit to be stored.

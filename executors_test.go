@@ -140,13 +140,18 @@ func cursorOf(t *testing.T, ex evento.Executor, position int) cursor.Value {
 // wantStored checks the cursor that is stored for a subscription's key.
 func wantStored(t *testing.T, ex evento.Executor, key string, position int) {
 	t.Helper()
-	status, err := evento.ControlOf(ex, key).Status(t.Context())
+	wantStoredOf(t, evento.ControlOf(ex, key), ex, position)
+}
+
+func wantStoredOf(t *testing.T, c *evento.Control, ex evento.Executor, position int) {
+	t.Helper()
+	status, err := c.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := status.Partitions[0].Cursor
 	if want := cursorOf(t, ex, position); got != want {
-		t.Errorf("the cursor stored for %q is %q, want %q, of position %d", key, got, want, position)
+		t.Errorf("the cursor stored for %q is %q, want %q, of position %d", status.Key, got, want, position)
 	}
 }
 

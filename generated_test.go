@@ -441,10 +441,6 @@ func TestNamesAreClaimedOnce(t *testing.T) {
 			t.Errorf("former names %q in a subscription: %v, want ErrInvalid", p, err)
 		}
 	}
-	all := evento.HandleAll(Account, func(context.Context, evento.RawEvent) error { return nil })
-	if err := evento.NewSubscription("s").Handler(all, handle).Execute(t.Context(), ex); !errors.Is(err, evento.ErrInvalid) {
-		t.Errorf("beside a handler of all: %v, want ErrInvalid", err)
-	}
 }
 
 // aroundEvolved would be decoded as what it embeds.

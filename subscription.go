@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -21,8 +18,7 @@ import (
 // changed once it was started.
 type SubscriptionBuilder struct {
 	key           string
-	handlers      map[eventKind]handle // name "" handles every event of the type
-	batches       map[eventKind]*handleBatch
+	handlers      map[eventKind]*handler // without a name: of every event of the type; without a type: of every event
 	skip          map[eventKind]bool
 	safetyCheck   bool
 	aggregates    []Filter
@@ -36,6 +32,7 @@ type SubscriptionBuilder struct {
 	standby       bool
 	partitions    int
 	lease         time.Duration
+	start         startPlace
 	hooks         SubscriptionHooks
 	codecs        codecs
 	data          shared
@@ -43,72 +40,27 @@ type SubscriptionBuilder struct {
 	err           error // the first mistake, told by Start and Execute
 }
 
-// SubscriptionHandler is what a subscription does with one kind of event, or
-// with every event of a type; [Handle] and [HandleAll] make it.
-type SubscriptionHandler struct {
-	kinds  []eventKind // without a name: every event of the type
-	handle handle
-	batch  *handleBatch // nil: one at a time
-	err    error
-}
-
-type handle func(context.Context, codecs, *RawEvent) error
-
-// Handle makes a handler of the events with payload D, those stored under its
-// former names included, see [Renamed]. Its context is the
-// subscription's, with [Data] and [ExecutorFrom]. The event counts as handled
-// when it returns nil; an error, or a panic, makes it be called again.
-//
-// Events come at least once: after a crash those since the last stored cursor
-// come again. A handler that is not idempotent by nature can tell by the
-// event's Position or ID.
-func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHandler {
-	if fn == nil {
-		return SubscriptionHandler{err: errNilFunc}
-	}
-	var h SubscriptionHandler
-	if h.kinds, h.err = kindsFor[D](); h.err != nil {
-		return h
-	}
-	decode := decoder[D]()
-	h.handle = func(ctx context.Context, codecs codecs, raw *RawEvent) error {
-		e, err := decode(codecs, raw)
-		if err != nil {
-			return err
-		}
-		return fn(ctx, e)
-	}
-	return h
-}
-
-// HandleAll makes a handler of every event of a type of aggregate, undecoded.
-func HandleAll(t AggregateType, fn func(context.Context, RawEvent) error) SubscriptionHandler {
-	if fn == nil {
-		return SubscriptionHandler{err: errNilFunc}
-	}
-	h := SubscriptionHandler{kinds: []eventKind{{aggregateType: t}}}
-	if h.err = checkName("aggregate type", string(t)); h.err != nil {
-		return h
-	}
-	h.handle = func(ctx context.Context, _ codecs, raw *RawEvent) error { return fn(ctx, *raw) }
-	return h
-}
-
 // Defaults of a subscription.
 const (
 	defaultChunkSize = 300
 	defaultRetries   = 30
 	defaultLease     = 15 * time.Second
+	minLease         = 100 * time.Millisecond
 )
 
 // NewSubscription begins a subscription. Its place is stored under the key:
 // the same key goes on where the last worker stopped, a new key begins at the
-// first event.
+// first event, unless StartAtEnd or StartAt says otherwise. With a routing key it is
+// another subscription than without, or with another routing key.
+//
+// What it selects (the routing key or All, and Aggregate) is stored beside the
+// place: another selection with the same key would pass over events, and is
+// refused; see [Control.Reselect]. Its handlers may change. A new one is called for
+// events behind the place.
 func NewSubscription(key string) *SubscriptionBuilder {
 	b := &SubscriptionBuilder{
 		key:        key,
-		handlers:   map[eventKind]handle{},
-		batches:    map[eventKind]*handleBatch{},
+		handlers:   map[eventKind]*handler{},
 		skip:       map[eventKind]bool{},
 		chunkSize:  defaultChunkSize,
 		retries:    defaultRetries,
@@ -125,39 +77,27 @@ func (b *SubscriptionBuilder) fail(err error) {
 	}
 }
 
-// Handler adds handlers. Two for one event are an error when it starts.
+// Handler adds handlers. Two for one kind of event, for one type or for every
+// event are an error when it starts. Of one for a kind, one for its type and one
+// for every event, the narrowest is called.
 func (b *SubscriptionBuilder) Handler(handlers ...SubscriptionHandler) *SubscriptionBuilder {
 	for _, h := range handlers {
-		if h.handle == nil {
+		if h.one == nil && h.many == nil {
 			b.fail(cmp.Or(h.err, errNoHandler))
 			continue
 		}
+		if h.err != nil {
+			b.fail(h.err)
+			continue
+		}
 		for _, kind := range h.kinds {
-			b.handle(kind, h)
+			if b.handlers[kind] != nil {
+				b.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, kind))
+			}
+			b.handlers[kind] = &h.handler
 		}
 	}
 	return b
-}
-
-func (b *SubscriptionBuilder) handle(kind eventKind, h SubscriptionHandler) {
-	all := kind.name == ""
-	for k := range b.handlers {
-		if k == kind || k.aggregateType == kind.aggregateType && (all || k.name == "") {
-			b.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, cmpKind(k, kind)))
-		}
-	}
-	b.handlers[kind] = h.handle
-	if h.batch != nil {
-		b.batches[kind] = h.batch
-	}
-}
-
-// cmpKind is the narrower of two kinds that overlap.
-func cmpKind(a, b eventKind) eventKind {
-	if a.name == "" {
-		return b
-	}
-	return a
 }
 
 // Skip names events that have no handler on purpose, for SafetyCheck.
@@ -190,7 +130,7 @@ func (b *SubscriptionBuilder) Aggregate(t AggregateType, id string) *Subscriptio
 }
 
 // RoutingKey chooses the events with this routing key. Default: the events
-// that have none.
+// that have none. It belongs to the subscription's name: see [NewSubscription].
 func (b *SubscriptionBuilder) RoutingKey(key string) *SubscriptionBuilder {
 	b.routingKey, b.all = key, false
 	b.fail(checkName("routing key", key))
@@ -218,6 +158,20 @@ func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
 // 0: not once.
 func (b *SubscriptionBuilder) Retry(n int) *SubscriptionBuilder {
 	b.retries = n
+	return b
+}
+
+// StartAtEnd makes a key that was never used begin behind the last event that the
+// store has then, instead of at the first. A key that was used goes on.
+func (b *SubscriptionBuilder) StartAtEnd() *SubscriptionBuilder {
+	b.start = startPlace{end: true}
+	return b
+}
+
+// StartAt makes a key that was never used begin at the first event of that time or
+// later, instead of at the first. A key that was used goes on.
+func (b *SubscriptionBuilder) StartAt(t time.Time) *SubscriptionBuilder {
+	b.start = startPlace{at: t}
 	return b
 }
 
@@ -254,20 +208,21 @@ func (b *SubscriptionBuilder) Transactional() *SubscriptionBuilder {
 	return b
 }
 
-// Standby makes Start wait for as long as another worker owns the key, and take
-// over when that one shuts down or its lease lapses. By default the newest
-// worker takes over at once, and the one before ends with [ErrTakenOver]. A
-// worker on standby that loses the key, as when its process was halted, goes
-// back to waiting. Execute does not wait.
+// Standby makes the worker wait for as long as another one owns the key, and take
+// over when that one shuts down or nothing was heard of it for its lease. By
+// default the newest worker asks the one before for the key, which then ends with
+// [ErrTakenOver]. A worker on standby that loses the key, as when its process was
+// halted, goes back to waiting. It logs for whom it waits. Execute does not wait.
 func (b *SubscriptionBuilder) Standby() *SubscriptionBuilder {
 	b.standby = true
 	return b
 }
 
 // Lease is how long after its last sign of life a worker keeps the key from
-// those on standby. A worker gives a sign three times as often, also while a
-// handler is at work. Times are those of the store's clock. At least 100 ms;
-// default 15 s.
+// others, and how long it has to answer one that asks for it. A worker gives a sign
+// three times as often, also while a handler is at work. Each process counts by
+// its own monotonic clock; wall clocks do not matter. 100 ms to a year; default
+// 15 s.
 func (b *SubscriptionBuilder) Lease(d time.Duration) *SubscriptionBuilder {
 	b.lease = d
 	return b
@@ -312,166 +267,74 @@ func (b *SubscriptionBuilder) Logger(l *slog.Logger) *SubscriptionBuilder {
 	return b
 }
 
-// Start makes a new worker the owner of the key and processes events in the
-// background until the context ends, Shutdown is called, a handler's retries
-// run out, or a newer worker takes over. Errors of the store are waited out.
-// See Standby and Partitions for workers that share a key.
-//
-// Errors: [ErrInvalid] for a mistake in the builder; [errors.ErrUnsupported];
-// those of [Executor].
-func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscription, error) {
-	s, err := b.subscriber(ex)
-	if err != nil {
-		return nil, err
-	}
-	sub := newSubscription()
-	switch {
-	case b.partitions > 1:
-		// A wrong number of partitions is told here.
-		if err := s.checkPartitions(ctx); err != nil {
-			return nil, err
-		}
-		sub.run(ctx, func(ctx context.Context) error { return s.share(ctx, sub, b.delay) })
-	case b.standby:
-		sub.run(ctx, func(ctx context.Context) error { return s.stand(ctx, sub, b.delay) })
-	default:
-		w := s.worker(sub.ID, 0, sub.stopping)
-		if _, _, err := w.take(ctx, false); err != nil {
-			return nil, err
-		}
-		sub.run(ctx, func(ctx context.Context) error {
-			return w.run(ctx, func(ctx context.Context) error { return w.work(ctx, b.delay) })
-		})
-	}
-	return sub, nil
-}
-
-// Execute processes what is pending, and what its handlers commit meanwhile, and
-// returns when there is none left, with the cursor stored. It owns the key
-// meanwhile, all partitions of it: workers that were running end with
-// [ErrTakenOver], or wait.
-//
-// Errors: [ErrInvalid]; [errors.ErrUnsupported]; a [HandlerError], with the
-// cursor stored before the event that failed; [ErrUnhandledEvent];
-// [ErrTakenOver]; those of [Executor].
-func (b *SubscriptionBuilder) Execute(ctx context.Context, ex Executor) error {
-	s, err := b.subscriber(ex)
-	if err != nil {
-		return err
-	}
-	id := NewID()
-	execute := func(partition int) (moved bool, err error) {
-		w := s.worker(id, partition, nil)
-		if _, _, err := w.take(ctx, false); err != nil {
-			return false, err
-		}
-		from := w.at
-		err = w.run(ctx, w.pending)
-		return w.at != from, err
-	}
-	if b.partitions == 1 {
-		_, err := execute(0)
-		return err
-	}
-	// What one partition's handlers commit may be another's to handle.
-	for {
-		var wg sync.WaitGroup
-		var moved atomic.Bool
-		errs := make([]error, b.partitions)
-		for p := range errs {
-			wg.Go(func() {
-				did, err := execute(p)
-				if errs[p] = err; did {
-					moved.Store(true)
-				}
-			})
-		}
-		wg.Wait()
-		if err := errors.Join(errs...); err != nil || !moved.Load() {
-			return err
-		}
-	}
-}
-
 // subscriber checks the builder.
-func (b *SubscriptionBuilder) subscriber(ex Executor) (*subscriber, error) {
-	query, err := b.query()
-	if err != nil {
+func (b *SubscriptionBuilder) subscriber(ctx context.Context, ex Executor) (*subscriber, error) {
+	if err := b.check(); err != nil {
 		return nil, err
+	}
+	selection, err := b.selection()
+	if err != nil {
+		return nil, fmt.Errorf("subscription %s: %w", b.name(), err)
 	}
 	s := &subscriber{
-		ex: ex, query: query, key: b.key,
-		handlers: b.handlers, batches: b.batches, skip: b.skip, safetyCheck: b.safetyCheck, codecs: b.codecs,
+		name: b.name(), shared: sharedState{Partitions: b.partitions, selection: selection}, start: b.start, ex: ex,
+		handlers: b.handlers, skip: b.skip, safetyCheck: b.safetyCheck, codecs: b.codecs,
 		chunkSize: b.chunkSize, retries: b.retries, acceptFailure: b.acceptFailure,
-		partitions: b.partitions, lease: b.lease, hooks: b.hooks,
-		data: b.data, logger: b.logger,
+		lease: b.lease, hooks: b.hooks, data: b.data, logger: b.logger,
 	}
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
 	if b.transactional {
-		var ok bool
-		if s.transactor, ok = ex.(Transactor); !ok {
-			return nil, fmt.Errorf("subscription %s: transactional on %T: %w", shorten(b.key), ex, errors.ErrUnsupported)
+		if s.transactor, err = transactorOf(ctx, ex); err != nil {
+			return nil, fmt.Errorf("subscription %s: transactional: %w", b.name(), err)
 		}
 	}
-	s.read = func(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
+	query := selection.query()
+	s.pages = &sharedPages{keep: b.partitions > 1, read: func(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
 		return ex.Read(ctx, query, args)
-	}
-	if s.partitions > 1 {
-		pages := &sharedPages{read: s.read}
-		s.read = pages.get
-	}
+	}}
 	return s, nil
 }
 
-// query is what the handlers need to see, and no more.
-func (b *SubscriptionBuilder) query() (Query, error) {
+func (b *SubscriptionBuilder) name() subscriptionName { return nameOf(b.key, b.routingKey) }
+
+// transactorOf asks an executor for transactions. One made of others tells only
+// when it is asked for one, and before it begins one, as in a context that has
+// ended.
+func transactorOf(ctx context.Context, ex Executor) (Transactor, error) {
+	t, ok := ex.(Transactor)
+	if !ok {
+		return nil, fmt.Errorf("%w by %T", errors.ErrUnsupported, ex)
+	}
+	ended, end := context.WithCancel(ctx)
+	end()
+	if err := t.InTx(ended, func(context.Context) error { return ended.Err() }); errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	return t, nil
+}
+
+// check returns the first mistake of the builder.
+func (b *SubscriptionBuilder) check() error {
+	mistake := func(format string, args ...any) error {
+		return fmt.Errorf("subscription %s: %w %s", b.name(), ErrInvalid, fmt.Sprintf(format, args...))
+	}
 	switch {
 	case b.err != nil:
-		return Query{}, b.err
+		return b.err
 	case len(b.handlers) == 0:
-		return Query{}, fmt.Errorf("subscription %s: %w handler: there is none", shorten(b.key), ErrInvalid)
+		return mistake("handler: there is none")
 	case b.chunkSize < 1 || b.chunkSize > cursor.MaxPage:
-		return Query{}, fmt.Errorf("subscription %s: %w chunk size: %d is not 1 to %d", shorten(b.key), ErrInvalid, b.chunkSize, cursor.MaxPage)
+		return mistake("chunk size: %d is not 1 to %d", b.chunkSize, cursor.MaxPage)
 	case b.retries < 0:
-		return Query{}, fmt.Errorf("subscription %s: %w retries: %d", shorten(b.key), ErrInvalid, b.retries)
+		return mistake("retries: %d", b.retries)
 	case b.partitions < 1 || b.partitions > maxPartitions:
-		return Query{}, fmt.Errorf("subscription %s: %w partitions: %d is not 1 to %d", shorten(b.key), ErrInvalid, b.partitions, maxPartitions)
-	case b.lease < 100*time.Millisecond:
-		return Query{}, fmt.Errorf("subscription %s: %w lease: %s is under 100ms", shorten(b.key), ErrInvalid, b.lease)
+		return mistake("partitions: %d is not 1 to %d", b.partitions, maxPartitions)
+	case b.lease < minLease || b.lease > maxLease:
+		return mistake("lease: %s is not %s to %s", b.lease, minLease, maxLease)
 	case b.delay < 0:
-		return Query{}, fmt.Errorf("subscription %s: %w delay: %s", shorten(b.key), ErrInvalid, b.delay)
+		return mistake("delay: %s", b.delay)
 	}
-	q := Query{RoutingKey: b.routingKey, Unrouted: b.routingKey == "" && !b.all}
-	seen := map[Filter]bool{}
-	add := func(f Filter) {
-		if !seen[f] {
-			seen[f] = true
-			q.Filters = append(q.Filters, f)
-		}
-	}
-	for k := range b.handlers {
-		f := Filter{AggregateType: k.aggregateType, Name: k.name}
-		if b.safetyCheck {
-			f.Name = ""
-		}
-		if len(b.aggregates) == 0 {
-			add(f)
-			continue
-		}
-		if !slices.ContainsFunc(b.aggregates, func(a Filter) bool { return a.AggregateType == k.aggregateType }) {
-			return Query{}, fmt.Errorf("subscription %s: %w handler: %s is of none of its aggregates", shorten(b.key), ErrInvalid, k)
-		}
-		for _, a := range b.aggregates {
-			if a.AggregateType == k.aggregateType {
-				f.AggregateID = a.AggregateID
-				add(f)
-			}
-		}
-	}
-	if err := q.Check(); err != nil {
-		return Query{}, fmt.Errorf("subscription %s: %w", shorten(b.key), err)
-	}
-	return q, nil
+	return nil
 }

@@ -51,32 +51,34 @@ func TestSubscriptionChoosesEvents(t *testing.T) {
 		name string
 		set  func(*evento.SubscriptionBuilder)
 		want []uint64
+
+		routingKey string
 	}{
-		{"those without a routing key", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners) }, []uint64{1, 2, 5, 7, 8}},
-		{"one routing key", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners).RoutingKey("eu") }, []uint64{3, 6}},
-		{"an unknown routing key", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).RoutingKey("EU") }, nil},
-		{"all", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners).All() }, upTo(8)},
-		{"the last word counts", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners).RoutingKey("eu").All() }, upTo(8)},
-		{"the last word counts", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners).All().RoutingKey("us") }, []uint64{4}},
-		{"one type", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).All() }, []uint64{1, 2, 3, 4, 6, 7, 8}},
-		{"one event", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn).All() }, []uint64{7, 8}},
-		{"two events", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn).Handler(opened).All() }, []uint64{1, 3, 4, 7, 8}},
-		{"an event and a type", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn, owners).All() }, []uint64{5, 7, 8}},
-		{"one aggregate", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).All().Aggregate(Account, "eu") }, []uint64{3, 6}},
-		{"one aggregate of those unrouted", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).Aggregate(Account, "eu") }, nil},
-		{"one event of one aggregate", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn).Aggregate(Account, "a") }, []uint64{7, 8}},
+		{"those without a routing key", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners) }, []uint64{1, 2, 5, 7, 8}, ""},
+		{"one routing key", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners).RoutingKey("eu") }, []uint64{3, 6}, "eu"},
+		{"an unknown routing key", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).RoutingKey("EU") }, nil, "EU"},
+		{"all", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners).All() }, upTo(8), ""},
+		{"the last word counts", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners).RoutingKey("eu").All() }, upTo(8), ""},
+		{"the last word counts", func(b *evento.SubscriptionBuilder) { b.Handler(accounts, owners).All().RoutingKey("us") }, []uint64{4}, "us"},
+		{"one type", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).All() }, []uint64{1, 2, 3, 4, 6, 7, 8}, ""},
+		{"one event", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn).All() }, []uint64{7, 8}, ""},
+		{"two events", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn).Handler(opened).All() }, []uint64{1, 3, 4, 7, 8}, ""},
+		{"an event and a type", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn, owners).All() }, []uint64{5, 7, 8}, ""},
+		{"one aggregate", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).All().Aggregate(Account, "eu") }, []uint64{3, 6}, ""},
+		{"one aggregate of those unrouted", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).Aggregate(Account, "eu") }, nil, ""},
+		{"one event of one aggregate", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn).Aggregate(Account, "a") }, []uint64{7, 8}, ""},
 		{"two aggregates", func(b *evento.SubscriptionBuilder) {
 			b.Handler(opened).All().Aggregate(Account, "us").Aggregate(Account, "a")
-		}, []uint64{1, 4}},
+		}, []uint64{1, 4}, ""},
 		{"aggregates of two types", func(b *evento.SubscriptionBuilder) {
 			b.Handler(accounts, owners).All().Aggregate(Account, "us").Aggregate(ownerType, "o")
-		}, []uint64{4, 5}},
-		{"one that is not there", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).All().Aggregate(Account, "nobody") }, nil},
-		{"skipped, which needs no saying", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn).Skip(AccountOpened{}).All() }, []uint64{7, 8}},
+		}, []uint64{4, 5}, ""},
+		{"one that is not there", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).All().Aggregate(Account, "nobody") }, nil, ""},
+		{"skipped, which needs no saying", func(b *evento.SubscriptionBuilder) { b.Handler(withdrawn).Skip(AccountOpened{}).All() }, []uint64{7, 8}, ""},
 		{"with a safety check", func(b *evento.SubscriptionBuilder) {
 			b.Handler(withdrawn, opened).Skip(MoneyDeposited{}).SafetyCheck().All()
-		}, []uint64{1, 3, 4, 7, 8}},
-		{"with a safety check on all", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).SafetyCheck().All() }, []uint64{1, 2, 3, 4, 6, 7, 8}},
+		}, []uint64{1, 3, 4, 7, 8}, ""},
+		{"with a safety check on all", func(b *evento.SubscriptionBuilder) { b.Handler(accounts).SafetyCheck().All() }, []uint64{1, 2, 3, 4, 6, 7, 8}, ""},
 	} {
 		for _, chunk := range []int{1, 3, 300} {
 			got = nil
@@ -90,7 +92,7 @@ func TestSubscriptionChoosesEvents(t *testing.T) {
 			if err := b.Execute(t.Context(), ex); err != nil || got != nil {
 				t.Errorf("%s, %s, again: handled %v, %v, want nothing", test.name, key, got, err)
 			}
-			wantStored(t, ex, key, 8) // what was passed over is done too
+			wantStoredOf(t, evento.ControlOf(ex, key).RoutingKey(test.routingKey), ex, 8) // what was passed over is done too
 		}
 	}
 }
@@ -119,6 +121,7 @@ func TestSubscriptionMistakes(t *testing.T) {
 	ex := newStore(t)
 	opened := evento.Handle(func(context.Context, evento.Event[AccountOpened]) error { return nil })
 	accounts := evento.HandleAll(Account, func(context.Context, evento.RawEvent) error { return nil })
+	every := evento.HandleEvery(func(context.Context, evento.RawEvent) error { return nil })
 	fresh := func() *evento.SubscriptionBuilder { return evento.NewSubscription("s").Handler(opened) }
 	for _, test := range []struct {
 		name string
@@ -130,8 +133,9 @@ func TestSubscriptionMistakes(t *testing.T) {
 		{"no handler", evento.NewSubscription("s"), "invalid handler: there is none"},
 		{"two of one event", fresh().Handler(opened), "invalid handler: two for bank/Account AccountOpened"},
 		{"two of one event at once", evento.NewSubscription("s").Handler(opened, opened), "two for bank/Account AccountOpened"},
-		{"an event, then its type", fresh().Handler(accounts), "two for bank/Account AccountOpened"},
-		{"a type, then one of its events", evento.NewSubscription("s").Handler(accounts, opened), "two for bank/Account AccountOpened"},
+		{"two of every event", evento.NewSubscription("s").Handler(every, every), "two for every event"},
+		{"a pattern", evento.NewSubscription("s").Handler(evento.HandleAll("*", func(context.Context, evento.RawEvent) error { return nil })), "there are no patterns"},
+		{"a pattern for batches", evento.NewSubscription("s").Handler(evento.HandleAllBatch("bank/*", func(context.Context, []evento.RawEvent) error { return nil })), "there are no patterns"},
 		{"two of one type", evento.NewSubscription("s").Handler(accounts, accounts), "two for bank/Account"},
 		{"a nil function", evento.NewSubscription("s").Handler(evento.Handle[AccountOpened](nil)), "invalid handler: the function is nil"},
 		{"a nil function of a type", evento.NewSubscription("s").Handler(evento.HandleAll(Account, nil)), "invalid handler: the function is nil"},
@@ -426,7 +430,7 @@ func TestSubscriptionForeignCursor(t *testing.T) {
 		}
 		return page, err
 	}}
-	if err := evento.NewSubscription("s").Handler(positions(&list[uint64]{})).Aggregate(Account, "none").Execute(t.Context(), ex); err != nil {
+	if err := evento.NewSubscription("s").Handler(positions(&list[uint64]{})).Execute(t.Context(), ex); err != nil {
 		t.Fatal(err)
 	}
 	if err := evento.ControlOf(ex, "s").ResetToStart(t.Context()); err != nil {

@@ -46,6 +46,7 @@ func partitionOf(t AggregateType, id string, partitions int) int {
 // one within it, takes what the first has read. Of the last pages some are kept.
 type sharedPages struct {
 	read func(context.Context, cursor.Args) (*cursor.Page[RawEvent], error)
+	keep bool
 
 	mu    sync.Mutex
 	pages []*sharedPage
@@ -59,7 +60,11 @@ type sharedPage struct {
 
 const keptPages = 16
 
+// get reads a page. A subscription without partitions keeps none.
 func (s *sharedPages) get(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
+	if !s.keep {
+		return s.read(ctx, args)
+	}
 	s.mu.Lock()
 	for _, p := range s.pages {
 		if p.at == args.At() {
@@ -88,6 +93,14 @@ func (s *sharedPages) get(ctx context.Context, args cursor.Args) (*cursor.Page[R
 	defer s.mu.Unlock()
 	s.pages = slices.DeleteFunc(s.pages, func(other *sharedPage) bool { return other == p })
 	return page, err
+}
+
+// forget drops the pages that were read: what a handler was given it may have
+// changed.
+func (s *sharedPages) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pages = nil
 }
 
 // wait returns a page that another worker reads or has read.

@@ -26,8 +26,8 @@ type instanceRecord struct {
 	changedAt time.Time
 }
 
-func (r *instanceRecord) lapsed(now time.Time) bool {
-	return leaseLapsed(r.changedAt, now, r.LeaseMillis)
+func (r *instanceRecord) lease() time.Duration {
+	return time.Duration(r.LeaseMillis) * time.Millisecond
 }
 
 // instance is this process's part in a subscription.
@@ -38,6 +38,9 @@ type instance struct {
 	renewed time.Time
 	running map[int]*runningPartition
 	ended   chan *runningPartition
+
+	sightings sightings      // of other instances and of owners of partitions
+	waitsFor  map[int]string // the owners of partitions that the log has named
 }
 
 type runningPartition struct {
@@ -54,13 +57,14 @@ const rebalanceInterval = 100 * time.Millisecond
 // share runs a fair part of the partitions.
 func (s *subscriber) share(ctx context.Context, sub *Subscription, delay time.Duration) error {
 	if err := pause(ctx, delay, sub.stopping, nil); err != nil {
-		return unlessStopping(err)
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in := &instance{
 		subscriber: s, sub: sub, part: instancePrefix + sub.ID.String(),
-		running: map[int]*runningPartition{}, ended: make(chan *runningPartition, s.partitions),
+		running: map[int]*runningPartition{}, ended: make(chan *runningPartition, s.shared.Partitions),
+		sightings: sightings{}, waitsFor: map[int]string{},
 	}
 	err := in.loop(ctx)
 	for _, p := range in.running {
@@ -96,17 +100,18 @@ func (in *instance) loop(ctx context.Context) error {
 		default:
 			wait = min(backoff(failures), in.lease/3)
 			failures++
-			in.logger.WarnContext(ctx, "evento: the store failed a subscription; trying again", "subscription", in.key, "error", err, "wait", wait)
+			in.logger.WarnContext(ctx, "evento: the store failed a subscription; trying again", "subscription", in.name.key, "error", err, "wait", wait)
 		}
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
 		case p := <-in.ended:
 			delete(in.running, p.partition)
+			in.pages.forget() // its handler may have changed what it was given
 			switch {
 			case p.err == nil || lost(p.err):
 			case p.stopped && !final(p.err): // its lease lapses
-				in.logger.WarnContext(ctx, "evento: a partition was not given up", "subscription", in.key, "partition", p.partition, "error", p.err)
+				in.logger.WarnContext(ctx, "evento: a partition was not given up", "subscription", in.name.key, "partition", p.partition, "error", p.err)
 			default:
 				t.Stop()
 				return p.err
@@ -125,11 +130,8 @@ func (in *instance) loop(ctx context.Context) error {
 // balance renews the instance's record, gives up partitions that are others'
 // and takes its own. It reports whether some of those are missing.
 func (in *instance) balance(ctx context.Context) (missing bool, err error) {
-	state, err := readSubscription(ctx, in.ex, in.key)
+	state, err := in.state(ctx)
 	if err != nil {
-		return false, err
-	}
-	if err := state.check(in.key, in.partitions); err != nil {
 		return false, err
 	}
 	live, err := in.show(ctx, state)
@@ -137,20 +139,19 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 		return false, err
 	}
 	for p := range state.partitions {
-		mine := live[p*len(live)/in.partitions] == in.part
+		mine := live[p*len(live)/len(state.partitions)] == in.part
 		running := in.running[p]
 		switch {
 		case running != nil && !mine:
 			in.stop(running)
 		case running == nil && mine:
-			at := &state.partitions[p]
-			if !at.lapsed(state.now) && at.Owner != in.sub.ID.String() {
-				missing = true
-			} else if started, err := in.start(ctx, p); err != nil {
-				return true, err
-			} else if !started {
-				missing = true
+			started := false
+			if !in.waits(ctx, p, state) {
+				if started, err = in.start(ctx, p); err != nil {
+					return true, err
+				}
 			}
+			missing = missing || !started
 		}
 	}
 	return missing, nil
@@ -159,7 +160,7 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 // show says that this instance lives, removes those long gone, and returns the
 // living in their order.
 func (in *instance) show(ctx context.Context, state *subscriptionState) (live []string, err error) {
-	own := Change{RecordKey: RecordKey{subscriptionKind, in.key, in.part}, Value: encodeState(instanceState{Host: hostName(), LeaseMillis: in.lease.Milliseconds()})}
+	own := Change{RecordKey: in.name.instance(in.part), Value: encodeState(instanceState{Host: hostName(), LeaseMillis: in.lease.Milliseconds()})}
 	live = append(live, in.part)
 	var changes []Change
 	for i := range state.instances {
@@ -167,10 +168,10 @@ func (in *instance) show(ctx context.Context, state *subscriptionState) (live []
 		switch {
 		case r.part == in.part:
 			own.Revision = r.revision
-		case !r.lapsed(state.now):
+		case in.sightings.left(r.part, r.revision, r.changedAt, state.now, r.lease()) > 0:
 			live = append(live, r.part)
 		default:
-			changes = append(changes, Change{RecordKey: RecordKey{subscriptionKind, in.key, r.part}, Revision: r.revision, Remove: true})
+			changes = append(changes, Change{RecordKey: in.name.instance(r.part), Revision: r.revision, Remove: true})
 		}
 	}
 	slices.SortFunc(live, cmp.Compare[string])
@@ -193,28 +194,46 @@ func (in *instance) show(ctx context.Context, state *subscriptionState) (live []
 func (in *instance) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
 	defer cancel()
-	state, err := readSubscription(ctx, in.ex, in.key)
+	state, err := in.name.read(ctx, in.ex)
 	if err != nil {
 		return // its lease lapses
 	}
 	for _, r := range state.instances {
 		if r.part == in.part {
-			_ = in.ex.Swap(ctx, Swap{Changes: []Change{{RecordKey: RecordKey{subscriptionKind, in.key, r.part}, Revision: r.revision, Remove: true}}, Wake: true})
+			_ = in.ex.Swap(ctx, Swap{Changes: []Change{{RecordKey: in.name.instance(r.part), Revision: r.revision, Remove: true}}, Wake: true})
 		}
 	}
 }
 
+// waits reports whether another worker may still run a partition, and logs for
+// whom the instance waits.
+func (in *instance) waits(ctx context.Context, partition int, state *subscriptionState) bool {
+	r := &state.partitions[partition]
+	if r.Owner == "" || r.Owner == in.sub.ID.String() {
+		return false
+	}
+	left := in.sightings.left(in.name.partition(partition).Part, r.revision, r.changedAt, state.now, r.lease())
+	if left > 0 && in.waitsFor[partition] != r.Owner {
+		in.waitsFor[partition] = r.Owner
+		in.logger.InfoContext(ctx, "evento: a subscription waits for a partition", "subscription", in.name.key, "partition", partition,
+			"owner", r.Owner, "host", r.Host, "heard_of", r.changedAt, "until_unless_heard", left.Round(time.Millisecond))
+	}
+	return left > 0
+}
+
+// start runs a partition, if nobody else does.
 func (in *instance) start(ctx context.Context, partition int) (bool, error) {
 	p := &runningPartition{partition: partition, stop: make(chan struct{}), err: errors.New("evento: a handler ended its goroutine")}
 	w := in.worker(in.sub.ID, partition, p.stop)
-	taken, _, err := w.take(ctx, true)
+	w.lease.sightings = in.sightings
+	taken, _, err := w.take(ctx, byStandby)
 	if err != nil || !taken {
 		return false, err
 	}
 	in.running[partition] = p
 	go func() {
 		defer func() { in.ended <- p }()
-		p.err = w.run(ctx, func(ctx context.Context) error { return w.work(ctx, 0) })
+		p.err = w.run(ctx, 0)
 	}()
 	return true, nil
 }

@@ -41,7 +41,7 @@ func (f ParkedFilter) matches(p *Parked) bool {
 func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, error] {
 	return func(yield func(Parked, error) bool) {
 		stopped := false
-		err := listParked(ctx, c.ex, c.key, func(p Parked) error {
+		err := c.name.eachParked(ctx, c.ex, func(p Parked) error {
 			if stopped = f.matches(&p) && !yield(p, nil); stopped {
 				return errStopping
 			}
@@ -61,7 +61,7 @@ func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, 
 // another.
 func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
 	seen := map[aggregateKey]*Parked{}
-	return c.changeParked(ctx, f, func(p *Parked) (Change, error) {
+	return c.changeParked(ctx, "RetryParked", f, func(p *Parked) (Change, error) {
 		first := seen[p.aggregate()]
 		if first == nil {
 			seen[p.aggregate()] = p
@@ -78,27 +78,27 @@ func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
 		if f.one {
 			p.Retry = retryOne
 		}
-		return p.change(c.key), nil
+		return p.change(c.name), nil
 	})
 }
 
 // DropParked forgets parked events without handling them. [ErrNotFound] when
 // one event is chosen that is not parked.
 func (c *Control) DropParked(ctx context.Context, f ParkedFilter) error {
-	return c.changeParked(ctx, f, func(p *Parked) (Change, error) {
+	return c.changeParked(ctx, "DropParked", f, func(p *Parked) (Change, error) {
 		if !f.matches(p) {
 			return Change{}, nil
 		}
-		ch := p.change(c.key)
+		ch := p.change(c.name)
 		ch.Value, ch.Remove = nil, true
 		return ch, nil
 	})
 }
 
 // changeParked changes parked events, and then tells the workers.
-func (c *Control) changeParked(ctx context.Context, f ParkedFilter, change func(*Parked) (Change, error)) error {
+func (c *Control) changeParked(ctx context.Context, what string, f ParkedFilter, change func(*Parked) (Change, error)) error {
 	var changes []Change
-	err := listParked(ctx, c.ex, c.key, func(p Parked) error {
+	err := c.name.eachParked(ctx, c.ex, func(p Parked) error {
 		ch, err := change(&p)
 		if err == nil && ch.Kind != "" {
 			changes = append(changes, ch)
@@ -112,7 +112,7 @@ func (c *Control) changeParked(ctx context.Context, f ParkedFilter, change func(
 		if f == AllParked() {
 			return nil
 		}
-		return fmt.Errorf("%w: parked event of subscription %q", ErrNotFound, c.key)
+		return fmt.Errorf("%w: parked event of subscription %s", ErrNotFound, c.name)
 	}
 	for len(changes) > 0 {
 		n := min(len(changes), MaxSwap)
@@ -128,10 +128,10 @@ func (c *Control) changeParked(ctx context.Context, f ParkedFilter, change func(
 		}
 		changes = changes[n:]
 	}
-	return c.request(ctx)
+	return c.request(ctx, what)
 }
 
 // request tells the workers that parked events were changed.
-func (c *Control) request(ctx context.Context) error {
-	return c.change(ctx, func(s *claimState) { s.Retry++ })
+func (c *Control) request(ctx context.Context, what string) error {
+	return c.change(ctx, what, func(s *partitionState) error { s.Retry++; return nil })
 }

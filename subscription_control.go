@@ -1,0 +1,555 @@
+// Looking at subscriptions, and changing them from outside.
+
+package evento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+// Control looks at a subscription and changes it, whoever runs it and whether it
+// runs. Its methods are safe for concurrent use; those that change something are
+// seen by the workers within a second, and fence off what they were about to
+// store. A handler may use it on its own subscription, with its own context.
+type Control struct {
+	ex   Executor
+	name subscriptionName
+}
+
+// ControlOf returns the control of the subscription with a key that has no routing
+// key, or All. Its methods return [ErrNotFound] when it was never started, and
+// [ErrDamaged] when its records cannot be read.
+func ControlOf(ex Executor, key string) *Control { return &Control{ex: ex, name: nameOf(key, "")} }
+
+// RoutingKey returns the control of the subscription with the same key and this
+// routing key.
+func (c *Control) RoutingKey(key string) *Control {
+	return &Control{ex: c.ex, name: nameOf(c.name.key, key)}
+}
+
+// Status is where a subscription is.
+type Status struct {
+	Key string
+	// RoutingKey is "" for one without, or with All.
+	RoutingKey string
+	Partitions []PartitionStatus
+	// Parked is how many events are parked.
+	Parked int
+	// Position is that of the last event before the first that is pending: up
+	// to there everything is handled, parked, or not for the subscription. 0
+	// where positions say nothing, as in executor/group.
+	Position uint64
+	// Head is the position of the store's last event.
+	Head uint64
+	// Behind is how many events are pending: those behind the place of the
+	// partition whose they are that the subscription handles. They are counted
+	// by reading them.
+	Behind uint64
+	// Lag is how long the first pending event has been waiting; 0 when there
+	// is none.
+	Lag time.Duration
+	// Changed is what was last done with [Control]; the zero value: nothing.
+	Changed ControlChange
+}
+
+// PartitionStatus is where a partition is. A subscription without Partitions
+// has one.
+type PartitionStatus struct {
+	// Owner is the worker that runs it, and Host where; "" when none does.
+	Owner, Host string
+	// Live reports whether the owner was heard of within its lease, by the
+	// store's clock.
+	Live bool
+	// Epoch rises with each owner.
+	Epoch uint64
+	// Cursor is the place up to which everything is handled.
+	Cursor cursor.Value
+	// Position is that of the last event that was handled or parked.
+	Position uint64
+	// ChangedAt is when the store last heard of it.
+	ChangedAt time.Time
+	Paused    bool
+	// Error is why the last owner stopped, or why the present one tries again;
+	// "" when nothing has failed. ErrorEvent is the event that it is about.
+	Error      string
+	ErrorEvent string
+}
+
+// Status returns where the subscription is. Its pending events are read, so it
+// takes as long as there are many.
+func (c *Control) Status(ctx context.Context) (*Status, error) {
+	state, err := c.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{Key: c.name.key, RoutingKey: c.name.routingKey}
+	if err := c.name.eachParked(ctx, c.ex, func(Parked) error { s.Parked++; return nil }); err != nil {
+		return nil, err
+	}
+	if _, s.Head, err = headOf(ctx, c.ex); err != nil {
+		return nil, err
+	}
+	for i := range state.partitions {
+		p := &state.partitions[i]
+		s.Partitions = append(s.Partitions, PartitionStatus{
+			Owner: p.Owner, Host: p.Host, Live: p.live(state.now), Epoch: p.Epoch, Cursor: p.Cursor, Position: p.Position,
+			ChangedAt: p.changedAt, Paused: p.Paused, Error: p.Error, ErrorEvent: p.ErrorEvent,
+		})
+		if p.Changed.At.After(s.Changed.At) {
+			s.Changed = p.Changed
+		}
+	}
+	return s, c.addPending(ctx, state, s)
+}
+
+// addPending counts what is pending.
+func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *Status) error {
+	s.Position = s.Head
+	err := c.pending(ctx, state, func(e *RawEvent) bool {
+		if s.Behind == 0 || e.Position <= s.Position {
+			s.Position = min(s.Position, e.Position-1)
+			s.Lag = max(s.Lag, state.now.Sub(e.Timestamp))
+		}
+		s.Behind++
+		return true
+	})
+	if _, unsupported := c.ex.CursorAt(0); unsupported != nil {
+		s.Position = 0
+	}
+	return err
+}
+
+// SubscriptionName tells a subscription from others.
+type SubscriptionName struct {
+	Key string
+	// RoutingKey is "" for one without, or with All.
+	RoutingKey string
+}
+
+// Subscriptions ranges over those that were ever started, in the order of their
+// keys. One whose record cannot be read is told as an error when all others were
+// reached.
+func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName, error] {
+	return func(yield func(SubscriptionName, error) bool) {
+		var unreadable error
+		for q := (RecordQuery{Kind: subscriptionKind}); ; {
+			page, err := ex.Records(ctx, q)
+			if err != nil {
+				yield(SubscriptionName{}, err)
+				return
+			}
+			for _, r := range page.Records {
+				q.After = r.RecordKey
+				name, ok, err := nameIn(r)
+				if unreadable == nil {
+					unreadable = err
+				}
+				if ok && !yield(name, nil) {
+					return
+				}
+			}
+			if !page.More {
+				break
+			}
+		}
+		if unreadable != nil {
+			yield(SubscriptionName{}, unreadable)
+		}
+	}
+}
+
+// nameIn is the name of the subscription of which a record is the shared one, and
+// whether it is.
+func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
+	if r.Part == "" {
+		return SubscriptionName{Key: r.Key}, true, nil
+	}
+	if !strings.HasPrefix(r.Part, routePrefix) || !strings.HasSuffix(r.Part, "-shared") {
+		return name, false, nil
+	}
+	var shared sharedState
+	if err := decodeState(r, &shared); err != nil {
+		return name, false, err
+	}
+	if nameOf(r.Key, shared.RoutingKey).shared() != r.RecordKey {
+		return name, false, damaged(r.RecordKey, "routing key "+shorten(shared.RoutingKey))
+	}
+	return SubscriptionName{Key: r.Key, RoutingKey: shared.RoutingKey}, true, nil
+}
+
+func (c *Control) state(ctx context.Context) (*subscriptionState, error) {
+	if err := c.name.check(); err != nil {
+		return nil, err
+	}
+	state, err := c.name.read(ctx, c.ex)
+	if err != nil {
+		return nil, err
+	}
+	if state.revision == 0 {
+		return nil, fmt.Errorf("%w: subscription %s", ErrNotFound, c.name)
+	}
+	return state, nil
+}
+
+// change changes every partition, and notes by whom. Each by itself: all together
+// may never be as they were read, while their workers store cursors.
+func (c *Control) change(ctx context.Context, what string, change func(*partitionState) error) error {
+	state, err := c.state(ctx)
+	if err != nil {
+		return err
+	}
+	note := ControlChange{What: what, By: hostName(), At: time.Now().UTC().Truncate(time.Millisecond)}
+	for i := 0; i < len(state.partitions); {
+		p := &state.partitions[i]
+		before := p.partitionState
+		if err := change(&p.partitionState); err != nil {
+			return err
+		}
+		if p.partitionState == before {
+			i++
+			continue
+		}
+		p.Changed = note
+		switch err := c.ex.Swap(ctx, Swap{Wake: true, Changes: []Change{p.change(c.name, i)}}); {
+		case err == nil:
+			i++
+		case !errors.Is(err, ErrSwapped):
+			return err
+		default:
+			if state, err = c.state(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Pause makes the workers finish the event in hand and handle no more, until
+// Resume. They keep the key.
+func (c *Control) Pause(ctx context.Context) error {
+	return c.change(ctx, "Pause", func(s *partitionState) error { return s.pause(true) })
+}
+
+// Resume ends a Pause.
+func (c *Control) Resume(ctx context.Context) error {
+	return c.change(ctx, "Resume", func(s *partitionState) error { return s.pause(false) })
+}
+
+func (s *partitionState) pause(paused bool) error {
+	if s.Paused != paused {
+		s.Paused = paused
+		s.Epoch++
+	}
+	return nil
+}
+
+// ResetToStart makes the subscription handle everything again. Parked events
+// stay parked.
+func (c *Control) ResetToStart(ctx context.Context) error {
+	return c.resetTo(ctx, "ResetToStart", "", 0)
+}
+
+// ResetToPosition makes the subscription go on behind a position: with the
+// first event that has a higher one. Where positions say nothing, as in
+// executor/group, the error matches [errors.ErrUnsupported]; see ResetToCursor.
+func (c *Control) ResetToPosition(ctx context.Context, position uint64) error {
+	head, last, err := headOf(ctx, c.ex)
+	if err != nil {
+		return err
+	}
+	at, err := c.ex.CursorAt(position)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return fmt.Errorf("evento: resetting subscription %s to a position, see ResetToCursor: %w", c.name, err)
+	case err != nil:
+		return err
+	case position > last:
+		at, position = head, last
+	}
+	return c.resetTo(ctx, "ResetToPosition", at, position)
+}
+
+// ResetToCursor makes the subscription go on behind a place, such as that of an
+// edge of a page.
+func (c *Control) ResetToCursor(ctx context.Context, at cursor.Value) error {
+	var position uint64
+	if at != "" {
+		// Also finds out whether it is a place of this store.
+		page, err := c.ex.Read(ctx, Query{}, cursor.Onward(1, at))
+		switch {
+		case err != nil:
+			return err
+		case len(page.Edges) > 0:
+			position = page.Edges[0].Node.Position - 1
+		default:
+			if _, position, err = headOf(ctx, c.ex); err != nil {
+				return err
+			}
+		}
+	}
+	return c.resetTo(ctx, "ResetToCursor", at, position)
+}
+
+// ResetToTime makes the subscription go on with the first event of that time or
+// later.
+func (c *Control) ResetToTime(ctx context.Context, t time.Time) error {
+	at, position, err := placeBefore(ctx, c.ex, t)
+	if err != nil {
+		return err
+	}
+	return c.resetTo(ctx, "ResetToTime", at, position)
+}
+
+func (c *Control) resetTo(ctx context.Context, what string, at cursor.Value, position uint64) error {
+	return c.change(ctx, what, func(s *partitionState) error {
+		var err error
+		if s.Furthest, err = laterOf(c.ex, s.Furthest, s.Cursor); err != nil && !errors.Is(err, cursor.ErrInvalid) {
+			return err
+		}
+		s.Cursor, s.Position = at, position
+		s.Epoch++
+		s.Resets++
+		return nil
+	})
+}
+
+// laterOf is the later of two places; where neither is, a.
+func laterOf(ex Executor, a, b cursor.Value) (cursor.Value, error) {
+	first, err := ex.Earlier(a, b)
+	if err == nil && first == a {
+		return b, nil
+	}
+	return a, err
+}
+
+// Reselect gives the subscription another selection, that of a builder with the
+// same key: other aggregates, or All instead of the events without a routing key,
+// or the other way round. None of its workers may run. It goes on from its place:
+// events before it that only the new selection has do not come, unless it is
+// reset; passed is how many those are.
+func (c *Control) Reselect(ctx context.Context, b *SubscriptionBuilder) (passed uint64, err error) {
+	s, err := b.subscriber(ctx, c.ex)
+	if err != nil {
+		return 0, err
+	}
+	if s.name != c.name {
+		return 0, fmt.Errorf("%w selection: the builder is of subscription %s, not %s", ErrInvalid, s.name, c.name)
+	}
+	err = c.rebuild(ctx, func(state *subscriptionState) (Swap, error) {
+		if passed, err = c.passedOver(ctx, state, &s.shared.selection); err != nil {
+			return Swap{}, err
+		}
+		next := sharedState{Partitions: state.shared.Partitions, selection: s.shared.selection}
+		return Swap{Wake: true, Changes: []Change{{RecordKey: c.name.shared(), Revision: state.revision, Value: encodeState(next)}}}, nil
+	})
+	return passed, err
+}
+
+// passedOver counts the events before the partitions' places that another
+// selection has and the present one has not.
+func (c *Control) passedOver(ctx context.Context, state *subscriptionState, next *selection) (n uint64, err error) {
+	before := state.shared.query()
+	after, at := next.query(), cursor.Value("")
+	for {
+		page, err := c.ex.Read(ctx, after, cursor.Onward(streamPage, at))
+		if err != nil {
+			return 0, err
+		}
+		reached := false
+		for i := range page.Edges {
+			e := &page.Edges[i]
+			p := &state.partitions[partitionOf(e.Node.AggregateType, e.Node.AggregateID, len(state.partitions))]
+			first, err := c.ex.Earlier(e.Cursor, p.Cursor)
+			if err != nil {
+				return 0, err
+			}
+			if first == e.Cursor {
+				reached = true
+				if !before.Matches(e.Node) {
+					n++
+				}
+			}
+		}
+		if !page.PageInfo.HasNextPage || !reached {
+			return n, nil
+		}
+		at = page.PageInfo.EndCursor
+	}
+}
+
+// Repartition splits the subscription into n partitions. None of its workers may
+// run. They all go on from the place that every old partition has reached: some
+// events are handled again.
+func (c *Control) Repartition(ctx context.Context, n int) error {
+	if n < 1 || n > maxPartitions {
+		return fmt.Errorf("%w partitions: %d is not 1 to %d", ErrInvalid, n, maxPartitions)
+	}
+	return c.rebuild(ctx, func(state *subscriptionState) (Swap, error) {
+		low, err := c.lowest(state)
+		if err != nil {
+			return Swap{}, err
+		}
+		next := sharedState{Partitions: n, selection: state.shared.selection}
+		swap := Swap{Wake: true, Changes: []Change{{RecordKey: c.name.shared(), Revision: state.revision, Value: encodeState(next)}}}
+		for i := range max(n, len(state.partitions)) {
+			p := partitionRecord{}
+			if i < len(state.partitions) {
+				p = state.partitions[i]
+			}
+			if i >= n {
+				swap.Changes = append(swap.Changes, Change{RecordKey: c.name.partition(i), Revision: p.revision, Remove: true})
+				continue
+			}
+			p.partitionState = partitionState{
+				Epoch: p.Epoch + 1, Cursor: low.Cursor, Position: low.Position, Furthest: low.Furthest,
+				Paused: low.Paused, Resets: p.Resets + 1, Retry: p.Retry,
+			}
+			swap.Changes = append(swap.Changes, p.change(c.name, i))
+		}
+		return swap, nil
+	})
+}
+
+// lowest is a state up to whose place, and furthest place, every partition has
+// come.
+func (c *Control) lowest(state *subscriptionState) (low partitionState, err error) {
+	for i := range state.partitions {
+		p := state.partitions[i].partitionState
+		if p.Furthest, err = laterOf(c.ex, p.Furthest, p.Cursor); err != nil {
+			return low, err
+		}
+		if i == 0 {
+			low = p
+			continue
+		}
+		first, err := c.ex.Earlier(low.Cursor, p.Cursor)
+		if err != nil {
+			return low, err
+		}
+		if first != low.Cursor {
+			low.Cursor, low.Position = first, min(low.Position, p.Position)
+		}
+		if low.Furthest, err = c.ex.Earlier(low.Furthest, p.Furthest); err != nil {
+			return low, err
+		}
+	}
+	if low.Cursor == "" {
+		low.Position = 0
+	}
+	return low, nil
+}
+
+// Remove forgets the subscription, with its parked events. None of its workers
+// may run. One that is started later begins at the first event.
+func (c *Control) Remove(ctx context.Context) error {
+	remove := func(state *subscriptionState) (Swap, error) {
+		swap := Swap{Wake: true}
+		add := func(key RecordKey, revision uint64) {
+			if revision > 0 && len(swap.Changes) < MaxSwap {
+				swap.Changes = append(swap.Changes, Change{RecordKey: key, Revision: revision, Remove: true})
+			}
+		}
+		add(c.name.shared(), state.revision)
+		for i := range state.partitions {
+			add(c.name.partition(i), state.partitions[i].revision)
+		}
+		for i := range state.instances {
+			add(c.name.instance(state.instances[i].part), state.instances[i].revision)
+		}
+		return swap, nil
+	}
+	if state, err := c.state(ctx); err != nil {
+		return err
+	} else if err := c.unused(ctx, state); err != nil {
+		return err
+	}
+	if err := c.DropParked(ctx, AllParked()); err != nil {
+		return err
+	}
+	return c.rebuild(ctx, remove)
+}
+
+// clockStep is the time between two looks at a subscription that may run.
+const clockStep = 50 * time.Millisecond
+
+// unused returns [ErrRunning] for a subscription that has workers: those that were
+// heard of within their lease by the store's clock. Where that clock does not run
+// or was set back, it is watched whether a worker gives a sign of life within its
+// lease.
+func (c *Control) unused(ctx context.Context, first *subscriptionState) error {
+	began, seen := time.Now(), map[string]uint64{}
+	for state := first; ; {
+		mayRun := false
+		runs := state.now.Sub(first.now) >= time.Since(began)/2
+		for _, r := range state.residents() {
+			before, known := seen[r.part]
+			since := state.now.Sub(r.changedAt)
+			switch {
+			case since > r.lease:
+				continue
+			case known && (before != r.revision || runs && since >= 0):
+				return fmt.Errorf("%w: %s, %s", ErrRunning, c.name, r.who)
+			case known && time.Since(began) > r.lease:
+				continue
+			}
+			seen[r.part], mayRun = r.revision, true
+		}
+		if !mayRun {
+			return nil
+		}
+		if err := pause(ctx, clockStep, nil, nil); err != nil {
+			return err
+		}
+		var err error
+		if state, err = c.state(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// resident is an owner of a partition, or an instance.
+type resident struct {
+	part, who string
+	revision  uint64
+	changedAt time.Time
+	lease     time.Duration
+}
+
+func (s *subscriptionState) residents() (all []resident) {
+	for i := range s.partitions {
+		if p := &s.partitions[i]; p.Owner != "" {
+			all = append(all, resident{s.name.partition(i).Part, fmt.Sprintf("partition %d by %s on %s", i, p.Owner, p.Host), p.revision, p.changedAt, p.lease()})
+		}
+	}
+	for i := range s.instances {
+		r := &s.instances[i]
+		all = append(all, resident{r.part, "on " + r.Host, r.revision, r.changedAt, r.lease()})
+	}
+	return all
+}
+
+// rebuild changes a subscription that does not run.
+func (c *Control) rebuild(ctx context.Context, change func(*subscriptionState) (Swap, error)) error {
+	for {
+		state, err := c.state(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.unused(ctx, state); err != nil {
+			return err
+		}
+		swap, err := change(state)
+		if err != nil {
+			return err
+		}
+		if err := c.ex.Swap(ctx, swap); !errors.Is(err, ErrSwapped) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,348 @@
+// Who owns a partition: taking it, keeping it, handing it over.
+
+package evento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// lease is a worker's hold on a partition. It is used by the worker and by the
+// goroutine that renews it; neither waits for a call of the other. The mutex
+// guards what is known of the record, the rest is the worker's alone.
+//
+//	            take                    another asks (Next)
+//	nobody ───────────────▶ owner ─────────────────────────▶ asked
+//	  ▲                       │ ▲ renew                        │ event in hand done
+//	  └───────────────────────┴─┴──────────────────────────────┘
+//	         finish, or nothing heard for the whole lease
+//
+// Nobody's clock decides. Who waits sees the record's revision unchanged for the
+// whole lease, by its own monotonic clock; see [sightings].
+type lease struct {
+	ex        Executor
+	name      subscriptionName
+	partition int
+	worker    ID
+	length    time.Duration
+	began     time.Time // times below are since then, by the monotonic clock
+	sightings sightings
+	waitsFor  string        // the owner that the log has named
+	asked     bool          // for a hand-over
+	until     time.Duration // when the owner that was asked has had its lease
+	looks     int           // how often it has waited for the key
+	changed   <-chan struct{}
+
+	lost      func()       // is called when somebody else is found to own it
+	renewed   atomic.Int64 // when the store was asked that last began the lease
+	confirmed atomic.Int64 // when the store was asked that last knew this owner
+
+	mu    sync.Mutex
+	at    partitionRecord // the latest that is known
+	epoch uint64          // the one that the worker acts in
+}
+
+// errMoved: the record was changed by somebody else, such as by a reset, and the
+// worker still owns it. It is returned until the worker enters the new epoch.
+var errMoved = errors.New("evento: subscription was changed")
+
+// clock is the time since the lease was made.
+func (l *lease) clock() time.Duration { return time.Since(l.began) }
+
+// leased is how long ago, at a time of the clock, the lease may have begun.
+func (l *lease) leased(now time.Duration) time.Duration {
+	return now - time.Duration(l.renewed.Load())
+}
+
+// unconfirmed is how long ago, at a time of the clock, the store knew this owner.
+func (l *lease) unconfirmed(now time.Duration) time.Duration {
+	return now - time.Duration(l.confirmed.Load())
+}
+
+// hostName is where this process runs, and its number.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", name, os.Getpid())
+}
+
+// manner is how a worker comes to own a partition that has an owner.
+type manner int
+
+const (
+	byHandOver manner = iota // asks the owner for it
+	byStandby                // waits until the owner is gone
+	byForce                  // takes it
+)
+
+// take makes the worker the owner of the partition, if it may be taken now, and
+// else reports after what time it may. The owner that was asked and did not
+// answer within its lease is fenced off.
+func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, more ...Change) (taken bool, left time.Duration, err error) {
+	asked := l.clock()
+	r := state.partitions[l.partition]
+	me := l.worker.String()
+	switch {
+	case l.asked && r.Next != "" && r.Next != me:
+		return false, 0, fmt.Errorf("%w: key %s, before it owned it", ErrTakenOver, l.name)
+	case r.Owner == me, r.Owner == "" && (r.Next == "" || how != byStandby):
+	default:
+		left := l.sightings.left(l.name.partition(l.partition).Part, r.revision, r.changedAt, state.now, r.lease())
+		switch {
+		case how == byStandby && left > 0:
+			return false, left, nil
+		case how == byHandOver:
+			if left, err := l.ask(ctx, &r, left); err != nil || left > 0 {
+				return false, left, err
+			}
+		}
+	}
+	r.Epoch++
+	r.Owner, r.Host, r.LeaseMillis, r.Next = me, hostName(), l.length.Milliseconds(), ""
+	r.Error, r.ErrorEvent = "", ""
+	changes := append([]Change{r.change(l.name, l.partition)}, more...)
+	if err := l.ex.Swap(ctx, Swap{Changes: changes, Wake: true}); err != nil {
+		return false, 0, err
+	}
+	r.revision++
+	r.asked = asked
+	l.adopt(&r)
+	return true, 0, nil
+}
+
+// ask asks the owner for a hand-over, once, and reports how long it has to
+// answer. The newest that asks gets it.
+func (l *lease) ask(ctx context.Context, r *partitionRecord, left time.Duration) (time.Duration, error) {
+	me := l.worker.String()
+	if r.Next != me {
+		r.Next = me
+		if err := l.ex.Swap(ctx, Swap{Changes: []Change{r.change(l.name, l.partition)}, Wake: true}); err != nil {
+			return 0, err
+		}
+		r.revision++
+	}
+	if !l.asked {
+		l.asked, l.until = true, l.clock()+left
+	}
+	return l.until - l.clock(), nil
+}
+
+// withdraw takes back what was asked.
+func (l *lease) withdraw(ctx context.Context) {
+	if !l.asked {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
+	defer cancel()
+	r, err := l.name.readPartition(ctx, l.ex, l.partition)
+	if err == nil && r.revision > 0 && r.Next == l.worker.String() {
+		r.Next = ""
+		// Whoever changed it meanwhile goes on without being asked.
+		_ = l.ex.Swap(ctx, Swap{Changes: []Change{r.change(l.name, l.partition)}})
+	}
+}
+
+// enter makes the worker act in the epoch that is known, and returns the state.
+func (l *lease) enter() partitionState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoch = l.at.Epoch
+	return l.at.partitionState
+}
+
+// state is what is known of the partition.
+func (l *lease) state() partitionState {
+	at, _ := l.known()
+	return at.partitionState
+}
+
+func (l *lease) known() (at partitionRecord, epoch uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at, l.epoch
+}
+
+// confirm asks the store whether the worker still owns the partition. It
+// returns [ErrTakenOver], or errMoved.
+func (l *lease) confirm(ctx context.Context) error {
+	if err := l.reload(ctx); err != nil {
+		return err
+	}
+	if at, epoch := l.known(); at.Epoch != epoch {
+		return errMoved
+	}
+	return nil
+}
+
+func (l *lease) reload(ctx context.Context) error {
+	asked := l.clock()
+	r, err := l.name.readPartition(ctx, l.ex, l.partition)
+	if err != nil {
+		return err
+	}
+	if r.Owner != l.worker.String() {
+		return l.takenOver()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.revision > l.at.revision {
+		// It was changed after it was last known otherwise; those who wait
+		// count from the change.
+		l.at = r
+		later(&l.renewed, time.Duration(l.confirmed.Load()))
+	}
+	later(&l.confirmed, asked)
+	return nil
+}
+
+// takenOver is what a worker ends with that has lost its partition. Whatever its
+// handler is about to do is cut short.
+func (l *lease) takenOver() error {
+	l.lost()
+	return fmt.Errorf("%w: key %s", ErrTakenOver, l.name)
+}
+
+// later moves a time forward. The mutex is held.
+func later(t *atomic.Int64, to time.Duration) { t.Store(max(t.Load(), int64(to))) }
+
+// keepRenewing renews the lease while a handler takes its time.
+func (l *lease) keepRenewing(ctx context.Context, failed func(error)) {
+	t := time.NewTicker(l.length / 6)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if l.leased(l.clock()) < l.length/4 {
+			continue
+		}
+		call, cancel := context.WithTimeout(ctx, l.length/3)
+		if err := l.renew(call); err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+		cancel()
+	}
+}
+
+// renew extends the lease, in whatever epoch.
+func (l *lease) renew(ctx context.Context) error {
+	next, _ := l.known()
+	err := l.put(ctx, Swap{}, &next)
+	switch {
+	case err == nil:
+		l.adopt(&next)
+	case errors.Is(err, ErrSwapped): // by the worker itself, or by somebody else
+		return l.reload(ctx)
+	}
+	return err
+}
+
+// swap changes the state, with other records, if the worker still owns the
+// partition in the epoch that it acts in.
+func (l *lease) swap(ctx context.Context, more Swap, change func(*partitionState) error) error {
+	for {
+		next, epoch := l.known()
+		if next.Epoch != epoch {
+			return errMoved
+		}
+		if err := change(&next.partitionState); err != nil {
+			return err
+		}
+		err := l.put(ctx, more, &next)
+		if err == nil {
+			l.adopt(&next)
+			return nil
+		}
+		if !errors.Is(err, ErrSwapped) {
+			return err
+		}
+		if err := l.confirm(ctx); err != nil {
+			return err
+		}
+		if at, _ := l.known(); at.revision == next.revision {
+			return err // for another of the records
+		}
+	}
+}
+
+// swapInTx is swap in a transaction. What changed the record meanwhile may have
+// been a handler in it, which pauses or resets its own subscription, so the
+// worker goes by what the transaction sees. The state is stored when the
+// transaction is committed; then adopt takes it.
+func (l *lease) swapInTx(tx context.Context, more Swap, change func(*partitionState) error) (*partitionRecord, error) {
+	next, _ := l.known()
+	for try := 1; ; try++ {
+		if err := change(&next.partitionState); err != nil {
+			return nil, err
+		}
+		err := l.put(tx, more, &next)
+		if !errors.Is(err, ErrSwapped) || try == 2 {
+			return &next, err
+		}
+		r, readErr := l.name.readPartition(tx, l.ex, l.partition)
+		switch {
+		case readErr != nil:
+			return nil, readErr
+		case r.Owner != l.worker.String():
+			return nil, fmt.Errorf("%w: key %s", ErrTakenOver, l.name)
+		case r.revision == next.revision:
+			return nil, err // for another of the records
+		}
+		next = r
+	}
+}
+
+// put stores the next state.
+func (l *lease) put(ctx context.Context, more Swap, next *partitionRecord) error {
+	next.asked = l.clock()
+	swap := Swap{Wake: more.Wake, Changes: append([]Change{next.change(l.name, l.partition)}, more.Changes...)}
+	if err := l.ex.Swap(ctx, swap); err != nil {
+		return err
+	}
+	next.revision++
+	return nil
+}
+
+// adopt takes a state that is stored now, unless a later one is known.
+func (l *lease) adopt(next *partitionRecord) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if next.revision > l.at.revision {
+		l.at = *next
+	}
+	later(&l.confirmed, next.asked)
+	later(&l.renewed, next.asked)
+}
+
+// sightings tell when a lease is over without trusting any clock but that of this
+// process: a record that has kept its revision for the whole lease has no live
+// owner. Where the store's clock says that the record was old when it was first
+// seen, that counts too, but for a third of the lease at most: clocks are set,
+// and an owner renews more often than in the rest. By part of the record's key.
+type sightings map[string]sighting
+
+type sighting struct {
+	revision uint64
+	since    time.Time // with the monotonic clock
+	before   time.Duration
+}
+
+// left is how long a record has yet to keep its revision.
+func (s sightings) left(part string, revision uint64, changedAt, now time.Time, lease time.Duration) time.Duration {
+	at, ok := s[part]
+	if !ok || at.revision != revision {
+		at = sighting{revision, time.Now(), min(max(0, now.Sub(changedAt)), lease/3)}
+		s[part] = at
+	}
+	// Times of the store may be rounded down to the millisecond.
+	return lease + 2*time.Millisecond - at.before - time.Since(at.since)
+}

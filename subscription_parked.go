@@ -1,0 +1,227 @@
+// Events that could not be handled, and those of their aggregates behind them.
+
+package evento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+// parkedKind is that of the records of parked events. Their parts are the
+// events' positions, with as many digits as any, and their ids.
+const parkedKind = "parked"
+
+// Parked is an event that a subscription with AcceptFailure has put aside: its
+// retries ran out, or an earlier event of its aggregate is parked, and order
+// is to hold. [Control] lists them, has them handled again, and drops them.
+type Parked struct {
+	// Part names it among those of the subscription.
+	Part          string        `json:"-"`
+	ID            ID            `json:"event_id"`
+	Position      uint64        `json:"position"`
+	AggregateType AggregateType `json:"aggregate_type"`
+	AggregateID   string        `json:"aggregate_id"`
+	Version       uint64        `json:"version"`
+	Name          string        `json:"name"`
+	// Error is what the handler said the last time; "" of an event that only
+	// waits behind another.
+	Error string `json:"error,omitempty"`
+	// Attempts counts how often it was tried.
+	Attempts int       `json:"attempts"`
+	ParkedAt time.Time `json:"parked_at"`
+	// Retry says that it is to be handled again: "one", or "all" for those
+	// behind it too.
+	Retry string `json:"retry,omitempty"`
+	// After is a cursor from which the event is the next of its aggregate.
+	After cursor.Value `json:"after"`
+
+	revision uint64
+}
+
+const (
+	retryOne = "one"
+	retryAll = "all"
+)
+
+type aggregateKey struct {
+	t  AggregateType
+	id string
+}
+
+func keyOf(e *RawEvent) aggregateKey { return aggregateKey{e.AggregateType, e.AggregateID} }
+
+func (p *Parked) aggregate() aggregateKey { return aggregateKey{p.AggregateType, p.AggregateID} }
+
+func (p *Parked) check() error {
+	if p.Attempts < 0 || p.Retry != "" && p.Retry != retryOne && p.Retry != retryAll {
+		return fmt.Errorf("attempts: %d, retry: %q", p.Attempts, p.Retry)
+	}
+	return Query{Filters: []Filter{ByID(p.AggregateType, p.AggregateID)}}.Check()
+}
+
+func (p *Parked) change(n subscriptionName) Change {
+	return Change{RecordKey: RecordKey{parkedKind, n.key, n.prefix + p.Part}, Revision: p.revision, Value: encodeState(p)}
+}
+
+// eachParked calls fn with each parked event of the subscription, in order.
+func (n subscriptionName) eachParked(ctx context.Context, ex Executor, fn func(Parked) error) error {
+	_, err := n.each(ctx, ex, parkedKind, 0, func(part string, r Record) error {
+		p := Parked{Part: part, revision: r.Revision}
+		if err := decodeState(r, &p); err != nil {
+			return err
+		}
+		return fn(p)
+	})
+	return err
+}
+
+// parkedAggregates are those of which events are parked.
+type parkedAggregates struct {
+	loaded bool
+	counts map[aggregateKey]int
+}
+
+// isParked reports whether events of e's aggregate are parked.
+func (w *worker) isParked(ctx context.Context, e *RawEvent) (bool, error) {
+	p := &w.parked
+	if !p.loaded {
+		p.counts = map[aggregateKey]int{}
+		err := w.name.eachParked(ctx, w.ex, func(parked Parked) error {
+			p.counts[parked.aggregate()]++
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+		p.loaded = true
+	}
+	return len(p.counts) > 0 && p.counts[keyOf(e)] > 0, nil
+}
+
+// park puts an event aside and moves the cursor behind it, as one change.
+func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason error, attempts int) error {
+	e := &edge.Node
+	p := Parked{
+		Part: fmt.Sprintf("%020d-%s", e.Position, e.ID),
+		ID:   e.ID, Position: e.Position,
+		AggregateType: e.AggregateType, AggregateID: e.AggregateID, Version: e.Version, Name: e.Name,
+		Attempts: attempts, ParkedAt: time.Now().UTC(), After: w.progress.at,
+	}
+	if reason != nil {
+		p.Error = cut(reason.Error())
+	}
+	behind := func(s *partitionState) error {
+		s.Error, s.ErrorEvent = "", ""
+		return w.progress.writeWith(edge, s)
+	}
+	err := w.lease.swap(ctx, Swap{Changes: []Change{p.change(w.name)}}, behind)
+	if errors.Is(err, ErrSwapped) && !w.progress.stale(w.lease.state()) { // after a reset: it is parked already
+		err = w.lease.swap(ctx, Swap{}, behind)
+	}
+	if err != nil {
+		w.progress.doubt(edge.Cursor)
+		return err
+	}
+	w.parked.counts[p.aggregate()]++
+	w.progress.advance(edge)
+	w.noteStored(ctx)
+	return nil
+}
+
+// parkedRetry is what belongs to a unit that is a parked event.
+type parkedRetry struct {
+	parked *Parked
+	done   Swap // removes its record, and has the next one handled too
+}
+
+// retryParked handles parked events again, when somebody has asked for it.
+func (w *worker) retryParked(ctx context.Context) error {
+	w.parked.loaded = false // some may have been dropped
+	var list []Parked
+	err := w.name.eachParked(ctx, w.ex, func(p Parked) error {
+		if w.mine(&RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID}) {
+			list = append(list, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	waits := map[aggregateKey]bool{} // behind one that is not handled
+	for i := range list {
+		p := &list[i]
+		if p.Retry == "" || waits[p.aggregate()] {
+			waits[p.aggregate()] = true
+			continue
+		}
+		if w.mustStop() {
+			return errStopping
+		}
+		if err := w.keep(ctx, w.lease.clock()); err != nil {
+			return err
+		}
+		handled, err := w.retryOne(ctx, p, nextOf(list[i:]))
+		if err != nil {
+			return err
+		}
+		waits[p.aggregate()] = !handled
+	}
+	return nil
+}
+
+// nextOf is the event that the first of the list takes along; nil: none.
+func nextOf(list []Parked) *Parked {
+	p := &list[0]
+	n := slices.IndexFunc(list[1:], func(other Parked) bool { return other.aggregate() == p.aggregate() })
+	if p.Retry != retryAll || n < 0 {
+		return nil
+	}
+	return &list[1+n]
+}
+
+// retryOne handles one parked event, and reports whether it was handled; then
+// the next, unless it is nil, is to be handled too.
+func (w *worker) retryOne(ctx context.Context, p, next *Parked) (handled bool, err error) {
+	remove := p.change(w.name)
+	remove.Value, remove.Remove = nil, true
+	u := unit{retry: &parkedRetry{parked: p, done: Swap{Changes: []Change{remove}}}}
+	if next != nil && next.Retry != retryAll {
+		next.Retry = retryAll
+		u.retry.done.Changes = append(u.retry.done.Changes, next.change(w.name))
+		next.revision++
+	}
+	var failed *failure
+	u.edges, err = w.readParked(ctx, p)
+	switch {
+	case errors.Is(err, ErrNotFound) || errors.Is(err, cursor.ErrInvalid):
+		failed = &failure{err: err}
+	case err != nil:
+		return false, err
+	default:
+		if failed, err = w.attempt(ctx, &u); err != nil || failed == nil {
+			return err == nil, err
+		}
+	}
+	w.logger.WarnContext(ctx, "evento: a parked event failed again", "event", p.ID.String(), "aggregate", p.AggregateID, "position", p.Position, "error", failed.err)
+	p.Error, p.Retry = cut(failed.err.Error()), ""
+	p.Attempts++
+	return false, w.lease.swap(ctx, Swap{Changes: []Change{p.change(w.name)}}, keepState)
+}
+
+// readParked reads a parked event.
+func (w *worker) readParked(ctx context.Context, p *Parked) ([]cursor.Edge[RawEvent], error) {
+	q := Query{Filters: []Filter{{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Name: p.Name}}}
+	page, err := w.ex.Read(ctx, q, cursor.Onward(1, p.After))
+	if err == nil && (len(page.Edges) == 0 || page.Edges[0].Node.ID != p.ID) {
+		err = fmt.Errorf("%w: event %s", ErrNotFound, p.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return page.Edges, nil
+}

@@ -1,0 +1,90 @@
+// Places in the order that people name otherwise than by a cursor.
+
+package evento
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"time"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+// startPlace is where a new subscription begins; the zero value is the first event.
+type startPlace struct {
+	end bool
+	at  time.Time
+}
+
+// find returns the place, and the position of the event before it.
+func (p startPlace) find(ctx context.Context, ex Executor) (cursor.Value, uint64, error) {
+	switch {
+	case p.end:
+		return headOf(ctx, ex)
+	case p.at.IsZero():
+		return "", 0, nil
+	}
+	return placeBefore(ctx, ex, p.at)
+}
+
+// headOf is the place of the last event.
+func headOf(ctx context.Context, ex Executor) (cursor.Value, uint64, error) {
+	page, err := ex.Read(ctx, Query{}, cursor.Backward(1, ""))
+	if err != nil || len(page.Edges) == 0 {
+		return "", 0, err
+	}
+	return page.Edges[0].Cursor, page.Edges[0].Node.Position, nil
+}
+
+// placeBefore is the place before the first event of a time or later. Timestamps
+// do not fall along the positions, so it is searched for; where positions say
+// nothing it reads along.
+func placeBefore(ctx context.Context, ex Executor, t time.Time) (cursor.Value, uint64, error) {
+	head, last, err := headOf(ctx, ex)
+	if err != nil || head == "" {
+		return "", 0, err
+	}
+	if _, err := ex.CursorAt(last); errors.Is(err, errors.ErrUnsupported) {
+		return walkBefore(ctx, ex, t)
+	}
+	// The event at position n+1 or, where positions have gaps, the next one.
+	at := sort.Search(int(last), func(n int) bool {
+		if err != nil {
+			return true
+		}
+		var from cursor.Value
+		if from, err = ex.CursorAt(uint64(n)); err != nil {
+			return true
+		}
+		var page *cursor.Page[RawEvent]
+		if page, err = ex.Read(ctx, Query{}, cursor.Onward(1, from)); err != nil {
+			return true
+		}
+		return len(page.Edges) == 0 || !page.Edges[0].Node.Timestamp.Before(t)
+	})
+	if err != nil {
+		return "", 0, err
+	}
+	place, err := ex.CursorAt(uint64(at))
+	return place, uint64(at), err
+}
+
+// walkBefore is placeBefore by reading everything before it.
+func walkBefore(ctx context.Context, ex Executor, t time.Time) (at cursor.Value, position uint64, err error) {
+	for {
+		page, err := ex.Read(ctx, Query{}, cursor.Onward(streamPage, at))
+		if err != nil {
+			return "", 0, err
+		}
+		for i := range page.Edges {
+			if !page.Edges[i].Node.Timestamp.Before(t) {
+				return at, position, nil
+			}
+			at, position = page.Edges[i].Cursor, page.Edges[i].Node.Position
+		}
+		if !page.PageInfo.HasNextPage {
+			return at, position, nil
+		}
+	}
+}

@@ -1,0 +1,331 @@
+// The records of a subscription: what it selects, and of each partition who owns
+// it and how far it is.
+
+package evento
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+// subscriptionKind is that of the records of subscriptions.
+const subscriptionKind = "subscription"
+
+// maxLease bounds what a record may say of a lease.
+const maxLease = 365 * 24 * time.Hour
+
+// subscriptionName tells a subscription from others. Its records have its key,
+// and parts that begin with a prefix, which is that of its routing key.
+type subscriptionName struct {
+	key, routingKey string
+	prefix          string // "": without a routing key
+}
+
+const routePrefix = "route-"
+
+func nameOf(key, routingKey string) subscriptionName {
+	n := subscriptionName{key: key, routingKey: routingKey}
+	if routingKey != "" {
+		hash := sha256.Sum256([]byte(routingKey))
+		n.prefix = fmt.Sprintf("%s%x-", routePrefix, hash[:16])
+	}
+	return n
+}
+
+// String is what errors say.
+func (n subscriptionName) String() string {
+	if n.routingKey == "" {
+		return shorten(n.key)
+	}
+	return shorten(n.key) + " of routing key " + shorten(n.routingKey)
+}
+
+func (n subscriptionName) check() error {
+	if err := checkName("subscription key", n.key); err != nil || n.routingKey == "" {
+		return err
+	}
+	return checkName("routing key", n.routingKey)
+}
+
+// shared is the record of the whole subscription.
+func (n subscriptionName) shared() RecordKey {
+	if n.prefix == "" {
+		return RecordKey{Kind: subscriptionKind, Key: n.key}
+	}
+	return RecordKey{subscriptionKind, n.key, n.prefix + "shared"}
+}
+
+func (n subscriptionName) partition(p int) RecordKey {
+	return RecordKey{subscriptionKind, n.key, fmt.Sprintf("%s%04d", n.prefix, p)}
+}
+
+func (n subscriptionName) instance(part string) RecordKey {
+	return RecordKey{subscriptionKind, n.key, n.prefix + part}
+}
+
+// before is a key before all records of a kind that are the subscription's, and
+// behind those of the subscriptions before.
+func (n subscriptionName) before(kind string) RecordKey {
+	if n.prefix == "" {
+		return RecordKey{}
+	}
+	return RecordKey{kind, n.key, strings.TrimSuffix(n.prefix, "-")}
+}
+
+// owns cuts the prefix from a part, and reports whether it is the subscription's.
+func (n subscriptionName) owns(part string) (rest string, ok bool) {
+	if n.prefix == "" {
+		return part, !strings.HasPrefix(part, routePrefix)
+	}
+	return strings.CutPrefix(part, n.prefix)
+}
+
+// each calls fn with the subscription's records of a kind, in order, with the
+// parts without their prefix, and returns the time of the store.
+func (n subscriptionName) each(ctx context.Context, ex Executor, kind string, limit int, fn func(part string, r Record) error) (now time.Time, err error) {
+	for q := (RecordQuery{Kind: kind, Key: n.key, After: n.before(kind), Limit: limit}); ; {
+		page, err := ex.Records(ctx, q)
+		if err != nil {
+			return now, err
+		}
+		now = page.Now
+		for _, r := range page.Records {
+			part, ok := n.owns(r.Part)
+			if !ok {
+				return now, nil
+			}
+			if err := fn(part, r); err != nil {
+				return now, err
+			}
+			q.After = r.RecordKey
+		}
+		if !page.More {
+			return now, nil
+		}
+	}
+}
+
+// sharedState is the record of a whole subscription.
+type sharedState struct {
+	// Partitions is into how many its events are split.
+	Partitions int `json:"partitions"`
+	selection
+}
+
+// partitionState is the record of a partition. Whoever wants to change it swaps
+// it at the revision that they have read; so the record's revision fences off all
+// who acted on an older state.
+type partitionState struct {
+	// Epoch rises with each owner, and with each change that owners did not
+	// make: who holds an older one must take the state as it is now.
+	Epoch uint64 `json:"epoch"`
+	// Owner is the worker; "" is nobody. Host helps people to find it.
+	Owner string `json:"owner,omitempty"`
+	Host  string `json:"host,omitempty"`
+	// LeaseMillis is how long a record that does not change is the owner's.
+	LeaseMillis int64 `json:"lease_ms,omitempty"`
+	// Next is the worker that asks for a hand-over.
+	Next string `json:"next,omitempty"`
+	// Cursor is the place up to which everything is handled, and Position that
+	// of the last event there that was handled.
+	Cursor   cursor.Value `json:"cursor"`
+	Position uint64       `json:"position,omitempty"`
+	// Furthest is the place up to which everything was handled once, before
+	// a reset; "": there was none.
+	Furthest cursor.Value `json:"furthest,omitempty"`
+	Paused   bool         `json:"paused,omitempty"`
+	// Resets counts how often somebody else has set the cursor.
+	Resets uint64 `json:"resets,omitempty"`
+	// Error is why the last owner stopped, or why the present one tries again,
+	// and ErrorEvent the event that it is about.
+	Error      string `json:"error,omitempty"`
+	ErrorEvent string `json:"error_event,omitempty"`
+	// Retry counts the requests to handle parked events again.
+	Retry uint64 `json:"retry,omitempty"`
+	// Changed is what was last done from outside.
+	Changed ControlChange `json:"changed,omitzero"`
+}
+
+// ControlChange says what was last done to a subscription with [Control].
+type ControlChange struct {
+	// What is the name of the method.
+	What string `json:"what"`
+	// By is the host and process number, and At the time there.
+	By string    `json:"by"`
+	At time.Time `json:"at"`
+}
+
+// check refuses what no release of the library has written.
+func (s *partitionState) check() error {
+	switch {
+	case s.LeaseMillis < 0 || s.LeaseMillis > maxLease.Milliseconds():
+		return fmt.Errorf("lease_ms: %d", s.LeaseMillis)
+	case s.Position > maxVersion || s.Epoch > maxVersion || s.Resets > maxVersion || s.Retry > maxVersion:
+		return fmt.Errorf("a number is over %d", uint64(maxVersion))
+	case s.Cursor == "" && s.Position > 0:
+		return fmt.Errorf("position %d at the beginning", s.Position)
+	}
+	return nil
+}
+
+func (s *sharedState) check() error {
+	if s.Partitions < 1 || s.Partitions > maxPartitions {
+		return fmt.Errorf("partitions: %d is not 1 to %d", s.Partitions, maxPartitions)
+	}
+	if err := s.query().Check(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (s *instanceState) check() error {
+	if s.LeaseMillis < 0 || s.LeaseMillis > maxLease.Milliseconds() {
+		return fmt.Errorf("lease_ms: %d", s.LeaseMillis)
+	}
+	return nil
+}
+
+func encodeState(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // structs of texts and numbers
+	}
+	return text
+}
+
+// decodeState reads and checks a record's value.
+func decodeState(r Record, v interface{ check() error }) error {
+	err := json.Unmarshal(r.Value, v)
+	if err == nil {
+		err = v.check()
+	}
+	if err != nil {
+		return damaged(r.RecordKey, err.Error())
+	}
+	return nil
+}
+
+func damaged(key RecordKey, what string) error {
+	return fmt.Errorf("%w: record %s %q %q: %s", ErrDamaged, key.Kind, key.Key, key.Part, what)
+}
+
+// partitionRecord is the record of a partition as it was read.
+type partitionRecord struct {
+	partitionState
+	revision  uint64
+	changedAt time.Time
+	asked     time.Duration // when it was asked for, by the lease's clock
+}
+
+func (r *partitionRecord) lease() time.Duration {
+	return time.Duration(r.LeaseMillis) * time.Millisecond
+}
+
+// live reports whether the owner has given a sign of life within its lease, if
+// the store's clock is right.
+func (r *partitionRecord) live(now time.Time) bool {
+	since := now.Sub(r.changedAt)
+	return r.Owner != "" && since >= 0 && since <= r.lease()
+}
+
+func (r *partitionRecord) change(n subscriptionName, partition int) Change {
+	return Change{RecordKey: n.partition(partition), Revision: r.revision, Value: encodeState(r.partitionState)}
+}
+
+// subscriptionState is all records of a subscription.
+type subscriptionState struct {
+	name       subscriptionName
+	shared     sharedState
+	revision   uint64 // of shared; 0: the subscription was never started
+	partitions []partitionRecord
+	instances  []instanceRecord
+	now        time.Time
+}
+
+// subscriptionRecords is the most records that a subscription mostly has.
+const subscriptionRecords = maxPartitions + 16
+
+// read reads the state of the subscription.
+func (n subscriptionName) read(ctx context.Context, ex Executor) (*subscriptionState, error) {
+	s := &subscriptionState{name: n}
+	found := map[int]partitionRecord{}
+	var err error
+	s.now, err = n.each(ctx, ex, subscriptionKind, subscriptionRecords, func(part string, r Record) error {
+		return s.add(part, r, found)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for p, r := range found {
+		if p >= s.shared.Partitions {
+			return nil, damaged(n.partition(p), fmt.Sprintf("of %d partitions; revision %d", s.shared.Partitions, r.revision))
+		}
+	}
+	s.partitions = make([]partitionRecord, s.shared.Partitions)
+	for p := range s.partitions {
+		r, ok := found[p]
+		if !ok {
+			return nil, damaged(n.partition(p), "it is missing")
+		}
+		s.partitions[p] = r
+	}
+	return s, nil
+}
+
+func (s *subscriptionState) add(part string, r Record, partitions map[int]partitionRecord) error {
+	switch p, err := strconv.Atoi(part); {
+	case r.RecordKey == s.name.shared():
+		s.revision = r.Revision
+		return decodeState(r, &s.shared)
+	case err == nil && r.RecordKey == s.name.partition(p):
+		record, err := partitionOfRecord(r)
+		partitions[p] = record
+		return err
+	case strings.HasPrefix(part, instancePrefix):
+		s.instances = append(s.instances, instanceRecord{part: part, revision: r.Revision, changedAt: r.ChangedAt})
+		return decodeState(r, &s.instances[len(s.instances)-1].instanceState)
+	}
+	return damaged(r.RecordKey, "no subscription has such a part")
+}
+
+func partitionOfRecord(r Record) (partitionRecord, error) {
+	record := partitionRecord{revision: r.Revision, changedAt: r.ChangedAt}
+	return record, decodeState(r, &record.partitionState)
+}
+
+// readPartition reads the record of one partition; its revision is 0 when there
+// is none.
+func (n subscriptionName) readPartition(ctx context.Context, ex Executor, partition int) (r partitionRecord, err error) {
+	q := RecordQuery{Kind: subscriptionKind, Key: n.key, Limit: 1}
+	switch {
+	case partition > 0:
+		q.After = n.partition(partition - 1)
+	case n.prefix != "":
+		q.After = n.before(subscriptionKind)
+	default:
+		q.After = n.shared()
+	}
+	page, err := ex.Records(ctx, q)
+	if err != nil || len(page.Records) == 0 || page.Records[0].RecordKey != n.partition(partition) {
+		return r, err
+	}
+	return partitionOfRecord(page.Records[0])
+}
+
+// newRecords are the changes that make the records of a subscription. All are
+// made together, so that what removes it finds all of them.
+func (n subscriptionName) newRecords(shared sharedState, at cursor.Value, position uint64) []Change {
+	changes := []Change{{RecordKey: n.shared(), Value: encodeState(shared)}}
+	for p := range shared.Partitions {
+		r := partitionRecord{partitionState: partitionState{Cursor: at, Position: position}}
+		changes = append(changes, r.change(n, p))
+	}
+	return changes
+}

@@ -1,0 +1,399 @@
+// Started subscriptions: waiting for the key, and working.
+
+package evento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Subscription is a running worker of a subscription's key. Its methods are
+// safe for concurrent use.
+type Subscription struct {
+	// ID is this worker's own; another Start of the same key has another.
+	ID ID
+	// Key and RoutingKey are the subscription's.
+	Key, RoutingKey string
+
+	done     chan struct{}
+	err      error // set before done is closed
+	stop     func()
+	stopping chan struct{}
+	kill     context.CancelFunc
+}
+
+func newSubscription(n subscriptionName) *Subscription {
+	s := &Subscription{ID: NewID(), Key: n.key, RoutingKey: n.routingKey, done: make(chan struct{}), stopping: make(chan struct{})}
+	s.stop = sync.OnceFunc(func() { close(s.stopping) })
+	return s
+}
+
+// run runs fn in the background.
+func (s *Subscription) run(ctx context.Context, fn func(context.Context) error) {
+	ctx, s.kill = context.WithCancel(ctx)
+	go func() {
+		s.err = errors.New("evento: a handler ended its goroutine")
+		defer close(s.done)
+		defer s.kill()
+		s.err = unlessStopping(fn(ctx))
+	}()
+}
+
+// unlessStopping is what a subscription ends with.
+func unlessStopping(err error) error {
+	if errors.Is(err, errStopping) {
+		return nil
+	}
+	return err
+}
+
+// Done is closed when the worker has ended.
+func (s *Subscription) Done() <-chan struct{} { return s.done }
+
+// Err is why the worker ended: nil while it runs and after a Shutdown,
+// [ErrTakenOver], a [HandlerError], [ErrUnhandledEvent], the context's error,
+// or that of a store that cannot go on.
+func (s *Subscription) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+// Shutdown lets the worker finish the event in hand, stores the cursor after
+// it, and returns when the worker has ended; nothing is handled after that. If
+// ctx ends first, the handler's context is cancelled and ctx's error returned.
+// Called with the context of one of the subscription's own handlers it does not
+// wait: the worker ends after that handler.
+func (s *Subscription) Shutdown(ctx context.Context) error {
+	s.stop()
+	if h := handling(ctx); h != nil && h.worker.lease.worker == s.ID {
+		return nil
+	}
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		s.kill()
+		return ctx.Err()
+	}
+}
+
+// Start makes a new worker the owner of the key and processes events in the
+// background until the context ends, Shutdown is called, a handler's retries
+// run out, or a newer worker takes over. Errors of the store are waited out.
+//
+// A worker that owns the key already is asked for it: it finishes the event in
+// hand, stores its place, and ends with [ErrTakenOver]; then the new one begins.
+// One that does not answer within its lease is fenced off. Start does not wait for
+// that. See Standby and Partitions for workers that share a key.
+//
+// Errors: [ErrInvalid] for a mistake in the builder, and for another selection
+// than the key was used with; [errors.ErrUnsupported]; [ErrDamaged]; those of
+// [Executor].
+func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscription, error) {
+	s, err := b.subscriber(ctx, ex)
+	if err != nil {
+		return nil, err
+	}
+	sub := newSubscription(s.name)
+	if b.partitions > 1 {
+		if _, err := s.state(ctx); err != nil {
+			return nil, err
+		}
+		sub.run(ctx, func(ctx context.Context) error { return s.share(ctx, sub, b.delay) })
+		return sub, nil
+	}
+	how, began := byHandOver, time.Now()
+	if b.standby {
+		how = byStandby
+	}
+	w := s.worker(sub.ID, 0, sub.stopping)
+	taken, left, err := w.take(ctx, w.manner(ctx, how))
+	if err != nil {
+		return nil, err
+	}
+	sub.run(ctx, func(ctx context.Context) error {
+		if !taken {
+			if err := w.await(ctx, how, left); err != nil {
+				return err
+			}
+		}
+		err := w.run(ctx, b.delay-time.Since(began))
+		for b.standby && lost(err) {
+			w.logger.WarnContext(ctx, "evento: a subscription lost its key and waits again")
+			w = s.worker(sub.ID, 0, sub.stopping)
+			if err = w.await(ctx, how, 0); err == nil {
+				err = w.run(ctx, 0)
+			}
+		}
+		return err
+	})
+	return sub, nil
+}
+
+// lost reports whether a worker ended because another one has its key.
+func lost(err error) bool {
+	var handler *HandlerError
+	return errors.Is(err, ErrTakenOver) && !errors.As(err, &handler)
+}
+
+// Execute processes what is pending, and what its handlers commit meanwhile, and
+// returns when there is none left, with the cursor stored. It owns the key
+// meanwhile, all partitions of it: workers that were running hand it over and end
+// with [ErrTakenOver], or wait.
+//
+// Errors: [ErrInvalid]; [errors.ErrUnsupported]; a [HandlerError], with the
+// cursor stored before the event that failed; [ErrUnhandledEvent]; [ErrPaused];
+// [ErrTakenOver]; [ErrDamaged]; those of [Executor].
+func (b *SubscriptionBuilder) Execute(ctx context.Context, ex Executor) error {
+	s, err := b.subscriber(ctx, ex)
+	if err != nil {
+		return err
+	}
+	// What one partition's handlers commit may be another's to handle.
+	for id := NewID(); ; {
+		var wg sync.WaitGroup
+		var moved atomic.Bool
+		errs := make([]error, b.partitions)
+		for p := range errs {
+			wg.Go(func() {
+				did, err := s.execute(ctx, id, p)
+				if errs[p] = err; did {
+					moved.Store(true)
+				}
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil || !moved.Load() || b.partitions == 1 {
+			return err
+		}
+	}
+}
+
+// execute handles what is pending in a partition, and reports whether that was
+// anything.
+func (s *subscriber) execute(ctx context.Context, id ID, partition int) (moved bool, err error) {
+	w := s.worker(id, partition, nil)
+	w.once = true
+	if err := w.await(ctx, w.manner(ctx, byHandOver), 0); err != nil {
+		return false, err
+	}
+	from := w.lease.state().Cursor
+	err = w.run(ctx, 0)
+	return w.progress.at != from, err
+}
+
+// manner is how a worker comes to own its partition: one that is started within
+// a handler of the same subscription would wait for that for ever.
+func (w *worker) manner(ctx context.Context, how manner) manner {
+	if h := handling(ctx); h != nil && how == byHandOver && h.worker.name == w.name && h.worker.lease.partition == w.lease.partition {
+		return byForce
+	}
+	return how
+}
+
+// take makes the worker the owner if that is possible now, and else tells when to
+// try again. The first that comes makes the records.
+func (w *worker) take(ctx context.Context, how manner) (taken bool, left time.Duration, err error) {
+	for {
+		w.lease.changed = w.ex.Changed()
+		state, err := w.state(ctx)
+		if err != nil {
+			return false, 0, err
+		}
+		var more []Change
+		if !state.shared.sameEvents(&w.shared.selection) {
+			more = append(more, Change{RecordKey: w.name.shared(), Revision: state.revision, Value: encodeState(w.shared)})
+		}
+		was := state.partitions[w.lease.partition]
+		taken, left, err := w.lease.take(ctx, state, how, more...)
+		switch {
+		case errors.Is(err, ErrSwapped):
+			continue // somebody was faster
+		case err != nil:
+			return false, 0, err
+		case taken:
+			w.tellTaken(ctx, &was)
+			w.owns(ctx, w.lease.partition, true)
+		default:
+			w.tellWaiting(ctx, &was, left)
+		}
+		return taken, left, nil
+	}
+}
+
+// tellWaiting logs for whom the worker waits, once.
+func (w *worker) tellWaiting(ctx context.Context, r *partitionRecord, left time.Duration) {
+	if w.lease.waitsFor == r.Owner {
+		return
+	}
+	w.lease.waitsFor = r.Owner
+	w.logger.InfoContext(ctx, "evento: a subscription waits for its key", "owner", r.Owner, "host", r.Host, "heard_of", r.changedAt, "until_unless_heard", left.Round(time.Millisecond))
+}
+
+// tellTaken logs that the worker has fenced off another.
+func (w *worker) tellTaken(ctx context.Context, r *partitionRecord) {
+	w.lease.asked, w.lease.waitsFor = false, ""
+	if r.Owner != "" && r.Owner != w.lease.worker.String() {
+		w.logger.WarnContext(ctx, "evento: a subscription takes the key of a worker that did not answer", "owner", r.Owner, "host", r.Host, "heard_of", r.changedAt)
+	}
+}
+
+// await waits until the worker owns its partition, and first for what is left of
+// somebody's lease.
+func (w *worker) await(ctx context.Context, how manner, left time.Duration) error {
+	for failures := 0; ; {
+		if left > 0 {
+			if err := w.waitForKey(ctx, left); err != nil {
+				w.lease.withdraw(ctx)
+				return err
+			}
+		}
+		var taken bool
+		var err error
+		taken, left, err = w.take(ctx, how)
+		switch {
+		case taken:
+			return nil
+		case err == nil:
+			failures = 0
+		case w.once || final(err) || ctx.Err() != nil:
+			w.lease.withdraw(ctx)
+			return err
+		default:
+			left = backoff(failures)
+			failures++
+			w.logger.WarnContext(ctx, "evento: the store failed a subscription that waits for its key; trying again", "error", err, "wait", left)
+		}
+	}
+}
+
+// standbyInterval is the shortest time between two looks of a worker that waits
+// for its key.
+const standbyInterval = 200 * time.Millisecond
+
+// waitForKey waits until the key may be free. A store that changes all the time
+// is not looked at each time; the answer to what was asked may be here at once.
+func (w *worker) waitForKey(ctx context.Context, left time.Duration) error {
+	short := standbyInterval
+	if w.lease.asked {
+		short = min(standbyInterval, firstBackoff*time.Duration(w.lease.looks))
+	}
+	w.lease.looks++
+	short = min(left, short)
+	if err := pause(ctx, short, w.stopping, nil); err != nil || left <= short {
+		return err
+	}
+	return pause(ctx, min(left, pollInterval)-short, w.stopping, w.lease.changed)
+}
+
+// owns tells the hook.
+func (s *subscriber) owns(ctx context.Context, partition int, owner bool) {
+	if s.hooks.Owner != nil {
+		s.hooks.Owner(ctx, s.name.key, partition, owner)
+	}
+}
+
+// state reads the subscription's records, makes those of a new one, and refuses
+// one that differs.
+func (s *subscriber) state(ctx context.Context) (*subscriptionState, error) {
+	for {
+		state, err := s.name.read(ctx, s.ex)
+		if err != nil {
+			return nil, err
+		}
+		if state.revision != 0 {
+			return state, state.check(&s.shared)
+		}
+		at, position, err := s.start.find(ctx, s.ex)
+		if err != nil {
+			return nil, err
+		}
+		err = s.ex.Swap(ctx, Swap{Changes: s.name.newRecords(s.shared, at, position)})
+		if err != nil && !errors.Is(err, ErrSwapped) {
+			return nil, err
+		}
+	}
+}
+
+// shutdownGrace is how long Run lets handlers finish when its context has ended.
+const shutdownGrace = 10 * time.Second
+
+// Run starts subscriptions and runs them until the context ends or one of them
+// ends. Then it shuts all of them down: each finishes the event in hand and
+// stores its place; the contexts of handlers that take longer than 10 seconds are
+// cancelled. It returns why the first one ended, and nil when the context has
+// ended and all have stored their places.
+//
+// Errors: those of Start and of [Subscription.Err]; [ErrInvalid] for no builders,
+// and for two of one key and routing key.
+func Run(ctx context.Context, ex Executor, builders ...*SubscriptionBuilder) error {
+	if err := checkTogether(builders); err != nil {
+		return err
+	}
+	var subs []*Subscription
+	ended := make(chan error, len(builders))
+	var err error
+	for _, b := range builders {
+		var sub *Subscription
+		// What is in hand when ctx ends is finished.
+		if sub, err = b.Start(context.WithoutCancel(ctx), ex); err != nil {
+			break
+		}
+		subs = append(subs, sub)
+		go func() {
+			<-sub.Done()
+			ended <- sub.Err()
+		}()
+	}
+	if err == nil {
+		select {
+		case err = <-ended:
+		case <-ctx.Done():
+		}
+	}
+	for _, sub := range subs {
+		sub.stop()
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	for _, sub := range subs {
+		if sub.Shutdown(grace) != nil {
+			<-sub.Done()
+		}
+		if err == nil {
+			err = sub.Err()
+		}
+	}
+	return err
+}
+
+// checkTogether refuses builders that cannot run together.
+func checkTogether(builders []*SubscriptionBuilder) error {
+	if len(builders) == 0 {
+		return fmt.Errorf("%w run: there is no subscription", ErrInvalid)
+	}
+	seen := map[subscriptionName]bool{}
+	for i, b := range builders {
+		switch {
+		case b == nil:
+			return fmt.Errorf("%w run: subscription %d is nil", ErrInvalid, i+1)
+		case seen[b.name()]:
+			return fmt.Errorf("%w run: subscription %s is in it twice", ErrInvalid, b.name())
+		}
+		seen[b.name()] = true
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+// What a subscription selects, stored beside its place.
+
+package evento
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// selection is which events a subscription handles. The routing key and the
+// aggregates are its scope, which stays; its handlers may change.
+type selection struct {
+	RoutingKey string `json:"routing_key,omitempty"`
+	All        bool   `json:"all,omitempty"`
+	// Aggregates are those that it is narrowed to, by type; nil: it is not.
+	Aggregates map[AggregateType][]string `json:"aggregates,omitempty"`
+	// Events are the names of those that it has handlers for, by type; of a
+	// type without names it has them for all. nil: it has them for every event.
+	Events map[AggregateType][]string `json:"events,omitempty"`
+}
+
+// selection is what the builder chooses.
+func (b *SubscriptionBuilder) selection() (selection, error) {
+	s := selection{RoutingKey: b.routingKey, All: b.all, Aggregates: map[AggregateType][]string{}}
+	for _, f := range b.aggregates {
+		s.Aggregates[f.AggregateType] = append(s.Aggregates[f.AggregateType], f.AggregateID)
+	}
+	if b.handlers[eventKind{}] == nil {
+		s.Events = map[AggregateType][]string{}
+		for k := range b.handlers {
+			if len(b.aggregates) > 0 && s.Aggregates[k.aggregateType] == nil {
+				return s, fmt.Errorf("%w handler: %s is of none of its aggregates", ErrInvalid, k)
+			}
+			if _, ok := s.Events[k.aggregateType]; !ok {
+				s.Events[k.aggregateType] = nil
+			}
+			s.Events[k.aggregateType] = append(s.Events[k.aggregateType], k.name)
+		}
+	}
+	for t, names := range s.Events {
+		if slices.Sort(names); b.safetyCheck || names[0] == "" {
+			s.Events[t] = nil
+		}
+	}
+	for t, ids := range s.Aggregates {
+		slices.Sort(ids)
+		s.Aggregates[t] = slices.Compact(ids)
+	}
+	return s, s.query().Check()
+}
+
+// query reads the events of the selection.
+func (s *selection) query() Query {
+	q := Query{RoutingKey: s.RoutingKey, Unrouted: s.RoutingKey == "" && !s.All}
+	add := func(t AggregateType, ids, names []string) {
+		for _, id := range ids {
+			for _, name := range names {
+				q.Filters = append(q.Filters, Filter{AggregateType: t, AggregateID: id, Name: name})
+			}
+		}
+	}
+	any := []string{""}
+	if s.Events == nil {
+		for _, t := range slices.Sorted(maps.Keys(s.Aggregates)) {
+			add(t, s.Aggregates[t], any)
+		}
+		return q
+	}
+	for _, t := range slices.Sorted(maps.Keys(s.Events)) {
+		ids, names := s.Aggregates[t], s.Events[t]
+		if len(s.Aggregates) == 0 {
+			ids = any
+		}
+		if len(names) == 0 {
+			names = any
+		}
+		add(t, ids, names)
+	}
+	return q
+}
+
+// sameScope reports whether another selection chooses by the same routing key
+// and aggregates.
+func (s *selection) sameScope(other *selection) bool {
+	return s.RoutingKey == other.RoutingKey && s.All == other.All && maps.EqualFunc(s.Aggregates, other.Aggregates, slices.Equal)
+}
+
+// sameEvents reports whether another selection has the same handlers.
+func (s *selection) sameEvents(other *selection) bool {
+	return (s.Events == nil) == (other.Events == nil) && maps.EqualFunc(s.Events, other.Events, slices.Equal)
+}
+
+// scope is what errors say of it.
+func (s *selection) scope() string {
+	text := "events without a routing key"
+	switch {
+	case s.All:
+		text = "events of all routing keys"
+	case s.RoutingKey != "":
+		text = "events of routing key " + shorten(s.RoutingKey)
+	}
+	if n := len(s.Aggregates); n > 0 {
+		count := 0
+		for _, ids := range s.Aggregates {
+			count += len(ids)
+		}
+		text += fmt.Sprintf(" of %d aggregates", count)
+	}
+	return text
+}
+
+// check refuses a subscription that differs from the one that was started with
+// the key.
+func (s *subscriptionState) check(want *sharedState) error {
+	if n := s.shared.Partitions; n != want.Partitions {
+		return fmt.Errorf("subscription %s: %w partitions: it has %d, not %d; see Control.Repartition", s.name, ErrInvalid, n, want.Partitions)
+	}
+	if !s.shared.sameScope(&want.selection) {
+		return fmt.Errorf("subscription %s: %w selection: it has handled %s, and now is to handle %s: events would be passed over; take a new key, or see Control.Reselect",
+			s.name, ErrInvalid, s.shared.scope(), want.scope())
+	}
+	return nil
+}

@@ -1,0 +1,375 @@
+// What is attempted at once: an event, a batch, a chunk in a transaction, a
+// parked event that is tried again.
+
+package evento
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/idle"
+)
+
+// unit is a run of events that are attempted together: all of them are done, or
+// none. It is one call of a handler, or in a transaction several.
+type unit struct {
+	edges []cursor.Edge[RawEvent] // also those of other partitions, which are passed over
+	retry *parkedRetry            // nil: its events are the next in the order
+}
+
+func (u *unit) last() *cursor.Edge[RawEvent] { return &u.edges[len(u.edges)-1] }
+
+// failure is what came of a unit that a handler could not handle.
+type failure struct {
+	err   error
+	at, n int  // the call that failed: its first event in the unit, and how many it had
+	known bool // which call it was; else the first is given
+}
+
+// trouble is what the worker remembers of a unit that failed until its events
+// are done. The events themselves are read again: a handler may have changed
+// what it was given.
+type trouble struct {
+	sizes    []int // of the units to come, in events; none: they are as large as they can be
+	attempts int   // of the next unit that have failed
+	err      error // the last time
+	event    *RawEvent
+	stored   bool // the store knows of it
+}
+
+// passed says that n events are done.
+func (t *trouble) passed(n int) {
+	t.attempts, t.err, t.event, t.stored = 0, nil, nil, false
+	for n > 0 && len(t.sizes) > 0 {
+		took := min(n, t.sizes[0])
+		n -= took
+		if t.sizes[0] -= took; t.sizes[0] == 0 {
+			t.sizes = t.sizes[1:]
+		}
+	}
+}
+
+// cut makes smaller units of what the next one has.
+func (t *trouble) cut(sizes ...int) {
+	for _, n := range sizes {
+		if len(t.sizes) > 0 {
+			t.sizes[0] -= n
+		}
+	}
+	if len(t.sizes) > 0 && t.sizes[0] <= 0 {
+		t.sizes = t.sizes[1:]
+	}
+	t.sizes = append(slices.DeleteFunc(sizes, func(n int) bool { return n == 0 }), t.sizes...)
+	t.attempts = 0
+}
+
+// unitOf is the unit that begins with the first of the events.
+func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (unit, error) {
+	if len(w.trouble.sizes) > 0 {
+		edges = edges[:min(len(edges), w.trouble.sizes[0])]
+	}
+	if w.transactor == nil {
+		h, err := w.handlerOf(&edges[0].Node)
+		if err != nil || h == nil || h.many == nil {
+			return unit{edges: edges[:1]}, err
+		}
+		_, n := w.batch(h, edges)
+		return unit{edges: edges[:n]}, nil
+	}
+	n := 1
+	for ; n < len(edges); n++ {
+		if parked, err := w.isParked(ctx, &edges[n].Node); err != nil {
+			return unit{}, err
+		} else if parked {
+			break
+		}
+	}
+	return unit{edges: edges[:n]}, nil
+}
+
+// batch collects the events at the beginning of edges that a handler of batches
+// takes at once, and tells how many edges that are.
+func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (events []RawEvent, n int) {
+	for ; n < len(edges); n++ {
+		e := &edges[n].Node
+		if !w.mine(e) {
+			continue
+		}
+		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[keyOf(e)] > 0 {
+			break
+		}
+		events = append(events, *e)
+	}
+	return events, n
+}
+
+// handle attempts the unit at the beginning of edges, and returns how many of
+// them are done; none, when they are to be read again and attempted once more.
+func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (done int, err error) {
+	if parked, err := w.isParked(ctx, &edges[0].Node); err != nil {
+		return 0, err
+	} else if parked {
+		return 1, w.park(ctx, &edges[0], nil, 0)
+	}
+	u, err := w.unitOf(ctx, edges)
+	if err != nil {
+		return 0, err
+	}
+	failed, err := w.attempt(ctx, &u)
+	switch {
+	case err != nil:
+		return 0, err
+	case failed != nil:
+		return w.failed(ctx, &u, failed)
+	}
+	w.progress.advance(u.last())
+	if w.transactor != nil {
+		w.noteStored(ctx)
+	}
+	if w.trouble.err != nil || len(w.trouble.sizes) > 0 {
+		w.trouble.passed(len(u.edges))
+	}
+	return len(u.edges), nil
+}
+
+// attempt calls the handlers of a unit, and stores what is to be stored with
+// their work. The failure is the handlers'; an error is of anything else.
+func (w *worker) attempt(ctx context.Context, u *unit) (*failure, error) {
+	if w.transactor != nil {
+		return w.attemptInTx(ctx, u)
+	}
+	failed, err := w.callAll(ctx, u)
+	if failed != nil || err != nil || u.retry == nil {
+		return w.cutShort(ctx, failed, err)
+	}
+	return nil, w.lease.swap(ctx, u.retry.done, keepState)
+}
+
+// cutShort drops the failure of a handler whose context has ended: it is none
+// of the event's.
+func (w *worker) cutShort(ctx context.Context, failed *failure, err error) (*failure, error) {
+	if failed != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return failed, err
+}
+
+// keepState is for changes that leave the partition's state alone.
+func keepState(*partitionState) error { return nil }
+
+// attemptInTx is attempt in a transaction, which also stores the cursor, or
+// removes the record of a parked event.
+func (w *worker) attemptInTx(ctx context.Context, u *unit) (failed *failure, err error) {
+	var more Swap
+	change := func(s *partitionState) error { return w.progress.writeWith(u.last(), s) }
+	sent := u.last().Cursor
+	if u.retry != nil {
+		more, change, sent = u.retry.done, keepState, w.progress.at
+	}
+	var stored *partitionRecord
+	var own error // of the library's own work in the transaction
+	finished := false
+	err = w.transactor.InTx(idle.With(ctx, 2*w.lease.length), func(tx context.Context) error {
+		failed, own, finished = nil, nil, false
+		if failed, own = w.callAll(tx, u); failed != nil {
+			return failed.err
+		}
+		if own == nil {
+			stored, own = w.lease.swapInTx(tx, more, change)
+		}
+		finished = own == nil
+		return own
+	})
+	switch {
+	case err == nil:
+		w.lease.adopt(stored)
+		return nil, nil
+	case failed != nil || own != nil && !errors.Is(own, ErrSwapped):
+		return w.cutShort(ctx, failed, own)
+	case finished && w.blames(ctx, err):
+		return w.cutShort(ctx, &failure{err: err, n: w.firstCall(u)}, nil)
+	}
+	w.progress.doubt(sent)
+	return nil, err
+}
+
+// blames reports whether a transaction could not be committed because of what
+// was done in it: nothing was stored, and the store works.
+func (w *worker) blames(ctx context.Context, err error) bool {
+	for _, of := range []error{ErrOutcomeUnknown, ErrClosed, ErrFull, ErrReadOnly, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, of) {
+			return false
+		}
+	}
+	return errors.Is(err, ErrConflict) || w.lease.reload(ctx) == nil
+}
+
+// callAll calls the handlers of a unit one after the other.
+func (w *worker) callAll(ctx context.Context, u *unit) (*failure, error) {
+	for i := 0; i < len(u.edges); {
+		e := &u.edges[i].Node
+		if !w.mine(e) {
+			i++
+			continue
+		}
+		h, err := w.handlerOf(e)
+		switch {
+		case err != nil && u.retry != nil:
+			return &failure{err: err, n: 1, known: true}, nil
+		case err != nil && i > 0: // those before it are handled first
+			return &failure{err: err, at: i, n: 1, known: true}, nil
+		case err != nil:
+			return nil, err
+		case h == nil:
+			i++
+			continue
+		}
+		n, err := w.callOne(ctx, u, h, i)
+		if err != nil {
+			return &failure{err: err, at: i, n: n, known: true}, nil
+		}
+		i += n
+	}
+	return nil, nil
+}
+
+// callOne calls the handler of the events that begin at i, and tells how many it
+// takes.
+func (w *worker) callOne(ctx context.Context, u *unit, h *handler, i int) (n int, err error) {
+	edges, attempt := u.edges[i:], w.trouble.attempts+1
+	if u.retry != nil {
+		attempt = u.retry.parked.Attempts + 1
+	}
+	var batch []RawEvent
+	last := &edges[0]
+	if n = 1; h.many != nil {
+		if batch, n = w.batch(h, edges); u.retry != nil {
+			batch, n = []RawEvent{edges[0].Node}, 1
+		}
+		last = &edges[n-1]
+	}
+	hctx := w.contextFor(ctx, attempt, w.isReplay(last.Cursor), &last.Node)
+	return n, w.call(hctx, h, &edges[0].Node, batch)
+}
+
+// firstCall is how many events the first call of a unit has.
+func (w *worker) firstCall(u *unit) (n int) {
+	h, err := w.handlerOf(&u.edges[0].Node)
+	if err == nil && h != nil && h.many != nil && u.retry == nil {
+		_, n = w.batch(h, u.edges)
+	}
+	return max(1, n)
+}
+
+// isReplay reports whether the subscription was past a place before.
+func (w *worker) isReplay(at cursor.Value) bool {
+	if w.progress.furthest == "" {
+		return false
+	}
+	first, err := w.ex.Earlier(at, w.progress.furthest)
+	return err == nil && first == at
+}
+
+// failed sees to a unit that failed: it is attempted again, cut into smaller
+// ones, or given up.
+func (w *worker) failed(ctx context.Context, u *unit, f *failure) (done int, err error) {
+	switch whole := f.n == len(u.edges); {
+	case !whole && f.known: // those before it, then the call that failed
+		w.trouble.cut(f.at, f.n)
+		return 0, errAgain
+	case !whole:
+		w.trouble.cut(singly(len(u.edges))...)
+		return 0, errAgain
+	}
+	first := &u.edges[0].Node
+	w.trouble.attempts++
+	w.trouble.err, w.trouble.event, w.trouble.stored = f.err, first, false
+	attempts := w.trouble.attempts
+	switch {
+	case attempts <= w.retries && !hopeless(f.err, first):
+		return 0, w.backOff(ctx, first, attempts)
+	case len(u.edges) > 1:
+		w.trouble.cut(singly(len(u.edges))...)
+		return 0, errAgain
+	}
+	if err := w.giveUp(ctx, u.last(), f.err, attempts); err != nil {
+		return 0, err
+	}
+	w.trouble.passed(1)
+	return 1, nil
+}
+
+func singly(n int) []int { return slices.Repeat([]int{1}, n) }
+
+// backOff waits before the next attempt, and returns errAgain.
+func (w *worker) backOff(ctx context.Context, e *RawEvent, attempt int) error {
+	wait := backoff(attempt - 1)
+	w.logger.WarnContext(ctx, "evento: a handler failed; trying again", append(about(e), "attempt", attempt, "error", w.trouble.err, "wait", wait)...)
+	if w.hooks.Retry != nil {
+		w.hooks.Retry(ctx, w.name.key, *e, attempt, w.trouble.err)
+	}
+	// What was handled before is not to wait for this event. A store that
+	// fails is met again, and reported, after it.
+	if err := w.storeAfter(ctx, storeSoon); errors.Is(err, ErrTakenOver) || errors.Is(err, errMoved) {
+		return err
+	}
+	if err := w.sleepOwning(ctx, wait); err != nil {
+		return err
+	}
+	return errAgain
+}
+
+// giveUp parks an event whose retries ran out, or ends the worker.
+func (w *worker) giveUp(ctx context.Context, edge *cursor.Edge[RawEvent], err error, attempts int) error {
+	if w.hooks.GaveUp != nil {
+		w.hooks.GaveUp(ctx, w.name.key, edge.Node, attempts, err)
+	}
+	if !w.acceptFailure {
+		return &HandlerError{Key: w.name.key, Event: edge.Node, Attempts: attempts, Err: err}
+	}
+	w.logger.ErrorContext(ctx, "evento: an event could not be handled and is parked", append(about(&edge.Node), "attempts", attempts, "error", err)...)
+	return w.park(ctx, edge, err, attempts)
+}
+
+// about is what logs say of an event.
+func about(e *RawEvent) []any {
+	return []any{"event", e.ID.String(), "kind", string(e.AggregateType) + " " + e.Name, "aggregate", e.AggregateID, "position", e.Position}
+}
+
+// errAgain: the events of a unit are to be read again.
+var errAgain = errors.New("evento: to be attempted again")
+
+// text is what the partition's record says of the trouble.
+func (t *trouble) text(n subscriptionName) (text, event string) {
+	if t.err == nil {
+		return "", ""
+	}
+	h := HandlerError{Key: n.key, Event: *t.event, Attempts: t.attempts, Err: t.err}
+	return cut(h.Error()), t.event.ID.String()
+}
+
+// sleepOwning sleeps, and ends early when there is a reason to.
+func (w *worker) sleepOwning(ctx context.Context, d time.Duration) error {
+	for ; d > 0; d -= pollInterval {
+		if err := pause(ctx, min(d, pollInterval), w.stopping, nil); err != nil {
+			return err
+		}
+		err := w.confirm(ctx)
+		if errors.Is(err, ErrTakenOver) || errors.Is(err, errMoved) || errors.Is(err, errHandOver) {
+			return err
+		}
+	}
+	return nil
+}
+
+// cut shortens an error's text so that a record has room for it.
+func cut(text string) string {
+	const most = 8 << 10
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return text
+}

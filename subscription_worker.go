@@ -1,0 +1,528 @@
+// The running side of a partition: one loop that reads, handles, and keeps the
+// place.
+
+package evento
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/evento-go/evento/cursor"
+)
+
+const (
+	// pollInterval is how long an idle worker sleeps when nothing wakes it.
+	pollInterval = time.Second
+	// confirmInterval is the longest that a worker goes on without asking
+	// whether it still owns the key.
+	confirmInterval = 100 * time.Millisecond
+	// answerInterval is the shortest time between two times of asking that
+	// because of being woken.
+	answerInterval = 10 * time.Millisecond
+	// finalTimeout bounds storing the cursor when the context has ended.
+	finalTimeout = 5 * time.Second
+
+	// mostBehind is the most events in a page that a worker reads when it is
+	// behind, unless a chunk has more.
+	mostBehind = 1000
+
+	firstBackoff = 10 * time.Millisecond
+	mostBackoff  = 10 * time.Second
+)
+
+// subscriber is what the workers of a subscription have in common. It does not
+// change.
+type subscriber struct {
+	name          subscriptionName
+	shared        sharedState
+	start         startPlace
+	ex            Executor
+	handlers      map[eventKind]*handler
+	skip          map[eventKind]bool
+	safetyCheck   bool
+	codecs        codecs
+	chunkSize     int
+	retries       int
+	acceptFailure bool
+	transactor    Transactor // nil: handlers run outside of transactions
+	lease         time.Duration
+	data          shared
+	hooks         SubscriptionHooks
+	logger        *slog.Logger
+	pages         *sharedPages
+}
+
+// worker handles the events of a partition, and is its owner for as long as it
+// runs. One goroutine uses it, but for the lease.
+//
+// A turn of its loop reads a page and takes it unit by unit: attempts it, stores
+// what belongs to it, advances. All that can go wrong comes back to the loop as
+// an error, and the page is read again: a failed unit, a reset, a change whose
+// outcome is unknown. What the worker knows then is its progress, and of a unit
+// that failed its trouble.
+type worker struct {
+	*subscriber
+	lease    lease
+	logger   *slog.Logger
+	once     bool            // Execute: it ends when nothing is pending
+	stopping <-chan struct{} // nil: never
+
+	progress progress
+	pace     pace
+	trouble  trouble
+	ahead    readAhead
+	parked   parkedAggregates
+	retried  uint64 // the requests to retry parked events that were seen to
+
+	woken      bool          // it has not asked since whether it still owns the key
+	answeredAt time.Duration // when it did so because it was woken, by the lease's clock
+
+	lastKind    eventKind // the one whose handler is lastHandler
+	lastHandler *handler
+	contexts    []handlerContext // for the next calls
+}
+
+func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *worker {
+	w := &worker{
+		subscriber: s,
+		lease: lease{
+			ex: s.ex, name: s.name, partition: partition, worker: id, length: s.lease, began: time.Now(),
+			sightings: sightings{}, lost: func() {},
+		},
+		logger:   s.logger.With("subscription", s.name.key, "worker", id.String()),
+		stopping: stopping,
+		progress: progress{coupled: s.transactor != nil},
+		ahead:    readAhead{read: s.pages.get, least: s.chunkSize, most: mostBehind},
+	}
+	if s.name.routingKey != "" {
+		w.logger = w.logger.With("routing_key", s.name.routingKey)
+	}
+	if s.shared.Partitions > 1 {
+		w.logger = w.logger.With("partition", partition)
+	}
+	return w
+}
+
+var (
+	// errStopping ends the loop when Shutdown was called.
+	errStopping = errors.New("stopping")
+	// errHandOver ends the loop when another worker asks for the partition.
+	errHandOver = errors.New("handing over")
+)
+
+// run keeps the lease of a partition that the worker owns while it works, gives
+// the partition up, and returns why.
+func (w *worker) run(ctx context.Context, delay time.Duration) error {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w.lease.lost = func() { cancel(ErrTakenOver) }
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		w.lease.keepRenewing(running, func(err error) {
+			w.logger.DebugContext(running, "evento: the lease of a subscription was not renewed", "error", err)
+		})
+	}()
+	defer w.owns(ctx, w.lease.partition, false)
+	w.resume()
+	err := w.loop(running, delay)
+	if running.Err() != nil && errors.Is(context.Cause(running), ErrTakenOver) {
+		err = w.lease.takenOver()
+	}
+	cancel(nil)
+	<-renewed
+	w.ahead.stop()
+	return w.finish(ctx, err)
+}
+
+// resume goes on from the place in the store.
+func (w *worker) resume() {
+	s := w.lease.enter()
+	w.progress.reset(&s)
+}
+
+// forget drops what was read, so that it is read again.
+func (w *worker) forget() {
+	w.ahead.forget()
+	w.pages.forget()
+}
+
+// loop handles events until there is a reason to end, which it returns.
+func (w *worker) loop(ctx context.Context, delay time.Duration) error {
+	began := w.lease.clock()
+	for failures := 0; ; {
+		changed := w.ex.Changed()
+		more, err := false, w.sleepOwning(ctx, delay-(w.lease.clock()-began))
+		if err == nil {
+			more, err = w.turn(ctx)
+		}
+		wait := pollInterval
+		if err == nil && !more && !w.once {
+			wait, err = w.answer(ctx)
+		}
+		switch {
+		case err == nil:
+			failures = 0
+		case errors.Is(err, errAgain):
+			w.forget()
+			more = true
+		case errors.Is(err, errMoved) && ctx.Err() == nil:
+			w.adopt()
+			more = true
+		case w.once || final(err) || ctx.Err() != nil:
+			return err
+		default:
+			wait, changed = backoff(failures), nil
+			failures++
+			w.forget()
+			w.logger.WarnContext(ctx, "evento: the store failed a subscription; trying again", "error", err, "wait", wait)
+		}
+		if more {
+			continue
+		}
+		if w.once {
+			return nil
+		}
+		if err := w.idle(ctx, wait, changed); err != nil {
+			return err
+		}
+	}
+}
+
+// idle waits until there may be something to do. A worker that is woken and then
+// finds no event asks whether the key is still its own: that may be what it was
+// woken for.
+func (w *worker) idle(ctx context.Context, wait time.Duration, changed <-chan struct{}) error {
+	err := pause(ctx, wait, w.stopping, changed)
+	select {
+	case <-changed:
+		w.woken = changed != nil
+	default:
+	}
+	return err
+}
+
+// answer asks whether the key is still the worker's own, if that may be what it
+// was woken for, and tells when it has to, if it did so just now.
+func (w *worker) answer(ctx context.Context) (wait time.Duration, err error) {
+	wait = pollInterval
+	if w.progress.handled {
+		wait = w.pace.interval()
+	}
+	if !w.woken {
+		return wait, nil
+	}
+	now := w.lease.clock()
+	if due := answerInterval - (now - w.answeredAt); due > 0 && w.answeredAt > 0 {
+		return min(wait, due), nil
+	}
+	w.woken, w.answeredAt = false, now
+	if err := w.lease.confirm(ctx); err != nil {
+		return 0, err
+	}
+	return wait, w.confirm(ctx)
+}
+
+// adopt takes the record as it is in the store now. The worker keeps its place,
+// unless it was reset, or a change was made whose outcome was unknown.
+func (w *worker) adopt() {
+	s := w.lease.enter()
+	if w.progress.resolve(&s) {
+		w.trouble = trouble{}
+	}
+	w.parked.loaded = false
+	w.forget()
+}
+
+// resolve finds out what became of a change whose outcome is unknown.
+func (w *worker) resolve(ctx context.Context) error {
+	if !w.progress.doubts {
+		return nil
+	}
+	if err := w.lease.confirm(ctx); err != nil && !errors.Is(err, errMoved) {
+		return err
+	}
+	w.adopt()
+	return nil
+}
+
+// confirm asks whether the worker still owns its partition, if it has not heard
+// so lately, and whether another asks for it.
+func (w *worker) confirm(ctx context.Context) error {
+	if w.lease.unconfirmed(w.lease.clock()) >= confirmInterval {
+		if err := w.lease.confirm(ctx); err != nil {
+			return err
+		}
+	}
+	if next := w.lease.state().Next; next != "" && next != w.lease.worker.String() {
+		return errHandOver
+	}
+	return nil
+}
+
+// final tells the errors that end a worker from those that a store gets over.
+func final(err error) bool {
+	var handler *HandlerError
+	for _, target := range []error{errStopping, errHandOver, ErrTakenOver, ErrUnhandledEvent, ErrInvalid, ErrDamaged, ErrClosed, cursor.ErrInvalid, errors.ErrUnsupported} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return errors.As(err, &handler)
+}
+
+// turn reads and handles the next events, and reports whether there may be more.
+// What was handled counts even when it returns an error.
+func (w *worker) turn(ctx context.Context) (more bool, err error) {
+	if err := w.resolve(ctx); err != nil {
+		return false, err
+	}
+	if err := w.confirm(ctx); err != nil {
+		return false, err
+	}
+	state := w.lease.state()
+	if state.Paused {
+		return false, w.paused(ctx)
+	}
+	if state.Retry != w.retried {
+		if err := w.retryParked(ctx); err != nil {
+			return false, err
+		}
+		w.retried = state.Retry
+	}
+	at := w.progress.at
+	page, err := w.ahead.get(ctx, at)
+	if err != nil {
+		return false, err
+	}
+	if len(page.Edges) == 0 {
+		w.progress.pass(page.PageInfo.EndCursor)
+		return w.drained(ctx, w.progress.at != at)
+	}
+	for chunk := range slices.Chunk(page.Edges, w.chunkSize) {
+		if err := w.chunk(ctx, chunk); err != nil {
+			return false, err
+		}
+		if err := w.storeSometime(ctx); err != nil {
+			return false, err
+		}
+		if s := w.lease.state(); s.Retry != w.retried {
+			return true, nil
+		}
+	}
+	return page.PageInfo.HasNextPage || w.once, nil
+}
+
+// paused is a turn of a subscription that is paused.
+func (w *worker) paused(ctx context.Context) error {
+	if err := w.storeAfter(ctx, storeSoon); err != nil || !w.once {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrPaused, w.name)
+}
+
+// drained is a turn that has found no event. Execute ends when nothing has moved,
+// with the cursor stored.
+func (w *worker) drained(ctx context.Context, moved bool) (more bool, err error) {
+	switch {
+	case !w.once:
+		return false, w.storeSometime(ctx)
+	case moved:
+		return true, nil
+	}
+	return false, w.store(ctx)
+}
+
+// chunk handles the events of a chunk that are of this partition.
+func (w *worker) chunk(ctx context.Context, edges []cursor.Edge[RawEvent]) error {
+	now := w.lease.clock()
+	for len(edges) > 0 {
+		if w.mustStop() {
+			return errStopping
+		}
+		if !w.mine(&edges[0].Node) {
+			w.progress.pass(edges[0].Cursor)
+			w.trouble.passed(1)
+			edges = edges[1:]
+			continue
+		}
+		if err := w.keep(ctx, now); err != nil {
+			return err
+		}
+		n, err := w.handle(ctx, edges)
+		if err != nil {
+			return err
+		}
+		edges = edges[n:]
+		if now = w.lease.clock(); now-w.pace.storedAt >= storeInterval {
+			if err := w.store(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// keep renews a lease that may have lapsed, before the next event, and looks
+// whether another worker asks for the partition.
+func (w *worker) keep(ctx context.Context, now time.Duration) error {
+	if w.lease.leased(now) > w.lease.length/2 {
+		if err := w.lease.swap(ctx, Swap{}, keepState); err != nil {
+			return err
+		}
+	}
+	if w.lease.unconfirmed(now) < confirmInterval {
+		return nil
+	}
+	return w.confirm(ctx)
+}
+
+func (w *worker) mustStop() bool {
+	select {
+	case <-w.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// mine reports whether an event is of this partition.
+func (w *worker) mine(e *RawEvent) bool {
+	return w.shared.Partitions == 1 || partitionOf(e.AggregateType, e.AggregateID, w.shared.Partitions) == w.lease.partition
+}
+
+// storeSometime stores the cursor soon when events were handled.
+func (w *worker) storeSometime(ctx context.Context) error {
+	if w.progress.handled {
+		return w.storeAfter(ctx, w.pace.interval())
+	}
+	return w.storeAfter(ctx, passedInterval)
+}
+
+// storeAfter stores the cursor if that was not done for a time.
+func (w *worker) storeAfter(ctx context.Context, d time.Duration) error {
+	if w.lease.clock()-w.pace.storedAt < d {
+		return nil
+	}
+	return w.store(ctx)
+}
+
+// store stores the place up to which everything is handled.
+func (w *worker) store(ctx context.Context) error {
+	if w.progress.at == w.progress.stored && (w.trouble.err == nil || w.trouble.stored) {
+		w.progress.handled = false
+		return nil
+	}
+	began := w.lease.clock()
+	if err := w.lease.swap(ctx, Swap{}, w.write); err != nil {
+		return err
+	}
+	w.noteStored(ctx)
+	w.trouble.stored = true
+	w.pace.took = w.pace.storedAt - began
+	return nil
+}
+
+// write puts the place, and what troubles the worker there, into a record.
+func (w *worker) write(s *partitionState) error {
+	s.Error, s.ErrorEvent = w.trouble.text(w.name)
+	return w.progress.write(s)
+}
+
+// noteStored says that the cursor is stored at the worker's place.
+func (w *worker) noteStored(ctx context.Context) {
+	if w.progress.handled && w.progress.last != nil && w.hooks.Stored != nil {
+		w.hooks.Stored(ctx, w.name.key, w.lease.partition, *w.progress.last)
+	}
+	w.progress.confirm()
+	w.pace.storedAt = w.lease.clock()
+}
+
+// finish stores the exact place and gives the partition up, also when the
+// context has ended, and returns what the worker ends with.
+func (w *worker) finish(ctx context.Context, reason error) error {
+	// A handler's error is the event's, whatever it is about.
+	var handler *HandlerError
+	if !errors.As(reason, &handler) && (errors.Is(reason, ErrTakenOver) || errors.Is(reason, ErrClosed)) {
+		return reason
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
+	defer cancel()
+	err := w.giveBack(ctx, reason)
+	switch {
+	case errors.Is(reason, errStopping):
+		return err
+	case errors.Is(reason, errHandOver):
+		return errors.Join(fmt.Errorf("%w: key %s, which it asked for", ErrTakenOver, w.name), err)
+	}
+	return errors.Join(reason, err)
+}
+
+// giveBack stores the place without an owner. Errors of the store are waited out
+// while there is time: until it is stored others have to wait for the lease.
+func (w *worker) giveBack(ctx context.Context, reason error) error {
+	given := func(s *partitionState) error {
+		if err := w.write(s); err != nil {
+			return err
+		}
+		s.Owner, s.Host = "", ""
+		if s.Next == "" {
+			s.LeaseMillis = 0
+		}
+		if reason != nil && !errors.Is(reason, errStopping) && !errors.Is(reason, errHandOver) {
+			s.Error = cut(reason.Error())
+		}
+		return nil
+	}
+	sent := false
+	for failures := 0; ; failures++ {
+		err := w.resolve(ctx)
+		if err == nil {
+			err = w.lease.swap(ctx, Swap{Wake: true}, given)
+		}
+		switch {
+		case err == nil:
+			w.noteStored(ctx)
+			return nil
+		case errors.Is(err, errMoved):
+			w.adopt()
+		case errors.Is(err, ErrTakenOver) && sent: // the answer was lost
+			return nil
+		case final(err) || pause(ctx, backoff(failures), nil, nil) != nil:
+			return err
+		}
+		sent = sent || !errors.Is(err, errMoved)
+	}
+}
+
+// pause waits for a time, or until changed is closed, which may be nil. It
+// returns why it is to end before.
+func pause(ctx context.Context, d time.Duration, stopping, changed <-chan struct{}) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-changed:
+		return nil
+	case <-stopping:
+		return errStopping
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// backoff doubles with each failure, and is spread over its upper half so that
+// workers that failed together do not try again together.
+func backoff(failures int) time.Duration {
+	d := mostBackoff
+	if failures < 10 { // 10 ms × 2^10 is over the most
+		d = min(d, firstBackoff<<failures)
+	}
+	return d/2 + rand.N(d/2+1)
+}
