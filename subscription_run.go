@@ -289,7 +289,7 @@ const standbyInterval = 200 * time.Millisecond
 func (w *worker) waitForKey(ctx context.Context, left time.Duration) error {
 	short := standbyInterval
 	if w.lease.asked {
-		short = min(standbyInterval, firstBackoff*time.Duration(w.lease.looks))
+		short = min(standbyInterval, firstBackoff*time.Duration(max(0, w.lease.looks-3))) // the first are woken by what others do at once
 	}
 	w.lease.looks++
 	short = min(left, short)

@@ -21,9 +21,9 @@ const (
 	// confirmInterval is the longest that a worker goes on without asking
 	// whether it still owns the key.
 	confirmInterval = 100 * time.Millisecond
-	// answerInterval is the shortest time between two times of asking that
-	// because of being woken.
-	answerInterval = 10 * time.Millisecond
+	// mostAnswers is how often it asks that within the interval because it was
+	// woken.
+	mostAnswers = 10
 	// finalTimeout bounds storing the cursor when the context has ended.
 	finalTimeout = 5 * time.Second
 
@@ -80,7 +80,8 @@ type worker struct {
 	retried  uint64 // the requests to retry parked events that were seen to
 
 	woken      bool          // it has not asked since whether it still owns the key
-	answeredAt time.Duration // when it did so because it was woken, by the lease's clock
+	answers    int           // how often it did so because it was woken, since answeredAt
+	answeredAt time.Duration // by the lease's clock
 
 	lastKind    eventKind // the one whose handler is lastHandler
 	lastHandler *handler
@@ -218,10 +219,14 @@ func (w *worker) answer(ctx context.Context) (wait time.Duration, err error) {
 		return wait, nil
 	}
 	now := w.lease.clock()
-	if due := answerInterval - (now - w.answeredAt); due > 0 && w.answeredAt > 0 {
-		return min(wait, due), nil
+	if now-w.answeredAt >= confirmInterval {
+		w.answeredAt, w.answers = now, 0
 	}
-	w.woken, w.answeredAt = false, now
+	if w.answers == mostAnswers {
+		return min(wait, confirmInterval-(now-w.answeredAt)), nil
+	}
+	w.woken = false
+	w.answers++
 	if err := w.lease.confirm(ctx); err != nil {
 		return 0, err
 	}
