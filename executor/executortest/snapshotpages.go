@@ -318,13 +318,11 @@ func largeSnapshots() []evento.StoredSnapshot {
 func snapshotsLargePages(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	all := saveAll(ctx, t, ex, largeSnapshots())
 	wantSnapshotPage(ctx, t, ex, all, evento.SnapshotQuery{}) // without states it is one page
-	for _, limit := range []int{0, 1, 2, 3, 4, len(all)} {
-		for _, projection := range []string{"", all[0].Projection} {
-			q := evento.SnapshotQuery{Limit: limit, States: true, Projection: projection}
-			for i := range all {
-				wantSnapshotPage(ctx, t, ex, all, q)
-				q.After = all[i].SnapshotKey
-			}
+	for i, limit := range []int{0, 1, 2, 3} {
+		q := evento.SnapshotQuery{Limit: limit, States: true, Projection: []string{"", all[0].Projection}[i%2]}
+		wantSnapshotPage(ctx, t, ex, all, q)
+		for i := range all {
+			q.After = all[i].SnapshotKey
 			wantSnapshotPage(ctx, t, ex, all, q)
 		}
 	}
@@ -481,9 +479,7 @@ func inTxListedSnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.
 		saveSnapshot(tx, t, ex, added.SnapshotKey, added.Snapshot)
 		removeSnapshots(tx, t, ex, before[0].SnapshotKey, before[len(before)-1].SnapshotKey)
 		for i := range after { // pages of states that are cut, too
-			for _, states := range []bool{false, true} {
-				wantSnapshotPage(tx, t, ex, after, evento.SnapshotQuery{States: states, After: after[i].SnapshotKey})
-			}
+			wantSnapshotPage(tx, t, ex, after, evento.SnapshotQuery{States: i%2 == 0, After: after[i].SnapshotKey})
 		}
 		wantSnapshots(tx, t, ex, after...)
 		wantSnapshots(ctx, t, ex, before...)
