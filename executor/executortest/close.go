@@ -37,13 +37,20 @@ func closeTwice(ctx context.Context, t *testing.T, _ Config, ex evento.Executor)
 }
 
 func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	fill(ctx, t, ex, 3)
+	m := fill(ctx, t, ex, 3)
 	swap(ctx, t, ex, set(recordKey("key", ""), 0, "value"))
 	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 1, Position: 1})
 	if err := ex.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, call := range calls(ex) {
+	all := calls(ex)
+	for _, position := range []uint64{0, 1} {
+		all[fmt.Sprintf("CursorAt(%d)", position)] = func(context.Context) error { _, err := ex.CursorAt(position); return err }
+	}
+	for _, at := range []cursor.Value{"", m[1].Cursor} {
+		all[fmt.Sprintf("Earlier(%q, …)", at)] = func(context.Context) error { _, err := ex.Earlier(at, m[0].Cursor); return err }
+	}
+	for name, call := range all {
 		if err := call(ctx); !errors.Is(err, evento.ErrClosed) {
 			t.Errorf("%s after Close: got the error %v, want %q", name, err, evento.ErrClosed)
 		}
@@ -55,7 +62,7 @@ func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 // or says that the store is closed.
 func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) ([]attempt, uint64) {
 	t.Helper()
-	const writers, others, before = 8, 6, 20
+	const writers, others, before = 8, 8, 20
 	fill(ctx, t, ex, 10)
 	attempts := make([][]attempt, writers)
 	swaps := uint64(0)
@@ -89,7 +96,7 @@ func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) ([]att
 				}
 				return err
 			}
-			name := []string{"Read", "Read backward", "Records", "Swap", "Snapshot", "SaveSnapshot"}[i-writers]
+			name := []string{"Read", "Read backward", "Records", "Swap", "Snapshot", "SaveSnapshot", "Snapshots", "RemoveSnapshots"}[i-writers]
 			for {
 				err := all[name](ctx)
 				switch {
@@ -139,6 +146,10 @@ func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	swap(ctx, t, ex, set(b, 1, "second"), unset(gone, 1))
 	records := recordPage(ctx, t, ex, evento.RecordQuery{Kind: kind})
 	saveSnapshot(ctx, t, ex, snapshotKey(), snapshot)
+	removed := snapshotKey()
+	removed.AggregateID = "removed"
+	saveSnapshot(ctx, t, ex, removed, snapshot)
+	removeSnapshots(ctx, t, ex, removed)
 
 	ex = c.reopen(t, ex)
 
@@ -154,7 +165,7 @@ func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(gone, 1)}}, evento.ErrSwapped)
 	swap(ctx, t, ex, unset(a, 1), set(b, 2, "third"), set(gone, 0, "again"))
 	wantRecords(ctx, t, ex, set(b, 2, "third"), set(gone, 0, "again"))
-	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
+	wantSnapshots(ctx, t, ex, storedSnapshot(snapshotKey(), snapshot))
 	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 2, Position: 6})
 	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
 	if got, err := ex.Write(ctx, w); err != nil || !slices.Equal(got, first) {

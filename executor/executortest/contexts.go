@@ -48,6 +48,14 @@ func calls(ex evento.Executor) map[string]func(context.Context) error {
 		"SaveSnapshot": func(ctx context.Context) error {
 			return ex.SaveSnapshot(ctx, snapshotKey(), evento.Snapshot{Version: 99, Position: 99, Data: []byte("X")})
 		},
+		"Snapshots": func(ctx context.Context) error {
+			_, err := ex.Snapshots(ctx, evento.SnapshotQuery{States: true})
+			return err
+		},
+		"RemoveSnapshots": func(ctx context.Context) error {
+			return ex.RemoveSnapshots(ctx, []evento.SnapshotKey{snapshotKey()})
+		},
+		"RemoveSnapshots of none": func(ctx context.Context) error { return ex.RemoveSnapshots(ctx, nil) },
 	}
 }
 

@@ -62,17 +62,21 @@ func cursorsForeign(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	wantLog(ctx, t, elsewhere, foreign)
 }
 
-func cursorsMalformed(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	m := fill(ctx, t, ex, 10)
-	at := m[4].Cursor
-	for _, bad := range []cursor.Value{
+// malformedCursors are like the cursor at, or not at all, and none.
+func malformedCursors(at cursor.Value) []cursor.Value {
+	return []cursor.Value{
 		"0", "1", "4", "-1", "x", " ", "null", "undefined", "\x00", "\xff\xfe", "é",
 		"' OR 1=1 --", "18446744073709551616",
 		" " + at, at + " ", at + "\n", at + "=", at + "A", at + at, "/" + at,
 		cursor.Value(strings.Repeat("A", len(at))),
 		cursor.Value(strings.Repeat("A", 1<<20)),
 		cursor.Value(base64.RawURLEncoding.EncodeToString([]byte(`{"position":4}`))),
-	} {
+	}
+}
+
+func cursorsMalformed(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	m := fill(ctx, t, ex, 10)
+	for _, bad := range malformedCursors(m[4].Cursor) {
 		refuseCursor(ctx, t, ex, bad, cursor.ErrMalformed)
 	}
 	wantLog(ctx, t, ex, m)

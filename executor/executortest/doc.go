@@ -23,7 +23,7 @@
 //   - Append, Conflict, Atomic, Retry: what one write does, and what it does
 //     when it does not fit, spans aggregates, or is made twice;
 //   - Order: the total order under concurrent writers and readers;
-//   - Pages, Filters, Routing, Cursors, Iteration: reading;
+//   - Pages, Filters, Routing, Cursors, Places, Iteration: reading;
 //   - Names, Payloads, Timestamps: that bytes come back unchanged;
 //   - Snapshots, Records, Changed: what projections and subscriptions are
 //     built on;

@@ -39,6 +39,11 @@ type Config struct {
 	// value holds the store to 1, 2, 3, …
 	Gaps bool
 
+	// NoPositions says that the events of one cursor have positions in
+	// several stores: CursorAt refuses every position but 0. The zero value
+	// holds the store to have the cursor of each.
+	NoPositions bool
+
 	// Transactor says that the executors are those of an
 	// [evento.Transactor]. The zero value holds them to refuse InTx with
 	// [errors.ErrUnsupported], if they have it.
@@ -73,6 +78,7 @@ func Test(t *testing.T, c Config) {
 		{"Filters", testFilters},
 		{"Routing", testRouting},
 		{"Cursors", testCursors},
+		{"Places", testPlaces},
 		{"Iteration", testIteration},
 		{"Names", testNames},
 		{"Payloads", testPayloads},

@@ -125,6 +125,22 @@ func (h *handle) Read(ctx context.Context, q evento.Query, args cursor.Args) (*c
 
 func (h *handle) Changed() <-chan struct{} { return h.changed.Wait() }
 
+func (h *handle) CursorAt(position uint64) (cursor.Value, error) {
+	if err := h.begin(); err != nil {
+		return "", err
+	}
+	defer h.mu.RUnlock()
+	return h.store.memory.CursorAt(position)
+}
+
+func (h *handle) Earlier(a, b cursor.Value) (cursor.Value, error) {
+	if err := h.begin(); err != nil {
+		return "", err
+	}
+	defer h.mu.RUnlock()
+	return h.store.memory.Earlier(a, b)
+}
+
 func (h *handle) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	if err := h.begin(); err != nil {
 		return nil, err
@@ -159,6 +175,22 @@ func (h *handle) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s eve
 	}
 	defer h.mu.RUnlock()
 	return h.store.memory.SaveSnapshot(ctx, key, s)
+}
+
+func (h *handle) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+	if err := h.begin(); err != nil {
+		return nil, err
+	}
+	defer h.mu.RUnlock()
+	return h.store.memory.Snapshots(ctx, q)
+}
+
+func (h *handle) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
+	if err := h.begin(); err != nil {
+		return err
+	}
+	defer h.mu.RUnlock()
+	return h.store.memory.RemoveSnapshots(ctx, keys)
 }
 
 func (h *handle) Close() error {

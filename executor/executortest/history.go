@@ -188,6 +188,10 @@ func (h *past) read(ctx context.Context, t *testing.T) {
 	t.Helper()
 	q, args := randomQuery(h.r), randomArgs(h.r, h.log)
 	got := read(ctx, t, h.either(), q, args)
+	if len(h.log) > 0 {
+		i, j := h.r.IntN(len(h.log)), h.r.IntN(len(h.log))
+		wantEarlier(t, h.either(), h.log[min(i, j)].Cursor, h.log[max(i, j)].Cursor)
+	}
 
 	modelAt := cursor.Value("")
 	if i := slices.IndexFunc(h.log, func(e edge) bool { return e.Cursor == args.At() }); i >= 0 {
@@ -248,6 +252,25 @@ func (h *past) snapshot(ctx context.Context, t *testing.T) {
 		s := evento.Snapshot{Version: uint64(h.r.IntN(5)), Position: uint64(h.r.IntN(5)), Cursor: "place", Data: fmt.Append(nil, h.r.IntN(1000))}
 		saveSnapshot(ctx, t, h.either(), key, s)
 		saveSnapshot(ctx, t, h.model, key, s)
+	}
+	switch h.r.IntN(8) {
+	case 0:
+		removeSnapshots(ctx, t, h.either(), key)
+		removeSnapshots(ctx, t, h.model, key)
+	case 1, 2:
+		q := evento.SnapshotQuery{States: h.r.IntN(2) == 0, Limit: h.r.IntN(5)}
+		if h.r.IntN(2) == 0 {
+			q.After = key
+		}
+		want, err := h.model.Snapshots(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := snapshotPage(ctx, t, h.either(), q)
+		sameSnapshots(t, fmt.Sprintf("Snapshots(%+v)", q), got.Snapshots, want.Snapshots)
+		if got.More != want.More {
+			t.Fatalf("Snapshots(%+v): got more %t, want %t", q, got.More, want.More)
+		}
 	}
 	want, wantErr := h.model.Snapshot(ctx, key)
 	if wantErr != nil {

@@ -25,6 +25,7 @@ func testInTx(t *testing.T, c Config) {
 	c.run(t, "LateConflict", inTxLateConflict)
 	c.run(t, "Again", inTxAgain)
 	c.run(t, "Snapshots", inTxSnapshots)
+	c.run(t, "ListedSnapshots", inTxListedSnapshots)
 	c.run(t, "Records", inTxRecords)
 	c.run(t, "StaleRecords", inTxStaleRecords)
 	c.run(t, "Joins", inTxJoins)

@@ -236,14 +236,8 @@ func recordMutants() []mutant {
 				}
 			}
 		})},
-		{"Now that falls", []string{"Records/Times"}, func(b *bent) {
-			var pages atomic.Int64
-			eachRecordPage(func(p *evento.RecordPage, _ evento.RecordQuery) {
-				if pages.Add(1)%2 == 0 {
-					p.Now = p.Now.Add(time.Minute)
-				}
-			})(b)
-		}},
+		{"Now ahead of the clock of changes", []string{"Records/Times"}, eachRecordPage(func(p *evento.RecordPage, _ evento.RecordQuery) { p.Now = p.Now.Add(time.Minute) })},
+		{"Now behind the clock of changes", []string{"Records/Times"}, eachRecordPage(func(p *evento.RecordPage, _ evento.RecordQuery) { p.Now = p.Now.Add(-time.Minute) })},
 		{"an ended context swaps", []string{"Contexts/Ended"}, func(b *bent) {
 			b.swap = func(ctx context.Context, s evento.Swap) error {
 				err := b.handle.Swap(context.WithoutCancel(ctx), s)

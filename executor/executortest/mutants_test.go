@@ -24,15 +24,19 @@ type mutant struct {
 // bent is a sound executor of which some methods are replaced; nil is not.
 type bent struct {
 	*handle
-	write        func(context.Context, evento.Write) ([]evento.Receipt, error)
-	imports      func(context.Context, []evento.RawEvent) error
-	read         func(context.Context, evento.Query, cursor.Args) (*page, error)
-	changed      func() <-chan struct{}
-	records      func(context.Context, evento.RecordQuery) (*evento.RecordPage, error)
-	swap         func(context.Context, evento.Swap) error
-	snapshot     func(context.Context, evento.SnapshotKey) (evento.Snapshot, error)
-	saveSnapshot func(context.Context, evento.SnapshotKey, evento.Snapshot) error
-	shut         func() error
+	write           func(context.Context, evento.Write) ([]evento.Receipt, error)
+	imports         func(context.Context, []evento.RawEvent) error
+	read            func(context.Context, evento.Query, cursor.Args) (*page, error)
+	changed         func() <-chan struct{}
+	cursorAt        func(uint64) (cursor.Value, error)
+	earlier         func(a, b cursor.Value) (cursor.Value, error)
+	records         func(context.Context, evento.RecordQuery) (*evento.RecordPage, error)
+	swap            func(context.Context, evento.Swap) error
+	snapshot        func(context.Context, evento.SnapshotKey) (evento.Snapshot, error)
+	saveSnapshot    func(context.Context, evento.SnapshotKey, evento.Snapshot) error
+	snapshots       func(context.Context, evento.SnapshotQuery) (*evento.SnapshotPage, error)
+	removeSnapshots func(context.Context, []evento.SnapshotKey) error
+	shut            func() error
 }
 
 type page = cursor.Page[evento.RawEvent]
@@ -43,8 +47,9 @@ func bend(h *handle, with func(*bent)) *bent {
 	b := &bent{
 		handle: h,
 		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed,
+		cursorAt: h.CursorAt, earlier: h.Earlier,
 		records: h.Records, swap: h.Swap,
-		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, shut: h.Close,
+		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, snapshots: h.Snapshots, removeSnapshots: h.RemoveSnapshots, shut: h.Close,
 	}
 	with(b)
 	return b
@@ -64,6 +69,12 @@ func (b *bent) Read(ctx context.Context, q evento.Query, args cursor.Args) (*pag
 
 func (b *bent) Changed() <-chan struct{} { return b.changed() }
 
+func (b *bent) CursorAt(position uint64) (cursor.Value, error) { return b.cursorAt(position) }
+
+func (b *bent) Earlier(first, second cursor.Value) (cursor.Value, error) {
+	return b.earlier(first, second)
+}
+
 func (b *bent) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	return b.records(ctx, q)
 }
@@ -78,13 +89,21 @@ func (b *bent) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s event
 	return b.saveSnapshot(ctx, key, s)
 }
 
+func (b *bent) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+	return b.snapshots(ctx, q)
+}
+
+func (b *bent) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
+	return b.removeSnapshots(ctx, keys)
+}
+
 func (b *bent) Close() error { return b.shut() }
 
 // mutantEnv names the mutant that a child process tests.
 const mutantEnv = "EVENTO_TEST_MUTANT"
 
 func mutants() []mutant {
-	return slices.Concat(writeMutants(), importMutants(), readMutants(), recordMutants(), stateMutants())
+	return slices.Concat(writeMutants(), importMutants(), readMutants(), placeMutants(), recordMutants(), snapshotMutants(), stateMutants())
 }
 
 // TestMutants runs the suite on each mutant in a child process, as a test

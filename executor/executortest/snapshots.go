@@ -20,6 +20,16 @@ func testSnapshots(t *testing.T, c Config) {
 	c.run(t, "NeverBack", snapshotsNeverBack)
 	c.run(t, "BytesAreCopied", snapshotsBytesAreCopied)
 	c.run(t, "Concurrent", snapshotsConcurrent)
+	c.run(t, "Order", snapshotsOrder)
+	c.run(t, "Pages", snapshotsPages)
+	c.run(t, "States", snapshotsStates)
+	c.run(t, "LargePages", snapshotsLargePages)
+	c.run(t, "Removed", snapshotsRemoved)
+	c.run(t, "RemovedTogether", snapshotsRemovedTogether)
+	c.run(t, "RefusedQueries", snapshotsRefusedQueries)
+	if c.Share != nil {
+		c.run(t, "Shared", snapshotsShared)
+	}
 }
 
 func snapshotKey() evento.SnapshotKey {

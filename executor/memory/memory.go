@@ -396,9 +396,11 @@ func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*eve
 		if q.Projection != "" && key.Projection != q.Projection || key.Compare(q.After) <= 0 {
 			continue
 		}
-		s := ex.snapshots[key]
-		s.Data = bytes.Clone(s.Data)
-		if !page.Take(evento.StoredSnapshot{SnapshotKey: key, Snapshot: s, Size: len(s.Data)}) {
+		s := evento.StoredSnapshot{SnapshotKey: key, Snapshot: ex.snapshots[key], Size: len(ex.snapshots[key].Data)}
+		if q.States {
+			s.Data = bytes.Clone(s.Data)
+		}
+		if !page.Take(s) {
 			break
 		}
 	}

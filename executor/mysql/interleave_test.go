@@ -52,7 +52,7 @@ func TestSlowTransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := idle.ExecContext(t.Context(), "INSERT INTO evento_record (kind, name, part, revision, changed_at, value) VALUES ('idle', 'idle', '', 1, 0, '')"); err != nil {
+	if _, err := idle.ExecContext(t.Context(), "INSERT INTO evento_record (kind, name, part, made, revision, changed_at, value) VALUES ('idle', 'idle', '', 1, 1, 0, '')"); err != nil {
 		t.Fatal(err)
 	}
 	commit(ex)

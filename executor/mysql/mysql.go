@@ -247,6 +247,22 @@ func (ex *Executor) notify(ctx context.Context) {
 	ex.changed.Notify()
 }
 
+// CursorAt implements [evento.Executor].
+func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
+	if err := ex.check(context.Background()); err != nil {
+		return "", err
+	}
+	return ex.positions.At(position), nil
+}
+
+// Earlier implements [evento.Executor].
+func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
+	if err := ex.check(context.Background()); err != nil {
+		return "", err
+	}
+	return ex.positions.Earlier(a, b)
+}
+
 // Changed implements [evento.Executor]. Commits of this process wake at once,
 // those of others when they are asked for: see Options.PollInterval.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +22,9 @@ const serverNow = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)"
 
 // What is read last, by the same statement, is the clock.
 const (
-	listRecords   = "(SELECT name, part, revision, changed_at, value FROM evento_record WHERE kind = ? AND name >= ? AND (name > ? OR part > ?) ORDER BY name, part LIMIT ?)" + andNow
-	listRecordsOf = "(SELECT name, part, revision, changed_at, value FROM evento_record WHERE kind = ? AND name = ? AND part >= ? AND (part > ? OR ? = 1) ORDER BY part LIMIT ?)" + andNow
-	andNow        = " UNION ALL (SELECT '', '', 0, " + serverNow + ", '')"
+	listRecords   = "(SELECT name, part, made, revision, changed_at, value FROM evento_record WHERE kind = ? AND name >= ? AND (name > ? OR part > ?) ORDER BY name, part LIMIT ?)" + andNow
+	listRecordsOf = "(SELECT name, part, made, revision, changed_at, value FROM evento_record WHERE kind = ? AND name = ? AND part >= ? AND (part > ? OR ? = 1) ORDER BY part LIMIT ?)" + andNow
+	andNow        = " UNION ALL (SELECT '', '', 0, 0, " + serverNow + ", '')"
 )
 
 // Records implements [evento.Executor].
@@ -32,10 +33,11 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (page *ev
 		return nil, err
 	}
 	err = ex.use(ctx, func(s *session) error {
-		if page, err = s.records(ctx, q); err != nil {
+		var states map[evento.RecordKey]state
+		if page, states, err = s.records(ctx, q); err != nil {
 			return err
 		}
-		return ex.settleRecords(ctx, s, page.Records)
+		return ex.settleRecords(ctx, s, states)
 	})
 	if err != nil {
 		return nil, err
@@ -43,7 +45,8 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (page *ev
 	return page, nil
 }
 
-func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+// records reads a page of records, and the state that each is in.
+func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, map[evento.RecordKey]state, error) {
 	after, most := sqlstore.RecordsAfter(q)
 	text, args := listRecords, []any{q.Kind, after.Key, after.Key, after.Part, int64(most)}
 	if q.Key != "" {
@@ -55,10 +58,11 @@ func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.Re
 	}
 	var now int64
 	var found []evento.Record
+	states := map[evento.RecordKey]state{}
 	err := s.query(ctx, text, args, func(rows *sql.Rows) error {
 		r := evento.Record{RecordKey: evento.RecordKey{Kind: q.Kind}}
-		var revision, changedAt int64
-		if err := rows.Scan(&r.Key, &r.Part, &revision, &changedAt, &r.Value); err != nil {
+		var made, revision, changedAt int64
+		if err := rows.Scan(&r.Key, &r.Part, &made, &revision, &changedAt, &r.Value); err != nil {
 			return err
 		}
 		if r.Key == "" {
@@ -66,15 +70,16 @@ func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.Re
 			return nil
 		}
 		r.Revision, r.ChangedAt = uint64(revision), time.UnixMicro(changedAt).UTC()
+		states[r.RecordKey] = state{made, revision}
 		found = append(found, r)
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// Nobody promises the order of what was put together.
 	slices.SortFunc(found, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
-	return sqlstore.RecordPage(found, most, time.UnixMicro(now).UTC()), nil
+	return sqlstore.RecordPage(found, most, time.UnixMicro(now).UTC()), states, nil
 }
 
 // settled knows of records that are durable.
@@ -83,42 +88,48 @@ type settled struct {
 	records generations.Cache[evento.RecordKey, state]
 }
 
-// state is one that a record has never again.
-type state struct {
-	revision  uint64
-	changedAt time.Time
-}
+// state is one that a record has once: its revisions rise, and one that is made
+// after it was removed is another. The times of changes would not do, as the
+// server's clock may be set back.
+type state struct{ made, revision int64 }
 
 // settleRecords is settle for records. Most are as they were seen before.
-func (ex *Executor) settleRecords(ctx context.Context, s *session, records []evento.Record) error {
+func (ex *Executor) settleRecords(ctx context.Context, s *session, states map[evento.RecordKey]state) error {
 	if ex.server.binlog || ex.opts.AllowLoss {
 		return nil
 	}
-	d := &ex.settled
-	d.mu.Lock()
-	known := true
-	for i := range records {
-		v, ok := d.records.Get(records[i].RecordKey)
-		known = known && ok && v == state{records[i].Revision, records[i].ChangedAt}
-	}
-	d.mu.Unlock()
-	if known {
+	if ex.settled.knows(states) {
 		return nil
 	}
 	if err := ex.settleAll(ctx, s); err != nil || s.tx != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range records {
-		d.records.Put(records[i].RecordKey, state{records[i].Revision, records[i].ChangedAt})
-	}
+	ex.settled.add(states)
 	return nil
 }
 
+func (d *settled) knows(states map[evento.RecordKey]state) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := true
+	for k, v := range states { // all of them, so that the cache keeps them
+		durable, ok := d.records.Get(k)
+		known = known && ok && durable == v
+	}
+	return known
+}
+
+func (d *settled) add(states map[evento.RecordKey]state) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k, v := range states {
+		d.records.Put(k, v)
+	}
+}
+
 const (
-	makeRecord   = "INSERT INTO evento_record (kind, name, part, revision, changed_at, value) VALUES (?, ?, ?, 1, " + serverNow + ", ?)"
-	changeRecord = "UPDATE evento_record SET revision = revision + 1, changed_at = GREATEST(changed_at, " + serverNow + "), value = ? WHERE kind = ? AND name = ? AND part = ? AND revision = ?"
+	makeRecord   = "INSERT INTO evento_record (kind, name, part, made, revision, changed_at, value) VALUES (?, ?, ?, ?, 1, " + serverNow + ", ?)"
+	changeRecord = "UPDATE evento_record SET revision = revision + 1, changed_at = " + serverNow + ", value = ? WHERE kind = ? AND name = ? AND part = ? AND revision = ?"
 	removeRecord = "DELETE FROM evento_record WHERE kind = ? AND name = ? AND part = ? AND revision = ?"
 )
 
@@ -225,7 +236,7 @@ func (s *session) change(ctx context.Context, c evento.Change) error {
 	case c.Remove:
 		r, err = s.exec(ctx, removeRecord, c.Kind, c.Key, c.Part, int64(c.Revision))
 	case c.Revision == 0:
-		r, err = s.exec(ctx, makeRecord, c.Kind, c.Key, c.Part, value)
+		r, err = s.exec(ctx, makeRecord, c.Kind, c.Key, c.Part, rand.Int64(), value)
 	default:
 		r, err = s.exec(ctx, changeRecord, value, c.Kind, c.Key, c.Part, int64(c.Revision))
 	}

@@ -52,15 +52,6 @@ func (ex *Executor) recover() error {
 	case err != nil:
 		return err
 	}
-	swapped, err := ex.get(ex.keys.swapped())
-	switch {
-	case err != nil:
-		return err
-	case len(swapped) == timeLen:
-		ex.latest.Store(int64(binary.BigEndian.Uint64(swapped)))
-	case swapped != nil:
-		return fmt.Errorf("%w: the time of the last swap is cut short", evento.ErrInvalid)
-	}
 	it, err := ex.iterate(ex.keys.events(), 1, lastPosition)
 	if err != nil {
 		return err
@@ -73,26 +64,18 @@ func (ex *Executor) recover() error {
 		if v.position() != positionOf(it.Key()) {
 			return closeAfter(it, fmt.Errorf("%w: the last event says that it is at position %d, its key %d", evento.ErrInvalid, v.position(), positionOf(it.Key())))
 		}
-		ex.latest.Store(max(ex.latest.Load(), v.recordedAt()))
+		ex.latest = v.recordedAt()
 		ex.applied.Store(v.position())
 		ex.visible.Store(v.position())
 	}
 	return closeAfter(it, nil)
 }
 
-// clock is the time of the store's clock, in microseconds since 1970. It never
-// falls, nor behind a stored event or record.
+// clock is the time for the next events, in microseconds since 1970. It never
+// falls. The caller has the order.
 func (ex *Executor) clock() int64 {
-	now := ex.opts.Clock().UnixMicro()
-	for {
-		latest := ex.latest.Load()
-		if now <= latest {
-			return latest
-		}
-		if ex.latest.CompareAndSwap(latest, now) {
-			return now
-		}
-	}
+	ex.latest = max(ex.latest, ex.opts.Clock().UnixMicro())
+	return ex.latest
 }
 
 // known reports whether the store is there.

@@ -98,20 +98,10 @@ func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err erro
 	}
 	end := &events[len(events)-1]
 	ex.applied.Store(end.Position)
-	ex.raise(end.Timestamp.UnixMicro())
+	ex.latest = max(ex.latest, end.Timestamp.UnixMicro())
 	for i := range events {
 		e := &events[i]
 		ex.heads.put(aggregate{e.AggregateType, e.AggregateID}, head{version: e.Version, position: e.Position, routing: e.RoutingKey})
 	}
 	return 0, nil
-}
-
-// raise keeps the clock from giving earlier times from now on.
-func (ex *Executor) raise(recordedAt int64) {
-	for {
-		latest := ex.latest.Load()
-		if recordedAt <= latest || ex.latest.CompareAndSwap(latest, recordedAt) {
-			return
-		}
-	}
 }

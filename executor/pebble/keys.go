@@ -18,11 +18,13 @@ const (
 	kindKey      = 'k' // type, name, position
 	routingKey   = 'r' // routing key, position
 	recordKey    = 'c' // kind, key, part → record
-	swappedKey   = 't' // the time of the last swap
-	snapshotKey  = 'p' // the fields of the snapshot's key → snapshot
+	snapshotKey  = 's' // projection, revision, variant, type, id → snapshot
 )
 
-const positionLen = 8
+const (
+	positionLen = 8
+	revisionLen = 8
+)
 
 // keys makes keys that begin with a prefix.
 type keys struct{ prefix string }
@@ -56,8 +58,6 @@ func (k keys) kind(t evento.AggregateType, name string) []byte {
 
 func (k keys) routing(key string) []byte { return k.begin(routingKey, key) }
 
-func (k keys) swapped() []byte { return k.begin(swappedKey) }
-
 func (k keys) record(r evento.RecordKey) []byte {
 	return k.begin(recordKey, r.Kind, r.Key, r.Part)
 }
@@ -80,14 +80,48 @@ func (k keys) recordKey(key []byte) (evento.RecordKey, bool) {
 	return evento.RecordKey{Kind: string(names[0]), Key: string(names[1]), Part: string(names[2])}, true
 }
 
-// snapshot keys are only looked up: lengths tell their fields apart.
-func (k keys) snapshot(s evento.SnapshotKey) []byte {
-	b := k.begin(snapshotKey)
-	for _, field := range []string{s.Projection, s.Variant, string(s.AggregateType), s.AggregateID} {
-		b = binary.AppendUvarint(b, uint64(len(field)))
-		b = append(b, field...)
+// snapshots is what the keys of all snapshots begin with, or of those of a
+// projection that is not "".
+func (k keys) snapshots(projection string) []byte {
+	if projection == "" {
+		return k.begin(snapshotKey)
 	}
-	return binary.BigEndian.AppendUint64(b, s.Revision)
+	return k.begin(snapshotKey, projection)
+}
+
+// snapshot keys are in the order of evento.SnapshotKey.Compare.
+func (k keys) snapshot(s evento.SnapshotKey) []byte {
+	n := len(k.prefix) + 1 + revisionLen + len(s.Projection) + len(s.Variant) + len(s.AggregateType) + len(s.AggregateID) + 4
+	b := append(append(make([]byte, 0, n), k.prefix...), snapshotKey)
+	b = append(append(b, s.Projection...), 0)
+	b = binary.BigEndian.AppendUint64(b, s.Revision)
+	for _, name := range []string{s.Variant, string(s.AggregateType), s.AggregateID} {
+		b = append(append(b, name...), 0)
+	}
+	return b
+}
+
+// snapshotKey is the one that a key under [keys.snapshot] is of.
+func (k keys) snapshotKey(key []byte) (s evento.SnapshotKey, ok bool) {
+	projection, rest, _ := bytes.Cut(key[len(k.prefix)+1:], []byte{0})
+	if len(rest) < revisionLen {
+		return s, false
+	}
+	names := bytes.Split(rest[revisionLen:], []byte{0})
+	if len(names) != 4 || len(names[3]) > 0 {
+		return s, false
+	}
+	return evento.SnapshotKey{
+		Projection: string(projection), Revision: binary.BigEndian.Uint64(rest),
+		Variant: string(names[0]), AggregateType: evento.AggregateType(names[1]), AggregateID: string(names[2]),
+	}, true
+}
+
+// end is after all keys that begin with a beginning.
+func end(beginning []byte) []byte {
+	b := bytes.Clone(beginning)
+	b[len(b)-1]++ // the zero byte after a name, or a letter
+	return b
 }
 
 // at returns the key of a position under a beginning.

@@ -128,6 +128,9 @@ func TestReadOnly(t *testing.T) {
 	if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1}); !errors.Is(err, evento.ErrReadOnly) {
 		t.Errorf("SaveSnapshot() = %v, want %v", err, evento.ErrReadOnly)
 	}
+	if err := ex.RemoveSnapshots(t.Context(), []evento.SnapshotKey{key}); !errors.Is(err, evento.ErrReadOnly) {
+		t.Errorf("RemoveSnapshots() = %v, want %v", err, evento.ErrReadOnly)
+	}
 	if err := ex.Swap(t.Context(), setting(0, "a")); !errors.Is(err, evento.ErrReadOnly) {
 		t.Errorf("Swap() = %v, want %v", err, evento.ErrReadOnly)
 	}

@@ -60,8 +60,8 @@ type Options struct {
 	// as Pebble cannot go on once its log found no space. 0: 64 MiB;
 	// negative: none.
 	MinFree int64
-	// Clock gives the time for events and records. Where it falls, the store
-	// stays at the latest time that it gave. nil: [time.Now].
+	// Clock gives the time for events and records. Where it falls, events stay
+	// at the latest time that one has. nil: [time.Now].
 	Clock func() time.Time
 	// Logger takes what Pebble has to say of [Open]'s database: its errors.
 	// nil: [slog.Default].
@@ -117,8 +117,9 @@ type Executor struct {
 	order chan struct{}
 	// applied is the last position given; written under order.
 	applied atomic.Uint64
-	// latest is the latest time of the clock, in microseconds since 1970.
-	latest atomic.Int64
+	// latest is the latest time of an event, in microseconds since 1970; read
+	// and written under order.
+	latest int64
 
 	calls  sync.RWMutex // read-locked by calls under way
 	closed atomic.Bool
@@ -308,6 +309,24 @@ func (ex *Executor) failed() error {
 		return *cause
 	}
 	return nil
+}
+
+// CursorAt implements [evento.Executor].
+func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
+	if err := ex.begin(context.Background()); err != nil {
+		return "", err
+	}
+	defer ex.end()
+	return ex.positions.At(position), nil
+}
+
+// Earlier implements [evento.Executor].
+func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
+	if err := ex.begin(context.Background()); err != nil {
+		return "", err
+	}
+	defer ex.end()
+	return ex.positions.Earlier(a, b)
 }
 
 // Changed implements [evento.Executor].

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -207,7 +208,7 @@ func swappedTogether(ctx context.Context, ex evento.Executor) (uint64, error) {
 		return 0, err
 	}
 	rs := page.Records
-	if len(rs) != 3 || rs[0].Revision != rs[1].Revision || rs[2].Part != fmt.Sprint("c", rs[0].Revision) || rs[0].ChangedAt.After(page.Now) {
+	if len(rs) != 3 || rs[0].Revision != rs[1].Revision || rs[2].Part != fmt.Sprint("c", rs[0].Revision) {
 		return 0, fmt.Errorf("half of a swap is there: %+v", page)
 	}
 	return rs[0].Revision, nil
@@ -348,6 +349,28 @@ func TestDurableBeforeVisible(t *testing.T) {
 		t.Fatal(err)
 	}
 	commit(t, ex, 1)
+	keys := []evento.SnapshotKey{key, key}
+	keys[1].AggregateID = "1"
+	if err := ex.SaveSnapshot(ctx, keys[1], evento.Snapshot{Version: 1}); err != nil {
+		t.Fatal(err)
+	}
+	// snapshots wants those with these ids.
+	snapshots := func(when string, want ...string) {
+		t.Helper()
+		for _, states := range []bool{false, true} {
+			page, err := ex.Snapshots(ctx, evento.SnapshotQuery{States: states})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, s := range page.Snapshots {
+				got = append(got, s.AggregateID)
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("%s: Snapshots() has those of %q, want %q", when, got, want)
+			}
+		}
+	}
 	g := newGate()
 	fs.on(g.hook)
 
@@ -381,7 +404,8 @@ func TestDurableBeforeVisible(t *testing.T) {
 	try("its retry", write(again, nil))
 	try("a write that conflicts with it", write(other, evento.ErrConflict))
 	try("Swap", func() error { return swapTogether(ctx, ex, 1) })
-	try("SaveSnapshot", func() error { return ex.SaveSnapshot(ctx, key, evento.Snapshot{Version: 1}) })
+	try("SaveSnapshot", func() error { return ex.SaveSnapshot(ctx, keys[0], evento.Snapshot{Version: 1}) })
+	try("RemoveSnapshots", func() error { return ex.RemoveSnapshots(ctx, keys[1:]) })
 
 	for range 200 { // the others come on the way meanwhile
 		if n := count(t, ex); n != 1 {
@@ -397,6 +421,10 @@ func TestDurableBeforeVisible(t *testing.T) {
 		if s, err := ex.Snapshot(ctx, key); !errors.Is(err, evento.ErrNotFound) {
 			t.Fatalf("Snapshot() = %+v, %v while the sync is under way", s, err)
 		}
+		if _, err := ex.Snapshot(ctx, keys[1]); err != nil {
+			t.Fatalf("Snapshot() = %v while the sync of its removal is under way", err)
+		}
+		snapshots("while the sync is under way", "1")
 	}
 	after := openOn(t, mem.CrashClone(vfs.CrashCloneCfg{}))
 	if n := count(t, after); n != 1 {
@@ -405,11 +433,12 @@ func TestDurableBeforeVisible(t *testing.T) {
 	closeAll(t, after)
 
 	g.release(nil)
-	for range 6 {
+	for range 7 {
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
 	}
+	snapshots("afterwards", "0")
 	if n := count(t, ex); n != 3 {
 		t.Errorf("%d events are there afterwards, want 3", n)
 	}

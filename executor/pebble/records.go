@@ -7,9 +7,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	lsm "github.com/cockroachdb/pebble/v2"
@@ -72,48 +70,38 @@ func (ex *Executor) swap(ctx context.Context, changes []evento.Change) error {
 			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
 		}
 	}
-	b, times, err := ex.swapBatch(changes, keys)
+	b, err := ex.swapBatch(changes, keys)
 	if err != nil {
 		return fmt.Errorf("evento: pebble: %w", err)
 	}
-	return ex.store(ctx, b, func() {
-		now := uint64(ex.clock())
-		for _, at := range times {
-			binary.BigEndian.PutUint64(at, now)
-		}
-	})
+	return ex.store(ctx, b)
 }
 
-// swapBatch makes a batch of changes, where the time is missing in several
-// places. It is made large enough at once, as its memory must not move.
-func (ex *Executor) swapBatch(changes []evento.Change, keys [][]byte) (b *lsm.Batch, times [][]byte, err error) {
-	swapped := ex.keys.swapped()
-	size := batchHeader + recordLengths + len(swapped) + timeLen
+// swapBatch makes a batch of changes.
+func (ex *Executor) swapBatch(changes []evento.Change, keys [][]byte) (*lsm.Batch, error) {
+	size := batchHeader
 	for i := range changes {
 		size += recordLengths + len(keys[i]) + recordHeader + len(changes[i].Value)
 	}
-	b = ex.db.NewBatchWithSize(size)
+	b, now := ex.db.NewBatchWithSize(size), uint64(ex.opts.Clock().UnixMicro())
 	for i := range changes {
 		c := &changes[i]
 		if c.Remove {
 			if err := b.Delete(keys[i], nil); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 			continue
 		}
 		op := b.SetDeferred(len(keys[i]), recordHeader+len(c.Value))
 		copy(op.Key, keys[i])
 		binary.BigEndian.PutUint64(op.Value, c.Revision+1)
-		times = append(times, op.Value[recordHeader-timeLen:recordHeader])
+		binary.BigEndian.PutUint64(op.Value[recordHeader-timeLen:], now)
 		copy(op.Value[recordHeader:], c.Value)
+		if err := op.Finish(); err != nil {
+			return nil, err
+		}
 	}
-	op := b.SetDeferred(len(swapped), timeLen)
-	copy(op.Key, swapped)
-	times = append(times, op.Value)
-	if b.Len() > size {
-		return nil, nil, errors.New("a batch outgrew its size")
-	}
-	return b, times, nil
+	return b, nil
 }
 
 // Records implements [evento.Executor].
@@ -126,99 +114,28 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.
 	}
 	defer ex.end()
 	from := ex.keys.records(q.Kind, q.Key)
-	to := bytes.Clone(from)
-	to[len(to)-1] = 1 // it was the zero byte that ends a name
+	to := end(from)
 	if q.After != (evento.RecordKey{}) {
-		after := append(ex.keys.record(q.After), 0)
-		if bytes.Compare(after, from) > 0 {
-			from = after
-		}
+		from = later(from, append(ex.keys.record(q.After), 0))
 	}
-	page := &evento.RecordPage{}
-	if bytes.Compare(from, to) < 0 {
-		if err := ex.records(ctx, page, from, to, cmp.Or(q.Limit, evento.MaxRecords)); err != nil {
-			return nil, err
+	page, most := &evento.RecordPage{}, cmp.Or(q.Limit, evento.MaxRecords)
+	err := ex.list(ctx, from, to, func(key, value []byte) (more bool, err error) {
+		if len(page.Records) == most {
+			page.More = true
+			return false, nil
 		}
+		r, err := ex.record(key, value)
+		page.Records = append(page.Records, r)
+		return true, err
+	})
+	if err != nil {
+		return nil, err
 	}
-	page.Now = time.UnixMicro(ex.clock()).UTC()
+	page.Now = time.UnixMicro(ex.opts.Clock().UnixMicro()).UTC()
 	return page, nil
 }
 
-// written is a record of which a change is under way, as it was before.
-type written struct {
-	key   string
-	value []byte // nil: there was none
-}
-
-// records adds the records between two keys to a page, as they were at one
-// moment.
-func (ex *Executor) records(ctx context.Context, page *evento.RecordPage, from, to []byte, most int) (err error) {
-	ex.state.mu.RLock()
-	before := ex.state.between(from, to)
-	it, err := ex.db.NewIter(&lsm.IterOptions{LowerBound: from, UpperBound: to})
-	ex.state.mu.RUnlock()
-	if err != nil {
-		return fmt.Errorf("evento: pebble: %w", classify(err))
-	}
-	defer func() {
-		if closing := it.Close(); closing != nil {
-			err = errors.Join(err, fmt.Errorf("evento: pebble: %w", classify(closing)))
-		}
-	}()
-	// Both are in the order of keys; of a key that both have, it is the value
-	// before that counts.
-	stored := it.First()
-	for {
-		var key, value []byte
-		switch {
-		case len(before) == 0 && !stored:
-			return nil // or what the iterator says when it is closed
-		case len(before) > 0 && (!stored || before[0].key <= string(it.Key())):
-			key, value = []byte(before[0].key), before[0].value
-			if stored && before[0].key == string(it.Key()) {
-				stored = it.Next()
-			}
-			before = before[1:]
-			if value == nil {
-				continue
-			}
-		default:
-			key = bytes.Clone(it.Key())
-			if value, err = it.ValueAndErr(); err != nil {
-				return fmt.Errorf("evento: pebble: %w", classify(err))
-			}
-			value = bytes.Clone(value)
-			stored = it.Next()
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if len(page.Records) == most {
-			page.More = true
-			return nil
-		}
-		r, err := ex.record(key, value)
-		if err != nil {
-			return err
-		}
-		page.Records = append(page.Records, r)
-	}
-}
-
-// between returns what is being written between two keys, in their order. The
-// caller holds the lock.
-func (s *state) between(from, to []byte) []written {
-	var ws []written
-	for key, d := range s.pending {
-		if string(from) <= key && key < string(to) {
-			ws = append(ws, written{key, bytes.Clone(d.value)})
-		}
-	}
-	slices.SortFunc(ws, func(a, b written) int { return cmp.Compare(a.key, b.key) })
-	return ws
-}
-
-// record is what a key and its value say. It keeps the value.
+// record is what a key and its value say. It copies them.
 func (ex *Executor) record(key, value []byte) (r evento.Record, err error) {
 	var ok bool
 	if r.RecordKey, ok = ex.keys.recordKey(key); !ok {
@@ -228,6 +145,6 @@ func (ex *Executor) record(key, value []byte) (r evento.Record, err error) {
 		return r, err
 	}
 	r.ChangedAt = time.UnixMicro(int64(binary.BigEndian.Uint64(value[recordHeader-timeLen:]))).UTC()
-	r.Value = value[recordHeader:]
+	r.Value = bytes.Clone(value[recordHeader:])
 	return r, nil
 }

@@ -125,8 +125,8 @@ func TestSwapDurableBeforeVisible(t *testing.T) {
 	}
 }
 
-// The clock of a store that is opened again does not fall behind what it holds,
-// nor does it while it is open.
+// Records have the time of the clock as it is, also when it was set back, and
+// whatever the times of events are.
 func TestRecordsWithAnEarlierClock(t *testing.T) {
 	t.Parallel()
 	mem := vfs.NewMem()
@@ -140,36 +140,24 @@ func TestRecordsWithAnEarlierClock(t *testing.T) {
 		}
 		return ex
 	}
-	for life, tt := range []struct{ clock, want time.Time }{
-		{noon, noon}, {noon.Add(-time.Hour), noon}, {noon.Add(time.Minute).In(time.FixedZone("", 3600)), noon.Add(time.Minute)}, {noon, noon.Add(time.Minute)},
-	} {
-		now = tt.clock
+	for life, tt := range []time.Time{noon, noon.Add(-time.Hour), noon.Add(time.Minute).In(time.FixedZone("", 3600)), noon} {
+		now = tt
 		ex := open()
+		commit(t, ex, life)
 		if err := ex.Swap(t.Context(), setting(uint64(life), "a", "b")); err != nil {
 			t.Fatal(err)
 		}
-		now = now.Add(-time.Minute)
-		page := wantRecords(t, ex, fmt.Sprint("a", life+1), fmt.Sprint("b", life+1))
-		if page.Now != tt.want || page.Records[0].ChangedAt != tt.want || page.Records[1].ChangedAt != tt.want {
-			t.Errorf("life %d, with the clock at %s: Records() = %+v, want %s for all times", life, tt.clock, page, tt.want)
-		}
-		closeAll(t, ex)
-		now = tt.clock.Add(-time.Hour)
-		ex = open()
-		if page := wantRecords(t, ex, fmt.Sprint("a", life+1), fmt.Sprint("b", life+1)); page.Now != tt.want {
-			t.Errorf("life %d, opened again: Records() has %s for Now, want %s", life, page.Now, tt.want)
+		now = tt.Add(-time.Minute)
+		for range 2 { // and opened again
+			page := wantRecords(t, ex, fmt.Sprint("a", life+1), fmt.Sprint("b", life+1))
+			if page.Now != now.UTC() || page.Records[0].ChangedAt != tt.UTC() || page.Records[1].ChangedAt != tt.UTC() {
+				t.Errorf("life %d, with changes at %s and the clock at %s: Records() = %+v", life, tt, now, page)
+			}
+			closeAll(t, ex)
+			ex = open()
 		}
 		closeAll(t, ex)
 	}
-	// Events and records have one clock.
-	ex := open()
-	commit(t, ex, 1)
-	for e, err := range evento.Events(t.Context(), ex, evento.Query{}) {
-		if err != nil || e.Timestamp != noon.Add(time.Minute) {
-			t.Errorf("an event after the records: %s, %v, want %s", e.Timestamp, err, noon.Add(time.Minute))
-		}
-	}
-	closeAll(t, ex)
 }
 
 // What is no record is an error, and is not written over.
@@ -202,11 +190,52 @@ func TestDamagedRecords(t *testing.T) {
 			}
 		})
 	}
-	db := openDB(t, vfs.NewMem())
-	if err := db.Set([]byte("evento/t"), []byte("short"), lsm.Sync); err != nil {
-		t.Fatal(err)
-	}
-	if ex, err := pebble.New(t.Context(), db, nil); !errors.Is(err, evento.ErrInvalid) {
-		t.Errorf("New() with a damaged time = %v, %v, want %v", ex, err, evento.ErrInvalid)
+}
+
+// What is no snapshot is an error, and is not written over.
+func TestDamagedSnapshots(t *testing.T) {
+	t.Parallel()
+	const sound = "evento/sp\x00\x00\x00\x00\x00\x00\x00\x00\x01v\x00" + string(thing) + "\x000\x00" // that of key
+	value := make([]byte, 24)
+	for _, tt := range []struct{ name, key, value string }{
+		{"value cut short", sound, string(value[:19])},
+		{"empty value", sound, ""},
+		{"a cursor of more than there is", sound, string(append(value[:19:19], 9, 'c'))},
+		{"a key without its end", sound[:len(sound)-1], string(value)},
+		{"a key without its revision", "evento/sp\x00\x00\x00", string(value)},
+		{"a key with a name more", sound + "x\x00", string(value)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			db := openDB(t, vfs.NewMem())
+			if err := db.Set([]byte(tt.key), []byte(tt.value), lsm.Sync); err != nil {
+				t.Fatal(err)
+			}
+			ex, err := pebble.New(t.Context(), db, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeAll(t, ex)
+			for _, states := range []bool{false, true} {
+				if page, err := ex.Snapshots(t.Context(), evento.SnapshotQuery{States: states}); !errors.Is(err, evento.ErrDecode) {
+					t.Errorf("Snapshots() = %+v, %v, want %v", page, err, evento.ErrDecode)
+				}
+			}
+			if tt.key != sound {
+				return
+			}
+			if s, err := ex.Snapshot(t.Context(), key); !errors.Is(err, evento.ErrDecode) {
+				t.Errorf("Snapshot() = %+v, %v, want %v", s, err, evento.ErrDecode)
+			}
+			if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1}); !errors.Is(err, evento.ErrDecode) {
+				t.Errorf("SaveSnapshot() = %v, want %v", err, evento.ErrDecode)
+			}
+			if err := ex.RemoveSnapshots(t.Context(), []evento.SnapshotKey{key}); err != nil {
+				t.Errorf("RemoveSnapshots() = %v", err)
+			}
+			if page, err := ex.Snapshots(t.Context(), evento.SnapshotQuery{}); err != nil || len(page.Snapshots) > 0 {
+				t.Errorf("Snapshots() after the removal = %+v, %v, want none", page, err)
+			}
+		})
 	}
 }

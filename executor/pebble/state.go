@@ -4,15 +4,19 @@ package pebble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	lsm "github.com/cockroachdb/pebble/v2"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/pages"
 )
 
 // state is what is read and written under keys of its own. Pebble shows a batch
@@ -121,12 +125,11 @@ func (ex *Executor) update(ctx context.Context, key []byte, change func(old []by
 	if err := b.Set(key, value, nil); err != nil {
 		return fmt.Errorf("evento: pebble: %w", err)
 	}
-	return ex.store(ctx, b, func() {})
+	return ex.store(ctx, b)
 }
 
-// store makes a batch durable. What is only known in the order, such as the
-// time, ready fills in.
-func (ex *Executor) store(ctx context.Context, b *lsm.Batch, ready func()) error {
+// store makes a batch durable.
+func (ex *Executor) store(ctx context.Context, b *lsm.Batch) error {
 	if ex.disk != nil {
 		if err := ex.disk.room(b.Len()); err != nil {
 			return err
@@ -135,7 +138,6 @@ func (ex *Executor) store(ctx context.Context, b *lsm.Batch, ready func()) error
 	if err := ex.lock(ctx); err != nil {
 		return err
 	}
-	ready()
 	err := ex.apply(b)
 	ex.unlock()
 	if err != nil {
@@ -146,6 +148,81 @@ func (ex *Executor) store(ctx context.Context, b *lsm.Batch, ready func()) error
 	}
 	_ = b.Close() // its memory goes to the next batch
 	return nil
+}
+
+// written is a key of which a change is under way, as it was before.
+type written struct {
+	key   string
+	value []byte // nil: there was none
+}
+
+// list calls each with the keys between two and their durable values, in their
+// order and as they were at one moment, until it wants no more. The bytes are
+// valid during the call.
+func (ex *Executor) list(ctx context.Context, from, to []byte, each func(key, value []byte) (more bool, err error)) (err error) {
+	if bytes.Compare(from, to) >= 0 {
+		return nil
+	}
+	ex.state.mu.RLock()
+	before := ex.state.between(from, to)
+	it, err := ex.db.NewIter(&lsm.IterOptions{LowerBound: from, UpperBound: to})
+	ex.state.mu.RUnlock()
+	if err != nil {
+		return fmt.Errorf("evento: pebble: %w", classify(err))
+	}
+	defer func() { // where the iterator stopped for an error, this tells it
+		if closing := it.Close(); closing != nil {
+			err = errors.Join(err, fmt.Errorf("evento: pebble: %w", classify(closing)))
+		}
+	}()
+	// Both are in the order of keys; of a key that both have, it is the value
+	// before that counts.
+	for stored := it.First(); stored || len(before) > 0; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var key, value []byte
+		earlier := len(before) > 0 && (!stored || before[0].key <= string(it.Key()))
+		if earlier {
+			key, value = []byte(before[0].key), before[0].value
+			before = before[1:]
+		} else {
+			key = it.Key()
+			if value, err = it.ValueAndErr(); err != nil {
+				return fmt.Errorf("evento: pebble: %w", classify(err))
+			}
+		}
+		if !earlier || value != nil {
+			if more, err := each(key, value); err != nil || !more {
+				return err
+			}
+		}
+		if stored && bytes.Equal(key, it.Key()) {
+			stored = it.Next()
+		}
+	}
+	return nil
+}
+
+// between returns what is being written between two keys, in their order. The
+// caller holds the lock.
+func (s *state) between(from, to []byte) []written {
+	var ws []written
+	for key, d := range s.pending {
+		if string(from) <= key && key < string(to) {
+			ws = append(ws, written{key, d.value})
+		}
+	}
+	slices.SortFunc(ws, func(a, b written) int { return cmp.Compare(a.key, b.key) })
+	return ws
+}
+
+// later is the later of two keys.
+func later(a, b []byte) []byte {
+	if bytes.Compare(a, b) < 0 {
+		return b
+	}
+	return a
 }
 
 // A snapshot's value is its version, its position, 8 bytes each, the length of
@@ -165,24 +242,33 @@ func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (s eve
 	case v == nil:
 		return s, fmt.Errorf("%w: snapshot of %q for %s %q", evento.ErrNotFound, key.Projection, key.AggregateType, key.AggregateID)
 	}
-	s.Version, s.Position = snapshotAt(v)
-	n := binary.BigEndian.Uint32(v[16:])
-	s.Cursor = cursor.Value(v[snapshotHeader : snapshotHeader+n])
-	s.Data = bytes.Clone(v[snapshotHeader+n:]) // v may be another's, too
-	return s, nil
+	found, err := snapshotOf(ex.keys.snapshot(key), v)
+	if err != nil {
+		return s, err
+	}
+	found.Data = bytes.Clone(found.Data) // v may be another's, too
+	return found, nil
 }
 
-func snapshotAt(v []byte) (version, position uint64) {
-	return binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])
+// snapshotOf reads a value. Its data are the value's.
+func snapshotOf(key, v []byte) (s evento.Snapshot, err error) {
+	if len(v) < snapshotHeader || uint64(len(v)-snapshotHeader) < uint64(binary.BigEndian.Uint32(v[snapshotHeader-4:])) {
+		return s, fmt.Errorf("%w: the snapshot at %q is cut short", evento.ErrDecode, key)
+	}
+	n := binary.BigEndian.Uint32(v[snapshotHeader-4:])
+	s.Version, s.Position = binary.BigEndian.Uint64(v), binary.BigEndian.Uint64(v[8:])
+	s.Cursor, s.Data = cursor.Value(v[snapshotHeader:snapshotHeader+n]), v[snapshotHeader+n:]
+	return s, nil
 }
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
-	return ex.update(ctx, ex.keys.snapshot(key), func(old []byte) ([]byte, error) {
+	at := ex.keys.snapshot(key)
+	return ex.update(ctx, at, func(old []byte) ([]byte, error) {
 		if old != nil {
-			version, position := snapshotAt(old)
-			if version > s.Version || version == s.Version && position > s.Position {
-				return nil, nil
+			was, err := snapshotOf(at, old)
+			if err != nil || was.Version > s.Version || was.Version == s.Version && was.Position > s.Position {
+				return nil, err
 			}
 		}
 		v := make([]byte, 0, snapshotHeader+len(s.Cursor)+len(s.Data))
@@ -192,4 +278,71 @@ func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s 
 		v = append(v, s.Cursor...)
 		return append(v, s.Data...), nil
 	})
+}
+
+// Snapshots implements [evento.Executor].
+func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	if err := ex.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer ex.end()
+	from := ex.keys.snapshots(q.Projection)
+	to := end(from)
+	if q.After != (evento.SnapshotKey{}) {
+		from = later(from, append(ex.keys.snapshot(q.After), 0))
+	}
+	page := pages.SnapshotsOf(q)
+	err := ex.list(ctx, from, to, func(key, value []byte) (more bool, err error) {
+		var s evento.StoredSnapshot
+		var ok bool
+		if s.SnapshotKey, ok = ex.keys.snapshotKey(key); !ok {
+			return false, fmt.Errorf("%w: the key %q is no snapshot's", evento.ErrDecode, key)
+		}
+		if s.Snapshot, err = snapshotOf(key, value); err != nil {
+			return false, err
+		}
+		if s.Size = len(s.Data); q.States {
+			s.Data = bytes.Clone(s.Data)
+		}
+		return page.Take(s), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page.Page(), nil
+}
+
+// RemoveSnapshots implements [evento.Executor].
+func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
+	if err := pages.CheckKeys(keys); err != nil {
+		return err
+	}
+	if err := ex.begin(ctx); err != nil {
+		return err
+	}
+	defer ex.end()
+	if len(keys) == 0 {
+		return nil
+	}
+	ats, size := make([][]byte, len(keys)), batchHeader
+	for i, key := range keys {
+		ats[i] = ex.keys.snapshot(key)
+		size += recordLengths + len(ats[i])
+	}
+	slices.SortFunc(ats, bytes.Compare)
+	ats = slices.CompactFunc(ats, bytes.Equal)
+	if _, err := ex.own(ctx, ats...); err != nil {
+		return err
+	}
+	defer ex.disown(ats...)
+	b := ex.db.NewBatchWithSize(size)
+	for _, at := range ats {
+		if err := b.Delete(at, nil); err != nil {
+			return fmt.Errorf("evento: pebble: %w", err)
+		}
+	}
+	return ex.store(ctx, b)
 }

@@ -180,6 +180,26 @@ func (ex *Executor) Close() error {
 	return nil
 }
 
+// CursorAt implements [evento.Executor].
+func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
+	end, err := ex.calls.begin(context.Background())
+	if err != nil {
+		return "", err
+	}
+	defer end()
+	return ex.positions.At(position), nil
+}
+
+// Earlier implements [evento.Executor].
+func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
+	end, err := ex.calls.begin(context.Background())
+	if err != nil {
+		return "", err
+	}
+	defer end()
+	return ex.positions.Earlier(a, b)
+}
+
 // Changed implements [evento.Executor]. Commits of this process wake at once,
 // those of others when they are notified of, and else by Options.PollInterval.
 func (ex *Executor) Changed() <-chan struct{} {

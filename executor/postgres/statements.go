@@ -15,7 +15,7 @@ type statements struct {
 	typeID, addType, kindID, addKind, routingID, addRouting                      string
 	kindsOf, countKinds, kind, routing                                           string
 	records, recordsOf, now, makeRecord, changeRecord, removeRecord              string
-	snapshot, saveSnapshot                                                       string
+	snapshot, saveSnapshot, snapshots, snapshotsOf, removeSnapshots              string
 	lastRecorded, headsOf, moveCounter                                           string
 	tell, tellAtOnce                                                             string // set when the store is known
 }
@@ -115,7 +115,7 @@ CROSS JOIN LATERAL (
 	s.recordsOf = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) AND key = $5 ORDER BY key, part LIMIT $4")
 	s.now = "SELECT clock_timestamp()"
 	s.makeRecord = in("INSERT INTO SCHEMA.record (kind, key, part, revision, changed_at, value) VALUES ($1, $2, $3, 1, clock_timestamp(), $4) ON CONFLICT DO NOTHING")
-	s.changeRecord = in("UPDATE SCHEMA.record SET revision = revision + 1, changed_at = greatest(changed_at, clock_timestamp()), value = $4 WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $5")
+	s.changeRecord = in("UPDATE SCHEMA.record SET revision = revision + 1, changed_at = clock_timestamp(), value = $4 WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $5")
 	s.removeRecord = in("DELETE FROM SCHEMA.record WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $4")
 
 	s.snapshot = in("SELECT version, position, cursor, data FROM SCHEMA.snapshot WHERE projection = $1 AND revision = $2 AND variant = $3 AND type = $4 AND id = $5")
@@ -124,5 +124,23 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (projection, revision, variant, type, id) DO UPDATE
 SET version = excluded.version, position = excluded.position, cursor = excluded.cursor, data = excluded.data, updated_at = now()
 WHERE (excluded.version, excluded.position) >= (s.version, s.position)`)
+	// States beyond the bytes of a page stay where they are: to end the rows is
+	// to receive what is left of them. The length of one is known without it.
+	s.snapshots = in(`
+SELECT projection, revision, variant, type, id, version, position, length(data),
+       CASE WHEN $7 THEN cursor ELSE '' END, CASE WHEN $7 AND (bytes <= $8 OR no = 1) THEN data END
+FROM (
+  SELECT s.*, sum(length(s.data)) OVER page AS bytes, row_number() OVER page AS no
+  FROM (
+    SELECT * FROM SCHEMA.snapshot WHERE (projection, revision, variant, type, id) > ($1, $2, $3, $4, $5)
+    ORDER BY projection, revision, variant, type, id LIMIT $6
+  ) s
+  WINDOW page AS (ORDER BY projection, revision, variant, type, id ROWS UNBOUNDED PRECEDING)
+) s
+ORDER BY projection, revision, variant, type, id`)
+	s.snapshotsOf = strings.Replace(s.snapshots, "WHERE (projection, revision, variant, type, id) > ($1, $2, $3, $4, $5)", "WHERE projection = $1 AND (revision, variant, type, id) > ($2, $3, $4, $5)", 1)
+	s.removeSnapshots = in(`DELETE FROM SCHEMA.snapshot s
+USING unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS k (projection, revision, variant, type, id)
+WHERE s.projection = k.projection AND s.revision = k.revision AND s.variant = k.variant AND s.type = k.type AND s.id = k.id`)
 	return s
 }

@@ -445,3 +445,28 @@ func TestClockFalls(t *testing.T) {
 	}
 	closeAll(t, ex)
 }
+
+// A record that is changed after the clock was set back has the time of then,
+// and Now follows the clock.
+func TestClockOfRecordsFalls(t *testing.T) {
+	t.Parallel()
+	noon := time.Unix(1<<30, 123456000).UTC()
+	now := noon
+	ex, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "a.db"), &sqlite.Options{Clock: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []time.Time{noon, noon.Add(-time.Hour), noon.Add(time.Minute)} {
+		now = tt
+		swap := evento.Swap{Changes: []evento.Change{{RecordKey: evento.RecordKey{Kind: "kind", Key: "key"}, Revision: uint64(i)}}}
+		if err := ex.Swap(t.Context(), swap); err != nil {
+			t.Fatal(err)
+		}
+		now = tt.Add(-time.Second)
+		page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"})
+		if err != nil || page.Records[0].ChangedAt != tt || page.Now != now {
+			t.Errorf("a change at %v, looked at at %v: got %+v, %v", tt, now, page, err)
+		}
+	}
+	closeAll(t, ex)
+}

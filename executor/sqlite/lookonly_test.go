@@ -43,6 +43,12 @@ func TestReadOnlyOption(t *testing.T) {
 		if err := ex.Swap(ctx, swap); !errors.Is(err, evento.ErrReadOnly) {
 			t.Errorf("Swap() = %v, want %v", err, evento.ErrReadOnly)
 		}
+		if err := ex.RemoveSnapshots(ctx, []evento.SnapshotKey{{Projection: "p"}}); !errors.Is(err, evento.ErrReadOnly) {
+			t.Errorf("RemoveSnapshots() = %v, want %v", err, evento.ErrReadOnly)
+		}
+		if page, err := ex.Snapshots(ctx, evento.SnapshotQuery{}); err != nil || len(page.Snapshots) > 0 {
+			t.Errorf("Snapshots() = %v, %v, want none", page, err)
+		}
 		closeAll(t, ex)
 	}
 	commit()

@@ -98,7 +98,7 @@ func change(conn *conn, c evento.Change, now int64) error {
 	case c.Revision == 0:
 		return conn.exec("INSERT INTO evento_record (kind, key, part, revision, changed_at, value) VALUES (?, ?, ?, 1, ?, ?)", c.Kind, c.Key, c.Part, now, value)
 	}
-	return conn.exec("UPDATE evento_record SET revision = revision + 1, changed_at = max(changed_at, ?), value = ? WHERE kind = ? AND key = ? AND part = ?",
+	return conn.exec("UPDATE evento_record SET revision = revision + 1, changed_at = ?, value = ? WHERE kind = ? AND key = ? AND part = ?",
 		now, value, c.Kind, c.Key, c.Part)
 }
 

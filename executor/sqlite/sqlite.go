@@ -58,7 +58,8 @@ type Options struct {
 	// processes while a subscription waits. After a quiet second it is five
 	// times that. 0: 5 ms.
 	WatchInterval time.Duration
-	// Clock gives the time for timestamps. nil: [time.Now].
+	// Clock gives the time for events and records. Where it falls, events stay
+	// at the latest time that one has. nil: [time.Now].
 	Clock func() time.Time
 	// Logger takes warnings. nil: [slog.Default].
 	Logger *slog.Logger
@@ -242,6 +243,22 @@ func (ex *Executor) check(ctx context.Context) error {
 		return *cause
 	}
 	return nil
+}
+
+// CursorAt implements [evento.Executor].
+func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
+	if err := ex.check(context.Background()); err != nil {
+		return "", err
+	}
+	return ex.positions.At(position), nil
+}
+
+// Earlier implements [evento.Executor].
+func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
+	if err := ex.check(context.Background()); err != nil {
+		return "", err
+	}
+	return ex.positions.Earlier(a, b)
 }
 
 // Changed implements [evento.Executor]. Commits of this process wake at once,

@@ -1,4 +1,4 @@
-// Pages of records.
+// Pages of records and of snapshots.
 
 package sqlstore
 
@@ -24,19 +24,29 @@ func RecordsAfter(q evento.RecordQuery) (after evento.RecordKey, rows int) {
 }
 
 // RecordPage makes a page of the records that were found, in their order, when
-// so many rows were asked for. Its time is now, or later when a record was
-// changed later: the store's clock may have been set back.
+// so many rows were asked for.
 func RecordPage(found []evento.Record, rows int, now time.Time) *evento.RecordPage {
 	page := &evento.RecordPage{Records: found, Now: now}
-	for i := range found {
-		if found[i].ChangedAt.After(page.Now) {
-			page.Now = found[i].ChangedAt
-		}
-	}
 	if page.More = rows > 0 && len(found) >= rows; page.More {
 		page.Records = found[:rows-1]
 	}
 	return page
+}
+
+// SnapshotsAfter says how a query of snapshots is asked: for those of its
+// projection that come after a key, and for so many rows. One of them is only to
+// know whether there are more; 0: there is nothing to ask for. Where the query
+// has a projection and there are rows to ask for, the key has the same one.
+func SnapshotsAfter(q evento.SnapshotQuery) (after evento.SnapshotKey, rows int) {
+	after = q.After
+	switch {
+	case q.Projection == "":
+	case after.Projection < q.Projection:
+		after = evento.SnapshotKey{Projection: q.Projection}
+	case after.Projection > q.Projection:
+		return after, 0
+	}
+	return after, cmp.Or(q.Limit, evento.MaxRecords) + 1
 }
 
 // InOrder sorts a copy of changes, so that no two swaps wait for each other.

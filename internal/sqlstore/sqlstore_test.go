@@ -70,6 +70,29 @@ func TestRecordsAfter(t *testing.T) {
 	}
 }
 
+func TestSnapshotsAfter(t *testing.T) {
+	t.Parallel()
+	key := func(projection, id string) evento.SnapshotKey {
+		return evento.SnapshotKey{Projection: projection, Revision: 3, Variant: "v", AggregateType: "t", AggregateID: id}
+	}
+	for _, tt := range []struct {
+		q     evento.SnapshotQuery
+		after evento.SnapshotKey
+		rows  int
+	}{
+		{evento.SnapshotQuery{}, evento.SnapshotKey{}, evento.MaxRecords + 1},
+		{evento.SnapshotQuery{Limit: 3, After: key("b", "i")}, key("b", "i"), 4},
+		{evento.SnapshotQuery{Limit: 3, Projection: "b"}, evento.SnapshotKey{Projection: "b"}, 4},
+		{evento.SnapshotQuery{Limit: 3, Projection: "b", After: key("a", "z")}, evento.SnapshotKey{Projection: "b"}, 4},
+		{evento.SnapshotQuery{Limit: 3, Projection: "b", After: key("b", "i")}, key("b", "i"), 4},
+		{evento.SnapshotQuery{Limit: 3, Projection: "b", After: key("c", "")}, key("c", ""), 0},
+	} {
+		if after, rows := sqlstore.SnapshotsAfter(tt.q); after != tt.after || rows != tt.rows {
+			t.Errorf("SnapshotsAfter(%+v) = %v, %d, want %v, %d", tt.q, after, rows, tt.after, tt.rows)
+		}
+	}
+}
+
 func TestRecordPage(t *testing.T) {
 	t.Parallel()
 	noon := time.Date(2024, 5, 6, 12, 0, 0, 0, time.UTC)
@@ -82,7 +105,7 @@ func TestRecordPage(t *testing.T) {
 	}{
 		{nil, 0, noon, evento.RecordPage{Now: noon}},
 		{nil, 1, noon, evento.RecordPage{Now: noon}},
-		{found, 3, noon, evento.RecordPage{Records: found, Now: noon.Add(time.Hour)}},
+		{found, 3, noon, evento.RecordPage{Records: found, Now: noon}}, // set back since
 		{found, 3, noon.Add(2 * time.Hour), evento.RecordPage{Records: found, Now: noon.Add(2 * time.Hour)}},
 		{found, 2, noon.Add(2 * time.Hour), evento.RecordPage{Records: found[:1], More: true, Now: noon.Add(2 * time.Hour)}},
 	} {

@@ -67,11 +67,13 @@ CREATE TABLE IF NOT EXISTS evento_event (
 ) ENGINE=InnoDB;
 
 -- What subscriptions keep: small values that are compared and swapped.
--- changed_at: microseconds since 1970, by the server's clock.
+-- changed_at: microseconds since 1970, by the server's clock. made: a random
+-- number of the record's making, which tells it from a later one of that name.
 CREATE TABLE IF NOT EXISTS evento_record (
   kind       VARBINARY(255) NOT NULL,
   name       VARBINARY(255) NOT NULL,
   part       VARBINARY(255) NOT NULL,
+  made       BIGINT NOT NULL,
   revision   BIGINT NOT NULL,
   changed_at BIGINT NOT NULL,
   value      MEDIUMBLOB NOT NULL,
