@@ -464,8 +464,9 @@ func deliveryChangedData(ctx context.Context, t *testing.T, c Config, ex evento.
 				must(t, b.Execute(ctx, ex))
 				must(t, evento.ControlOf(ex, key).ResetToStart(ctx))
 				must(t, b.Execute(ctx, ex))
-				if handled.Load() != 10 {
-					t.Errorf("%s: handled %d events in two rounds, want 10", key, handled.Load())
+				// In a transaction that is rolled back some were handled in vain.
+				if n := handled.Load(); n != 10 && (!transactional || n < 10) {
+					t.Errorf("%s: handled %d events in two rounds, want 10", key, n)
 				}
 			}
 		}
