@@ -204,6 +204,9 @@ func (c *Control) change(ctx context.Context, what string, change func(*partitio
 	if err != nil {
 		return err
 	}
+	if h := handling(ctx); h != nil && h.worker.name == c.name {
+		defer h.worker.lease.suspect() // it is the worker's own handler that asks
+	}
 	note := ControlChange{What: what, By: hostName(), At: time.Now().UTC().Truncate(time.Millisecond)}
 	for i := 0; i < len(state.partitions); {
 		p := &state.partitions[i]

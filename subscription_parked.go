@@ -203,7 +203,7 @@ func (w *worker) retryOne(ctx context.Context, p, next *Parked) (handled bool, e
 	case err != nil:
 		return false, err
 	default:
-		if failed, err = w.attempt(ctx, &u); err != nil || failed == nil {
+		if failed, err = w.attempt(ctx, u); err != nil || failed == nil {
 			return err == nil, err
 		}
 	}

@@ -17,10 +17,11 @@ import (
 // none. It is one call of a handler, or in a transaction several.
 type unit struct {
 	edges []cursor.Edge[RawEvent] // also those of other partitions, which are passed over
+	h     *handler                // when one call handles all of them; nil: that is not known
 	retry *parkedRetry            // nil: its events are the next in the order
 }
 
-func (u *unit) last() *cursor.Edge[RawEvent] { return &u.edges[len(u.edges)-1] }
+func (u unit) last() *cursor.Edge[RawEvent] { return &u.edges[len(u.edges)-1] }
 
 // failure is what came of a unit that a handler could not handle.
 type failure struct {
@@ -74,10 +75,10 @@ func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (uni
 	if w.transactor == nil {
 		h, err := w.handlerOf(&edges[0].Node)
 		if err != nil || h == nil || h.many == nil {
-			return unit{edges: edges[:1]}, err
+			return unit{edges: edges[:1], h: h}, err
 		}
 		_, n := w.batch(h, edges)
-		return unit{edges: edges[:n]}, nil
+		return unit{edges: edges[:n], h: h}, nil
 	}
 	n := 1
 	for ; n < len(edges); n++ {
@@ -118,12 +119,12 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 	if err != nil {
 		return 0, err
 	}
-	failed, err := w.attempt(ctx, &u)
+	failed, err := w.attempt(ctx, u)
 	switch {
 	case err != nil:
 		return 0, err
 	case failed != nil:
-		return w.failed(ctx, &u, failed)
+		return w.failed(ctx, u, failed)
 	}
 	w.progress.advance(u.last())
 	if w.transactor != nil {
@@ -137,13 +138,16 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 
 // attempt calls the handlers of a unit, and stores what is to be stored with
 // their work. The failure is the handlers'; an error is of anything else.
-func (w *worker) attempt(ctx context.Context, u *unit) (*failure, error) {
+func (w *worker) attempt(ctx context.Context, u unit) (*failure, error) {
 	if w.transactor != nil {
 		return w.attemptInTx(ctx, u)
 	}
 	failed, err := w.callAll(ctx, u)
-	if failed != nil || err != nil || u.retry == nil {
+	switch {
+	case failed != nil || err != nil:
 		return w.cutShort(ctx, failed, err)
+	case u.retry == nil:
+		return nil, nil
 	}
 	return nil, w.lease.swap(ctx, u.retry.done, keepState)
 }
@@ -162,7 +166,7 @@ func keepState(*partitionState) error { return nil }
 
 // attemptInTx is attempt in a transaction, which also stores the cursor, or
 // removes the record of a parked event.
-func (w *worker) attemptInTx(ctx context.Context, u *unit) (failed *failure, err error) {
+func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err error) {
 	var more Swap
 	change := func(s *partitionState) error { return w.progress.writeWith(u.last(), s) }
 	sent := u.last().Cursor
@@ -208,7 +212,13 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 }
 
 // callAll calls the handlers of a unit one after the other.
-func (w *worker) callAll(ctx context.Context, u *unit) (*failure, error) {
+func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
+	if u.h != nil {
+		if n, err := w.callOne(ctx, u, u.h, 0); err != nil {
+			return &failure{err: err, n: n, known: true}, nil
+		}
+		return nil, nil
+	}
 	for i := 0; i < len(u.edges); {
 		e := &u.edges[i].Node
 		if !w.mine(e) {
@@ -238,17 +248,17 @@ func (w *worker) callAll(ctx context.Context, u *unit) (*failure, error) {
 
 // callOne calls the handler of the events that begin at i, and tells how many it
 // takes.
-func (w *worker) callOne(ctx context.Context, u *unit, h *handler, i int) (n int, err error) {
+func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, err error) {
 	edges, attempt := u.edges[i:], w.trouble.attempts+1
-	if u.retry != nil {
-		attempt = u.retry.parked.Attempts + 1
-	}
 	var batch []RawEvent
 	last := &edges[0]
-	if n = 1; h.many != nil {
-		if batch, n = w.batch(h, edges); u.retry != nil {
-			batch, n = []RawEvent{edges[0].Node}, 1
-		}
+	n = 1
+	switch {
+	case u.retry != nil:
+		attempt = u.retry.parked.Attempts + 1
+		batch = []RawEvent{edges[0].Node}
+	case h.many != nil:
+		batch, n = w.batch(h, edges)
 		last = &edges[n-1]
 	}
 	hctx := w.contextFor(ctx, attempt, w.isReplay(last.Cursor), &last.Node)
@@ -256,7 +266,7 @@ func (w *worker) callOne(ctx context.Context, u *unit, h *handler, i int) (n int
 }
 
 // firstCall is how many events the first call of a unit has.
-func (w *worker) firstCall(u *unit) (n int) {
+func (w *worker) firstCall(u unit) (n int) {
 	h, err := w.handlerOf(&u.edges[0].Node)
 	if err == nil && h != nil && h.many != nil && u.retry == nil {
 		_, n = w.batch(h, u.edges)
@@ -275,7 +285,7 @@ func (w *worker) isReplay(at cursor.Value) bool {
 
 // failed sees to a unit that failed: it is attempted again, cut into smaller
 // ones, or given up.
-func (w *worker) failed(ctx context.Context, u *unit, f *failure) (done int, err error) {
+func (w *worker) failed(ctx context.Context, u unit, f *failure) (done int, err error) {
 	switch whole := f.n == len(u.edges); {
 	case !whole && f.known: // those before it, then the call that failed
 		w.trouble.cut(f.at, f.n)

@@ -89,6 +89,7 @@ func Test(t *testing.T, c Config) {
 		{"Contexts", testContexts},
 		{"Close", testClose},
 		{"Library", testLibrary},
+		{"Delivery", testDelivery},
 		{"InTx", testInTx},
 		{"Import", testImport},
 		{"History", testHistory},
