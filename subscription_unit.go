@@ -39,11 +39,12 @@ type trouble struct {
 	err      error // the last time
 	event    *RawEvent
 	stored   bool // the store knows of it
+	repeats  bool // the library's own work in the transaction has failed before
 }
 
 // passed says that n events are done.
 func (t *trouble) passed(n int) {
-	t.attempts, t.err, t.event, t.stored = 0, nil, nil, false
+	t.attempts, t.err, t.event, t.stored, t.repeats = 0, nil, nil, false, false
 	for n > 0 && len(t.sizes) > 0 {
 		took := min(n, t.sizes[0])
 		n -= took
@@ -130,7 +131,7 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 	if w.transactor != nil {
 		w.noteStored(ctx)
 	}
-	if w.trouble.err != nil || len(w.trouble.sizes) > 0 {
+	if w.trouble.err != nil || len(w.trouble.sizes) > 0 || w.trouble.repeats {
 		w.trouble.passed(len(u.edges))
 	}
 	return len(u.edges), nil
@@ -175,25 +176,28 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 	}
 	var stored *partitionRecord
 	var own error // of the library's own work in the transaction
-	finished := false
+	called := false
 	err = w.transactor.InTx(idle.With(ctx, 2*w.lease.length), func(tx context.Context) error {
-		failed, own, finished = nil, nil, false
+		failed, own, called = nil, nil, false
 		if failed, own = w.callAll(tx, u); failed != nil {
 			return failed.err
 		}
-		if own == nil {
+		if called = own == nil; called {
 			stored, own = w.lease.swapInTx(tx, more, change)
 		}
-		finished = own == nil
 		return own
 	})
 	switch {
 	case err == nil:
 		w.lease.adopt(stored)
 		return nil, nil
-	case failed != nil || own != nil && !errors.Is(own, ErrSwapped):
+	case failed != nil || !called && own != nil || errors.Is(own, ErrTakenOver):
 		return w.cutShort(ctx, failed, own)
-	case finished && w.blames(ctx, err):
+	case called && !errors.Is(own, ErrSwapped) && w.blames(ctx, err):
+		if own != nil && !w.trouble.repeats { // the connection may have been lost
+			w.trouble.repeats = true
+			return nil, errAgain
+		}
 		return w.cutShort(ctx, &failure{err: err, n: w.firstCall(u)}, nil)
 	}
 	w.progress.doubt(sent)
