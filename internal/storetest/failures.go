@@ -52,7 +52,7 @@ func FailAtTheEnd(t *testing.T, ex evento.Transactor, work, doom func(tx context
 			case park && (err != nil || s.Parked != 1 || s.Behind != 0):
 				t.Errorf("%s: Execute: %v, status %+v, want one event parked and nothing behind", key, err, s)
 			}
-			if calls[ids[2]] > 5 {
+			if calls[ids[2]] > 10 {
 				t.Errorf("%s: the doomed event was handled %d times", key, calls[ids[2]])
 			}
 			if park {
