@@ -114,6 +114,7 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 	if parked, err := w.isParked(ctx, &edges[0].Node); err != nil {
 		return 0, err
 	} else if parked {
+		w.trouble.passed(1)
 		return 1, w.park(ctx, &edges[0], nil, 0)
 	}
 	u, err := w.unitOf(ctx, edges)
