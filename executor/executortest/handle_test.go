@@ -83,6 +83,7 @@ func (s *shared) notify() {
 type handle struct {
 	store   *shared
 	changed signal.Signal
+	feed    evento.Feed
 
 	mu     sync.RWMutex // read-locked by calls under way
 	closed bool
@@ -124,6 +125,8 @@ func (h *handle) Read(ctx context.Context, q evento.Query, args cursor.Args) (*c
 }
 
 func (h *handle) Changed() <-chan struct{} { return h.changed.Wait() }
+
+func (h *handle) Feed() *evento.Feed { return &h.feed }
 
 func (h *handle) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	if err := h.begin(); err != nil {

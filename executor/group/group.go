@@ -68,6 +68,7 @@ import (
 type Executor struct {
 	members []evento.Executor
 	changed *signal.Any
+	feed    evento.Feed
 	close   func() error
 	err     error // a mistake in New, told by every method
 }
@@ -152,6 +153,9 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 
 // Changed implements [evento.Executor]. It wakes when any member does.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // Records implements [evento.Executor], in the first member.
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {

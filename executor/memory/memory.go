@@ -32,6 +32,7 @@ type Executor struct {
 	clock     func() time.Time
 	positions cursor.Positions
 	changed   signal.Signal
+	feed      evento.Feed
 
 	mu         sync.RWMutex
 	closed     bool
@@ -286,6 +287,9 @@ func (ex *Executor) edge(i uint64) cursor.Edge[evento.RawEvent] {
 
 // Changed implements [evento.Executor].
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // Records implements [evento.Executor].
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {

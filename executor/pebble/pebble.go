@@ -107,6 +107,7 @@ type Executor struct {
 	heads     *heads
 	state     state
 	changed   signal.Signal
+	feed      evento.Feed
 
 	// visible is the last position that is known to be durable.
 	visible atomic.Uint64
@@ -312,3 +313,6 @@ func (ex *Executor) failed() error {
 
 // Changed implements [evento.Executor].
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }

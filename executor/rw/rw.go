@@ -54,6 +54,7 @@ type Executor struct {
 	read, write evento.Executor
 	same        bool // one executor is both sides
 	changed     *signal.Any
+	feed        evento.Feed
 	close       func() error
 	err         error // a mistake in New, told by every method
 
@@ -117,6 +118,9 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 // Changed implements [evento.Executor]. It wakes when either side does: the
 // write side knows first, but a read may show it only later.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // Records implements [evento.Executor], on the write side.
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
