@@ -53,7 +53,7 @@ func commitBesideFollowers(b *testing.B, open func(*testing.B) evento.Executor) 
 		for i, ex := range []evento.Executor{alone, beside} {
 			for k := range min(turn, b.N-n) {
 				began := time.Now()
-				if _, err := deposit((n + k) % followers).Commit(b.Context(), ex); err != nil {
+				if _, err := deposit((n+k)%followers).Commit(b.Context(), ex); err != nil {
 					b.Fatal(err)
 				}
 				took[i] = append(took[i], time.Since(began))

@@ -66,6 +66,7 @@ type Feed struct {
 	polled   bool            // it was begun without a signal
 	pages    int             // it has read so many
 	found    bool            // it has found something
+	narrow   int             // for how many looks not everything is read
 	lookedAt time.Time       // when it began
 	changed  <-chan struct{} // asked for before it began; nil: look at once
 	poll     time.Duration   // when to look without a signal
@@ -83,11 +84,16 @@ const (
 	// feedBehind is how many pages a look may take. A feed that is further
 	// behind, as after the import of a store, gives up: each follower reads for
 	// itself what concerns it, which may be little.
-	feedBehind = 16
+	feedBehind = 100
 	// feedFailures is how many failures in a row are waited out, some seconds.
 	// Then the feed gives up, and each follower finds out for itself: an event
 	// that cannot be read stops those whom it concerns.
 	feedFailures = 8
+	// By default a feed reads everything: stores have the least to do then, when
+	// little is new. After a page with over feedVain of payload that concerned
+	// nobody it reads what is narrower, for feedNarrow looks.
+	feedVain   = 64 << 10
+	feedNarrow = 1000
 	// feedPause is the least time between two looks when the former has found
 	// nothing. It bounds what is read in vain of a busy store.
 	feedPause = time.Millisecond
@@ -212,7 +218,7 @@ func (f *Feed) remove(w *follower) {
 	f.interests.remove(w)
 	if len(f.interests.followers) == 0 {
 		// Who follows next begins anew.
-		f.at, f.changed, f.looking, f.failures = "", nil, false, 0
+		f.at, f.changed, f.looking, f.failures, f.narrow = "", nil, false, 0, 0
 	}
 }
 
@@ -259,7 +265,7 @@ func (w *follower) wait(ctx context.Context, stop <-chan struct{}) (bool, error)
 		}
 		f.appoint()
 	}()
-	for !w.ready {
+	for !w.ready && w.state != stateLeft {
 		switch {
 		case ctx.Err() != nil:
 			return false, ctx.Err()
@@ -340,7 +346,11 @@ func (f *Feed) read(ctx context.Context, ex Executor) {
 	if begins {
 		f.beginLook()
 	}
-	q, at, changed := f.interests.union(), f.at, f.changed
+	var q Query
+	if f.narrow > 0 {
+		q = f.interests.narrow()
+	}
+	at, changed := f.at, f.changed
 	var page *cursor.Page[RawEvent]
 	var err error
 	f.unlocked(func() {
@@ -355,8 +365,14 @@ func (f *Feed) read(ctx context.Context, ex Executor) {
 		return
 	}
 	f.failures = 0
+	vain := 0
 	for i := range page.Edges {
-		f.give(&page.Edges[i])
+		if !f.give(&page.Edges[i]) {
+			vain += len(page.Edges[i].Node.Data)
+		}
+	}
+	if vain > feedVain {
+		f.narrow = feedNarrow
 	}
 	f.pages++
 	switch {
@@ -379,7 +395,7 @@ func (f *Feed) beginLook() {
 }
 
 func (f *Feed) endLook() {
-	f.looking, f.ended = false, f.looks
+	f.looking, f.ended, f.narrow = false, f.looks, max(0, f.narrow-1)
 	for _, w := range f.entering {
 		f.admit(w)
 		w.call()
@@ -393,8 +409,9 @@ func (f *Feed) endLook() {
 	}
 }
 
-// give puts an event into the buffers of the followers that it concerns.
-func (f *Feed) give(e *cursor.Edge[RawEvent]) {
+// give puts an event into the buffers of the followers that it concerns. It
+// reports whether there are any.
+func (f *Feed) give(e *cursor.Edge[RawEvent]) bool {
 	f.stamp++
 	to := f.index.find(&e.Node, f.stamp)
 	for _, w := range to {
@@ -410,6 +427,7 @@ func (f *Feed) give(e *cursor.Edge[RawEvent]) {
 		w.events = append(w.events, fedEvent{*e, len(to) > 1})
 		w.call()
 	}
+	return len(to) > 0
 }
 
 // failed puts the next read off.

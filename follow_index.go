@@ -158,27 +158,24 @@ func without(ws []*follower, w *follower) []*follower {
 	return ws[:last]
 }
 
-// mostUnion is how many different filters are asked of the store together. Of
-// more, everything of their types is read, and when there are too many types,
-// everything: the store then has less to do than with many filters, and what
-// concerns nobody is passed over here.
-const mostUnion = 16
-
 // interests are what all followers together want to be read.
 type interests struct {
 	followers map[*follower]struct{}
-	filters   map[Filter]int // how often followers name each
-	types     map[AggregateType]int
-	routings  map[routing]int
-	query     Query
-	known     bool // query is up to date
+	// How often they name each kind of event, by filters without an id, each type,
+	// and each routing.
+	kinds    map[Filter]int
+	types    map[AggregateType]int
+	routings map[routing]int
+
+	query Query
+	known bool // query is up to date
 }
 
 func (s *interests) add(w *follower) {
 	if s.followers == nil {
 		*s = interests{
-			followers: map[*follower]struct{}{}, filters: map[Filter]int{},
-			types: map[AggregateType]int{}, routings: map[routing]int{},
+			followers: map[*follower]struct{}{},
+			kinds:     map[Filter]int{}, types: map[AggregateType]int{}, routings: map[routing]int{},
 		}
 	}
 	s.followers[w] = struct{}{}
@@ -193,7 +190,8 @@ func (s *interests) remove(w *follower) {
 func (s *interests) count(w *follower, n int) {
 	s.known = false
 	for _, k := range w.keys {
-		add(s.filters, k.filter, n)
+		k.filter.AggregateID = ""
+		add(s.kinds, k.filter, n)
 		add(s.types, k.filter.AggregateType, n)
 	}
 	add(s.routings, w.keys[0].routing, n)
@@ -206,17 +204,27 @@ func add[K comparable](counts map[K]int, k K, n int) {
 	}
 }
 
-// union is the query that reads what each of the followers wants, and maybe more.
-func (s *interests) union() Query {
+// mostKinds is how many kinds of events are asked of the store together. Of more,
+// everything of their types is read, and of more types everything.
+const mostKinds = 16
+
+// narrow is a query that reads what the followers want, and more, but not all. It
+// does not ask for aggregates: finding what is new of one takes a store longer
+// than reading what is new of a thousand.
+func (s *interests) narrow() Query {
 	if s.known {
 		return s.query
 	}
 	var q Query
-	switch _, everything := s.filters[Filter{}]; {
+	switch _, everything := s.kinds[Filter{}]; {
 	case everything:
-	case len(s.filters) <= mostUnion:
-		q.Filters = slices.SortedFunc(maps.Keys(s.filters), compareFilters)
-	case len(s.types) <= mostUnion:
+	case len(s.kinds) <= mostKinds:
+		for _, k := range slices.SortedFunc(maps.Keys(s.kinds), compareFilters) {
+			if k.Name == "" || s.kinds[ByType(k.AggregateType)] == 0 {
+				q.Filters = append(q.Filters, k)
+			}
+		}
+	case len(s.types) <= mostKinds:
 		for _, t := range slices.Sorted(maps.Keys(s.types)) {
 			q.Filters = append(q.Filters, ByType(t))
 		}

@@ -28,6 +28,7 @@ type bent struct {
 	imports      func(context.Context, []evento.RawEvent) error
 	read         func(context.Context, evento.Query, cursor.Args) (*page, error)
 	changed      func() <-chan struct{}
+	feed         func() *evento.Feed
 	records      func(context.Context, evento.RecordQuery) (*evento.RecordPage, error)
 	swap         func(context.Context, evento.Swap) error
 	snapshot     func(context.Context, evento.SnapshotKey) (evento.Snapshot, error)
@@ -42,7 +43,7 @@ type page = cursor.Page[evento.RawEvent]
 func bend(h *handle, with func(*bent)) *bent {
 	b := &bent{
 		handle: h,
-		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed,
+		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed, feed: h.Feed,
 		records: h.Records, swap: h.Swap,
 		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, shut: h.Close,
 	}
@@ -63,6 +64,8 @@ func (b *bent) Read(ctx context.Context, q evento.Query, args cursor.Args) (*pag
 }
 
 func (b *bent) Changed() <-chan struct{} { return b.changed() }
+
+func (b *bent) Feed() *evento.Feed { return b.feed() }
 
 func (b *bent) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	return b.records(ctx, q)
