@@ -119,7 +119,7 @@ func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *S
 		s.Behind++
 		return true
 	})
-	if _, unsupported := c.ex.CursorAt(0); unsupported != nil {
+	if _, unsupported := c.ex.CursorAt(1); unsupported != nil {
 		s.Position = 0
 	}
 	return err

@@ -100,7 +100,7 @@ func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (events []RawE
 		if !w.mine(e) {
 			continue
 		}
-		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[keyOf(e)] > 0 {
+		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[aggregateOf(e)] > 0 {
 			break
 		}
 		events = append(events, *e)

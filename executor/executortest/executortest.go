@@ -86,6 +86,7 @@ func Test(t *testing.T, c Config) {
 		{"Snapshots", testSnapshots},
 		{"Records", testRecords},
 		{"Changed", testChanged},
+		{"Follow", testFollow},
 		{"Contexts", testContexts},
 		{"Close", testClose},
 		{"Library", testLibrary},

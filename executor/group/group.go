@@ -72,6 +72,7 @@ import (
 type Executor struct {
 	members []evento.Executor
 	changed *signal.Any
+	feed    evento.Feed
 	close   func() error
 	err     error // a mistake in New, told by every method
 }
@@ -173,6 +174,9 @@ func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
 	}
 	return "", nil
 }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // Records implements [evento.Executor], in the first member.
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {

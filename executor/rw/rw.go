@@ -54,6 +54,7 @@ type Executor struct {
 	read, write evento.Executor
 	same        bool // one executor is both sides
 	changed     *signal.Any
+	feed        evento.Feed
 	close       func() error
 	err         error // a mistake in New, told by every method
 
@@ -133,6 +134,9 @@ func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 	}
 	return ex.write.Earlier(a, b)
 }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // Records implements [evento.Executor], on the write side.
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
