@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -216,38 +215,14 @@ func waitOut(ctx context.Context, err error, failures int) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case lasting(err):
+	case final(err):
 		return err
 	}
-	wait := readBackoff(failures)
+	wait := backoff(failures)
 	logReadFailure(ctx, err, wait)
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause(ctx, wait, nil, nil)
 }
 
 func logReadFailure(ctx context.Context, err error, wait time.Duration) {
 	slog.WarnContext(ctx, "evento: the store failed those who follow it; trying again", "error", err, "wait", wait)
-}
-
-// lasting tells the errors of reading that another try meets again.
-func lasting(err error) bool {
-	for _, target := range []error{ErrClosed, ErrInvalid, cursor.ErrInvalid, errors.ErrUnsupported} {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return false
-}
-
-// readBackoff doubles with each failure, from 10 ms to 10 s, and is spread over
-// its upper half.
-func readBackoff(failures int) time.Duration {
-	d := min(10*time.Millisecond<<min(failures, 10), 10*time.Second)
-	return d/2 + rand.N(d/2+1)
 }

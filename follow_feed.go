@@ -434,10 +434,10 @@ func (f *Feed) give(e *cursor.Edge[RawEvent]) bool {
 func (f *Feed) failed(ctx context.Context, err error) {
 	switch {
 	case ctx.Err() != nil: // the reader's own; another one reads again
-	case lasting(err) || f.failures == feedFailures:
+	case final(err) || f.failures == feedFailures:
 		f.giveUp()
 	default:
-		wait := readBackoff(f.failures)
+		wait := backoff(f.failures)
 		f.failures++
 		f.retryAt = time.Now().Add(wait)
 		f.unlocked(func() { logReadFailure(ctx, err, wait) })
