@@ -315,6 +315,9 @@ func (c *Control) resetTo(ctx context.Context, what string, at cursor.Value, pos
 		if s.Furthest, err = laterOf(c.ex, s.Furthest, s.Cursor); err != nil && !errors.Is(err, cursor.ErrInvalid) {
 			return err
 		}
+		if err != nil {
+			s.Furthest = "" // of another store, which a reset is the way out of
+		}
 		s.Cursor, s.Position = at, position
 		s.Epoch++
 		s.Resets++
