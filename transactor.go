@@ -38,5 +38,11 @@ type Transactor interface {
 	// when all the events that fn commits are found to be stored already, so
 	// was the rest of that transaction, and this one is rolled back and nil
 	// returned.
+	//
+	// An executor on top of others that have no transactions returns
+	// [errors.ErrUnsupported] before anything else, also when ctx has ended.
+	// Any other returns the error of a context that has ended without touching
+	// the storage. So InTx with such a context asks whether there are
+	// transactions, and costs nothing.
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 }

@@ -2,6 +2,7 @@ package executortest_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -32,6 +33,7 @@ type bent struct {
 	swap         func(context.Context, evento.Swap) error
 	snapshot     func(context.Context, evento.SnapshotKey) (evento.Snapshot, error)
 	saveSnapshot func(context.Context, evento.SnapshotKey, evento.Snapshot) error
+	inTx         func(context.Context, func(context.Context) error) error
 	shut         func() error
 }
 
@@ -44,7 +46,7 @@ func bend(h *handle, with func(*bent)) *bent {
 		handle: h,
 		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed,
 		records: h.Records, swap: h.Swap,
-		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, shut: h.Close,
+		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, inTx: unsupported, shut: h.Close,
 	}
 	with(b)
 	return b
@@ -77,6 +79,12 @@ func (b *bent) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Sna
 func (b *bent) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
 	return b.saveSnapshot(ctx, key, s)
 }
+
+func (b *bent) InTx(ctx context.Context, fn func(context.Context) error) error {
+	return b.inTx(ctx, fn)
+}
+
+func unsupported(context.Context, func(context.Context) error) error { return errors.ErrUnsupported }
 
 func (b *bent) Close() error { return b.shut() }
 

@@ -94,11 +94,11 @@ func (ex *Executor) dictionary(s *session) *dictionary {
 // decide. On a server without a binary log, what fn reads of others may not be
 // durable until InTx has returned.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	if ex.openTransactionOf(ctx) != nil {
-		return fn(ctx)
-	}
 	if err := ex.check(ctx); err != nil {
 		return err
+	}
+	if ex.openTransactionOf(ctx) != nil {
+		return fn(ctx)
 	}
 	t := &callersTx{ex: ex, names: newDictionary(ex.names, ex.settleAll)}
 	s, err := ex.lend(ctx, func(s *session) error { return t.begin(ctx, s) })

@@ -80,6 +80,9 @@ func (ex *Executor) db(ctx context.Context) querier {
 // statements are returned as the server's errors: to make the whole again is
 // the caller's to decide.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
 		return fn(ctx)
 	}

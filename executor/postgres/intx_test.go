@@ -291,6 +291,29 @@ func TestInTxAborted(t *testing.T) {
 	}
 }
 
+// InTx with a context that has ended does not ask for a connection.
+func TestInTxProbe(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	ex, err := postgres.New(t.Context(), pool, &postgres.Options{Schema: newSchema(t), NoNotify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, ex)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	asked := func() int64 { return pool.Stat().AcquireCount() + pool.Stat().CanceledAcquireCount() }
+	before := asked()
+	for range 3 {
+		if err := ex.InTx(ended, func(context.Context) error { t.Error("the function ran"); return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("InTx() = %v, want %v", err, context.Canceled)
+		}
+	}
+	if n := asked() - before; n != 0 {
+		t.Errorf("the pool was asked for %d connections, want none", n)
+	}
+}
+
 func ignore(error) error { return nil }
 
 // A deadlock of two callers' rows is told to one of them; the other goes on.

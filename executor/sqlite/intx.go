@@ -82,11 +82,11 @@ func (ex *Executor) openTransactionOf(ctx context.Context) *callersTx {
 // the file's write lock until fn returns: nobody else commits meanwhile, not in
 // other processes either.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	if ex.openTransactionOf(ctx) != nil {
-		return fn(ctx)
-	}
 	if err := ex.checkWrite(ctx); err != nil {
 		return err
+	}
+	if ex.openTransactionOf(ctx) != nil {
+		return fn(ctx)
 	}
 	c := ex.callers
 	if err := ex.take(ctx, c.turn); err != nil {
