@@ -29,6 +29,9 @@ type Transactor interface {
 	// that can be seen is returned to fn; InTx returns one that came about
 	// later, and nothing was stored.
 	//
+	// A Swap that is refused with [ErrSwapped] has done nothing: the transaction
+	// goes on, sees what it has swapped before, and commits.
+	//
 	// Like the connection that it holds, fn's context is for one goroutine at
 	// a time, and of no use after fn has returned. Calls that fn makes with
 	// another context are not part of the transaction, and may wait for it.
@@ -38,6 +41,13 @@ type Transactor interface {
 	// when all the events that fn commits are found to be stored already, so
 	// was the rest of that transaction, and this one is rolled back and nil
 	// returned.
+	//
+	// When fn returned nil, and what was done in the transaction keeps it from
+	// being committed (a deferred constraint that does not hold, a statement
+	// whose error fn passed over, one that ended the transaction), InTx says so
+	// and wraps the driver's error, with nothing stored. That error matches
+	// neither ErrOutcomeUnknown nor ErrConflict, ErrClosed, ErrFull or
+	// ErrReadOnly: it is about fn, and not about the store.
 	//
 	// An executor on top of others that have no transactions returns
 	// [errors.ErrUnsupported] before anything else, also when ctx has ended.

@@ -27,6 +27,10 @@ func testInTx(t *testing.T, c Config) {
 	c.run(t, "Snapshots", inTxSnapshots)
 	c.run(t, "Records", inTxRecords)
 	c.run(t, "StaleRecords", inTxStaleRecords)
+	c.run(t, "SwappedGoesOn", inTxSwappedGoesOn)
+	if c.Spoil != nil {
+		c.run(t, "Spoiled", inTxSpoiled)
+	}
 	c.run(t, "Joins", inTxJoins)
 	c.run(t, "Ends", inTxEnds)
 	c.run(t, "EndedContexts", inTxEndedContexts)

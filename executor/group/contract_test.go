@@ -49,6 +49,10 @@ func TestContract(t *testing.T) {
 				return group.New(openSQLite(t, path), memory.New(nil))
 			})
 		c.Transactor, c.OneWriter, c.Beyond = true, true, beyond
+		c.Spoil = storetest.SQLiteSpoil(func(ctx context.Context, text string) error {
+			_, err := sqlite.Tx(ctx).ExecContext(ctx, text)
+			return err
+		})
 		executortest.Test(t, c)
 	})
 }

@@ -304,7 +304,7 @@ func TestInTxSettings(t *testing.T) {
 						t.Errorf("got %v, %s, %s, %s", got, zone, mode, collation)
 					}
 				}
-				return errors.Join(enter(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE"), enter(ctx, "SET NAMES latin1, sql_mode = ''"))
+				return errors.Join(enter(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY"), enter(ctx, "SET NAMES latin1, sql_mode = ''"))
 			}); err != nil {
 				t.Fatalf("InTx() = %v", err)
 			}

@@ -54,6 +54,7 @@ type session struct {
 	broken      bool // not to be used again
 
 	callers string     // the statement that sets what the handle had set
+	access  string     // of transactions, as the handle or the server had set it
 	tx      *callersTx // that it is in; nil: none
 	// several is whether it takes several statements at once, which a handle
 	// of the caller's may not; nil: it was not tried yet.
@@ -109,6 +110,14 @@ func (s *session) readSettings(ctx context.Context) error {
 	}
 	s.callers = "SET character_set_client = " + quoted(client) + ", character_set_results = " + quoted(results) + ", collation_connection = " + quoted(collation) +
 		", sql_mode = " + quoted(mode) + ", time_zone = " + quoted(zone) + ", innodb_lock_wait_timeout = " + strconv.FormatInt(timeout, 10)
+	// One is MySQL's and the other MariaDB's; newer ones of it have both.
+	var name, readOnly string
+	if err := s.conn.QueryRowContext(ctx, "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_read_only', 'tx_read_only')").Scan(&name, &readOnly); err != nil {
+		return s.failed(err)
+	}
+	if s.access = "READ WRITE"; readOnly == "ON" {
+		s.access = "READ ONLY"
+	}
 	return nil
 }
 
