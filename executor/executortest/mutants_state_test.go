@@ -2,6 +2,7 @@ package executortest_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +81,19 @@ func stateMutants() []mutant {
 				return b.handle.Feed()
 			}
 			b.shut = func() error { closed.Store(true); return b.handle.Close() }
+		}},
+		{"no transactions, told of contexts that go on", []string{"InTx/Unsupported"}, func(b *bent) {
+			b.inTx = func(ctx context.Context, fn func(context.Context) error) error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				return unsupported(ctx, fn)
+			}
+		}},
+		{"no transactions, and the function run", []string{"InTx/Unsupported"}, func(b *bent) {
+			b.inTx = func(ctx context.Context, fn func(context.Context) error) error {
+				return errors.Join(fn(ctx), errors.ErrUnsupported)
+			}
 		}},
 		{"Close an error the second time", []string{"Close/Twice"}, func(b *bent) {
 			b.shut = func() error {

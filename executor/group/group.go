@@ -133,8 +133,9 @@ func (ex *Executor) explain(ctx context.Context, err error) error {
 }
 
 // InTx implements [evento.Transactor], in the first member. Without a first
-// member that is a Transactor the error matches [errors.ErrUnsupported]. What
-// other members hold is read as ever, outside of the transaction.
+// member that has transactions the error matches [errors.ErrUnsupported],
+// whatever the context. What other members hold is read as ever, outside of the
+// transaction.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	first, err := ex.first()
 	if err != nil {
