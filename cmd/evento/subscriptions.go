@@ -285,26 +285,41 @@ RFC 3339, such as 2026-03-01T09:00:00Z, or a day in UTC, such as 2026-03-01.`,
 }
 
 func resetSubscription(ctx context.Context, s *session, name evento.SubscriptionName) error {
-	c := s.control(name)
-	to, reset, err := s.resetWay(ctx, c)
+	to, reset, err := s.resetWay(ctx, s.control(name))
 	if err != nil {
 		return err
 	}
-	st, err := c.Status(ctx)
-	if err != nil && !errors.Is(err, cursor.ErrInvalid) { // a reset is the way out of that
-		return err
-	}
-	from := "an unknown place"
-	if err == nil {
-		from = "position " + number(st.Position)
-	}
-	if err := s.confirm(fmt.Sprintf("Reset subscription %s from %s to %s?", showName(name), from, to)); err != nil {
+	err = s.confirmAbout(ctx, name, func(st *evento.Status) string {
+		from := "an unknown place"
+		if st != nil {
+			from = "position " + number(st.Position)
+		}
+		return fmt.Sprintf("Reset subscription %s from %s to %s?", showName(name), from, to)
+	})
+	if err != nil {
 		return err
 	}
 	if err := reset(); err != nil {
 		return err
 	}
 	return s.changed(name, "reset to "+to)
+}
+
+// confirmAbout asks about a subscription, whose status is nil when it cannot be
+// read; what is done is the way out of that. Reading it takes as long as much is
+// pending, so it is left out where nobody is asked.
+func (s *session) confirmAbout(ctx context.Context, name evento.SubscriptionName, question func(*evento.Status) string) error {
+	if s.yes("yes") {
+		return nil
+	}
+	st, err := s.control(name).Status(ctx)
+	if err != nil {
+		if !errors.Is(err, cursor.ErrInvalid) && !errors.Is(err, evento.ErrDamaged) {
+			return err
+		}
+		st = nil
+	}
+	return s.confirm(question(st))
 }
 
 // resetWay is where the flags say, in words, and how to get there.
@@ -378,24 +393,21 @@ it runs.`,
 }
 
 func removeSubscription(ctx context.Context, s *session, name evento.SubscriptionName) error {
-	c := s.control(name)
-	remove := c.Remove
-	what := ""
-	st, err := c.Status(ctx)
-	switch {
-	case err == nil:
-		what = fmt.Sprintf(" with %d parked events", st.Parked)
-	case errors.Is(err, cursor.ErrInvalid):
-	case errors.Is(err, evento.ErrDamaged):
-		what = ", whose records are damaged"
-		remove = func(ctx context.Context) error { return s.removeRecords(ctx, name) }
-	default:
+	err := s.confirmAbout(ctx, name, func(st *evento.Status) string {
+		what := ", whose records cannot be read"
+		if st != nil {
+			what = fmt.Sprintf(" with %d parked events", st.Parked)
+		}
+		return fmt.Sprintf("Forget subscription %s%s?", showName(name), what)
+	})
+	if err != nil {
 		return err
 	}
-	if err := s.confirm(fmt.Sprintf("Forget subscription %s%s?", showName(name), what)); err != nil {
-		return err
+	err = s.control(name).Remove(ctx)
+	if errors.Is(err, evento.ErrDamaged) {
+		err = s.removeRecords(ctx, name)
 	}
-	if err := remove(ctx); err != nil {
+	if err != nil {
 		return err
 	}
 	return s.changed(name, "removed")
