@@ -229,11 +229,27 @@ func (w *worker) callAll(ctx context.Context, u *unit) (*failure, error) {
 		}
 		n, err := w.callOne(ctx, u, h, i)
 		if err != nil {
-			return &failure{err: err, at: i, n: n, known: true}, nil
+			return w.blame(ctx, u, &failure{err: err, at: i, n: n, known: true})
 		}
 		i += n
 	}
 	return nil, nil
+}
+
+// blame narrows the failure of a call to the event that the library's own handler
+// names. What it says of a store that fails is no event's failure.
+func (w *worker) blame(ctx context.Context, u *unit, f *failure) (*failure, error) {
+	var store *storeError
+	if errors.As(f.err, &store) && w.transactor == nil && !w.blames(ctx, store.err) {
+		return nil, store.err
+	}
+	var event *eventError
+	if errors.As(f.err, &event) {
+		if i := slices.IndexFunc(u.edges, func(e cursor.Edge[RawEvent]) bool { return e.Node.ID == event.id }); i >= 0 {
+			f.at, f.n = i, 1
+		}
+	}
+	return f, nil
 }
 
 // callOne calls the handler of the events that begin at i, and tells how many it
