@@ -155,8 +155,8 @@ func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
 }
 
 // Retry is how often an event whose handler fails is tried again, with a wait
-// that doubles from 10 ms up to 10 s. Default 30, which is some four minutes.
-// 0: not once.
+// that doubles from 10 ms up to 10 s. Default 30, which take 158 s in the mean and
+// 210 s at most. 0: not once.
 func (b *SubscriptionBuilder) Retry(n int) *SubscriptionBuilder {
 	b.retries = n
 	return b

@@ -119,7 +119,7 @@ func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *S
 		s.Behind++
 		return true
 	})
-	if _, unsupported := c.ex.CursorAt(0); unsupported != nil {
+	if _, unsupported := c.ex.CursorAt(1); unsupported != nil {
 		s.Position = 0
 	}
 	return err
@@ -203,6 +203,9 @@ func (c *Control) change(ctx context.Context, what string, change func(*partitio
 	state, err := c.state(ctx)
 	if err != nil {
 		return err
+	}
+	if h := handling(ctx); h != nil && h.worker.name == c.name {
+		defer h.worker.lease.suspect() // it is the worker's own handler that asks
 	}
 	note := ControlChange{What: what, By: hostName(), At: time.Now().UTC().Truncate(time.Millisecond)}
 	for i := 0; i < len(state.partitions); {
@@ -311,6 +314,9 @@ func (c *Control) resetTo(ctx context.Context, what string, at cursor.Value, pos
 		var err error
 		if s.Furthest, err = laterOf(c.ex, s.Furthest, s.Cursor); err != nil && !errors.Is(err, cursor.ErrInvalid) {
 			return err
+		}
+		if err != nil {
+			s.Furthest = "" // of another store, which a reset is the way out of
 		}
 		s.Cursor, s.Position = at, position
 		s.Epoch++

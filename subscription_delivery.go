@@ -24,10 +24,11 @@ type Delivery struct {
 // DeliveryFrom returns what is known of the call whose handler has this context;
 // the zero Delivery outside of a subscription's handler.
 func DeliveryFrom(ctx context.Context) Delivery {
-	if h := handling(ctx); h != nil {
-		return h.Delivery
+	h := handling(ctx)
+	if h == nil {
+		return Delivery{}
 	}
-	return Delivery{}
+	return Delivery{Key: h.worker.name.key, RoutingKey: h.worker.name.routingKey, Attempt: h.attempt, Replay: h.replay}
 }
 
 // ExecutorFrom returns the executor on which the subscription whose handler
@@ -43,9 +44,10 @@ func ExecutorFrom(ctx context.Context) Executor {
 // that a handler may keep it.
 type handlerContext struct {
 	context.Context
-	Delivery
-	worker *worker
-	event  *RawEvent // what commits are caused by; of a batch the last
+	worker  *worker
+	event   *RawEvent // what commits are caused by; of a batch the last
+	attempt int
+	replay  bool
 }
 
 type handlingKey struct{}
@@ -80,8 +82,7 @@ func (w *worker) contextFor(ctx context.Context, attempt int, replay bool, event
 	}
 	h := &w.contexts[0]
 	w.contexts = w.contexts[1:]
-	h.Context, h.worker, h.event = ctx, w, event
-	h.Delivery = Delivery{Key: w.name.key, RoutingKey: w.name.routingKey, Attempt: attempt, Replay: replay}
+	h.Context, h.worker, h.event, h.attempt, h.replay = ctx, w, event, attempt, replay
 	return h
 }
 

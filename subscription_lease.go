@@ -46,6 +46,7 @@ type lease struct {
 	mu    sync.Mutex
 	at    partitionRecord // the latest that is known
 	epoch uint64          // the one that the worker acts in
+	moved atomic.Bool     // at has another epoch, or another worker asks for it
 }
 
 // errMoved: the record was changed by somebody else, such as by a reset, and the
@@ -158,7 +159,13 @@ func (l *lease) enter() partitionState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.epoch = l.at.Epoch
+	l.look()
 	return l.at.partitionState
+}
+
+// look notes whether the worker has a reason to stop. The mutex is held.
+func (l *lease) look() {
+	l.moved.Store(l.at.Epoch != l.epoch || l.at.Next != "" && l.at.Next != l.worker.String())
 }
 
 // state is what is known of the partition.
@@ -200,6 +207,7 @@ func (l *lease) reload(ctx context.Context) error {
 		// It was changed after it was last known otherwise; those who wait
 		// count from the change.
 		l.at = r
+		l.look()
 		later(&l.renewed, time.Duration(l.confirmed.Load()))
 	}
 	later(&l.confirmed, asked)
@@ -215,6 +223,10 @@ func (l *lease) takenOver() error {
 
 // later moves a time forward. The mutex is held.
 func later(t *atomic.Int64, to time.Duration) { t.Store(max(t.Load(), int64(to))) }
+
+// suspect makes the worker ask whether it still owns the partition before its next
+// event.
+func (l *lease) suspect() { l.confirmed.Store(int64(-confirmInterval)) }
 
 // keepRenewing renews the lease while a handler takes its time.
 func (l *lease) keepRenewing(ctx context.Context, failed func(error)) {
@@ -322,6 +334,7 @@ func (l *lease) adopt(next *partitionRecord) {
 	defer l.mu.Unlock()
 	if next.revision > l.at.revision {
 		l.at = *next
+		l.look()
 	}
 	later(&l.confirmed, next.asked)
 	later(&l.renewed, next.asked)

@@ -140,13 +140,15 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 	}
 	for p := range state.partitions {
 		mine := live[p*len(live)/len(state.partitions)] == in.part
-		running := in.running[p]
+		running, left := in.running[p], in.left(p, state) // of all: so it is known when one becomes its own
 		switch {
 		case running != nil && !mine:
 			in.stop(running)
 		case running == nil && mine:
 			started := false
-			if !in.waits(ctx, p, state) {
+			if left > 0 {
+				in.tellWaiting(ctx, p, &state.partitions[p], left)
+			} else {
 				if started, err = in.start(ctx, p); err != nil {
 					return true, err
 				}
@@ -205,20 +207,23 @@ func (in *instance) leave(ctx context.Context) {
 	}
 }
 
-// waits reports whether another worker may still run a partition, and logs for
-// whom the instance waits.
-func (in *instance) waits(ctx context.Context, partition int, state *subscriptionState) bool {
+// left is how long the owner of a partition may yet be alive.
+func (in *instance) left(partition int, state *subscriptionState) time.Duration {
 	r := &state.partitions[partition]
 	if r.Owner == "" || r.Owner == in.sub.ID.String() {
-		return false
+		return 0
 	}
-	left := in.sightings.left(in.name.partition(partition).Part, r.revision, r.changedAt, state.now, r.lease())
-	if left > 0 && in.waitsFor[partition] != r.Owner {
-		in.waitsFor[partition] = r.Owner
-		in.logger.InfoContext(ctx, "evento: a subscription waits for a partition", "subscription", in.name.key, "partition", partition,
-			"owner", r.Owner, "host", r.Host, "heard_of", r.changedAt, "until_unless_heard", left.Round(time.Millisecond))
+	return in.sightings.left(in.name.partition(partition).Part, r.revision, r.changedAt, state.now, r.lease())
+}
+
+// tellWaiting logs for whom the instance waits, once.
+func (in *instance) tellWaiting(ctx context.Context, partition int, r *partitionRecord, left time.Duration) {
+	if in.waitsFor[partition] == r.Owner {
+		return
 	}
-	return left > 0
+	in.waitsFor[partition] = r.Owner
+	in.logger.InfoContext(ctx, "evento: a subscription waits for a partition", "subscription", in.name.key, "partition", partition,
+		"owner", r.Owner, "host", r.Host, "heard_of", r.changedAt, "until_unless_heard", left.Round(time.Millisecond))
 }
 
 // start runs a partition, if nobody else does.

@@ -233,8 +233,8 @@ func (r *partitionRecord) lease() time.Duration {
 // live reports whether the owner has given a sign of life within its lease, if
 // the store's clock is right.
 func (r *partitionRecord) live(now time.Time) bool {
-	since := now.Sub(r.changedAt)
-	return r.Owner != "" && since >= 0 && since <= r.lease()
+	// It may have given one since now was asked for.
+	return r.Owner != "" && now.Sub(r.changedAt).Abs() <= r.lease()
 }
 
 func (r *partitionRecord) change(n subscriptionName, partition int) Change {
@@ -266,7 +266,7 @@ func (n subscriptionName) read(ctx context.Context, ex Executor) (*subscriptionS
 		return nil, err
 	}
 	for p, r := range found {
-		if p >= s.shared.Partitions {
+		if p < 0 || p >= s.shared.Partitions {
 			return nil, damaged(n.partition(p), fmt.Sprintf("of %d partitions; revision %d", s.shared.Partitions, r.revision))
 		}
 	}

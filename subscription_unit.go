@@ -17,10 +17,11 @@ import (
 // none. It is one call of a handler, or in a transaction several.
 type unit struct {
 	edges []cursor.Edge[RawEvent] // also those of other partitions, which are passed over
+	h     *handler                // when one call handles all of them; nil: that is not known
 	retry *parkedRetry            // nil: its events are the next in the order
 }
 
-func (u *unit) last() *cursor.Edge[RawEvent] { return &u.edges[len(u.edges)-1] }
+func (u unit) last() *cursor.Edge[RawEvent] { return &u.edges[len(u.edges)-1] }
 
 // failure is what came of a unit that a handler could not handle.
 type failure struct {
@@ -38,11 +39,12 @@ type trouble struct {
 	err      error // the last time
 	event    *RawEvent
 	stored   bool // the store knows of it
+	repeats  bool // the library's own work in the transaction has failed before
 }
 
 // passed says that n events are done.
 func (t *trouble) passed(n int) {
-	t.attempts, t.err, t.event, t.stored = 0, nil, nil, false
+	t.attempts, t.err, t.event, t.stored, t.repeats = 0, nil, nil, false, false
 	for n > 0 && len(t.sizes) > 0 {
 		took := min(n, t.sizes[0])
 		n -= took
@@ -74,10 +76,10 @@ func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (uni
 	if w.transactor == nil {
 		h, err := w.handlerOf(&edges[0].Node)
 		if err != nil || h == nil || h.many == nil {
-			return unit{edges: edges[:1]}, err
+			return unit{edges: edges[:1], h: h}, err
 		}
 		_, n := w.batch(h, edges)
-		return unit{edges: edges[:n]}, nil
+		return unit{edges: edges[:n], h: h}, nil
 	}
 	n := 1
 	for ; n < len(edges); n++ {
@@ -98,7 +100,7 @@ func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (events []RawE
 		if !w.mine(e) {
 			continue
 		}
-		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[keyOf(e)] > 0 {
+		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[aggregateOf(e)] > 0 {
 			break
 		}
 		events = append(events, *e)
@@ -112,24 +114,25 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 	if parked, err := w.isParked(ctx, &edges[0].Node); err != nil {
 		return 0, err
 	} else if parked {
+		w.trouble.passed(1)
 		return 1, w.park(ctx, &edges[0], nil, 0)
 	}
 	u, err := w.unitOf(ctx, edges)
 	if err != nil {
 		return 0, err
 	}
-	failed, err := w.attempt(ctx, &u)
+	failed, err := w.attempt(ctx, u)
 	switch {
 	case err != nil:
 		return 0, err
 	case failed != nil:
-		return w.failed(ctx, &u, failed)
+		return w.failed(ctx, u, failed)
 	}
 	w.progress.advance(u.last())
 	if w.transactor != nil {
 		w.noteStored(ctx)
 	}
-	if w.trouble.err != nil || len(w.trouble.sizes) > 0 {
+	if w.trouble.err != nil || len(w.trouble.sizes) > 0 || w.trouble.repeats {
 		w.trouble.passed(len(u.edges))
 	}
 	return len(u.edges), nil
@@ -137,13 +140,16 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 
 // attempt calls the handlers of a unit, and stores what is to be stored with
 // their work. The failure is the handlers'; an error is of anything else.
-func (w *worker) attempt(ctx context.Context, u *unit) (*failure, error) {
+func (w *worker) attempt(ctx context.Context, u unit) (*failure, error) {
 	if w.transactor != nil {
 		return w.attemptInTx(ctx, u)
 	}
 	failed, err := w.callAll(ctx, u)
-	if failed != nil || err != nil || u.retry == nil {
+	switch {
+	case failed != nil || err != nil:
 		return w.cutShort(ctx, failed, err)
+	case u.retry == nil:
+		return nil, nil
 	}
 	return nil, w.lease.swap(ctx, u.retry.done, keepState)
 }
@@ -162,7 +168,7 @@ func keepState(*partitionState) error { return nil }
 
 // attemptInTx is attempt in a transaction, which also stores the cursor, or
 // removes the record of a parked event.
-func (w *worker) attemptInTx(ctx context.Context, u *unit) (failed *failure, err error) {
+func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err error) {
 	var more Swap
 	change := func(s *partitionState) error { return w.progress.writeWith(u.last(), s) }
 	sent := u.last().Cursor
@@ -171,25 +177,28 @@ func (w *worker) attemptInTx(ctx context.Context, u *unit) (failed *failure, err
 	}
 	var stored *partitionRecord
 	var own error // of the library's own work in the transaction
-	finished := false
+	called := false
 	err = w.transactor.InTx(idle.With(ctx, 2*w.lease.length), func(tx context.Context) error {
-		failed, own, finished = nil, nil, false
+		failed, own, called = nil, nil, false
 		if failed, own = w.callAll(tx, u); failed != nil {
 			return failed.err
 		}
-		if own == nil {
+		if called = own == nil; called {
 			stored, own = w.lease.swapInTx(tx, more, change)
 		}
-		finished = own == nil
 		return own
 	})
 	switch {
 	case err == nil:
 		w.lease.adopt(stored)
 		return nil, nil
-	case failed != nil || own != nil && !errors.Is(own, ErrSwapped):
+	case failed != nil || !called && own != nil || errors.Is(own, ErrTakenOver):
 		return w.cutShort(ctx, failed, own)
-	case finished && w.blames(ctx, err):
+	case called && !errors.Is(own, ErrSwapped) && w.blames(ctx, err):
+		if own != nil && !w.trouble.repeats { // the connection may have been lost
+			w.trouble.repeats = true
+			return nil, errAgain
+		}
 		return w.cutShort(ctx, &failure{err: err, n: w.firstCall(u)}, nil)
 	}
 	w.progress.doubt(sent)
@@ -208,7 +217,13 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 }
 
 // callAll calls the handlers of a unit one after the other.
-func (w *worker) callAll(ctx context.Context, u *unit) (*failure, error) {
+func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
+	if u.h != nil {
+		if n, err := w.callOne(ctx, u, u.h, 0); err != nil {
+			return &failure{err: err, n: n, known: true}, nil
+		}
+		return nil, nil
+	}
 	for i := 0; i < len(u.edges); {
 		e := &u.edges[i].Node
 		if !w.mine(e) {
@@ -254,17 +269,17 @@ func (w *worker) blame(ctx context.Context, u *unit, f *failure) (*failure, erro
 
 // callOne calls the handler of the events that begin at i, and tells how many it
 // takes.
-func (w *worker) callOne(ctx context.Context, u *unit, h *handler, i int) (n int, err error) {
+func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, err error) {
 	edges, attempt := u.edges[i:], w.trouble.attempts+1
-	if u.retry != nil {
-		attempt = u.retry.parked.Attempts + 1
-	}
 	var batch []RawEvent
 	last := &edges[0]
-	if n = 1; h.many != nil {
-		if batch, n = w.batch(h, edges); u.retry != nil {
-			batch, n = []RawEvent{edges[0].Node}, 1
-		}
+	n = 1
+	switch {
+	case u.retry != nil:
+		attempt = u.retry.parked.Attempts + 1
+		batch = []RawEvent{edges[0].Node}
+	case h.many != nil:
+		batch, n = w.batch(h, edges)
 		last = &edges[n-1]
 	}
 	hctx := w.contextFor(ctx, attempt, w.isReplay(last.Cursor), &last.Node)
@@ -272,7 +287,7 @@ func (w *worker) callOne(ctx context.Context, u *unit, h *handler, i int) (n int
 }
 
 // firstCall is how many events the first call of a unit has.
-func (w *worker) firstCall(u *unit) (n int) {
+func (w *worker) firstCall(u unit) (n int) {
 	h, err := w.handlerOf(&u.edges[0].Node)
 	if err == nil && h != nil && h.many != nil && u.retry == nil {
 		_, n = w.batch(h, u.edges)
@@ -291,7 +306,7 @@ func (w *worker) isReplay(at cursor.Value) bool {
 
 // failed sees to a unit that failed: it is attempted again, cut into smaller
 // ones, or given up.
-func (w *worker) failed(ctx context.Context, u *unit, f *failure) (done int, err error) {
+func (w *worker) failed(ctx context.Context, u unit, f *failure) (done int, err error) {
 	switch whole := f.n == len(u.edges); {
 	case !whole && f.known: // those before it, then the call that failed
 		w.trouble.cut(f.at, f.n)

@@ -265,10 +265,13 @@ func (w *worker) confirm(ctx context.Context) error {
 			return err
 		}
 	}
-	if next := w.lease.state().Next; next != "" && next != w.lease.worker.String() {
-		return errHandOver
+	if !w.lease.moved.Load() {
+		return nil
 	}
-	return nil
+	if at, epoch := w.lease.known(); at.Epoch != epoch {
+		return errMoved
+	}
+	return errHandOver
 }
 
 // final tells the errors that end a worker from those that a store gets over.
@@ -382,7 +385,7 @@ func (w *worker) keep(ctx context.Context, now time.Duration) error {
 			return err
 		}
 	}
-	if w.lease.unconfirmed(now) < confirmInterval {
+	if w.lease.unconfirmed(now) < confirmInterval && !w.lease.moved.Load() {
 		return nil
 	}
 	return w.confirm(ctx)

@@ -25,6 +25,8 @@ type transactor struct {
 	many   bool            // others need not wait for a transaction
 	clash  string          // an effect whose transaction conflicts
 
+	refuses string // an effect whose transaction cannot be committed
+
 	mu      sync.Mutex
 	effects []string
 }
@@ -35,6 +37,8 @@ func newTransactor(t *testing.T) *transactor {
 	tr.writer <- struct{}{}
 	return tr
 }
+
+var errRefused = errors.New("a constraint is violated")
 
 // transaction is what an open transaction is about to do.
 type transaction struct {
@@ -76,6 +80,8 @@ func (tr *transactor) InTx(ctx context.Context, fn func(context.Context) error) 
 		return evento.ErrOutcomeUnknown
 	case fault == "conflict" || slices.Contains(tx.effects, tr.clash):
 		return &evento.ConflictError{AggregateType: Account, AggregateID: "a"}
+	case slices.Contains(tx.effects, tr.refuses):
+		return errRefused
 	}
 	if err := tr.commit(ctx, tx); err != nil {
 		return err

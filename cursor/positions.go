@@ -122,7 +122,7 @@ func (p Positions) Position(v Value) (uint64, error) {
 	return binary.BigEndian.Uint64(place), nil
 }
 
-// At returns the cursor of a position as [Page] has it: that of 0 is "".
+// At is Value, but for position 0, which is the beginning: its cursor is "".
 func (p Positions) At(position uint64) Value {
 	if position == 0 {
 		return ""

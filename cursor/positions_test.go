@@ -68,6 +68,48 @@ func TestPositionsEmpty(t *testing.T) {
 	}
 }
 
+func TestPositionsAt(t *testing.T) {
+	t.Parallel()
+	p := cursor.NewPositions(store)
+	for _, pos := range places {
+		want := p.Value(pos)
+		if pos == 0 {
+			want = ""
+		}
+		if got := p.At(pos); got != want {
+			t.Errorf("At(%d) = %q, want %q", pos, got, want)
+		}
+	}
+}
+
+func TestPositionsEarlier(t *testing.T) {
+	t.Parallel()
+	p := cursor.NewPositions(store)
+	for i, first := range places {
+		for _, second := range places[i:] {
+			a, b := p.Value(first), p.Value(second)
+			for _, tt := range [][2]cursor.Value{{a, b}, {b, a}} {
+				if got, err := p.Earlier(tt[0], tt[1]); got != a || err != nil {
+					t.Errorf("Earlier(%q, %q) = %q, %v, want that of %d, not %d", tt[0], tt[1], got, err, first, second)
+				}
+			}
+		}
+	}
+	// The beginning has two texts: the first that is given is returned.
+	for _, tt := range [][2]cursor.Value{{"", p.Value(0)}, {p.Value(0), ""}} {
+		if got, err := p.Earlier(tt[0], tt[1]); got != tt[0] || err != nil {
+			t.Errorf("Earlier(%q, %q) = %q, %v, want the first", tt[0], tt[1], got, err)
+		}
+	}
+	for bad, want := range map[cursor.Value]error{"?": cursor.ErrMalformed, cursor.NewPositions([16]byte{1}).Value(1): cursor.ErrForeign} {
+		for _, tt := range [][2]cursor.Value{{bad, ""}, {"", bad}, {bad, p.Value(1)}, {p.Value(1), bad}, {bad, bad}} {
+			if got, err := p.Earlier(tt[0], tt[1]); got != "" || !errors.Is(err, want) {
+				t.Errorf("Earlier(%q, %q) = %q, %v, want %v", tt[0], tt[1], got, err, want)
+			}
+		}
+	}
+}
+
 func TestPositionsForeign(t *testing.T) {
 	t.Parallel()
 	other := store

@@ -15,6 +15,9 @@
 // the semantic conventions for messaging, where they have one:
 // https://opentelemetry.io/docs/specs/semconv/messaging/
 //
+// Of a subscription with a routing key, the spans and metrics of its handlers have
+// evento.subscription.routing_key beside its key.
+//
 // The metrics:
 //
 //   - messaging.client.operation.duration, in seconds: how long commits take;

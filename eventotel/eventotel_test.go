@@ -121,6 +121,41 @@ func TestTraceFromCommitToHandler(t *testing.T) {
 	}
 }
 
+// Two subscriptions of one key are told apart by their routing keys.
+func TestRoutingKey(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	ex := memory.New(nil)
+	defer func() { _ = ex.Close() }()
+	for _, routing := range []string{"", "eu"} {
+		b := evento.Create().Event(opened{})
+		s := evento.NewSubscription("mails").Hooks(r.Hooks()).Handler(evento.Handle(func(context.Context, evento.Event[opened]) error { return nil }))
+		if routing != "" {
+			b.RoutingKey(routing)
+			s.RoutingKey(routing)
+		}
+		if _, err := b.Commit(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Execute(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, s := range r.spans.Ended() {
+		value := ""
+		for _, a := range s.Attributes() {
+			if a.Key == "evento.subscription.routing_key" {
+				value = a.Value.AsString()
+			}
+		}
+		got = append(got, value)
+	}
+	if want := []string{"", "eu"}; !slices.Equal(got, want) {
+		t.Errorf("routing keys of the handlers' spans: %q, want %q", got, want)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	r := record(t)

@@ -35,7 +35,11 @@ func (t *Telemetry) Hooks() evento.SubscriptionHooks {
 }
 
 func (t *Telemetry) handle(ctx context.Context, key string, events []evento.RawEvent, next func(context.Context) error) error {
-	about := slices.Clip(append(operation("process", "handle"), group(key), destination(string(events[0].AggregateType))))
+	about := append(operation("process", "handle"), group(key), destination(string(events[0].AggregateType)))
+	if routing := evento.DeliveryFrom(ctx).RoutingKey; routing != "" {
+		about = append(about, attribute.String("evento.subscription.routing_key", routing))
+	}
+	about = slices.Clip(about)
 	began := time.Now()
 	t.lag.Record(ctx, max(0, began.Sub(events[0].Timestamp)).Seconds(), metric.WithAttributes(about...))
 	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(about...)}

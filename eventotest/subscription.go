@@ -82,7 +82,8 @@ func (s *SubscriptionTest) Retries(n int) *SubscriptionTest {
 // Redelivered handles every event a second time, as may happen after a crash,
 // and checks that it made no difference: the second time nothing is committed,
 // the same events are parked, and report, which tells what the handlers did elsewhere, returns
-// the same. It is called behind each of the two. nil: there is nothing else.
+// the same. It is called behind each of the two. nil: there is nothing else. To
+// handlers it is no [evento.Delivery] with Replay: after a crash that is not set.
 func (s *SubscriptionTest) Redelivered(report func() any) *SubscriptionTest {
 	s.again, s.report = true, report
 	return s
@@ -215,9 +216,9 @@ func (s *SubscriptionTest) runOn(store *store, behind uint64) *run {
 		return nil
 	}
 	r.events = s.since(store, behind)
-	for key, err := range evento.Subscriptions(ctx, store) {
+	for name, err := range evento.Subscriptions(ctx, store) {
 		if err == nil {
-			err = s.readParked(ctx, store, key, r)
+			err = s.readParked(ctx, store, name, r)
 		}
 		if err != nil {
 			s.misuse("reading the parked events: %v", err)
@@ -228,10 +229,14 @@ func (s *SubscriptionTest) runOn(store *store, behind uint64) *run {
 	return r
 }
 
-func (s *SubscriptionTest) readParked(ctx context.Context, store *store, key string, r *run) error {
+func controlOf(store *store, name evento.SubscriptionName) *evento.Control {
+	return evento.ControlOf(store, name.Key).RoutingKey(name.RoutingKey)
+}
+
+func (s *SubscriptionTest) readParked(ctx context.Context, store *store, name evento.SubscriptionName, r *run) error {
 	s.t.Helper()
 	all := s.since(store, 0)
-	for p, err := range evento.ControlOf(store, key).Parked(ctx, evento.AllParked()) {
+	for p, err := range controlOf(store, name).Parked(ctx, evento.AllParked()) {
 		if err != nil {
 			return err
 		}
@@ -257,13 +262,13 @@ func (s *SubscriptionTest) redeliver(store *store, first *run, want []evento.Pay
 		return lines(s.report())
 	}
 	before := report()
-	for key, err := range evento.Subscriptions(ctx, store) {
+	// Not reset: a handler would be told that it is a replay.
+	for name, err := range evento.Subscriptions(ctx, store) {
 		if err == nil {
-			c := evento.ControlOf(store, key)
-			err = errors.Join(c.DropParked(ctx, evento.AllParked()), c.ResetToStart(ctx))
+			err = controlOf(store, name).Remove(ctx)
 		}
 		if err != nil {
-			s.misuse("resetting the subscription: %v", err)
+			s.misuse("having the subscription begin again: %v", err)
 			return
 		}
 	}

@@ -227,3 +227,41 @@ func accountsUpdate(ctx context.Context, ex evento.Executor, id string) error {
 	})
 	return err
 }
+
+// A subscription of a routing key is another than that of the key alone: what it
+// parks is found.
+func TestSubscriptionOfARoutingKey(t *testing.T) {
+	t.Parallel()
+	eu := func(id string, amount int) eventotest.Event {
+		return eventotest.Event{Payload: MoneyDeposited{amount}, AggregateID: id, RoutingKey: "eu"}
+	}
+	wantPass(t, func(t testing.TB) {
+		eventotest.Subscribe(t, picky().RoutingKey("eu").AcceptFailure()).
+			Given(eu("a", 13), MoneyDeposited{13}, eu("b", 2)).
+			Redelivered(nil).
+			ThenParked(eu("a", 13)).
+			ThenHandled(eu("b", 2))
+	})
+	wantFail(t, func(t testing.TB) {
+		eventotest.Subscribe(t, picky().RoutingKey("eu").AcceptFailure()).Given(eu("a", 13)).Then()
+	}, "events were parked")
+}
+
+// What comes again comes as after a crash: it is no replay, by which a handler
+// could know that it was there before.
+func TestRedeliveredIsNoReplay(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	careless := evento.NewSubscription("careless").Handler(evento.Handle(func(ctx context.Context, _ evento.Event[AccountOpened]) error {
+		if !evento.DeliveryFrom(ctx).Replay {
+			calls++
+		}
+		return nil
+	}))
+	wantFail(t, func(t testing.TB) {
+		eventotest.Subscribe(t, careless).Given(AccountOpened{"Ann"}).Redelivered(func() any { return calls }).Then()
+	}, "what the test reports is not the same")
+	if calls != 2 {
+		t.Errorf("%d calls that are no replay, want 2", calls)
+	}
+}

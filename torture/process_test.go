@@ -213,7 +213,12 @@ func storageOf(name string) storage {
 	panic("no such storage: " + name)
 }
 
-const lease = time.Second
+// The lease of workers, and of those that are killed one after the other: the
+// next waits for it each time.
+const (
+	lease      = time.Second
+	shortLease = 300 * time.Millisecond
+)
 
 // subscription is what the workers run. Roles are made of words.
 func (s storage) subscription(role, path string) (*evento.SubscriptionBuilder, error) {
@@ -221,7 +226,14 @@ func (s storage) subscription(role, path string) (*evento.SubscriptionBuilder, e
 	if err != nil {
 		return nil, err
 	}
-	b := evento.NewSubscription(key).Lease(lease).ChunkSize(20).Logger(slog.New(slog.DiscardHandler))
+	length := lease
+	switch {
+	case strings.Contains(role, "short"):
+		length = shortLease
+	case strings.Contains(role, "patient"):
+		length = time.Minute
+	}
+	b := evento.NewSubscription(key).Lease(length).ChunkSize(20).Logger(slog.New(slog.DiscardHandler))
 	transactional := strings.Contains(role, "transactional")
 	if transactional {
 		b.Transactional()
@@ -339,6 +351,15 @@ func (p *process) end() {
 		return // it had not come to listening for signals
 	}
 	if err != nil {
+		p.t.Errorf("a worker ended with %v: %s", err, p.errors)
+	}
+}
+
+// gone waits for the process to end by itself, without an error.
+func (p *process) gone() {
+	p.t.Helper()
+	p.ended = true
+	if err := p.cmd.Wait(); err != nil {
 		p.t.Errorf("a worker ended with %v: %s", err, p.errors)
 	}
 }

@@ -81,12 +81,12 @@ func TestExactlyOnce(t *testing.T) {
 		for range kills {
 			add(t, ex, want, 5)
 			before := len(readLog(t, log))
-			p := s.start(t, "transactional", store, log)
+			p := s.start(t, "transactional short", store, log)
 			enough := before + 1 + rand.IntN(8)
 			until(t, "handled in a process", func() bool { return len(readLog(t, log)) >= enough })
 			p.kill()
 		}
-		b, err := s.subscription("transactional", log)
+		b, err := s.subscription("transactional short", log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,6 +236,35 @@ func checkLog(t *testing.T, lines []line, want map[string]int) {
 		t.Errorf("handled %v, want %v", seen, want)
 	}
 	t.Logf("%d events handled, %d times again", sum(want), again)
+}
+
+// Processes are deployed one after the other: each asks the one before for the
+// key, which ends, and no event is handled twice.
+func TestHandOver(t *testing.T) {
+	t.Parallel()
+	eachStorage(t, func(t *testing.T, s storage) {
+		store, ex := s.make(t)
+		log := filepath.Join(t.TempDir(), "log")
+		want := map[string]int{}
+		var before *process
+		for range 8 {
+			p := s.start(t, "patient", store, log)
+			until(t, "it has the key", func() bool {
+				add(t, ex, want, 1)
+				return slices.ContainsFunc(readLog(t, log), func(l line) bool { return l.pid == p.pid() })
+			})
+			if before != nil {
+				before.gone()
+			}
+			before = p
+		}
+		until(t, "all is handled", func() bool { return len(readLog(t, log)) >= sum(want) })
+		before.end()
+		checkLog(t, readLog(t, log), want)
+		if handled := len(readLog(t, log)); handled != sum(want) {
+			t.Errorf("%d events were handled %d times, want each once", sum(want), handled)
+		}
+	})
 }
 
 // Eight partitions are shared by processes that come, go, and are killed.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/oklog/ulid/v2"
@@ -169,6 +170,39 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 						evento.NewEvent{ID: evento.NewID(), Name: "Spoilt", Codec: "json", Data: []byte("{")})
 				}))
 			},
+			// route runs the subscription mailer for two routing keys; of eu it
+			// parks what it cannot handle.
+			"route": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
+					return errors.Join(
+						mailer(refuseFirst).RoutingKey("eu").Execute(t.Context(), ex),
+						mailer(refuseFirst).RoutingKey("us").Aggregate("shop/Order", "o2").Aggregate("shop/Order", "o3").Execute(t.Context(), ex))
+				}))
+			},
+			// abandon KEY LEASE runs a subscription that fails at every event,
+			// in a process that is gone without giving its key up.
+			"abandon": func(ts *testscript.TestScript, _ bool, args []string) {
+				lease, err := time.ParseDuration(args[1])
+				ts.Check(err)
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error { return abandon(t.Context(), ex, args[0], lease) }))
+			},
+			// until-dead KEY waits until the lease has lapsed.
+			"until-dead": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
+					for {
+						st, err := evento.ControlOf(ex, args[0]).Status(t.Context())
+						if err != nil || !st.Partitions[0].Live {
+							return err
+						}
+					}
+				}))
+			},
+			// record KEY PART VALUE writes a record of a subscription.
+			"record": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
+					return putRecord(t.Context(), ex, subscriptionKind, args[0], args[1], args[2])
+				}))
+			},
 			// damage runs SQL.
 			"damage": func(_ *testscript.TestScript, _ bool, args []string) { statements(t, store, args...) },
 		},
@@ -190,6 +224,48 @@ func onNewStore(ctx context.Context, store string, do func(evento.Executor) erro
 func commit(ctx context.Context, ex evento.Executor, events ...evento.NewEvent) error {
 	_, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{{AggregateType: "shop/Order", AggregateID: "bad", AnyVersion: true, Events: events}}})
 	return err
+}
+
+// abandon closes the store of a subscription that is trying again, so that it
+// cannot give its key up.
+func abandon(ctx context.Context, ex evento.Executor, key string, lease time.Duration) error {
+	sub, err := evento.NewSubscription(key).All().Lease(lease).Logger(quiet).Handler(
+		evento.HandleEvery(func(context.Context, evento.RawEvent) error { return errors.New("not today") })).Start(ctx, ex)
+	if err != nil {
+		return err
+	}
+	for {
+		st, err := evento.ControlOf(ex, key).Status(ctx)
+		if err != nil {
+			return err
+		}
+		if st.Partitions[0].Error != "" {
+			break
+		}
+	}
+	err = ex.Close()
+	<-sub.Done()
+	return err
+}
+
+// putRecord writes a record whatever is there; "-" removes it.
+func putRecord(ctx context.Context, ex evento.Executor, kind, key, part, value string) error {
+	at := evento.RecordKey{Kind: kind, Key: key, Part: part}
+	c := evento.Change{RecordKey: at, Value: []byte(value), Remove: value == "-"}
+	for q := (evento.RecordQuery{Kind: kind, Key: key}); ; {
+		page, err := ex.Records(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.Records {
+			if q.After = r.RecordKey; r.RecordKey == at {
+				c.Revision = r.Revision
+			}
+		}
+		if !page.More {
+			return ex.Swap(ctx, evento.Swap{Changes: []evento.Change{c}})
+		}
+	}
 }
 
 func refuseFirst(e evento.RawEvent) error {

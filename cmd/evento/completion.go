@@ -5,12 +5,11 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/evento-go/evento"
 )
 
 // candidates lists what a word may be.
@@ -65,11 +64,21 @@ func completeArgument(n int, c candidates) cobra.CompletionFunc {
 }
 
 func subscriptionKeys(ctx context.Context, s *session) (keys []string, err error) {
-	for key, err := range evento.Subscriptions(ctx, s.ex) {
-		if err != nil {
-			return nil, err
-		}
-		keys = append(keys, key)
+	entries, err := s.entries(ctx, "")
+	for _, e := range entries {
+		keys = append(keys, e.name.Key)
 	}
-	return keys, nil
+	return slices.Compact(keys), err
+}
+
+// routingKeys are those of subscriptions with a key, or with any.
+func routingKeys(ctx context.Context, s *session, key string) (keys []string, err error) {
+	entries, err := s.entries(ctx, key)
+	for _, e := range entries {
+		if e.name.RoutingKey != "" {
+			keys = append(keys, e.name.RoutingKey)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), err
 }

@@ -6,9 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 )
 
 func doctorCommand() *cobra.Command {
@@ -28,8 +32,8 @@ found. Nothing is changed, and the store may be in use.
   payload        CBOR and JSON that cannot be decoded
   counter        a counter of positions that is not where the last event is
   snapshot       snapshots beyond the last event
-  subscription   cursors that the store does not take, failures, dead owners, pauses,
-                 parked events, lag
+  subscription   damaged records, cursors that the store does not take, failures and
+                 retries, owners that have gone, pauses, parked events, lag
 
 Every event is read once. The version of each aggregate is kept meanwhile, in some 40
 bytes each; when they need more than --memory, the store is read again for the rest.
@@ -101,6 +105,7 @@ type doctor struct {
 	memory int
 
 	errors, warnings int
+	broken           error // why findings cannot be written
 	events           uint64
 	listed           map[string]int // findings by check and severity
 }
@@ -108,7 +113,8 @@ type doctor struct {
 // mostListed is how many findings of one kind are listed; more are counted.
 const mostListed = 20
 
-func (d *doctor) found(f finding) error {
+func (d *doctor) found(f finding) (err error) {
+	defer func() { d.broken = err }()
 	switch f.Severity {
 	case severe:
 		d.errors++
@@ -166,10 +172,21 @@ func (d *doctor) examine(ctx context.Context) error {
 	return nil
 }
 
-// contents examines a store that can be opened.
+// contents examines a store that can be opened. A check that fails does not keep
+// the others from being made.
 func (d *doctor) contents(ctx context.Context) error {
-	for _, check := range []func(context.Context) error{d.settings, d.subscriptions, d.log} {
-		if err := check(ctx); err != nil {
+	for _, check := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"settings", d.settings}, {"subscription", d.subscriptions}, {"log", d.log}} {
+		err := check.run(ctx)
+		switch {
+		case d.broken != nil, ctx.Err() != nil:
+			return err
+		case err == nil:
+			continue
+		}
+		if err := d.found(finding{severe, check.name, "", "could not be examined: " + err.Error(), ""}); err != nil {
 			return err
 		}
 	}
@@ -228,17 +245,34 @@ func (d *doctor) schema(ctx context.Context) (current bool, err error) {
 
 // subscriptions tells of what blocks them.
 func (d *doctor) subscriptions(ctx context.Context) error {
-	keys, err := subscriptionKeys(ctx, d.s)
+	entries, err := d.s.entries(ctx, "")
 	if err != nil {
 		return err
 	}
-	for _, key := range keys {
-		v, err := d.s.subscription(ctx, key)
-		if err != nil {
-			return err
+	for _, e := range entries {
+		v, err := d.s.subscription(ctx, e)
+		switch {
+		case errors.Is(err, evento.ErrNotFound): // removed meanwhile
+			continue
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			v.Error, v.State = err.Error(), "" // the others are looked at all the same
 		}
-		for _, f := range d.ofSubscription(&v) {
-			f.Check, f.Subject = "subscription", key
+		list := d.ofSubscription(&v)
+		if v.Error == "" {
+			more, err := d.cursors(ctx, &v)
+			if err != nil {
+				return err
+			}
+			list = append(list, more...)
+		}
+		for _, f := range list {
+			f.Check, f.Subject = "subscription", v.Key
+			if v.RoutingKey != "" {
+				f.Subject += " of routing key " + v.RoutingKey
+				f.Remedy = strings.ReplaceAll(f.Remedy, " KEY", " KEY --routing-key K")
+			}
 			if err := d.found(f); err != nil {
 				return err
 			}
@@ -247,31 +281,65 @@ func (d *doctor) subscriptions(ctx context.Context) error {
 	return nil
 }
 
+const foreignRemedy = "an older backup may have been restored, or another store's records: evento subscriptions reset KEY --to-position N"
+
+// cursors tells of places that are not of the store. Of several partitions the
+// status does not read them all.
+func (d *doctor) cursors(ctx context.Context, v *subscriptionView) (list []finding, err error) {
+	for i := range v.Partitions {
+		_, err := d.s.ex.Read(ctx, evento.Query{}, cursor.Onward(1, v.Partitions[i].Cursor))
+		switch {
+		case errors.Is(err, cursor.ErrInvalid):
+			list = append(list, finding{Severity: severe, Detail: fmt.Sprintf("the cursor of partition %d is not of this store, or beyond its end: %s", i, err), Remedy: foreignRemedy})
+		case err != nil:
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 func (d *doctor) ofSubscription(v *subscriptionView) (list []finding) {
 	add := func(s severity, remedy, format string, args ...any) {
 		list = append(list, finding{Severity: s, Detail: fmt.Sprintf(format, args...), Remedy: remedy})
 	}
-	if v.Error != "" {
-		add(severe, "an older backup may have been restored, or another store's records: evento subscriptions reset KEY --to-position N", "its cursor is not of this store, or beyond its end: %s", v.Error)
+	switch {
+	case v.State == damaged:
+		add(severe, "restore its records from a backup, or evento subscriptions remove KEY forgets it", "its records are damaged: %s", v.Error)
+		return list
+	case v.State == unreadable:
+		add(severe, foreignRemedy, "its cursor is not of this store, or beyond its end: %s", v.Error)
+		return list
+	case v.Error != "":
+		add(severe, "", "it could not be examined: %s", v.Error)
 		return list
 	}
 	for i := range v.Partitions {
 		p := &v.Partitions[i]
-		switch {
-		case p.Error != "" && !p.Live:
+		switch p.state() {
+		case failed:
 			add(severe, "mend the handler or the event's data and start the worker again; with AcceptFailure such events are parked instead", "partition %d stopped behind position %d: %s", i, p.Position, p.Error)
-		case p.Owner != "" && !p.Live:
-			add(warning, "start a worker again; it takes over at once", "partition %d: the worker on %s has been silent since %s", i, p.Host, showTime(p.ChangedAt))
+		case retrying:
+			add(warning, "mend the handler or the event's data; the worker tries again by itself", "partition %d is behind position %d and tries again: %s", i, p.Position, p.Error)
+		case dead:
+			was := ""
+			if p.Error != "" {
+				was = "; before that it failed: " + p.Error
+			}
+			add(warning, "start a worker again; one that waits takes over by itself", "partition %d: its worker is %s%s", i, p.ownerName(), was)
 		}
 	}
 	if v.Paused {
-		add(warning, "evento subscriptions resume KEY", "it is paused")
+		since := ""
+		if v.showPaused() != paused {
+			since = " since " + showTime(v.Changed.At)
+		}
+		add(warning, "evento subscriptions resume KEY", "it is %s%s", v.showPaused(), since)
 	}
 	if v.Parked > 0 {
 		add(warning, "evento subscriptions parked KEY lists them, with retry and drop", "%d events are parked", v.Parked)
 	}
-	if lag := time.Duration(v.LagSeconds * float64(time.Second)); lag > d.lag {
-		add(warning, "see that a worker runs; a slow handler is helped by batches or partitions", "%d events have not been looked at, the first for %s", v.Behind, showDuration(lag))
+	if lag := seconds(v.LagSeconds); lag > d.lag {
+		add(warning, "see that a worker runs; a slow handler is helped by batches or partitions", "%d events are pending, the first for %s", v.Behind, showDuration(lag))
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -117,6 +118,144 @@ func TestDoctorFindsDamage(t *testing.T) {
 				t.Errorf("after the reset: found %v\n%s", got, text)
 			}
 		})
+	}
+}
+
+// damages are subscriptions whose records are not what the library has written:
+// values by part, and what is said of them.
+var damages = map[string]struct {
+	records map[string]string
+	want    string
+}{
+	"no text":               {map[string]string{"": "\xff", "0000": "{}"}, "invalid character"},
+	"no number":             {map[string]string{"": `{"partitions":"two"}`, "0000": `{}`}, "cannot unmarshal string"},
+	"a number for a text":   {map[string]string{"": `{"partitions":1}`, "0000": `{"owner":7}`}, "cannot unmarshal number"},
+	"negative partitions":   {map[string]string{"": `{"partitions":-1}`, "0000": `{}`}, "partitions: -1 is not 1 to 64"},
+	"no partitions":         {map[string]string{"": `{"partitions":0}`, "0000": `{}`}, "partitions: 0 is not 1 to 64"},
+	"a billion partitions":  {map[string]string{"": `{"partitions":1000000000}`, "0000": `{}`}, "partitions: 1000000000 is not"},
+	"most partitions":       {map[string]string{"": `{"partitions":9223372036854775807}`, "0000": `{}`}, "partitions: 9223372036854775807 is not"},
+	"over all numbers":      {map[string]string{"": `{"partitions":9223372036854775808}`, "0000": `{}`}, "cannot unmarshal number"},
+	"a missing partition":   {map[string]string{"": `{"partitions":2}`, "0001": `{}`}, "it is missing"},
+	"too many partitions":   {map[string]string{"": `{"partitions":1}`, "0000": `{}`, "0001": `{}`}, "of 1 partitions"},
+	"partitions alone":      {map[string]string{"0000": `{}`}, "is missing"},
+	"another part":          {map[string]string{"": `{"partitions":1}`, "0000": `{}`, "zzz": `{}`}, "no subscription has such a part"},
+	"a negative part":       {map[string]string{"": `{"partitions":1}`, "0000": `{}`, "-001": `{}`}, "of 1 partitions"},
+	"a huge part":           {map[string]string{"": `{"partitions":1}`, "0000": `{}`, "99999999999999999999": `{}`}, "no subscription has such a part"},
+	"a negative lease":      {map[string]string{"": `{"partitions":1}`, "0000": `{"lease_ms":-5}`}, "lease_ms: -5"},
+	"a lease for ever":      {map[string]string{"": `{"partitions":1}`, "0000": `{"lease_ms":9223372036854775807}`}, "lease_ms: 9223372036854775807"},
+	"a position for ever":   {map[string]string{"": `{"partitions":1}`, "0000": `{"cursor":"x","position":18446744073709551615}`}, "a number is over"},
+	"an instance":           {map[string]string{"": `{"partitions":1}`, "0000": `{}`, "instance-x": `{"host":1}`}, "cannot unmarshal number"},
+	"a selection of texts":  {map[string]string{"": `{"partitions":1,"aggregates":"all"}`, "0000": `{}`}, "cannot unmarshal string"},
+	"a hostile selection":   {map[string]string{"": `{"partitions":1,"events":{"a\u0000b":["c"]}}`, "0000": `{}`}, "control character"},
+	"a route of no hash":    {map[string]string{"route-x-shared": `{"partitions":1,"routing_key":"eu"}`}, `routing_key: "eu"`},
+	"an empty route":        {map[string]string{"route-": `{}`}, "is missing"},
+	"--yes \u202e\"'; DROP": {map[string]string{"": `{"partitions":-1}`}, "partitions: -1"},
+}
+
+// Damaged records are told of one by one, and hide no other subscription.
+func TestDamagedSubscriptions(t *testing.T) {
+	t.Parallel()
+	for kind, newStore := range stores {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			store := newStore(t)
+			if err := fill(t.Context(), store); err != nil {
+				t.Fatal(err)
+			}
+			if err := onNewStore(t.Context(), store, func(ex evento.Executor) error { return damage(t, ex) }); err != nil {
+				t.Fatal(err)
+			}
+			unnamed := []string{"a route of no hash", "an empty route"} // nobody can call them by their routing keys
+			shown := map[string]string{}
+			if kind != pebbleStore { // a name that the library refuses
+				column := map[storeKind]string{sqliteStore: "key", postgresStore: "key", mysqlStore: "name"}[kind]
+				statements(t, store, "UPDATE SCHEMA.record SET "+column+" = 'ctl\x1b[31m' WHERE "+column+" = 'no text'")
+				unnamed = append(unnamed, "no text")
+				shown["no text"] = "ctl\x1b[31m"
+			}
+			testDamaged(t, store, unnamed, shown)
+		})
+	}
+}
+
+// damage writes the records of damages, of a subscription with a parked event
+// that is damaged, and of one with a partition beyond the end of the store.
+func damage(t *testing.T, ex evento.Executor) error {
+	t.Helper()
+	put := func(kind, key, part, value string) {
+		t.Helper()
+		if err := putRecord(t.Context(), ex, kind, key, part, value); err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+	}
+	for key, d := range damages {
+		for part, value := range d.records {
+			put(subscriptionKind, key, part, value)
+		}
+	}
+	put(subscriptionKind, "parked", "", `{"partitions":1,"all":true}`)
+	put(subscriptionKind, "parked", "0000", `{}`)
+	put(parkedKind, "parked", "00000000000000000001-x", `{"event_id":5}`)
+	beyond, err := ex.CursorAt(1000)
+	put(subscriptionKind, "beyond", "", `{"partitions":2,"all":true}`)
+	put(subscriptionKind, "beyond", "0000", `{}`)
+	put(subscriptionKind, "beyond", "0001", `{"cursor":"`+string(beyond)+`","position":1000}`)
+	return err
+}
+
+func testDamaged(t *testing.T, store string, unnamed []string, shown map[string]string) {
+	t.Helper()
+	command := func(want int, args ...string) string {
+		t.Helper()
+		var out strings.Builder
+		if code := run(t.Context(), append([]string{args[0], args[1], "--store", store}, args[2:]...), nil, &out, &out); code != want {
+			t.Errorf("evento %q: exit code %d, want %d\n%s", args, code, want, out.String())
+		}
+		return out.String()
+	}
+	views := map[string]subscriptionView{}
+	for line := range strings.Lines(command(exitOK, "subscriptions", "list", "-o", "json")) {
+		var v subscriptionView
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		views[v.Key] = v
+	}
+	for key, state := range map[string]string{"mailer": stopped, "stuck": failed, "parked": damaged, "beyond": stopped} {
+		if views[key].State != state {
+			t.Errorf("%s is %+v, want it %s", key, views[key], state)
+		}
+	}
+	for key, d := range damages {
+		v := views[cmp.Or(shown[key], key)]
+		if v.State != damaged || shown[key] == "" && !strings.Contains(v.Error, d.want) {
+			t.Errorf("%s: %s, %q, want it damaged with %q", key, v.State, v.Error, d.want)
+		}
+		if slices.Contains(unnamed, key) {
+			continue
+		}
+		if got := command(exitFailed, "subscriptions", "show", "--", key); !strings.Contains(got, "damaged") || !strings.Contains(got, "evento subscriptions remove") {
+			t.Errorf("show %s: %s, want what is damaged and what to do", key, got)
+		}
+	}
+	if table := command(exitOK, "subscriptions", "list"); strings.ContainsAny(table, "\x1b\u202e") || strings.Count(table, "  damaged  ") != len(damages)+1 {
+		t.Errorf("the table has not %d damaged, or what a terminal acts on: %q", len(damages)+1, table)
+	}
+	// With stuck and beyond, and the parked warning of mailer.
+	if _, text := findings(t, "--store", store); !strings.Contains(text, fmt.Sprintf(`"summary":{"events":6,"errors":%d,"warnings":1,`, len(damages)+3)) {
+		t.Errorf("want %d errors:\n%s", len(damages)+3, text)
+	}
+	// What is damaged can be forgotten.
+	for key := range damages {
+		if !slices.Contains(unnamed, key) {
+			command(exitOK, "subscriptions", "remove", "--yes", "--", key)
+			command(exitFailed, "subscriptions", "show", "--", key)
+		}
+	}
+	command(exitOK, "subscriptions", "remove", "--yes", "parked")
+	counts, text := findings(t, "--store", store)
+	if want := 2 + len(unnamed); counts["error subscription"] != want || !strings.Contains(text, "the cursor of partition 1 is not of this store, or beyond its end") {
+		t.Errorf("found %v, want %d errors of subscriptions\n%s", counts, want, text)
 	}
 }
 

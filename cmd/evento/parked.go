@@ -38,6 +38,7 @@ With -o json list gives each event as a document on a line of its own.`,
 	f.String("type", "", "the type of the aggregate")
 	f.String("id", "", "the id of the aggregate")
 	f.String("event", "", "the id of one event")
+	routingKeyFlag(cmd, routingKeyUsage)
 	yesFlag(cmd)
 	cmd = onStore(cmd, looking, nil)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
@@ -53,9 +54,9 @@ With -o json list gives each event as a document on a line of its own.`,
 		}
 		switch args[1] {
 		case "list":
-			return list(cmd, looking, args)
+			return withAdvice(list(cmd, looking, args))
 		case "retry", "drop":
-			return change(cmd, changing, args)
+			return withAdvice(change(cmd, changing, args))
 		}
 		return usagef("parked events can be listed, retried and dropped, not %s", show(args[1]))
 	}
@@ -106,12 +107,12 @@ func listParked(ctx context.Context, s *session, args []string) error {
 	if words == "" {
 		filter = evento.AllParked()
 	}
-	c := evento.ControlOf(s.ex, args[0])
-	if _, err := s.subscription(ctx, args[0]); err != nil {
+	name := s.namedSubscription(args)
+	if _, err := s.entry(ctx, name); err != nil {
 		return err
 	}
 	rows := [][]string{{"POSITION", "EVENT", "TYPE", "ID", "VERSION", "NAME", "ATTEMPTS", "PARKED", "RETRY", "ERROR"}}
-	for p, err := range c.Parked(ctx, filter) {
+	for p, err := range s.control(name).Parked(ctx, filter) {
 		if err != nil {
 			return err
 		}
@@ -147,21 +148,21 @@ func changeParked(ctx context.Context, s *session, args []string) error {
 	if words == "" {
 		return usagef("which parked events? --all, or --type T --id ID, or --event ID")
 	}
-	key, c := args[0], evento.ControlOf(s.ex, args[0])
+	name := s.namedSubscription(args)
+	if _, err := s.entry(ctx, name); err != nil {
+		return err
+	}
 	if args[1] == "retry" {
-		if err := c.RetryParked(ctx, filter); err != nil {
+		if err := s.control(name).RetryParked(ctx, filter); err != nil {
 			return err
 		}
-		return s.changed(key, "asked to handle "+words+" again")
+		return s.changed(name, "asked to handle "+words+" again")
 	}
-	if _, err := s.subscription(ctx, key); err != nil {
+	if err := s.confirm(fmt.Sprintf("Drop %s of subscription %s, unhandled?", words, showName(name))); err != nil {
 		return err
 	}
-	if err := s.confirm(fmt.Sprintf("Drop %s of subscription %s, unhandled?", words, show(key))); err != nil {
+	if err := s.control(name).DropParked(ctx, filter); err != nil {
 		return err
 	}
-	if err := c.DropParked(ctx, filter); err != nil {
-		return err
-	}
-	return s.changed(key, "dropped "+words)
+	return s.changed(name, "dropped "+words)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,223 +33,214 @@ subscriptions resume. They notice within a second.`, (*evento.Control).Pause, "p
 	)
 }
 
-// onSubscription is onStore for a command on one key.
-func onSubscription(cmd *cobra.Command, how access, do func(ctx context.Context, s *session, c *evento.Control, key string) error) *cobra.Command {
+// namedSubscription is the name of the subscription that a command is about: its
+// argument, and the flag --routing-key.
+func (s *session) namedSubscription(args []string) evento.SubscriptionName {
+	return evento.SubscriptionName{Key: args[0], RoutingKey: s.flag("routing-key")}
+}
+
+func routingKeyFlag(cmd *cobra.Command, what string) {
+	cmd.Flags().String("routing-key", "", what)
+	_ = cmd.RegisterFlagCompletionFunc("routing-key", func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) { // the flag is there
+		key := ""
+		if len(args) > 0 {
+			key = args[0]
+		}
+		return candidates(func(ctx context.Context, s *session) ([]string, error) { return routingKeys(ctx, s, key) }).from(cmd, begun)
+	})
+}
+
+const routingKeyUsage = "the subscription with this routing `KEY`; without it, the one that has none, or All"
+
+// control is that of a subscription.
+func (s *session) control(name evento.SubscriptionName) *evento.Control {
+	return evento.ControlOf(s.ex, name.Key).RoutingKey(name.RoutingKey)
+}
+
+// showName is a subscription for people.
+func showName(name evento.SubscriptionName) string {
+	if name.RoutingKey == "" {
+		return show(name.Key)
+	}
+	return show(name.Key) + " of routing key " + show(name.RoutingKey)
+}
+
+// onSubscription is onStore for a command on one subscription.
+func onSubscription(cmd *cobra.Command, how access, do func(ctx context.Context, s *session, name evento.SubscriptionName) error) *cobra.Command {
 	if cmd.Args == nil {
 		cmd.Args = arguments(1, 1, "the key of one subscription")
 	}
 	cmd.ValidArgsFunction = completeArgument(0, subscriptionKeys)
+	routingKeyFlag(cmd, routingKeyUsage)
 	return onStore(cmd, how, func(ctx context.Context, s *session, args []string) error {
-		err := do(ctx, s, evento.ControlOf(s.ex, args[0]), args[0])
-		if errors.Is(err, evento.ErrNotFound) {
-			err = fmt.Errorf("%w; evento subscriptions list shows those that there are", err)
-		}
-		return err
+		return withAdvice(do(ctx, s, s.namedSubscription(args)))
 	})
 }
 
-// subscriptionView is a subscription for programs. The names of its fields do
-// not change.
-type subscriptionView struct {
-	Key        string          `json:"key"`
-	Position   uint64          `json:"position"`
-	Head       uint64          `json:"head"`
-	Behind     uint64          `json:"behind"`
-	LagSeconds float64         `json:"lag_seconds"`
-	Paused     bool            `json:"paused"`
-	Live       bool            `json:"live"`
-	Parked     int             `json:"parked"`
-	LastError  string          `json:"last_error,omitempty"`
-	Partitions []partitionView `json:"partitions"`
-	// Error is why the status cannot be had.
-	Error string `json:"error,omitempty"`
+// withAdvice says what to do about an error.
+func withAdvice(err error) error {
+	switch {
+	case errors.Is(err, evento.ErrNotFound):
+		return fmt.Errorf("%w; evento subscriptions list shows those that there are", err)
+	case errors.Is(err, evento.ErrDamaged):
+		return fmt.Errorf("%w; "+damagedRemedy, err)
+	}
+	return err
 }
 
-type partitionView struct {
-	Owner     string       `json:"owner,omitempty"`
-	Host      string       `json:"host,omitempty"`
-	Live      bool         `json:"live"`
-	Epoch     uint64       `json:"epoch"`
-	Position  uint64       `json:"position"`
-	Cursor    cursor.Value `json:"cursor"`
-	ChangedAt time.Time    `json:"changed_at"`
-	Paused    bool         `json:"paused"`
-	Error     string       `json:"error,omitempty"`
-}
-
-func subscriptionViewOf(st *evento.Status) subscriptionView {
-	v := subscriptionView{
-		Key: st.Key, Position: st.Position, Head: st.Head, Behind: st.Head - min(st.Head, st.Position),
-		LagSeconds: st.Lag.Seconds(), Parked: st.Parked, Live: len(st.Partitions) > 0,
-		Partitions: make([]partitionView, 0, len(st.Partitions)),
-	}
-	for i := range st.Partitions {
-		p := &st.Partitions[i]
-		v.Partitions = append(v.Partitions, partitionView{p.Owner, p.Host, p.Live, p.Epoch, p.Position, p.Cursor, p.ChangedAt, p.Paused, p.Error})
-		v.Paused = v.Paused || p.Paused
-		v.Live = v.Live && p.Live
-		if p.Error != "" {
-			v.LastError = p.Error
-		}
-	}
-	return v
-}
+const damagedRemedy = "restore the record from a backup, or forget the subscription with evento subscriptions remove"
 
 func subscriptionsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List subscriptions with their owners and lag",
-		Long: `List the subscriptions that were ever started.
+		Long: `List the subscriptions that were ever started. A key with several routing keys is
+several subscriptions.
 
-BEHIND is how many events were not looked at yet; there may be nothing for the
-subscription among them. LAG is how long the first of them has been waiting. OWNER
-is where the worker runs: "-" is nobody, and "dead" one whose lease has lapsed.
+POSITION is up to where nothing is pending. BEHIND is how many events are pending, of
+those that the subscription selects, and LAG how long the first of them has been
+waiting; they are counted by reading them. OWNER is where the worker runs: "-" is
+nobody, and "dead" one that the store has not heard of within its lease. STATE is
+
+  running         partly running: some partitions have no worker
+  retrying        a handler fails; ERROR says which event and why
+  failed          the worker stopped at an error
+  dead            the worker has gone without giving the key up
+  stopped         nobody runs it
+  paused          it handles no more until evento subscriptions resume
+  damaged         a record is not what the library has written
+  unreadable      a cursor is of another store, or beyond the end
+
 With -o json each is a document on a line of its own.`,
 		Example: `  evento subscriptions list --store app.db
   evento subscriptions list --store app.db -o json | jq -c 'select(.lag_seconds > 60) | .key'`,
 	}
-	return onStore(cmd, looking, func(ctx context.Context, s *session, _ []string) error {
-		rows := [][]string{{"KEY", "PARTITIONS", "OWNER", "POSITION", "BEHIND", "LAG", "PARKED", "STATE", "ERROR"}}
-		for key, err := range evento.Subscriptions(ctx, s.ex) {
-			if err != nil {
-				return err
-			}
-			v, err := s.subscription(ctx, key)
-			if errors.Is(err, evento.ErrNotFound) {
-				continue // removed meanwhile
-			}
-			if err != nil {
-				return err
-			}
-			if s.out.json {
-				if err := s.out.line(v); err != nil {
-					return err
-				}
-				continue
-			}
-			rows = append(rows, v.row())
+	routingKeyFlag(cmd, "only subscriptions with this routing `KEY`")
+	return onStore(cmd, looking, listSubscriptions)
+}
+
+func listSubscriptions(ctx context.Context, s *session, _ []string) error {
+	entries, err := s.entries(ctx, "")
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"KEY", "ROUTING", "PARTITIONS", "OWNER", "POSITION", "BEHIND", "LAG", "PARKED", "STATE", "ERROR"}}
+	for _, e := range entries {
+		if routing := s.flag("routing-key"); routing != "" && e.name.RoutingKey != routing {
+			continue
+		}
+		v, err := s.subscription(ctx, e)
+		if errors.Is(err, evento.ErrNotFound) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return err
 		}
 		if s.out.json {
-			return nil
+			if err := s.out.line(v); err != nil {
+				return err
+			}
+			continue
 		}
-		return s.out.table(rows)
-	})
+		rows = append(rows, v.row())
+	}
+	if s.out.json {
+		return nil
+	}
+	return s.out.table(rows)
 }
 
-// subscription is where one is. A cursor that the store does not take is told
-// in the view: it must not hide the others.
-func (s *session) subscription(ctx context.Context, key string) (subscriptionView, error) {
-	st, err := evento.ControlOf(s.ex, key).Status(ctx)
-	if errors.Is(err, cursor.ErrInvalid) {
-		return subscriptionView{Key: key, Partitions: []partitionView{}, Error: err.Error()}, nil
+// subscription is where one is. What is wrong with its records is told in the
+// view: it must not hide the others.
+func (s *session) subscription(ctx context.Context, e *entry) (subscriptionView, error) {
+	v := subscriptionView{Key: e.name.Key, RoutingKey: e.name.RoutingKey, Partitions: []partitionView{}, unnamed: e.prefix != "" && e.name.RoutingKey == ""}
+	err := e.err
+	var st *evento.Status
+	if err == nil {
+		st, err = s.control(e.name).Status(ctx)
 	}
+	switch {
+	case errors.Is(err, evento.ErrDamaged), errors.Is(err, evento.ErrInvalid):
+		v.State, v.Error = damaged, err.Error()
+		return v, nil
+	case errors.Is(err, cursor.ErrInvalid):
+		v.State, v.Error = unreadable, err.Error()
+		return v, nil
+	case err != nil:
+		return v, err
+	}
+	now, err := s.now(ctx)
 	if err != nil {
-		return subscriptionView{}, err
+		return v, err
 	}
-	return subscriptionViewOf(st), nil
-}
-
-func (v *subscriptionView) row() []string {
-	if v.Error != "" {
-		return []string{show(v.Key), "?", "?", "?", "?", "?", "?", "unreadable", cutText(v.Error)}
-	}
-	owners := map[string]bool{}
-	owner := "-"
-	for i := range v.Partitions {
-		if o := v.Partitions[i].ownerName(); o != "-" {
-			owners[o] = true
-			owner = o
-		}
-	}
-	if len(owners) > 1 {
-		owner = fmt.Sprintf("%d workers", len(owners))
-	}
-	lag := "-"
-	if v.LagSeconds > 0 {
-		lag = showDuration(time.Duration(v.LagSeconds * float64(time.Second)))
-	}
-	return []string{show(v.Key), number(len(v.Partitions)), owner, number(v.Position), number(v.Behind), lag, number(v.Parked), v.state(),
-		cutText(strings.TrimPrefix(v.LastError, fmt.Sprintf("evento: subscription %q: ", v.Key)))}
-}
-
-func (v *subscriptionView) state() string {
-	switch {
-	case v.Paused:
-		return "paused"
-	case v.LastError != "" && !v.Live:
-		return "failed"
-	case v.Live:
-		return "running"
-	}
-	return "stopped"
-}
-
-func (p *partitionView) ownerName() string {
-	switch {
-	case p.Owner == "":
-		return "-"
-	case !p.Live:
-		return "dead (" + show(p.Host) + ")"
-	}
-	return show(p.Host)
-}
-
-func showDuration(d time.Duration) string {
-	if d < time.Second {
-		return d.Round(time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
-
-// cutText is the beginning of a text, for a column.
-func cutText(text string) string {
-	const most = 120
-	if runes := []rune(text); len(runes) > most {
-		text = string(runes[:most]) + "…"
-	}
-	return shown(text)
+	v = subscriptionViewOf(st, now)
+	v.Selection = &e.selection
+	return v, nil
 }
 
 func subscriptionsShowCommand() *cobra.Command {
 	return onSubscription(&cobra.Command{
-		Use:     "show KEY",
-		Short:   "Show where a subscription is, partition by partition",
-		Long:    `Show where a subscription is: its partitions with their owners, places and errors.`,
-		Example: `  evento subscriptions show mailer --store app.db`,
-	}, looking, func(ctx context.Context, s *session, c *evento.Control, _ string) error {
-		st, err := c.Status(ctx)
-		if err != nil {
-			return err
-		}
-		v := subscriptionViewOf(st)
-		if s.out.json {
-			return s.out.line(v)
-		}
-		if err := s.out.table([][]string{
-			{"key", show(v.Key)},
-			{"state", v.state()},
-			{"position", number(v.Position) + " of " + number(v.Head)},
-			{"behind", number(v.Behind)},
-			{"lag", showDuration(st.Lag)},
-			{"parked", number(v.Parked)},
-		}); err != nil {
-			return err
-		}
-		rows := [][]string{{"PARTITION", "OWNER", "WORKER", "EPOCH", "POSITION", "CHANGED", "PAUSED", "ERROR"}}
-		for i := range v.Partitions {
-			p := &v.Partitions[i]
-			rows = append(rows, []string{number(i), p.ownerName(), shown(p.Owner), number(p.Epoch), number(p.Position), showTime(p.ChangedAt), strconv.FormatBool(p.Paused), shown(p.Error)})
-		}
-		return s.out.table(rows)
-	})
+		Use:   "show KEY",
+		Short: "Show where a subscription is, partition by partition",
+		Long: `Show where a subscription is: its partitions with their owners, places and errors,
+what was last done to it from outside, and which events it selects.`,
+		Example: `  evento subscriptions show mailer --store app.db
+  evento subscriptions show mailer --routing-key eu --store app.db`,
+	}, looking, showSubscription)
+}
+
+func showSubscription(ctx context.Context, s *session, name evento.SubscriptionName) error {
+	e, err := s.entry(ctx, name)
+	if err != nil {
+		return err
+	}
+	st, err := s.control(name).Status(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := s.now(ctx)
+	if err != nil {
+		return err
+	}
+	v := subscriptionViewOf(st, now)
+	v.Selection = &e.selection
+	if s.out.json {
+		return s.out.line(v)
+	}
+	rows := [][]string{
+		{"key", show(v.Key)},
+		{"routing key", shown(v.RoutingKey)},
+		{"state", v.State},
+		{"position", number(v.Position) + " of " + number(v.Head)},
+		{"behind", number(v.Behind)},
+		{"lag", showDuration(st.Lag)},
+		{"parked", number(v.Parked)},
+	}
+	if c := v.Changed; c != nil {
+		rows = append(rows, []string{"changed", show(c.What) + " by " + show(c.By) + " at " + showTime(c.At)})
+	}
+	if err := s.out.table(append(rows, v.Selection.rows()...)); err != nil {
+		return err
+	}
+	rows = [][]string{{"PARTITION", "OWNER", "WORKER", "EPOCH", "POSITION", "CHANGED", "PAUSED", "EVENT", "ERROR"}}
+	for i := range v.Partitions {
+		p := &v.Partitions[i]
+		rows = append(rows, []string{number(i), p.ownerName(), shown(p.Owner), number(p.Epoch), number(p.Position), showTime(p.ChangedAt),
+			strconv.FormatBool(p.Paused), shown(p.ErrorEvent), shown(p.Error)})
+	}
+	return s.out.table(rows)
 }
 
 // changed tells what was done.
-func (s *session) changed(key, done string) error {
+func (s *session) changed(name evento.SubscriptionName, done string) error {
 	if s.out.json {
-		return s.out.line(map[string]string{"key": key, "done": done})
+		return s.out.line(struct {
+			Done       string `json:"done"`
+			Key        string `json:"key"`
+			RoutingKey string `json:"routing_key"`
+		}{done, name.Key, name.RoutingKey})
 	}
-	return s.out.printf("%s: %s\n", show(key), done)
+	return s.out.printf("%s: %s\n", showName(name), done)
 }
 
 func changeCommand(name, short, long string, change func(*evento.Control, context.Context) error, done string) *cobra.Command {
@@ -259,11 +249,11 @@ func changeCommand(name, short, long string, change func(*evento.Control, contex
 		Short:   short,
 		Long:    long,
 		Example: "  evento subscriptions " + name + " mailer --store app.db",
-	}, changing, func(ctx context.Context, s *session, c *evento.Control, key string) error {
-		if err := change(c, ctx); err != nil {
+	}, changing, func(ctx context.Context, s *session, subscription evento.SubscriptionName) error {
+		if err := change(s.control(subscription), ctx); err != nil {
 			return err
 		}
-		return s.changed(key, done)
+		return s.changed(subscription, done)
 	})
 }
 
@@ -273,13 +263,14 @@ func yesFlag(cmd *cobra.Command) {
 
 func resetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "reset KEY --to-start|--to-position N|--to-time T",
+		Use:   "reset KEY --to-start|--to-position N|--to-cursor C|--to-time T",
 		Short: "Make a subscription go on from another place",
 		Long: `Make a subscription go on from another place: it handles again what is behind it, or
 passes over what is before it. Workers may run; they go on from there within a
 second. Parked events stay parked.
 
-A time is RFC 3339, such as 2026-03-01T09:00:00Z, or a day in UTC, such as 2026-03-01.`,
+A cursor is one of this store, such as of an event or the end of a page. A time is
+RFC 3339, such as 2026-03-01T09:00:00Z, or a day in UTC, such as 2026-03-01.`,
 		Example: `  evento subscriptions reset mailer --to-start --store app.db
   evento subscriptions reset mailer --to-position 1200 --yes --store app.db
   evento subscriptions reset mailer --to-time 2026-03-01 --store app.db`,
@@ -287,20 +278,17 @@ A time is RFC 3339, such as 2026-03-01T09:00:00Z, or a day in UTC, such as 2026-
 	f := cmd.Flags()
 	f.Bool("to-start", false, "before the first event")
 	f.Uint64("to-position", 0, "behind the event with this position")
+	f.String("to-cursor", "", "behind the event with this cursor")
 	f.String("to-time", "", "before the first event of this time or later")
 	yesFlag(cmd)
 	return onSubscription(cmd, changing, resetSubscription)
 }
 
-func resetSubscription(ctx context.Context, s *session, c *evento.Control, key string) error {
-	ways := 0
-	for _, name := range []string{"to-start", "to-position", "to-time"} {
-		if s.cmd.Flags().Changed(name) {
-			ways++
-		}
-	}
-	if ways != 1 {
-		return usagef("reset to where? One of --to-start, --to-position N and --to-time T")
+func resetSubscription(ctx context.Context, s *session, name evento.SubscriptionName) error {
+	c := s.control(name)
+	to, reset, err := s.resetWay(ctx, c)
+	if err != nil {
+		return err
 	}
 	st, err := c.Status(ctx)
 	if err != nil && !errors.Is(err, cursor.ErrInvalid) { // a reset is the way out of that
@@ -310,38 +298,59 @@ func resetSubscription(ctx context.Context, s *session, c *evento.Control, key s
 	if err == nil {
 		from = "position " + number(st.Position)
 	}
-	var to string
-	var reset func() error
-	switch {
-	case s.cmd.Flags().Changed("to-start"):
-		to, reset = "the start", func() error { return c.ResetToStart(ctx) }
-	case s.cmd.Flags().Changed("to-position"):
-		n, err := s.cmd.Flags().GetUint64("to-position")
-		if err != nil {
-			return err
-		}
-		head, err := s.head(ctx)
-		if err != nil {
-			return err
-		}
-		if n > head.Node.Position {
-			return usagef("--to-position %d: the last event has position %d", n, head.Node.Position)
-		}
-		to, reset = "position "+number(n), func() error { return c.ResetToPosition(ctx, n) }
-	default:
-		t, err := parseTime(s.flag("to-time"))
-		if err != nil {
-			return err
-		}
-		to, reset = showTime(t), func() error { return c.ResetToTime(ctx, t) }
-	}
-	if err := s.confirm(fmt.Sprintf("Reset subscription %s from %s to %s?", show(key), from, to)); err != nil {
+	if err := s.confirm(fmt.Sprintf("Reset subscription %s from %s to %s?", showName(name), from, to)); err != nil {
 		return err
 	}
 	if err := reset(); err != nil {
 		return err
 	}
-	return s.changed(key, "reset to "+to)
+	return s.changed(name, "reset to "+to)
+}
+
+// resetWay is where the flags say, in words, and how to get there.
+func (s *session) resetWay(ctx context.Context, c *evento.Control) (to string, reset func() error, err error) {
+	var ways []string
+	for _, name := range []string{"to-start", "to-position", "to-cursor", "to-time"} {
+		if s.cmd.Flags().Changed(name) {
+			ways = append(ways, name)
+		}
+	}
+	if len(ways) != 1 {
+		return "", nil, usagef("reset to where? One of --to-start, --to-position N, --to-cursor C and --to-time T")
+	}
+	switch ways[0] {
+	case "to-start":
+		return "the start", func() error { return c.ResetToStart(ctx) }, nil
+	case "to-position":
+		n, err := s.cmd.Flags().GetUint64("to-position")
+		if err != nil {
+			return "", nil, err
+		}
+		head, err := s.head(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		if n > head.Node.Position {
+			return "", nil, usagef("--to-position %d: the last event has position %d", n, head.Node.Position)
+		}
+		return "position " + number(n), func() error { return c.ResetToPosition(ctx, n) }, nil
+	case "to-cursor":
+		at := cursor.Value(s.flag("to-cursor"))
+		switch _, err := s.ex.Read(ctx, evento.Query{}, cursor.Onward(1, at)); {
+		case at == "":
+			return "", nil, usagef("--to-cursor is empty; --to-start is before the first event")
+		case errors.Is(err, cursor.ErrInvalid):
+			return "", nil, usagef("--to-cursor: %w", err)
+		case err != nil:
+			return "", nil, err
+		}
+		return "cursor " + show(string(at)), func() error { return c.ResetToCursor(ctx, at) }, nil
+	}
+	t, err := parseTime(s.flag("to-time"))
+	if err != nil {
+		return "", nil, err
+	}
+	return showTime(t), func() error { return c.ResetToTime(ctx, t) }, nil
 }
 
 func parseTime(text string) (time.Time, error) {
@@ -358,23 +367,36 @@ func removeCommand() *cobra.Command {
 		Use:   "remove KEY",
 		Short: "Forget a subscription that does not run",
 		Long: `Forget a subscription with its place and parked events. None of its workers may run.
-One that is started later begins at the first event.`,
+One that is started later begins at the first event.
+
+It also removes the records of one that is damaged, of which nobody can tell whether
+it runs.`,
 		Example: `  evento subscriptions remove old-mailer --store app.db`,
 	}
 	yesFlag(cmd)
-	return onSubscription(cmd, changing, func(ctx context.Context, s *session, c *evento.Control, key string) error {
-		parked := ""
-		if st, err := c.Status(ctx); err == nil {
-			parked = fmt.Sprintf(" with %d parked events", st.Parked)
-		} else if !errors.Is(err, cursor.ErrInvalid) {
-			return err
-		}
-		if err := s.confirm(fmt.Sprintf("Forget subscription %s%s?", show(key), parked)); err != nil {
-			return err
-		}
-		if err := c.Remove(ctx); err != nil {
-			return err
-		}
-		return s.changed(key, "removed")
-	})
+	return onSubscription(cmd, changing, removeSubscription)
+}
+
+func removeSubscription(ctx context.Context, s *session, name evento.SubscriptionName) error {
+	c := s.control(name)
+	remove := c.Remove
+	what := ""
+	st, err := c.Status(ctx)
+	switch {
+	case err == nil:
+		what = fmt.Sprintf(" with %d parked events", st.Parked)
+	case errors.Is(err, cursor.ErrInvalid):
+	case errors.Is(err, evento.ErrDamaged):
+		what = ", whose records are damaged"
+		remove = func(ctx context.Context) error { return s.removeRecords(ctx, name) }
+	default:
+		return err
+	}
+	if err := s.confirm(fmt.Sprintf("Forget subscription %s%s?", showName(name), what)); err != nil {
+		return err
+	}
+	if err := remove(ctx); err != nil {
+		return err
+	}
+	return s.changed(name, "removed")
 }

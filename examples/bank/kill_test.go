@@ -84,6 +84,34 @@ func killAfter(t *testing.T, db string, file []byte, refused int) {
 	}
 }
 
+// A program that is killed within a subscription keeps the next one waiting for no
+// longer than its lease, which that one says.
+func TestKilledWithinASubscription(t *testing.T) {
+	t.Parallel()
+	db := filepath.Join(t.TempDir(), "bank.db")
+	bank(t, exitOK, "-db", db)
+	s, err := openStore(t.Context(), db)
+	must(t, err)
+	sub, err := s.balances.Subscription().Start(t.Context(), s.ex)
+	must(t, err)
+	must(t, s.ex.Close()) // it cannot give its key up any more
+	<-sub.Done()
+	must(t, s.balances.Close())
+
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-db", db, "balances")
+	cmd.Env = append(os.Environ(), asBank+"=1")
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	began := time.Now()
+	must(t, cmd.Run())
+	if took := time.Since(began); took < lease/2 || took > 5*lease {
+		t.Errorf("it took %s, want some %s", took, lease)
+	}
+	if !strings.Contains(out.String(), "in all, 3 accounts") || !strings.Contains(errs.String(), "a subscription waits for its key") {
+		t.Errorf("it wrote %q and on standard error %q, want the balances and that it waits", out.String(), errs.String())
+	}
+}
+
 // judgedStatements counts what is in the ledger, and fails when something is
 // in it twice.
 func judgedStatements(t *testing.T, s *store) int {

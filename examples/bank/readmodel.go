@@ -81,7 +81,7 @@ func (m *Balances) Close() error { return errors.Join(m.change.Close(), m.db.Clo
 // Subscription is what keeps the read model, to be started, or executed once.
 // An event may come twice, after a crash; hence the version in each row.
 func (m *Balances) Subscription() *evento.SubscriptionBuilder {
-	return evento.NewSubscription("bank-balances").Handler(
+	return evento.NewSubscription("bank-balances").Lease(lease).Handler(
 		evento.Handle(m.opened),
 		changes(m, func(AccountFrozen) change { return change{status: "frozen"} }),
 		changes(m, func(AccountUnfrozen) change { return change{status: "open"} }),

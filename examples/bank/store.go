@@ -8,10 +8,17 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/sqlite"
 )
+
+// lease is how long a program that was killed within a subscription keeps it from
+// the next one, which logs that it waits. Whoever starts a program by hand does not
+// want to wait for long; a service keeps the default of 15 seconds, which leaves a
+// process that is halted for a while its work.
+const lease = 2 * time.Second
 
 // store is an open database.
 type store struct {

@@ -13,6 +13,7 @@ import (
 // Transfers is the process, to be started, or executed once.
 func (b *Bank) Transfers() *evento.SubscriptionBuilder {
 	return evento.NewSubscription("bank-transfers").
+		Lease(lease).
 		Handler(evento.Handle(b.settle))
 }
 

@@ -65,6 +65,22 @@ func stateMutants() []mutant {
 				return b.handle.Write(ctx, w)
 			}
 		}},
+		{"no feed", []string{"Follow/Feed"}, func(b *bent) {
+			b.feed = func() *evento.Feed { return nil }
+		}},
+		{"a feed for each who asks", []string{"Follow/Feed"}, func(b *bent) {
+			b.feed = func() *evento.Feed { return new(evento.Feed) }
+		}},
+		{"a feed that ends with the executor", []string{"Follow/Feed"}, func(b *bent) {
+			var closed atomic.Bool
+			b.feed = func() *evento.Feed {
+				if closed.Load() {
+					return new(evento.Feed)
+				}
+				return b.handle.Feed()
+			}
+			b.shut = func() error { closed.Store(true); return b.handle.Close() }
+		}},
 		{"Close an error the second time", []string{"Close/Twice"}, func(b *bent) {
 			b.shut = func() error {
 				err := b.begin()

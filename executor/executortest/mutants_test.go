@@ -28,6 +28,7 @@ type bent struct {
 	imports         func(context.Context, []evento.RawEvent) error
 	read            func(context.Context, evento.Query, cursor.Args) (*page, error)
 	changed         func() <-chan struct{}
+	feed            func() *evento.Feed
 	cursorAt        func(uint64) (cursor.Value, error)
 	earlier         func(a, b cursor.Value) (cursor.Value, error)
 	records         func(context.Context, evento.RecordQuery) (*evento.RecordPage, error)
@@ -46,7 +47,7 @@ type page = cursor.Page[evento.RawEvent]
 func bend(h *handle, with func(*bent)) *bent {
 	b := &bent{
 		handle: h,
-		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed,
+		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed, feed: h.Feed,
 		cursorAt: h.CursorAt, earlier: h.Earlier,
 		records: h.Records, swap: h.Swap,
 		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, snapshots: h.Snapshots, removeSnapshots: h.RemoveSnapshots, shut: h.Close,
@@ -74,6 +75,8 @@ func (b *bent) CursorAt(position uint64) (cursor.Value, error) { return b.cursor
 func (b *bent) Earlier(first, second cursor.Value) (cursor.Value, error) {
 	return b.earlier(first, second)
 }
+
+func (b *bent) Feed() *evento.Feed { return b.feed() }
 
 func (b *bent) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	return b.records(ctx, q)

@@ -27,7 +27,8 @@ func TestContract(t *testing.T) {
 			Open: func(testing.TB) evento.Executor {
 				return group.New(memory.New(nil), memory.New(nil), memory.New(nil))
 			},
-			Beyond: beyond,
+			Beyond:      beyond,
+			NoPositions: true,
 		})
 	})
 	t.Run("Nested", func(t *testing.T) {
@@ -40,6 +41,7 @@ func TestContract(t *testing.T) {
 				inner := placesOf(t, last)[0]
 				return seal(t, 1, beyond(t, ex, cursor.Value(base64.RawURLEncoding.EncodeToString(inner))))
 			},
+			NoPositions: true,
 		})
 	})
 	t.Run("SQLite", func(t *testing.T) {
@@ -48,7 +50,7 @@ func TestContract(t *testing.T) {
 			func(t testing.TB, path string) evento.Executor {
 				return group.New(openSQLite(t, path), memory.New(nil))
 			})
-		c.Transactor, c.OneWriter, c.Beyond = true, true, beyond
+		c.Transactor, c.OneWriter, c.NoPositions, c.Beyond = true, true, true, beyond
 		executortest.Test(t, c)
 	})
 }

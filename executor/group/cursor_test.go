@@ -28,12 +28,21 @@ func measure(t *testing.T, ex evento.Executor, events int) {
 	}
 }
 
-// refuse reads from a place in each direction.
+// refuse reads from a place in each direction, and compares it. Compared, a
+// place may be beyond the head.
 func refuse(t *testing.T, what string, ex evento.Executor, at cursor.Value, want error) {
 	t.Helper()
 	for _, args := range []cursor.Args{cursor.Forward(3, at), cursor.Onward(3, at), cursor.Backward(3, at)} {
 		if p, err := ex.Read(t.Context(), evento.Query{}, args); !errors.Is(err, want) || !errors.Is(err, cursor.ErrInvalid) {
 			t.Errorf("%s, backward %t: got %v, %v, want %q", what, args.IsBackward(), p, err, want)
+		}
+	}
+	if errors.Is(want, cursor.ErrBeyondHead) {
+		want = nil
+	}
+	for _, places := range [][2]cursor.Value{{at, ""}, {"", at}, {at, at}} {
+		if v, err := ex.Earlier(places[0], places[1]); !errors.Is(err, want) {
+			t.Errorf("%s, Earlier(%q, %q): got %q, %v, want %v", what, places[0], places[1], v, err, want)
 		}
 	}
 }
@@ -284,6 +293,9 @@ func TestMemberFails(t *testing.T) {
 			t.Errorf("got %v, want %q of member 2", err, evento.ErrClosed)
 		}
 	}
+	if _, err := ex.Earlier("", ""); !errors.Is(err, evento.ErrClosed) || !strings.Contains(fmt.Sprint(err), "member 2") {
+		t.Errorf("Earlier: got %v, want %q of member 2", err, evento.ErrClosed)
+	}
 }
 
 func TestNilMember(t *testing.T) {
@@ -294,6 +306,18 @@ func TestNilMember(t *testing.T) {
 		}
 		if _, err := evento.Create().Event(measured{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrInvalid) {
 			t.Errorf("Commit: got %v, want %q", err, evento.ErrInvalid)
+		}
+		if v, err := ex.CursorAt(0); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("CursorAt: got %q, %v, want %q", v, err, evento.ErrInvalid)
+		}
+		if v, err := ex.Earlier("", ""); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Earlier: got %q, %v, want %q", v, err, evento.ErrInvalid)
+		}
+		if p, err := ex.Snapshots(t.Context(), evento.SnapshotQuery{}); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Snapshots: got %v, %v, want %q", p, err, evento.ErrInvalid)
+		}
+		if err := ex.RemoveSnapshots(t.Context(), nil); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("RemoveSnapshots: got %v, want %q", err, evento.ErrInvalid)
 		}
 		if p, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"}); !errors.Is(err, evento.ErrInvalid) {
 			t.Errorf("Records: got %v, %v, want %q", p, err, evento.ErrInvalid)

@@ -36,6 +36,10 @@
 // events into those before and those after it as ever, but a member other than
 // the edge's is split after the last event that the first query showed of it.
 //
+// Of two cursors neither may come before the other: the first is further in one
+// member, the second in another. [Executor.Earlier] returns a third then, up to
+// which both have come.
+//
 // # Aggregates
 //
 // Each aggregate is expected to live in one member; choose ids that do not
@@ -68,6 +72,7 @@ import (
 type Executor struct {
 	members []evento.Executor
 	changed *signal.Any
+	feed    evento.Feed
 	close   func() error
 	err     error // a mistake in New, told by every method
 }
@@ -153,6 +158,26 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 // Changed implements [evento.Executor]. It wakes when any member does.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
+// CursorAt implements [evento.Executor]. Positions are the members' own, so
+// there is none but 0 that the group has a cursor of: the error matches
+// [errors.ErrUnsupported].
+func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
+	first, err := ex.first()
+	if err != nil {
+		return "", err
+	}
+	if _, err := first.CursorAt(0); err != nil { // it is closed
+		return "", memberError(0, err)
+	}
+	if position > 0 {
+		return "", fmt.Errorf("evento: group: the cursor of position %d: %w: positions are the members' own; use a cursor of the group", position, errors.ErrUnsupported)
+	}
+	return "", nil
+}
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
+
 // Records implements [evento.Executor], in the first member.
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	first, err := ex.first()
@@ -187,6 +212,24 @@ func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s 
 		return err
 	}
 	return first.SaveSnapshot(ctx, key, s)
+}
+
+// Snapshots implements [evento.Executor], in the first member.
+func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+	first, err := ex.first()
+	if err != nil {
+		return nil, err
+	}
+	return first.Snapshots(ctx, q)
+}
+
+// RemoveSnapshots implements [evento.Executor], in the first member.
+func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
+	first, err := ex.first()
+	if err != nil {
+		return err
+	}
+	return first.RemoveSnapshots(ctx, keys)
 }
 
 // Close implements [evento.Executor]. It closes the members.

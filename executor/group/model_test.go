@@ -120,13 +120,34 @@ func clock(r *rand.Rand) func() time.Time {
 // texts is a store whose cursors are no base64.
 type texts struct{ evento.Executor }
 
+// plain is the cursor of the store in a text.
+func (x texts) plain(v cursor.Value) (cursor.Value, error) {
+	if v == "" {
+		return "", nil
+	}
+	if len(v) < 3 || v[:3] != "at." {
+		return "", cursor.ErrMalformed
+	}
+	return v[3:], nil
+}
+
+func (x texts) Earlier(a, b cursor.Value) (cursor.Value, error) {
+	a, errA := x.plain(a)
+	b, errB := x.plain(b)
+	if err := cmp.Or(errA, errB); err != nil {
+		return "", err
+	}
+	v, err := x.Executor.Earlier(a, b)
+	if v != "" {
+		v = "at." + v
+	}
+	return v, err
+}
+
 func (x texts) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	at := args.At()
-	if at != "" {
-		if len(at) < 3 || at[:3] != "at." {
-			return nil, cursor.ErrMalformed
-		}
-		at = at[3:]
+	at, err := x.plain(args.At())
+	if err != nil {
+		return nil, err
 	}
 	switch {
 	case args.IsBackward():

@@ -93,6 +93,7 @@ type Executor struct {
 	writer    *writer
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
+	feed      evento.Feed
 	durable   durable
 	settled   settled
 	closing   chan struct{}
@@ -266,6 +267,9 @@ func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 // Changed implements [evento.Executor]. Commits of this process wake at once,
 // those of others when they are asked for: see Options.PollInterval.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // longestPoll is how long the interval grows.
 const longestPoll = 250 * time.Millisecond

@@ -96,6 +96,7 @@ type Executor struct {
 	scratches sync.Pool // of *scratch
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
+	feed      evento.Feed
 	calls     calls
 	flight    flight        // the queue's
 	flushing  chan struct{} // holds one while a flush is under way
@@ -207,6 +208,9 @@ func (ex *Executor) Changed() <-chan struct{} {
 	ex.await()
 	return changed
 }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // quietly is the least interval of polling when nothing happens, or is notified
 // of.

@@ -54,6 +54,7 @@ type Executor struct {
 	read, write evento.Executor
 	same        bool // one executor is both sides
 	changed     *signal.Any
+	feed        evento.Feed
 	close       func() error
 	err         error // a mistake in New, told by every method
 
@@ -118,6 +119,25 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 // write side knows first, but a read may show it only later.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
+// CursorAt implements [evento.Executor], on the write side.
+func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
+	if ex.err != nil {
+		return "", ex.err
+	}
+	return ex.write.CursorAt(position)
+}
+
+// Earlier implements [evento.Executor], on the write side.
+func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
+	if ex.err != nil {
+		return "", ex.err
+	}
+	return ex.write.Earlier(a, b)
+}
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
+
 // Records implements [evento.Executor], on the write side.
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	if ex.err != nil {
@@ -148,6 +168,22 @@ func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s 
 		return ex.err
 	}
 	return ex.write.SaveSnapshot(ctx, key, s)
+}
+
+// Snapshots implements [evento.Executor], on the write side.
+func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+	if ex.err != nil {
+		return nil, ex.err
+	}
+	return ex.write.Snapshots(ctx, q)
+}
+
+// RemoveSnapshots implements [evento.Executor], on the write side.
+func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
+	if ex.err != nil {
+		return ex.err
+	}
+	return ex.write.RemoveSnapshots(ctx, keys)
 }
 
 // Close implements [evento.Executor]. It closes both sides.

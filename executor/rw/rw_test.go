@@ -499,6 +499,18 @@ func TestNilSide(t *testing.T) {
 		if _, err := evento.Create().Event(added{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrInvalid) {
 			t.Errorf("Commit: got %v, want %q", err, evento.ErrInvalid)
 		}
+		if v, err := ex.CursorAt(0); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("CursorAt: got %q, %v, want %q", v, err, evento.ErrInvalid)
+		}
+		if v, err := ex.Earlier("", ""); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Earlier: got %q, %v, want %q", v, err, evento.ErrInvalid)
+		}
+		if p, err := ex.Snapshots(t.Context(), evento.SnapshotQuery{}); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Snapshots: got %v, %v, want %q", p, err, evento.ErrInvalid)
+		}
+		if err := ex.RemoveSnapshots(t.Context(), nil); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("RemoveSnapshots: got %v, want %q", err, evento.ErrInvalid)
+		}
 		if p, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"}); !errors.Is(err, evento.ErrInvalid) {
 			t.Errorf("Records: got %v, %v, want %q", p, err, evento.ErrInvalid)
 		}

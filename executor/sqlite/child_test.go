@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/sqlite"
@@ -79,19 +80,36 @@ func child(ctx context.Context, path string) error {
 	return errors.Join(errs...)
 }
 
+// childLease is short: whoever comes after a process that was killed waits for it.
+const childLease = 200 * time.Millisecond
+
 // childSubscribe writes the position of each event that it handles to a file
-// that outlives the process.
+// that outlives the process. It returns when it owns the key.
 func childSubscribe(ctx context.Context, ex evento.Executor, path string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = evento.NewSubscription(childKey).ChunkSize(5).
+	owned := make(chan struct{}, 1)
+	sub, err := evento.NewSubscription(childKey).ChunkSize(5).Lease(childLease).
+		Hooks(evento.SubscriptionHooks{Owner: func(_ context.Context, _ string, _ int, owner bool) {
+			if owner {
+				owned <- struct{}{}
+			}
+		}}).
 		Handler(evento.Handle(func(_ context.Context, e evento.Event[happened]) error {
 			_, err := fmt.Fprintf(f, "%d\n", e.Position)
 			return err
 		})).Start(ctx, ex)
-	return err
+	if err != nil {
+		return err
+	}
+	select {
+	case <-owned:
+		return nil
+	case <-sub.Done():
+		return sub.Err()
+	}
 }
 
 // childWrite appends now to an aggregate that all writers share, now to one of

@@ -465,7 +465,7 @@ func TestClockOfRecordsFalls(t *testing.T) {
 		now = tt.Add(-time.Second)
 		page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"})
 		if err != nil || page.Records[0].ChangedAt != tt || page.Now != now {
-			t.Errorf("a change at %v, looked at at %v: got %+v, %v", tt, now, page, err)
+			t.Errorf("a change at %v, and the clock at %v: got %+v, %v", tt, now, page, err)
 		}
 	}
 	closeAll(t, ex)

@@ -101,6 +101,7 @@ type Executor struct {
 	callers   *callers
 	queue     *appendqueue.Queue[operation]
 	changed   signal.Signal
+	feed      evento.Feed
 	closing   chan struct{}
 	closed    atomic.Bool
 	watched   chan struct{} // closed when the watch has ended
@@ -264,3 +265,6 @@ func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 // Changed implements [evento.Executor]. Commits of this process wake at once,
 // those of others within Options.WatchInterval.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }

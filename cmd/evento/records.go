@@ -1,0 +1,245 @@
+// The records of subscriptions as they are: what evento.Control does not tell of
+// them, or refuses to read. docs/formats.md describes them.
+
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+const (
+	subscriptionKind = "subscription"
+	parkedKind       = "parked"
+	instancePrefix   = "instance-"
+	routePrefix      = "route-"
+	sharedPart       = "shared" // "" without a routing key
+)
+
+// prefixOf is what the parts of a subscription's records begin with.
+func prefixOf(routingKey string) string {
+	if routingKey == "" {
+		return ""
+	}
+	hash := sha256.Sum256([]byte(routingKey))
+	return fmt.Sprintf("%s%x-", routePrefix, hash[:16])
+}
+
+// cutPrefix takes the prefix from a part.
+func cutPrefix(part string) (prefix, rest string) {
+	if !strings.HasPrefix(part, routePrefix) {
+		return "", part
+	}
+	end := strings.IndexByte(part[len(routePrefix):], '-')
+	if end < 0 {
+		return part, ""
+	}
+	end += len(routePrefix) + 1
+	return part[:end], part[end:]
+}
+
+// selectionView is which events a subscription selects.
+type selectionView struct {
+	RoutingKey string `json:"routing_key,omitempty"`
+	All        bool   `json:"all,omitempty"`
+	// Aggregates are ids by type; nil: it is not narrowed to some.
+	Aggregates map[string][]string `json:"aggregates,omitempty"`
+	// Events are names by type, of a type without names all; nil: all.
+	Events map[string][]string `json:"events,omitempty"`
+}
+
+// scope says it by routing key.
+func (v *selectionView) scope() string {
+	switch {
+	case v.All:
+		return "events of all routing keys"
+	case v.RoutingKey != "":
+		return "events of routing key " + show(v.RoutingKey)
+	}
+	return "events without a routing key"
+}
+
+// rows are what people are shown of it.
+func (v *selectionView) rows() [][]string {
+	rows := [][]string{{"selects", v.scope()}}
+	for _, t := range slices.Sorted(maps.Keys(v.Aggregates)) {
+		rows = append(rows, []string{"", "aggregates " + show(t) + ": " + showSome(v.Aggregates[t])})
+	}
+	for _, t := range slices.Sorted(maps.Keys(v.Events)) {
+		names := "all"
+		if len(v.Events[t]) > 0 {
+			names = showSome(v.Events[t])
+		}
+		rows = append(rows, []string{"", "events " + show(t) + ": " + names})
+	}
+	return rows
+}
+
+// showSome shows the first of many texts.
+func showSome(texts []string) string {
+	const most = 20
+	var b strings.Builder
+	for i, text := range texts[:min(len(texts), most)] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(show(text))
+	}
+	if more := len(texts) - most; more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
+	return b.String()
+}
+
+// entry is a subscription of which there are records.
+type entry struct {
+	name      evento.SubscriptionName
+	prefix    string // of the parts of its records
+	selection selectionView
+	found     bool  // the shared record was
+	used      bool  // some record was that no instance leaves behind
+	err       error // why it is not known which it is, or what it selects
+}
+
+// entries lists the subscriptions with a key, "" for any, in the order of their
+// keys, also those that are damaged.
+func (s *session) entries(ctx context.Context, key string) ([]*entry, error) {
+	var list []*entry
+	at := map[[2]string]*entry{}
+	for q := (evento.RecordQuery{Kind: subscriptionKind, Key: key}); ; {
+		page, err := s.ex.Records(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Records {
+			r := &page.Records[i]
+			q.After = r.RecordKey
+			prefix, rest := cutPrefix(r.Part)
+			e := at[[2]string{r.Key, prefix}]
+			if e == nil {
+				e = &entry{name: evento.SubscriptionName{Key: r.Key}, prefix: prefix}
+				at[[2]string{r.Key, prefix}] = e
+				list = append(list, e)
+			}
+			e.add(r, rest)
+		}
+		if !page.More {
+			break
+		}
+	}
+	list = slices.DeleteFunc(list, func(e *entry) bool { return !e.used })
+	for _, e := range list {
+		if !e.found && e.err == nil {
+			e.err = fmt.Errorf("%w: the record %s %q %q is missing", evento.ErrDamaged, subscriptionKind, e.name.Key, e.sharedPart())
+		}
+	}
+	return list, nil
+}
+
+func (e *entry) sharedPart() string {
+	if e.prefix == "" {
+		return ""
+	}
+	return e.prefix + sharedPart
+}
+
+func (e *entry) add(r *evento.Record, rest string) {
+	e.used = e.used || !strings.HasPrefix(rest, instancePrefix)
+	if r.Part != e.sharedPart() {
+		return
+	}
+	e.found = true
+	err := json.Unmarshal(r.Value, &e.selection)
+	if err == nil && prefixOf(e.selection.RoutingKey) != e.prefix {
+		err = fmt.Errorf("routing_key: %q", e.selection.RoutingKey)
+	}
+	if err != nil {
+		e.err = fmt.Errorf("%w: record %s %q %q: %w", evento.ErrDamaged, r.Kind, r.Key, r.Part, err)
+		return
+	}
+	e.name.RoutingKey = e.selection.RoutingKey
+}
+
+// entry finds one subscription.
+func (s *session) entry(ctx context.Context, name evento.SubscriptionName) (*entry, error) {
+	list, err := s.entries(ctx, name.Key)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		if e.prefix == prefixOf(name.RoutingKey) {
+			return e, e.err
+		}
+	}
+	return nil, fmt.Errorf("%w: subscription %s", evento.ErrNotFound, showName(name))
+}
+
+// now is the time of the store's clock.
+func (s *session) now(ctx context.Context) (time.Time, error) {
+	page, err := s.ex.Records(ctx, evento.RecordQuery{Kind: subscriptionKind, Limit: 1})
+	if err != nil {
+		return time.Time{}, err
+	}
+	return page.Now, nil
+}
+
+// removeRecords removes the records of a subscription whatever they say, for one
+// that Control.Remove cannot read.
+func (s *session) removeRecords(ctx context.Context, name evento.SubscriptionName) error {
+	left := 0
+	for _, kind := range []string{subscriptionKind, parkedKind} {
+		for q := (evento.RecordQuery{Kind: kind, Key: name.Key, Limit: evento.MaxSwap}); ; {
+			page, err := s.ex.Records(ctx, q)
+			if err != nil {
+				return err
+			}
+			n, err := s.removePage(ctx, page, prefixOf(name.RoutingKey))
+			if errors.Is(err, evento.ErrSwapped) {
+				continue // a worker has changed one
+			}
+			if err != nil {
+				return err
+			}
+			left += n
+			if !page.More {
+				break
+			}
+			q.After = page.Records[len(page.Records)-1].RecordKey
+		}
+	}
+	if left > 0 {
+		return fmt.Errorf("%d records have names that no release has given them; remove them in the database", left)
+	}
+	return nil
+}
+
+// removePage removes the records of a page with a prefix, together, and tells how
+// many it could not name.
+func (s *session) removePage(ctx context.Context, page *evento.RecordPage, prefix string) (left int, err error) {
+	var swap evento.Swap
+	for i := range page.Records {
+		r := &page.Records[i]
+		if p, _ := cutPrefix(r.Part); p != prefix {
+			continue
+		}
+		change := evento.Change{RecordKey: r.RecordKey, Revision: r.Revision, Remove: true}
+		if (evento.Swap{Changes: []evento.Change{change}}).Check() != nil {
+			left++
+			continue
+		}
+		swap.Changes = append(swap.Changes, change)
+	}
+	if len(swap.Changes) == 0 {
+		return left, nil
+	}
+	return left, s.ex.Swap(ctx, swap)
+}

@@ -1,0 +1,226 @@
+// A subscription as it is printed.
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// subscriptionView is a subscription for programs. The names of its fields do
+// not change.
+type subscriptionView struct {
+	Key        string          `json:"key"`
+	RoutingKey string          `json:"routing_key"`
+	State      string          `json:"state"`
+	Position   uint64          `json:"position"`
+	Head       uint64          `json:"head"`
+	Behind     uint64          `json:"behind"`
+	LagSeconds float64         `json:"lag_seconds"`
+	Paused     bool            `json:"paused"`
+	Live       bool            `json:"live"`
+	Parked     int             `json:"parked"`
+	LastError  string          `json:"last_error,omitempty"`
+	Changed    *changeView     `json:"changed,omitempty"`
+	Selection  *selectionView  `json:"selection,omitempty"`
+	Partitions []partitionView `json:"partitions"`
+	// Error is why the status cannot be had.
+	Error string `json:"error,omitempty"`
+
+	unnamed bool // its routing key is not known
+}
+
+// changeView is what was last done to a subscription from outside.
+type changeView struct {
+	What string    `json:"what"`
+	By   string    `json:"by"`
+	At   time.Time `json:"at"`
+}
+
+type partitionView struct {
+	Owner string `json:"owner,omitempty"`
+	Host  string `json:"host,omitempty"`
+	Live  bool   `json:"live"`
+	// SilentSeconds is how long ago the store heard of the owner.
+	SilentSeconds float64      `json:"silent_seconds,omitempty"`
+	Epoch         uint64       `json:"epoch"`
+	Position      uint64       `json:"position"`
+	Cursor        cursor.Value `json:"cursor"`
+	ChangedAt     time.Time    `json:"changed_at"`
+	Paused        bool         `json:"paused"`
+	Error         string       `json:"error,omitempty"`
+	ErrorEvent    string       `json:"error_event,omitempty"`
+}
+
+// States of a subscription.
+const (
+	running    = "running"
+	partly     = "partly running" // some partitions have no worker
+	retrying   = "retrying"       // an event whose handler fails
+	failed     = "failed"         // stopped at an error
+	dead       = "dead"           // the worker has not been heard of within its lease
+	stopped    = "stopped"
+	paused     = "paused"
+	damaged    = "damaged"    // a record is not what the library has written
+	unreadable = "unreadable" // a cursor is not of the store
+)
+
+// subscriptionViewOf makes the view of a status at a time of the store.
+func subscriptionViewOf(st *evento.Status, now time.Time) subscriptionView {
+	v := subscriptionView{
+		Key: st.Key, RoutingKey: st.RoutingKey, Position: st.Position, Head: st.Head, Behind: st.Behind,
+		LagSeconds: st.Lag.Seconds(), Parked: st.Parked, Live: len(st.Partitions) > 0,
+		Partitions: make([]partitionView, 0, len(st.Partitions)),
+	}
+	if st.Changed != (evento.ControlChange{}) {
+		v.Changed = &changeView{st.Changed.What, st.Changed.By, st.Changed.At}
+	}
+	for i := range st.Partitions {
+		p := &st.Partitions[i]
+		pv := partitionView{
+			Owner: p.Owner, Host: p.Host, Live: p.Live, Epoch: p.Epoch, Position: p.Position, Cursor: p.Cursor,
+			ChangedAt: p.ChangedAt, Paused: p.Paused, Error: p.Error, ErrorEvent: p.ErrorEvent,
+		}
+		if p.Owner != "" {
+			pv.SilentSeconds = now.Sub(p.ChangedAt).Seconds()
+		}
+		v.Partitions = append(v.Partitions, pv)
+		v.Paused = v.Paused || p.Paused
+		v.Live = v.Live && p.Live
+		if p.Error != "" {
+			v.LastError = p.Error
+		}
+	}
+	v.State = v.state()
+	return v
+}
+
+func (v *subscriptionView) state() string {
+	has := map[string]bool{}
+	for i := range v.Partitions {
+		has[v.Partitions[i].state()] = true
+	}
+	switch {
+	case v.Paused:
+		return paused
+	case has[failed]:
+		return failed
+	case has[retrying]:
+		return retrying
+	case has[dead]:
+		return dead
+	case has[running] && has[stopped]:
+		return partly
+	case has[running]:
+		return running
+	}
+	return stopped
+}
+
+func (p *partitionView) state() string {
+	switch {
+	case p.Owner != "" && !p.Live:
+		return dead
+	case p.Owner != "" && p.Error != "":
+		return retrying
+	case p.Owner != "":
+		return running
+	case p.Error != "":
+		return failed
+	}
+	return stopped
+}
+
+func (v *subscriptionView) row() []string {
+	routing := "-"
+	switch {
+	case v.unnamed:
+		routing = "?"
+	case v.RoutingKey != "":
+		routing = show(v.RoutingKey)
+	}
+	if v.Error != "" {
+		return []string{show(v.Key), routing, "?", "?", "?", "?", "?", "?", v.State, cutText(v.Error)}
+	}
+	lag := "-"
+	if v.LagSeconds > 0 {
+		lag = showDuration(seconds(v.LagSeconds))
+	}
+	return []string{show(v.Key), routing, number(len(v.Partitions)), v.owners(), number(v.Position), number(v.Behind), lag, number(v.Parked), v.showState(),
+		cutText(strings.TrimPrefix(v.LastError, fmt.Sprintf("evento: subscription %q: ", v.Key)))}
+}
+
+// owners are who runs the partitions, in one cell.
+func (v *subscriptionView) owners() string {
+	names := map[string]bool{}
+	name, gone := "-", 0
+	for i := range v.Partitions {
+		p := &v.Partitions[i]
+		if p.Owner == "" || names[p.Owner] {
+			continue
+		}
+		names[p.Owner] = true
+		name = p.ownerName()
+		if !p.Live {
+			gone++
+		}
+	}
+	switch {
+	case len(names) <= 1:
+		return name
+	case gone > 0:
+		return fmt.Sprintf("%d workers, %d dead", len(names), gone)
+	}
+	return fmt.Sprintf("%d workers", len(names))
+}
+
+// showState is the state, with who paused it.
+func (v *subscriptionView) showState() string {
+	if v.State == paused {
+		return v.showPaused()
+	}
+	return v.State
+}
+
+// showPaused says by whom, unless something else was done since.
+func (v *subscriptionView) showPaused() string {
+	if v.Changed != nil && v.Changed.What == "Pause" {
+		return "paused by " + show(v.Changed.By)
+	}
+	return paused
+}
+
+func (p *partitionView) ownerName() string {
+	silent := seconds(p.SilentSeconds)
+	switch {
+	case p.Owner == "":
+		return "-"
+	case p.Live:
+		return show(p.Host)
+	case silent < 0:
+		return fmt.Sprintf("dead (%s), heard of %s ahead of the store's clock", show(p.Host), showDuration(-silent))
+	}
+	return fmt.Sprintf("dead (%s), not heard of for %s", show(p.Host), showDuration(silent))
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+func showDuration(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// cutText is the beginning of a text, for a column.
+func cutText(text string) string {
+	const most = 120
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "…"
+	}
+	return shown(text)
+}

@@ -1,0 +1,223 @@
+// Package docs_test compiles and runs the code in the guides.
+package docs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/memory"
+	"github.com/evento-go/evento/executor/sqlite"
+)
+
+const account evento.AggregateType = "bank/Account"
+
+type (
+	AccountOpened struct{ Owner string }
+	MailSent      struct{}
+)
+
+func (AccountOpened) AggregateType() evento.AggregateType { return account }
+func (AccountOpened) EventName() string                   { return "AccountOpened" }
+func (MailSent) AggregateType() evento.AggregateType      { return account }
+func (MailSent) EventName() string                        { return "MailSent" }
+
+// Each block of Go in the guide is in this file, to the letter but for tabs.
+func TestSnippets(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("subscriptions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile("subscriptions_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(guide), "```go\n")[1:]
+	if len(blocks) < 6 {
+		t.Fatalf("%d blocks of Go", len(blocks))
+	}
+	code := flat(string(file))
+	for _, block := range blocks {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.Contains(code, flat(block)) {
+			t.Errorf("not in subscriptions_test.go:\n%s", block)
+		}
+	}
+}
+
+// flat is code without what lines begin with.
+func flat(code string) string {
+	var b strings.Builder
+	for line := range strings.Lines(code) {
+		b.WriteString(strings.TrimLeft(line, "\t"))
+	}
+	return b.String()
+}
+
+func sendMail(ctx context.Context, e evento.Event[AccountOpened]) error {
+	d := evento.DeliveryFrom(ctx)
+	if d.Replay {
+		return nil // the subscription was reset; this mail was sent long ago
+	}
+	if d.Attempt > 1 {
+		slog.WarnContext(ctx, "sending again", "mail", e.ID, "attempt", d.Attempt)
+	}
+	_, err := evento.Aggregate(e.AggregateID).AnyVersion().Event(MailSent{}).Commit(ctx, evento.ExecutorFrom(ctx))
+	return err
+}
+
+func runRegions(ctx context.Context, store evento.Executor) error {
+	mails := func(region string) *evento.SubscriptionBuilder {
+		return evento.NewSubscription("mails").RoutingKey(region).Handler(evento.Handle(sendMail))
+	}
+	err := evento.Run(ctx, store, mails("eu"), mails("us"))
+	return err
+}
+
+func runUntilSignal(store evento.Executor, mails, balances *evento.SubscriptionBuilder) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return evento.Run(ctx, store, mails, balances)
+}
+
+func mend(ctx context.Context, store evento.Executor) error {
+	c := evento.ControlOf(store, "mails").RoutingKey("eu")
+	for p, err := range c.Parked(ctx, evento.AllParked()) {
+		if err != nil {
+			return err
+		}
+		fmt.Println(p.Name, "of", p.AggregateID, "failed", p.Attempts, "times:", p.Error)
+	}
+	return c.RetryParked(ctx, evento.AllParked()) // or ParkedOf an aggregate, or one ParkedEvent
+}
+
+func readOwnWrites(ctx context.Context, store evento.Executor) error {
+	receipt, err := evento.Create().Event(AccountOpened{Owner: "Ada"}).Commit(ctx, store)
+	if err != nil {
+		return err
+	}
+	return evento.WaitFor(ctx, store, "balances", receipt.Position) // Control.WaitFor with a routing key
+}
+
+func readModel() *evento.SubscriptionBuilder {
+	balances := evento.NewSubscription("balances").Transactional().Handler(
+		evento.HandleBatch(func(ctx context.Context, opened []evento.Event[AccountOpened]) error {
+			for _, e := range opened {
+				if _, err := sqlite.Tx(ctx).ExecContext(ctx, "INSERT INTO balances (id, owner) VALUES (?, ?)", e.AggregateID, e.Data.Owner); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+	return balances
+}
+
+// Two regions are two subscriptions; a mail is sent once, also after a reset, and
+// has the event as its cause.
+func TestRegions(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	store := memory.New(nil)
+	ended := make(chan error, 1)
+	go func() { ended <- runRegions(ctx, store) }()
+	for _, region := range []string{"eu", "us"} {
+		opened, err := evento.Aggregate(region).Event(AccountOpened{Owner: "Ada"}).RoutingKey(region).Commit(ctx, store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mails := evento.ControlOf(store, "mails").RoutingKey(region)
+		if err := errors.Join(mails.WaitFor(ctx, opened.Position), mails.ResetToStart(ctx), mails.WaitFor(ctx, opened.Position)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Run ended with %v", err)
+	}
+	var log []evento.RawEvent
+	for e, err := range evento.Events(t.Context(), store, evento.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		log = append(log, e)
+	}
+	if len(log) != 4 || log[1].Name != "MailSent" || log[1].Metadata.CausationID != log[0].ID.String() || log[3].AggregateID != "us" {
+		t.Errorf("the log is %+v, want of each region an account and the mail that it caused", log)
+	}
+}
+
+func TestParked(t *testing.T) {
+	t.Parallel()
+	ctx, store := t.Context(), memory.New(nil)
+	if _, err := evento.Create().Event(AccountOpened{Owner: "Ada"}).RoutingKey("eu").Commit(ctx, store); err != nil {
+		t.Fatal(err)
+	}
+	down := true
+	mails := evento.NewSubscription("mails").RoutingKey("eu").AcceptFailure().Retry(0).Logger(slog.New(slog.DiscardHandler)).Handler(
+		evento.Handle(func(ctx context.Context, e evento.Event[AccountOpened]) error {
+			if down {
+				return errors.New("no server")
+			}
+			return sendMail(ctx, e)
+		}))
+	if err := mails.Execute(ctx, store); err != nil {
+		t.Fatal(err)
+	}
+	down = false
+	if err := errors.Join(mend(ctx, store), mails.Execute(ctx, store)); err != nil {
+		t.Fatal(err)
+	}
+	st, err := evento.ControlOf(store, "mails").RoutingKey("eu").Status(ctx)
+	if err != nil || st.Parked != 0 || st.Head != 2 {
+		t.Errorf("status %+v, %v, want nothing parked and a mail", st, err)
+	}
+}
+
+func TestReadModel(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	store, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "events.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	rows := -1
+	sql := func(do func(ctx context.Context) error) {
+		t.Helper()
+		if err := store.InTx(ctx, do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sql(func(ctx context.Context) error {
+		_, err := sqlite.Tx(ctx).ExecContext(ctx, "CREATE TABLE balances (id TEXT PRIMARY KEY, owner TEXT)")
+		return err
+	})
+	sub, err := readModel().Start(ctx, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(readOwnWrites(ctx, store), readOwnWrites(ctx, store)); err != nil {
+		t.Fatal(err)
+	}
+	sql(func(ctx context.Context) error {
+		return sqlite.Tx(ctx).QueryRowContext(ctx, "SELECT count(*) FROM balances").Scan(&rows)
+	})
+	if rows != 2 {
+		t.Errorf("the read model has %d rows, want those of both writes", rows)
+	}
+	if err := sub.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+var _ = runUntilSignal // nobody sends the tests one
