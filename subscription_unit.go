@@ -244,7 +244,7 @@ func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 		}
 		n, err := w.callOne(ctx, u, h, i)
 		if err != nil {
-			return w.blame(ctx, u, &failure{err: err, at: i, n: n, known: true})
+			return w.blame(ctx, &u, &failure{err: err, at: i, n: n, known: true})
 		}
 		i += n
 	}
