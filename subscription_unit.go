@@ -219,10 +219,8 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 // callAll calls the handlers of a unit one after the other.
 func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 	if u.h != nil {
-		if n, err := w.callOne(ctx, u, u.h, 0); err != nil {
-			return &failure{err: err, n: n, known: true}, nil
-		}
-		return nil, nil
+		_, failed := w.callOne(ctx, u, u.h, 0)
+		return w.blame(ctx, u, failed)
 	}
 	for i := 0; i < len(u.edges); {
 		e := &u.edges[i].Node
@@ -242,18 +240,22 @@ func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 			i++
 			continue
 		}
-		n, err := w.callOne(ctx, u, h, i)
-		if err != nil {
-			return w.blame(ctx, &u, &failure{err: err, at: i, n: n, known: true})
+		n, failed := w.callOne(ctx, u, h, i)
+		if failed != nil {
+			return w.blame(ctx, u, failed)
 		}
 		i += n
 	}
 	return nil, nil
 }
 
-// blame narrows the failure of a call to the event that the library's own handler
-// names. What it says of a store that fails is no event's failure.
-func (w *worker) blame(ctx context.Context, u *unit, f *failure) (*failure, error) {
+// blame narrows the failure of a call, if there is one, to the event that the
+// library's own handler names. What it says of a store that fails is no event's
+// failure.
+func (w *worker) blame(ctx context.Context, u unit, f *failure) (*failure, error) {
+	if f == nil {
+		return nil, nil
+	}
 	var store *storeError
 	if errors.As(f.err, &store) && w.transactor == nil && !w.blames(ctx, store.err) {
 		return nil, store.err
@@ -269,7 +271,7 @@ func (w *worker) blame(ctx context.Context, u *unit, f *failure) (*failure, erro
 
 // callOne calls the handler of the events that begin at i, and tells how many it
 // takes.
-func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, err error) {
+func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, failed *failure) {
 	edges, attempt := u.edges[i:], w.trouble.attempts+1
 	var batch []RawEvent
 	last := &edges[0]
@@ -283,7 +285,10 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 		last = &edges[n-1]
 	}
 	hctx := w.contextFor(ctx, attempt, w.isReplay(last.Cursor), &last.Node)
-	return n, w.call(hctx, h, &edges[0].Node, batch)
+	if err := w.call(hctx, h, &edges[0].Node, batch); err != nil {
+		failed = &failure{err: err, at: i, n: n, known: true}
+	}
+	return n, failed
 }
 
 // firstCall is how many events the first call of a unit has.

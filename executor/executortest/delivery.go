@@ -387,11 +387,11 @@ func deliveryFenced(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	}
 	commit(ctx, t, ex, toAny("a", many(2, "Happened")...))
 	var d delivered
-	inHand, cut := make(chan struct{}), make(chan error, 1)
+	inHand, cut := make(chan struct{}), make(chan struct{})
 	older, err := evento.NewSubscription("key").Lease(200*time.Millisecond).Logger(silent).Handler(evento.HandleAll(thing, func(ctx context.Context, _ evento.RawEvent) error {
 		close(inHand)
 		<-ctx.Done()
-		cut <- ctx.Err()
+		close(cut)
 		return nil
 	})).Start(ctx, ex)
 	must(t, err)
