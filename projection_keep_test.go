@@ -145,6 +145,9 @@ func TestKeepOnceAChunk(t *testing.T) {
 	counts("100 aggregates of 3 events", 100, 100)
 	noErr(t, evento.ControlOf(store, "s").ResetToStart(t.Context()))
 	counts("after a reset", 300+1+100, 0)
+	deposits(t, store, "account 7", 2)
+	noErr(t, evento.ControlOf(store, "s").ResetToPosition(t.Context(), 600+300))
+	counts("with some that are in the snapshot", 1, 1)
 }
 
 // poisoned counts deposits, and fails as it is told to.
@@ -179,19 +182,20 @@ func TestKeepParks(t *testing.T) {
 		write    func(t *testing.T, ex evento.Executor) // the third event of b
 		attempts int
 		text     string
+		more     int // calls, until it is known which event it is
 	}{
-		{"an error", func(e eventOf, _ *tally) (err error) { poison(e, func() { err = errPoor }); return err }, nil, 3, errPoor.Error()},
-		{"a panic", func(e eventOf, _ *tally) error { poison(e, func() { panic("boo") }); return nil }, nil, 3, "evento: handler panicked: boo"},
+		{"an error", func(e eventOf, _ *tally) (err error) { poison(e, func() { err = errPoor }); return err }, nil, 3, errPoor.Error(), 0},
+		{"a panic", func(e eventOf, _ *tally) error { poison(e, func() { panic("boo") }); return nil }, nil, 3, "evento: handler panicked: boo", 0},
 		{"a permanent error", func(e eventOf, _ *tally) (err error) {
 			poison(e, func() { err = evento.Permanent(errPoor) })
 			return err
-		}, nil, 1, errPoor.Error()},
+		}, nil, 1, errPoor.Error(), 0},
 		{"a state that cannot be stored", func(e eventOf, s *tally) error {
 			poison(e, func() { s.Deep = chained(evento.MaxDepth + 1) })
 			return nil
-		}, nil, 1, "encoding a snapshot"},
-		{"not decodable", none, func(t *testing.T, ex evento.Executor) { writeRaw(t, ex, "b", MoneyDeposited{}, "cbor", []byte{0xff}) }, 1, "undecodable"},
-		{"unhandled", none, func(t *testing.T, ex evento.Executor) { writeRaw(t, ex, "b", counted{}, "cbor", []byte{0xa0}) }, 1, "unhandled"},
+		}, nil, 1, "encoding a snapshot", 1},
+		{"not decodable", none, func(t *testing.T, ex evento.Executor) { writeRaw(t, ex, "b", MoneyDeposited{}, "cbor", []byte{0xff}) }, 1, "undecodable", 0},
+		{"unhandled", none, func(t *testing.T, ex evento.Executor) { writeRaw(t, ex, "b", counted{}, "cbor", []byte{0xa0}) }, 1, "unhandled", 0},
 	} {
 		for _, transactional := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, transactional %t", tt.name, transactional), func(t *testing.T) {
@@ -209,8 +213,14 @@ func TestKeepParks(t *testing.T) {
 					accounts(t, ex, 20, 1)
 					deposits(t, ex, "b", 1)
 					p := poisoned(tt.fails)
+					calls := 0
 					keep := func(p *evento.Projection[tally]) *evento.SubscriptionBuilder {
-						b := keeping(p).Retry(2)
+						b := keeping(p).Retry(2).Hooks(evento.SubscriptionHooks{
+							Handle: func(ctx context.Context, _ string, _ []evento.RawEvent, next func(context.Context) error) error {
+								calls++
+								return next(ctx)
+							},
+						})
 						if transactional {
 							b.Transactional()
 						}
@@ -222,6 +232,9 @@ func TestKeepParks(t *testing.T) {
 						t.Fatalf("Execute: %v, want a failure of b's third event after %d attempts", err, tt.attempts)
 					}
 					wantStored(t, ex, "s", 62)
+					if calls != 2+tt.attempts+tt.more {
+						t.Errorf("the handler was called %d times: want once with all, once with those before, and with the one that fails %d times", calls, tt.attempts)
+					}
 					noErr(t, keep(p).AcceptFailure().Execute(t.Context(), ex))
 					parked := parkedOf(t, ex)
 					if len(parked) != 2 || !strings.HasPrefix(parked[0], fmt.Sprintf("b3 %d ", tt.attempts)) || !strings.Contains(parked[0], tt.text) || parked[1] != "b4 0 " {
@@ -385,6 +398,10 @@ func TestKeepRevisions(t *testing.T) {
 		if got := statesOf(t, ex, next, evento.StatesSoFar()); len(got) != 0 {
 			t.Errorf("so far, of the next revision: %s, want none", showStates(got))
 		}
+		if err := keeping(next).Partitions(partitions).Hooks(stopAfter(0)).Execute(t.Context(), ex); !errors.Is(err, errPoor) {
+			t.Fatal(err)
+		}
+		wantNotKept(t, "next, not built", ex, next, "has not built all")
 		noErr(t, keeping(next).Partitions(partitions).Execute(t.Context(), ex))
 		wantKept(t, "next", ex, next, "a", "b")
 		wantNotKept(t, "old, when the next has the key", ex, old, "no subscription keeps those of revision 0")
@@ -402,6 +419,17 @@ func TestKeepRevisions(t *testing.T) {
 	}
 }
 
+// stopAfter makes handlers fail after n calls.
+func stopAfter(n int64) evento.SubscriptionHooks {
+	var calls atomic.Int64
+	return evento.SubscriptionHooks{Handle: func(ctx context.Context, _ string, _ []evento.RawEvent, next func(context.Context) error) error {
+		if calls.Add(1) > n {
+			return errPoor
+		}
+		return next(ctx)
+	}}
+}
+
 // Until the states of a revision are built for the first time they are not listed;
 // later they are, wherever the subscription is put.
 func TestStatesOnlyWhenComplete(t *testing.T) {
@@ -409,15 +437,7 @@ func TestStatesOnlyWhenComplete(t *testing.T) {
 	ex := newStore(t)
 	accounts(t, ex, 20, 1)
 	p := logging("p")
-	stop := func(after int) *evento.SubscriptionBuilder {
-		n := 0
-		return keeping(p).ChunkSize(1).Hooks(evento.SubscriptionHooks{Handle: func(ctx context.Context, _ string, _ []evento.RawEvent, next func(context.Context) error) error {
-			if n++; n > after {
-				return errPoor
-			}
-			return next(ctx)
-		}})
-	}
+	stop := func(after int64) *evento.SubscriptionBuilder { return keeping(p).ChunkSize(1).Hooks(stopAfter(after)) }
 	if err := stop(10).Execute(t.Context(), ex); !errors.Is(err, errPoor) {
 		t.Fatal(err)
 	}
@@ -559,5 +579,144 @@ func TestStates(t *testing.T) {
 	}
 	if n != 65 || !errors.Is(last, context.Canceled) {
 		t.Errorf("%d times, at last %v; want 64 states of the first page and the error", n, last)
+	}
+}
+
+// Partitions that are joined have built their states when each of them had.
+func TestStatesOfJoinedPartitions(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	p := logging("p").Revision(1)
+	accounts(t, store, 20, 1)
+	noErr(t, keeping(logging("p")).Partitions(2).Execute(t.Context(), store))
+	var closed atomic.Int64 // the partition that cannot be written
+	ex := &hooked{Executor: store, swap: func(ctx context.Context, s evento.Swap) error {
+		if slices.ContainsFunc(s.Changes, func(c evento.Change) bool { return c.Part == fmt.Sprintf("%04d", closed.Load()) }) {
+			return evento.ErrReadOnly
+		}
+		return store.Swap(ctx, s)
+	}}
+	for partition := range int64(2) {
+		closed.Store(1 - partition)
+		if err := keeping(p).Partitions(2).ChunkSize(1).Hooks(stopAfter(15)).Execute(t.Context(), ex); err == nil {
+			t.Fatal("the other partition was not closed")
+		}
+		accounts(t, store, 20, 1)
+	}
+	noErr(t, evento.ControlOf(store, "s").Repartition(t.Context(), 1))
+	wantNotKept(t, "joined", store, p, "has not built all")
+	noErr(t, keeping(p).Execute(t.Context(), store))
+	if got := statesOf(t, store, p); len(got) != 20 {
+		t.Errorf("%d states, want 20", len(got))
+	}
+}
+
+// A record that cannot be read is no reason to take states for complete, nor to
+// delete them.
+func TestStatesWithDamagedRecords(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	accounts(t, ex, 5, 1)
+	p := logging("p")
+	noErr(t, keeping(p).Partitions(2).Execute(t.Context(), ex))
+	page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "subscription"})
+	noErr(t, err)
+	noErr(t, ex.Swap(t.Context(), evento.Swap{Changes: []evento.Change{{
+		RecordKey: page.Records[2].RecordKey, Revision: page.Records[2].Revision, Value: []byte("{"),
+	}}}))
+	if err := listing(ex, p)(); !errors.Is(err, evento.ErrDamaged) {
+		t.Errorf("States: %v, want ErrDamaged", err)
+	}
+	if n, err := p.Revision(1).DeleteUnusedSnapshots(t.Context(), ex); n != 0 || !errors.Is(err, evento.ErrDamaged) {
+		t.Errorf("DeleteUnusedSnapshots: %d, %v, want ErrDamaged", n, err)
+	}
+	// Another subscription's damage does not matter where one is whole.
+	q := logging("q")
+	noErr(t, q.Keep("q").Execute(t.Context(), ex))
+	wantKept(t, "beside a damaged one", ex, q, "account 0", "account 1", "account 2", "account 3", "account 4")
+}
+
+// One key with several routing keys keeps the states of each.
+func TestKeepOfRoutingKeys(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	p := logging("p")
+	for _, id := range []string{"eu", "us"} {
+		commit(t, ex, evento.Aggregate(id).Event(AccountOpened{}).RoutingKey(id))
+	}
+	noErr(t, keeping(p).RoutingKey("eu").Execute(t.Context(), ex))
+	wantKept(t, "one", ex, p, "eu")
+	noErr(t, keeping(p).RoutingKey("us").Execute(t.Context(), ex))
+	wantKept(t, "two", ex, p, "eu", "us")
+}
+
+// What is read in between ends with the chunk, and an event that was dropped is
+// the failure of the one behind it.
+func TestKeepBehindWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	p := poisoned(func(e evento.Event[MoneyDeposited], _ *tally) error {
+		if e.Version == 4 {
+			return errPoor
+		}
+		return nil
+	})
+	keep := func() *evento.SubscriptionBuilder { return keeping(p).ChunkSize(1).AcceptFailure().Retry(3) }
+	deposits(t, ex, "a", 2)
+	noErr(t, keep().Execute(t.Context(), ex))
+	_, err := evento.DeleteSnapshots(t.Context(), ex)
+	noErr(t, err)
+	deposits(t, ex, "a", 2)
+	writeRaw(t, ex, "b", MoneyDeposited{}, "cbor", []byte{0xff})
+	noErr(t, keep().Retry(0).Execute(t.Context(), ex))
+	want(t, "parked", parkedOf(t, ex), "a4 1 "+strings.SplitN(applied(t, p, ex, "a"), "\n", 2)[0], "b1 1 "+applied(t, p, ex, "b"))
+	noErr(t, evento.ControlOf(ex, "s").DropParked(t.Context(), evento.AllParked()))
+	deposits(t, ex, "b", 1)
+	noErr(t, keep().Execute(t.Context(), ex))
+	want(t, "parked", parkedOf(t, ex), "b2 1 "+applied(t, p, ex, "b"))
+}
+
+// applied is why the events of an aggregate cannot be applied.
+func applied(t *testing.T, p *evento.Projection[tally], ex evento.Executor, id string) string {
+	t.Helper()
+	_, err := p.Load(t.Context(), ex, id)
+	if err == nil {
+		t.Fatalf("the events of %s can be applied", id)
+	}
+	return err.Error()
+}
+
+// Handlers find what was given to the projection, and to the subscription.
+func TestKeepData(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	deposits(t, ex, "a", 1)
+	type currency string
+	type rate float64
+	p := evento.NewProjection[eventLog]("p", Account).Data(currency("EUR")).Handler(
+		evento.ApplyContext(func(ctx context.Context, l *eventLog, e evento.Event[MoneyDeposited]) error {
+			c, _ := evento.Data[currency](ctx)
+			r, _ := evento.Data[rate](ctx)
+			return l.add(e.RawEvent, fmt.Sprint(c, r, evento.DeliveryFrom(ctx).Key))
+		}))
+	noErr(t, keeping(p).Data(rate(2)).Execute(t.Context(), ex))
+	if got := statesOf(t, ex, p); len(got) != 1 || len(got[0].State.Lines) != 1 || got[0].State.Lines[0] != "a/1 EUR2s" {
+		t.Errorf("states: %s", showStates(got))
+	}
+}
+
+func TestStatesOfMany(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	var many []*evento.CommitBuilder
+	for i := range 2100 {
+		many = append(many, evento.Aggregate(fmt.Sprint(i)).Event(MoneyDeposited{}))
+	}
+	_, err := evento.CommitAll(t.Context(), ex, many...)
+	noErr(t, err)
+	p := logging("p")
+	noErr(t, keeping(p).Execute(t.Context(), ex))
+	if got := statesOf(t, ex, p); len(got) != 2100 {
+		t.Errorf("%d states, want 2100", len(got))
 	}
 }

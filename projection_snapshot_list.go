@@ -155,17 +155,16 @@ func (f *SnapshotFilter) remove(ctx context.Context, ex Executor) (n int, err er
 // kind; those of [Executor].
 func Snapshots(ctx context.Context, ex Executor, filters ...SnapshotFilter) iter.Seq2[StoredSnapshot, error] {
 	return func(yield func(StoredSnapshot, error) bool) {
-		stopped := false
 		f := allOf(filters)
 		err := f.pages(ctx, ex, func(page []StoredSnapshot) (bool, error) {
 			for _, s := range page {
-				if stopped = !yield(s, nil); stopped {
+				if !yield(s, nil) {
 					return false, nil
 				}
 			}
 			return true, nil
 		})
-		if err != nil && !stopped {
+		if err != nil {
 			yield(StoredSnapshot{}, err)
 		}
 	}

@@ -123,6 +123,7 @@ func TestSnapshotsOfPassesOver(t *testing.T) {
 	}
 	noErr(t, keeping(p).Execute(t.Context(), ex))
 	noErr(t, logging("q").Keep("q").Execute(t.Context(), ex))
+	noErr(t, logging("p").Revision(1).Keep("p1").Execute(t.Context(), ex))
 	for _, tt := range []struct {
 		name string
 		do   func() (int, error)
@@ -131,11 +132,14 @@ func TestSnapshotsOfPassesOver(t *testing.T) {
 	}{
 		{"an aggregate", func() (int, error) {
 			return evento.DeleteSnapshots(t.Context(), ex, evento.SnapshotsOfAggregate(Account, "id 123"))
-		}, 2, 16},
+		}, 3, 24},
 		{"another", func() (int, error) {
 			return evento.DeleteSnapshots(t.Context(), ex, evento.SnapshotsOfAggregate(Account, "nobody"))
 		}, 0, 6},
-		{"what is unused", func() (int, error) { return p.DeleteUnusedSnapshots(t.Context(), ex) }, 0, 2},
+		{"what is unused", func() (int, error) { return p.DeleteUnusedSnapshots(t.Context(), ex) }, 0, 80},
+		{"a revision", func() (int, error) {
+			return evento.DeleteSnapshots(t.Context(), ex, evento.SnapshotsOfRevision("p", 0))
+		}, 199, 68},
 	} {
 		ex.pages = 0
 		if n, err := tt.do(); err != nil || n != tt.want || ex.pages > tt.most {

@@ -57,18 +57,14 @@ func (p *Projection[V]) States(ctx context.Context, ex Executor, opts ...StatesO
 		for _, opt := range opts {
 			opt(&o)
 		}
-		stopped := false
-		err := p.eachState(ctx, ex, o, func(l *Loaded[V]) bool {
-			stopped = !yield(l, nil)
-			return !stopped
-		})
-		if err != nil && !stopped {
+		err := p.eachState(ctx, ex, o, func(l *Loaded[V]) bool { return yield(l, nil) })
+		if err != nil {
 			yield(nil, err)
 		}
 	}
 }
 
-// eachState calls fn with each state until it returns false.
+// eachState calls fn with each state until it returns false; then it returns nil.
 func (p *Projection[V]) eachState(ctx context.Context, ex Executor, o statesOptions, fn func(*Loaded[V]) bool) error {
 	if p.err != nil {
 		return p.err
