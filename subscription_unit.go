@@ -358,8 +358,12 @@ func (w *worker) backOff(ctx context.Context, e *RawEvent, attempt int) error {
 	return errAgain
 }
 
-// giveUp parks an event whose retries ran out, or ends the worker.
+// giveUp parks an event whose retries ran out, or ends the worker. It tells of the
+// event as it is in the store: the handler may have changed what it was given.
 func (w *worker) giveUp(ctx context.Context, edge *cursor.Edge[RawEvent], err error, attempts int) error {
+	if page, readErr := w.pages.read(ctx, cursor.Onward(1, w.progress.at)); readErr == nil && len(page.Edges) > 0 && page.Edges[0].Node.ID == edge.Node.ID {
+		edge = &page.Edges[0]
+	}
 	if w.hooks.GaveUp != nil {
 		w.hooks.GaveUp(ctx, w.name.key, edge.Node, attempts, err)
 	}
