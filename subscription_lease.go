@@ -29,6 +29,7 @@ type lease struct {
 	name      subscriptionName
 	partition int
 	worker    ID
+	kept      keptState
 	length    time.Duration
 	began     time.Time // times below are since then, by the monotonic clock
 	sightings sightings
@@ -99,6 +100,9 @@ func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, 
 	r.Epoch++
 	r.Owner, r.Host, r.LeaseMillis, r.Next = me, hostName(), l.length.Milliseconds(), ""
 	r.Error, r.ErrorEvent = "", ""
+	if err := l.kept.begin(ctx, l.ex, &r.partitionState); err != nil {
+		return false, 0, err
+	}
 	changes := append([]Change{r.change(l.name, l.partition)}, more...)
 	if err := l.ex.Swap(ctx, Swap{Changes: changes, Wake: true}); err != nil {
 		return false, 0, err

@@ -57,6 +57,8 @@ type partitionState struct {
 	ErrorEvent string `json:"error_event,omitempty"`
 	// Retry counts the requests to handle parked events again.
 	Retry uint64 `json:"retry,omitempty"`
+	// Kept is which states were kept up to Cursor, and to Furthest.
+	Kept keptState `json:"kept,omitzero"`
 	// Changed is what was last done from outside.
 	Changed ControlChange `json:"changed,omitzero"`
 }
@@ -80,7 +82,7 @@ func (s *partitionState) check() error {
 	case s.Cursor == "" && s.Position > 0:
 		return fmt.Errorf("position %d at the beginning", s.Position)
 	}
-	return nil
+	return s.Kept.check()
 }
 
 func (s *sharedState) check() error {

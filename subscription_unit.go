@@ -220,7 +220,7 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 	if u.h != nil {
 		_, failed := w.callOne(ctx, u, u.h, 0)
-		return failed, nil
+		return w.blame(ctx, u, failed)
 	}
 	for i := 0; i < len(u.edges); {
 		e := &u.edges[i].Node
@@ -242,11 +242,31 @@ func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 		}
 		n, failed := w.callOne(ctx, u, h, i)
 		if failed != nil {
-			return failed, nil
+			return w.blame(ctx, u, failed)
 		}
 		i += n
 	}
 	return nil, nil
+}
+
+// blame narrows the failure of a call, if there is one, to the event that the
+// library's own handler names. What it says of a store that fails is no event's
+// failure.
+func (w *worker) blame(ctx context.Context, u unit, f *failure) (*failure, error) {
+	if f == nil {
+		return nil, nil
+	}
+	var store *storeError
+	if errors.As(f.err, &store) && w.transactor == nil && !w.blames(ctx, store.err) {
+		return nil, store.err
+	}
+	var event *eventError
+	if errors.As(f.err, &event) {
+		if i := slices.IndexFunc(u.edges, func(e cursor.Edge[RawEvent]) bool { return e.Node.ID == event.id }); i >= 0 {
+			f.at, f.n = i, 1
+		}
+	}
+	return f, nil
 }
 
 // callOne calls the handler of the events that begin at i, and tells how many it
