@@ -25,6 +25,9 @@ var (
 	ErrNotFound = errors.New("evento: not found")
 	// ErrUnhandledEvent: with a safety check, an event without a handler.
 	ErrUnhandledEvent = errors.New("evento: unhandled event")
+	// ErrNotKept: no subscription keeps all of a projection's states, of its
+	// present revision and shape.
+	ErrNotKept = errors.New("evento: states are not kept")
 	// ErrDecode: a stored payload that its codec cannot read. [DecodeError]
 	// names the event.
 	ErrDecode = errors.New("evento: undecodable event")

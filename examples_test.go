@@ -42,6 +42,44 @@ func ExampleCreate() {
 	// AccountOpened eu user-42 10.0.0.1
 }
 
+// A list of accounts without a table: a subscription keeps the state of each, and
+// they are listed page by page.
+func ExampleProjection_Keep() {
+	ctx, ex := context.Background(), memory.New(nil)
+	balances := evento.NewProjection[Balance]("balances", Account).Handler(
+		evento.Apply(func(b *Balance, e evento.Event[AccountOpened]) error { b.Owner = e.Data.Owner; return nil }),
+		evento.Apply(func(b *Balance, e evento.Event[MoneyDeposited]) error { b.Cents += e.Data.Amount; return nil }))
+
+	kept := must(balances.Keep("kept-balances").Start(ctx, ex))
+	must(evento.Aggregate("a").Event(AccountOpened{Owner: "Alice"}, MoneyDeposited{Amount: 20}).Commit(ctx, ex))
+	must(evento.Aggregate("b").Event(AccountOpened{Owner: "Bob"}).Commit(ctx, ex))
+	last := must(evento.Aggregate("a").AnyVersion().Event(MoneyDeposited{Amount: 5}).Commit(ctx, ex))
+
+	// Read one's own writes.
+	if err := evento.WaitFor(ctx, ex, "kept-balances", last.Position); err != nil {
+		log.Fatal(err)
+	}
+	for a, err := range balances.States(ctx, ex) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(a.ID, a.State.Owner, a.State.Cents, "version", a.Version)
+	}
+	for a, err := range balances.States(ctx, ex, evento.StatesAfter("a")) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("after a:", a.ID)
+	}
+	if err := kept.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// a Alice 25 version 3
+	// b Bob 0 version 1
+	// after a: b
+}
+
 // A commit says at which version it was decided. Who is late is refused, and
 // is told where the aggregate is.
 func ExampleCommitBuilder_OriginalVersion() {

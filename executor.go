@@ -23,7 +23,7 @@ import (
 //   - Bytes come back unchanged; names and ids are compared bytewise.
 //   - A context that ends makes a call return soon, with the context's error,
 //     and a Write that returns it has stored nothing.
-//   - After Close, every method returns [ErrClosed].
+//   - After Close, every method that returns errors returns [ErrClosed].
 //
 // All methods are safe for concurrent use.
 type Executor interface {
@@ -76,6 +76,13 @@ type Executor interface {
 	// is asked of the storage. Errors: those of Read for a cursor, but for
 	// [cursor.ErrBeyondHead].
 	Earlier(a, b cursor.Value) (cursor.Value, error)
+
+	// Feed returns what those share who follow the store through this executor,
+	// see [Follow]. An executor has one field of this type and returns its
+	// address, always the same and also after Close; it has nothing else to do
+	// with it. One that embeds another executor shares that one's, unless it
+	// changes what Read returns: then it has its own.
+	Feed() *Feed
 
 	// Records lists records in the order of their keys, compared bytewise, and
 	// tells the time of the store's clock. It calls q.Check first.

@@ -25,7 +25,7 @@ type Projection[V any] struct {
 	data          shared
 	err           error // the first mistake of the builder, told by every load
 
-	snapshots func() (variant string, err error) // what is known of V, found once
+	shape func() (hash string, err error) // of V, found once
 }
 
 // Applier is a projection's handler of one kind of event; [Apply] and
@@ -85,7 +85,7 @@ func NewProjection[V any](name string, aggregateType AggregateType) *Projection[
 	}
 	p.fail(checkName("projection name", name))
 	p.fail(checkName("aggregate type", string(aggregateType)))
-	p.snapshots = sync.OnceValues(snapshotShape[V])
+	p.shape = sync.OnceValues(snapshotShape[V])
 	return p
 }
 

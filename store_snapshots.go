@@ -18,7 +18,8 @@ type SnapshotKey struct {
 	Projection string
 	Revision   uint64
 	// Variant tells apart states of different shape, or that joined in
-	// different related aggregates: 64 hexadecimal digits.
+	// different related aggregates: 64 hexadecimal digits, half of them for
+	// either.
 	Variant       string
 	AggregateType AggregateType
 	AggregateID   string

@@ -33,6 +33,7 @@ type SubscriptionBuilder struct {
 	partitions    int
 	lease         time.Duration
 	start         startPlace
+	kept          keptState // what it keeps: see Projection.Keep
 	hooks         SubscriptionHooks
 	codecs        codecs
 	data          shared
@@ -277,7 +278,7 @@ func (b *SubscriptionBuilder) subscriber(ctx context.Context, ex Executor) (*sub
 		return nil, fmt.Errorf("subscription %s: %w", b.name(), err)
 	}
 	s := &subscriber{
-		name: b.name(), shared: sharedState{Partitions: b.partitions, selection: selection}, start: b.start, ex: ex,
+		name: b.name(), shared: sharedState{Partitions: b.partitions, selection: selection}, start: b.start, kept: b.kept, ex: ex,
 		handlers: b.handlers, skip: b.skip, safetyCheck: b.safetyCheck, codecs: b.codecs,
 		chunkSize: b.chunkSize, retries: b.retries, acceptFailure: b.acceptFailure,
 		lease: b.lease, hooks: b.hooks, data: b.data, logger: b.logger,

@@ -119,7 +119,7 @@ func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *S
 		s.Behind++
 		return true
 	})
-	if _, unsupported := c.ex.CursorAt(0); unsupported != nil {
+	if _, unsupported := c.ex.CursorAt(1); unsupported != nil {
 		s.Position = 0
 	}
 	return err
@@ -414,7 +414,7 @@ func (c *Control) Repartition(ctx context.Context, n int) error {
 			}
 			p.partitionState = partitionState{
 				Epoch: p.Epoch + 1, Cursor: low.Cursor, Position: low.Position, Furthest: low.Furthest,
-				Paused: low.Paused, Resets: p.Resets + 1, Retry: p.Retry,
+				Paused: low.Paused, Resets: p.Resets + 1, Retry: p.Retry, Kept: low.Kept,
 			}
 			swap.Changes = append(swap.Changes, p.change(c.name, i))
 		}
@@ -442,6 +442,9 @@ func (c *Control) lowest(state *subscriptionState) (low partitionState, err erro
 			low.Cursor, low.Position = first, min(low.Position, p.Position)
 		}
 		if low.Furthest, err = c.ex.Earlier(low.Furthest, p.Furthest); err != nil {
+			return low, err
+		}
+		if low.Kept, err = low.Kept.together(c.ex, p.Kept); err != nil {
 			return low, err
 		}
 	}

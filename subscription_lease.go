@@ -29,6 +29,7 @@ type lease struct {
 	name      subscriptionName
 	partition int
 	worker    ID
+	kept      keptState
 	length    time.Duration
 	began     time.Time // times below are since then, by the monotonic clock
 	sightings sightings
@@ -74,15 +75,6 @@ func hostName() string {
 	return fmt.Sprintf("%s/%d", name, os.Getpid())
 }
 
-// manner is how a worker comes to own a partition that has an owner.
-type manner int
-
-const (
-	byHandOver manner = iota // asks the owner for it
-	byStandby                // waits until the owner is gone
-	byForce                  // takes it
-)
-
 // take makes the worker the owner of the partition, if it may be taken now, and
 // else reports after what time it may. The owner that was asked and did not
 // answer within its lease is fenced off.
@@ -108,6 +100,9 @@ func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, 
 	r.Epoch++
 	r.Owner, r.Host, r.LeaseMillis, r.Next = me, hostName(), l.length.Milliseconds(), ""
 	r.Error, r.ErrorEvent = "", ""
+	if err := l.kept.begin(ctx, l.ex, &r.partitionState); err != nil {
+		return false, 0, err
+	}
 	changes := append([]Change{r.change(l.name, l.partition)}, more...)
 	if err := l.ex.Swap(ctx, Swap{Changes: changes, Wake: true}); err != nil {
 		return false, 0, err
@@ -116,38 +111,6 @@ func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, 
 	r.asked = asked
 	l.adopt(&r)
 	return true, 0, nil
-}
-
-// ask asks the owner for a hand-over, once, and reports how long it has to
-// answer. The newest that asks gets it.
-func (l *lease) ask(ctx context.Context, r *partitionRecord, left time.Duration) (time.Duration, error) {
-	me := l.worker.String()
-	if r.Next != me {
-		r.Next = me
-		if err := l.ex.Swap(ctx, Swap{Changes: []Change{r.change(l.name, l.partition)}, Wake: true}); err != nil {
-			return 0, err
-		}
-		r.revision++
-	}
-	if !l.asked {
-		l.asked, l.until = true, l.clock()+left
-	}
-	return l.until - l.clock(), nil
-}
-
-// withdraw takes back what was asked.
-func (l *lease) withdraw(ctx context.Context) {
-	if !l.asked {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
-	defer cancel()
-	r, err := l.name.readPartition(ctx, l.ex, l.partition)
-	if err == nil && r.revision > 0 && r.Next == l.worker.String() {
-		r.Next = ""
-		// Whoever changed it meanwhile goes on without being asked.
-		_ = l.ex.Swap(ctx, Swap{Changes: []Change{r.change(l.name, l.partition)}})
-	}
 }
 
 // enter makes the worker act in the epoch that is known, and returns the state.
@@ -334,28 +297,4 @@ func (l *lease) adopt(next *partitionRecord) {
 	}
 	later(&l.confirmed, next.asked)
 	later(&l.renewed, next.asked)
-}
-
-// sightings tell when a lease is over without trusting any clock but that of this
-// process: a record that has kept its revision for the whole lease has no live
-// owner. Where the store's clock says that the record was old when it was first
-// seen, that counts too, but for a third of the lease at most: clocks are set,
-// and an owner renews more often than in the rest. By part of the record's key.
-type sightings map[string]sighting
-
-type sighting struct {
-	revision uint64
-	since    time.Time // with the monotonic clock
-	before   time.Duration
-}
-
-// left is how long a record has yet to keep its revision.
-func (s sightings) left(part string, revision uint64, changedAt, now time.Time, lease time.Duration) time.Duration {
-	at, ok := s[part]
-	if !ok || at.revision != revision {
-		at = sighting{revision, time.Now(), min(max(0, now.Sub(changedAt)), lease/3)}
-		s[part] = at
-	}
-	// Times of the store may be rounded down to the millisecond.
-	return lease + 2*time.Millisecond - at.before - time.Since(at.since)
 }

@@ -53,7 +53,7 @@ type aggregateKey struct {
 	id string
 }
 
-func keyOf(e *RawEvent) aggregateKey { return aggregateKey{e.AggregateType, e.AggregateID} }
+func aggregateOf(e *RawEvent) aggregateKey { return aggregateKey{e.AggregateType, e.AggregateID} }
 
 func (p *Parked) aggregate() aggregateKey { return aggregateKey{p.AggregateType, p.AggregateID} }
 
@@ -100,7 +100,7 @@ func (w *worker) isParked(ctx context.Context, e *RawEvent) (bool, error) {
 		}
 		p.loaded = true
 	}
-	return len(p.counts) > 0 && p.counts[keyOf(e)] > 0, nil
+	return len(p.counts) > 0 && p.counts[aggregateOf(e)] > 0, nil
 }
 
 // park puts an event aside and moves the cursor behind it, as one change.

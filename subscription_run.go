@@ -5,7 +5,6 @@ package evento
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -195,15 +194,6 @@ func (s *subscriber) execute(ctx context.Context, id ID, partition int) (moved b
 	return w.progress.at != from, err
 }
 
-// manner is how a worker comes to own its partition: one that is started within
-// a handler of the same subscription would wait for that for ever.
-func (w *worker) manner(ctx context.Context, how manner) manner {
-	if h := handling(ctx); h != nil && how == byHandOver && h.worker.name == w.name && h.worker.lease.partition == w.lease.partition {
-		return byForce
-	}
-	return how
-}
-
 // take makes the worker the owner if that is possible now, and else tells when to
 // try again. The first that comes makes the records.
 func (w *worker) take(ctx context.Context, how manner) (taken bool, left time.Duration, err error) {
@@ -234,71 +224,6 @@ func (w *worker) take(ctx context.Context, how manner) (taken bool, left time.Du
 	}
 }
 
-// tellWaiting logs for whom the worker waits, once.
-func (w *worker) tellWaiting(ctx context.Context, r *partitionRecord, left time.Duration) {
-	if w.lease.waitsFor == r.Owner {
-		return
-	}
-	w.lease.waitsFor = r.Owner
-	w.logger.InfoContext(ctx, "evento: a subscription waits for its key", "owner", r.Owner, "host", r.Host, "heard_of", r.changedAt, "until_unless_heard", left.Round(time.Millisecond))
-}
-
-// tellTaken logs that the worker has fenced off another.
-func (w *worker) tellTaken(ctx context.Context, r *partitionRecord) {
-	w.lease.asked, w.lease.waitsFor = false, ""
-	if r.Owner != "" && r.Owner != w.lease.worker.String() {
-		w.logger.WarnContext(ctx, "evento: a subscription takes the key of a worker that did not answer", "owner", r.Owner, "host", r.Host, "heard_of", r.changedAt)
-	}
-}
-
-// await waits until the worker owns its partition, and first for what is left of
-// somebody's lease.
-func (w *worker) await(ctx context.Context, how manner, left time.Duration) error {
-	for failures := 0; ; {
-		if left > 0 {
-			if err := w.waitForKey(ctx, left); err != nil {
-				w.lease.withdraw(ctx)
-				return err
-			}
-		}
-		var taken bool
-		var err error
-		taken, left, err = w.take(ctx, how)
-		switch {
-		case taken:
-			return nil
-		case err == nil:
-			failures = 0
-		case w.once || final(err) || ctx.Err() != nil:
-			w.lease.withdraw(ctx)
-			return err
-		default:
-			left = backoff(failures)
-			failures++
-			w.logger.WarnContext(ctx, "evento: the store failed a subscription that waits for its key; trying again", "error", err, "wait", left)
-		}
-	}
-}
-
-// standbyInterval is the shortest time between two looks of a worker that waits
-// for its key.
-const standbyInterval = 200 * time.Millisecond
-
-// waitForKey waits until the key may be free. A store that changes all the time
-// is not looked at each time; the answer to what was asked may be here at once.
-func (w *worker) waitForKey(ctx context.Context, left time.Duration) error {
-	short := standbyInterval
-	if w.lease.asked {
-		short = min(standbyInterval, firstBackoff*time.Duration(max(0, w.lease.looks-3))) // the first are woken by what others do at once
-	}
-	w.lease.looks++
-	short = min(left, short)
-	if err := pause(ctx, short, w.stopping, nil); err != nil || left <= short {
-		return err
-	}
-	return pause(ctx, min(left, pollInterval)-short, w.stopping, w.lease.changed)
-}
-
 // owns tells the hook.
 func (s *subscriber) owns(ctx context.Context, partition int, owner bool) {
 	if s.hooks.Owner != nil {
@@ -326,74 +251,4 @@ func (s *subscriber) state(ctx context.Context) (*subscriptionState, error) {
 			return nil, err
 		}
 	}
-}
-
-// shutdownGrace is how long Run lets handlers finish when its context has ended.
-const shutdownGrace = 10 * time.Second
-
-// Run starts subscriptions and runs them until the context ends or one of them
-// ends. Then it shuts all of them down: each finishes the event in hand and
-// stores its place; the contexts of handlers that take longer than 10 seconds are
-// cancelled. It returns why the first one ended, and nil when the context has
-// ended and all have stored their places.
-//
-// Errors: those of Start and of [Subscription.Err]; [ErrInvalid] for no builders,
-// and for two of one key and routing key.
-func Run(ctx context.Context, ex Executor, builders ...*SubscriptionBuilder) error {
-	if err := checkTogether(builders); err != nil {
-		return err
-	}
-	var subs []*Subscription
-	ended := make(chan error, len(builders))
-	var err error
-	for _, b := range builders {
-		var sub *Subscription
-		// What is in hand when ctx ends is finished.
-		if sub, err = b.Start(context.WithoutCancel(ctx), ex); err != nil {
-			break
-		}
-		subs = append(subs, sub)
-		go func() {
-			<-sub.Done()
-			ended <- sub.Err()
-		}()
-	}
-	if err == nil {
-		select {
-		case err = <-ended:
-		case <-ctx.Done():
-		}
-	}
-	for _, sub := range subs {
-		sub.stop()
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
-	defer cancel()
-	for _, sub := range subs {
-		if sub.Shutdown(grace) != nil {
-			<-sub.Done()
-		}
-		if err == nil {
-			err = sub.Err()
-		}
-	}
-	return err
-}
-
-// checkTogether refuses builders that cannot run together.
-func checkTogether(builders []*SubscriptionBuilder) error {
-	if len(builders) == 0 {
-		return fmt.Errorf("%w run: there is no subscription", ErrInvalid)
-	}
-	seen := map[subscriptionName]bool{}
-	for i, b := range builders {
-		switch {
-		case b == nil:
-			return fmt.Errorf("%w run: subscription %d is nil", ErrInvalid, i+1)
-		case seen[b.name()]:
-			return fmt.Errorf("%w run: subscription %s is in it twice", ErrInvalid, b.name())
-		}
-		seen[b.name()] = true
-	}
-	return nil
 }

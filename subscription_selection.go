@@ -60,20 +60,20 @@ func (s *selection) query() Query {
 			}
 		}
 	}
-	any := []string{""}
+	whatever := []string{""}
 	if s.Events == nil {
 		for _, t := range slices.Sorted(maps.Keys(s.Aggregates)) {
-			add(t, s.Aggregates[t], any)
+			add(t, s.Aggregates[t], whatever)
 		}
 		return q
 	}
 	for _, t := range slices.Sorted(maps.Keys(s.Events)) {
 		ids, names := s.Aggregates[t], s.Events[t]
 		if len(s.Aggregates) == 0 {
-			ids = any
+			ids = whatever
 		}
 		if len(names) == 0 {
-			names = any
+			names = whatever
 		}
 		add(t, ids, names)
 	}

@@ -39,11 +39,12 @@ type trouble struct {
 	err      error // the last time
 	event    *RawEvent
 	stored   bool // the store knows of it
+	repeats  bool // the library's own work in the transaction has failed before
 }
 
 // passed says that n events are done.
 func (t *trouble) passed(n int) {
-	t.attempts, t.err, t.event, t.stored = 0, nil, nil, false
+	t.attempts, t.err, t.event, t.stored, t.repeats = 0, nil, nil, false, false
 	for n > 0 && len(t.sizes) > 0 {
 		took := min(n, t.sizes[0])
 		n -= took
@@ -99,7 +100,7 @@ func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (events []RawE
 		if !w.mine(e) {
 			continue
 		}
-		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[keyOf(e)] > 0 {
+		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[aggregateOf(e)] > 0 {
 			break
 		}
 		events = append(events, *e)
@@ -113,6 +114,7 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 	if parked, err := w.isParked(ctx, &edges[0].Node); err != nil {
 		return 0, err
 	} else if parked {
+		w.trouble.passed(1)
 		return 1, w.park(ctx, &edges[0], nil, 0)
 	}
 	u, err := w.unitOf(ctx, edges)
@@ -130,7 +132,7 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 	if w.transactor != nil {
 		w.noteStored(ctx)
 	}
-	if w.trouble.err != nil || len(w.trouble.sizes) > 0 {
+	if w.trouble.err != nil || len(w.trouble.sizes) > 0 || w.trouble.repeats {
 		w.trouble.passed(len(u.edges))
 	}
 	return len(u.edges), nil
@@ -175,25 +177,28 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 	}
 	var stored *partitionRecord
 	var own error // of the library's own work in the transaction
-	finished := false
+	called := false
 	err = w.transactor.InTx(idle.With(ctx, 2*w.lease.length), func(tx context.Context) error {
-		failed, own, finished = nil, nil, false
+		failed, own, called = nil, nil, false
 		if failed, own = w.callAll(tx, u); failed != nil {
 			return failed.err
 		}
-		if own == nil {
+		if called = own == nil; called {
 			stored, own = w.lease.swapInTx(tx, more, change)
 		}
-		finished = own == nil
 		return own
 	})
 	switch {
 	case err == nil:
 		w.lease.adopt(stored)
 		return nil, nil
-	case failed != nil || own != nil && !errors.Is(own, ErrSwapped):
+	case failed != nil || !called && own != nil || errors.Is(own, ErrTakenOver):
 		return w.cutShort(ctx, failed, own)
-	case finished && w.blames(ctx, err):
+	case called && !errors.Is(own, ErrSwapped) && w.blames(ctx, err):
+		if own != nil && !w.trouble.repeats { // the connection may have been lost
+			w.trouble.repeats = true
+			return nil, errAgain
+		}
 		return w.cutShort(ctx, &failure{err: err, n: w.firstCall(u)}, nil)
 	}
 	w.progress.doubt(sent)
@@ -214,10 +219,8 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 // callAll calls the handlers of a unit one after the other.
 func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 	if u.h != nil {
-		if n, err := w.callOne(ctx, u, u.h, 0); err != nil {
-			return &failure{err: err, n: n, known: true}, nil
-		}
-		return nil, nil
+		_, failed := w.callOne(ctx, u, u.h, 0)
+		return w.blame(ctx, u, failed)
 	}
 	for i := 0; i < len(u.edges); {
 		e := &u.edges[i].Node
@@ -237,18 +240,38 @@ func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 			i++
 			continue
 		}
-		n, err := w.callOne(ctx, u, h, i)
-		if err != nil {
-			return &failure{err: err, at: i, n: n, known: true}, nil
+		n, failed := w.callOne(ctx, u, h, i)
+		if failed != nil {
+			return w.blame(ctx, u, failed)
 		}
 		i += n
 	}
 	return nil, nil
 }
 
+// blame narrows the failure of a call, if there is one, to the event that the
+// library's own handler names. What it says of a store that fails is no event's
+// failure.
+func (w *worker) blame(ctx context.Context, u unit, f *failure) (*failure, error) {
+	if f == nil {
+		return nil, nil
+	}
+	var store *storeError
+	if errors.As(f.err, &store) && w.transactor == nil && !w.blames(ctx, store.err) {
+		return nil, store.err
+	}
+	var event *eventError
+	if errors.As(f.err, &event) {
+		if i := slices.IndexFunc(u.edges, func(e cursor.Edge[RawEvent]) bool { return e.Node.ID == event.id }); i >= 0 {
+			f.at, f.n = i, 1
+		}
+	}
+	return f, nil
+}
+
 // callOne calls the handler of the events that begin at i, and tells how many it
 // takes.
-func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, err error) {
+func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, failed *failure) {
 	edges, attempt := u.edges[i:], w.trouble.attempts+1
 	var batch []RawEvent
 	last := &edges[0]
@@ -262,7 +285,10 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 		last = &edges[n-1]
 	}
 	hctx := w.contextFor(ctx, attempt, w.isReplay(last.Cursor), &last.Node)
-	return n, w.call(hctx, h, &edges[0].Node, batch)
+	if err := w.call(hctx, h, &edges[0].Node, batch); err != nil {
+		failed = &failure{err: err, at: i, n: n, known: true}
+	}
+	return n, failed
 }
 
 // firstCall is how many events the first call of a unit has.
@@ -332,8 +358,12 @@ func (w *worker) backOff(ctx context.Context, e *RawEvent, attempt int) error {
 	return errAgain
 }
 
-// giveUp parks an event whose retries ran out, or ends the worker.
+// giveUp parks an event whose retries ran out, or ends the worker. It tells of the
+// event as it is in the store: the handler may have changed what it was given.
 func (w *worker) giveUp(ctx context.Context, edge *cursor.Edge[RawEvent], err error, attempts int) error {
+	if page, readErr := w.pages.read(ctx, cursor.Onward(1, w.progress.at)); readErr == nil && len(page.Edges) > 0 && page.Edges[0].Node.ID == edge.Node.ID {
+		edge = &page.Edges[0]
+	}
 	if w.hooks.GaveUp != nil {
 		w.hooks.GaveUp(ctx, w.name.key, edge.Node, attempts, err)
 	}

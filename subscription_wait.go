@@ -110,7 +110,7 @@ func notAfter(ex Executor, a, b cursor.Value) (bool, error) {
 // pending calls fn with the events that the subscription selects and that are
 // behind the place of the partition whose they are, until it returns false.
 func (c *Control) pending(ctx context.Context, state *subscriptionState, fn func(*RawEvent) bool) error {
-	if _, err := c.ex.CursorAt(0); err == nil {
+	if _, err := c.ex.CursorAt(1); err == nil {
 		return c.pendingTogether(ctx, state, fn)
 	}
 	for i := range state.partitions {

@@ -41,6 +41,7 @@ type subscriber struct {
 	name          subscriptionName
 	shared        sharedState
 	start         startPlace
+	kept          keptState
 	ex            Executor
 	handlers      map[eventKind]*handler
 	skip          map[eventKind]bool
@@ -92,7 +93,7 @@ func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *wor
 	w := &worker{
 		subscriber: s,
 		lease: lease{
-			ex: s.ex, name: s.name, partition: partition, worker: id, length: s.lease, began: time.Now(),
+			ex: s.ex, name: s.name, partition: partition, worker: id, kept: s.kept, length: s.lease, began: time.Now(),
 			sightings: sightings{}, lost: func() {},
 		},
 		logger:   s.logger.With("subscription", s.name.key, "worker", id.String()),

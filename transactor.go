@@ -29,14 +29,33 @@ type Transactor interface {
 	// that can be seen is returned to fn; InTx returns one that came about
 	// later, and nothing was stored.
 	//
+	// A Swap that is refused with [ErrSwapped] has done nothing: the transaction
+	// goes on, sees what it has swapped before, and commits.
+	//
 	// Like the connection that it holds, fn's context is for one goroutine at
 	// a time, and of no use after fn has returned. Calls that fn makes with
-	// another context are not part of the transaction, and may wait for it.
+	// another context are not part of the transaction, and may wait for it. But
+	// Records and Swap outside of transactions never wait for the connections
+	// that transactions hold: so leases are renewed however many there are.
+	// (Where there is one writer at a time, Swap waits for the transaction.)
 	//
 	// Errors: what fn returns, as it is; those of Write, with nothing stored;
 	// [ErrOutcomeUnknown], after which InTx with the same builders settles it:
 	// when all the events that fn commits are found to be stored already, so
 	// was the rest of that transaction, and this one is rolled back and nil
 	// returned.
+	//
+	// When fn returned nil, and what was done in the transaction keeps it from
+	// being committed (a deferred constraint that does not hold, a statement
+	// whose error fn passed over, one that ended the transaction), InTx says so
+	// and wraps the driver's error, with nothing stored. That error matches
+	// neither ErrOutcomeUnknown nor ErrConflict, ErrClosed, ErrFull or
+	// ErrReadOnly: it is about fn, and not about the store.
+	//
+	// An executor on top of others that have no transactions returns
+	// [errors.ErrUnsupported] before anything else, also when ctx has ended.
+	// Any other returns the error of a context that has ended without touching
+	// the storage. So InTx with such a context asks whether there are
+	// transactions, and costs nothing.
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 }

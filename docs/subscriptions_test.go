@@ -121,6 +121,58 @@ func readModel() *evento.SubscriptionBuilder {
 	return balances
 }
 
+// Account is the state of one.
+type Account struct{ Owner string }
+
+func keepAccounts() (*evento.Projection[Account], *evento.SubscriptionBuilder) {
+	accounts := evento.NewProjection[Account]("accounts", account).Handler(
+		evento.Apply(func(a *Account, e evento.Event[AccountOpened]) error { a.Owner = e.Data.Owner; return nil }))
+	kept := accounts.Keep("kept-accounts") // for Start, Execute or evento.Run
+	return accounts, kept
+}
+
+func nextPage(ctx context.Context, store evento.Executor, accounts *evento.Projection[Account], lastID string) (page []string, _ string, err error) {
+	err = func() error {
+		for a, err := range accounts.States(ctx, store, evento.StatesAfter(lastID)) {
+			if err != nil {
+				return err
+			}
+			page = append(page, a.State.Owner)
+			if lastID = a.ID; len(page) == 20 {
+				break
+			}
+		}
+		return nil
+	}()
+	return page, lastID, err
+}
+
+// The pages of a list have every account, in order.
+func TestKeptPages(t *testing.T) {
+	t.Parallel()
+	ctx, store := t.Context(), memory.New(nil)
+	accounts, kept := keepAccounts()
+	for i := range 50 {
+		if _, err := evento.Aggregate(fmt.Sprintf("a%02d", i)).Event(AccountOpened{Owner: fmt.Sprint("owner ", i)}).Commit(ctx, store); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := kept.Execute(ctx, store); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for lastID, n := "", 20; n == 20; {
+		page, last, err := nextPage(ctx, store, accounts, lastID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, n, lastID = append(all, page...), len(page), last
+	}
+	if len(all) != 50 || all[20] != "owner 20" || all[49] != "owner 49" {
+		t.Errorf("%d accounts: %q, want all 50 in order", len(all), all)
+	}
+}
+
 // Two regions are two subscriptions; a mail is sent once, also after a reset, and
 // has the event as its cause.
 func TestRegions(t *testing.T) {

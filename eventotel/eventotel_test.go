@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -19,7 +20,9 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/eventotel"
 	"github.com/evento-go/evento/executor/executortest"
+	"github.com/evento-go/evento/executor/group"
 	"github.com/evento-go/evento/executor/memory"
+	"github.com/evento-go/evento/executor/sqlite"
 )
 
 type opened struct{ Owner string }
@@ -233,4 +236,42 @@ func TestContract(t *testing.T) {
 		}
 		return tel.Executor(memory.New(nil))
 	}})
+}
+
+// The executor has the transactions of the one that it records, and says so when
+// there are none, whatever the context.
+func TestInTx(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	never := func(context.Context) error { t.Error("the function ran"); return nil }
+	for _, of := range []evento.Executor{memory.New(nil), group.New(memory.New(nil)), r.Executor(memory.New(nil))} {
+		ex := r.Executor(of)
+		for _, ctx := range []context.Context{ended, t.Context()} {
+			if err := ex.InTx(ctx, never); !errors.Is(err, errors.ErrUnsupported) || errors.Is(err, context.Canceled) {
+				t.Errorf("InTx() on %T = %v, want %v", of, err, errors.ErrUnsupported)
+			}
+		}
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "events.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ex := r.Executor(group.New(store))
+	if err := ex.InTx(ended, never); !errors.Is(err, context.Canceled) {
+		t.Errorf("InTx() with a context that has ended = %v, want %v", err, context.Canceled)
+	}
+	if err := ex.InTx(t.Context(), func(ctx context.Context) error {
+		_, err := evento.Create().Event(opened{"somebody"}).Commit(ctx, ex)
+		return err
+	}); err != nil {
+		t.Errorf("InTx() = %v", err)
+	}
+	if err := ex.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -19,7 +19,7 @@ import (
 
 // Executor returns ex with its commits recorded, and the context of their spans
 // written into the metadata of their events, unless it has one already. Its
-// InTx is that of ex, or returns [errors.ErrUnsupported].
+// InTx is that of ex, or returns [errors.ErrUnsupported], whatever the context.
 func (t *Telemetry) Executor(ex evento.Executor) evento.Transactor {
 	return &executor{Executor: ex, t: t}
 }

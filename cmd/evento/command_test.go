@@ -149,6 +149,11 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 			"fill-parked": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error { return mailer(refuseFirst).Execute(t.Context(), ex) }))
 			},
+			// keep keeps the states of two projections, one of them in two
+			// revisions, and stores one with a related aggregate.
+			"keep": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Check(onNewStore(t.Context(), store, keepStates))
+			},
 			// more N commits more events.
 			"more": func(ts *testscript.TestScript, _ bool, args []string) {
 				n, err := strconv.Atoi(args[0])
@@ -268,6 +273,21 @@ func putRecord(ctx context.Context, ex evento.Executor, kind, key, part, value s
 	}
 }
 
+// keepStates keeps states of the orders and customers of a filled store.
+func keepStates(ex evento.Executor) error {
+	type state struct{ N int }
+	ctx := context.Background()
+	orders := evento.NewProjection[state]("orders", "shop/Order")
+	if err := orders.Keep("kept").Execute(ctx, ex); err != nil {
+		return err
+	}
+	orders.Revision(2).SnapshotEvery(1)
+	_, err := orders.Load(ctx, ex, "o1", evento.Related("shop/Order", "o2"))
+	return errors.Join(err,
+		orders.Keep("kept").Execute(ctx, ex),
+		evento.NewProjection[state]("a\u202e", "shop/Customer").Keep("customers").Execute(ctx, ex))
+}
+
 func refuseFirst(e evento.RawEvent) error {
 	if e.AggregateID == "o1" {
 		return errors.New("no \x1b[31mmail for " + e.Name)
@@ -364,7 +384,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"events", "list"}, {"events", "tail"}, {"events", "show"}, {"aggregate"}, {"migrate", "up"}, {"migrate", "status"}, {"migrate", "sql"},
 		{"subscriptions", "list"}, {"subscriptions", "show"}, {"subscriptions", "pause"}, {"subscriptions", "resume"},
-		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"doctor"},
+		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"snapshots", "list"}, {"snapshots", "delete"}, {"doctor"},
 	} {
 		var out, errs strings.Builder
 		code := run(t.Context(), append(args[:len(args):len(args)], "-h"), strings.NewReader(""), &out, &errs)

@@ -101,6 +101,7 @@ func commands() []*cobra.Command {
 		eventsCommand(),
 		aggregateCommand(),
 		subscriptionsCommand(),
+		snapshotsCommand(),
 		doctorCommand(),
 		exportCommand(),
 		importCommand(),

@@ -65,11 +65,7 @@ func contextsEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	swap(ctx, t, ex, record)
 	saveSnapshot(ctx, t, ex, snapshotKey(), snapshot)
 
-	cancelled, cancel := context.WithCancel(ctx)
-	cancel()
-	late, cancel := context.WithTimeout(ctx, -1)
-	defer cancel()
-	for _, ended := range []context.Context{cancelled, late} {
+	for _, ended := range endedContexts(ctx) {
 		for name, call := range calls(ex) {
 			for range 10 { // as a select chooses at random
 				if err := call(ended); !errors.Is(err, ended.Err()) {
@@ -81,6 +77,15 @@ func contextsEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	wantLog(ctx, t, ex, m)
 	wantRecords(ctx, t, ex, record)
 	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot)
+}
+
+// endedContexts are contexts that have ended, for either reason.
+func endedContexts(ctx context.Context) []context.Context {
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	late, cancel := context.WithTimeout(ctx, -1)
+	cancel()
+	return []context.Context{cancelled, late}
 }
 
 // cancelSoon ends a context after a little while, which is mostly that of the

@@ -29,6 +29,7 @@ func testDelivery(t *testing.T, c Config) {
 	c.run(t, "HandOver", deliveryHandOver)
 	c.run(t, "Fenced", deliveryFenced)
 	c.run(t, "ChangedData", deliveryChangedData)
+	c.run(t, "GivenUp", deliveryGivenUp)
 	c.run(t, "PoisonInBatch", deliveryPoisonInBatch)
 	c.run(t, "Repartition", deliveryRepartition)
 	c.run(t, "Positions", deliveryPositions)
@@ -387,11 +388,11 @@ func deliveryFenced(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	}
 	commit(ctx, t, ex, toAny("a", many(2, "Happened")...))
 	var d delivered
-	inHand, cut := make(chan struct{}), make(chan error, 1)
+	inHand, cut := make(chan struct{}), make(chan struct{})
 	older, err := evento.NewSubscription("key").Lease(200*time.Millisecond).Logger(silent).Handler(evento.HandleAll(thing, func(ctx context.Context, _ evento.RawEvent) error {
 		close(inHand)
 		<-ctx.Done()
-		cut <- ctx.Err()
+		close(cut)
 		return nil
 	})).Start(ctx, ex)
 	must(t, err)
@@ -469,6 +470,29 @@ func deliveryChangedData(ctx context.Context, t *testing.T, c Config, ex evento.
 					t.Errorf("%s: handled %d events in two rounds, want 10", key, n)
 				}
 			}
+		}
+	}
+}
+
+// What is told of an event that was given up is the event, whatever its handler has
+// done with it.
+func deliveryGivenUp(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	commit(ctx, t, ex, toAny("a", "Happened"))
+	log := readAll(ctx, t, ex, evento.Query{})
+	var told evento.RawEvent
+	err := evento.NewSubscription("key").Retry(1).Logger(silent).Hooks(evento.SubscriptionHooks{
+		GaveUp: func(_ context.Context, _ string, e evento.RawEvent, _ int, _ error) { told = e },
+	}).Handler(evento.HandleAll(thing, func(_ context.Context, e evento.RawEvent) error {
+		clear(e.Data)
+		return errors.New("poison")
+	})).Execute(ctx, ex)
+	var h *evento.HandlerError
+	if !errors.As(err, &h) {
+		t.Fatalf("Execute: %v, want a HandlerError", err)
+	}
+	for what, e := range map[string]evento.RawEvent{"the error": h.Event, "the hook": told} {
+		if diff := differ(e, log[0].Node); diff != "" {
+			t.Errorf("%s tells of another event: %s", what, diff)
 		}
 	}
 }

@@ -27,6 +27,7 @@
 //   - Names, Payloads, Timestamps: that bytes come back unchanged;
 //   - Snapshots, Records, Changed: what projections and subscriptions are
 //     built on;
+//   - Follow: those who follow queries, and share a feed;
 //   - Contexts, Close, Reopen: cancellation, shutdown, and what outlives it;
 //   - Library: projections and subscriptions at work on the store;
 //   - InTx: commits in a transaction of the storage, if it has them;

@@ -53,6 +53,13 @@ type Config struct {
 	// until its end.
 	OneWriter bool
 
+	// Spoil has ways to spoil a transaction, by name: each does something in
+	// that of ctx, and returns nil, after which it cannot be committed. Such
+	// are a deferred constraint that does not hold, and to pass over the error
+	// of a statement that ends the transaction. nil: what is about spoiled
+	// transactions is left out.
+	Spoil map[string]func(ctx context.Context) error
+
 	// Patience bounds each test: how long it waits for what has to happen
 	// before it fails. 0: two minutes. A store that keeps the contract never
 	// makes a test wait it out.
@@ -86,6 +93,7 @@ func Test(t *testing.T, c Config) {
 		{"Snapshots", testSnapshots},
 		{"Records", testRecords},
 		{"Changed", testChanged},
+		{"Follow", testFollow},
 		{"Contexts", testContexts},
 		{"Close", testClose},
 		{"Library", testLibrary},

@@ -83,6 +83,7 @@ func (s *shared) notify() {
 type handle struct {
 	store   *shared
 	changed signal.Signal
+	feed    evento.Feed
 
 	mu     sync.RWMutex // read-locked by calls under way
 	closed bool
@@ -140,6 +141,8 @@ func (h *handle) Earlier(a, b cursor.Value) (cursor.Value, error) {
 	defer h.mu.RUnlock()
 	return h.store.memory.Earlier(a, b)
 }
+
+func (h *handle) Feed() *evento.Feed { return &h.feed }
 
 func (h *handle) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	if err := h.begin(); err != nil {

@@ -28,8 +28,14 @@ func testInTx(t *testing.T, c Config) {
 	c.run(t, "ListedSnapshots", inTxListedSnapshots)
 	c.run(t, "Records", inTxRecords)
 	c.run(t, "StaleRecords", inTxStaleRecords)
+	c.run(t, "RecordsBeside", inTxRecordsBeside)
+	c.run(t, "SwappedGoesOn", inTxSwappedGoesOn)
+	if c.Spoil != nil {
+		c.run(t, "Spoiled", inTxSpoiled)
+	}
 	c.run(t, "Joins", inTxJoins)
 	c.run(t, "Ends", inTxEnds)
+	c.run(t, "EndedContexts", inTxEndedContexts)
 	c.run(t, "Concurrent", inTxConcurrent)
 }
 
@@ -42,17 +48,52 @@ func inTx(ctx context.Context, ex evento.Executor, fn func(ctx context.Context) 
 	return tx.InTx(ctx, fn)
 }
 
+// Who has InTx without transactions says so, whatever the context.
 func inTxUnsupported(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	tx, ok := ex.(evento.Transactor)
 	if !ok {
 		return
 	}
-	err := tx.InTx(ctx, func(context.Context) error {
-		t.Error("the function ran")
-		return nil
-	})
-	if !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("InTx: got %v, want the error %q", err, errors.ErrUnsupported)
+	for _, ctx := range append(endedContexts(ctx), ctx) {
+		for range 10 { // as a select chooses at random
+			err := tx.InTx(ctx, func(context.Context) error {
+				t.Error("the function ran")
+				return nil
+			})
+			if !errors.Is(err, errors.ErrUnsupported) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+				t.Errorf("InTx with a context that ended with %v: got %v, want the error %q", ctx.Err(), err, errors.ErrUnsupported)
+			}
+		}
+	}
+}
+
+// With a context that has ended InTx returns its error, and has done nothing:
+// so can be asked whether there are transactions. The same holds within one.
+func inTxEndedContexts(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	probe := func(ctx context.Context) {
+		t.Helper()
+		for _, ended := range endedContexts(ctx) {
+			for range 10 { // as a select chooses at random
+				if err := inTx(ended, ex, func(context.Context) error {
+					t.Error("the function ran")
+					return nil
+				}); !errors.Is(err, ended.Err()) {
+					t.Errorf("InTx with an ended context: got %v, want the error %q", err, ended.Err())
+				}
+			}
+		}
+	}
+	probe(ctx)
+	if err := inTx(ctx, ex, func(tx context.Context) error {
+		probe(tx)
+		probe(ctx)
+		_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("a", 0, "A")}})
+		return err
+	}); err != nil {
+		t.Errorf("InTx: %v", err)
+	}
+	if log := readAll(ctx, t, ex, evento.Query{}); len(log) != 1 {
+		t.Errorf("got %d events, want the one of the transaction", len(log))
 	}
 }
 

@@ -22,6 +22,9 @@ func testLibrary(t *testing.T, c Config) {
 	c.run(t, "Execute", libraryExecute)
 	c.run(t, "Start", libraryStart)
 	c.run(t, "TakeOver", libraryTakeOver)
+	c.run(t, "Keep", libraryKeep)
+	c.run(t, "KeepRevisions", libraryKeepRevisions)
+	c.run(t, "KeepTogether", libraryKeepTogether)
 }
 
 const account evento.AggregateType = "executortest/Account"

@@ -2,6 +2,7 @@ package executortest_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,6 +64,35 @@ func stateMutants() []mutant {
 			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 				defer changed.Notify()
 				return b.handle.Write(ctx, w)
+			}
+		}},
+		{"no feed", []string{"Follow/Feed"}, func(b *bent) {
+			b.feed = func() *evento.Feed { return nil }
+		}},
+		{"a feed for each who asks", []string{"Follow/Feed"}, func(b *bent) {
+			b.feed = func() *evento.Feed { return new(evento.Feed) }
+		}},
+		{"a feed that ends with the executor", []string{"Follow/Feed"}, func(b *bent) {
+			var closed atomic.Bool
+			b.feed = func() *evento.Feed {
+				if closed.Load() {
+					return new(evento.Feed)
+				}
+				return b.handle.Feed()
+			}
+			b.shut = func() error { closed.Store(true); return b.handle.Close() }
+		}},
+		{"no transactions, told of contexts that go on", []string{"InTx/Unsupported"}, func(b *bent) {
+			b.inTx = func(ctx context.Context, fn func(context.Context) error) error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				return unsupported(ctx, fn)
+			}
+		}},
+		{"no transactions, and the function run", []string{"InTx/Unsupported"}, func(b *bent) {
+			b.inTx = func(ctx context.Context, fn func(context.Context) error) error {
+				return errors.Join(fn(ctx), errors.ErrUnsupported)
 			}
 		}},
 		{"Close an error the second time", []string{"Close/Twice"}, func(b *bent) {

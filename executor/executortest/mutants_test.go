@@ -2,6 +2,7 @@ package executortest_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -28,6 +29,7 @@ type bent struct {
 	imports         func(context.Context, []evento.RawEvent) error
 	read            func(context.Context, evento.Query, cursor.Args) (*page, error)
 	changed         func() <-chan struct{}
+	feed            func() *evento.Feed
 	cursorAt        func(uint64) (cursor.Value, error)
 	earlier         func(a, b cursor.Value) (cursor.Value, error)
 	records         func(context.Context, evento.RecordQuery) (*evento.RecordPage, error)
@@ -36,6 +38,7 @@ type bent struct {
 	saveSnapshot    func(context.Context, evento.SnapshotKey, evento.Snapshot) error
 	snapshots       func(context.Context, evento.SnapshotQuery) (*evento.SnapshotPage, error)
 	removeSnapshots func(context.Context, []evento.SnapshotKey) error
+	inTx            func(context.Context, func(context.Context) error) error
 	shut            func() error
 }
 
@@ -46,10 +49,10 @@ type page = cursor.Page[evento.RawEvent]
 func bend(h *handle, with func(*bent)) *bent {
 	b := &bent{
 		handle: h,
-		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed,
+		write:  h.Write, imports: h.Import, read: h.Read, changed: h.Changed, feed: h.Feed,
 		cursorAt: h.CursorAt, earlier: h.Earlier,
 		records: h.Records, swap: h.Swap,
-		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, snapshots: h.Snapshots, removeSnapshots: h.RemoveSnapshots, shut: h.Close,
+		snapshot: h.Snapshot, saveSnapshot: h.SaveSnapshot, snapshots: h.Snapshots, removeSnapshots: h.RemoveSnapshots, inTx: unsupported, shut: h.Close,
 	}
 	with(b)
 	return b
@@ -75,6 +78,8 @@ func (b *bent) Earlier(first, second cursor.Value) (cursor.Value, error) {
 	return b.earlier(first, second)
 }
 
+func (b *bent) Feed() *evento.Feed { return b.feed() }
+
 func (b *bent) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 	return b.records(ctx, q)
 }
@@ -96,6 +101,12 @@ func (b *bent) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.S
 func (b *bent) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
 	return b.removeSnapshots(ctx, keys)
 }
+
+func (b *bent) InTx(ctx context.Context, fn func(context.Context) error) error {
+	return b.inTx(ctx, fn)
+}
+
+func unsupported(context.Context, func(context.Context) error) error { return errors.ErrUnsupported }
 
 func (b *bent) Close() error { return b.shut() }
 

@@ -51,6 +51,10 @@ func TestContract(t *testing.T) {
 				return group.New(openSQLite(t, path), memory.New(nil))
 			})
 		c.Transactor, c.OneWriter, c.NoPositions, c.Beyond = true, true, true, beyond
+		c.Spoil = storetest.SQLiteSpoil(func(ctx context.Context, text string) error {
+			_, err := sqlite.Tx(ctx).ExecContext(ctx, text)
+			return err
+		})
 		executortest.Test(t, c)
 	})
 }

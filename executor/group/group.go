@@ -72,6 +72,7 @@ import (
 type Executor struct {
 	members []evento.Executor
 	changed *signal.Any
+	feed    evento.Feed
 	close   func() error
 	err     error // a mistake in New, told by every method
 }
@@ -132,8 +133,9 @@ func (ex *Executor) explain(ctx context.Context, err error) error {
 }
 
 // InTx implements [evento.Transactor], in the first member. Without a first
-// member that is a Transactor the error matches [errors.ErrUnsupported]. What
-// other members hold is read as ever, outside of the transaction.
+// member that has transactions the error matches [errors.ErrUnsupported],
+// whatever the context. What other members hold is read as ever, outside of the
+// transaction.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	first, err := ex.first()
 	if err != nil {
@@ -173,6 +175,9 @@ func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
 	}
 	return "", nil
 }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // Records implements [evento.Executor], in the first member.
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {

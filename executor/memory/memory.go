@@ -33,6 +33,7 @@ type Executor struct {
 	clock     func() time.Time
 	positions cursor.Positions
 	changed   signal.Signal
+	feed      evento.Feed
 
 	mu         sync.RWMutex
 	closed     bool
@@ -302,6 +303,9 @@ func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 	defer ex.mu.RUnlock()
 	return ex.positions.Earlier(a, b)
 }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // Records implements [evento.Executor].
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {

@@ -21,9 +21,18 @@ var errNotTheirs = fmt.Errorf("%w call: InTx ends the transaction when its funct
 type guard struct {
 	sqldriver.Conn // of the session
 	s              *session
-	callers        bool // the settings are the caller's now
-	used           bool // they were
-	ended          bool // by Commit or Rollback
+	callers        bool  // the settings are the caller's now
+	used           bool  // they were
+	ended          bool  // by Commit or Rollback
+	deadlock       error // the server's, which has rolled the transaction back
+}
+
+// note notes the error of a statement that ended the transaction: who made the
+// statement may pass over it.
+func (g *guard) note(err error) {
+	if number(err) == deadlock {
+		g.deadlock = err
+	}
 }
 
 // lend makes a handle of the session's connection, and a transaction on it. Of
@@ -106,7 +115,9 @@ func (g *guard) ExecContext(ctx context.Context, text string, args []sqldriver.N
 	if err := g.enter(ctx); err != nil {
 		return nil, err
 	}
-	return c.ExecContext(ctx, text, args)
+	r, err := c.ExecContext(ctx, text, args)
+	g.note(err)
+	return r, err
 }
 
 // QueryContext implements [sqldriver.QueryerContext].
@@ -118,7 +129,9 @@ func (g *guard) QueryContext(ctx context.Context, text string, args []sqldriver.
 	if err := g.enter(ctx); err != nil {
 		return nil, err
 	}
-	return c.QueryContext(ctx, text, args)
+	rows, err := c.QueryContext(ctx, text, args)
+	g.note(err)
+	return rows, err
 }
 
 // PrepareContext implements [sqldriver.ConnPrepareContext].
@@ -154,10 +167,16 @@ func (s *guardStmt) ExecContext(ctx context.Context, args []sqldriver.NamedValue
 	if err := s.g.enter(ctx); err != nil {
 		return nil, err
 	}
-	if e, ok := s.Stmt.(sqldriver.StmtExecContext); ok {
+	r, err := exec(ctx, s.Stmt, args)
+	s.g.note(err)
+	return r, err
+}
+
+func exec(ctx context.Context, stmt sqldriver.Stmt, args []sqldriver.NamedValue) (sqldriver.Result, error) {
+	if e, ok := stmt.(sqldriver.StmtExecContext); ok {
 		return e.ExecContext(ctx, args)
 	}
-	return s.Stmt.Exec(values(args)) //nolint:staticcheck // a driver that wraps the real one may have no other
+	return stmt.Exec(values(args)) //nolint:staticcheck // a driver that wraps the real one may have no other
 }
 
 // QueryContext implements [sqldriver.StmtQueryContext].
@@ -165,7 +184,9 @@ func (s *guardStmt) QueryContext(ctx context.Context, args []sqldriver.NamedValu
 	if err := s.g.enter(ctx); err != nil {
 		return nil, err
 	}
-	return query(ctx, s.Stmt, args)
+	rows, err := query(ctx, s.Stmt, args)
+	s.g.note(err)
+	return rows, err
 }
 
 // CheckNamedValue implements [sqldriver.NamedValueChecker].

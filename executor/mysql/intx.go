@@ -3,6 +3,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -39,7 +40,7 @@ func Tx(ctx context.Context) *sql.Tx {
 }
 
 var (
-	errEndedByStatement = errors.New("evento: mysql: InTx: the transaction has ended before its function did, by a deadlock or by a statement such as COMMIT or CREATE TABLE; what came after it was rolled back, and no event was stored")
+	errEndedByStatement = errors.New("it has ended before its function did, by a deadlock or by a statement such as COMMIT or CREATE TABLE; what came after it was rolled back, and no event was stored")
 	errEnded            = fmt.Errorf("%w call: the transaction of its context has ended", evento.ErrInvalid)
 	errLost             = errors.New("evento: mysql: InTx: the connection was lost; nothing was stored")
 )
@@ -94,14 +95,14 @@ func (ex *Executor) dictionary(s *session) *dictionary {
 // decide. On a server without a binary log, what fn reads of others may not be
 // durable until InTx has returned.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	if ex.openTransactionOf(ctx) != nil {
-		return fn(ctx)
-	}
 	if err := ex.check(ctx); err != nil {
 		return err
 	}
+	if ex.openTransactionOf(ctx) != nil {
+		return fn(ctx)
+	}
 	t := &callersTx{ex: ex, names: newDictionary(ex.names, ex.settleAll)}
-	s, err := ex.lend(ctx, func(s *session) error { return t.begin(ctx, s) })
+	s, err := ex.lend(ctx, ex.sessions.get, func(s *session) error { return t.begin(ctx, s) })
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (t *callersTx) end(ctx context.Context, err error) error {
 	if !s.broken {
 		texts := []string{autocommit}
 		if t.guard.used {
-			texts = []string{ownSettings, autocommit, isolation}
+			texts = []string{ownSettings, autocommit, isolation + ", " + s.access}
 		}
 		if s.runAll(late, texts...) != nil {
 			s.broken = true
@@ -216,6 +217,7 @@ func (t *callersTx) do(ctx context.Context, fn func(s *session) error) (err erro
 
 // failure is the error to return for one of a statement.
 func (t *callersTx) failure(ctx context.Context, err error) error {
+	t.guard.note(err)
 	switch {
 	case err == nil, errors.Is(err, evento.ErrOutcomeUnknown):
 		return err
@@ -270,8 +272,13 @@ func (t *callersTx) commit(ctx context.Context) error {
 	if err == nil {
 		err = t.flush(ctx)
 	}
+	if isReadOnly(err) { // the store, or a transaction that the caller has begun
+		if e := t.s.run(ctx, checkBegun); number(e) == noSavepoint {
+			err = e
+		}
+	}
 	if number(err) == noSavepoint {
-		return errEndedByStatement
+		return &intx.RefusedError{Store: "mysql", Err: fmt.Errorf("%w: %w", errEndedByStatement, cmp.Or(t.guard.deadlock, err))}
 	}
 	return t.failure(ctx, err)
 }

@@ -44,8 +44,9 @@ type Options struct {
 	// log, sync_binlog other than 1. Default: such a server is refused.
 	AllowLoss bool
 	// Connections is how many calls other than Write go on at the same time,
-	// InTx included, each on a connection of its own; Write has one more.
-	// 0: 8.
+	// InTx included, each on a connection of its own. Write has one more, and
+	// one is in reserve, so that Records and Swap, which renew the leases of
+	// subscriptions, do not wait for handlers that hold all others. 0: 8.
 	Connections int
 	// PollInterval is how often the server is asked for commits of other
 	// processes while somebody waits for them. While there are none the
@@ -93,6 +94,7 @@ type Executor struct {
 	writer    *writer
 	queue     *appendqueue.Queue[*appendOp]
 	changed   signal.Signal
+	feed      evento.Feed
 	durable   durable
 	settled   settled
 	closing   chan struct{}
@@ -126,8 +128,9 @@ func Open(ctx context.Context, dsn string, opts *Options) (*Executor, error) {
 
 // New is [Open] on a database that the caller has opened with the driver of
 // github.com/go-sql-driver/mysql, and closes after the executor. The executor
-// takes up to Connections + 1 of its connections for itself until Close: a
-// limit set with SetMaxOpenConns must leave room for them.
+// takes up to Connections + 2 of its connections for itself until Close: a
+// limit set with SetMaxOpenConns must leave room for them, beside those that
+// the application uses, and is refused with [evento.ErrInvalid] when it cannot.
 func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
 	if db == nil {
 		return nil, fmt.Errorf("%w mysql database: nil", evento.ErrInvalid)
@@ -140,13 +143,15 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if most, need := db.Stats().MaxOpenConnections, opts.Connections+1; most > 0 && most < need {
+	most, need := db.Stats().MaxOpenConnections, opts.Connections+2
+	if most > 0 && most < need {
 		return nil, fmt.Errorf("%w mysql database: at most %d open connections, %d are needed: raise SetMaxOpenConns or lower Options.Connections", evento.ErrInvalid, most, need)
 	}
+	closing := make(chan struct{})
 	ex := &Executor{
 		opts:     opts,
-		sessions: newPool(db, opts.Connections),
-		closing:  make(chan struct{}),
+		sessions: newPool(db, opts.Connections, closing, opts.Logger),
+		closing:  closing,
 		ended:    make(chan struct{}),
 		watched:  make(chan struct{}),
 		ends:     ends{versions: generations.New[place, int64](1 << 10)},
@@ -154,7 +159,11 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 	}
 	ex.names = newDictionary(nil, ex.settleAll)
 	ex.names.durable = &ex.durable
-	if err := ex.prepare(ctx); err != nil {
+	err = ex.prepare(ctx)
+	if err == nil && most > 0 {
+		err = ex.sessions.keepReserve(ctx)
+	}
+	if err != nil {
 		ex.sessions.close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -173,7 +182,7 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 
 // prepare looks at the server and brings the tables up to date.
 func (ex *Executor) prepare(ctx context.Context) error {
-	s, err := ex.sessions.get(ctx, ex.closing)
+	s, err := ex.sessions.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -226,15 +235,7 @@ func (ex *Executor) check(ctx context.Context) error {
 
 // untilClosed ends a context with the executor.
 func (ex *Executor) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-ex.closing:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
+	return until(ctx, ex.closing)
 }
 
 // notify wakes those who wait for a change; for one that was made in a
@@ -266,6 +267,9 @@ func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 // Changed implements [evento.Executor]. Commits of this process wake at once,
 // those of others when they are asked for: see Options.PollInterval.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // longestPoll is how long the interval grows.
 const longestPoll = 250 * time.Millisecond

@@ -16,7 +16,24 @@ import (
 func contract(open func(t testing.TB, dsn string) evento.Executor) executortest.Config {
 	c := storetest.Config(testserver.MySQL, open)
 	c.Transactor = true
+	c.Spoil = map[string]func(context.Context) error{
+		"a rollback statement":                             spoilBy("ROLLBACK"),
+		"a rollback, and a transaction after it":           spoilBy("ROLLBACK", "BEGIN"),
+		"a rollback, and a read-only transaction after it": spoilBy("ROLLBACK", "START TRANSACTION READ ONLY"),
+	}
 	return c
+}
+
+// spoilBy spoils a transaction by statements.
+func spoilBy(texts ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, text := range texts {
+			if _, err := mysql.Tx(ctx).ExecContext(ctx, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 func openDSN(t testing.TB, dsn string) evento.Executor {

@@ -107,6 +107,7 @@ type Executor struct {
 	heads     *heads
 	state     state
 	changed   signal.Signal
+	feed      evento.Feed
 
 	// visible is the last position that is known to be durable.
 	visible atomic.Uint64
@@ -331,3 +332,6 @@ func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 
 // Changed implements [evento.Executor].
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }

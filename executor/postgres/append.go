@@ -304,7 +304,7 @@ func withdraw(calls []*appendCall) (rest []*appendCall) {
 // those that it did not get to because the leader gave up.
 func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, err error) (rest []*appendCall) {
 	switch {
-	case pgconn.SafeToRetry(err):
+	case unsent(err):
 		err = fmt.Errorf("evento: postgres: no connection for the commit: %w", err)
 	case unknown(err):
 		err = fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)

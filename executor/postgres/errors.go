@@ -3,17 +3,21 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/intx"
 )
 
 // SQLSTATE codes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
 const (
 	readOnlyTransaction   = "25006"
+	inFailedTransaction   = "25P02"
+	idleInTransaction     = "25P03"
 	divisionByZero        = "22012"
 	insufficientPrivilege = "42501"
 	diskFull              = "53100"
@@ -23,9 +27,6 @@ const (
 	uniqueViolation       = "23505"
 	serializationFailure  = "40001"
 	deadlockDetected      = "40P01"
-	adminShutdown         = "57P01"
-	crashShutdown         = "57P02"
-	cannotConnectNow      = "57P03"
 )
 
 // code is the SQLSTATE of an error that the server sent; "" of others.
@@ -39,6 +40,10 @@ func code(err error) string {
 
 // classify adds the error of evento that callers match.
 func classify(err error) error {
+	var theirs *intx.RefusedError
+	if errors.As(err, &theirs) {
+		return err // whatever their statements failed with
+	}
 	switch code(err) {
 	case readOnlyTransaction:
 		return fmt.Errorf("%w: %w", evento.ErrReadOnly, err)
@@ -65,11 +70,24 @@ func passing(err error) bool {
 }
 
 // unknown reports whether a batch that failed with err may have been committed
-// all the same: the server did not say.
+// all the same: the server did not say, or it ended the session, which it does
+// after the commit too. So does a pool such as PgBouncer when its own connection
+// is lost.
 func unknown(err error) bool {
-	switch code(err) {
-	case "", adminShutdown, crashShutdown, cannotConnectNow:
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
 		return true
 	}
+	switch cmp.Or(e.SeverityUnlocalized, e.Severity) {
+	case "FATAL", "PANIC":
+		return e.Code != idleInTransaction // that was before
+	}
 	return false
+}
+
+// unsent reports whether a batch that failed with err was not sent: there was no
+// connection for it.
+func unsent(err error) bool {
+	var e *pgconn.ConnectError
+	return pgconn.SafeToRetry(err) || errors.As(err, &e)
 }

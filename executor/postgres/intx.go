@@ -22,6 +22,7 @@ import (
 type transaction struct {
 	pending.Writes
 	tx    pgx.Tx
+	cause *cause
 	names *dictionary // looked up in it, and perhaps made in it
 	wake  bool        // a swap wants those who wait to be woken
 }
@@ -41,16 +42,6 @@ func Tx(ctx context.Context) pgx.Tx {
 	tx, _ := ctx.Value(txKey{}).(pgx.Tx)
 	return tx
 }
-
-// callersTx is a transaction that its user cannot end.
-type callersTx struct{ pgx.Tx }
-
-var errAborted = fmt.Errorf("evento: postgres: InTx: %w", pgx.ErrTxCommitRollback)
-
-var errNotTheirs = fmt.Errorf("%w call: InTx ends the transaction when its function returns", evento.ErrInvalid)
-
-func (callersTx) Commit(context.Context) error   { return errNotTheirs }
-func (callersTx) Rollback(context.Context) error { return errNotTheirs }
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *transaction {
@@ -80,6 +71,9 @@ func (ex *Executor) db(ctx context.Context) querier {
 // statements are returned as the server's errors: to make the whole again is
 // the caller's to decide.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
 		return fn(ctx)
 	}
@@ -94,7 +88,8 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		if err != nil {
 			return err
 		}
-		t := &transaction{tx: callersTx{tx}, names: newDictionary()}
+		t := &transaction{cause: &cause{conn: conn.Conn().PgConn()}, names: newDictionary()}
+		t.tx = callersTx{notedTx{tx, t.cause}}
 		committing := false
 		defer func() {
 			t.End()
@@ -142,53 +137,26 @@ func rollBack(conn *pgxpool.Conn) {
 // trip. Afterwards the connection has no transaction.
 func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *transaction) error {
 	defer rollBack(conn)
-	switch conn.Conn().PgConn().TxStatus() {
-	case 'I':
-		return fmt.Errorf("%w statement: one of the function ended the transaction of InTx", evento.ErrInvalid)
-	case 'E': // an error that the function did not return
-		return errAborted
+	switch status := conn.Conn().PgConn().TxStatus(); {
+	case conn.Conn().PgConn().IsBusy():
+		return refused(errBusy)
+	case status == 'I':
+		return fmt.Errorf("%w statement: one of the function ended the transaction of InTx; nothing was stored", evento.ErrInvalid)
+	case status == 'E': // an error that the function did not return
+		return refused(t.cause.aborted())
 	}
-	var ops []*appendOp
-	for _, w := range t.Pending() {
-		ops = append(ops, &appendOp{write: w})
-	}
-	if err := ex.makeNames(inner, ops); err != nil {
-		return err
-	}
-	for _, op := range ops {
-		if _, err := ex.lookUpNames(inner, op); err != nil {
-			return err
-		}
+	l, err := ex.lastOf(inner, t)
+	if err != nil {
+		return ex.explain(ctx, conn, err)
 	}
 	t.End()
-
-	batch := &pgx.Batch{}
-	var groups []group
-	if len(ops) > 0 {
-		batch.Queue(ex.sql.lockFrom)
-		groups = groupsOf(ops)
-		for i := range groups {
-			ex.queueAppend(batch, &groups[i])
-		}
-		ids := idsOf(ops...)
-		batch.Queue(ex.sql.allAppended, ids, len(ids)).Query(func(rows pgx.Rows) error {
-			rows.Close()
-			return rows.Err()
-		})
-	}
-	batch.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
-		if tag.String() != "COMMIT" {
-			return errAborted
-		}
-		return nil
-	})
 
 	var f flight
 	f.begin(conn.Conn())
 	stop := context.AfterFunc(ctx, f.recall)
 	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	err := conn.SendBatch(sending, batch).Close()
+	err = conn.SendBatch(sending, &l.batch).Close()
 	stop()
 	recalled := f.end()
 	if recalled {
@@ -196,15 +164,7 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 	}
 	switch {
 	case err == nil:
-		ex.names.merge(t.names)
-		for _, g := range groups {
-			for _, o := range g.outcomes {
-				ex.saw(o.position)
-			}
-		}
-		if len(ops) > 0 || t.wake {
-			ex.committed()
-		}
+		ex.published(t, l)
 		return nil
 	case recalled && code(err) == queryCanceled:
 		return ctx.Err()
@@ -212,8 +172,88 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 		return err
 	case unknown(err) && !pgconn.SafeToRetry(err):
 		return fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
-	case len(ops) > 0 && (code(err) == divisionByZero || code(err) == uniqueViolation):
-		return ex.refused(sending, conn, groups, err)
+	case l.appended && code(err) != "": // such as by a deferred constraint
+		return refused(err)
+	case code(err) == divisionByZero || code(err) == uniqueViolation:
+		return ex.notAppended(sending, conn, l.groups, err)
+	}
+	return ex.explain(sending, conn, err)
+}
+
+// last is what is sent at the end of a transaction.
+type last struct {
+	batch    pgx.Batch
+	ops      []*appendOp
+	groups   []group
+	appended bool // all of ops; what follows is the commit
+}
+
+// lastOf makes the names that the appends of a transaction need, and the batch
+// that appends and commits.
+func (ex *Executor) lastOf(ctx context.Context, t *transaction) (*last, error) {
+	l := &last{}
+	for _, w := range t.Pending() {
+		l.ops = append(l.ops, &appendOp{write: w})
+	}
+	if err := ex.makeNames(ctx, l.ops); err != nil {
+		return nil, err
+	}
+	for _, op := range l.ops {
+		if _, err := ex.lookUpNames(ctx, op); err != nil {
+			return nil, err
+		}
+	}
+	if len(l.ops) > 0 {
+		l.batch.Queue(ex.sql.lockFrom)
+		l.groups = groupsOf(l.ops)
+		for i := range l.groups {
+			ex.queueAppend(&l.batch, &l.groups[i])
+		}
+		ids := idsOf(l.ops...)
+		l.batch.Queue(ex.sql.allAppended, ids, len(ids)).Query(func(rows pgx.Rows) error {
+			rows.Close()
+			l.appended = rows.Err() == nil
+			return rows.Err()
+		})
+	}
+	l.appended = len(l.ops) == 0
+	l.batch.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() != "COMMIT" {
+			return refused(t.cause.aborted())
+		}
+		return nil
+	})
+	return l, nil
+}
+
+// published tells everybody of what a transaction has committed.
+func (ex *Executor) published(t *transaction, l *last) {
+	ex.names.merge(t.names)
+	for _, g := range l.groups {
+		for _, o := range g.outcomes {
+			ex.saw(o.position)
+		}
+	}
+	if len(l.ops) > 0 || t.wake {
+		ex.committed()
+	}
+}
+
+// refused is the error for a transaction that its own statements spoiled.
+func refused(err error) error { return &intx.RefusedError{Store: "postgres", Err: err} }
+
+// explain rolls back and says of the error of a statement of the executor's
+// whether the caller's statements are the cause: they can make a transaction
+// read-only.
+func (ex *Executor) explain(ctx context.Context, conn *pgxpool.Conn, err error) error {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) || e.Code != readOnlyTransaction || e.Routine != "PreventCommandIfReadOnly" {
+		return err
+	}
+	rollBack(conn)
+	var readOnly string
+	if e := conn.QueryRow(ctx, "SHOW transaction_read_only").Scan(&readOnly); e == nil && readOnly == "off" {
+		return refused(err)
 	}
 	return err
 }
@@ -232,9 +272,9 @@ func groupsOf(ops []*appendOp) (groups []group) {
 	return groups
 }
 
-// refused rolls back and says why not all was appended: nil, when an earlier
+// notAppended rolls back and says why not all was appended: nil, when an earlier
 // attempt had appended it.
-func (ex *Executor) refused(ctx context.Context, conn *pgxpool.Conn, groups []group, err error) error {
+func (ex *Executor) notAppended(ctx context.Context, conn *pgxpool.Conn, groups []group, err error) error {
 	rollBack(conn)
 	all := true
 	for _, g := range groups {

@@ -291,6 +291,140 @@ func TestInTxAborted(t *testing.T) {
 	}
 }
 
+// Of a transaction that its own statements spoiled the error names the statement
+// that did, by what the server said of it, however it was made.
+func TestInTxNamesTheCause(t *testing.T) {
+	t.Parallel()
+	ctx := deadlined(t)
+	schema := newSchema(t)
+	ex, pool := openOn(t, testserver.Postgres(t), schema, 2)
+	const (
+		division  = "22012"
+		noTable   = "42P01"
+		notUnique = "23505"
+		readOnly  = "25006"
+	)
+	const fails = "SELECT 1/(2-n) FROM generate_series(1, 3) n" // at the second row
+	run := func(tx context.Context, text string) { _, _ = postgres.Tx(tx).Exec(tx, text) }
+	query := func(tx context.Context, text string, read bool) {
+		rows, _ := postgres.Tx(tx).Query(tx, text)
+		for read && rows.Next() {
+		}
+		if !read {
+			rows.Close()
+		}
+	}
+	batch := func(tx context.Context, texts ...string) pgx.BatchResults {
+		b := &pgx.Batch{}
+		for _, text := range texts {
+			b.Queue(text)
+		}
+		return postgres.Tx(tx).SendBatch(tx, b)
+	}
+	for name, tt := range map[string]struct {
+		do   func(tx context.Context)
+		code string // "": it is not known
+	}{
+		"Exec": {func(tx context.Context) { run(tx, "SELECT 1/0") }, division},
+		"the first of two": {func(tx context.Context) {
+			run(tx, "SELECT 1/0")
+			run(tx, "SELECT FROM nowhere")
+			run(tx, "SELECT syntax error")
+		}, division},
+		"QueryRow":    {func(tx context.Context) { _ = postgres.Tx(tx).QueryRow(tx, "SELECT 1/0").Scan(nil) }, division},
+		"Query":       {func(tx context.Context) { query(tx, "SELECT FROM nowhere", false) }, noTable},
+		"rows read":   {func(tx context.Context) { query(tx, fails, true) }, division},
+		"rows closed": {func(tx context.Context) { query(tx, fails, false) }, division},
+		"Prepare":     {func(tx context.Context) { _, _ = postgres.Tx(tx).Prepare(tx, "", "SELECT FROM nowhere") }, noTable},
+		"CopyFrom": {func(tx context.Context) {
+			_, _ = postgres.Tx(tx).CopyFrom(tx, pgx.Identifier{"nowhere"}, []string{"n"}, pgx.CopyFromRows(nil))
+		}, noTable},
+		"SendBatch": {func(tx context.Context) { _ = batch(tx, "SELECT 1", "SELECT 1/0").Close() }, division},
+		"SendBatch, by Exec": {func(tx context.Context) {
+			results := batch(tx, "SELECT 1/0")
+			_, _ = results.Exec()
+			_ = results.Close()
+		}, division},
+		"SendBatch, by Query": {func(tx context.Context) {
+			results := batch(tx, fails)
+			rows, _ := results.Query()
+			rows.Close()
+			_ = results.Close()
+		}, division},
+		"SendBatch, by QueryRow": {func(tx context.Context) {
+			results := batch(tx, "SELECT 1/0")
+			_ = results.QueryRow().Scan(nil)
+			_ = results.Close()
+		}, division},
+		"in a savepoint": {func(tx context.Context) {
+			sp, err := postgres.Tx(tx).Begin(tx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = sp.Exec(tx, "SELECT 1/0")
+		}, division},
+		"after a savepoint that was rolled back": {func(tx context.Context) {
+			_ = pgx.BeginFunc(tx, postgres.Tx(tx), func(sp pgx.Tx) error {
+				_, err := sp.Exec(tx, "SELECT 1/0")
+				return err
+			})
+			run(tx, "SELECT FROM nowhere")
+		}, noTable},
+		"of the executor": {func(tx context.Context) {
+			run(tx, "ALTER TABLE "+schema+".record RENAME TO gone")
+			_, _ = ex.Records(tx, evento.RecordQuery{Kind: "test"})
+		}, noTable},
+		"beside the transaction": {func(tx context.Context) { _, _ = postgres.Tx(tx).Conn().Exec(tx, "SELECT 1/0") }, ""},
+		"a deferred constraint": {func(tx context.Context) {
+			run(tx, "CREATE TEMP TABLE once (n int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP")
+			run(tx, "INSERT INTO once VALUES (1), (1)")
+		}, notUnique},
+		"read-only": {func(tx context.Context) { run(tx, "SET TRANSACTION READ ONLY") }, readOnly},
+	} {
+		err := ex.InTx(ctx, func(tx context.Context) error {
+			tt.do(tx)
+			_, _ = evento.Create().Event(happened{1}).Commit(tx, ex)
+			return nil
+		})
+		if err == nil || !strings.Contains(err.Error(), "could not be committed because of what was done in it") || errors.Is(err, evento.ErrReadOnly) {
+			t.Errorf("%s: InTx() = %v", name, err)
+		}
+		var e *pgconn.PgError
+		if errors.As(err, &e) != (tt.code != "") || e != nil && e.Code != tt.code {
+			t.Errorf("%s: InTx() = %v, want the error of state %q in it", name, err, tt.code)
+		}
+		givenBack(t, pool)
+	}
+	if got := numbers(t, ex); len(got) != 0 {
+		t.Errorf("stored %v, want nothing", got)
+	}
+	commit(t, ex, 2)
+}
+
+// InTx with a context that has ended does not ask for a connection.
+func TestInTxProbe(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	ex, err := postgres.New(t.Context(), pool, &postgres.Options{Schema: newSchema(t), NoNotify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(t, ex)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	asked := func() int64 { return pool.Stat().AcquireCount() + pool.Stat().CanceledAcquireCount() }
+	before := asked()
+	for range 3 {
+		if err := ex.InTx(ended, func(context.Context) error { t.Error("the function ran"); return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("InTx() = %v, want %v", err, context.Canceled)
+		}
+	}
+	if n := asked() - before; n != 0 {
+		t.Errorf("the pool was asked for %d connections, want none", n)
+	}
+}
+
 func ignore(error) error { return nil }
 
 // A deadlock of two callers' rows is told to one of them; the other goes on.

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -91,7 +92,55 @@ func contractAt(url string) executortest.Config {
 		return ex
 	})
 	c.Transactor = true
+	c.Spoil = map[string]func(context.Context) error{
+		"an error passed over": func(ctx context.Context) error {
+			if _, err := postgres.Tx(ctx).Exec(ctx, "SELECT 1/0"); err == nil {
+				return errors.New("1/0 is no error")
+			}
+			return nil
+		},
+		"rows left open": func(ctx context.Context) error {
+			_, err := postgres.Tx(ctx).Query(ctx, "SELECT generate_series(1, 100)") //nolint:sqlclosecheck // the mistake
+			return err
+		},
+		"a deferred unique constraint": spoilBy(
+			"CREATE TEMP TABLE once (n int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP",
+			"INSERT INTO once VALUES (1), (1)"),
+		"a deferred foreign key": spoilBy(
+			"CREATE TEMP TABLE parent (n int PRIMARY KEY) ON COMMIT DROP",
+			"CREATE TEMP TABLE child (n int REFERENCES parent DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP",
+			"INSERT INTO child VALUES (1)"),
+		// As a trigger raises them they say nothing of the store.
+		"a deferred trigger":                       spoilByTrigger("P0001"),
+		"a deferred trigger that divides by zero":  spoilByTrigger("22012"),
+		"a deferred trigger with a shutdown":       spoilByTrigger("57P01"),
+		"a deferred trigger with a cancellation":   spoilByTrigger("57014"),
+		"a deferred trigger with a full disk":      spoilByTrigger("53100"),
+		"a deferred trigger in a read-only store":  spoilByTrigger("25006"),
+		"a deferred trigger with an unknown state": spoilByTrigger("08007"),
+	}
 	return c
+}
+
+// spoilBy spoils a transaction by statements.
+func spoilBy(texts ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, text := range texts {
+			if _, err := postgres.Tx(ctx).Exec(ctx, text); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// spoilByTrigger raises an error at the commit.
+func spoilByTrigger(code string) func(context.Context) error {
+	return spoilBy(
+		"CREATE TEMP TABLE watched (n int) ON COMMIT DROP",
+		"CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '"+code+"'; END $$",
+		"CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON watched DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pg_temp.refuse()",
+		"INSERT INTO watched VALUES (1)")
 }
 
 func TestContract(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/postgres"
+	"github.com/evento-go/evento/internal/storetest"
 	"github.com/evento-go/evento/internal/testserver"
 )
 
@@ -51,5 +53,29 @@ func TestManySubscriptionsOnASmallPool(t *testing.T) {
 		if got := handled[i].Load(); got < events || got > events && i%4 != 0 {
 			t.Errorf("subscription %d handled %d events, want %d", i, got, events)
 		}
+	}
+}
+
+// What a handler does that fails only when its transaction is committed is its
+// event's failure: a deferred constraint, and a statement whose error it has passed
+// over.
+func TestHandlerFailsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, statement := range map[string]string{
+		"deferred constraint": "INSERT INTO SCHEMA.deferred VALUES (1), (1)",
+		"error passed over":   "SELECT 1/0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			schema := newSchema(t)
+			ex, _ := openOn(t, testserver.Postgres(t), schema, 4)
+			exec(t, effects(t, schema), "CREATE TABLE "+schema+".deferred (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+			storetest.FailAtTheEnd(t, ex,
+				func(ctx context.Context) error { return effect(ctx, schema, 1) },
+				func(ctx context.Context) error {
+					_, _ = postgres.Tx(ctx).Exec(ctx, inSchema(statement, schema))
+					return nil
+				})
+		})
 	}
 }

@@ -29,6 +29,10 @@ func TestContract(t *testing.T) {
 			return rw.New(openSQLite(t, path), openSQLite(t, path))
 		})
 	twoOfOneFile.Transactor, twoOfOneFile.OneWriter = true, true
+	twoOfOneFile.Spoil = storetest.SQLiteSpoil(func(ctx context.Context, text string) error {
+		_, err := sqlite.Tx(ctx).ExecContext(ctx, text)
+		return err
+	})
 	for name, config := range map[string]executortest.Config{
 		"Memory": {Open: func(testing.TB) evento.Executor {
 			ex := memory.New(nil)

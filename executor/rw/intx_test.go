@@ -10,6 +10,8 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/group"
+	"github.com/evento-go/evento/executor/memory"
 	"github.com/evento-go/evento/executor/rw"
 	"github.com/evento-go/evento/executor/sqlite"
 )
@@ -95,5 +97,79 @@ func TestInTxOfNil(t *testing.T) {
 	err := rw.New(nil, nil).InTx(t.Context(), func(context.Context) error { t.Error("the function ran"); return nil })
 	if !errors.Is(err, evento.ErrInvalid) {
 		t.Errorf("InTx() = %v, want %v", err, evento.ErrInvalid)
+	}
+}
+
+// counted counts the reads of a side.
+type counted struct {
+	evento.Transactor
+	reads atomic.Int64
+}
+
+func (c *counted) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	c.reads.Add(1)
+	return c.Transactor.Read(ctx, q, args)
+}
+
+// To ask for transactions with a context that has ended costs nothing, neither
+// then nor at the next read.
+func TestInTxProbe(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "events.db")
+	write := &counted{Transactor: openSQLite(t, path)}
+	ex := rw.New(openSQLite(t, path), write)
+	defer func() {
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	never := func(context.Context) error { t.Error("the function ran"); return nil }
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	read := func() int64 {
+		t.Helper()
+		if _, err := ex.Read(t.Context(), evento.Query{}, cursor.Onward(1, "")); err != nil {
+			t.Fatal(err)
+		}
+		return write.reads.Load()
+	}
+	if _, err := evento.Aggregate("a").Event(noted{}).Commit(t.Context(), ex); err != nil {
+		t.Fatal(err)
+	}
+	read()
+	before := read()
+	for range 3 {
+		if err := ex.InTx(ended, never); !errors.Is(err, context.Canceled) {
+			t.Errorf("InTx() = %v, want %v", err, context.Canceled)
+		}
+	}
+	if after := read(); after != before {
+		t.Errorf("%d reads of the write side after InTx that did nothing, want none", after-before)
+	}
+	if err := ex.InTx(t.Context(), func(context.Context) error { return context.Canceled }); !errors.Is(err, context.Canceled) {
+		t.Errorf("InTx() = %v", err)
+	}
+	if after := read(); after == before {
+		t.Error("no read of the write side after InTx: the test tested nothing")
+	}
+
+	// However deep the executor without transactions is.
+	for name, of := range map[string]evento.Executor{
+		"group":             group.New(memory.New(nil)),
+		"group of groups":   group.New(group.New(memory.New(nil)), memory.New(nil)),
+		"rw of a group":     rw.New(memory.New(nil), group.New(memory.New(nil))),
+		"group of rw":       group.New(rw.New(memory.New(nil), memory.New(nil))),
+		"without InTx":      memory.New(nil),
+		"group of SQLite 2": group.New(memory.New(nil), openSQLite(t, filepath.Join(t.TempDir(), "archive.db"))),
+	} {
+		ex := rw.New(memory.New(nil), of)
+		for _, ctx := range []context.Context{ended, t.Context()} {
+			if err := ex.InTx(ctx, never); !errors.Is(err, errors.ErrUnsupported) || errors.Is(err, context.Canceled) {
+				t.Errorf("InTx() of %s = %v, want %v", name, err, errors.ErrUnsupported)
+			}
+		}
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -54,6 +54,7 @@ type Executor struct {
 	read, write evento.Executor
 	same        bool // one executor is both sides
 	changed     *signal.Any
+	feed        evento.Feed
 	close       func() error
 	err         error // a mistake in New, told by every method
 
@@ -99,8 +100,8 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 }
 
 // InTx implements [evento.Transactor], on the write side, from which events are
-// read too within the transaction. Without a write side that is a Transactor the
-// error matches [errors.ErrUnsupported].
+// read too within the transaction. Without a write side that has transactions
+// the error matches [errors.ErrUnsupported], whatever the context.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if ex.err != nil {
 		return ex.err
@@ -109,9 +110,16 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	if !ok {
 		return fmt.Errorf("evento: rw: InTx: %w by the write side, a %T", errors.ErrUnsupported, ex.write)
 	}
-	// Rolled back, it has shown what the write side has all the same.
-	defer ex.told.Add(1)
-	return tx.InTx(ctx, fn)
+	began := false
+	defer func() {
+		if began { // rolled back, it has shown what the write side has all the same
+			ex.told.Add(1)
+		}
+	}()
+	return tx.InTx(ctx, func(ctx context.Context) error {
+		began = true
+		return fn(ctx)
+	})
 }
 
 // Changed implements [evento.Executor]. It wakes when either side does: the
@@ -133,6 +141,9 @@ func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 	}
 	return ex.write.Earlier(a, b)
 }
+
+// Feed implements [evento.Executor].
+func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
 // Records implements [evento.Executor], on the write side.
 func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {

@@ -35,7 +35,7 @@ func Tx(ctx context.Context) *sql.Tx {
 
 var (
 	errNotTheirs  = fmt.Errorf("%w call: InTx ends the transaction when its function returns; nothing was stored", evento.ErrInvalid)
-	errRolledBack = errors.New("evento: sqlite: InTx: a statement of its function failed in a way that rolled the transaction back")
+	errRolledBack = &intx.RefusedError{Store: "sqlite", Err: errors.New("a statement failed in a way that rolled it back")}
 	errEnded      = fmt.Errorf("%w call: the transaction of its context has ended", evento.ErrInvalid)
 )
 
@@ -46,6 +46,8 @@ type callers struct {
 	ex     *Executor
 	openDB func() (*sql.DB, error) // nil: the database is the caller's
 	turn   chan struct{}           // who has it, uses the rest
+
+	limited bool // the caller's database has a limit of connections
 
 	db     *sql.DB
 	held   *sql.Conn // nil: none yet
@@ -82,11 +84,11 @@ func (ex *Executor) openTransactionOf(ctx context.Context) *callersTx {
 // the file's write lock until fn returns: nobody else commits meanwhile, not in
 // other processes either.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	if ex.openTransactionOf(ctx) != nil {
-		return fn(ctx)
-	}
 	if err := ex.checkWrite(ctx); err != nil {
 		return err
+	}
+	if ex.openTransactionOf(ctx) != nil {
+		return fn(ctx)
 	}
 	c := ex.callers
 	if err := ex.take(ctx, c.turn); err != nil {
@@ -286,6 +288,8 @@ func (t *callersTx) commit(ctx context.Context) error {
 	case errors.Is(err, sqlite3.IOERR) || errors.Is(err, sqlite3.CORRUPT):
 		t.ex.fail(err)
 		return err
+	case errors.Is(err, sqlite3.READONLY) && t.queryOnly():
+		return &intx.RefusedError{Store: "sqlite", Err: err}
 	case err != nil || earlier:
 		return t.ex.readError(ctx, err)
 	}
@@ -297,9 +301,11 @@ func (t *callersTx) commit(ctx context.Context) error {
 	}()
 	switch err := t.sql.Commit(); {
 	case err == nil:
-	case errors.Is(err, sqlite3.FULL), errors.Is(err, sqlite3.CONSTRAINT), errors.Is(err, sqlite3.BUSY):
-		// No space, or such as a deferred foreign key: nothing was stored.
-		return classify(err)
+	case errors.Is(err, sqlite3.FULL):
+		return classify(err) // nothing was stored
+	case errors.Is(err, sqlite3.CONSTRAINT), errors.Is(err, sqlite3.BUSY):
+		// Such as by a deferred foreign key, or a statement that has not ended.
+		return &intx.RefusedError{Store: "sqlite", Err: err}
 	default:
 		err = errors.Join(evento.ErrOutcomeUnknown, err)
 		t.ex.fail(err)
@@ -347,9 +353,19 @@ func (t *callersTx) clear(clean bool) {
 	if err := t.sql.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
 		clean = false
 	}
-	if !clean || !t.writer.conn.GetAutocommit() {
+	if !clean || !t.writer.conn.GetAutocommit() || t.queryOnly() {
 		t.drop()
 	}
+}
+
+// queryOnly reports whether the caller has made the connection read-only.
+func (c *callers) queryOnly() (yes bool) {
+	_ = c.raw(func() error {
+		v, _, err := c.writer.conn.query("PRAGMA query_only", 1)
+		yes = v[0] != 0
+		return err
+	})
+	return yes
 }
 
 // drop closes the connection. Without a transaction that was committed it has

@@ -34,7 +34,7 @@ func openBooks(t testing.TB, path string) *sqlite.Executor {
 func makeEntries(t testing.TB, ex *sqlite.Executor) {
 	t.Helper()
 	if err := ex.InTx(context.Background(), func(ctx context.Context) error {
-		return enter(ctx, "CREATE TABLE IF NOT EXISTS entry (n INTEGER PRIMARY KEY, writer INTEGER NOT NULL) STRICT")
+		return enter(ctx, createEntries)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +45,8 @@ func enter(ctx context.Context, text string) error {
 	_, err := sqlite.Tx(ctx).ExecContext(ctx, text)
 	return err
 }
+
+const createEntries = "CREATE TABLE IF NOT EXISTS entry (n INTEGER PRIMARY KEY, writer INTEGER NOT NULL) STRICT"
 
 const insertEntry = "INSERT INTO entry (writer) VALUES (1)"
 
@@ -418,7 +420,7 @@ func TestInTxCommitRefused(t *testing.T) {
 	err := ex.InTx(t.Context(), func(ctx context.Context) error {
 		return errors.Join(both(ex)(ctx), enter(ctx, "INSERT INTO line VALUES (1000)"))
 	})
-	if !errors.Is(err, sqlite3.CONSTRAINT_FOREIGNKEY) || errors.Is(err, evento.ErrOutcomeUnknown) {
+	if !errors.Is(err, sqlite3.CONSTRAINT_FOREIGNKEY) || errors.Is(err, evento.ErrOutcomeUnknown) || !strings.Contains(err.Error(), spoiled) {
 		t.Errorf("InTx() = %v, want %v", err, sqlite3.CONSTRAINT_FOREIGNKEY)
 	}
 	wantEntries(t, ex, 0)
@@ -426,6 +428,32 @@ func TestInTxCommitRefused(t *testing.T) {
 		t.Errorf("InTx() after it = %v", err)
 	}
 	wantEntries(t, ex, 1)
+}
+
+// spoiled is what InTx says of a transaction that its own statements spoiled.
+const spoiled = "could not be committed because of what was done in it"
+
+// A connection that a caller has made read-only fails that transaction, and no
+// other.
+func TestInTxQueryOnly(t *testing.T) {
+	t.Parallel()
+	ex := openBooks(t, filepath.Join(t.TempDir(), "a.db"))
+	defer closeAll(t, ex)
+	for rows, events := range []bool{true, false, true} {
+		err := ex.InTx(t.Context(), func(ctx context.Context) error {
+			if err := enter(ctx, "PRAGMA query_only = ON"); err != nil || !events {
+				return err
+			}
+			return add(ctx, ex)
+		})
+		if events != (err != nil) || err != nil && (errors.Is(err, evento.ErrReadOnly) || !errors.Is(err, sqlite3.READONLY) || !strings.Contains(err.Error(), spoiled)) {
+			t.Errorf("InTx(), events %t = %v", events, err)
+		}
+		if err := ex.InTx(t.Context(), both(ex)); err != nil {
+			t.Errorf("InTx() after it = %v", err)
+		}
+		wantEntries(t, ex, rows+1)
+	}
 }
 
 func TestInTxFullDisk(t *testing.T) {

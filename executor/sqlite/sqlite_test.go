@@ -17,7 +17,7 @@ import (
 // contract is for executors on files of their own.
 func contract(open func(t testing.TB, path string) evento.Executor) executortest.Config {
 	c := storetest.Config(func(t testing.TB) string { return filepath.Join(t.TempDir(), "events.db") }, open)
-	c.Transactor, c.OneWriter = true, true
+	c.Transactor, c.OneWriter, c.Spoil = true, true, storetest.SQLiteSpoil(enter)
 	return c
 }
 

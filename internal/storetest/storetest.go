@@ -3,6 +3,8 @@
 package storetest
 
 import (
+	"context"
+	"errors"
 	"sync"
 	"testing"
 
@@ -42,5 +44,41 @@ func Config[P any](place func(t testing.TB) P, open func(t testing.TB, at P) eve
 			return share(t, ex)
 		},
 		Share: share,
+	}
+}
+
+// SQLiteSpoil are ways to spoil a transaction of SQLite, by statements that exec
+// runs in it.
+func SQLiteSpoil(exec func(ctx context.Context, text string) error) map[string]func(context.Context) error {
+	all := func(texts ...string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			for _, text := range texts {
+				if err := exec(ctx, text); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	passOver := func(prepare func(context.Context) error, text string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			if err := prepare(ctx); err != nil {
+				return err
+			}
+			if exec(ctx, text) == nil {
+				return errors.New("the statement did not fail: " + text)
+			}
+			return nil
+		}
+	}
+	return map[string]func(context.Context) error{
+		"a conflict that rolls back": passOver(all("CREATE TABLE once (n INTEGER PRIMARY KEY)", "INSERT INTO once VALUES (1)"),
+			"INSERT OR ROLLBACK INTO once VALUES (1)"),
+		"a trigger that rolls back": passOver(all("CREATE TABLE watched (n INTEGER)", "CREATE TRIGGER refuse AFTER INSERT ON watched BEGIN SELECT raise(ROLLBACK, 'refused'); END"),
+			"INSERT INTO watched VALUES (1)"),
+		"a rollback statement":                   all("ROLLBACK"),
+		"a rollback, and a transaction after it": all("ROLLBACK", "BEGIN"),
+		"a deferred foreign key":                 all("CREATE TABLE parent (n INTEGER PRIMARY KEY)", "CREATE TABLE child (n INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)", "INSERT INTO child VALUES (1)"),
+		"a foreign key that is deferred in it":   all("CREATE TABLE parent (n INTEGER PRIMARY KEY)", "CREATE TABLE child (n INTEGER REFERENCES parent)", "PRAGMA defer_foreign_keys = ON", "INSERT INTO child VALUES (1)"),
 	}
 }

@@ -118,14 +118,7 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 		}
 	}
 
-	hctx := p.data.into(ctx)
-	replayed, last, err := p.replay(hctx, ex, query, after, l, o)
-	if after != "" && errors.Is(err, cursor.ErrInvalid) {
-		// The snapshot's place is not one of this store, as after a restore:
-		// the events are the truth.
-		*l = Loaded[V]{ID: id}
-		replayed, last, err = p.replay(hctx, ex, query, "", l, o)
-	}
+	replayed, last, err := p.catchUp(p.data.into(ctx), ex, query, after, l, o)
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +136,21 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 	return l, nil
 }
 
+// catchUp replays what is behind the place of a snapshot; "": there is none.
+func (p *Projection[V]) catchUp(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
+	replayed, last, err = p.replay(ctx, ex, query, after, l, o)
+	if after != "" && errors.Is(err, cursor.ErrInvalid) {
+		// The snapshot's place is not one of this store, as after a restore:
+		// the events are the truth.
+		*l = Loaded[V]{ID: l.ID}
+		return p.replay(ctx, ex, query, "", l, o)
+	}
+	return replayed, last, err
+}
+
 // replay applies the events of the query after a place, and returns how many
-// there were and the place of the last.
+// there were and the place of the last. An applyError is of the event behind the
+// last one that went into the state.
 func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
 	page, err := ex.Read(ctx, query, cursor.Onward(streamPage, after))
 	if err != nil {
@@ -165,7 +171,7 @@ func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, af
 				return replayed, last, nil
 			}
 			if err := p.applyEvent(ctx, l, e); err != nil {
-				return 0, "", err
+				return 0, "", &applyError{err}
 			}
 			replayed++
 			last = page.Edges[i].Cursor
@@ -178,6 +184,13 @@ func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, af
 		}
 	}
 }
+
+// applyError is why an event could not be applied, where the store's errors are
+// told from it.
+type applyError struct{ err error }
+
+func (e *applyError) Error() string { return e.err.Error() }
+func (e *applyError) Unwrap() error { return e.err }
 
 func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEvent) error {
 	kind := eventKind{e.AggregateType, e.Name}

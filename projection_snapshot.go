@@ -17,13 +17,13 @@ import (
 )
 
 func (p *Projection[V]) snapshotKey(id string, related []Filter) (SnapshotKey, error) {
-	shape, err := p.snapshots()
+	shape, err := p.shape()
 	if err != nil {
 		return SnapshotKey{}, fmt.Errorf("projection %s: %w", shorten(p.name), err)
 	}
 	return SnapshotKey{
 		Projection: p.name, Revision: p.revision,
-		Variant:       HashIDs(append([]string{shape}, relatedText(related)...)...),
+		Variant:       shape + variantHash(relatedText(related)...),
 		AggregateType: p.aggregateType, AggregateID: id,
 	}, nil
 }
@@ -49,25 +49,39 @@ func loadSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *L
 }
 
 func saveSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *Loaded[V], at cursor.Value) error {
-	data, err := CBOR().Marshal(&l.State)
+	s, err := encodeSnapshot(key, l, at)
 	if err != nil {
-		return fmt.Errorf("evento: encoding a snapshot of projection %q: %w", key.Projection, err)
+		return err
 	}
-	if len(data) > MaxPayload {
-		return fmt.Errorf("%w: snapshot of projection %q of %d bytes, at most %d are allowed", ErrTooLarge, key.Projection, len(data), MaxPayload)
-	}
-	return ex.SaveSnapshot(ctx, key, Snapshot{Version: l.Version, Position: l.Position, Cursor: at, Data: data})
+	return ex.SaveSnapshot(ctx, key, s)
 }
 
-// snapshotShape describes the fields of V, so that a snapshot of another shape
-// is not taken for one of this, and refuses a V of which a snapshot would lose
-// something.
+func encodeSnapshot[V any](key SnapshotKey, l *Loaded[V], at cursor.Value) (Snapshot, error) {
+	data, err := CBOR().Marshal(&l.State)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("evento: encoding a snapshot of projection %q: %w", key.Projection, err)
+	}
+	if len(data) > MaxPayload {
+		return Snapshot{}, fmt.Errorf("%w: snapshot of projection %q of %d bytes, at most %d are allowed", ErrTooLarge, key.Projection, len(data), MaxPayload)
+	}
+	return Snapshot{Version: l.Version, Position: l.Position, Cursor: at, Data: data}, nil
+}
+
+// A snapshot's variant is the hash of its state's shape and that of the related
+// aggregates, so that those of another shape can be told from the present ones.
+const variantHashLen = 32
+
+func variantHash(texts ...string) string { return HashIDs(texts...)[:variantHashLen] }
+
+// snapshotShape is the hash of the fields of V, so that a snapshot of another
+// shape is not taken for one of this. It refuses a V of which a snapshot would
+// lose something.
 func snapshotShape[V any]() (string, error) {
 	var b strings.Builder
 	if err := describe(&b, reflect.TypeFor[V](), "", map[reflect.Type]bool{}); err != nil {
 		return "", err
 	}
-	return b.String(), nil
+	return variantHash(b.String()), nil
 }
 
 var (

@@ -1,0 +1,323 @@
+// Keeping states: a subscription that brings the snapshot of each aggregate up to
+// date.
+
+package evento
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"sync"
+
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/intx"
+)
+
+// Keep begins a subscription that keeps the state of every aggregate of the
+// projection's type: it brings the snapshots of the aggregates in a chunk up to
+// its events. [Projection.States] lists them: a read model without a table, on
+// every executor. Loads of a projection with SnapshotEvery begin at them too.
+//
+// It takes what other subscriptions take, such as Transactional, Partitions,
+// Standby and AcceptFailure. RoutingKey and Aggregate narrow what is kept. It
+// begins at the first event, whatever StartAtEnd and StartAt say.
+//
+// An error of one of the projection's handlers is the event's failure. One that
+// cannot be decoded, that SafetyCheck refuses, or behind which the state cannot
+// be stored, is not tried again. While an event is parked, the state of its
+// aggregate stays the one before it.
+//
+// States are of one revision of the projection and one shape of V. A key that
+// kept others begins anew at the first event, when a worker with the present ones
+// comes to own it; the old states are kept no longer. To keep both while old and
+// new processes run, give each revision a key of its own.
+//
+// Start and Execute return the mistakes of the projection, and [ErrInvalid] for a
+// V that a snapshot cannot hold.
+func (p *Projection[V]) Keep(key string) *SubscriptionBuilder {
+	b := NewSubscription(key).All()
+	b.fail(p.err)
+	var err error
+	b.kept, err = p.keeps()
+	b.fail(err)
+	return b.Handler(HandleAllBatch(p.aggregateType, p.keep))
+}
+
+// keptState says of which states a partition's place tells how far they are. It
+// is the zero value for a subscription that keeps none.
+type keptState struct {
+	Projection    string        `json:"projection"`
+	Revision      uint64        `json:"revision,omitempty"`
+	Variant       string        `json:"variant"`
+	AggregateType AggregateType `json:"aggregate_type"`
+	// Complete is where the store ended when they were begun. Before the
+	// subscription was there some of them are missing.
+	Complete cursor.Value `json:"complete,omitempty"`
+}
+
+// keeps is which states the projection has at present.
+func (p *Projection[V]) keeps() (keptState, error) {
+	key, err := p.snapshotKey("", nil)
+	return keptState{Projection: key.Projection, Revision: key.Revision, Variant: key.Variant, AggregateType: key.AggregateType}, err
+}
+
+func (k keptState) same(other keptState) bool {
+	k.Complete = other.Complete
+	return k == other
+}
+
+func (k *keptState) check() error {
+	if k.Revision > math.MaxInt64 {
+		return fmt.Errorf("kept revision: %d", k.Revision)
+	}
+	return nil
+}
+
+// begin puts a partition that tells of other states back to the first event. It
+// is part of taking the partition.
+func (k keptState) begin(ctx context.Context, ex Executor, s *partitionState) (err error) {
+	switch {
+	case k.same(s.Kept):
+		return nil
+	case k == keptState{}:
+		s.Kept = k
+		return nil
+	}
+	if k.Complete, _, err = headOf(ctx, ex); err != nil {
+		return err
+	}
+	s.Kept, s.Cursor, s.Position, s.Furthest = k, "", 0, ""
+	s.Resets++
+	return nil
+}
+
+// complete reports whether the states of a partition are all there: it was where
+// the store ended when they were begun.
+func (s *partitionState) complete(ex Executor) bool {
+	for _, at := range []cursor.Value{s.Cursor, s.Furthest} {
+		if done, err := notAfter(ex, s.Kept.Complete, at); err == nil && done {
+			return true
+		}
+	}
+	return false
+}
+
+// together is what partitions that are joined tell of: states of which both told,
+// or none.
+func (k keptState) together(ex Executor, other keptState) (keptState, error) {
+	if !k.same(other) {
+		return keptState{}, nil
+	}
+	var err error
+	k.Complete, err = laterOf(ex, k.Complete, other.Complete)
+	return k, err
+}
+
+// storeError is one of the store's that the library's own handler met. It is not
+// the event's failure while the store fails.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return e.err.Error() }
+func (e *storeError) Unwrap() error { return e.err }
+
+// eventError is the failure of one event of a batch.
+type eventError struct {
+	id  ID
+	err error
+}
+
+func (e *eventError) Error() string { return e.err.Error() }
+func (e *eventError) Unwrap() error { return e.err }
+
+// keep is the handler: it keeps the states of the aggregates in a batch.
+func (p *Projection[V]) keep(ctx context.Context, events []RawEvent) error {
+	ex := ExecutorFrom(ctx)
+	saves := saver{ex: ex, slots: make(chan struct{}, savesAtOnce)}
+	for _, mine := range byAggregate(events) {
+		if err := p.keepOne(ctx, ex, mine, &saves); err != nil {
+			return cmp.Or(saves.wait(), err)
+		}
+	}
+	return saves.wait()
+}
+
+// saver saves several snapshots at once: stores make writes durable together. In a
+// transaction, which has one connection, it saves one after the other. One
+// goroutine uses it.
+type saver struct {
+	ex    Executor
+	slots chan struct{} // as many as there may be saves under way
+	wg    sync.WaitGroup
+
+	mu  sync.Mutex
+	err error // the first
+}
+
+const savesAtOnce = 16
+
+// save returns an earlier error, or begins to save a snapshot.
+func (s *saver) save(ctx context.Context, key SnapshotKey, snapshot Snapshot) error {
+	if intx.In(ctx) {
+		s.note(s.ex.SaveSnapshot(ctx, key, snapshot))
+		return s.failed()
+	}
+	s.slots <- struct{}{}
+	if err := s.failed(); err != nil {
+		return err
+	}
+	s.wg.Go(func() {
+		s.note(s.ex.SaveSnapshot(ctx, key, snapshot))
+		<-s.slots
+	})
+	return nil
+}
+
+func (s *saver) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && s.err == nil {
+		s.err = &storeError{err}
+	}
+}
+
+func (s *saver) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// wait returns when nothing is under way any more.
+func (s *saver) wait() error {
+	s.wg.Wait()
+	return s.failed()
+}
+
+// byAggregate splits events of one type, by aggregate in the order of their first
+// ones.
+func byAggregate(events []RawEvent) (groups [][]*RawEvent) {
+	of := make(map[string]int, len(events))
+	for i := range events {
+		e := &events[i]
+		n, ok := of[e.AggregateID]
+		if !ok {
+			n = len(groups)
+			of[e.AggregateID], groups = n, append(groups, nil)
+		}
+		groups[n] = append(groups[n], e)
+	}
+	return groups
+}
+
+// keepOne brings the snapshot of an aggregate up to the last of some events of it.
+func (p *Projection[V]) keepOne(ctx context.Context, ex Executor, events []*RawEvent, saves *saver) error {
+	id, last := events[0].AggregateID, events[len(events)-1]
+	key, err := p.snapshotKey(id, nil)
+	if err != nil {
+		return err
+	}
+	l := &Loaded[V]{ID: id}
+	after, err := p.kept(ctx, ex, key, l, last)
+	switch {
+	case err != nil:
+		return &storeError{err}
+	case l.Version >= last.Version:
+		return nil
+	}
+	at, err := p.advance(p.data.into(ctx), ex, after, l, events)
+	var failed *applyError
+	switch {
+	case errors.As(err, &failed):
+		return blame(events, l.Version+1, failed.err)
+	case err != nil:
+		return &storeError{err}
+	}
+	s, err := encodeSnapshot(key, l, at)
+	if err != nil {
+		return &eventError{last.ID, Permanent(err)}
+	}
+	return saves.save(ctx, key, s)
+}
+
+// kept loads the snapshot, and removes one that is not of the store's events.
+func (p *Projection[V]) kept(ctx context.Context, ex Executor, key SnapshotKey, l *Loaded[V], last *RawEvent) (after cursor.Value, err error) {
+	after, err = loadSnapshot(ctx, ex, key, l, nil)
+	if err != nil || after == "" {
+		return "", err
+	}
+	strange, err := strange(ex, after, l.Version, last)
+	if err != nil || !strange {
+		return after, err
+	}
+	*l = Loaded[V]{ID: l.ID}
+	return "", ex.RemoveSnapshots(ctx, []SnapshotKey{key})
+}
+
+// strange reports whether the place and the version of a snapshot do not go with
+// an event of its aggregate, as after a store was restored. Where positions say
+// nothing, only places of other stores are found.
+func strange(ex Executor, after cursor.Value, version uint64, e *RawEvent) (bool, error) {
+	at, err := ex.CursorAt(e.Position)
+	if errors.Is(err, errors.ErrUnsupported) {
+		at, err = after, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	a, b := after, at
+	if version >= e.Version {
+		a, b = at, after
+	}
+	first, err := ex.Earlier(a, b)
+	if errors.Is(err, cursor.ErrInvalid) {
+		return true, nil
+	}
+	return first != a, err
+}
+
+// advance applies events to a state, with those between that are missing, and
+// returns the place of the last. A panic is an applyError.
+func (p *Projection[V]) advance(ctx context.Context, ex Executor, after cursor.Value, l *Loaded[V], events []*RawEvent) (at cursor.Value, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &applyError{fmt.Errorf("evento: handler panicked: %v\n%s", r, debug.Stack())}
+		}
+	}()
+	last := events[len(events)-1]
+	for len(events) > 0 && events[0].Version <= l.Version {
+		events = events[1:]
+	}
+	at, err = ex.CursorAt(last.Position)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return "", err
+	}
+	if err == nil && uint64(len(events)) == last.Version-l.Version {
+		for _, e := range events {
+			if err := p.applyEvent(ctx, l, e); err != nil {
+				return "", &applyError{err}
+			}
+		}
+		return at, nil
+	}
+	_, at, err = p.catchUp(ctx, ex, Query{Filters: []Filter{ByID(p.aggregateType, l.ID)}}, after, l, loadOptions{version: &last.Version})
+	if err == nil && l.Version < last.Version { // as of a replica
+		err = fmt.Errorf("%w: version %d of %s %s, which the store has shown before", ErrNotFound, last.Version, p.aggregateType, shorten(l.ID))
+	}
+	return at, err
+}
+
+// blame names the event that could not be applied, by its version. One that is not
+// among the events was dropped before, and they cannot be handled without it.
+func blame(events []*RawEvent, version uint64, err error) error {
+	if errors.Is(err, ErrDecode) || errors.Is(err, ErrUnhandledEvent) {
+		err = Permanent(err)
+	}
+	for _, e := range events {
+		if e.Version == version {
+			return &eventError{e.ID, err}
+		}
+	}
+	return &eventError{events[0].ID, err}
+}
