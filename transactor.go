@@ -34,7 +34,10 @@ type Transactor interface {
 	//
 	// Like the connection that it holds, fn's context is for one goroutine at
 	// a time, and of no use after fn has returned. Calls that fn makes with
-	// another context are not part of the transaction, and may wait for it.
+	// another context are not part of the transaction, and may wait for it. But
+	// Records and Swap outside of transactions never wait for the connections
+	// that transactions hold: so leases are renewed however many there are.
+	// (Where there is one writer at a time, Swap waits for the transaction.)
 	//
 	// Errors: what fn returns, as it is; those of Write, with nothing stored;
 	// [ErrOutcomeUnknown], after which InTx with the same builders settles it:

@@ -27,6 +27,7 @@ func testInTx(t *testing.T, c Config) {
 	c.run(t, "Snapshots", inTxSnapshots)
 	c.run(t, "Records", inTxRecords)
 	c.run(t, "StaleRecords", inTxStaleRecords)
+	c.run(t, "RecordsBeside", inTxRecordsBeside)
 	c.run(t, "SwappedGoesOn", inTxSwappedGoesOn)
 	if c.Spoil != nil {
 		c.run(t, "Spoiled", inTxSpoiled)

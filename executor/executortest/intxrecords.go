@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -134,4 +135,42 @@ func inTxSwappedGoesOn(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 		}
 		wantRecords(ctx, t, ex, want...)
 	}
+}
+
+// However many transactions are open, Records and Swap outside of them do not
+// wait for any. Where one writer keeps all others waiting, that is said of
+// Records alone.
+func inTxRecordsBeside(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const transactions, rounds = 32, 50 // more than an executor has connections
+	released, holding := make(chan struct{}), make(chan struct{}, transactions)
+	var wg sync.WaitGroup
+	for range transactions {
+		wg.Go(func() {
+			if err := inTx(ctx, ex, func(context.Context) error {
+				holding <- struct{}{}
+				<-released
+				return nil
+			}); err != nil {
+				t.Errorf("InTx: %v", err)
+			}
+		})
+	}
+	<-holding
+	key := recordKey("key", "")
+	revision := uint64(0)
+	for range rounds { // while more and more are open
+		if !c.OneWriter {
+			if err := trySwap(ctx, ex, set(key, revision, "value")); err != nil {
+				t.Errorf("Swap beside transactions: %v", err)
+				break
+			}
+			revision++
+		}
+		if r, err := readRecord(ctx, ex, key); err != nil || r.Revision != revision {
+			t.Errorf("Records beside transactions: got %s, %v, want revision %d", showRecord(r), err, revision)
+			break
+		}
+	}
+	close(released)
+	wg.Wait()
 }

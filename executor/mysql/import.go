@@ -35,7 +35,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 		return fmt.Errorf("evento: mysql: %w", err)
 	}
 	var unknown error
-	s, err := ex.lend(ctx, func(s *session) error {
+	s, err := ex.lend(ctx, ex.sessions.get, func(s *session) error {
 		err := ex.tryTakeOver(ctx, s, op, events)
 		if err == nil {
 			return nil

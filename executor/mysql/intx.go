@@ -102,7 +102,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		return fn(ctx)
 	}
 	t := &callersTx{ex: ex, names: newDictionary(ex.names, ex.settleAll)}
-	s, err := ex.lend(ctx, func(s *session) error { return t.begin(ctx, s) })
+	s, err := ex.lend(ctx, ex.sessions.get, func(s *session) error { return t.begin(ctx, s) })
 	if err != nil {
 		return err
 	}

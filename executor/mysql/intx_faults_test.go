@@ -168,7 +168,7 @@ func TestInTxLeaks(t *testing.T) {
 	}
 	db := sql.OpenDB(connector)
 	const most = 4
-	ex, err := mysql.New(t.Context(), db, &mysql.Options{Connections: most - 1, Logger: silent})
+	ex, err := mysql.New(t.Context(), db, &mysql.Options{Connections: most - 2, Logger: silent})
 	if err != nil {
 		t.Fatal(err)
 	}

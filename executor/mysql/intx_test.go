@@ -380,7 +380,12 @@ func TestInTxSmallPool(t *testing.T) {
 	}
 	db := raw(t, dsn)
 	const connections, callers = 2, 20
-	db.SetMaxOpenConns(connections + 1)
+	const most = connections + 2
+	db.SetMaxOpenConns(most - 1)
+	if _, err := mysql.New(t.Context(), db, &mysql.Options{Connections: connections}); !errors.Is(err, evento.ErrInvalid) || !strings.Contains(err.Error(), "SetMaxOpenConns") {
+		t.Errorf("New() with too few connections = %v, want %v", err, evento.ErrInvalid)
+	}
+	db.SetMaxOpenConns(most)
 	ex, err := mysql.New(t.Context(), db, &mysql.Options{Connections: connections, Logger: silent})
 	if err != nil {
 		t.Fatal(err)
@@ -409,8 +414,8 @@ func TestInTxSmallPool(t *testing.T) {
 	wg.Wait()
 	b.want(t, 3*callers)
 	log(t, b)
-	if s := db.Stats(); s.OpenConnections > connections+1 {
-		t.Errorf("%d connections are open, want %d at most", s.OpenConnections, connections+1)
+	if s := db.Stats(); s.OpenConnections > most {
+		t.Errorf("%d connections are open, want %d at most", s.OpenConnections, most)
 	}
 	if err := ex.Close(); err != nil {
 		t.Error(err)

@@ -44,8 +44,9 @@ type Options struct {
 	// log, sync_binlog other than 1. Default: such a server is refused.
 	AllowLoss bool
 	// Connections is how many calls other than Write go on at the same time,
-	// InTx included, each on a connection of its own; Write has one more.
-	// 0: 8.
+	// InTx included, each on a connection of its own. Write has one more, and
+	// one is in reserve, so that Records and Swap, which renew the leases of
+	// subscriptions, do not wait for handlers that hold all others. 0: 8.
 	Connections int
 	// PollInterval is how often the server is asked for commits of other
 	// processes while somebody waits for them. While there are none the
@@ -126,8 +127,9 @@ func Open(ctx context.Context, dsn string, opts *Options) (*Executor, error) {
 
 // New is [Open] on a database that the caller has opened with the driver of
 // github.com/go-sql-driver/mysql, and closes after the executor. The executor
-// takes up to Connections + 1 of its connections for itself until Close: a
-// limit set with SetMaxOpenConns must leave room for them.
+// takes up to Connections + 2 of its connections for itself until Close: a
+// limit set with SetMaxOpenConns must leave room for them, beside those that
+// the application uses, and is refused with [evento.ErrInvalid] when it cannot.
 func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
 	if db == nil {
 		return nil, fmt.Errorf("%w mysql database: nil", evento.ErrInvalid)
@@ -140,13 +142,15 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if most, need := db.Stats().MaxOpenConnections, opts.Connections+1; most > 0 && most < need {
+	most, need := db.Stats().MaxOpenConnections, opts.Connections+2
+	if most > 0 && most < need {
 		return nil, fmt.Errorf("%w mysql database: at most %d open connections, %d are needed: raise SetMaxOpenConns or lower Options.Connections", evento.ErrInvalid, most, need)
 	}
+	closing := make(chan struct{})
 	ex := &Executor{
 		opts:     opts,
-		sessions: newPool(db, opts.Connections),
-		closing:  make(chan struct{}),
+		sessions: newPool(db, opts.Connections, closing, opts.Logger),
+		closing:  closing,
 		ended:    make(chan struct{}),
 		watched:  make(chan struct{}),
 		ends:     ends{versions: generations.New[place, int64](1 << 10)},
@@ -154,7 +158,11 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 	}
 	ex.names = newDictionary(nil, ex.settleAll)
 	ex.names.durable = &ex.durable
-	if err := ex.prepare(ctx); err != nil {
+	err = ex.prepare(ctx)
+	if err == nil && most > 0 {
+		err = ex.sessions.keepReserve(ctx)
+	}
+	if err != nil {
 		ex.sessions.close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -173,7 +181,7 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 
 // prepare looks at the server and brings the tables up to date.
 func (ex *Executor) prepare(ctx context.Context) error {
-	s, err := ex.sessions.get(ctx, ex.closing)
+	s, err := ex.sessions.get(ctx)
 	if err != nil {
 		return err
 	}
@@ -226,15 +234,7 @@ func (ex *Executor) check(ctx context.Context) error {
 
 // untilClosed ends a context with the executor.
 func (ex *Executor) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-ex.closing:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
+	return until(ctx, ex.closing)
 }
 
 // notify wakes those who wait for a change; for one that was made in a

@@ -31,7 +31,7 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (page *ev
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	err = ex.use(ctx, func(s *session) error {
+	err = ex.useBeside(ctx, func(s *session) error {
 		if page, err = s.records(ctx, q); err != nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func (ex *Executor) Swap(ctx context.Context, sw evento.Swap) error {
 // that is lost under them is an error: they may have been made.
 func (ex *Executor) swapAtOnce(ctx context.Context, changes []evento.Change) error {
 	for attempt := 1; ; attempt++ {
-		s, err := ex.lend(ctx, (*session).alive)
+		s, err := ex.lend(ctx, ex.sessions.beside, (*session).alive)
 		if err != nil {
 			return err
 		}

@@ -1,5 +1,4 @@
-// Connections with their settings and prepared statements, and the pool of
-// those that calls use.
+// Connections with their settings and prepared statements.
 
 package mysql
 
@@ -11,7 +10,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -52,6 +50,7 @@ type session struct {
 	driverStmts map[string]sqldriver.Stmt
 	maxPacket   int  // the connection's max_allowed_packet, which does not change
 	broken      bool // not to be used again
+	reserved    bool // it is the one that is kept apart
 
 	callers string     // the statement that sets what the handle had set
 	access  string     // of transactions, as the handle or the server had set it
@@ -258,128 +257,4 @@ const barrier = "UPDATE evento_barrier SET n = n + 1 WHERE id = 1"
 func (s *session) barrier(ctx context.Context) error {
 	_, err := s.exec(ctx, barrier)
 	return err
-}
-
-// pool lends sessions.
-type pool struct {
-	db    *sql.DB
-	slots chan struct{}
-
-	mu   sync.Mutex
-	idle []*session
-}
-
-func newPool(db *sql.DB, size int) *pool {
-	return &pool{db: db, slots: make(chan struct{}, size)}
-}
-
-// get lends a session, as soon as one is free.
-func (p *pool) get(ctx context.Context, closing <-chan struct{}) (*session, error) {
-	select {
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-closing:
-		return nil, evento.ErrClosed
-	}
-	select {
-	case <-closing:
-		<-p.slots
-		return nil, evento.ErrClosed
-	default:
-	}
-	p.mu.Lock()
-	if n := len(p.idle); n > 0 {
-		s := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		p.mu.Unlock()
-		return s, nil
-	}
-	p.mu.Unlock()
-	s, err := newSession(ctx, p.db)
-	if err != nil {
-		<-p.slots
-	}
-	return s, err
-}
-
-func (p *pool) put(s *session) {
-	defer func() { <-p.slots }()
-	if s.broken {
-		s.close()
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.idle = append(p.idle, s)
-}
-
-// close waits until all sessions are back.
-func (p *pool) close() {
-	for range cap(p.slots) {
-		p.slots <- struct{}{}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, s := range p.idle {
-		s.close()
-	}
-	p.idle = nil
-}
-
-// attempts is how often something is tried whose connection is lost under it.
-// Sessions may have idled for so long that the server has ended all of them.
-const attempts = 3
-
-// use lends fn a session, that of the transaction to which ctx belongs if it
-// does. Fn may be called again, on another session, when the connection is
-// lost: doing it twice must be the same as once.
-func (ex *Executor) use(ctx context.Context, fn func(s *session) error) error {
-	if err := ex.check(ctx); err != nil {
-		return err
-	}
-	if t := ex.openTransactionOf(ctx); t != nil {
-		return t.do(ctx, fn)
-	}
-	s, err := ex.lend(ctx, fn)
-	if err != nil {
-		return err
-	}
-	ex.sessions.put(s)
-	return nil
-}
-
-// lend is use for a session that is to be put back after fn has succeeded.
-func (ex *Executor) lend(ctx context.Context, fn func(s *session) error) (*session, error) {
-	for attempt := 1; ; attempt++ {
-		s, err := ex.sessions.get(ctx, ex.closing)
-		if err == nil {
-			if err = fn(s); err == nil {
-				return s, nil
-			}
-			ex.sessions.put(s)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case lost(err):
-			ex.sessions.forget()
-		case !transient(err):
-			return nil, classify(err)
-		}
-		if attempt >= attempts {
-			return nil, classify(err)
-		}
-	}
-}
-
-// forget drops the idle sessions: where one was lost others may be.
-func (p *pool) forget() {
-	p.mu.Lock()
-	idle := p.idle
-	p.idle = nil
-	p.mu.Unlock()
-	for _, s := range idle {
-		s.close()
-	}
 }

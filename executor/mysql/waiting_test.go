@@ -322,7 +322,7 @@ func leaks(ctx context.Context, t *testing.T, dsn string, root *sql.DB) {
 		t.Fatal(err)
 	}
 	db := sql.OpenDB(connector)
-	ex, err := mysql.New(ctx, db, &mysql.Options{Connections: most - 1, Logger: silent})
+	ex, err := mysql.New(ctx, db, &mysql.Options{Connections: most - 2, Logger: silent})
 	if err != nil {
 		t.Fatal(err)
 	}

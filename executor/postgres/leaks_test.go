@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime/pprof"
 	"strings"
@@ -125,7 +126,7 @@ func mischief(ctx context.Context, t *testing.T, ex *postgres.Executor, n int) {
 	in := func(fn func(ctx context.Context) error) {
 		_ = ex.InTx(ctx, fn) // any error
 	}
-	switch rand.IntN(7) {
+	switch rand.IntN(9) {
 	case 0, 1:
 		_, _ = b.Commit(ctx, ex)
 	case 2:
@@ -155,5 +156,9 @@ func mischief(ctx context.Context, t *testing.T, ex *postgres.Executor, n int) {
 			cancel()
 			<-sub.Done()
 		}
+	case 7:
+		_ = swap(ctx, ex, 0, fmt.Sprint(n))
+	case 8:
+		_, _ = ex.Records(ctx, evento.RecordQuery{Kind: "test"})
 	}
 }

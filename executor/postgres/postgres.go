@@ -16,7 +16,8 @@
 // It works through PgBouncer in transaction mode, and polls for the commits of
 // other processes then: no state is kept in a session but prepared statements, which newer PgBouncers carry, and which
 // "default_query_exec_mode=cache_describe" in the connection string switches
-// off for older ones.
+// off for older ones. PgBouncer needs more connections to the server than
+// handlers hold, or the leases of their subscriptions wait for them.
 package postgres
 
 import (
@@ -90,6 +91,7 @@ type Executor struct {
 	opts      Options
 	pool      *pgxpool.Pool
 	ownsPool  bool
+	reserve   *reserve
 	sql       statements
 	positions cursor.Positions
 	names     *dictionary
@@ -138,7 +140,11 @@ func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
 }
 
 // New is [Open] on a pool that the caller has opened, and closes after the
-// executor.
+// executor. Beside the pool the executor has up to two connections of its own,
+// with the settings and hooks of the pool: one that listens, see
+// Options.NoNotify, and one in reserve, for the Records and Swap by which the
+// leases of subscriptions are renewed: handlers may hold every connection of the
+// pool. It is made when it is needed.
 func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error) {
 	opts, err := o.withDefaults()
 	if err != nil {
@@ -152,6 +158,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	ex.await = sync.OnceFunc(func() { close(ex.awaited) })
 	if err := ex.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("evento: postgres: open schema %q: %w", opts.Schema, classify(err))
+	}
+	if ex.reserve, err = newReserve(ctx, pool, &ex.opts); err != nil {
+		return nil, fmt.Errorf("evento: postgres: %w", err)
 	}
 	ex.closing, ex.close = context.WithCancel(context.WithoutCancel(ctx))
 	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, GaveUp: ex.flight.recall}, ex.flush)
@@ -173,6 +182,7 @@ func (ex *Executor) Close() error {
 	ex.queue.Close()
 	ex.calls.wait()
 	ex.background.Wait()
+	ex.reserve.pool.Close()
 	ex.changed.Close()
 	if ex.ownsPool {
 		ex.pool.Close()

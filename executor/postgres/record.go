@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
@@ -46,10 +47,18 @@ func (ex *Executor) readRecords(ctx context.Context, q evento.RecordQuery) (*eve
 		return err
 	})
 	batch.Queue(ex.sql.now).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
-	if err := ex.db(ctx).SendBatch(ctx, batch).Close(); err != nil {
+	if err := ex.sendBeside(ctx, batch); err != nil {
 		return nil, err
 	}
 	return sqlstore.RecordPage(found, most, now.UTC()), nil
+}
+
+// sendBeside sends a batch in the transaction that ctx belongs to, or beside it.
+func (ex *Executor) sendBeside(ctx context.Context, batch *pgx.Batch) error {
+	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+		return t.tx.SendBatch(ctx, batch).Close()
+	}
+	return ex.beside(ctx, func(conn *pgxpool.Conn) error { return conn.SendBatch(ctx, batch).Close() })
 }
 
 // Swap implements [evento.Executor].
@@ -63,7 +72,7 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 			// A savepoint, as the transaction goes on when a record is stale.
 			return pgx.BeginFunc(ctx, t.tx, func(tx pgx.Tx) error { return ex.swap(ctx, tx, s) })
 		}
-		err := ex.swapAtOnce(ctx, s)
+		err := ex.beside(ctx, func(conn *pgxpool.Conn) error { return ex.swapAtOnce(ctx, conn, s) })
 		if err == nil && s.Wake {
 			ex.committed()
 		}
@@ -107,15 +116,15 @@ func (ex *Executor) swap(ctx context.Context, tx pgx.Tx, s evento.Swap) error {
 
 // swapAtOnce makes the changes in one round trip. One is a transaction by
 // itself.
-func (ex *Executor) swapAtOnce(ctx context.Context, s evento.Swap) error {
+func (ex *Executor) swapAtOnce(ctx context.Context, conn *pgxpool.Conn, s evento.Swap) error {
 	changes := sqlstore.InOrder(s.Changes)
 	if len(changes) == 1 {
 		text, args := ex.change(changes[0])
-		tag, err := ex.pool.Exec(ctx, text, args...)
+		tag, err := conn.Exec(ctx, text, args...)
 		if err == nil && tag.RowsAffected() != 1 {
 			err = swapped(changes[0])
 		}
 		return err
 	}
-	return pgx.BeginTxFunc(ctx, ex.pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return ex.swap(ctx, tx, s) })
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return ex.swap(ctx, tx, s) })
 }

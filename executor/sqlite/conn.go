@@ -285,6 +285,18 @@ func (p *pool) open(ctx context.Context, closing <-chan struct{}) (*conn, error)
 	return c, nil
 }
 
+// fill opens all connections, before any is lent.
+func (p *pool) fill(ctx context.Context, closing <-chan struct{}) error {
+	for range cap(p.places) {
+		c, err := p.open(ctx, closing)
+		if err != nil {
+			return err
+		}
+		p.free = append(p.free, c)
+	}
+	return nil
+}
+
 // put takes a connection back.
 func (p *pool) put(c *conn) {
 	c.SetInterrupt(context.Background())

@@ -47,6 +47,8 @@ type callers struct {
 	openDB func() (*sql.DB, error) // nil: the database is the caller's
 	turn   chan struct{}           // who has it, uses the rest
 
+	limited bool // the caller's database has a limit of connections
+
 	db     *sql.DB
 	held   *sql.Conn // nil: none yet
 	writer *writer   // on the same connection

@@ -34,7 +34,7 @@ func openBooks(t testing.TB, path string) *sqlite.Executor {
 func makeEntries(t testing.TB, ex *sqlite.Executor) {
 	t.Helper()
 	if err := ex.InTx(context.Background(), func(ctx context.Context) error {
-		return enter(ctx, "CREATE TABLE IF NOT EXISTS entry (n INTEGER PRIMARY KEY, writer INTEGER NOT NULL) STRICT")
+		return enter(ctx, createEntries)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +45,8 @@ func enter(ctx context.Context, text string) error {
 	_, err := sqlite.Tx(ctx).ExecContext(ctx, text)
 	return err
 }
+
+const createEntries = "CREATE TABLE IF NOT EXISTS entry (n INTEGER PRIMARY KEY, writer INTEGER NOT NULL) STRICT"
 
 const insertEntry = "INSERT INTO entry (writer) VALUES (1)"
 

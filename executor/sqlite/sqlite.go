@@ -119,7 +119,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
-	ex, err := open(ctx, fileSource(path, opts != nil && opts.ReadOnly), opts, func() (*sql.DB, error) { return driver.Open(path) })
+	ex, err := open(ctx, fileSource(path, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() (*sql.DB, error) { return driver.Open(path) }})
 	if err != nil {
 		return nil, fmt.Errorf("evento: sqlite: open %s: %w", path, explainPath(path, err))
 	}
@@ -129,9 +129,12 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 // New is [Open] on a database that the caller has opened with the driver of
 // github.com/ncruces/go-sqlite3, and closes after the executor. The executor
 // takes up to Readers + 3 of its connections for itself until Close: a limit
-// set with SetMaxOpenConns must leave room for them. On one of these, that of
-// [Executor.InTx], SQLite's commit and rollback hooks are its own. Of an in-memory database
-// use executor/memory instead.
+// set with SetMaxOpenConns must leave room for them, beside those that the
+// application uses, and is refused with [evento.ErrInvalid] when it cannot. With
+// a limit they are taken at once, so that the executor never waits for one that
+// the application holds. On one of these, that of [Executor.InTx], SQLite's
+// commit and rollback hooks are its own. Of an in-memory database use
+// executor/memory instead.
 func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
 	if db == nil {
 		return nil, fmt.Errorf("%w sqlite database: nil", evento.ErrInvalid)
@@ -140,20 +143,19 @@ func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if most, need := db.Stats().MaxOpenConnections, checked.Readers+3; most > 0 && most < need {
+	most, need := db.Stats().MaxOpenConnections, checked.Readers+3
+	if most > 0 && most < need {
 		return nil, fmt.Errorf("%w sqlite database: at most %d open connections, %d are needed: raise SetMaxOpenConns or lower Options.Readers", evento.ErrInvalid, most, need)
 	}
-	ex, err := open(ctx, dbSource(db), &checked, nil)
+	ex, err := open(ctx, dbSource(db), &checked, &callers{db: db, limited: most > 0})
 	if err != nil {
 		return nil, fmt.Errorf("evento: sqlite: %w", err)
 	}
-	ex.callers.db = db
 	return ex, nil
 }
 
-// open takes, beside the source of connections, how to get a database for
-// callers' transactions; nil: it is set later.
-func open(ctx context.Context, src source, o *Options, db func() (*sql.DB, error)) (_ *Executor, err error) {
+// open takes, beside the source of connections, that of callers' transactions.
+func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor, err error) {
 	opts, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -188,10 +190,36 @@ func open(ctx context.Context, src source, o *Options, db func() (*sql.DB, error
 		return nil, classify(err)
 	}
 	ex.writer = &writer{ex: ex, conn: c, heads: generations.New[aggregateName, head](1 << 15)}
-	ex.callers = &callers{ex: ex, openDB: db, turn: make(chan struct{}, 1)}
+	ex.callers = of
+	of.ex, of.turn = ex, make(chan struct{}, 1)
+	var watching *conn
+	if of.limited {
+		if watching, err = ex.takeAll(ctx); err != nil {
+			return nil, classify(err)
+		}
+	}
 	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown}, ex.writer.flush)
-	go ex.watch()
+	go ex.watch(watching)
 	return ex, nil
+}
+
+// takeAll opens all connections that are otherwise opened when they are needed,
+// and returns that of the watch.
+func (ex *Executor) takeAll(ctx context.Context) (watching *conn, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ex.callers.close(), ex.readers.close())
+		}
+	}()
+	if err := ex.readers.fill(ctx, ex.closing); err != nil {
+		return nil, err
+	}
+	if !ex.opts.ReadOnly {
+		if err := ex.callers.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return ex.readers.src(ctx)
 }
 
 // Close implements [evento.Executor]: it waits for the calls under way. What

@@ -243,13 +243,22 @@ func (ex *Executor) do(ctx context.Context, op operation, size int) error {
 }
 
 // watch notifies of commits that other connections to the file made, other
-// processes' above all, while somebody waits for them.
-func (ex *Executor) watch() {
+// processes' above all, while somebody waits for them. It closes c, which may be
+// nil: it is opened then when it is needed.
+func (ex *Executor) watch(c *conn) {
 	defer close(ex.watched)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-ex.closing:
+		case <-ctx.Done():
+		}
+	}()
 	timer := time.NewTimer(ex.opts.WatchInterval)
 	defer timer.Stop()
 	var seen int64
-	var c *conn
 	defer func() {
 		if c != nil {
 			ex.warn(c.close())
@@ -272,8 +281,10 @@ func (ex *Executor) watch() {
 		}
 		if c == nil {
 			var err error
-			if c, err = ex.readers.src(context.Background()); err != nil {
-				ex.warn(err)
+			if c, err = ex.readers.src(ctx); err != nil {
+				if ctx.Err() == nil {
+					ex.warn(err)
+				}
 				c = nil
 				continue
 			}
