@@ -553,7 +553,8 @@ func TestStates(t *testing.T) {
 		wantListed(t, "after "+tt.after, statesOf(t, ex, p, evento.StatesAfter(tt.after)), ex, p, tt.want...)
 	}
 	n := 0
-	for l := range p.States(t.Context(), ex) {
+	for l, err := range p.States(t.Context(), ex) {
+		noErr(t, err)
 		if n++; l.ID == ids[9] {
 			break
 		}
