@@ -292,7 +292,8 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 		batch, n = w.batch(h, edges)
 		last = &edges[n-1]
 	}
-	hctx := w.contextFor(ctx, attempt, w.isReplay(last.Cursor), &last.Node)
+	replay := u.retry == nil && w.isReplay(last.Cursor) // what is parked was never handled
+	hctx := w.contextFor(ctx, attempt, replay, &last.Node)
 	if err := w.call(hctx, h, &edges[0].Node, batch); err != nil {
 		failed = &failure{err: err, at: i, n: n, known: true}
 	}
