@@ -86,7 +86,7 @@ func TestExactlyOnce(t *testing.T) {
 			until(t, "handled in a process", func() bool { return len(readLog(t, log)) >= enough })
 			p.kill()
 		}
-		b, err := s.subscription("transactional short", log)
+		b, err := s.subscription("transactional patient", log)
 		if err != nil {
 			t.Fatal(err)
 		}
