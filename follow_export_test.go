@@ -29,3 +29,13 @@ func (f *Feed) Followers() (followers, indexed int) {
 	defer f.mu.Unlock()
 	return len(f.interests.followers) + len(f.joining) + len(f.entering) + f.waiting.Len(), len(f.index.byKey) + len(f.interests.kinds) + len(f.interests.types) + len(f.interests.routings)
 }
+
+// Buffered is how many events wait for followers.
+func (f *Feed) Buffered() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for w := range f.interests.followers {
+		n += len(w.events)
+	}
+	return n
+}

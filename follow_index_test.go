@@ -11,7 +11,7 @@ import (
 // read for all of them has every such event, whoever comes and goes.
 func TestFollowerIndex(t *testing.T) {
 	t.Parallel()
-	for range 200 {
+	for range 50 {
 		seed := rand.Uint64()
 		r := rand.New(rand.NewPCG(seed, 0))
 		types, names := 1+r.IntN(40), 1+r.IntN(3)
