@@ -122,6 +122,17 @@ func TestDeliveryOfParked(t *testing.T) {
 	if want := []int{1, 2, 3, 4}; !slices.Equal(attempts, want) {
 		t.Errorf("attempts %v, want %v", attempts, want)
 	}
+	// It was never handled, so it is no replay after a reset either.
+	noErr(t, evento.ControlOf(ex, "s").ResetToStart(t.Context()))
+	noErr(t, evento.ControlOf(ex, "s").RetryParked(t.Context(), evento.AllParked()))
+	var replays []bool
+	noErr(t, evento.NewSubscription("s").AcceptFailure().Handler(evento.HandleAll(Account, func(ctx context.Context, _ evento.RawEvent) error {
+		replays = append(replays, evento.DeliveryFrom(ctx).Replay)
+		return nil
+	})).Execute(t.Context(), ex))
+	if want := []bool{false, true}; !slices.Equal(replays, want) {
+		t.Errorf("tried again, and then met again after the reset: replays are %v, want %v", replays, want)
+	}
 }
 
 // While an event is tried again the status says why, and of which event.

@@ -99,3 +99,36 @@ func Example() {
 	// dear Alice, welcome
 	// you took 300
 }
+
+// What happens to an account is shown as it happens: to a user who has it open,
+// say. Another program commits here in the loop's body.
+func ExampleFollow() {
+	ctx := context.Background()
+	ex := memory.New(nil)
+	opened, err := evento.Create().Event(AccountOpened{Owner: "Alice"}, MoneyDeposited{Amount: 500}).Commit(ctx, ex)
+	if err != nil {
+		log.Fatal(err)
+	}
+	account := evento.Query{Filters: []evento.Filter{evento.ByID(Account, opened.AggregateID)}}
+	for e, err := range evento.Follow(ctx, ex, account, "") {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(e.Version, e.Name)
+		switch e.Version {
+		case 2:
+			fmt.Println("that is all for now")
+			_, err = evento.Aggregate(opened.AggregateID).AnyVersion().Event(MoneyWithdrawn{Amount: 300}).Commit(ctx, ex)
+			if err != nil {
+				log.Fatal(err)
+			}
+		case 3:
+			return // closes the page, and leaves nothing open
+		}
+	}
+	// Output:
+	// 1 AccountOpened
+	// 2 MoneyDeposited
+	// that is all for now
+	// 3 MoneyWithdrawn
+}

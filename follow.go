@@ -40,7 +40,7 @@ func Follow(ctx context.Context, ex Executor, query Query, after cursor.Value) i
 	query.Filters = slices.Clone(query.Filters)
 	return func(yield func(RawEvent, error) bool) {
 		f := &following{ex: ex, query: query, yield: yield, at: after}
-		if err := f.run(ctx); err != nil && !errors.Is(err, errBrokenOff) {
+		if err := f.run(ctx); !errors.Is(err, errBrokenOff) {
 			yield(RawEvent{}, err)
 		}
 	}
@@ -83,6 +83,7 @@ type eventKey struct {
 
 func keyOf(e *RawEvent) eventKey { return eventKey{e.ID, e.Position} }
 
+// run returns why it ends.
 func (f *following) run(ctx context.Context) error {
 	if intx.In(ctx) {
 		return fmt.Errorf("%w follow: its context is within a transaction, whose end it would wait for in vain", ErrInvalid)
@@ -161,11 +162,8 @@ func (f *following) share(ctx context.Context, feed *Feed) error {
 // the follower yet. It reports false when that is much, or fails.
 func (f *following) readBetween(ctx context.Context, w *follower) (complete bool, err error) {
 	page, err := f.ex.Read(ctx, f.query, cursor.Onward(streamPage, f.at))
-	switch {
-	case ctx.Err() != nil:
-		return false, ctx.Err()
-	case err != nil:
-		return false, nil // catchUp meets it, too
+	if err != nil {
+		return false, waitOut(ctx, err, 0)
 	}
 	w.caughtUp()
 	if err := f.givePage(ctx, page); err != nil {
@@ -187,6 +185,8 @@ func (f *following) give(ctx context.Context, e *fedEvent) error {
 		return err
 	}
 	if _, again := f.read[keyOf(&e.Node)]; !again {
+		// Others may have the same bytes, or those behind them.
+		e.Node.Data = slices.Clip(e.Node.Data)
 		if e.shared {
 			e.Node.Data, e.Node.Metadata = slices.Clone(e.Node.Data), e.Node.Metadata.Clone()
 		}

@@ -723,14 +723,16 @@ func TestFollowNarrow(t *testing.T) {
 // gate holds reads up: each waits to be let begin, and then to be let return.
 type gate struct {
 	*hooked
-	mu   sync.Mutex
-	hold func(evento.Query) bool // nil: none
-	held []*heldRead
+	mu     sync.Mutex
+	hold   func(evento.Query) bool // nil: none
+	held   []*heldRead
+	faults int // one of so many held reads fails; 0: none
 }
 
 type heldRead struct {
 	begin, end chan struct{} // closed to let it go on
 	read       bool          // it was let begin
+	fail       bool          // it is to return an error
 }
 
 func newGate(ex evento.Executor) *gate {
@@ -743,6 +745,9 @@ func newGate(ex evento.Executor) *gate {
 		<-h.begin
 		p, err := ex.Read(ctx, q, args)
 		<-h.end
+		if h.fail {
+			return nil, errPoor
+		}
 		return p, err
 	}
 	return g
@@ -754,7 +759,7 @@ func (g *gate) stop(q evento.Query) *heldRead {
 	if g.hold == nil || !g.hold(q) {
 		return nil
 	}
-	h := &heldRead{begin: make(chan struct{}), end: make(chan struct{})}
+	h := &heldRead{begin: make(chan struct{}), end: make(chan struct{}), fail: g.faults > 0 && rand.IntN(g.faults) == 0}
 	g.held = append(g.held, h)
 	return h
 }
@@ -836,6 +841,7 @@ func interleaved(t *testing.T, r *rand.Rand, stores []evento.Executor) {
 	}
 	queries := []evento.Query{{}, byIDs("a0"), byIDs("b0", "a1"), {Filters: []evento.Filter{evento.ByType(Account)}}, byIDs("b1", "b2")}
 	g.close(func(evento.Query) bool { return true })
+	g.faults = []int{0, 5}[r.IntN(2)]
 	type following struct {
 		*tail
 		query evento.Query
@@ -965,7 +971,8 @@ func TestFollowReaderLeaves(t *testing.T) {
 		panicked := make(chan any)
 		go func() {
 			defer func() { panicked <- recover() }()
-			for range evento.Follow(t.Context(), panicker, byIDs("x"), "") {
+			for _, err := range evento.Follow(t.Context(), panicker, byIDs("x"), "") {
+				t.Error(err)
 			}
 		}()
 		synctest.Wait()

@@ -22,13 +22,16 @@ import (
 // every executor. Loads of a projection with SnapshotEvery begin at them too.
 //
 // It takes what other subscriptions take, such as Transactional, Partitions,
-// Standby and AcceptFailure. RoutingKey and Aggregate narrow what is kept. It
-// begins at the first event, whatever StartAtEnd and StartAt say.
+// Standby and AcceptFailure. RoutingKey and Aggregate narrow what is kept. An
+// event for which a Handler is added is in the state with the next event of its
+// aggregate. It begins at the first event, whatever StartAtEnd and StartAt say.
 //
 // An error of one of the projection's handlers is the event's failure. One that
 // cannot be decoded, that SafetyCheck refuses, or behind which the state cannot
 // be stored, is not tried again. While an event is parked, the state of its
-// aggregate stays the one before it.
+// aggregate stays the one before it. To drop it does not leave it out of the state:
+// the next event fails too, as a load does. Errors of a store that fails are no
+// event's failure; they are waited out.
 //
 // States are of one revision of the projection and one shape of V. A key that
 // kept others begins anew at the first event, when a worker with the present ones
@@ -132,6 +135,14 @@ type eventError struct {
 func (e *eventError) Error() string { return e.err.Error() }
 func (e *eventError) Unwrap() error { return e.err }
 
+// storeFailed is what the store says of the state behind an event.
+func storeFailed(e *RawEvent, err error) error {
+	if errors.Is(err, ErrTooLarge) {
+		err = Permanent(err)
+	}
+	return &eventError{e.ID, &storeError{err}}
+}
+
 // keep is the handler: it keeps the states of the aggregates in a batch.
 func (p *Projection[V]) keep(ctx context.Context, events []RawEvent) error {
 	ex := ExecutorFrom(ctx)
@@ -158,10 +169,10 @@ type saver struct {
 
 const savesAtOnce = 16
 
-// save returns an earlier error, or begins to save a snapshot.
-func (s *saver) save(ctx context.Context, key SnapshotKey, snapshot Snapshot) error {
+// save returns an earlier error, or begins to save the state behind an event.
+func (s *saver) save(ctx context.Context, key SnapshotKey, snapshot Snapshot, e *RawEvent) error {
 	if intx.In(ctx) {
-		s.note(s.ex.SaveSnapshot(ctx, key, snapshot))
+		s.note(e, s.ex.SaveSnapshot(ctx, key, snapshot))
 		return s.failed()
 	}
 	s.slots <- struct{}{}
@@ -169,17 +180,17 @@ func (s *saver) save(ctx context.Context, key SnapshotKey, snapshot Snapshot) er
 		return err
 	}
 	s.wg.Go(func() {
-		s.note(s.ex.SaveSnapshot(ctx, key, snapshot))
+		s.note(e, s.ex.SaveSnapshot(ctx, key, snapshot))
 		<-s.slots
 	})
 	return nil
 }
 
-func (s *saver) note(err error) {
+func (s *saver) note(e *RawEvent, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil && s.err == nil {
-		s.err = &storeError{err}
+		s.err = storeFailed(e, err)
 	}
 }
 
@@ -222,7 +233,7 @@ func (p *Projection[V]) keepOne(ctx context.Context, ex Executor, events []*RawE
 	after, err := p.kept(ctx, ex, key, l, last)
 	switch {
 	case err != nil:
-		return &storeError{err}
+		return storeFailed(last, err)
 	case l.Version >= last.Version:
 		return nil
 	}
@@ -232,13 +243,13 @@ func (p *Projection[V]) keepOne(ctx context.Context, ex Executor, events []*RawE
 	case errors.As(err, &failed):
 		return blame(events, l.Version+1, failed.err)
 	case err != nil:
-		return &storeError{err}
+		return storeFailed(last, err)
 	}
 	s, err := encodeSnapshot(key, l, at)
 	if err != nil {
 		return &eventError{last.ID, Permanent(err)}
 	}
-	return saves.save(ctx, key, s)
+	return saves.save(ctx, key, s, last)
 }
 
 // kept loads the snapshot, and removes one that is not of the store's events.

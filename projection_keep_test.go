@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -293,7 +294,7 @@ func TestKeepStoreErrors(t *testing.T) {
 		if err := keeping(p).Execute(t.Context(), ex); !errors.Is(err, evento.ErrFull) || errors.As(err, new(*evento.HandlerError)) {
 			t.Errorf("Execute on a full store: %v, want ErrFull, and not as the failure of an event", err)
 		}
-		sub := start(t, ex, keeping(p).AcceptFailure())
+		sub := start(t, ex, keeping(p).AcceptFailure().Retry(1))
 		synctest.Wait()
 		want(t, "parked on a full store", parkedOf(t, ex))
 		refuse(nil)
@@ -302,7 +303,15 @@ func TestKeepStoreErrors(t *testing.T) {
 		refuse(errors.New("too odd"))
 		accounts(t, store, 5, 1)
 		noErr(t, evento.WaitFor(t.Context(), ex, "s", 10))
-		want(t, "parked", parkedOf(t, ex), "account 32 1 too odd")
+		want(t, "parked", parkedOf(t, ex), "account 32 2 too odd")
+		refuse(nil)
+		noErr(t, evento.ControlOf(ex, "s").RetryParked(t.Context(), evento.AllParked()))
+		time.Sleep(time.Minute)
+		want(t, "retried", parkedOf(t, ex))
+		refuse(evento.ErrTooLarge)
+		accounts(t, store, 5, 2)
+		noErr(t, evento.WaitFor(t.Context(), ex, "s", 20))
+		want(t, "parked at once", parkedOf(t, ex), "account 33 1 "+evento.ErrTooLarge.Error(), "account 34 0 ")
 		noErr(t, sub.Shutdown(t.Context()))
 	})
 }
@@ -553,7 +562,8 @@ func TestStates(t *testing.T) {
 		wantListed(t, "after "+tt.after, statesOf(t, ex, p, evento.StatesAfter(tt.after)), ex, p, tt.want...)
 	}
 	n := 0
-	for l := range p.States(t.Context(), ex) {
+	for l, err := range p.States(t.Context(), ex) {
+		noErr(t, err)
 		if n++; l.ID == ids[9] {
 			break
 		}

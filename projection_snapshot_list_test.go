@@ -181,7 +181,8 @@ func TestSnapshotsOfMistakes(t *testing.T) {
 	if n, err := evento.DeleteSnapshots(t.Context(), &smallPages{Executor: ex, fails: errPoor}); n != 6 || !errors.Is(err, errPoor) {
 		t.Errorf("DeleteSnapshots: %d, %v, want 6 and the error", n, err)
 	}
-	for range evento.Snapshots(t.Context(), ex) {
+	for _, err := range evento.Snapshots(t.Context(), ex) {
+		noErr(t, err)
 		break
 	}
 }

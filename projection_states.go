@@ -42,8 +42,8 @@ const firstStates = 64
 // The states are those of this revision and shape of V. Each is as current as the
 // subscription: use [WaitFor] with its key to read one's own writes. A state is
 // missing, or older, when its events are parked, when the subscription is narrowed
-// to others, and when its snapshot was deleted, until its aggregate has a new
-// event or the subscription was reset to the start. What changes during the range
+// to others or was reset past them, and when its snapshot was deleted, until its
+// aggregate has a new event or the subscription was reset to the start. What changes during the range
 // is in it or not. Loads with SnapshotEvery store under the same keys: a state
 // may be newer than the subscription.
 //

@@ -17,7 +17,8 @@ type Delivery struct {
 	Attempt int
 	// Replay: the subscription was past this event before, and was reset since.
 	// Of a batch: past all of it. An event that comes again after a crash is
-	// no replay: it may have been handled or not.
+	// no replay, as it may have been handled or not; nor is a parked event that is
+	// tried again.
 	Replay bool
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/idle"
+	"github.com/evento-go/evento/internal/intx"
 )
 
 // unit is a run of events that are attempted together: all of them are done, or
@@ -39,7 +40,7 @@ type trouble struct {
 	err      error // the last time
 	event    *RawEvent
 	stored   bool // the store knows of it
-	repeats  bool // the library's own work in the transaction has failed before
+	repeats  bool // the transaction could not be committed before
 }
 
 // passed says that n events are done.
@@ -195,7 +196,7 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 	case failed != nil || !called && own != nil || errors.Is(own, ErrTakenOver):
 		return w.cutShort(ctx, failed, own)
 	case called && !errors.Is(own, ErrSwapped) && w.blames(ctx, err):
-		if own != nil && !w.trouble.repeats { // the connection may have been lost
+		if !refused(err) && !w.trouble.repeats { // the connection may have been lost
 			w.trouble.repeats = true
 			return nil, errAgain
 		}
@@ -213,7 +214,14 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 			return false
 		}
 	}
-	return errors.Is(err, ErrConflict) || w.lease.reload(ctx) == nil
+	return refused(err) || w.lease.reload(ctx) == nil
+}
+
+// refused reports whether it is certain that a transaction was not committed
+// because of what was done in it.
+func refused(err error) bool {
+	var r *intx.RefusedError
+	return errors.Is(err, ErrConflict) || errors.As(err, &r)
 }
 
 // callAll calls the handlers of a unit one after the other.
@@ -284,7 +292,8 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 		batch, n = w.batch(h, edges)
 		last = &edges[n-1]
 	}
-	hctx := w.contextFor(ctx, attempt, w.isReplay(last.Cursor), &last.Node)
+	replay := u.retry == nil && w.isReplay(last.Cursor) // what is parked was never handled
+	hctx := w.contextFor(ctx, attempt, replay, &last.Node)
 	if err := w.call(hctx, h, &edges[0].Node, batch); err != nil {
 		failed = &failure{err: err, at: i, n: n, known: true}
 	}

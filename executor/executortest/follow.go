@@ -343,7 +343,7 @@ func followEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 			}
 		}
 		if !errors.Is(last, want) || want == nil && last != nil {
-			return fmt.Errorf("after %d events: got the error %w, want %v", got, last, want)
+			return fmt.Errorf("after %d events: got the error %w, want %w", got, last, want)
 		}
 		return nil
 	})

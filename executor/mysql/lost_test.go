@@ -43,6 +43,8 @@ type proxy struct {
 	net.Listener
 	server string
 	next   atomic.Pointer[cut]
+
+	accepted, sent atomic.Int64 // connections, and bytes of the server's
 }
 
 func newProxy(t *testing.T, dsn string) (*proxy, string) {
@@ -68,6 +70,7 @@ func (p *proxy) serve() {
 		if err != nil {
 			return
 		}
+		p.accepted.Add(1)
 		server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.server)
 		if err != nil {
 			_ = client.Close()
@@ -83,6 +86,7 @@ func (p *proxy) serve() {
 				if err != nil {
 					return
 				}
+				p.sent.Add(int64(n))
 				if c := silent.Load(); c != nil {
 					reply = append(reply, buffer[:n]...)
 					if !c.race && countPackets(reply) < c.packets {

@@ -212,23 +212,86 @@ func TestReserve(t *testing.T) {
 	eventually(t, "no connection is left", func() bool { return connections(t, r.root) == 0 })
 }
 
-// A call whose context is too short for a new connection leaves it to the next.
+// A call whose context ends before there is a connection leaves it to the next.
 func TestReserveOfShortContexts(t *testing.T) {
 	t.Parallel()
 	dsn := testserver.MySQL(t)
 	if dsn == "" {
 		return
 	}
-	r := openReserved(t, dsn)
-	eventually(t, "Records returns in two milliseconds", func() bool {
-		short, cancel := context.WithTimeout(t.Context(), 2*time.Millisecond)
-		defer cancel()
-		_, err := r.Records(short, evento.RecordQuery{Kind: "test"})
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Records() = %v", err)
+	cfg, err := driver.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := storetest.NewGate()
+	cfg.DialFunc = gate.DialContext
+	connector, err := driver.NewConnector(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
 		}
-		return err == nil
 	})
+	ex, err := mysql.New(t.Context(), db, &mysql.Options{Connections: 1, Logger: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := ex.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	})
+	r, ctx := hold(t, ex, raw(t, dsn)), bounded(t)
+	before := gate.Asked()
+	gate.Close()
+	short, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Records(short, evento.RecordQuery{Kind: "test"})
+		done <- err
+	}()
+	select {
+	case <-gate.Waiting:
+	case <-ctx.Done():
+		t.Fatal("no connection is made beside the others")
+	}
+	cancel()
+	if err := receive(t, "Records", done); !errors.Is(err, context.Canceled) {
+		t.Errorf("Records() = %v, want %v", err, context.Canceled)
+	}
+	gate.Open()
+	if _, err := r.Records(ctx, evento.RecordQuery{Kind: "test"}); err != nil {
+		t.Errorf("Records() = %v", err)
+	}
+	if n := gate.Asked() - before; n != 1 {
+		t.Errorf("%d connections were asked for, want the one of the call that gave up", n)
+	}
+}
+
+// Of a limited handle the reserve is taken at the beginning: later there may be
+// no connection left for it.
+func TestReserveOfLimitedHandle(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.MySQL(t)
+	if dsn == "" {
+		return
+	}
+	const most = 5
+	ctx := bounded(t)
+	ex, db := newOn(t, dsn, 1, most)
+	for db.Stats().InUse < most {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	if err := hold(t, ex, raw(t, dsn)).calls(ctx, "key"); err != nil {
+		t.Error(err)
+	}
 }
 
 // A connection on which a call waits for somebody's lock is in nobody's way once

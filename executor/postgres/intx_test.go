@@ -329,7 +329,7 @@ func TestInTxNamesTheCause(t *testing.T) {
 		"the first of two": {func(tx context.Context) {
 			run(tx, "SELECT 1/0")
 			run(tx, "SELECT FROM nowhere")
-			run(tx, "SELECT syntax error")
+			run(tx, "nonsense") // is refused before the server looks at the transaction
 		}, division},
 		"QueryRow":    {func(tx context.Context) { _ = postgres.Tx(tx).QueryRow(tx, "SELECT 1/0").Scan(nil) }, division},
 		"Query":       {func(tx context.Context) { query(tx, "SELECT FROM nowhere", false) }, noTable},
@@ -422,6 +422,49 @@ func TestInTxProbe(t *testing.T) {
 	}
 	if n := asked() - before; n != 0 {
 		t.Errorf("the pool was asked for %d connections, want none", n)
+	}
+}
+
+// A session that the server ends during the commit leaves its outcome unknown.
+func TestInTxEndedAtCommit(t *testing.T) {
+	t.Parallel()
+	ctx := deadlined(t)
+	schema := newSchema(t)
+	ex, _ := openOn(t, testserver.Postgres(t), schema, 2)
+	admin, killer := effects(t, schema), connect(t)
+	exec(t, admin, inSchema(`CREATE TABLE SCHEMA.held (n int); INSERT INTO SCHEMA.held VALUES (0);
+		CREATE FUNCTION SCHEMA.wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM FROM SCHEMA.held FOR UPDATE; RETURN NULL; END $$;
+		CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON SCHEMA.effect DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION SCHEMA.wait()`, schema))
+	exec(t, admin, "BEGIN; SELECT FROM "+schema+".held FOR UPDATE")
+	done, pid := make(chan error, 1), make(chan uint32, 1)
+	b := evento.Create().Event(happened{1})
+	fn := func(ctx context.Context) error {
+		if err := effect(ctx, schema, 1); err != nil {
+			return err
+		}
+		_, err := b.Commit(ctx, ex)
+		pid <- postgres.Tx(ctx).Conn().PgConn().PID()
+		return err
+	}
+	go func() { done <- ex.InTx(ctx, fn) }()
+	session := <-pid
+	for waits := false; !waits; { // at the COMMIT
+		if err := killer.QueryRow(ctx, "SELECT count(*) > 0 FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'", session).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := killer.Exec(ctx, "SELECT pg_terminate_backend($1)", session); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, evento.ErrOutcomeUnknown) {
+		t.Errorf("InTx() = %v, want %v", err, evento.ErrOutcomeUnknown)
+	}
+	exec(t, admin, "ROLLBACK")
+	if err := ex.InTx(ctx, fn); err != nil {
+		t.Errorf("InTx() again = %v", err)
+	}
+	if got := numbers(t, ex); got[1] != 1 || count(t, admin, schema, 1) != 1 {
+		t.Errorf("%d events and %d effects, want one of each", got[1], count(t, admin, schema, 1))
 	}
 }
 

@@ -15,6 +15,7 @@ type proxy struct {
 	url    string // the server's, through the proxy
 	target string
 	cuts   atomic.Int64
+	sent   atomic.Int64 // bytes of the server's
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -75,6 +76,9 @@ func (p *proxy) pass(in net.Conn) {
 				gate := p.gate
 				p.mu.Unlock()
 				<-gate
+				if pair[0] == out {
+					p.sent.Add(int64(n))
+				}
 				if _, e := pair[1].Write(buffer[:n]); err != nil || e != nil {
 					break
 				}
