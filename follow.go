@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"slices"
-	"time"
 
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/intx"
@@ -68,6 +66,7 @@ var errBrokenOff = errors.New("broken off")
 // it.
 type following struct {
 	ex    Executor
+	feed  *Feed
 	query Query
 	yield func(RawEvent, error) bool
 
@@ -88,15 +87,14 @@ func (f *following) run(ctx context.Context) error {
 	if intx.In(ctx) {
 		return fmt.Errorf("%w follow: its context is within a transaction, whose end it would wait for in vain", ErrInvalid)
 	}
-	feed := f.ex.Feed()
-	if feed == nil {
+	if f.feed = f.ex.Feed(); f.feed == nil {
 		return fmt.Errorf("%w executor: the Feed of %T is nil", ErrInvalid, f.ex)
 	}
 	for {
 		if err := f.catchUp(ctx); err != nil {
 			return err
 		}
-		if err := f.share(ctx, feed); err != nil {
+		if err := f.share(ctx); err != nil {
 			return err
 		}
 	}
@@ -109,7 +107,7 @@ func (f *following) catchUp(ctx context.Context) error {
 	for failures := 0; ; {
 		page, err := pages.get(ctx, f.at)
 		if err != nil {
-			if err := waitOut(ctx, err, failures); err != nil {
+			if err := f.waitOut(ctx, err, failures); err != nil {
 				return err
 			}
 			failures++
@@ -128,8 +126,8 @@ func (f *following) catchUp(ctx context.Context) error {
 
 // share takes from the feed. It returns nil when the follower has to read for
 // itself again.
-func (f *following) share(ctx context.Context, feed *Feed) error {
-	w, first := feed.join(f.ex, f.query, f.at, false)
+func (f *following) share(ctx context.Context) error {
+	w, first := f.feed.join(f.ex, f.query, f.at, false)
 	defer w.leave()
 	if !first {
 		if _, err := w.wait(ctx, nil); err != nil {
@@ -163,7 +161,7 @@ func (f *following) share(ctx context.Context, feed *Feed) error {
 func (f *following) readBetween(ctx context.Context, w *follower) (complete bool, err error) {
 	page, err := f.ex.Read(ctx, f.query, cursor.Onward(streamPage, f.at))
 	if err != nil {
-		return false, waitOut(ctx, err, 0)
+		return false, f.waitOut(ctx, err, 0)
 	}
 	w.caughtUp()
 	if err := f.givePage(ctx, page); err != nil {
@@ -211,7 +209,7 @@ func (f *following) givePage(ctx context.Context, page *cursor.Page[RawEvent]) e
 
 // waitOut waits before a read that failed is tried again. It returns an error
 // when trying again is of no use, or when ctx ends.
-func waitOut(ctx context.Context, err error, failures int) error {
+func (f *following) waitOut(ctx context.Context, err error, failures int) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -219,10 +217,6 @@ func waitOut(ctx context.Context, err error, failures int) error {
 		return err
 	}
 	wait := backoff(failures)
-	logReadFailure(ctx, err, wait)
+	f.feed.log(ctx, err, wait)
 	return pause(ctx, wait, nil, nil)
-}
-
-func logReadFailure(ctx context.Context, err error, wait time.Duration) {
-	slog.WarnContext(ctx, "evento: the store failed those who follow it; trying again", "error", err, "wait", wait)
 }

@@ -5,8 +5,8 @@ package evento
 import (
 	"container/list"
 	"context"
+	"log/slog"
 	"maps"
-	"math"
 	"sync"
 	"time"
 
@@ -20,7 +20,8 @@ import (
 // it: an executor has one field of this type, whose zero value is ready, and
 // returns its address from [Executor.Feed]. An executor that embeds another one
 // shares that one's feed, and should: events are read through either of them.
-// One that changes what Read returns needs a feed of its own.
+// One that changes what Read returns needs a feed of its own. Read is asked for
+// all events, whatever the followers ask for.
 //
 // # Concurrency
 //
@@ -73,6 +74,7 @@ type Feed struct {
 	failures int             // of reading, since one succeeded
 	retryAt  time.Time       // after a failure
 	stamp    uint64          // counts the events given out
+	warnedAt time.Time       // of a failure, by whoever met it
 }
 
 const (
@@ -89,6 +91,9 @@ const (
 	// Then the feed gives up, and each follower finds out for itself: an event
 	// that cannot be read stops those whom it concerns.
 	feedFailures = 8
+	// feedWarning is the least time between two warnings of failures, however
+	// many meet them.
+	feedWarning = time.Second
 	// By default a feed reads everything: stores have the least to do then, when
 	// little is new. After a page with over feedVain of payload that concerned
 	// nobody it reads what is narrower, for feedNarrow looks.
@@ -103,106 +108,9 @@ const (
 	feedPoll      = time.Second
 )
 
-// follower is one of those who share a feed. Its methods are for one goroutine.
-//
-// It is used in one of two ways. With a buffer (Follow) it is given events:
-//
-//	w, first := feed.join(ex, q, at, false)
-//	defer w.leave()
-//	if !first { wait until joined; read from at; w.caughtUp() }
-//	for { w.wait(…); news := w.take(); … }
-//
-// Without one (wakeOnly) it is only woken, and reads for itself:
-//
-//	w, _ := feed.join(ex, q, at, true)
-//	defer w.leave()
-//	for {
-//		w.rearm()
-//		… read from at to the end …
-//		w.caughtUp()
-//		w.wait(…)
-//		if further, ok := w.passed(); ok { at = further } // nothing of q is up to there
-//	}
-type follower struct {
-	feed     *Feed
-	ex       Executor
-	query    Query
-	keys     []interestKey
-	wakeOnly bool
-	wake     chan struct{} // has room for one: look at what mu guards
-
-	// Guarded by feed.mu.
-	state  followerState
-	ready  bool // there is something to take, or to find out
-	events []fedEvent
-	size   int    // bytes of payload in events
-	stamp  uint64 // of the event that it was given last
-	// comparable is the look from whose end on the feed's place is not before the
-	// follower's. Until the follower has caught up it is no look.
-	comparable uint64
-}
-
-type followerState int
-
-const (
-	stateJoining followerState = iota
-	stateJoined
-	stateLeft
-)
-
-const noLook = math.MaxUint64
-
-// fedEvent is an event in the buffer of a follower.
-type fedEvent struct {
-	cursor.Edge[RawEvent]
-	shared bool // others were given the same bytes
-}
-
-// news is what a follower takes.
-type news struct {
-	left   bool // it has left the feed: what came was dropped
-	events []fedEvent
-	// passed says that at, where the feed is behind these events, is not before
-	// the follower's own place.
-	passed bool
-	at     cursor.Value
-}
-
-// join makes a follower of a query, whose events up to a place were read. It is
-// the first when nobody else follows: it has joined then, and the feed begins at
-// its place. Else it is woken, by wait, when it has joined.
-func (f *Feed) join(ex Executor, q Query, at cursor.Value, wakeOnly bool) (w *follower, first bool) {
-	w = &follower{
-		feed: f, ex: ex, query: q, keys: interestKeys(q), wakeOnly: wakeOnly,
-		wake: make(chan struct{}, 1), comparable: noLook,
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.interests.followers) == 0 {
-		f.at, f.poll = at, feedFirstPoll
-		w.comparable = 0
-		f.admit(w)
-		first = true
-	} else {
-		f.joining = append(f.joining, w)
-		if f.reader != nil {
-			f.reader.signal()
-		}
-	}
-	f.interests.add(w)
-	return w, first
-}
-
 func (f *Feed) admit(w *follower) {
 	w.state = stateJoined
 	f.index.add(w)
-}
-
-// leave ends a follower. It may be called again.
-func (w *follower) leave() {
-	w.feed.mu.Lock()
-	defer w.feed.mu.Unlock()
-	w.feed.remove(w)
 }
 
 func (f *Feed) remove(w *follower) {
@@ -232,22 +140,6 @@ func (f *Feed) drop(w *follower) {
 func (f *Feed) giveUp() {
 	for w := range maps.Clone(f.interests.followers) {
 		f.drop(w)
-	}
-}
-
-// call makes a follower return from wait.
-func (w *follower) call() {
-	if !w.ready {
-		w.ready = true
-		w.signal()
-	}
-}
-
-// signal makes a follower look at what mu guards.
-func (w *follower) signal() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -440,48 +332,19 @@ func (f *Feed) failed(ctx context.Context, err error) {
 		wait := backoff(f.failures)
 		f.failures++
 		f.retryAt = time.Now().Add(wait)
-		f.unlocked(func() { logReadFailure(ctx, err, wait) })
+		f.unlocked(func() { f.log(ctx, err, wait) })
 	}
 }
 
-// take returns what has come.
-func (w *follower) take() news {
-	f := w.feed
+// log logs a failure of reading that is waited out.
+func (f *Feed) log(ctx context.Context, err error, wait time.Duration) {
+	level := slog.LevelDebug
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := news{left: w.state == stateLeft, events: w.events, passed: f.ended >= w.comparable, at: f.at}
-	w.events, w.size, w.ready = nil, 0, false
-	return n
-}
-
-// caughtUp says that the follower has read up to the end of the store, after it
-// has joined.
-func (w *follower) caughtUp() {
-	f := w.feed
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w.comparable = f.looks + 1
-}
-
-// rearm makes wait return for what is given out from now on, and not for what
-// was. It reports false when the follower has left.
-func (w *follower) rearm() bool {
-	f := w.feed
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w.ready = w.state == stateLeft
-	w.comparable = noLook
-	return !w.ready
-}
-
-// passed returns a place up to which the query has no events behind the
-// follower's own place. It reports false when there may be some, or when the feed
-// has not looked since the follower has caught up.
-func (w *follower) passed() (cursor.Value, bool) {
-	f := w.feed
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.at, w.state == stateJoined && !w.ready && f.ended >= w.comparable
+	if now := time.Now(); now.Sub(f.warnedAt) >= feedWarning {
+		level, f.warnedAt = slog.LevelWarn, now
+	}
+	f.mu.Unlock()
+	slog.Log(ctx, level, "evento: the store failed those who follow it; trying again", "error", err, "wait", wait)
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,8 +15,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/executor/group"
-	"github.com/evento-go/evento/executor/memory"
 	"github.com/evento-go/evento/internal/intx"
 )
 
@@ -87,14 +85,14 @@ func (f *tail) ends(t *testing.T, want error) {
 // has checks what was given by now, when nothing moves any more.
 func (f *tail) has(t *testing.T, what string, want ...uint64) {
 	t.Helper()
-	settle()
+	moment()
 	if got := f.positions(); !slices.Equal(got, want) {
 		t.Errorf("%s: got the positions %v, want %v", what, got, want)
 	}
 }
 
-// settle lets a feed do what it puts off for a moment.
-func settle() {
+// moment lets a feed do what it puts off for a moment.
+func moment() {
 	time.Sleep(time.Millisecond)
 	synctest.Wait()
 }
@@ -230,9 +228,9 @@ func TestFollowEnds(t *testing.T) {
 				}
 				deposits(t, ex, "a", 2)
 				others := []*tail{follow(t.Context(), ex, evento.Query{}, ""), follow(t.Context(), ex, byIDs("a"), "")}
-				settle()
+				moment()
 				beside := follow(ctx, ex, test.query, test.after)
-				settle()
+				moment()
 				if test.closes {
 					noErr(t, ex.Close())
 				}
@@ -250,7 +248,7 @@ func TestFollowEnds(t *testing.T) {
 				alone := newStore(t)
 				deposits(t, alone, "a", 2)
 				f := follow(ctx, alone, test.query, test.after)
-				settle()
+				moment()
 				if test.closes {
 					noErr(t, alone.Close())
 				}
@@ -430,7 +428,7 @@ func TestFollowAtOnce(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		second := follow(ctx, g, byIDs("a", "b"), "")
-		settle()
+		moment()
 		if n := c.reads.Load(); n != 3 {
 			t.Errorf("%d reads of one who joins, want its own, the feed's and its own", n)
 		}
@@ -449,7 +447,7 @@ func TestFollowAtOnce(t *testing.T) {
 			return ex2.Read(ctx, q, args)
 		}
 		third := follow(alone, g2, byIDs("a"), "")
-		settle()
+		moment()
 		failing.Store(true)
 		deposits(t, ex2, "a", 1)
 		time.Sleep(time.Second)
@@ -457,7 +455,7 @@ func TestFollowAtOnce(t *testing.T) {
 		third.ends(t, context.Canceled)
 		failing.Store(false)
 		fourth := follow(t.Context(), g2, byIDs("a"), "")
-		settle()
+		moment()
 		deposits(t, ex2, "a", 1)
 		fourth.has(t, "who came after failures", 1, 2)
 		noErr(t, ex.Close())
@@ -537,7 +535,7 @@ func TestFollowSlow(t *testing.T) {
 		const n = 1500
 		for i := range n {
 			deposits(t, ex, "a", 1)
-			settle()
+			moment()
 			if got := len(quick.positions()); got != i+1 {
 				t.Fatalf("the quick one has %d of %d events", got, i+1)
 			}
@@ -606,6 +604,46 @@ func TestFollowWaitsOut(t *testing.T) {
 	})
 }
 
+// However many meet an outage, it is logged a few times.
+func TestFollowLogs(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	var warnings atomic.Int64
+	slog.SetDefault(slog.New(countWarnings{&warnings}))
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		var failing atomic.Bool
+		ex := &hooked{Executor: store, read: func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
+			if failing.Load() {
+				return nil, errPoor
+			}
+			return store.Read(ctx, q, args)
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 100 {
+			follow(ctx, ex, evento.Query{}, "")
+		}
+		moment()
+		failing.Store(true)
+		time.Sleep(time.Minute)
+		cancel()
+		synctest.Wait()
+		if n := warnings.Load(); n == 0 || n > 60 {
+			t.Errorf("%d warnings of 100 followers in a minute", n)
+		}
+	})
+}
+
+type countWarnings struct{ n *atomic.Int64 }
+
+func (countWarnings) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+
+func (c countWarnings) Handle(context.Context, slog.Record) error { c.n.Add(1); return nil }
+
+func (c countWarnings) WithAttrs([]slog.Attr) slog.Handler { return c }
+
+func (c countWarnings) WithGroup(string) slog.Handler { return c }
+
 // An event that cannot be read stops those whom it concerns, and not the others
 // for long.
 func TestFollowBesideUnreadable(t *testing.T) {
@@ -624,9 +662,9 @@ func TestFollowBesideUnreadable(t *testing.T) {
 			return p, err
 		}}
 		a, b, all := follow(t.Context(), ex, byIDs("a"), ""), follow(t.Context(), ex, byIDs("b"), ""), follow(t.Context(), ex, evento.Query{}, "")
-		settle()
+		moment()
 		deposits(t, store, "a", 1)
-		settle()
+		moment()
 		deposits(t, store, "poison", 1)
 		deposits(t, store, "b", 1)
 		time.Sleep(1200 * time.Millisecond)
@@ -718,442 +756,4 @@ func TestFollowNarrow(t *testing.T) {
 			f.ends(t, evento.ErrClosed)
 		}
 	})
-}
-
-// gate holds reads up: each waits to be let begin, and then to be let return.
-type gate struct {
-	*hooked
-	mu     sync.Mutex
-	hold   func(evento.Query) bool // nil: none
-	held   []*heldRead
-	faults int // one of so many held reads fails; 0: none
-}
-
-type heldRead struct {
-	begin, end chan struct{} // closed to let it go on
-	read       bool          // it was let begin
-	fail       bool          // it is to return an error
-}
-
-func newGate(ex evento.Executor) *gate {
-	g := &gate{hooked: &hooked{Executor: ex}}
-	g.read = func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
-		h := g.stop(q)
-		if h == nil {
-			return ex.Read(ctx, q, args)
-		}
-		<-h.begin
-		p, err := ex.Read(ctx, q, args)
-		<-h.end
-		if h.fail {
-			return nil, errPoor
-		}
-		return p, err
-	}
-	return g
-}
-
-func (g *gate) stop(q evento.Query) *heldRead {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.hold == nil || !g.hold(q) {
-		return nil
-	}
-	h := &heldRead{begin: make(chan struct{}), end: make(chan struct{}), fail: g.faults > 0 && rand.IntN(g.faults) == 0}
-	g.held = append(g.held, h)
-	return h
-}
-
-// close holds up the reads of such queries.
-func (g *gate) close(hold func(evento.Query) bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.hold = hold
-}
-
-// step lets one of the held reads go on.
-func (g *gate) step(pick func(n int) int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.held) == 0 {
-		return
-	}
-	i := pick(len(g.held))
-	if h := g.held[i]; h.read {
-		close(h.end)
-		g.held = slices.Delete(g.held, i, i+1)
-	} else {
-		close(h.begin)
-		h.read = true
-	}
-}
-
-// open holds nothing up any more.
-func (g *gate) open() {
-	g.mu.Lock()
-	g.hold = nil
-	n := len(g.held)
-	g.mu.Unlock()
-	for range 2 * n {
-		g.step(func(int) int { return 0 })
-	}
-}
-
-// Whatever is committed between and in the midst of the reads by which followers
-// come to share a feed, and in whatever order those reads return: each follower is
-// given each event once, in order.
-func TestFollowInterleaved(t *testing.T) {
-	t.Parallel()
-	seeds := 150
-	if testing.Short() {
-		seeds = 50
-	}
-	for name, stores := range map[string]func() []evento.Executor{
-		"memory": func() []evento.Executor { return []evento.Executor{memory.New(nil)} },
-		"group":  func() []evento.Executor { return []evento.Executor{memory.New(nil), memory.New(nil), memory.New(nil)} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			first := rand.Uint64()
-			for i := range seeds {
-				seed := first + uint64(i)
-				synctest.Test(t, func(t *testing.T) { interleaved(t, rand.New(rand.NewPCG(seed, 0)), stores()) })
-				if t.Failed() {
-					t.Fatalf("with the seed %d", seed)
-				}
-			}
-		})
-	}
-}
-
-func interleaved(t *testing.T, r *rand.Rand, stores []evento.Executor) {
-	ex := stores[0]
-	if len(stores) > 1 {
-		ex = group.New(stores[0], stores[1:]...)
-	}
-	g := newGate(ex)
-	add := func() {
-		n := r.IntN(len(stores))
-		deposits(t, stores[n], fmt.Sprint("ab"[r.IntN(2):][:1], n), 1+r.IntN(2))
-	}
-	for range 3 {
-		add()
-	}
-	queries := []evento.Query{{}, byIDs("a0"), byIDs("b0", "a1"), {Filters: []evento.Filter{evento.ByType(Account)}}, byIDs("b1", "b2")}
-	g.close(func(evento.Query) bool { return true })
-	g.faults = []int{0, 5}[r.IntN(2)]
-	type following struct {
-		*tail
-		query evento.Query
-		from  []evento.ID // of the events before its place
-		stop  context.CancelFunc
-		left  bool
-	}
-	var all []*following
-	for range 60 {
-		switch n := r.IntN(10); {
-		case n == 0 && len(all) < 5:
-			f := &following{query: queries[r.IntN(len(queries))]}
-			at := cursor.Value("")
-			for p, err := ex.Read(t.Context(), evento.Query{}, cursor.Onward(1+r.IntN(20), "")); r.IntN(2) == 0; {
-				noErr(t, err)
-				for _, e := range p.Edges {
-					f.from = append(f.from, e.Node.ID)
-				}
-				at = p.PageInfo.EndCursor
-				break
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			f.tail, f.stop = follow(ctx, g, f.query, at), cancel
-			all = append(all, f)
-		case n == 1 && len(all) > 0 && r.IntN(4) == 0:
-			f := all[r.IntN(len(all))]
-			f.left = true
-			f.stop()
-		case n < 4:
-			add()
-		default:
-			g.step(r.IntN)
-		}
-		synctest.Wait()
-		if r.IntN(3) == 0 {
-			settle()
-		}
-	}
-	g.open()
-	time.Sleep(time.Second)
-	add()
-	time.Sleep(time.Minute)
-	log := map[evento.Executor][]evento.RawEvent{}
-	for _, s := range stores {
-		log[s] = events(t, s)
-	}
-	for i, f := range all {
-		f.stop()
-		f.ends(t, context.Canceled)
-		for _, s := range stores {
-			var want, got []uint64
-			of := map[evento.ID]bool{}
-			for _, e := range log[s] {
-				if of[e.ID] = true; f.query.Matches(e) && !slices.Contains(f.from, e.ID) {
-					want = append(want, e.Position)
-				}
-			}
-			for _, e := range f.events {
-				if of[e.ID] {
-					got = append(got, e.Position)
-				}
-			}
-			if f.left {
-				want = want[:min(len(want), len(got))]
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("follower %d of %+v, from %d events on: got the positions %v, want %v", i, f.query, len(f.from), got, want)
-			}
-		}
-	}
-	noErr(t, ex.Close())
-	unfollowed(t, ex)
-}
-
-// A place that is ahead of the feed's own: the feed meets what is before it, and
-// who joined must not.
-func TestFollowFromAhead(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := newStore(t)
-		g := newGate(store)
-		deposits(t, store, "a", 2)
-		first := follow(t.Context(), g, evento.Query{}, "")
-		settle()
-		g.close(func(q evento.Query) bool { return len(q.Filters) == 0 })
-		deposits(t, store, "a", 1) // which the feed is about to read
-		settle()
-		joiner := follow(t.Context(), g, byIDs("a"), head(t, store))
-		settle()
-		deposits(t, store, "a", 1)
-		g.open()
-		time.Sleep(time.Second)
-		deposits(t, store, "a", 1)
-		time.Sleep(time.Second)
-		first.has(t, "the first", 1, 2, 3, 4, 5)
-		joiner.has(t, "who began after 3", 4, 5)
-		noErr(t, store.Close())
-		first.ends(t, evento.ErrClosed)
-		joiner.ends(t, evento.ErrClosed)
-	})
-}
-
-// The reader of a feed may leave in the midst of reading, or panic: another one
-// reads on.
-func TestFollowReaderLeaves(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := newStore(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var armed atomic.Bool
-		leaver := &hooked{Executor: store, read: func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
-			if armed.Swap(false) {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return store.Read(ctx, q, args)
-		}}
-		panicker := &hooked{Executor: store, read: func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
-			if armed.Swap(false) {
-				panic("in a read")
-			}
-			return store.Read(ctx, q, args)
-		}}
-		left := follow(ctx, leaver, byIDs("x"), "")
-		synctest.Wait()
-		panicked := make(chan any)
-		go func() {
-			defer func() { panicked <- recover() }()
-			for _, err := range evento.Follow(t.Context(), panicker, byIDs("x"), "") {
-				t.Error(err)
-			}
-		}()
-		synctest.Wait()
-		last := follow(t.Context(), store, byIDs("a"), "")
-		synctest.Wait()
-		armed.Store(true)
-		deposits(t, store, "a", 1)
-		last.has(t, "while the reader hangs")
-		armed.Store(true) // for the next reader
-		cancel()
-		left.ends(t, context.Canceled)
-		if got := <-panicked; got != "in a read" {
-			t.Errorf("recovered %v", got)
-		}
-		last.has(t, "after it has left", 1)
-		deposits(t, store, "a", 1)
-		last.has(t, "and later", 1, 2)
-		noErr(t, store.Close())
-		last.ends(t, evento.ErrClosed)
-	})
-}
-
-// Idle subscriptions are to share the read, too: they are woken for events of
-// their query and for no others, read for themselves, and learn how far nothing of
-// theirs is. Each of these reads until it has all, from a place that it moves both
-// ways.
-func TestFeedWakes(t *testing.T) {
-	t.Parallel()
-	for name, members := range map[string]int{"memory": 1, "group": 2} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			for range 6 {
-				seed := rand.Uint64()
-				synctest.Test(t, func(t *testing.T) { feedWakes(t, seed, members) })
-				if t.Failed() {
-					t.Fatalf("with the seed %d", seed)
-				}
-			}
-		})
-	}
-}
-
-func feedWakes(t *testing.T, seed uint64, members int) {
-	var stores []evento.Executor
-	for range members {
-		stores = append(stores, memory.New(nil))
-	}
-	store := stores[0]
-	if members > 1 {
-		store = group.New(stores[0], stores[1:]...)
-	}
-	ex := &hooked{Executor: store, read: func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
-		time.Sleep(rand.N(time.Millisecond))
-		p, err := store.Read(ctx, q, args)
-		time.Sleep(rand.N(time.Millisecond))
-		return p, err
-	}}
-	queries := []evento.Query{byIDs("a0"), byIDs("b0", "a1"), {}, byIDs("nobody"), byIDs("b1"), byIDs("a0", "a1")}
-	wakers := make([]waker, len(queries))
-	stop := make(chan struct{})
-	var running, writing sync.WaitGroup
-	for i, q := range queries {
-		wakers[i] = waker{ex: ex, query: q, r: rand.New(rand.NewPCG(seed, uint64(i)))}
-		running.Go(func() {
-			if err := wakers[i].run(t.Context(), stop); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for n, s := range stores {
-		writing.Go(func() {
-			r := rand.New(rand.NewPCG(seed, uint64(100+n)))
-			for range 50 {
-				deposits(t, s, fmt.Sprint("abx"[r.IntN(3):][:1], n), 1)
-				time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
-			}
-		})
-	}
-	writing.Wait()
-	time.Sleep(time.Second)
-	close(stop)
-	running.Wait()
-	for i, q := range queries {
-		for n, s := range stores {
-			own := map[evento.ID]bool{}
-			var want, got []evento.ID
-			for _, e := range events(t, s) {
-				if own[e.ID] = true; q.Matches(e) {
-					want = append(want, e.ID)
-				}
-			}
-			for _, e := range wakers[i].got {
-				if own[e.ID] {
-					got = append(got, e.ID)
-				}
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("%+v: read %d events of store %d, want its %d, each once and in order", q, len(got), n, len(want))
-			}
-		}
-		if len(wakers[i].got) == 0 && (wakers[i].moved == 0 || wakers[i].reads > 4*wakers[i].joins) {
-			t.Errorf("one of whose query there is nothing has joined %d times, read %d times, and was told %d times how far that is so", wakers[i].joins, wakers[i].reads, wakers[i].moved)
-		}
-	}
-	noErr(t, ex.Close())
-	unfollowed(t, ex)
-}
-
-// waker reads as an idle subscription would.
-type waker struct {
-	ex    evento.Executor
-	query evento.Query
-	r     *rand.Rand
-	at    cursor.Value
-	got   []evento.RawEvent
-
-	joins, reads, moved int
-}
-
-func (k *waker) run(ctx context.Context, stop <-chan struct{}) error {
-	feed := k.ex.Feed()
-	w := feed.JoinWaker(k.ex, k.query, k.at)
-	k.joins++
-	defer func() { w.Leave() }()
-	for {
-		if !w.Rearm() {
-			w = feed.JoinWaker(k.ex, k.query, k.at)
-			k.joins++
-		}
-		// A worker may be kept from reading all.
-		complete := k.r.IntN(8) > 0
-		if err := k.read(ctx, complete); err != nil {
-			return err
-		}
-		if complete {
-			w.CaughtUp()
-		}
-		for woken, once := false, true; !woken && (complete || once); once = false {
-			if isDone(stop) {
-				return nil
-			}
-			// A worker has something else to do now and then.
-			short := make(chan struct{})
-			timer := time.AfterFunc(time.Duration(k.r.IntN(2000))*time.Microsecond, func() { close(short) })
-			var err error
-			if woken, err = w.Wait(ctx, short); err != nil {
-				return err
-			}
-			timer.Stop()
-			if further, ok := w.Passed(); ok {
-				k.at = further
-				k.moved++
-				if k.r.IntN(6) == 0 { // begins again from there
-					w.Leave()
-					time.Sleep(time.Duration(k.r.IntN(3)) * time.Millisecond)
-				}
-			}
-		}
-	}
-}
-
-func (k *waker) read(ctx context.Context, complete bool) error {
-	for more, first := true, true; more && (complete || first); first = false {
-		k.reads++
-		p, err := k.ex.Read(ctx, k.query, cursor.Onward(2, k.at))
-		if err != nil {
-			return err
-		}
-		for _, e := range p.Edges {
-			k.got = append(k.got, e.Node)
-		}
-		k.at, more = p.PageInfo.EndCursor, p.PageInfo.HasNextPage
-	}
-	return nil
-}
-
-func isDone(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
