@@ -15,7 +15,7 @@ help: ## What the targets are for
 
 .PHONY: test
 test: ## All tests, with the race detector, on servers that it starts and stops
-	.ci/services sh -c '$(GO) test -race ./... && cd $(GRAMMAR) && $(GO) test -race ./...'
+	.ci/services sh -c '$(GO) test -race -timeout 20m ./... && cd $(GRAMMAR) && $(GO) test -race ./...'
 
 .PHONY: services
 services: ## A shell with private PostgreSQL and MariaDB servers in its environment
