@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/memory"
@@ -73,6 +74,36 @@ func sendMail(ctx context.Context, e evento.Event[AccountOpened]) error {
 	}
 	_, err := evento.Aggregate(e.AggregateID).AnyVersion().Event(MailSent{}).Commit(ctx, evento.ExecutorFrom(ctx))
 	return err
+}
+
+func followAccount(ctx context.Context, store evento.Executor, id string) error {
+	account := evento.Query{Filters: []evento.Filter{evento.ByID("bank/Account", id)}}
+	for e, err := range evento.Follow(ctx, store, account, "") {
+		if err != nil {
+			return err // of ctx, or of a store that was closed
+		}
+		fmt.Println(e.Name, e.Version)
+	}
+	return nil
+}
+
+// A range that follows ends with its context.
+func TestFollowAccount(t *testing.T) {
+	t.Parallel()
+	store := memory.New(nil)
+	defer func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := evento.Aggregate("a").Event(AccountOpened{Owner: "Ada"}).Commit(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := followAccount(ctx, store, "a"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it ended with %v, want its context's error", err)
+	}
 }
 
 func runRegions(ctx context.Context, store evento.Executor) error {
