@@ -84,26 +84,38 @@ func TestLeasesBesideHandlers(t *testing.T) {
 	t.Run("those of a handle", func(t *testing.T) {
 		t.Parallel()
 		dsn := testserver.MySQL(t)
-		const most = 5
-		ex, db := newOn(t, dsn, 1, most)
+		const most = 6
+		ex, db := newOn(t, dsn, 2, most) // the transaction has one, the other subscription reads with the other
 		standby, _ := newOn(t, dsn, 1, most)
+		inTx := make(chan struct{})
+		began := sync.OnceFunc(func() { close(inTx) })
 		storetest.Leases(t, ex, standby, openSilent(t, dsn), false,
 			storetest.Holder{Hold: func(ctx context.Context, released func() bool) error {
-				return ex.InTx(ctx, func(ctx context.Context) error { return holdTx(ctx, released) })
+				return ex.InTx(ctx, func(ctx context.Context) error {
+					began()
+					return holdTx(ctx, released)
+				})
 			}},
 			storetest.Holder{Hold: func(ctx context.Context, released func() bool) error {
+				select { // the transaction needs a connection too
+				case <-inTx:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
 				var held []*sql.Conn
 				defer func() {
 					for _, conn := range held {
 						_ = conn.Close()
 					}
 				}()
-				for db.Stats().InUse < most {
-					conn, err := db.Conn(ctx)
-					if err != nil {
+				for len(held) == 0 || db.Stats().InUse < most {
+					conn, err := connWithin(ctx, db, 100*time.Millisecond)
+					switch {
+					case err == nil:
+						held = append(held, conn)
+					case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 						return err
 					}
-					held = append(held, conn)
 				}
 				return storetest.Until(ctx, released, func(ctx context.Context) error { return held[0].PingContext(ctx) })
 			}})
@@ -400,4 +412,12 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// connWithin is a connection of a handle, if there is one within a time: who else
+// uses the handle may have taken the last.
+func connWithin(ctx context.Context, db *sql.DB, d time.Duration) (*sql.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return db.Conn(ctx)
 }
