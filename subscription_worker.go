@@ -176,6 +176,9 @@ func (w *worker) loop(ctx context.Context, delay time.Duration) error {
 		case errors.Is(err, errMoved) && ctx.Err() == nil:
 			w.adopt()
 			more = true
+		case errors.Is(err, ErrSwapped) && w.progress.doubts && ctx.Err() == nil: // such as by a renewal; resolve finds out
+			w.forget()
+			more = true
 		case w.once || final(err) || ctx.Err() != nil:
 			return err
 		default:
