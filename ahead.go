@@ -21,13 +21,23 @@ type readAhead struct {
 	// page; and what is read ahead counts only when it is full, as only that can
 	// never change: a commit may have come since.
 	all bool
+	// pipelined: the caller is slow beside reading, as it calls handlers. Then one
+	// goroutine reads on and on, at most two pages ahead: one that begins with
+	// each page comes to work when much of the page before is done. For a quick
+	// caller that is the better one, as both take turns on one processor.
+	pipelined bool
 
-	behind bool          // a page was read before
-	limit  int           // of the next page; 0: least
-	at     cursor.Value  // where what is on its way begins
-	ready  chan struct{} // closed when page and err are set; nil: nothing is on its way
-	page   *cursor.Page[RawEvent]
-	err    error
+	behind bool           // a page was read before
+	limit  int            // of the next page; 0: least
+	coming chan aheadPage // what is read ahead, in order; nil: nobody reads
+	quit   chan struct{}  // closed when nobody is to read on
+}
+
+// aheadPage is a page that was read ahead, or why it could not be.
+type aheadPage struct {
+	at   cursor.Value // where it begins
+	page *cursor.Page[RawEvent]
+	err  error
 }
 
 func newReadAhead(ex Executor, q Query) *readAhead {
@@ -50,38 +60,65 @@ func (r *readAhead) get(ctx context.Context, after cursor.Value) (*cursor.Page[R
 	return page, nil
 }
 
-// follow begins to read what comes behind a page.
+// follow has what comes behind a page read ahead.
 func (r *readAhead) follow(ctx context.Context, page *cursor.Page[RawEvent]) {
+	r.limit = r.behindOf(page)
 	if !page.PageInfo.HasNextPage {
-		r.limit = r.least
 		return
 	}
-	r.limit = max(r.least, min(2*len(page.Edges), r.most))
-	if (r.all || r.behind) && !intx.In(ctx) {
+	if r.coming == nil && (r.all || r.behind) && !intx.In(ctx) {
 		r.begin(ctx, page.PageInfo.EndCursor)
 	}
 	r.behind = true
 }
 
-func (r *readAhead) begin(ctx context.Context, after cursor.Value) {
-	r.at, r.ready = after, make(chan struct{})
-	args := cursor.Onward(r.limit, after)
+// behindOf is how many events are to be read behind a page.
+func (r *readAhead) behindOf(page *cursor.Page[RawEvent]) int {
+	if !page.PageInfo.HasNextPage {
+		return r.least
+	}
+	return max(r.least, min(2*len(page.Edges), r.most))
+}
+
+// begin has a goroutine read what comes behind a page.
+func (r *readAhead) begin(ctx context.Context, at cursor.Value) {
+	coming, quit, limit := make(chan aheadPage, 1), make(chan struct{}), r.limit
+	r.coming, r.quit = coming, quit
 	go func() {
-		defer close(r.ready)
-		r.page, r.err = r.read(ctx, args)
+		defer close(coming)
+		for {
+			page, err := r.read(ctx, cursor.Onward(limit, at))
+			more := err == nil && page.PageInfo.HasNextPage
+			if err == nil && !more && !r.all {
+				return
+			}
+			select {
+			case coming <- aheadPage{at, page, err}:
+			case <-quit:
+				return
+			}
+			if !more || !r.pipelined {
+				return
+			}
+			at, limit = page.PageInfo.EndCursor, r.behindOf(page)
+		}
 	}()
 }
 
 // take returns what was read ahead, if it is of use.
 func (r *readAhead) take(after cursor.Value) (*cursor.Page[RawEvent], error) {
-	if r.ready == nil {
+	if r.coming == nil {
 		return nil, nil
 	}
-	r.stop()
-	if r.at != after || r.err == nil && !r.all && !r.page.PageInfo.HasNextPage {
+	next, ok := <-r.coming
+	switch {
+	case !ok || next.at != after:
+		r.stop()
 		return nil, nil
+	case !r.pipelined: // it was the only one
+		r.coming = nil
 	}
-	return r.page, r.err
+	return next.page, next.err
 }
 
 // forget drops what was read ahead, so that it is read again, and begins with
@@ -91,10 +128,13 @@ func (r *readAhead) forget() {
 	r.limit, r.behind = 0, false
 }
 
-// stop waits for what is on its way.
+// stop has nobody read on, and waits for what is on its way.
 func (r *readAhead) stop() {
-	if r.ready != nil {
-		<-r.ready
-		r.ready = nil
+	if r.coming == nil {
+		return
 	}
+	close(r.quit)
+	for range r.coming {
+	}
+	r.coming = nil
 }

@@ -147,7 +147,7 @@ func (b *SubscriptionBuilder) All() *SubscriptionBuilder {
 // ChunkSize is how many events are handled together: after each chunk the
 // cursor is stored, unless it was within the last 20 ms, or longer ago where
 // storing is slow; within a chunk, at least every second. It is the most events of a batch, and of a transaction.
-// As many are read at once, and up to 1,000 by a subscription that is behind.
+// As many are read at once, and up to 2,000 by a subscription that is behind.
 // 1 to [cursor.MaxPage]; default 300.
 func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
 	b.chunkSize = n

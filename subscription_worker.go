@@ -29,7 +29,7 @@ const (
 
 	// mostBehind is the most events in a page that a worker reads when it is
 	// behind, unless a chunk has more.
-	mostBehind = 1000
+	mostBehind = 2000
 
 	firstBackoff = 10 * time.Millisecond
 	mostBackoff  = 10 * time.Second
@@ -99,7 +99,7 @@ func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *wor
 		logger:   s.logger.With("subscription", s.name.key, "worker", id.String()),
 		stopping: stopping,
 		progress: progress{coupled: s.transactor != nil},
-		ahead:    readAhead{read: s.pages.get, least: s.chunkSize, most: mostBehind},
+		ahead:    readAhead{read: s.pages.get, least: s.chunkSize, most: mostBehind, pipelined: true},
 	}
 	if s.name.routingKey != "" {
 		w.logger = w.logger.With("routing_key", s.name.routingKey)

@@ -61,7 +61,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	const events = 300_000
 	onEach(b, func(b *testing.B, ex evento.Executor) {
 		newGrownOf(b, ex, events, 100)
-		compare(b, 0.8,
+		compare(b, 0.9,
 			func() float64 {
 				return execute(b, ex, events, func(*evento.SubscriptionBuilder) {}, func(evento.RawEvent) error { return nil })
 			},
