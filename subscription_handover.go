@@ -28,16 +28,16 @@ func (w *worker) manner(ctx context.Context, how manner) manner {
 
 // tellWaiting logs for whom the worker waits, once.
 func (w *worker) tellWaiting(ctx context.Context, r *partitionRecord, left time.Duration) {
-	if w.lease.waitsFor == r.Owner {
+	if w.lease.sightings.told(w.lease.part(), r.Owner) {
 		return
 	}
-	w.lease.waitsFor = r.Owner
 	w.logger.InfoContext(ctx, "evento: a subscription waits for its key", "owner", r.Owner, "host", r.Host, "heard_of", r.changedAt, "until_unless_heard", left.Round(time.Millisecond))
 }
 
 // tellTaken logs that the worker has fenced off another.
 func (w *worker) tellTaken(ctx context.Context, r *partitionRecord) {
-	w.lease.asked, w.lease.waitsFor = false, ""
+	w.lease.asked = false
+	w.lease.sightings.told(w.lease.part(), "")
 	if r.Owner != "" && r.Owner != w.lease.worker.String() {
 		w.logger.WarnContext(ctx, "evento: a subscription takes the key of a worker that did not answer", "owner", r.Owner, "host", r.Host, "heard_of", r.changedAt)
 	}
@@ -65,9 +65,7 @@ func (w *worker) await(ctx context.Context, how manner, left time.Duration) erro
 			w.lease.withdraw(ctx)
 			return err
 		default:
-			left = backoff(failures)
-			failures++
-			w.logger.WarnContext(ctx, "evento: the store failed a subscription that waits for its key; trying again", "error", err, "wait", left)
+			left = nextTry(ctx, w.logger, &failures, err)
 		}
 	}
 }
@@ -132,17 +130,27 @@ type sightings map[string]sighting
 
 type sighting struct {
 	revision uint64
-	since    time.Time // with the monotonic clock
+	since    time.Time // with the monotonic clock; zero: it was not seen yet
 	before   time.Duration
+	owner    string // the one that the log has named
 }
 
 // left is how long a record has yet to keep its revision.
 func (s sightings) left(part string, revision uint64, changedAt, now time.Time, lease time.Duration) time.Duration {
-	at, ok := s[part]
-	if !ok || at.revision != revision {
-		at = sighting{revision, time.Now(), min(max(0, now.Sub(changedAt)), lease/3)}
+	at := s[part]
+	if at.since.IsZero() || at.revision != revision {
+		at = sighting{revision, time.Now(), min(max(0, now.Sub(changedAt)), lease/3), at.owner}
 		s[part] = at
 	}
 	// Times of the store may be rounded down to the millisecond.
 	return lease + 2*time.Millisecond - at.before - time.Since(at.since)
+}
+
+// told reports whether the log has named an owner, and notes that it does now.
+func (s sightings) told(part, owner string) bool {
+	at := s[part]
+	told := at.owner == owner
+	at.owner = owner
+	s[part] = at
+	return told
 }

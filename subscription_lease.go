@@ -33,7 +33,6 @@ type lease struct {
 	length    time.Duration
 	began     time.Time // times below are since then, by the monotonic clock
 	sightings sightings
-	waitsFor  string        // the owner that the log has named
 	asked     bool          // for a hand-over
 	until     time.Duration // when the owner that was asked has had its lease
 	looks     int           // how often it has waited for the key
@@ -87,7 +86,7 @@ func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, 
 		return false, 0, fmt.Errorf("%w: key %s, before it owned it", ErrTakenOver, l.name)
 	case r.Owner == me, r.Owner == "" && (r.Next == "" || how != byStandby):
 	default:
-		left := l.sightings.left(l.name.partition(l.partition).Part, r.revision, r.changedAt, state.now, r.lease())
+		left := l.left(&r, state.now)
 		switch {
 		case how == byStandby && left > 0:
 			return false, left, nil
@@ -112,6 +111,13 @@ func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, 
 	l.adopt(&r)
 	return true, 0, nil
 }
+
+// left is how long the owner of the partition may yet be alive.
+func (l *lease) left(r *partitionRecord, now time.Time) time.Duration {
+	return l.sightings.left(l.part(), r.revision, r.changedAt, now, r.lease())
+}
+
+func (l *lease) part() string { return l.name.partition(l.partition).Part }
 
 // enter makes the worker act in the epoch that is known, and returns the state.
 func (l *lease) enter() partitionState {

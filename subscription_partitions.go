@@ -3,7 +3,6 @@
 package evento
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -39,8 +38,7 @@ type instance struct {
 	running map[int]*runningPartition
 	ended   chan *runningPartition
 
-	sightings sightings      // of other instances and of owners of partitions
-	waitsFor  map[int]string // the owners of partitions that the log has named
+	sightings sightings // of other instances and of owners of partitions
 }
 
 type runningPartition struct {
@@ -64,7 +62,7 @@ func (s *subscriber) share(ctx context.Context, sub *Subscription, delay time.Du
 	in := &instance{
 		subscriber: s, sub: sub, part: instancePrefix + sub.ID.String(),
 		running: map[int]*runningPartition{}, ended: make(chan *runningPartition, s.shared.Partitions),
-		sightings: sightings{}, waitsFor: map[int]string{},
+		sightings: sightings{},
 	}
 	err := in.loop(ctx)
 	for _, p := range in.running {
@@ -98,13 +96,10 @@ func (in *instance) loop(ctx context.Context) error {
 		case final(err) || ctx.Err() != nil:
 			return err
 		default:
-			wait = min(backoff(failures), in.lease/3)
-			failures++
-			in.logger.WarnContext(ctx, "evento: the store failed a subscription; trying again", "subscription", in.name.key, "error", err, "wait", wait)
+			wait = min(nextTry(ctx, in.logger.With("subscription", in.name.key), &failures, err), in.lease/3)
 		}
-		t := time.NewTimer(wait)
 		select {
-		case <-t.C:
+		case <-time.After(wait):
 		case p := <-in.ended:
 			delete(in.running, p.partition)
 			in.pages.forget() // its handler may have changed what it was given
@@ -113,17 +108,13 @@ func (in *instance) loop(ctx context.Context) error {
 			case p.stopped && !final(p.err): // its lease lapses
 				in.logger.WarnContext(ctx, "evento: a partition was not given up", "subscription", in.name.key, "partition", p.partition, "error", p.err)
 			default:
-				t.Stop()
 				return p.err
 			}
 		case <-in.sub.stopping:
-			t.Stop()
 			return errStopping
 		case <-ctx.Done():
-			t.Stop()
 			return ctx.Err()
 		}
-		t.Stop()
 	}
 }
 
@@ -145,13 +136,9 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 		case running != nil && !mine:
 			in.stop(running)
 		case running == nil && mine:
-			started := false
-			if left > 0 {
-				in.tellWaiting(ctx, p, &state.partitions[p], left)
-			} else {
-				if started, err = in.start(ctx, p); err != nil {
-					return true, err
-				}
+			started, err := in.start(ctx, p, &state.partitions[p], left)
+			if err != nil {
+				return true, err
 			}
 			missing = missing || !started
 		}
@@ -164,7 +151,7 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 func (in *instance) show(ctx context.Context, state *subscriptionState) (live []string, err error) {
 	own := Change{RecordKey: in.name.instance(in.part), Value: encodeState(instanceState{Host: hostName(), LeaseMillis: in.lease.Milliseconds()})}
 	live = append(live, in.part)
-	var changes []Change
+	var gone []Change
 	for i := range state.instances {
 		r := &state.instances[i]
 		switch {
@@ -173,19 +160,18 @@ func (in *instance) show(ctx context.Context, state *subscriptionState) (live []
 		case in.sightings.left(r.part, r.revision, r.changedAt, state.now, r.lease()) > 0:
 			live = append(live, r.part)
 		default:
-			changes = append(changes, Change{RecordKey: in.name.instance(r.part), Revision: r.revision, Remove: true})
+			gone = append(gone, Change{RecordKey: in.name.instance(r.part), Revision: r.revision, Remove: true})
 		}
 	}
-	slices.SortFunc(live, cmp.Compare[string])
-	if own.Revision == 0 || time.Since(in.renewed) >= in.lease/3 {
-		now := time.Now()
+	slices.Sort(live)
+	if now := time.Now(); own.Revision == 0 || now.Sub(in.renewed) >= in.lease/3 {
 		if err := in.ex.Swap(ctx, Swap{Changes: []Change{own}, Wake: own.Revision == 0}); err != nil && !errors.Is(err, ErrSwapped) {
 			return nil, err
 		}
 		in.renewed = now
 	}
-	if changes = changes[:min(len(changes), MaxSwap)]; len(changes) > 0 {
-		if err := in.ex.Swap(ctx, Swap{Changes: changes}); err != nil && !errors.Is(err, ErrSwapped) {
+	if gone = gone[:min(len(gone), MaxSwap)]; len(gone) > 0 {
+		if err := in.ex.Swap(ctx, Swap{Changes: gone}); err != nil && !errors.Is(err, ErrSwapped) {
 			return nil, err
 		}
 	}
@@ -216,21 +202,15 @@ func (in *instance) left(partition int, state *subscriptionState) time.Duration 
 	return in.sightings.left(in.name.partition(partition).Part, r.revision, r.changedAt, state.now, r.lease())
 }
 
-// tellWaiting logs for whom the instance waits, once.
-func (in *instance) tellWaiting(ctx context.Context, partition int, r *partitionRecord, left time.Duration) {
-	if in.waitsFor[partition] == r.Owner {
-		return
-	}
-	in.waitsFor[partition] = r.Owner
-	in.logger.InfoContext(ctx, "evento: a subscription waits for a partition", "subscription", in.name.key, "partition", partition,
-		"owner", r.Owner, "host", r.Host, "heard_of", r.changedAt, "until_unless_heard", left.Round(time.Millisecond))
-}
-
 // start runs a partition, if nobody else does.
-func (in *instance) start(ctx context.Context, partition int) (bool, error) {
+func (in *instance) start(ctx context.Context, partition int, r *partitionRecord, left time.Duration) (bool, error) {
 	p := &runningPartition{partition: partition, stop: make(chan struct{}), err: errors.New("evento: a handler ended its goroutine")}
 	w := in.worker(in.sub.ID, partition, p.stop)
 	w.lease.sightings = in.sightings
+	if left > 0 {
+		w.tellWaiting(ctx, r, left)
+		return false, nil
+	}
 	taken, _, err := w.take(ctx, byStandby)
 	if err != nil || !taken {
 		return false, err

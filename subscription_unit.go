@@ -18,7 +18,6 @@ import (
 // none. It is one call of a handler, or in a transaction several.
 type unit struct {
 	edges []cursor.Edge[RawEvent] // also those of other partitions, which are passed over
-	h     *handler                // when one call handles all of them; nil: that is not known
 	retry *parkedRetry            // nil: its events are the next in the order
 }
 
@@ -75,12 +74,7 @@ func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (uni
 		edges = edges[:min(len(edges), w.trouble.sizes[0])]
 	}
 	if w.transactor == nil {
-		h, err := w.handlerOf(&edges[0].Node)
-		if err != nil || h == nil || h.many == nil {
-			return unit{edges: edges[:1], h: h}, err
-		}
-		_, n := w.batch(h, edges)
-		return unit{edges: edges[:n], h: h}, nil
+		return unit{edges: edges[:w.firstCall(edges)]}, nil
 	}
 	n := 1
 	for ; n < len(edges); n++ {
@@ -141,24 +135,13 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 
 // attempt calls the handlers of a unit, and stores what is to be stored with
 // their work. The failure is the handlers'; an error is of anything else.
-func (w *worker) attempt(ctx context.Context, u unit) (*failure, error) {
+func (w *worker) attempt(ctx context.Context, u unit) (failed *failure, err error) {
 	if w.transactor != nil {
-		return w.attemptInTx(ctx, u)
+		failed, err = w.attemptInTx(ctx, u)
+	} else if failed, err = w.callAll(ctx, u); failed == nil && err == nil && u.retry != nil {
+		err = w.lease.swap(ctx, u.retry.done, keepState)
 	}
-	failed, err := w.callAll(ctx, u)
-	switch {
-	case failed != nil || err != nil:
-		return w.cutShort(ctx, failed, err)
-	case u.retry == nil:
-		return nil, nil
-	}
-	return nil, w.lease.swap(ctx, u.retry.done, keepState)
-}
-
-// cutShort drops the failure of a handler whose context has ended: it is none
-// of the event's.
-func (w *worker) cutShort(ctx context.Context, failed *failure, err error) (*failure, error) {
-	if failed != nil && ctx.Err() != nil {
+	if failed != nil && ctx.Err() != nil { // it was cut short: that is none of the event's
 		return nil, ctx.Err()
 	}
 	return failed, err
@@ -194,13 +177,13 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 		w.lease.adopt(stored)
 		return nil, nil
 	case failed != nil || !called && own != nil || errors.Is(own, ErrTakenOver):
-		return w.cutShort(ctx, failed, own)
+		return failed, own
 	case called && !errors.Is(own, ErrSwapped) && w.blames(ctx, err):
 		if !refused(err) && !w.trouble.repeats { // the connection may have been lost
 			w.trouble.repeats = true
 			return nil, errAgain
 		}
-		return w.cutShort(ctx, &failure{err: err, n: w.firstCall(u)}, nil)
+		return &failure{err: err, n: w.firstCall(u.edges)}, nil
 	}
 	w.progress.doubt(sent)
 	return nil, err
@@ -209,10 +192,8 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 // blames reports whether a transaction could not be committed because of what
 // was done in it: nothing was stored, and the store works.
 func (w *worker) blames(ctx context.Context, err error) bool {
-	for _, of := range []error{ErrOutcomeUnknown, ErrClosed, ErrFull, ErrReadOnly, context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, of) {
-			return false
-		}
+	if isAny(err, ErrOutcomeUnknown, ErrClosed, ErrFull, ErrReadOnly, context.Canceled, context.DeadlineExceeded) {
+		return false
 	}
 	return refused(err) || w.lease.reload(ctx) == nil
 }
@@ -226,10 +207,6 @@ func refused(err error) bool {
 
 // callAll calls the handlers of a unit one after the other.
 func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
-	if u.h != nil {
-		_, failed := w.callOne(ctx, u, u.h, 0)
-		return w.blame(ctx, u, failed)
-	}
 	for i := 0; i < len(u.edges); {
 		e := &u.edges[i].Node
 		if !w.mine(e) {
@@ -300,11 +277,10 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 	return n, failed
 }
 
-// firstCall is how many events the first call of a unit has.
-func (w *worker) firstCall(u unit) (n int) {
-	h, err := w.handlerOf(&u.edges[0].Node)
-	if err == nil && h != nil && h.many != nil && u.retry == nil {
-		_, n = w.batch(h, u.edges)
+// firstCall is how many of the events the first call takes.
+func (w *worker) firstCall(edges []cursor.Edge[RawEvent]) (n int) {
+	if h, err := w.handlerOf(&edges[0].Node); err == nil && h != nil && h.many != nil {
+		_, n = w.batch(h, edges)
 	}
 	return max(1, n)
 }
@@ -358,7 +334,7 @@ func (w *worker) backOff(ctx context.Context, e *RawEvent, attempt int) error {
 	}
 	// What was handled before is not to wait for this event. A store that
 	// fails is met again, and reported, after it.
-	if err := w.storeAfter(ctx, storeSoon); errors.Is(err, ErrTakenOver) || errors.Is(err, errMoved) {
+	if err := w.storeAfter(ctx, storeSoon); isAny(err, ErrTakenOver, errMoved) {
 		return err
 	}
 	if err := w.sleepOwning(ctx, wait); err != nil {
@@ -406,8 +382,7 @@ func (w *worker) sleepOwning(ctx context.Context, d time.Duration) error {
 		if err := pause(ctx, min(d, pollInterval), w.stopping, nil); err != nil {
 			return err
 		}
-		err := w.confirm(ctx)
-		if errors.Is(err, ErrTakenOver) || errors.Is(err, errMoved) || errors.Is(err, errHandOver) {
+		if err := w.confirm(ctx); isAny(err, ErrTakenOver, errMoved, errHandOver) {
 			return err
 		}
 	}

@@ -182,10 +182,8 @@ func (w *worker) loop(ctx context.Context, delay time.Duration) error {
 		case w.once || final(err) || ctx.Err() != nil:
 			return err
 		default:
-			wait, changed = backoff(failures), nil
-			failures++
+			wait, changed = nextTry(ctx, w.logger, &failures, err), nil
 			w.forget()
-			w.logger.WarnContext(ctx, "evento: the store failed a subscription; trying again", "error", err, "wait", wait)
 		}
 		if more {
 			continue
@@ -280,12 +278,21 @@ func (w *worker) confirm(ctx context.Context) error {
 // final tells the errors that end a worker from those that a store gets over.
 func final(err error) bool {
 	var handler *HandlerError
-	for _, target := range []error{errStopping, errHandOver, ErrTakenOver, ErrUnhandledEvent, ErrInvalid, ErrDamaged, ErrClosed, cursor.ErrInvalid, errors.ErrUnsupported} {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return errors.As(err, &handler)
+	return errors.As(err, &handler) || isAny(err, errStopping, errHandOver, ErrTakenOver,
+		ErrUnhandledEvent, ErrInvalid, ErrDamaged, ErrClosed, cursor.ErrInvalid, errors.ErrUnsupported)
+}
+
+func isAny(err error, targets ...error) bool {
+	return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
+}
+
+// nextTry logs that the store has failed, so often in a row, and tells how long
+// to wait before it is tried again.
+func nextTry(ctx context.Context, logger *slog.Logger, failures *int, err error) time.Duration {
+	wait := backoff(*failures)
+	*failures++
+	logger.WarnContext(ctx, "evento: the store failed a subscription; trying again", "error", err, "wait", wait)
+	return wait
 }
 
 // turn reads and handles the next events, and reports whether there may be more.
@@ -460,7 +467,7 @@ func (w *worker) noteStored(ctx context.Context) {
 func (w *worker) finish(ctx context.Context, reason error) error {
 	// A handler's error is the event's, whatever it is about.
 	var handler *HandlerError
-	if !errors.As(reason, &handler) && (errors.Is(reason, ErrTakenOver) || errors.Is(reason, ErrClosed)) {
+	if !errors.As(reason, &handler) && isAny(reason, ErrTakenOver, ErrClosed) {
 		return reason
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
@@ -486,7 +493,7 @@ func (w *worker) giveBack(ctx context.Context, reason error) error {
 		if s.Next == "" {
 			s.LeaseMillis = 0
 		}
-		if reason != nil && !errors.Is(reason, errStopping) && !errors.Is(reason, errHandOver) {
+		if reason != nil && !isAny(reason, errStopping, errHandOver) {
 			s.Error = cut(reason.Error())
 		}
 		return nil
@@ -515,10 +522,8 @@ func (w *worker) giveBack(ctx context.Context, reason error) error {
 // pause waits for a time, or until changed is closed, which may be nil. It
 // returns why it is to end before.
 func pause(ctx context.Context, d time.Duration, stopping, changed <-chan struct{}) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return nil
 	case <-changed:
 		return nil

@@ -22,3 +22,10 @@ func TestHandlerFailsAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// A lease is renewed on a connection of its own, also while a transaction stores
+// the place.
+func TestRenewedMeanwhile(t *testing.T) {
+	t.Parallel()
+	storetest.RenewedMeanwhile(t, openBooks(t, testserver.MySQL(t)).Executor)
+}

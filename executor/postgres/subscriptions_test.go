@@ -79,3 +79,11 @@ func TestHandlerFailsAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// A lease is renewed on a connection of its own, also while a transaction stores
+// the place.
+func TestRenewedMeanwhile(t *testing.T) {
+	t.Parallel()
+	ex, _ := openOn(t, testserver.Postgres(t), newSchema(t), 4)
+	storetest.RenewedMeanwhile(t, ex)
+}
