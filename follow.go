@@ -127,10 +127,10 @@ func (f *following) catchUp(ctx context.Context) error {
 // share takes from the feed. It returns nil when the follower has to read for
 // itself again.
 func (f *following) share(ctx context.Context) error {
-	w, first := f.feed.join(f.ex, f.query, f.at, false)
+	w, first := f.feed.join(f.ex, f.query, f.at)
 	defer w.leave()
 	if !first {
-		if _, err := w.wait(ctx, nil); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return err
 		}
 		if complete, err := f.readBetween(ctx, w); err != nil || !complete {
@@ -138,7 +138,7 @@ func (f *following) share(ctx context.Context) error {
 		}
 	}
 	for {
-		if _, err := w.wait(ctx, nil); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return err
 		}
 		news := w.take()

@@ -143,10 +143,10 @@ func (f *Feed) giveUp() {
 	}
 }
 
-// wait returns true when there is something for the follower: events, that it has
-// joined, or that it has left. It returns false when stop is closed, and the
-// error of ctx when that ends. Meanwhile it may be the reader, with ctx.
-func (w *follower) wait(ctx context.Context, stop <-chan struct{}) (bool, error) {
+// wait returns nil when there is something for the follower: events, that it has
+// joined, or that it has left. It returns the error of ctx when that ends.
+// Meanwhile it may be the reader, with ctx.
+func (w *follower) wait(ctx context.Context) error {
 	f := w.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -160,11 +160,9 @@ func (w *follower) wait(ctx context.Context, stop <-chan struct{}) (bool, error)
 	for !w.ready && w.state != stateLeft {
 		switch {
 		case ctx.Err() != nil:
-			return false, ctx.Err()
-		case isClosed(stop):
-			return false, nil
+			return ctx.Err()
 		case f.reader == nil:
-			f.step(ctx, w, stop)
+			f.step(ctx, w)
 			continue
 		}
 		if place == nil {
@@ -173,12 +171,11 @@ func (w *follower) wait(ctx context.Context, stop <-chan struct{}) (bool, error)
 		f.unlocked(func() {
 			select {
 			case <-w.wake:
-			case <-stop:
 			case <-ctx.Done():
 			}
 		})
 	}
-	return true, nil
+	return nil
 }
 
 // appoint wakes who is to be the next reader, if there is none.
@@ -196,7 +193,7 @@ func (f *Feed) unlocked(do func()) {
 }
 
 // step is what the reader does next: it waits for a page to be due, or reads it.
-func (f *Feed) step(ctx context.Context, w *follower, stop <-chan struct{}) {
+func (f *Feed) step(ctx context.Context, w *follower) {
 	f.reader = w
 	defer func() { f.reader = nil }()
 	if wait, changed := f.due(time.Now()); wait > 0 {
@@ -207,7 +204,6 @@ func (f *Feed) step(ctx context.Context, w *follower, stop <-chan struct{}) {
 			case <-t.C:
 			case <-changed:
 			case <-w.wake:
-			case <-stop:
 			case <-ctx.Done():
 			}
 		})
@@ -308,10 +304,6 @@ func (f *Feed) give(e *cursor.Edge[RawEvent]) bool {
 	to := f.index.find(&e.Node, f.stamp)
 	for _, w := range to {
 		f.found = true
-		if w.wakeOnly {
-			w.call()
-			continue
-		}
 		if w.size += len(e.Node.Data); len(w.events) > 0 && (len(w.events) == feedBuffer || w.size > PageBytes) {
 			f.drop(w)
 			continue

@@ -2,38 +2,19 @@
 
 package evento
 
-import (
-	"math"
-
-	"github.com/evento-go/evento/cursor"
-)
+import "github.com/evento-go/evento/cursor"
 
 // follower is one of those who share a feed. Its methods are for one goroutine.
 //
-// It is used in one of two ways. With a buffer (Follow) it is given events:
-//
-//	w, first := feed.join(ex, q, at, false)
+//	w, first := feed.join(ex, q, at)
 //	defer w.leave()
-//	if !first { wait until joined; read from at; w.caughtUp() }
-//	for { w.wait(…); news := w.take(); … }
-//
-// Without one (wakeOnly) it is only woken, and reads for itself:
-//
-//	w, _ := feed.join(ex, q, at, true)
-//	defer w.leave()
-//	for {
-//		w.rearm()
-//		… read from at to the end …
-//		w.caughtUp()
-//		w.wait(…)
-//		if further, ok := w.passed(); ok { at = further } // nothing of q is up to there
-//	}
+//	if !first { w.wait(ctx); … read from at …; w.caughtUp() }
+//	for { w.wait(ctx); news := w.take(); … }
 type follower struct {
-	feed     *Feed
-	ex       Executor
-	keys     []interestKey
-	wakeOnly bool
-	wake     chan struct{} // has room for one: look at what mu guards
+	feed *Feed
+	ex   Executor
+	keys []interestKey
+	wake chan struct{} // has room for one: look at what mu guards
 
 	// Guarded by feed.mu.
 	state  followerState
@@ -42,7 +23,7 @@ type follower struct {
 	size   int    // bytes of payload in events
 	stamp  uint64 // of the event that it was given last
 	// levelAt is the look from whose end on the feed's place is not before the
-	// follower's. Until the follower has caught up it is no look.
+	// follower's. caughtUp sets it, before the first take.
 	levelAt uint64
 }
 
@@ -53,8 +34,6 @@ const (
 	stateJoined
 	stateLeft
 )
-
-const noLook = math.MaxUint64
 
 // fedEvent is an event in the buffer of a follower.
 type fedEvent struct {
@@ -75,16 +54,12 @@ type news struct {
 // join makes a follower of a query, whose events up to a place were read. It is
 // the first when nobody else follows: it has joined then, and the feed begins at
 // its place. Else it is woken, by wait, when it has joined.
-func (f *Feed) join(ex Executor, q Query, at cursor.Value, wakeOnly bool) (w *follower, first bool) {
-	w = &follower{
-		feed: f, ex: ex, keys: interestKeys(q), wakeOnly: wakeOnly,
-		wake: make(chan struct{}, 1), levelAt: noLook,
-	}
+func (f *Feed) join(ex Executor, q Query, at cursor.Value) (w *follower, first bool) {
+	w = &follower{feed: f, ex: ex, keys: interestKeys(q), wake: make(chan struct{}, 1)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.interests.followers) == 0 {
 		f.at, f.poll = at, feedFirstPoll
-		w.levelAt = 0
 		f.admit(w)
 		first = true
 	} else {
@@ -121,27 +96,6 @@ func (w *follower) caughtUp() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w.levelAt = f.looks + 1
-}
-
-// rearm makes wait return for what is given out from now on, and not for what
-// was. It reports false when the follower has left.
-func (w *follower) rearm() bool {
-	f := w.feed
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	w.ready = w.state == stateLeft
-	w.levelAt = noLook
-	return !w.ready
-}
-
-// passed returns a place up to which the query has no events behind the
-// follower's own place. It reports false when there may be some, or when the feed
-// has not looked since the follower has caught up.
-func (w *follower) passed() (cursor.Value, bool) {
-	f := w.feed
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.at, w.state == stateJoined && !w.ready && f.ended >= w.levelAt
 }
 
 // call makes a follower return from wait.
