@@ -4,7 +4,7 @@ package evento
 func (f *Feed) Followers() (followers, indexed int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.interests.followers) + len(f.joining) + len(f.entering) + f.waiting.Len(), len(f.index.byKey) + len(f.interests.kinds) + len(f.interests.types) + len(f.interests.routings)
+	return len(f.interests.followers) + len(f.joining) + len(f.entering) + f.waiting.Len(), len(f.index.byKey) + len(f.interests.kinds) + len(f.interests.routings)
 }
 
 // Buffered is how many events wait for followers.
