@@ -1,4 +1,4 @@
-// Following a query: what is stored, and then what comes.
+// Following a query: stored events, and then new ones.
 
 package evento
 
@@ -13,23 +13,23 @@ import (
 	"github.com/evento-go/evento/internal/intx"
 )
 
-// Follow ranges over the events of a query as they come: first those that are
-// stored after a place ("" is the beginning), then each new one as it is
-// committed, by whatever process. They come in order, each of them once. What
-// is yielded is the consumer's own: writing to it changes nothing for others.
+// Follow ranges over the events of a query: first those that are stored after a
+// place ("" is the beginning), then each new one as it is committed, by any
+// process. They come in order, each of them once. The consumer may change what it
+// is given.
 //
-// The range does not end by itself. It ends when the consumer breaks off, or
-// with one error, which is last: that of ctx, when ctx ends; [ErrClosed], when
+// The range does not end by itself. It ends when the consumer breaks off, or with
+// one error, which comes last: the error of ctx, when ctx ends; [ErrClosed], when
 // the executor closes; [ErrInvalid] for the query, or for a context within a
-// transaction; [cursor.ErrInvalid] for the place. Other errors of the store are
-// waited out. Breaking off leaves nothing open; ranging again begins again at
-// the place.
+// transaction; [cursor.ErrInvalid] for the place. After other errors of the store,
+// Follow waits and tries again. Breaking off leaves nothing open; ranging again
+// starts again from the place.
 //
-// Many may follow one store: all of a process who have reached its end share one
-// read of what is new, see [Feed]. One who is slow does not hold up the others.
+// Many may follow one store: all followers in a process that have reached its end
+// share one read of new events, see [Feed]. A slow one does not hold up the others.
 //
-// A follower keeps its place nowhere: [NewSubscription] has what does. To begin
-// with what comes next, begin after the last event that there is:
+// Follow does not store how far it has come; [NewSubscription] does. To follow only
+// new events, start after the last stored one:
 //
 //	last, err := ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
 //	…
@@ -47,34 +47,35 @@ func Follow(ctx context.Context, ex Executor, query Query, after cursor.Value) i
 // errBrokenOff: the consumer takes no more.
 var errBrokenOff = errors.New("broken off")
 
-// following is one range of Follow. It alternates between reading for itself
-// and taking what a feed reads for many:
+// following is one range of Follow. It alternates between reading for itself and
+// taking what a feed reads for many:
 //
-//  1. catchUp reads for itself until nothing is left.
-//  2. It joins the feed. From the feed's place on it is given what is new. That
-//     place is not before its own, as the feed has looked once more meanwhile.
-//  3. readBetween reads once more for itself: whatever came between its own place
-//     and the feed's, and maybe some of what the feed is going to give. Those
-//     events are remembered in read, and dropped when they come again. They are
-//     told by their ids: in executor/group two readers may meet the events of
-//     different members in different order, so their places do not compare.
-//  4. It takes from the feed, until it falls too far behind, or the feed gives
-//     up. Then it begins with 1 again, at its own place.
+//  1. catchUp reads until nothing is left.
+//  2. share joins the feed, and waits until the feed has looked for new events once
+//     more. From then on the feed buffers new events for it, beginning at a place
+//     that is at or after its own.
+//  3. readBetween reads once more: what lies between the two places, and maybe some
+//     events that the feed is going to give. It remembers these events in given, so
+//     that those which come again are dropped. They are recognised by id and
+//     position, and not by comparing places: in executor/group two readers may meet
+//     the events of different members in different order.
+//  4. share takes from the feed, until the buffer is full or the feed gives up. Then
+//     it begins with 1 again, at its own place.
 //
-// At any time its place is at and read together: every event of the query up to
-// at was yielded, and behind it those in read and no others. One goroutine uses
-// it.
+// At any time at and given together say how far it is: it has yielded every event
+// of the query up to at, and after at those in given and no others. One goroutine
+// uses it.
 type following struct {
 	ex    Executor
 	feed  *Feed
 	query Query
 	yield func(RawEvent, error) bool
 
-	at   cursor.Value
-	read map[eventKey]struct{}
+	at    cursor.Value
+	given map[eventKey]struct{}
 }
 
-// eventKey tells events apart, also where a group has the same id twice.
+// eventKey identifies an event, also where a group has the same id twice.
 type eventKey struct {
 	id       ID
 	position uint64
@@ -85,7 +86,7 @@ func keyOf(e *RawEvent) eventKey { return eventKey{e.ID, e.Position} }
 // run returns why it ends.
 func (f *following) run(ctx context.Context) error {
 	if intx.In(ctx) {
-		return fmt.Errorf("%w follow: its context is within a transaction, whose end it would wait for in vain", ErrInvalid)
+		return fmt.Errorf("%w follow: the context is within a transaction, whose end it would wait for: follow outside of it", ErrInvalid)
 	}
 	if f.feed = f.ex.Feed(); f.feed == nil {
 		return fmt.Errorf("%w executor: the Feed of %T is nil", ErrInvalid, f.ex)
@@ -100,7 +101,7 @@ func (f *following) run(ctx context.Context) error {
 	}
 }
 
-// catchUp reads until a page has nothing behind it.
+// catchUp reads to the end of the store.
 func (f *following) catchUp(ctx context.Context) error {
 	pages := newReadAhead(f.ex, f.query)
 	defer pages.stop()
@@ -118,7 +119,7 @@ func (f *following) catchUp(ctx context.Context) error {
 			return err
 		}
 		if !page.PageInfo.HasNextPage {
-			f.read = nil // all of them are up to here
+			f.given = nil // at is after all of them
 			return nil
 		}
 	}
@@ -127,10 +128,10 @@ func (f *following) catchUp(ctx context.Context) error {
 // share takes from the feed. It returns nil when the follower has to read for
 // itself again.
 func (f *following) share(ctx context.Context) error {
-	w, first := f.feed.join(f.ex, f.query, f.at, false)
+	w, first := f.feed.join(f.ex, f.query, f.at)
 	defer w.leave()
 	if !first {
-		if _, err := w.wait(ctx, nil); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return err
 		}
 		if complete, err := f.readBetween(ctx, w); err != nil || !complete {
@@ -138,7 +139,7 @@ func (f *following) share(ctx context.Context) error {
 		}
 	}
 	for {
-		if _, err := w.wait(ctx, nil); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return err
 		}
 		news := w.take()
@@ -150,14 +151,15 @@ func (f *following) share(ctx context.Context) error {
 				return err
 			}
 		}
-		if news.passed {
-			f.at, f.read = news.at, nil
+		if news.level {
+			f.at, f.given = news.at, nil
 		}
 	}
 }
 
-// readBetween reads what was committed before the feed's place and not read by
-// the follower yet. It reports false when that is much, or fails.
+// readBetween reads a page, which is to have what lies between the follower's place
+// and the feed's. It reports false when there is more than a page, or when reading
+// failed.
 func (f *following) readBetween(ctx context.Context, w *follower) (complete bool, err error) {
 	page, err := f.ex.Read(ctx, f.query, cursor.Onward(streamPage, f.at))
 	if err != nil {
@@ -170,20 +172,21 @@ func (f *following) readBetween(ctx context.Context, w *follower) (complete bool
 	if page.PageInfo.HasNextPage {
 		return false, nil
 	}
-	f.read = make(map[eventKey]struct{}, len(page.Edges))
+	f.given = make(map[eventKey]struct{}, len(page.Edges))
 	for i := range page.Edges {
-		f.read[keyOf(&page.Edges[i].Node)] = struct{}{}
+		f.given[keyOf(&page.Edges[i].Node)] = struct{}{}
 	}
 	return true, nil
 }
 
-// give yields an event, unless it was before.
+// give yields an event, unless that was done before.
 func (f *following) give(ctx context.Context, e *fedEvent) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, again := f.read[keyOf(&e.Node)]; !again {
-		// Others may have the same bytes, or those behind them.
+	if _, again := f.given[keyOf(&e.Node)]; !again {
+		// The consumer may write to the event, and append to its data: others may
+		// have the same bytes, or those that come after them.
 		e.Node.Data = slices.Clip(e.Node.Data)
 		if e.shared {
 			e.Node.Data, e.Node.Metadata = slices.Clone(e.Node.Data), e.Node.Metadata.Clone()
@@ -207,8 +210,8 @@ func (f *following) givePage(ctx context.Context, page *cursor.Page[RawEvent]) e
 	return nil
 }
 
-// waitOut waits before a read that failed is tried again. It returns an error
-// when trying again is of no use, or when ctx ends.
+// waitOut waits until a failed read can be tried again. It returns an error when
+// trying again is of no use, or when ctx ends.
 func (f *following) waitOut(ctx context.Context, err error, failures int) error {
 	switch {
 	case ctx.Err() != nil:

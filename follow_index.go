@@ -15,10 +15,6 @@ type routing struct {
 	key   string
 }
 
-func (q *Query) routing() routing {
-	return routing{exact: q.Unrouted || q.RoutingKey != "", key: q.RoutingKey}
-}
-
 // interestKey is a filter with the routing of its query. Fields that are not set
 // match anything; a query without filters has the key with none set.
 type interestKey struct {
@@ -26,18 +22,16 @@ type interestKey struct {
 	routing routing
 }
 
-// interestKeys are those of a query, each once.
+// interestKeys returns those of a query, each once.
 func interestKeys(q Query) []interestKey {
-	r := q.routing()
+	r := routing{exact: q.Unrouted || q.RoutingKey != "", key: q.RoutingKey}
 	if len(q.Filters) == 0 {
 		return []interestKey{{routing: r}}
 	}
-	filters := slices.Clone(q.Filters)
-	slices.SortFunc(filters, compareFilters)
-	filters = slices.Compact(filters)
-	keys := make([]interestKey, len(filters))
-	for i, f := range filters {
-		keys[i] = interestKey{f, r}
+	filters := slices.SortedFunc(slices.Values(q.Filters), compareFilters)
+	var keys []interestKey
+	for _, f := range slices.Compact(filters) {
+		keys = append(keys, interestKey{f, r})
 	}
 	return keys
 }
@@ -46,105 +40,71 @@ func compareFilters(a, b Filter) int {
 	return cmp.Or(cmp.Compare(a.AggregateType, b.AggregateType), cmp.Compare(a.AggregateID, b.AggregateID), cmp.Compare(a.Name, b.Name))
 }
 
-// index finds followers by what an event has: a look-up for each form of key,
-// however many followers there are.
+// index finds the followers of an event: by one look-up for each form of key that
+// there is, however many followers there are.
 type index struct {
 	byKey map[interestKey][]*follower
-	forms [forms][2]int // how many keys of a form there are, without and with a routing
-	found []*follower   // by the last find
+	forms map[keyForm]int // how many keys have each
+	calls uint64          // of find
+	found []*follower     // by the last of them
 }
 
-// The forms of filters.
-const (
-	anyEvent = iota
-	typeOnly
-	typeAndName
-	typeAndID
-	typeIDAndName
-	forms
-)
+// keyForm says which fields of a key are set.
+type keyForm struct{ ofType, ofID, ofName, routed bool }
 
-func formOf(f *Filter) int {
-	switch {
-	case f.AggregateType == "":
-		return anyEvent
-	case f.AggregateID == "" && f.Name == "":
-		return typeOnly
-	case f.AggregateID == "":
-		return typeAndName
-	case f.Name == "":
-		return typeAndID
-	default:
-		return typeIDAndName
-	}
-}
-
-// count counts a key.
-func (x *index) count(k *interestKey, n int) {
-	exact := 0
-	if k.routing.exact {
-		exact = 1
-	}
-	x.forms[formOf(&k.filter)][exact] += n
+func formOf(k interestKey) keyForm {
+	return keyForm{k.filter.AggregateType != "", k.filter.AggregateID != "", k.filter.Name != "", k.routing.exact}
 }
 
 func (x *index) add(w *follower) {
 	if x.byKey == nil {
-		x.byKey = map[interestKey][]*follower{}
+		x.byKey, x.forms = map[interestKey][]*follower{}, map[keyForm]int{}
 	}
-	for i, k := range w.keys {
+	for _, k := range w.keys {
 		x.byKey[k] = append(x.byKey[k], w)
-		x.count(&w.keys[i], 1)
+		count(x.forms, formOf(k), 1)
 	}
 }
 
 func (x *index) remove(w *follower) {
-	for i, k := range w.keys {
+	for _, k := range w.keys {
 		if rest := without(x.byKey[k], w); len(rest) > 0 {
 			x.byKey[k] = rest
 		} else {
 			delete(x.byKey, k)
 		}
-		x.count(&w.keys[i], -1)
+		count(x.forms, formOf(k), -1)
 	}
 }
 
-// find returns the followers of an event, each once: stamp is another one with
-// each call. What it returns is good until the next call.
-func (x *index) find(e *RawEvent, stamp uint64) []*follower {
+// find returns the followers of an event, each once. The slice is good until the
+// next call.
+func (x *index) find(e *RawEvent) []*follower {
 	clear(x.found)
 	x.found = x.found[:0]
-	for form := range forms {
-		if x.forms[form] == [2]int{} {
-			continue
+	x.calls++
+	for form := range x.forms {
+		var k interestKey
+		if form.ofType {
+			k.filter.AggregateType = e.AggregateType
 		}
-		var f Filter
-		if form != anyEvent {
-			f.AggregateType = e.AggregateType
+		if form.ofID {
+			k.filter.AggregateID = e.AggregateID
 		}
-		if form == typeAndID || form == typeIDAndName {
-			f.AggregateID = e.AggregateID
+		if form.ofName {
+			k.filter.Name = e.Name
 		}
-		if form == typeAndName || form == typeIDAndName {
-			f.Name = e.Name
+		if form.routed {
+			k.routing = routing{exact: true, key: e.RoutingKey}
 		}
-		if x.forms[form][0] > 0 {
-			x.collect(interestKey{filter: f}, stamp)
-		}
-		if x.forms[form][1] > 0 {
-			x.collect(interestKey{f, routing{exact: true, key: e.RoutingKey}}, stamp)
+		for _, w := range x.byKey[k] {
+			if w.stamp != x.calls {
+				w.stamp = x.calls
+				x.found = append(x.found, w)
+			}
 		}
 	}
 	return x.found
-}
-
-func (x *index) collect(k interestKey, stamp uint64) {
-	for _, w := range x.byKey[k] {
-		if w.stamp != stamp {
-			w.stamp = stamp
-			x.found = append(x.found, w)
-		}
-	}
 }
 
 // without removes w from ws, whose order may change.
@@ -158,25 +118,24 @@ func without(ws []*follower, w *follower) []*follower {
 	return ws[:last]
 }
 
+// count adds n to the count of k, and removes a count of 0.
+func count[K comparable](counts map[K]int, k K, n int) {
+	if counts[k] += n; counts[k] == 0 {
+		delete(counts, k)
+	}
+}
+
 // interests are what all followers together want to be read.
 type interests struct {
 	followers map[*follower]struct{}
-	// How often they name each kind of event, by filters without an id, each type,
-	// and each routing.
-	kinds    map[Filter]int
-	types    map[AggregateType]int
-	routings map[routing]int
-
-	query Query
-	known bool // query is up to date
+	kinds     map[Filter]int  // how many keys ask for each kind: a filter without an id
+	routings  map[routing]int // how many followers have each
+	query     *Query          // what narrow returned; nil: there were changes since
 }
 
 func (s *interests) add(w *follower) {
 	if s.followers == nil {
-		*s = interests{
-			followers: map[*follower]struct{}{},
-			kinds:     map[Filter]int{}, types: map[AggregateType]int{}, routings: map[routing]int{},
-		}
+		s.followers, s.kinds, s.routings = map[*follower]struct{}{}, map[Filter]int{}, map[routing]int{}
 	}
 	s.followers[w] = struct{}{}
 	s.count(w, 1)
@@ -188,52 +147,51 @@ func (s *interests) remove(w *follower) {
 }
 
 func (s *interests) count(w *follower, n int) {
-	s.known = false
+	s.query = nil
 	for _, k := range w.keys {
 		k.filter.AggregateID = ""
-		add(s.kinds, k.filter, n)
-		add(s.types, k.filter.AggregateType, n)
+		count(s.kinds, k.filter, n)
 	}
-	add(s.routings, w.keys[0].routing, n)
+	count(s.routings, w.keys[0].routing, n)
 }
 
-// add counts, and forgets what there is none of.
-func add[K comparable](counts map[K]int, k K, n int) {
-	if counts[k] += n; counts[k] == 0 {
-		delete(counts, k)
-	}
-}
-
-// mostKinds is how many kinds of events are asked of the store together. Of more,
-// everything of their types is read, and of more types everything.
+// mostKinds is how many kinds of events are asked of the store at a time. If there
+// are more, all events of their types are read, and if there are more types than
+// that, all events.
 const mostKinds = 16
 
-// narrow is a query that reads what the followers want, and more, but not all. It
-// does not ask for aggregates: finding what is new of one takes a store longer
-// than reading what is new of a thousand.
+// narrow returns a query for all that the followers want. It may read more, but
+// mostly not everything. It does not ask for aggregates: finding what is new of one
+// takes a store longer than reading what is new of a thousand.
 func (s *interests) narrow() Query {
-	if s.known {
-		return s.query
+	if s.query != nil {
+		return *s.query
 	}
 	var q Query
-	switch _, everything := s.kinds[Filter{}]; {
-	case everything:
-	case len(s.kinds) <= mostKinds:
-		for _, k := range slices.SortedFunc(maps.Keys(s.kinds), compareFilters) {
-			if k.Name == "" || s.kinds[ByType(k.AggregateType)] == 0 {
-				q.Filters = append(q.Filters, k)
-			}
-		}
-	case len(s.types) <= mostKinds:
-		for _, t := range slices.Sorted(maps.Keys(s.types)) {
-			q.Filters = append(q.Filters, ByType(t))
-		}
+	if s.kinds[Filter{}] == 0 { // else somebody wants everything
+		q.Filters = s.narrowFilters()
 	}
 	if len(s.routings) == 1 {
 		for r := range s.routings {
 			q.RoutingKey, q.Unrouted = r.key, r.exact && r.key == ""
 		}
 	}
-	s.query, s.known = q, true
+	s.query = &q
 	return q
+}
+
+// narrowFilters returns the kinds, with a type in place of its kinds where all of it
+// is wanted, or where there are too many kinds. It returns nil for too many types.
+func (s *interests) narrowFilters() []Filter {
+	filters := map[Filter]struct{}{}
+	for k := range s.kinds {
+		if t := ByType(k.AggregateType); len(s.kinds) > mostKinds || s.kinds[t] > 0 {
+			k = t
+		}
+		filters[k] = struct{}{}
+	}
+	if len(filters) > mostKinds {
+		return nil
+	}
+	return slices.SortedFunc(maps.Keys(filters), compareFilters)
 }
