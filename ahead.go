@@ -6,7 +6,6 @@ import (
 	"context"
 
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 // readAhead reads one page after the other: while its caller works on a full
@@ -66,7 +65,7 @@ func (r *readAhead) follow(ctx context.Context, page *cursor.Page[RawEvent]) {
 	if !page.PageInfo.HasNextPage {
 		return
 	}
-	if r.coming == nil && (r.all || r.behind) && !intx.In(ctx) {
+	if r.coming == nil && (r.all || r.behind) && !WithinTx(ctx) {
 		r.begin(ctx, page.PageInfo.EndCursor)
 	}
 	r.behind = true

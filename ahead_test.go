@@ -8,7 +8,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 // slowly reads pages that each take a second.
@@ -37,7 +36,7 @@ func TestNextPageIsReadMeanwhile(t *testing.T) {
 		"load": {load, 6 * time.Second},
 		// A transaction has one connection, which is the handlers' too.
 		"load in a transaction": {func(ctx context.Context, ex evento.Executor) error {
-			return load(intx.Into(ctx, ex, true), ex)
+			return load(evento.TxContext(ctx), ex)
 		}, 10 * time.Second},
 		// Nothing is read beside the first page, and the last again.
 		"events": {func(ctx context.Context, ex evento.Executor) error {

@@ -16,6 +16,9 @@ var (
 	// the store's answer was lost. Committing the same builder again is safe
 	// and settles it.
 	ErrOutcomeUnknown = errors.New("evento: outcome unknown")
+	// ErrTxRefused: a transaction was rolled back because of what was done in it,
+	// though its function returned nil. Nothing was stored.
+	ErrTxRefused = errors.New("evento: the transaction could not be committed because of what was done in it")
 	// ErrInvalid: a name, id, key, version or option that is not accepted;
 	// the text says which and why. Nothing was stored.
 	ErrInvalid = errors.New("evento: invalid")

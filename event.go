@@ -15,6 +15,12 @@ import (
 // entity.
 type AggregateType string
 
+// AggregateKey names one aggregate: ids are unique within a type.
+type AggregateKey struct {
+	Type AggregateType
+	ID   string
+}
+
 // ID is an event's identity, a ULID (https://github.com/ulid/spec): 48 bits of
 // milliseconds and 80 random bits, printed as 26 characters.
 type ID = ulid.ULID
@@ -59,6 +65,9 @@ type RawEvent struct {
 	// It never falls from a position to the next, even when clocks do.
 	Timestamp time.Time
 }
+
+// Aggregate is the one that the event is of.
+func (e *RawEvent) Aggregate() AggregateKey { return AggregateKey{e.AggregateType, e.AggregateID} }
 
 // Metadata is what a commit says about itself beside its events. Every field
 // is optional; all events of a commit carry the same.

@@ -141,6 +141,9 @@ type Append struct {
 	Events   []NewEvent
 }
 
+// Aggregate is the one that is appended to.
+func (a *Append) Aggregate() AggregateKey { return AggregateKey{a.AggregateType, a.AggregateID} }
+
 // NewEvent is an event that has no place yet.
 type NewEvent struct {
 	ID    ID
@@ -181,15 +184,11 @@ func (w Write) Check() error {
 		return fmt.Errorf("%w: a commit of %d bytes of payload, at most %d are allowed", ErrTooLarge, size, MaxCommit)
 	}
 	if len(w.Appends) > 1 {
-		type aggregate struct {
-			t  AggregateType
-			id string
-		}
-		seen := make(map[aggregate]bool, len(w.Appends))
+		seen := make(map[AggregateKey]bool, len(w.Appends))
 		for i := range w.Appends {
-			a := aggregate{w.Appends[i].AggregateType, w.Appends[i].AggregateID}
+			a := w.Appends[i].Aggregate()
 			if seen[a] {
-				return fmt.Errorf("%w commit: %s %s is in it twice", ErrInvalid, a.t, shorten(a.id))
+				return fmt.Errorf("%w commit: %s %s is in it twice", ErrInvalid, a.Type, shorten(a.ID))
 			}
 			seen[a] = true
 		}

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 // Follow ranges over the events of a query: first those that are stored after a
@@ -85,7 +84,7 @@ func keyOf(e *RawEvent) eventKey { return eventKey{e.ID, e.Position} }
 
 // run returns why it ends.
 func (f *following) run(ctx context.Context) error {
-	if intx.In(ctx) {
+	if WithinTx(ctx) {
 		return fmt.Errorf("%w follow: the context is within a transaction, whose end it would wait for: follow outside of it", ErrInvalid)
 	}
 	if f.feed = f.ex.Feed(); f.feed == nil {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 // page is a page of events.
@@ -201,7 +200,7 @@ func TestFollowEnds(t *testing.T) {
 		cancel()
 		return ctx
 	}
-	within := func(ctx context.Context) context.Context { return intx.Into(ctx, "owner", "transaction") }
+	within := func(ctx context.Context) context.Context { return evento.TxContext(ctx) }
 	for _, test := range []struct {
 		name   string
 		ctx    func(context.Context) context.Context // nil: the test's

@@ -48,11 +48,7 @@ func CheckImport(events []RawEvent) error {
 	if len(events) > MaxCommitEvents {
 		return fmt.Errorf("%w: an import of %d events, at most %d are allowed at once", ErrTooLarge, len(events), MaxCommitEvents)
 	}
-	type aggregate struct {
-		t  AggregateType
-		id string
-	}
-	last := make(map[aggregate]*RawEvent, len(events))
+	last := make(map[AggregateKey]*RawEvent, len(events))
 	ids := make(map[ID]uint64, len(events))
 	size := 0
 	for i := range events {
@@ -69,7 +65,7 @@ func CheckImport(events []RawEvent) error {
 				return err
 			}
 		}
-		key := aggregate{e.AggregateType, e.AggregateID}
+		key := e.Aggregate()
 		if before := last[key]; before != nil {
 			switch {
 			case e.Version != before.Version+1:

@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 // Keep begins a subscription that keeps the state of every aggregate of the
@@ -171,7 +170,7 @@ const savesAtOnce = 16
 
 // save returns an earlier error, or begins to save the state behind an event.
 func (s *saver) save(ctx context.Context, key SnapshotKey, snapshot Snapshot, e *RawEvent) error {
-	if intx.In(ctx) {
+	if WithinTx(ctx) {
 		s.note(e, s.ex.SaveSnapshot(ctx, key, snapshot))
 		return s.failed()
 	}

@@ -18,7 +18,7 @@ import (
 type SnapshotFilter struct {
 	projection string
 	revision   *uint64
-	aggregate  aggregateKey
+	aggregate  AggregateKey
 	but        func(SnapshotKey) bool // chooses what is left out
 	passOver   *keptState             // all of this revision and shape are
 	err        error
@@ -42,7 +42,7 @@ func SnapshotsOfRevision(projection string, revision uint64) SnapshotFilter {
 // SnapshotsOfAggregate chooses the snapshots of an aggregate, of whatever
 // projection.
 func SnapshotsOfAggregate(t AggregateType, id string) SnapshotFilter {
-	f := SnapshotFilter{aggregate: aggregateKey{t, id}, err: checkName("aggregate type", string(t))}
+	f := SnapshotFilter{aggregate: AggregateKey{t, id}, err: checkName("aggregate type", string(t))}
 	if f.err == nil {
 		f.err = checkName("aggregate id", id)
 	}
@@ -57,7 +57,7 @@ func allOf(filters []SnapshotFilter) (all SnapshotFilter) {
 			return all
 		case f.err != nil:
 			return f
-		case f.projection != "" && all.projection != "", f.aggregate.id != "" && all.aggregate.id != "":
+		case f.projection != "" && all.projection != "", f.aggregate.ID != "" && all.aggregate.ID != "":
 			all.err = fmt.Errorf("%w filter: two for a projection, or for an aggregate", ErrInvalid)
 		case f.projection != "":
 			all.projection, all.revision = f.projection, f.revision
@@ -73,7 +73,7 @@ func (f *SnapshotFilter) chooses(key SnapshotKey) bool {
 	switch {
 	case f.projection != "" && key.Projection != f.projection,
 		f.revision != nil && key.Revision != *f.revision,
-		f.aggregate.id != "" && f.aggregate != aggregateKey{key.AggregateType, key.AggregateID}:
+		f.aggregate.ID != "" && f.aggregate != AggregateKey{key.AggregateType, key.AggregateID}:
 		return false
 	}
 	return f.but == nil || !f.but(key)
@@ -110,17 +110,17 @@ func (f *SnapshotFilter) pages(ctx context.Context, ex Executor, fn func([]Store
 // snapshots, of which none is.
 func (f *SnapshotFilter) next(last SnapshotKey) SnapshotKey {
 	next := SnapshotKey{Projection: last.Projection, Revision: last.Revision}
-	at := aggregateKey{last.AggregateType, last.AggregateID}
+	at := AggregateKey{last.AggregateType, last.AggregateID}
 	switch {
 	case f.passOver != nil && f.passOver.shares(last):
 		next.Variant = last.Variant[:variantHashLen] + "g" // no digit
-	case f.aggregate.id == "":
-	case cmp.Or(cmp.Compare(at.t, f.aggregate.t), cmp.Compare(at.id, f.aggregate.id)) >= 0:
+	case f.aggregate.ID == "":
+	case cmp.Or(cmp.Compare(at.Type, f.aggregate.Type), cmp.Compare(at.ID, f.aggregate.ID)) >= 0:
 		next.Variant = last.Variant + "0"
 	default:
-		_, size := utf8.DecodeLastRuneInString(f.aggregate.id)
-		next.Variant, next.AggregateType = last.Variant, f.aggregate.t
-		next.AggregateID = f.aggregate.id[:len(f.aggregate.id)-size]
+		_, size := utf8.DecodeLastRuneInString(f.aggregate.ID)
+		next.Variant, next.AggregateType = last.Variant, f.aggregate.Type
+		next.AggregateID = f.aggregate.ID[:len(f.aggregate.ID)-size]
 	}
 	if next.Compare(last) < 0 {
 		return last

@@ -11,7 +11,7 @@ import (
 
 // ParkedFilter chooses parked events: [AllParked], [ParkedOf] or [ParkedEvent].
 type ParkedFilter struct {
-	aggregate aggregateKey
+	aggregate AggregateKey
 	id        ID
 	one       bool
 }
@@ -21,7 +21,7 @@ func AllParked() ParkedFilter { return ParkedFilter{} }
 
 // ParkedOf chooses those of an aggregate.
 func ParkedOf(t AggregateType, id string) ParkedFilter {
-	return ParkedFilter{aggregate: aggregateKey{t, id}}
+	return ParkedFilter{aggregate: AggregateKey{t, id}}
 }
 
 // ParkedEvent chooses one event.
@@ -31,7 +31,7 @@ func (f ParkedFilter) matches(p *Parked) bool {
 	switch {
 	case f.one:
 		return p.ID == f.id
-	case f.aggregate != aggregateKey{}:
+	case f.aggregate != AggregateKey{}:
 		return p.aggregate() == f.aggregate
 	}
 	return true
@@ -60,7 +60,7 @@ func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, 
 // Errors: [ErrNotFound] when none is chosen; [ErrInvalid] for one event behind
 // another.
 func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
-	seen := map[aggregateKey]*Parked{}
+	seen := map[AggregateKey]*Parked{}
 	return c.changeParked(ctx, "RetryParked", f, func(p *Parked) (Change, error) {
 		first := seen[p.aggregate()]
 		if first == nil {

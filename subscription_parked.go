@@ -48,14 +48,7 @@ const (
 	retryAll = "all"
 )
 
-type aggregateKey struct {
-	t  AggregateType
-	id string
-}
-
-func aggregateOf(e *RawEvent) aggregateKey { return aggregateKey{e.AggregateType, e.AggregateID} }
-
-func (p *Parked) aggregate() aggregateKey { return aggregateKey{p.AggregateType, p.AggregateID} }
+func (p *Parked) aggregate() AggregateKey { return AggregateKey{p.AggregateType, p.AggregateID} }
 
 func (p *Parked) check() error {
 	if p.Attempts < 0 || p.Retry != "" && p.Retry != retryOne && p.Retry != retryAll {
@@ -83,14 +76,14 @@ func (n subscriptionName) eachParked(ctx context.Context, ex Executor, fn func(P
 // parkedAggregates are those of which events are parked.
 type parkedAggregates struct {
 	loaded bool
-	counts map[aggregateKey]int
+	counts map[AggregateKey]int
 }
 
 // isParked reports whether events of e's aggregate are parked.
 func (w *worker) isParked(ctx context.Context, e *RawEvent) (bool, error) {
 	p := &w.parked
 	if !p.loaded {
-		p.counts = map[aggregateKey]int{}
+		p.counts = map[AggregateKey]int{}
 		err := w.name.eachParked(ctx, w.ex, func(parked Parked) error {
 			p.counts[parked.aggregate()]++
 			return nil
@@ -100,7 +93,7 @@ func (w *worker) isParked(ctx context.Context, e *RawEvent) (bool, error) {
 		}
 		p.loaded = true
 	}
-	return len(p.counts) > 0 && p.counts[aggregateOf(e)] > 0, nil
+	return len(p.counts) > 0 && p.counts[e.Aggregate()] > 0, nil
 }
 
 // park puts an event aside and moves the cursor behind it, as one change.
@@ -152,7 +145,7 @@ func (w *worker) retryParked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waits := map[aggregateKey]bool{} // behind one that is not handled
+	waits := map[AggregateKey]bool{} // behind one that is not handled
 	for i := range list {
 		p := &list[i]
 		if p.Retry == "" || waits[p.aggregate()] {

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/idle"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 // unit is a run of events that are attempted together: all of them are done, or
@@ -95,7 +93,7 @@ func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (events []RawE
 		if !w.mine(e) {
 			continue
 		}
-		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[aggregateOf(e)] > 0 {
+		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[e.Aggregate()] > 0 {
 			break
 		}
 		events = append(events, *e)
@@ -162,7 +160,7 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 	var stored *partitionRecord
 	var own error // of the library's own work in the transaction
 	called := false
-	err = w.transactor.InTx(idle.With(ctx, 2*w.lease.length), func(tx context.Context) error {
+	err = w.transactor.InTx(withTxIdleLimit(ctx, 2*w.lease.length), func(tx context.Context) error {
 		failed, own, called = nil, nil, false
 		if failed, own = w.callAll(tx, u); failed != nil {
 			return failed.err
@@ -201,8 +199,7 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 // refused reports whether it is certain that a transaction was not committed
 // because of what was done in it.
 func refused(err error) bool {
-	var r *intx.RefusedError
-	return errors.Is(err, ErrConflict) || errors.As(err, &r)
+	return isAny(err, ErrConflict, ErrTxRefused)
 }
 
 // callAll calls the handlers of a unit one after the other.

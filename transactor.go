@@ -1,6 +1,9 @@
 package evento
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Transactor is an [Executor] whose storage can commit events together with
 // the tables of an application: executor/sqlite, executor/postgres and
@@ -47,10 +50,13 @@ type Transactor interface {
 	//
 	// When fn returned nil, and what was done in the transaction keeps it from
 	// being committed (a deferred constraint that does not hold, a statement
-	// whose error fn passed over, one that ended the transaction), InTx says so
-	// and wraps the driver's error, with nothing stored. That error matches
+	// whose error fn passed over, one that ended the transaction), InTx returns
+	// [ErrTxRefused], with the driver's error in it and nothing stored. It matches
 	// neither ErrOutcomeUnknown nor ErrConflict, ErrClosed, ErrFull or
 	// ErrReadOnly: it is about fn, and not about the store.
+	//
+	// InTx calls fn with a context that [TxContext] has made. It may look at
+	// [TxIdleLimit].
 	//
 	// An executor on top of others that have no transactions returns
 	// [errors.ErrUnsupported] before anything else, also when ctx has ended.
@@ -58,4 +64,34 @@ type Transactor interface {
 	// the storage. So InTx with such a context asks whether there are
 	// transactions, and costs nothing.
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+}
+
+type (
+	withinTxKey struct{}
+	txIdleKey   struct{}
+)
+
+// TxContext marks a context as one of a transaction; it is for the authors of a
+// [Transactor]. What is done with such a context shares the connection of the
+// transaction, so the library reads nothing beside the caller, and executors made
+// of executors ask the one that the transaction is of. The executor finds its
+// transaction by a value of its own, which it adds.
+func TxContext(ctx context.Context) context.Context {
+	return context.WithValue(ctx, withinTxKey{}, true)
+}
+
+// WithinTx reports whether a context is of a transaction, of whichever executor.
+func WithinTx(ctx context.Context) bool { return ctx.Value(withinTxKey{}) != nil }
+
+// TxIdleLimit is for how long a transaction that is begun with this context may
+// do nothing before the storage is to end it, if it can: its process may have been
+// halted, and others wait for its locks. 0: there is no limit. Transactional
+// subscriptions set it, to twice their lease.
+func TxIdleLimit(ctx context.Context) time.Duration {
+	d, _ := ctx.Value(txIdleKey{}).(time.Duration)
+	return d
+}
+
+func withTxIdleLimit(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, txIdleKey{}, d)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/executor/executortest"
 	"github.com/evento-go/evento/executor/memory"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // The suite on a store that keeps the contract, opened again and shared.
@@ -82,7 +82,7 @@ func (s *shared) notify() {
 // handle is one of the executors on a shared store.
 type handle struct {
 	store   *shared
-	changed signal.Signal
+	changed store.Signal
 	feed    evento.Feed
 
 	mu     sync.RWMutex // read-locked by calls under way

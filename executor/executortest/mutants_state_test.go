@@ -9,7 +9,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // stateMutants keep events well, and snapshots, wake-ups or the end of the
@@ -38,7 +38,7 @@ func stateMutants() []mutant {
 			}
 		}},
 		{"Changed closed before the commit is visible", []string{"Changed/NeverMissed"}, func(b *bent) {
-			var changed signal.Signal
+			var changed store.Signal
 			b.changed = changed.Wait
 			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 				changed.Notify()
@@ -59,7 +59,7 @@ func stateMutants() []mutant {
 			b.shut = sync.OnceValue(func() error { close(closed); return b.handle.Close() })
 		}},
 		{"Changed deaf to other executors", []string{"Changed/Shared"}, func(b *bent) {
-			var changed signal.Signal
+			var changed store.Signal
 			b.changed = changed.Wait
 			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 				defer changed.Notify()

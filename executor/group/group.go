@@ -64,14 +64,14 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Executor is an [evento.Executor] that reads several as one. It is safe for
 // concurrent use.
 type Executor struct {
 	members []evento.Executor
-	changed *signal.Any
+	changed *store.AnySignal
 	feed    evento.Feed
 	close   func() error
 	err     error // a mistake in New, told by every method
@@ -92,7 +92,7 @@ func New(first evento.Executor, others ...evento.Executor) *Executor {
 		}
 		sources = append(sources, m.Changed)
 	}
-	ex.changed = signal.NewAny(sources...)
+	ex.changed = store.NewAnySignal(sources...)
 	ex.close = sync.OnceValue(ex.closeAll)
 	return ex
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 // Read implements [evento.Executor]. Pages are merged from the members' own;
@@ -137,7 +136,7 @@ func (s *source) read(ctx context.Context, q evento.Query, args cursor.Args) err
 // page reads from the member, and puts what waits aside.
 func (s *source) page(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
 	p, err := s.ex.Read(ctx, q, args)
-	if err != nil || !intx.In(ctx) {
+	if err != nil || !evento.WithinTx(ctx) {
 		return p, err
 	}
 	n := len(p.Edges)

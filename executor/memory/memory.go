@@ -17,8 +17,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/pages"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Options are the settings of [New]. The zero Options are the defaults.
@@ -32,25 +31,19 @@ type Options struct {
 type Executor struct {
 	clock     func() time.Time
 	positions cursor.Positions
-	changed   signal.Signal
+	changed   store.Signal
 	feed      evento.Feed
 
 	mu         sync.RWMutex
 	closed     bool
-	latest     time.Time           // of an event
-	log        []evento.RawEvent   // the event at position p is log[p-1]
-	aggregates map[aggregate][]int // indexes into log, by version
+	latest     time.Time                     // of an event
+	log        []evento.RawEvent             // the event at position p is log[p-1]
+	aggregates map[evento.AggregateKey][]int // indexes into log, by version
 	records    map[evento.RecordKey]evento.Record
 	snapshots  map[evento.SnapshotKey]snap // copies of their own
 }
 
-type (
-	aggregate struct {
-		t  evento.AggregateType
-		id string
-	}
-	snap = evento.Snapshot
-)
+type snap = evento.Snapshot
 
 var _ evento.Executor = (*Executor)(nil)
 
@@ -62,7 +55,7 @@ func New(opts *Options) *Executor {
 	ex := &Executor{
 		clock:      opts.Clock,
 		positions:  cursor.NewPositions(evento.NewID()),
-		aggregates: map[aggregate][]int{},
+		aggregates: map[evento.AggregateKey][]int{},
 		records:    map[evento.RecordKey]evento.Record{},
 		snapshots:  map[evento.SnapshotKey]snap{},
 	}
@@ -120,7 +113,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	}
 	for i := range w.Appends {
 		a := &w.Appends[i]
-		actual := uint64(len(ex.aggregates[aggregate{a.AggregateType, a.AggregateID}]))
+		actual := uint64(len(ex.aggregates[a.Aggregate()]))
 		if a.AnyVersion || a.Expected == actual {
 			continue
 		}
@@ -147,7 +140,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 }
 
 func (ex *Executor) append(a *evento.Append) {
-	key := aggregate{a.AggregateType, a.AggregateID}
+	key := a.Aggregate()
 	places := ex.aggregates[key]
 	routingKey := a.RoutingKey
 	if len(places) > 0 {
@@ -190,7 +183,7 @@ func (ex *Executor) earlier(w evento.Write) []evento.Receipt {
 // find returns the index of the last event of an append that is stored, by
 // the ids of its events: above the expected version, or anywhere.
 func (ex *Executor) find(a *evento.Append, anywhere bool) (last int, ok bool) {
-	places := ex.aggregates[aggregate{a.AggregateType, a.AggregateID}]
+	places := ex.aggregates[a.Aggregate()]
 	from, to := int(a.Expected), int(a.Expected)+1
 	if anywhere {
 		from, to = 0, len(places)
@@ -212,7 +205,7 @@ func (ex *Executor) find(a *evento.Append, anywhere bool) (last int, ok bool) {
 
 // Read implements [evento.Executor].
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	at, err := pages.Begin(q, args, ex.positions)
+	at, err := store.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +217,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if at > head {
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, head)
 	}
-	found := finding{ex: ex, q: q, most: args.Limit(), Found: pages.Found{At: at, Head: head}}
+	found := finding{ex: ex, q: q, most: args.Limit(), Found: store.Found{At: at, Head: head}}
 	switch {
 	case args.IsBackward():
 		before := at // the first position that the page must not reach
@@ -244,7 +237,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 
 // finding is a page on its way.
 type finding struct {
-	pages.Found
+	store.Found
 	ex         *Executor
 	q          evento.Query
 	most, size int
@@ -395,7 +388,7 @@ func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*eve
 		return nil, err
 	}
 	defer ex.mu.RUnlock()
-	page := pages.SnapshotsOf(q)
+	page := store.SnapshotsOf(q)
 	for _, key := range slices.SortedFunc(maps.Keys(ex.snapshots), evento.SnapshotKey.Compare) {
 		if q.Projection != "" && key.Projection != q.Projection || key.Compare(q.After) <= 0 {
 			continue
@@ -413,7 +406,7 @@ func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*eve
 
 // RemoveSnapshots implements [evento.Executor].
 func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
-	if err := pages.CheckKeys(keys); err != nil {
+	if err := store.CheckKeys(keys); err != nil {
 		return err
 	}
 	if err := ex.lock(ctx); err != nil {

@@ -15,11 +15,6 @@ import (
 // packetSpare is what a statement has beside the data.
 const packetSpare = 4 << 10
 
-type aggregateName struct {
-	t  evento.AggregateType
-	id string
-}
-
 // head is where an aggregate is.
 type head struct {
 	version int64
@@ -91,7 +86,7 @@ func (op *appendOp) apply(tx *transaction) error {
 	appends := op.write.Appends
 	places := make([]head, len(appends))
 	for i := range appends {
-		places[i] = tx.head(aggregateName{appends[i].AggregateType, appends[i].AggregateID})
+		places[i] = tx.head(evento.AggregateKey{Type: appends[i].AggregateType, ID: appends[i].AggregateID})
 	}
 	if op.write.Retry {
 		if found, err := op.find(tx); err != nil || found {

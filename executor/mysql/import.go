@@ -8,9 +8,8 @@ import (
 	"fmt"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/generations"
-	"github.com/evento-go/evento/internal/importing"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 var _ evento.Importer = (*Executor)(nil)
@@ -18,9 +17,9 @@ var _ evento.Importer = (*Executor)(nil)
 // Import implements [evento.Importer], on one of Options.Connections.
 func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error {
 	if ex.transactionOf(ctx) != nil {
-		return importing.ErrInTx
+		return store.ErrImportInTx
 	}
-	return importing.Import(ctx, importing.Store{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
+	return store.Import(ctx, store.Importing{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
 }
 
 // takeOver appends events that follow the last one. It does so as another
@@ -29,7 +28,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 	if err := ex.check(ctx); err != nil {
 		return err
 	}
-	op := &appendOp{write: evento.Write{Appends: importing.Appends(events)}}
+	op := &appendOp{write: evento.Write{Appends: store.Appends(events)}}
 	var err error
 	if op.metadata, err = sqlstore.EncodeMetadata(op.write.Appends); err != nil {
 		return fmt.Errorf("evento: mysql: %w", err)
@@ -69,16 +68,16 @@ func (ex *Executor) tryTakeOver(ctx context.Context, s *session, op *appendOp, e
 	if err != nil {
 		return err
 	}
-	if err := (importing.Head{Position: uint64(at.position), RecordedAt: at.recordedAt}).Check(events); err != nil {
+	if err := (store.Head{Position: uint64(at.position), RecordedAt: at.recordedAt}).Check(events); err != nil {
 		return err
 	}
-	w := &writer{ex: ex, s: s, position: -1, heads: generations.New[aggregateName, head](1)}
+	w := &writer{ex: ex, s: s, position: -1, heads: store.NewCache[evento.AggregateKey, head](1)}
 	tx := w.transaction(ctx, at, true)
 	if err := tx.readHeads([]*call{{Request: op}}); err != nil {
 		return err
 	}
-	for _, a := range importing.Aggregates(events) {
-		h := tx.head(aggregateName{a.Type, a.ID})
+	for _, a := range store.Aggregates(events) {
+		h := tx.head(evento.AggregateKey{Type: a.Type, ID: a.ID})
 		var routing int64
 		if h.version > 0 && a.RoutingKey != "" {
 			if routing, err = tx.routingID(a.RoutingKey); err != nil {
@@ -95,7 +94,7 @@ func (ex *Executor) tryTakeOver(ctx context.Context, s *session, op *appendOp, e
 			metadata = op.metadata[i]
 		}
 		tx.now = events[i].Timestamp.UnixMicro()
-		if err := tx.append(&op.write.Appends[i], tx.head(aggregateName{events[i].AggregateType, events[i].AggregateID}), metadata); err != nil {
+		if err := tx.append(&op.write.Appends[i], tx.head(evento.AggregateKey{Type: events[i].AggregateType, ID: events[i].AggregateID}), metadata); err != nil {
 			return err
 		}
 	}

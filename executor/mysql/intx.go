@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/generations"
-	"github.com/evento-go/evento/internal/intx"
-	"github.com/evento-go/evento/internal/pending"
+	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 type txKey struct{}
@@ -54,7 +53,7 @@ const (
 
 // callersTx is what the context of [Executor.InTx] carries.
 type callersTx struct {
-	pending.Writes
+	sqlstore.Pending
 	ex    *Executor
 	s     *session
 	guard *guard
@@ -69,7 +68,7 @@ type callersTx struct {
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *callersTx {
-	t, _ := intx.Of(ctx, ex).(*callersTx)
+	t, _ := sqlstore.TxOf(ctx, ex).(*callersTx)
 	return t
 }
 
@@ -113,7 +112,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 			_ = t.end(ctx, nil)
 		}
 	}()
-	err = fn(intx.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t))
+	err = fn(sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.tx), ex, t))
 	if err == nil {
 		err = t.commit(ctx)
 	}
@@ -241,15 +240,15 @@ func (t *callersTx) add(ctx context.Context, op *appendOp) ([]evento.Receipt, er
 	return t.Add(ctx, op.write, t.findHead)
 }
 
-// findHead is for [pending.Writes].
-func (t *callersTx) findHead(ctx context.Context, aggregateType evento.AggregateType, id string) (h pending.Head, err error) {
+// findHead is for [sqlstore.Pending].
+func (t *callersTx) findHead(ctx context.Context, a evento.AggregateKey) (h sqlstore.Head, err error) {
 	err = t.do(ctx, func(s *session) error {
-		typeID, err := t.names.typeID(ctx, s, aggregateType)
+		typeID, err := t.names.typeID(ctx, s, a.Type)
 		if err != nil || typeID == 0 {
 			return err
 		}
 		_, err = s.row(ctx, "SELECT e.version, COALESCE(r.name, '') FROM evento_event e FORCE INDEX (evento_event_aggregate) LEFT JOIN evento_routing r ON r.id = e.routing_id WHERE e.aggregate_id = ? AND e.type_id = ? ORDER BY e.version DESC LIMIT 1",
-			[]any{id, typeID}, &h.Version, &h.RoutingKey)
+			[]any{a.ID, typeID}, &h.Version, &h.RoutingKey)
 		return err
 	})
 	return h, err
@@ -278,14 +277,14 @@ func (t *callersTx) commit(ctx context.Context) error {
 		}
 	}
 	if number(err) == noSavepoint {
-		return &intx.RefusedError{Store: "mysql", Err: fmt.Errorf("%w: %w", errEndedByStatement, cmp.Or(t.guard.deadlock, err))}
+		return fmt.Errorf("%w: %w: %w", evento.ErrTxRefused, errEndedByStatement, cmp.Or(t.guard.deadlock, err))
 	}
 	return t.failure(ctx, err)
 }
 
 func (t *callersTx) flush(ctx context.Context) error {
 	var calls []*call
-	for _, w := range t.Pending() {
+	for _, w := range t.Writes() {
 		op, _, err := newAppendOp(ctx, w)
 		if err != nil {
 			return err
@@ -299,7 +298,7 @@ func (t *callersTx) flush(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w := &writer{ex: t.ex, s: t.s, position: -1, heads: generations.New[aggregateName, head](1)}
+		w := &writer{ex: t.ex, s: t.s, position: -1, heads: store.NewCache[evento.AggregateKey, head](1)}
 		tx = w.transaction(ctx, at, true)
 		if stored, err := tx.appendAll(calls); err != nil || stored {
 			t.unsettled = t.unsettled || stored

@@ -29,8 +29,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
-	"github.com/evento-go/evento/internal/generations"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Options are the settings of [Open] and [New]. The zero Options are the
@@ -93,7 +92,7 @@ type Executor struct {
 	sessions  *pool
 	writer    *writer
 	queue     *appendqueue.Queue[*appendOp]
-	changed   signal.Signal
+	changed   store.Signal
 	feed      evento.Feed
 	durable   durable
 	settled   settled
@@ -154,8 +153,8 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 		closing:  closing,
 		ended:    make(chan struct{}),
 		watched:  make(chan struct{}),
-		ends:     ends{versions: generations.New[place, int64](1 << 10)},
-		settled:  settled{records: generations.New[evento.RecordKey, state](1 << 12)},
+		ends:     ends{versions: store.NewCache[place, int64](1 << 10)},
+		settled:  settled{records: store.NewCache[evento.RecordKey, state](1 << 12)},
 	}
 	ex.names = newDictionary(nil, ex.settleAll)
 	ex.names.durable = &ex.durable

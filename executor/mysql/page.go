@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/slab"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // page is a search for the rows of one page.
@@ -98,7 +98,7 @@ func (p *page) fetch(text string, args ...any) (full bool, err error) {
 // collector makes rows of values, whose bytes are the driver's.
 type collector struct {
 	page *page
-	slab slab.Slab
+	slab store.Slab
 	last string // aggregate id: mostly the next row's too
 }
 

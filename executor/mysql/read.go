@@ -10,9 +10,8 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/generations"
-	"github.com/evento-go/evento/internal/pages"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Read implements [evento.Executor].
@@ -20,7 +19,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err := ex.check(ctx); err != nil {
 		return nil, err
 	}
-	at, err := pages.Begin(q, args, ex.positions)
+	at, err := store.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +49,7 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 		if err != nil {
 			return nil, err
 		}
-		return pages.Found{Edges: edges, More: more}.Page(args, ex.positions), nil
+		return store.Found{Edges: edges, More: more}.Page(args, ex.positions), nil
 	}
 	head, err := s.counter(ctx)
 	if err != nil {
@@ -74,7 +73,7 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 	if err := ex.settle(ctx, s, r.head); err != nil {
 		return nil, err
 	}
-	found := pages.Found{More: more, At: uint64(at), Head: uint64(r.head)}
+	found := store.Found{More: more, At: uint64(at), Head: uint64(r.head)}
 	if found.Edges, err = ex.events(ctx, s, rows); err != nil {
 		return nil, err
 	}
@@ -174,7 +173,7 @@ type place struct {
 // durable events only, which never change.
 type ends struct {
 	mu       sync.Mutex
-	versions generations.Cache[place, int64]
+	versions store.Cache[place, int64]
 }
 
 func (e *ends) version(p place) (int64, bool) {

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/generations"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // serverNow is the server's clock in microseconds since 1970.
@@ -85,7 +85,7 @@ func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.Re
 // settled knows of records that are durable.
 type settled struct {
 	mu      sync.Mutex
-	records generations.Cache[evento.RecordKey, state]
+	records store.Cache[evento.RecordKey, state]
 }
 
 // state is one that a record has once: its revisions rise, and one that is made

@@ -11,8 +11,8 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/pages"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 func (ex *Executor) now() int64 { return ex.opts.Clock().UnixMicro() }
@@ -105,7 +105,7 @@ func (s *session) snapshots(ctx context.Context, q evento.SnapshotQuery) (*event
 	if q.Projection != "" {
 		which, args = snapshotsOf, args[1:]
 	}
-	page := pages.SnapshotsOf(q)
+	page := store.SnapshotsOf(q)
 	rows := 0
 	err := s.stream(ctx, text+which, args, columns, func(values []sqldriver.Value) (more bool, err error) {
 		found, err := snapshotOf(values)
@@ -152,7 +152,7 @@ const (
 
 // RemoveSnapshots implements [evento.Executor].
 func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
-	if err := pages.CheckKeys(keys); err != nil {
+	if err := store.CheckKeys(keys); err != nil {
 		return err
 	}
 	// In their order, so that no two who remove the same wait for each other.

@@ -26,9 +26,9 @@ type transaction struct {
 	appended bool
 	found    bool // an earlier attempt of some write
 
-	read  map[aggregateName]head // heads that were read in it
-	heads map[aggregateName]head // heads that it has moved
-	names sqlstore.Names         // that it has looked up or made
+	read  map[evento.AggregateKey]head // heads that were read in it
+	heads map[evento.AggregateKey]head // heads that it has moved
+	names sqlstore.Names               // that it has looked up or made
 
 	args []any // rows that are not sent yet
 	size int   // of their data
@@ -52,7 +52,7 @@ func (w *writer) transaction(ctx context.Context, at counter, careful bool) *tra
 // head is where an aggregate is, with what this transaction has added. An
 // aggregate that was not looked for is new: if it is not, its first version is
 // there, and the row is refused.
-func (tx *transaction) head(name aggregateName) head {
+func (tx *transaction) head(name evento.AggregateKey) head {
 	if h, ok := tx.heads[name]; ok {
 		return h
 	}
@@ -68,7 +68,7 @@ const maxLegs = 64
 
 // readHeads reads where the aggregates are of which that has to be known.
 func (tx *transaction) readHeads(calls []*call) error {
-	var names []aggregateName
+	var names []evento.AggregateKey
 	for _, c := range calls {
 		w := &c.Request.write
 		for i := range w.Appends {
@@ -76,7 +76,7 @@ func (tx *transaction) readHeads(calls []*call) error {
 			if !tx.careful && !a.AnyVersion && a.Expected == 0 && !w.Retry {
 				continue
 			}
-			name := aggregateName{a.AggregateType, a.AggregateID}
+			name := a.Aggregate()
 			if _, ok := tx.w.heads.Get(name); ok {
 				continue
 			}
@@ -84,7 +84,7 @@ func (tx *transaction) readHeads(calls []*call) error {
 				continue
 			}
 			if tx.read == nil {
-				tx.read = map[aggregateName]head{}
+				tx.read = map[evento.AggregateKey]head{}
 			}
 			tx.read[name] = head{}
 			names = append(names, name)
@@ -93,15 +93,15 @@ func (tx *transaction) readHeads(calls []*call) error {
 	var args []any
 	byID := map[int64]evento.AggregateType{}
 	for _, name := range names {
-		id, err := tx.typeID(name.t, false)
+		id, err := tx.typeID(name.Type, false)
 		if err != nil {
 			return err
 		}
 		if id == 0 {
 			continue // no event of that type
 		}
-		byID[id] = name.t
-		args = append(args, name.id, id)
+		byID[id] = name.Type
+		args = append(args, name.ID, id)
 	}
 	const perLeg = 2
 	for len(args) > 0 {
@@ -129,7 +129,7 @@ func (tx *transaction) readLegs(args []any, types map[int64]evento.AggregateType
 		if err := rows.Scan(&typeID, &id, &h.version, &h.routing); err != nil {
 			return err
 		}
-		tx.read[aggregateName{types[typeID], id}] = h
+		tx.read[evento.AggregateKey{Type: types[typeID], ID: id}] = h
 		return nil
 	})
 }
@@ -178,9 +178,9 @@ func (tx *transaction) append(a *evento.Append, at head, metadata string) error 
 		tx.args = append(tx.args, tx.position, tx.now, at.version, kindID, at.routing, typeID, e.Codec, e.ID[:], a.AggregateID, data, stored)
 	}
 	if tx.heads == nil {
-		tx.heads = map[aggregateName]head{}
+		tx.heads = map[evento.AggregateKey]head{}
 	}
-	tx.heads[aggregateName{a.AggregateType, a.AggregateID}] = at
+	tx.heads[a.Aggregate()] = at
 	tx.appended = true
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
-	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // writer owns the session that appends. Only the flush uses it, of which there
@@ -24,11 +24,11 @@ type writer struct {
 	// heads are those at this position of the counter. While the counter is
 	// there nobody else has appended, and they are exact.
 	position int64
-	heads    generations.Cache[aggregateName, head]
+	heads    store.Cache[evento.AggregateKey, head]
 }
 
 func newWriter(ex *Executor, db *sql.DB) *writer {
-	return &writer{ex: ex, db: db, position: -1, heads: generations.New[aggregateName, head](1 << 15)}
+	return &writer{ex: ex, db: db, position: -1, heads: store.NewCache[evento.AggregateKey, head](1 << 15)}
 }
 
 func (w *writer) close() {

@@ -66,7 +66,7 @@ func (p *pending) prepare() error {
 	p.heads = make([]seen, len(p.appends))
 	for i := range p.appends {
 		var err error
-		if p.heads[i], err = p.ex.look(aggregate{p.appends[i].AggregateType, p.appends[i].AggregateID}); err != nil {
+		if p.heads[i], err = p.ex.look(evento.AggregateKey{Type: p.appends[i].AggregateType, ID: p.appends[i].AggregateID}); err != nil {
 			return classify(err)
 		}
 	}
@@ -188,7 +188,7 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 	for i := range p.appends {
 		a, h := &p.appends[i], &p.heads[i]
 		before := p.routing(i)
-		if err := ex.now(aggregate{a.AggregateType, a.AggregateID}, h); err != nil {
+		if err := ex.now(a.Aggregate(), h); err != nil {
 			return nil, nil, fmt.Errorf("evento: pebble: %w", classify(err))
 		}
 		if !a.AnyVersion && a.Expected != h.version {
@@ -211,7 +211,7 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 	ex.applied.Store(receipts[len(receipts)-1].Position)
 	for i := range receipts {
 		a, r := &p.appends[i], &receipts[i]
-		ex.heads.put(aggregate{a.AggregateType, a.AggregateID}, head{version: r.Version, position: r.Position, routing: p.routing(i)})
+		ex.heads.put(a.Aggregate(), head{version: r.Version, position: r.Position, routing: p.routing(i)})
 	}
 	return receipts, nil, nil
 }

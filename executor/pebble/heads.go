@@ -6,16 +6,11 @@ import (
 	"sync"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // headsMost is how many heads a generation of the cache has.
 const headsMost = 1 << 15
-
-type aggregate struct {
-	t  evento.AggregateType
-	id string
-}
 
 // head is where an aggregate is, its last event possibly not synced yet. The
 // zero head is that of one without events.
@@ -27,23 +22,23 @@ type head struct {
 // heads is a cache for many goroutines.
 type heads struct {
 	mu    sync.Mutex
-	cache generations.Cache[aggregate, head]
+	cache store.Cache[evento.AggregateKey, head]
 }
 
 func newHeads(most int) *heads {
-	return &heads{cache: generations.New[aggregate, head](most)}
+	return &heads{cache: store.NewCache[evento.AggregateKey, head](most)}
 }
 
 // get also returns the generation: what is put from now on is in the cache at
 // least until it has risen by two.
-func (c *heads) get(a aggregate) (h head, ok bool, generation uint64) {
+func (c *heads) get(a evento.AggregateKey) (h head, ok bool, generation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h, ok = c.cache.Get(a)
 	return h, ok, c.cache.Generation()
 }
 
-func (c *heads) put(a aggregate, h head) {
+func (c *heads) put(a evento.AggregateKey, h head) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cache.Put(a, h)
@@ -56,7 +51,7 @@ type seen struct {
 }
 
 // look finds an aggregate's head as it is at some moment during the call.
-func (ex *Executor) look(a aggregate) (seen, error) {
+func (ex *Executor) look(a evento.AggregateKey) (seen, error) {
 	h, ok, generation := ex.heads.get(a)
 	if ok {
 		return seen{h, generation}, nil
@@ -66,7 +61,7 @@ func (ex *Executor) look(a aggregate) (seen, error) {
 }
 
 // now brings a head up to date, under the order.
-func (ex *Executor) now(a aggregate, s *seen) error {
+func (ex *Executor) now(a evento.AggregateKey, s *seen) error {
 	h, ok, generation := ex.heads.get(a)
 	switch {
 	case ok:
@@ -81,8 +76,8 @@ func (ex *Executor) now(a aggregate, s *seen) error {
 	return nil
 }
 
-func (ex *Executor) lookStored(a aggregate) (h head, err error) {
-	it, err := ex.iterate(ex.keys.aggregate(a.t, a.id), 1, lastPosition)
+func (ex *Executor) lookStored(a evento.AggregateKey) (h head, err error) {
+	it, err := ex.iterate(ex.keys.aggregate(a.Type, a.ID), 1, lastPosition)
 	if err != nil {
 		return head{}, err
 	}

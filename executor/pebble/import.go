@@ -7,14 +7,14 @@ import (
 	"fmt"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/importing"
+	"github.com/evento-go/evento/internal/store"
 )
 
 var _ evento.Importer = (*Executor)(nil)
 
 // Import implements [evento.Importer].
 func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error {
-	return importing.Import(ctx, importing.Store{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
+	return store.Import(ctx, store.Importing{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
 }
 
 // takeOver appends events that follow the last one.
@@ -25,7 +25,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 	defer ex.end()
 	// An append of each event, with what the events say of their aggregates:
 	// so all but the positions, versions and times is made ready.
-	p := &pending{ex: ex, appends: importing.Appends(events), heads: make([]seen, len(events))}
+	p := &pending{ex: ex, appends: store.Appends(events), heads: make([]seen, len(events))}
 	for i := range events {
 		p.heads[i].head = head{version: events[i].Version - 1, routing: events[i].RoutingKey}
 	}
@@ -66,7 +66,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err error) {
 	ex := p.ex
 	applied := ex.applied.Load()
-	last := importing.Head{Position: applied}
+	last := store.Head{Position: applied}
 	if applied > 0 {
 		value, err := ex.get(at(ex.keys.events(), applied))
 		if err != nil {
@@ -80,8 +80,8 @@ func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err erro
 	if err := last.Check(events); err != nil {
 		return applied, err
 	}
-	for _, a := range importing.Aggregates(events) {
-		h, err := ex.look(aggregate{a.Type, a.ID})
+	for _, a := range store.Aggregates(events) {
+		h, err := ex.look(evento.AggregateKey{Type: a.Type, ID: a.ID})
 		if err != nil {
 			return 0, fmt.Errorf("evento: pebble: %w", classify(err))
 		}
@@ -101,7 +101,7 @@ func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err erro
 	ex.latest = max(ex.latest, end.Timestamp.UnixMicro())
 	for i := range events {
 		e := &events[i]
-		ex.heads.put(aggregate{e.AggregateType, e.AggregateID}, head{version: e.Version, position: e.Position, routing: e.RoutingKey})
+		ex.heads.put(e.Aggregate(), head{version: e.Version, position: e.Position, routing: e.RoutingKey})
 	}
 	return 0, nil
 }

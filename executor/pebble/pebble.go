@@ -37,7 +37,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Options are the settings of [Open] and [New]. The zero Options are the
@@ -106,7 +106,7 @@ type Executor struct {
 	positions cursor.Positions
 	heads     *heads
 	state     state
-	changed   signal.Signal
+	changed   store.Signal
 	feed      evento.Feed
 
 	// visible is the last position that is known to be durable.

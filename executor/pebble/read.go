@@ -14,14 +14,14 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/pages"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Read implements [evento.Executor]. Events never change and positions only
 // grow, so what lies at or below the visible mark is the same whenever it is
 // looked at: that mark, taken once, makes the read one of a single moment.
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	from, err := pages.Begin(q, args, ex.positions)
+	from, err := store.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *search) page(ctx context.Context, args cursor.Args, from uint64) (*curs
 		return nil, err
 	}
 	r.shareIDs()
-	found := pages.Found{Edges: r.edges, More: r.more, At: from, Head: s.head}
+	found := store.Found{Edges: r.edges, More: r.more, At: from, Head: s.head}
 	switch {
 	case backward && from <= s.head: // from before the place on, which is itself before nothing
 		found.Behind, err = s.any(ctx, max(from, 1)-1, false)

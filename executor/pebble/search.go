@@ -31,7 +31,7 @@ type search struct {
 	unrouted   bool
 	types      map[evento.AggregateType]bool
 	kinds      map[kind]bool
-	aggregates map[aggregate]map[string]bool // names by aggregate; nil: every name
+	aggregates map[evento.AggregateKey]map[string]bool // names by aggregate; nil: every name
 }
 
 type kind struct {
@@ -65,12 +65,12 @@ func newSearch(ex *Executor, q evento.Query, head uint64) *search {
 }
 
 func (s *search) addAggregate(f evento.Filter) {
-	a := aggregate{f.AggregateType, f.AggregateID}
+	a := evento.AggregateKey{Type: f.AggregateType, ID: f.AggregateID}
 	names, known := s.aggregates[a]
 	switch {
 	case !known:
 		if s.aggregates == nil {
-			s.aggregates = map[aggregate]map[string]bool{}
+			s.aggregates = map[evento.AggregateKey]map[string]bool{}
 		}
 		if f.Name != "" {
 			names = map[string]bool{f.Name: true}
@@ -100,7 +100,7 @@ func (s *search) matches(p *parts) bool {
 	if s.aggregates == nil {
 		return false
 	}
-	names, ok := s.aggregates[aggregate{evento.AggregateType(p.aggregateType), string(p.aggregateID)}]
+	names, ok := s.aggregates[evento.AggregateKey{Type: evento.AggregateType(p.aggregateType), ID: string(p.aggregateID)}]
 	return ok && (names == nil || names[string(p.name)])
 }
 
@@ -129,7 +129,7 @@ func (s *search) read(ctx context.Context, from uint64, backward bool, n int, ke
 	}
 	if s.one != nil && keep {
 		// What was written lately is known; else the page grows.
-		h, _, _ := s.ex.heads.get(aggregate{s.one.AggregateType, s.one.AggregateID})
+		h, _, _ := s.ex.heads.get(evento.AggregateKey{Type: s.one.AggregateType, ID: s.one.AggregateID})
 		r.edges = make([]cursor.Edge[evento.RawEvent], 0, min(uint64(n), h.version, r.left()))
 	}
 	if s.one == nil && (len(s.aggregates) == 0 || len(s.kinds)+len(s.types) > 0) {
@@ -268,8 +268,8 @@ func (s *search) legs() ([]leg, error) {
 	}
 	legs := make([]leg, 0, len(s.kinds)+len(s.aggregates))
 	for a, names := range s.aggregates {
-		if !s.types[a.t] {
-			legs = append(legs, leg{beginning: k.aggregate(a.t, a.id), whole: true, exact: exact && names == nil})
+		if !s.types[a.Type] {
+			legs = append(legs, leg{beginning: k.aggregate(a.Type, a.ID), whole: true, exact: exact && names == nil})
 		}
 	}
 	for f := range s.kinds {

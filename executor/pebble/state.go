@@ -16,7 +16,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/pages"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // state is what is read and written under keys of its own. Pebble shows a batch
@@ -294,7 +294,7 @@ func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*eve
 	if q.After != (evento.SnapshotKey{}) {
 		from = later(from, append(ex.keys.snapshot(q.After), 0))
 	}
-	page := pages.SnapshotsOf(q)
+	page := store.SnapshotsOf(q)
 	err := ex.list(ctx, from, to, func(key, value []byte) (more bool, err error) {
 		var s evento.StoredSnapshot
 		var ok bool
@@ -317,7 +317,7 @@ func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*eve
 
 // RemoveSnapshots implements [evento.Executor].
 func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
-	if err := pages.CheckKeys(keys); err != nil {
+	if err := store.CheckKeys(keys); err != nil {
 		return err
 	}
 	if err := ex.begin(ctx); err != nil {

@@ -198,20 +198,15 @@ func (ex *Executor) committed() {
 	ex.announce()
 }
 
-type aggregate struct {
-	t  evento.AggregateType
-	id string
-}
-
 // aggregates are those that a statement appends to already: it would not see
 // what it adds itself.
-type aggregates map[aggregate]bool
+type aggregates map[evento.AggregateKey]bool
 
 // take adds those of op, and reports whether none was taken.
 func (taken aggregates) take(op *appendOp) bool {
 	free := true
 	for _, a := range op.write.Appends {
-		key := aggregate{a.AggregateType, a.AggregateID}
+		key := a.Aggregate()
 		free = free && !taken[key]
 		taken[key] = true
 	}

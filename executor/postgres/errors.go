@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 // SQLSTATE codes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
@@ -40,8 +39,7 @@ func code(err error) string {
 
 // classify adds the error of evento that callers match.
 func classify(err error) error {
-	var theirs *intx.RefusedError
-	if errors.As(err, &theirs) {
+	if errors.Is(err, evento.ErrTxRefused) {
 		return err // whatever their statements failed with
 	}
 	switch code(err) {

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/importing"
+	"github.com/evento-go/evento/internal/store"
 )
 
 var _ evento.Importer = (*Executor)(nil)
@@ -20,10 +20,10 @@ var _ evento.Importer = (*Executor)(nil)
 // Import implements [evento.Importer], by COPY on a connection of the pool.
 func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error {
 	if ex.transactionOf(ctx) != nil {
-		return importing.ErrInTx
+		return store.ErrImportInTx
 	}
 	return ex.once(ctx, func() error {
-		return importing.Import(ctx, importing.Store{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
+		return store.Import(ctx, store.Importing{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
 	})
 }
 
@@ -32,14 +32,14 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 type imported struct {
 	*appendOp
 	events     []evento.RawEvent
-	aggregates []importing.Aggregate
+	aggregates []store.ImportedAggregate
 }
 
 // takeOver appends events that follow the last one.
 func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) error {
 	im := &imported{
-		appendOp: &appendOp{write: evento.Write{Appends: importing.Appends(events)}},
-		events:   events, aggregates: importing.Aggregates(events),
+		appendOp: &appendOp{write: evento.Write{Appends: store.Appends(events)}},
+		events:   events, aggregates: store.Aggregates(events),
 	}
 	if _, err := ex.lookUpNames(ctx, im.appendOp); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (ex *Executor) copyEvents(ctx context.Context, conn *pgx.Conn, im *imported
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
-	if err := (importing.Head{Position: uint64(head), RecordedAt: recordedAt}).Check(im.events); err != nil {
+	if err := (store.Head{Position: uint64(head), RecordedAt: recordedAt}).Check(im.events); err != nil {
 		return err
 	}
 	if err := ex.checkAggregates(ctx, conn, im); err != nil {

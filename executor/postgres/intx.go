@@ -13,14 +13,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/idle"
-	"github.com/evento-go/evento/internal/intx"
-	"github.com/evento-go/evento/internal/pending"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // transaction is what the context of [Executor.InTx] carries.
 type transaction struct {
-	pending.Writes
+	sqlstore.Pending
 	tx    pgx.Tx
 	cause *cause
 	names *dictionary // looked up in it, and perhaps made in it
@@ -45,7 +43,7 @@ func Tx(ctx context.Context) pgx.Tx {
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *transaction {
-	t, _ := intx.Of(ctx, ex).(*transaction)
+	t, _ := sqlstore.TxOf(ctx, ex).(*transaction)
 	return t
 }
 
@@ -97,14 +95,14 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 				rollBack(conn)
 			}
 		}()
-		if limit := idle.Limit(ctx); limit > 0 {
+		if limit := evento.TxIdleLimit(ctx); limit > 0 {
 			// Of a process that is halted the server ends the transaction,
 			// so that its locks are not in the way of the next owner.
 			if _, err := tx.Exec(ctx, "SELECT set_config('idle_in_transaction_session_timeout', $1, true)", fmt.Sprint(limit.Milliseconds())); err != nil {
 				return err
 			}
 		}
-		inner := intx.Into(context.WithValue(ctx, txKey{}, t.tx), ex, t)
+		inner := sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.tx), ex, t)
 		if fnErr = fn(inner); fnErr != nil {
 			return nil
 		}
@@ -192,7 +190,7 @@ type last struct {
 // that appends and commits.
 func (ex *Executor) lastOf(ctx context.Context, t *transaction) (*last, error) {
 	l := &last{}
-	for _, w := range t.Pending() {
+	for _, w := range t.Writes() {
 		l.ops = append(l.ops, &appendOp{write: w})
 	}
 	if err := ex.makeNames(ctx, l.ops); err != nil {
@@ -240,7 +238,7 @@ func (ex *Executor) published(t *transaction, l *last) {
 }
 
 // refused is the error for a transaction that its own statements spoiled.
-func refused(err error) error { return &intx.RefusedError{Store: "postgres", Err: err} }
+func refused(err error) error { return fmt.Errorf("%w: %w", evento.ErrTxRefused, err) }
 
 // explain rolls back and says of the error of a statement of the executor's
 // whether the caller's statements are the cause: they can make a transaction
@@ -305,14 +303,14 @@ func (ex *Executor) notAppended(ctx context.Context, conn *pgxpool.Conn, groups 
 	return err
 }
 
-// findHead is for [pending.Writes].
-func (ex *Executor) findHead(ctx context.Context, t evento.AggregateType, id string) (pending.Head, error) {
-	return ex.headOf(ctx, ex.db(ctx), t, id)
+// findHead is for [sqlstore.Pending].
+func (ex *Executor) findHead(ctx context.Context, a evento.AggregateKey) (sqlstore.Head, error) {
+	return ex.headOf(ctx, ex.db(ctx), a)
 }
 
-func (ex *Executor) headOf(ctx context.Context, on querier, t evento.AggregateType, id string) (h pending.Head, err error) {
+func (ex *Executor) headOf(ctx context.Context, on querier, a evento.AggregateKey) (h sqlstore.Head, err error) {
 	var version int64
-	err = on.QueryRow(ctx, ex.sql.headOf, string(t), id).Scan(&version, &h.RoutingKey)
+	err = on.QueryRow(ctx, ex.sql.headOf, string(a.Type), a.ID).Scan(&version, &h.RoutingKey)
 	h.Version = uint64(version)
 	return h, orNone(err)
 }

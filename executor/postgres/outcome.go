@@ -51,7 +51,7 @@ func (ex *Executor) conflict(ctx context.Context, conn *pgx.Conn, op *appendOp, 
 	a := &op.write.Appends[at]
 	actual := uint64(outcomes[at].head)
 	if actual == 0 && a.Expected > 0 {
-		head, err := ex.headOf(ctx, conn, a.AggregateType, a.AggregateID)
+		head, err := ex.headOf(ctx, conn, a.Aggregate())
 		if err != nil {
 			return err
 		}

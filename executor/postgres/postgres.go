@@ -34,7 +34,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Options are the settings of [Open] and [New]. The zero Options are the
@@ -97,7 +97,7 @@ type Executor struct {
 	names     *dictionary
 	scratches sync.Pool // of *scratch
 	queue     *appendqueue.Queue[*appendOp]
-	changed   signal.Signal
+	changed   store.Signal
 	feed      evento.Feed
 	calls     calls
 	flight    flight        // the queue's

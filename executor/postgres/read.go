@@ -10,13 +10,12 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/pages"
-	"github.com/evento-go/evento/internal/slab"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Read implements [evento.Executor].
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (page *cursor.Page[evento.RawEvent], err error) {
-	at, err := pages.Begin(q, args, ex.positions)
+	at, err := store.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +169,7 @@ func (r *reading) scan(rows pgx.Rows) error {
 
 // finish makes the page of what was read.
 func (ex *Executor) finish(ctx context.Context, r *reading) (*cursor.Page[evento.RawEvent], error) {
-	found := pages.Found{More: r.more, Behind: r.next, At: uint64(r.at), Head: uint64(r.head)}
+	found := store.Found{More: r.more, Behind: r.next, At: uint64(r.at), Head: uint64(r.head)}
 	if n := len(r.rows); n > 0 {
 		ex.saw(max(r.rows[0].position, r.rows[n-1].position))
 		found.Edges = make([]cursor.Edge[evento.RawEvent], n)
@@ -187,7 +186,7 @@ func (ex *Executor) events(ctx context.Context, rows []row, edges []cursor.Edge[
 	for i := range rows {
 		size += len(rows[i].data)
 	}
-	var data slab.Slab
+	var data store.Slab
 	data.Expect(size)
 	var names named
 	var before *row

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/pages"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // statementTries is how often a statement is made that fails because another
@@ -104,7 +104,7 @@ func (ex *Executor) readSnapshots(ctx context.Context, q evento.SnapshotQuery) (
 		return nil, err
 	}
 	defer rows.Close()
-	page := pages.SnapshotsOf(q)
+	page := store.SnapshotsOf(q)
 	for rows.Next() {
 		var s evento.StoredSnapshot
 		var revision, version, position int64
@@ -122,7 +122,7 @@ func (ex *Executor) readSnapshots(ctx context.Context, q evento.SnapshotQuery) (
 
 // RemoveSnapshots implements [evento.Executor].
 func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
-	if err := pages.CheckKeys(keys); err != nil {
+	if err := store.CheckKeys(keys); err != nil {
 		return err
 	}
 	n := len(keys)

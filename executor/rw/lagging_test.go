@@ -9,7 +9,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/executor/memory"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // primary is a store that notes where its commits end, which is what its
@@ -78,7 +78,7 @@ type lagging struct {
 	// by show.
 	step int
 
-	changed signal.Signal
+	changed store.Signal
 	mu      sync.Mutex
 	shown   int // events
 	closed  bool

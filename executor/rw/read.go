@@ -10,7 +10,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/intx"
 )
 
 const (
@@ -36,7 +35,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if ex.same {
 		return ex.read.Read(ctx, q, args)
 	}
-	if intx.In(ctx) {
+	if evento.WithinTx(ctx) {
 		return ex.readWritten(ctx, q, args)
 	}
 	if err := ex.checkStores(ctx); err != nil {

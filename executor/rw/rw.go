@@ -45,7 +45,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Executor is an [evento.Executor] that splits reads from writes. It is safe
@@ -53,7 +53,7 @@ import (
 type Executor struct {
 	read, write evento.Executor
 	same        bool // one executor is both sides
-	changed     *signal.Any
+	changed     *store.AnySignal
 	feed        evento.Feed
 	close       func() error
 	err         error // a mistake in New, told by every method
@@ -82,7 +82,7 @@ func New(read, write evento.Executor) *Executor {
 		ex.same = reflect.ValueOf(read).Comparable() && reflect.ValueOf(write).Comparable() && read == write
 		sources = append(sources, write.Changed, read.Changed)
 	}
-	ex.changed = signal.NewAny(sources...)
+	ex.changed = store.NewAnySignal(sources...)
 	ex.close = sync.OnceValue(ex.closeBoth)
 	return ex
 }

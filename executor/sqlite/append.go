@@ -13,11 +13,6 @@ import (
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
-type aggregateName struct {
-	t  evento.AggregateType
-	id string
-}
-
 // head is where an aggregate is.
 type head struct {
 	key     int64 // 0: the aggregate is not in the file
@@ -74,7 +69,7 @@ func (op *appendOp) apply(tx *transaction) error {
 	places := make([]head, len(appends))
 	for i := range appends {
 		a := &appends[i]
-		at, err := tx.head(aggregateName{a.AggregateType, a.AggregateID})
+		at, err := tx.head(a.Aggregate())
 		if err != nil {
 			return err
 		}
@@ -116,18 +111,18 @@ func (op *appendOp) apply(tx *transaction) error {
 }
 
 // head finds where an aggregate is, with what this transaction has added.
-func (tx *transaction) head(name aggregateName) (head, error) {
+func (tx *transaction) head(name evento.AggregateKey) (head, error) {
 	if h, ok := tx.heads[name]; ok {
 		return h, nil
 	}
 	if h, ok := tx.writer.heads.Get(name); ok {
 		return h, nil
 	}
-	typeID, err := tx.typeID(name.t, false)
+	typeID, err := tx.typeID(name.Type, false)
 	if err != nil || typeID == 0 {
 		return head{}, err
 	}
-	v, found, err := tx.conn.query("SELECT key, routing_id FROM evento_aggregate WHERE type_id = ? AND id = ?", 2, typeID, name.id)
+	v, found, err := tx.conn.query("SELECT key, routing_id FROM evento_aggregate WHERE type_id = ? AND id = ?", 2, typeID, name.ID)
 	if err != nil || !found {
 		return head{}, err
 	}
@@ -174,9 +169,9 @@ func (tx *transaction) append(a *evento.Append, at head, metadata string) error 
 		return err
 	}
 	if tx.heads == nil {
-		tx.heads = map[aggregateName]head{}
+		tx.heads = map[evento.AggregateKey]head{}
 	}
-	tx.heads[aggregateName{a.AggregateType, a.AggregateID}] = at
+	tx.heads[a.Aggregate()] = at
 	tx.appended, tx.last = true, tx.now
 	return nil
 }

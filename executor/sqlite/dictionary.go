@@ -9,8 +9,8 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/generations"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // aggregate is what an aggregate's key stands for.
@@ -25,15 +25,15 @@ type aggregate struct {
 type dictionary struct {
 	mu         sync.RWMutex
 	names      sqlstore.Names
-	lastKind   int64                               // every kind up to here is in the cache
-	aggregates generations.Cache[int64, aggregate] // by key
-	keys       generations.Cache[aggregate, int64]
+	lastKind   int64                         // every kind up to here is in the cache
+	aggregates store.Cache[int64, aggregate] // by key
+	keys       store.Cache[aggregate, int64]
 }
 
 func newDictionary() *dictionary {
 	return &dictionary{
-		aggregates: generations.New[int64, aggregate](1 << 16),
-		keys:       generations.New[aggregate, int64](1 << 16),
+		aggregates: store.NewCache[int64, aggregate](1 << 16),
+		keys:       store.NewCache[aggregate, int64](1 << 16),
 	}
 }
 

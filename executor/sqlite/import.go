@@ -7,8 +7,8 @@ import (
 	"fmt"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/importing"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 var _ evento.Importer = (*Executor)(nil)
@@ -16,14 +16,14 @@ var _ evento.Importer = (*Executor)(nil)
 // Import implements [evento.Importer].
 func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error {
 	if ex.transactionOf(ctx) != nil {
-		return importing.ErrInTx
+		return store.ErrImportInTx
 	}
-	return importing.Import(ctx, importing.Store{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
+	return store.Import(ctx, store.Importing{Positions: ex.positions, Read: ex.Read, Append: ex.takeOver}, events)
 }
 
 // takeOver appends events that follow the last one.
 func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) (err error) {
-	op := &importOp{events: events, appends: importing.Appends(events)}
+	op := &importOp{events: events, appends: store.Appends(events)}
 	if op.metadata, err = sqlstore.EncodeMetadata(op.appends); err != nil {
 		return fmt.Errorf("evento: sqlite: %w", err)
 	}
@@ -43,12 +43,12 @@ type importOp struct {
 
 // apply looks at everything that could be refused before it adds anything.
 func (op *importOp) apply(tx *transaction) error {
-	if op.err = (importing.Head{Position: uint64(tx.position), RecordedAt: tx.last}).Check(op.events); op.err != nil {
+	if op.err = (store.Head{Position: uint64(tx.position), RecordedAt: tx.last}).Check(op.events); op.err != nil {
 		return nil //nolint:nilerr // the import is refused, the transaction goes on
 	}
-	places := map[aggregateName]head{}
-	for _, a := range importing.Aggregates(op.events) {
-		name := aggregateName{a.Type, a.ID}
+	places := map[evento.AggregateKey]head{}
+	for _, a := range store.Aggregates(op.events) {
+		name := evento.AggregateKey{Type: a.Type, ID: a.ID}
 		at, err := tx.head(name)
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ func (op *importOp) apply(tx *transaction) error {
 	}
 	now := tx.now
 	for i := range op.events {
-		name := aggregateName{op.events[i].AggregateType, op.events[i].AggregateID}
+		name := evento.AggregateKey{Type: op.events[i].AggregateType, ID: op.events[i].AggregateID}
 		at, moved := tx.heads[name]
 		if !moved {
 			at = places[name]

@@ -11,9 +11,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/generations"
-	"github.com/evento-go/evento/internal/intx"
-	"github.com/evento-go/evento/internal/pending"
+	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 type txKey struct{}
@@ -35,7 +34,7 @@ func Tx(ctx context.Context) *sql.Tx {
 
 var (
 	errNotTheirs  = fmt.Errorf("%w call: InTx ends the transaction when its function returns; nothing was stored", evento.ErrInvalid)
-	errRolledBack = &intx.RefusedError{Store: "sqlite", Err: errors.New("a statement failed in a way that rolled it back")}
+	errRolledBack = fmt.Errorf("%w: a statement failed in a way that rolled it back", evento.ErrTxRefused)
 	errEnded      = fmt.Errorf("%w call: the transaction of its context has ended", evento.ErrInvalid)
 )
 
@@ -60,7 +59,7 @@ type callers struct {
 
 // callersTx is what the context of [Executor.InTx] carries.
 type callersTx struct {
-	pending.Writes
+	sqlstore.Pending
 	*callers
 	sql *sql.Tx
 	tx  *transaction
@@ -68,7 +67,7 @@ type callersTx struct {
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *callersTx {
-	t, _ := intx.Of(ctx, ex).(*callersTx)
+	t, _ := sqlstore.TxOf(ctx, ex).(*callersTx)
 	return t
 }
 
@@ -114,7 +113,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		t.End()
 		t.clear(clean)
 	}()
-	if err := fn(intx.Into(context.WithValue(ctx, txKey{}, t.sql), ex, t)); err != nil {
+	if err := fn(sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.sql), ex, t)); err != nil {
 		clean = true
 		return err
 	}
@@ -148,7 +147,7 @@ func (c *callers) open(ctx context.Context) error {
 	native.CommitHook(func() bool { return c.committing })
 	native.RollbackHook(func() { c.rolledBack = true })
 	c.held = held
-	c.writer = &writer{ex: c.ex, conn: native, heads: generations.New[aggregateName, head](1 << 12)}
+	c.writer = &writer{ex: c.ex, conn: native, heads: store.NewCache[evento.AggregateKey, head](1 << 12)}
 	return nil
 }
 
@@ -251,10 +250,10 @@ func (t *callersTx) apply(ctx context.Context, op operation) error {
 	return op.refusal()
 }
 
-// findHead is for [pending.Writes].
-func (t *callersTx) findHead(ctx context.Context, aggregateType evento.AggregateType, id string) (h pending.Head, err error) {
+// findHead is for [sqlstore.Pending].
+func (t *callersTx) findHead(ctx context.Context, a evento.AggregateKey) (h sqlstore.Head, err error) {
 	err = t.do(ctx, func(tx *transaction) error {
-		at, err := tx.head(aggregateName{aggregateType, id})
+		at, err := tx.head(a)
 		if err != nil {
 			return err
 		}
@@ -289,7 +288,7 @@ func (t *callersTx) commit(ctx context.Context) error {
 		t.ex.fail(err)
 		return err
 	case errors.Is(err, sqlite3.READONLY) && t.queryOnly():
-		return &intx.RefusedError{Store: "sqlite", Err: err}
+		return fmt.Errorf("%w: %w", evento.ErrTxRefused, err)
 	case err != nil || earlier:
 		return t.ex.readError(ctx, err)
 	}
@@ -305,7 +304,7 @@ func (t *callersTx) commit(ctx context.Context) error {
 		return classify(err) // nothing was stored
 	case errors.Is(err, sqlite3.CONSTRAINT), errors.Is(err, sqlite3.BUSY):
 		// Such as by a deferred foreign key, or a statement that has not ended.
-		return &intx.RefusedError{Store: "sqlite", Err: err}
+		return fmt.Errorf("%w: %w", evento.ErrTxRefused, err)
 	default:
 		err = errors.Join(evento.ErrOutcomeUnknown, err)
 		t.ex.fail(err)
@@ -322,7 +321,7 @@ func (t *callersTx) commit(ctx context.Context) error {
 // already.
 func (t *callersTx) appendPending() (earlier bool, err error) {
 	var again *evento.ConflictError // an earlier attempt's beside something new
-	found, writes := 0, t.Pending()
+	found, writes := 0, t.Writes()
 	t.tx.now = t.tx.clock()
 	for _, w := range writes {
 		op, _, err := newAppendOp(w)

@@ -10,8 +10,8 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/pages"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Read implements [evento.Executor].
@@ -19,7 +19,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err := ex.check(ctx); err != nil {
 		return nil, err
 	}
-	at, err := pages.Begin(q, args, ex.positions)
+	at, err := store.Begin(q, args, ex.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[
 	if err != nil {
 		return nil, err
 	}
-	found := pages.Found{More: more, At: uint64(at), Head: uint64(s.head)}
+	found := store.Found{More: more, At: uint64(at), Head: uint64(s.head)}
 	if found.Edges, err = ex.events(s.conn, rows); err != nil {
 		return nil, err
 	}

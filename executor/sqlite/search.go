@@ -15,8 +15,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/slab"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // search is a query in terms of the tables, in one snapshot of them.
@@ -287,7 +287,7 @@ type reading struct {
 	found    []row
 	bytes    int
 	more     bool
-	slab     slab.Slab
+	slab     store.Slab
 }
 
 // scan goes through the table, until the page is complete, the table ends

@@ -37,8 +37,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
-	"github.com/evento-go/evento/internal/generations"
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Options are the settings of [Open] and [New]. The zero Options are the
@@ -100,7 +99,7 @@ type Executor struct {
 	writer    *writer
 	callers   *callers
 	queue     *appendqueue.Queue[operation]
-	changed   signal.Signal
+	changed   store.Signal
 	feed      evento.Feed
 	closing   chan struct{}
 	closed    atomic.Bool
@@ -191,7 +190,7 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 	if err := c.giveUp(ex.closing); err != nil {
 		return nil, classify(err)
 	}
-	ex.writer = &writer{ex: ex, conn: c, heads: generations.New[aggregateName, head](1 << 15)}
+	ex.writer = &writer{ex: ex, conn: c, heads: store.NewCache[evento.AggregateKey, head](1 << 15)}
 	ex.callers = of
 	of.ex, of.turn = ex, make(chan struct{}, 1)
 	var watching *conn

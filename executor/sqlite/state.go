@@ -11,8 +11,8 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/pages"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // read lends a connection to fn, that of the transaction to which ctx belongs
@@ -127,7 +127,7 @@ func (c *conn) snapshots(q evento.SnapshotQuery) (_ *evento.SnapshotPage, err er
 	if err := bind(s, after.Projection, after.Revision, after.Variant, string(after.AggregateType), after.AggregateID, int64(rows)); err != nil {
 		return nil, err
 	}
-	page := pages.SnapshotsOf(q)
+	page := store.SnapshotsOf(q)
 	for s.Step() && page.Take(snapshotOf(s, q.States)) {
 	}
 	return page.Page(), nil
@@ -168,7 +168,7 @@ func (op *removeSnapshotsOp) apply(tx *transaction) error {
 
 // RemoveSnapshots implements [evento.Executor].
 func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
-	if err := pages.CheckKeys(keys); err != nil {
+	if err := store.CheckKeys(keys); err != nil {
 		return err
 	}
 	if len(keys) == 0 {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
-	"github.com/evento-go/evento/internal/generations"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // operation is one caller's part of a transaction. Its apply method leaves a
@@ -40,7 +40,7 @@ type writer struct {
 	dataVersion int64
 	position    int64
 	recordedAt  int64
-	heads       generations.Cache[aggregateName, head]
+	heads       store.Cache[evento.AggregateKey, head]
 }
 
 // transaction is what is written at once. What it would teach the caches is
@@ -53,7 +53,7 @@ type transaction struct {
 	appended bool
 	woken    bool // a swap wants those who wait to be woken
 
-	heads map[aggregateName]head
+	heads map[evento.AggregateKey]head
 	names sqlstore.Names // that it has looked up or made
 }
 

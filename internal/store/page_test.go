@@ -1,4 +1,4 @@
-package pages_test
+package store_test
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/pages"
+	"github.com/evento-go/evento/internal/store"
 )
 
 var positions = cursor.NewPositions([16]byte{1})
@@ -35,7 +35,7 @@ func TestBegin(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			at, err := pages.Begin(tt.q, tt.args, positions)
+			at, err := store.Begin(tt.q, tt.args, positions)
 			if at != tt.at || !errors.Is(err, tt.is) {
 				t.Errorf("Begin() = %d, %v, want %d, %v", at, err, tt.at, tt.is)
 			}
@@ -73,7 +73,7 @@ func TestPage(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			f := pages.Found{More: tt.more, Behind: tt.other, At: tt.at, Head: 20}
+			f := store.Found{More: tt.more, Behind: tt.other, At: tt.at, Head: 20}
 			for _, n := range tt.met {
 				f.Edges = append(f.Edges, cursor.Edge[evento.RawEvent]{Node: evento.RawEvent{Position: n}})
 			}
@@ -98,7 +98,7 @@ func TestPageAllocations(t *testing.T) {
 		for i := range edges {
 			edges[i].Node.Position = uint64(i + 1)
 		}
-		pages.Found{Edges: edges}.Page(cursor.Onward(100, ""), positions)
+		store.Found{Edges: edges}.Page(cursor.Onward(100, ""), positions)
 	})
 	if allocations > 2 { // the page, and the text of all cursors
 		t.Errorf("%v allocations for a page, want 2", allocations)

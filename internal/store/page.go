@@ -1,11 +1,11 @@
-// Package pages is how reading a page of events begins and ends, whatever is
-// under the executor: what was asked for is checked, and what was found becomes
-// a page with its cursors.
+// How reading a page of events begins and ends: what was asked for is checked, and
+// what was found becomes a page with its cursors.
 //
-//	at, err := pages.Begin(q, args, positions)
+//	at, err := store.Begin(q, args, positions)
 //	…
-//	return pages.Found{Edges: edges, More: more, At: at, Head: head}.Page(args, positions), nil
-package pages
+//	return store.Found{Edges: edges, More: more, At: at, Head: head}.Page(args, positions), nil
+
+package store
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package pages_test
+package store_test
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/internal/pages"
+	"github.com/evento-go/evento/internal/store"
 )
 
 func TestSnapshots(t *testing.T) {
@@ -32,7 +32,7 @@ func TestSnapshots(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := pages.SnapshotsOf(tt.q)
+			p := store.SnapshotsOf(tt.q)
 			for i, size := range tt.sizes {
 				s := evento.StoredSnapshot{Size: size, Snapshot: evento.Snapshot{Cursor: "c", Data: []byte("d")}}
 				s.AggregateID = fmt.Sprint(i)
@@ -59,7 +59,7 @@ func TestSnapshots(t *testing.T) {
 func TestCheckKeys(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]error{0: nil, evento.MaxRecords: nil, evento.MaxRecords + 1: evento.ErrInvalid} {
-		if err := pages.CheckKeys(make([]evento.SnapshotKey, n)); !errors.Is(err, want) {
+		if err := store.CheckKeys(make([]evento.SnapshotKey, n)); !errors.Is(err, want) {
 			t.Errorf("CheckKeys() of %d = %v, want %v", n, err, want)
 		}
 	}

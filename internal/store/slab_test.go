@@ -1,18 +1,18 @@
-package slab_test
+package store_test
 
 import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
 
-	"github.com/evento-go/evento/internal/slab"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Copies of all sizes keep their bytes, whatever is done to their sources and
 // to each other.
 func TestCopy(t *testing.T) {
 	t.Parallel()
-	var s slab.Slab
+	var s store.Slab
 	random := rand.New(rand.NewPCG(1, 2))
 	var copies, want [][]byte
 	for i := range 3000 {
@@ -35,7 +35,7 @@ func TestCopy(t *testing.T) {
 // What was expected fits exactly, and what was not is copied all the same.
 func TestExpect(t *testing.T) {
 	t.Parallel()
-	var s slab.Slab
+	var s store.Slab
 	s.Expect(100)
 	for i := range 20 {
 		b := bytes.Repeat([]byte{byte(i)}, 10)
@@ -46,7 +46,7 @@ func TestExpect(t *testing.T) {
 }
 
 func TestFewAllocations(t *testing.T) { // not parallel: it counts the process's allocations
-	var s slab.Slab
+	var s store.Slab
 	b := []byte("some hundred bytes are the usual size")
 	if allocs := testing.AllocsPerRun(100, func() { s.Copy(b) }); allocs >= 1 {
 		t.Errorf("%.1f allocations for a small copy, want less than one", allocs)

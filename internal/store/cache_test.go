@@ -1,9 +1,9 @@
-package generations_test
+package store_test
 
 import (
 	"testing"
 
-	"github.com/evento-go/evento/internal/generations"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // What was put last is there, the newest of it always; what is put is kept
@@ -11,7 +11,7 @@ import (
 func TestCache(t *testing.T) {
 	t.Parallel()
 	const most = 3
-	c := generations.New[int, int](most)
+	c := store.NewCache[int, int](most)
 	put := map[int]uint64{} // the generation of each
 	kept := func(k, v int) {
 		t.Helper()

@@ -1,6 +1,6 @@
-// Package importing is what the executors do alike when they take over events
-// of another store.
-package importing
+// Taking over events of another store.
+
+package store
 
 import (
 	"bytes"
@@ -14,12 +14,12 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// ErrInTx is for an import in a caller's transaction: it would hold the order
+// ErrImportInTx is for an import in a caller's transaction: it would hold the order
 // of all commits until the end of that.
-var ErrInTx = fmt.Errorf("%w call: Import within InTx; import before or after it", evento.ErrInvalid)
+var ErrImportInTx = fmt.Errorf("%w call: Import within InTx; import before or after it", evento.ErrInvalid)
 
-// Store is what [Import] needs of one.
-type Store struct {
+// Importing is what [Import] needs of a store.
+type Importing struct {
 	Positions cursor.Positions
 	Read      func(context.Context, evento.Query, cursor.Args) (*cursor.Page[evento.RawEvent], error)
 	// Append appends checked events, all or none. It returns an error from
@@ -28,7 +28,7 @@ type Store struct {
 }
 
 // Import is [evento.Importer]'s.
-func Import(ctx context.Context, s Store, events []evento.RawEvent) error {
+func Import(ctx context.Context, s Importing, events []evento.RawEvent) error {
 	if err := evento.CheckImport(events); err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func Import(ctx context.Context, s Store, events []evento.RawEvent) error {
 
 // compare returns an error unless the events are stored. Events do not change,
 // so that it needs no transaction.
-func (s *Store) compare(ctx context.Context, events []evento.RawEvent) error {
+func (s *Importing) compare(ctx context.Context, events []evento.RawEvent) error {
 	for len(events) > 0 {
 		page, err := s.Read(ctx, evento.Query{}, cursor.Onward(len(events), s.Positions.Value(events[0].Position-1)))
 		if err != nil {
@@ -131,28 +131,23 @@ func (h Head) Check(events []evento.RawEvent) error {
 	return nil
 }
 
-// Aggregate is one that events are of, as it has to be before them.
-type Aggregate struct {
-	Type       evento.AggregateType
-	ID         string
+// ImportedAggregate is one that events are of, as it has to be before them.
+type ImportedAggregate struct {
+	evento.AggregateKey
 	Version    uint64
 	RoutingKey string
 	First      int // the index of its first event
 }
 
 // Aggregates lists those of checked events, in the order of their first ones.
-func Aggregates(events []evento.RawEvent) []Aggregate {
-	type name struct {
-		t  evento.AggregateType
-		id string
-	}
-	var list []Aggregate
-	seen := make(map[name]bool, len(events))
+func Aggregates(events []evento.RawEvent) []ImportedAggregate {
+	var list []ImportedAggregate
+	seen := make(map[evento.AggregateKey]bool, len(events))
 	for i := range events {
 		e := &events[i]
-		if key := (name{e.AggregateType, e.AggregateID}); !seen[key] {
+		if key := e.Aggregate(); !seen[key] {
 			seen[key] = true
-			list = append(list, Aggregate{e.AggregateType, e.AggregateID, e.Version - 1, e.RoutingKey, i})
+			list = append(list, ImportedAggregate{key, e.Version - 1, e.RoutingKey, i})
 		}
 	}
 	return list
@@ -160,7 +155,7 @@ func Aggregates(events []evento.RawEvent) []Aggregate {
 
 // Check returns an error unless the aggregate is at its version, and has its
 // routing key; that matters only if there is an event of it.
-func (a *Aggregate) Check(version uint64, sameKey bool) error {
+func (a *ImportedAggregate) Check(version uint64, sameKey bool) error {
 	switch {
 	case version != a.Version:
 		return &evento.ConflictError{AggregateType: a.Type, AggregateID: a.ID, Expected: a.Version, Actual: version}

@@ -1,4 +1,6 @@
-package pages
+// Pages of snapshots.
+
+package store
 
 import (
 	"cmp"

@@ -1,11 +1,11 @@
-package signal_test
+package store_test
 
 import (
 	"sync"
 	"testing"
 	"testing/synctest"
 
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 func closed(ch <-chan struct{}) bool {
@@ -20,7 +20,7 @@ func closed(ch <-chan struct{}) bool {
 func TestNotifyWakesAllWaiters(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var s signal.Signal
+		var s store.Signal
 		var woken sync.WaitGroup
 		for range 10 {
 			ch := s.Wait()
@@ -34,7 +34,7 @@ func TestNotifyWakesAllWaiters(t *testing.T) {
 
 func TestNotifyWakesOnlyEarlierWaiters(t *testing.T) {
 	t.Parallel()
-	var s signal.Signal
+	var s store.Signal
 	s.Notify() // nobody waits
 	before := s.Wait()
 	if closed(before) {
@@ -54,7 +54,7 @@ func TestNotifyWakesOnlyEarlierWaiters(t *testing.T) {
 
 func TestAwaited(t *testing.T) {
 	t.Parallel()
-	var s signal.Signal
+	var s store.Signal
 	if s.Awaited() {
 		t.Error("awaited before anybody asked")
 	}
@@ -70,14 +70,14 @@ func TestAwaited(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	t.Parallel()
-	var asked, fresh signal.Signal
+	var asked, fresh store.Signal
 	before := asked.Wait()
 	asked.Close()
 	fresh.Close()
 	if !closed(before) {
 		t.Error("Close did not wake a waiter")
 	}
-	for name, s := range map[string]*signal.Signal{"asked before": &asked, "not asked before": &fresh} {
+	for name, s := range map[string]*store.Signal{"asked before": &asked, "not asked before": &fresh} {
 		if !closed(s.Wait()) {
 			t.Errorf("%s: Wait after Close gives an open channel", name)
 		}
@@ -93,7 +93,7 @@ func TestClose(t *testing.T) {
 // many sides it comes.
 func TestConcurrentNotify(t *testing.T) {
 	t.Parallel()
-	var s signal.Signal
+	var s store.Signal
 	var mu sync.Mutex
 	count := 0
 	const writers, each = 4, 500

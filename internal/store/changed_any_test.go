@@ -1,4 +1,4 @@
-package signal_test
+package store_test
 
 import (
 	"runtime"
@@ -6,7 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/evento-go/evento/internal/signal"
+	"github.com/evento-go/evento/internal/store"
 )
 
 func isClosed(c <-chan struct{}) bool {
@@ -21,10 +21,10 @@ func isClosed(c <-chan struct{}) bool {
 func TestAny(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var one, two signal.Signal
-		both := signal.NewAny(one.Wait, two.Wait)
+		var one, two store.Signal
+		both := store.NewAnySignal(one.Wait, two.Wait)
 		for range 3 {
-			for i, s := range []*signal.Signal{&one, &two} {
+			for i, s := range []*store.Signal{&one, &two} {
 				c, same := both.Wait(), both.Wait()
 				synctest.Wait()
 				if isClosed(c) || isClosed(same) {
@@ -57,8 +57,8 @@ func TestAny(t *testing.T) {
 func TestAnyOfClosedSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var one, two signal.Signal
-		both := signal.NewAny(one.Wait, two.Wait)
+		var one, two store.Signal
+		both := store.NewAnySignal(one.Wait, two.Wait)
 		c := both.Wait()
 		two.Close()
 		<-c
@@ -69,8 +69,8 @@ func TestAnyOfClosedSource(t *testing.T) {
 func TestAnyConcurrent(t *testing.T) {
 	t.Parallel()
 	const rounds = 200
-	var one, two signal.Signal
-	both := signal.NewAny(one.Wait, two.Wait)
+	var one, two store.Signal
+	both := store.NewAnySignal(one.Wait, two.Wait)
 	turn, wg := make(chan struct{}), sync.WaitGroup{}
 	for range 3 {
 		wg.Go(func() {
@@ -80,7 +80,7 @@ func TestAnyConcurrent(t *testing.T) {
 		})
 	}
 	stop := make(chan struct{})
-	for _, s := range []*signal.Signal{&one, &two} {
+	for _, s := range []*store.Signal{&one, &two} {
 		wg.Go(func() {
 			for {
 				select {

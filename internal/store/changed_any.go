@@ -1,14 +1,16 @@
-package signal
+// The Changed of an executor made of executors.
+
+package store
 
 import (
 	"reflect"
 	"sync"
 )
 
-// Any hands out a channel that is closed when one of several sources closes
-// theirs: the Changed of an executor made of executors. [NewAny] makes it; it
+// AnySignal hands out a channel that is closed when one of several sources closes
+// theirs: the Changed of an executor made of executors. [NewAnySignal] makes it; it
 // is safe for concurrent use.
-type Any struct {
+type AnySignal struct {
 	sources []func() <-chan struct{}
 	closing chan struct{}
 
@@ -17,15 +19,15 @@ type Any struct {
 	closed bool
 }
 
-// NewAny returns the Any of these sources.
-func NewAny(sources ...func() <-chan struct{}) *Any {
-	return &Any{sources: sources, closing: make(chan struct{})}
+// NewAnySignal returns the AnySignal of these sources.
+func NewAnySignal(sources ...func() <-chan struct{}) *AnySignal {
+	return &AnySignal{sources: sources, closing: make(chan struct{})}
 }
 
 // Wait returns a channel that is closed when a source gives its signal after
 // the call, or a little before it; after Close, one that is closed. One
 // goroutine watches the sources for all who wait.
-func (a *Any) Wait() <-chan struct{} {
+func (a *AnySignal) Wait() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -45,7 +47,7 @@ func (a *Any) Wait() <-chan struct{} {
 	return a.next
 }
 
-func (a *Any) watch(cases []reflect.SelectCase) {
+func (a *AnySignal) watch(cases []reflect.SelectCase) {
 	reflect.Select(cases)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -54,7 +56,7 @@ func (a *Any) watch(cases []reflect.SelectCase) {
 }
 
 // Close wakes all who wait, now and from now on. Closing again does nothing.
-func (a *Any) Close() {
+func (a *AnySignal) Close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.closed {

@@ -1,12 +1,12 @@
-// Package pending holds the writes of a transaction until its commit, for
-// executors whose events commit together with a caller's tables.
+// The writes of a caller's transaction until its commit.
 //
 // Positions are handed out by one committer at a time. A transaction that drew
 // them at its first append would keep everybody waiting until its end; so its
 // appends wait here, and are sent last of all. What they will be is known
 // before: a conflict is told at once, and one who replays an aggregate within
 // the transaction sees them.
-package pending
+
+package sqlstore
 
 import (
 	"context"
@@ -19,20 +19,15 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Writes are the writes of one transaction, in order. The zero Writes are none.
+// Pending are the writes of one transaction, in order. The zero Pending are none.
 // They are safe for concurrent use.
-type Writes struct {
+type Pending struct {
 	ended  atomic.Bool
 	mu     sync.Mutex // held while a head is looked for
 	writes []evento.Write
 	size   int
-	heads  map[aggregate]Head
+	heads  map[evento.AggregateKey]Head
 	events []evento.RawEvent // as they will be, but for their positions
-}
-
-type aggregate struct {
-	t  evento.AggregateType
-	id string
 }
 
 // Head is where an aggregate is. The zero Head is that of a new one.
@@ -42,12 +37,12 @@ type Head struct {
 }
 
 // FindHead finds the head of an aggregate in the store.
-type FindHead func(ctx context.Context, t evento.AggregateType, id string) (Head, error)
+type FindHead func(ctx context.Context, a evento.AggregateKey) (Head, error)
 
 // Add keeps a write, which was checked, for the commit. Its receipts lack the
 // positions. A conflict that can be seen already is returned; the commit judges
 // again.
-func (p *Writes) Add(ctx context.Context, w evento.Write, find FindHead) ([]evento.Receipt, error) {
+func (p *Pending) Add(ctx context.Context, w evento.Write, find FindHead) ([]evento.Receipt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended.Load() {
@@ -69,10 +64,10 @@ func (p *Writes) Add(ctx context.Context, w evento.Write, find FindHead) ([]even
 	}
 	heads := make([]Head, len(w.Appends))
 	for i, a := range w.Appends {
-		h, known := p.heads[aggregate{a.AggregateType, a.AggregateID}]
+		h, known := p.heads[a.Aggregate()]
 		if !known {
 			var err error
-			if h, err = find(ctx, a.AggregateType, a.AggregateID); err != nil {
+			if h, err = find(ctx, a.Aggregate()); err != nil {
 				return nil, err
 			}
 		}
@@ -86,9 +81,9 @@ func (p *Writes) Add(ctx context.Context, w evento.Write, find FindHead) ([]even
 	return p.add(w, heads), nil
 }
 
-func (p *Writes) add(w evento.Write, heads []Head) []evento.Receipt {
+func (p *Pending) add(w evento.Write, heads []Head) []evento.Receipt {
 	if p.heads == nil {
-		p.heads = map[aggregate]Head{}
+		p.heads = map[evento.AggregateKey]Head{}
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	receipts := make([]evento.Receipt, len(w.Appends))
@@ -112,7 +107,7 @@ func (p *Writes) add(w evento.Write, heads []Head) []evento.Receipt {
 				Timestamp:     now,
 			})
 		}
-		p.heads[aggregate{a.AggregateType, a.AggregateID}] = h
+		p.heads[a.Aggregate()] = h
 		receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: h.Version}
 	}
 	p.writes = append(p.writes, w)
@@ -121,7 +116,7 @@ func (p *Writes) add(w evento.Write, heads []Head) []evento.Receipt {
 
 // earlier returns the receipts of a write that waits here already; nil: it does
 // not.
-func (p *Writes) earlier(w evento.Write) []evento.Receipt {
+func (p *Pending) earlier(w evento.Write) []evento.Receipt {
 	if !w.Retry {
 		return nil
 	}
@@ -143,7 +138,7 @@ func (p *Writes) earlier(w evento.Write) []evento.Receipt {
 // Overlay adds the events that wait and match to a page of those stored, if
 // one who reads onward has come to the end there. They have no position and no
 // cursor.
-func (p *Writes) Overlay(page *cursor.Page[evento.RawEvent], q evento.Query, args cursor.Args) {
+func (p *Pending) Overlay(page *cursor.Page[evento.RawEvent], q evento.Query, args cursor.Args) {
 	if !args.IsOnward() || page.PageInfo.HasNextPage {
 		return
 	}
@@ -156,15 +151,15 @@ func (p *Writes) Overlay(page *cursor.Page[evento.RawEvent], q evento.Query, arg
 	}
 }
 
-// Pending returns the writes in their order.
-func (p *Writes) Pending() []evento.Write {
+// Writes returns the writes in their order.
+func (p *Pending) Writes() []evento.Write {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.writes
 }
 
 // End says that the transaction has ended: no more is added.
-func (p *Writes) End() { p.ended.Store(true) }
+func (p *Pending) End() { p.ended.Store(true) }
 
 // Ended reports whether End was called.
-func (p *Writes) Ended() bool { return p.ended.Load() }
+func (p *Pending) Ended() bool { return p.ended.Load() }

@@ -1,5 +1,6 @@
-// Package slab copies many small byte slices with few allocations.
-package slab
+// Copies of many small byte slices with few allocations.
+
+package store
 
 const (
 	smallest = 1 << 10

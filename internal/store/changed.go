@@ -1,6 +1,7 @@
-// Package signal wakes any number of waiters at once: the channels that
-// executors return from Changed.
-package signal
+// Waking any number of waiters at once: the channels that executors return from
+// Changed.
+
+package store
 
 import "sync"
 

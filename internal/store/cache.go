@@ -1,8 +1,9 @@
-// Package generations is a bounded cache that needs no order of use.
-package generations
+// A bounded cache that needs no order of use.
+
+package store
 
 // Cache forgets in generations: when the young one is full it becomes the old
-// one, and the old one is forgotten. Make it with New; it is not safe for
+// one, and the old one is forgotten. Make it with NewCache; it is not safe for
 // concurrent use.
 type Cache[K comparable, V any] struct {
 	young, old map[K]V
@@ -10,8 +11,8 @@ type Cache[K comparable, V any] struct {
 	number     uint64
 }
 
-// New returns a cache of up to twice most entries.
-func New[K comparable, V any](most int) Cache[K, V] {
+// NewCache returns a cache of up to twice most entries.
+func NewCache[K comparable, V any](most int) Cache[K, V] {
 	return Cache[K, V]{young: map[K]V{}, most: most}
 }
 

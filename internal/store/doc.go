@@ -1,0 +1,12 @@
+// Package store is what executors have in common, whatever storage they are on:
+//
+//	page.go       reading a page of events: what was asked for, what was found
+//	snapshots.go  a page of snapshots
+//	import.go     taking over events of another store
+//	changed.go    waking those who wait for a change, also of several executors
+//	cache.go      a bounded cache
+//	slab.go       copies of many small byte slices
+//
+// What only those on SQL databases share is in internal/sqlstore, and the queue of
+// a group commit in internal/appendqueue.
+package store
