@@ -20,10 +20,19 @@ func TestControl(t *testing.T) {
 			ex := newStore(t)
 			w := &ward{}
 			control := evento.ControlOf(ex, "s")
-			for _, call := range []error{control.Pause(t.Context()), control.ResetToStart(t.Context()), control.ResetToPosition(t.Context(), 3),
-				control.Repartition(t.Context(), 2), control.Remove(t.Context()), control.RetryParked(t.Context(), evento.ParkedOf(Account, "a"))} {
-				if !errors.Is(call, evento.ErrNotFound) {
-					t.Errorf("of a subscription that was never started: %v, want ErrNotFound", call)
+			var listed error
+			for _, err := range control.Parked(t.Context(), evento.AllParked()) {
+				listed = err
+			}
+			for what, err := range map[string]error{
+				"Pause": control.Pause(t.Context()), "ResetToStart": control.ResetToStart(t.Context()), "ResetToPosition": control.ResetToPosition(t.Context(), 3),
+				"Repartition": control.Repartition(t.Context(), 2), "Remove": control.Remove(t.Context()), "Parked": listed,
+				"RetryParked of an aggregate": control.RetryParked(t.Context(), evento.ParkedOf(Account, "a")),
+				"RetryParked":                 control.RetryParked(t.Context(), evento.AllParked()),
+				"DropParked":                  control.DropParked(t.Context(), evento.AllParked()),
+			} {
+				if !errors.Is(err, evento.ErrNotFound) {
+					t.Errorf("%s of a subscription that was never started: %v, want ErrNotFound", what, err)
 				}
 			}
 			var times []time.Time
