@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,6 +171,62 @@ func TestSubscriptions(t *testing.T) {
 		got = append(got, name.Key)
 	}
 	want(t, "subscriptions", got, wanted...)
+}
+
+// What cannot be read is told of at the end, all of it, and ends the list nowhere:
+// also where a name that somebody wrote into the store is the last of a page.
+func TestSubscriptionsBesideDamage(t *testing.T) {
+	t.Parallel()
+	record := func(key, part, value string) evento.Record {
+		return evento.Record{RecordKey: evento.RecordKey{Kind: "subscription", Key: key, Part: part}, Revision: 1, Value: []byte(value)}
+	}
+	records := []evento.Record{record("a", "", "{}"), record("a", "route-x-shared", "no JSON"), record("a", "route-y-shared", `{"partitions":1,"routing_key":"eu"}`)}
+	wanted := []string{"a"}
+	for i := range evento.MaxRecords - len(records) - 1 {
+		records = append(records, record("b", fmt.Sprintf("%04d", i), "{}"))
+	}
+	for i, key := range []string{"c\x1b[31m", "d", strings.Repeat("x", evento.MaxName+1), "y", "z"} { // the first is the last of a page
+		records = append(records, record(key, "", "{}"))
+		if i%2 == 1 || key == "z" {
+			wanted = append(wanted, key)
+		}
+	}
+	ex := &hooked{Executor: newStore(t), records: func(_ context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+		if err := q.Check(); err != nil {
+			return nil, err
+		}
+		page := &evento.RecordPage{}
+		for _, r := range records {
+			if r.Compare(q.After) > 0 {
+				page.Records = append(page.Records, r)
+			}
+		}
+		if page.More = len(page.Records) > evento.MaxRecords; page.More {
+			page.Records = page.Records[:evento.MaxRecords]
+		}
+		return page, nil
+	}}
+	var got []string
+	var unreadable error
+	for name, err := range evento.Subscriptions(t.Context(), ex) {
+		switch {
+		case unreadable != nil:
+			t.Errorf("%v, %v came behind the error", name, err)
+		case err != nil:
+			unreadable = err
+		default:
+			got = append(got, name.Key)
+		}
+	}
+	want(t, "subscriptions", got, wanted...)
+	if !errors.Is(unreadable, evento.ErrDamaged) {
+		t.Errorf("%v, want ErrDamaged", unreadable)
+	}
+	for _, part := range []string{`"route-x-shared"`, `"route-y-shared"`, `"c\x1b[31m"`, "256 bytes"} {
+		if !strings.Contains(fmt.Sprint(unreadable), part) {
+			t.Errorf("%v, want %s in it", unreadable, part)
+		}
+	}
 }
 
 func TestHooks(t *testing.T) {

@@ -133,22 +133,22 @@ type SubscriptionName struct {
 }
 
 // Subscriptions ranges over those that were ever started, in the order of their
-// keys. One whose record cannot be read is told as an error when all others were
-// reached.
+// keys. Records that do not say whose they are do not end it: when all others were
+// reached, one error is yielded that joins an [ErrDamaged] for each of them.
 func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName, error] {
 	return func(yield func(SubscriptionName, error) bool) {
-		var unreadable error
+		var unreadable []error
 		for q := (RecordQuery{Kind: subscriptionKind}); ; {
 			page, err := ex.Records(ctx, q)
 			if err != nil {
-				yield(SubscriptionName{}, err)
+				yield(SubscriptionName{}, errors.Join(append(unreadable, err)...))
 				return
 			}
 			for _, r := range page.Records {
 				q.After = r.RecordKey
 				name, ok, err := nameIn(r)
-				if unreadable == nil {
-					unreadable = err
+				if err != nil {
+					unreadable = append(unreadable, err)
 				}
 				if ok && !yield(name, nil) {
 					return
@@ -158,8 +158,8 @@ func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName,
 				break
 			}
 		}
-		if unreadable != nil {
-			yield(SubscriptionName{}, unreadable)
+		if len(unreadable) > 0 {
+			yield(SubscriptionName{}, errors.Join(unreadable...))
 		}
 	}
 }
@@ -168,6 +168,9 @@ func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName,
 // whether it is.
 func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 	if r.Part == "" {
+		if err := nameOf(r.Key, "").check(); err != nil {
+			return name, false, damaged(r.RecordKey, err.Error())
+		}
 		return SubscriptionName{Key: r.Key}, true, nil
 	}
 	if !strings.HasPrefix(r.Part, routePrefix) || !strings.HasSuffix(r.Part, "-shared") {
@@ -177,8 +180,12 @@ func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 	if err := decodeState(r, &shared); err != nil {
 		return name, false, err
 	}
-	if nameOf(r.Key, shared.RoutingKey).shared() != r.RecordKey {
+	n := nameOf(r.Key, shared.RoutingKey)
+	if n.shared() != r.RecordKey {
 		return name, false, damaged(r.RecordKey, "routing key "+shorten(shared.RoutingKey))
+	}
+	if err := n.check(); err != nil {
+		return name, false, damaged(r.RecordKey, err.Error())
 	}
 	return SubscriptionName{Key: r.Key, RoutingKey: shared.RoutingKey}, true, nil
 }
