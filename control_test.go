@@ -266,3 +266,52 @@ func TestHooks(t *testing.T) {
 		want(t, "hooks", all, "owner 0 true", "handle 1", "handle 2", "retry 2 1", "handle 2", "gave up 2 2", "stored 2", "stored 3", "owner 0 false")
 	}
 }
+
+// Each hook's context says of which of the subscriptions with one key it is told,
+// also when a handler of another has started it.
+func TestHooksOfARoutingKey(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	commit(t, ex, evento.Aggregate("a").Event(AccountOpened{}, MoneyDeposited{}).RoutingKey("eu"))
+	commit(t, ex, evento.Aggregate("outer").Event(AccountOpened{}))
+	var got list[string]
+	note := func(ctx context.Context, hook, key string) {
+		d := evento.DeliveryFrom(ctx)
+		got.add(fmt.Sprint(hook, " ", key, " ", d.Key, " ", d.RoutingKey))
+	}
+	inner := func() *evento.SubscriptionBuilder {
+		return evento.NewSubscription("s").RoutingKey("eu").Retry(1).Logger(silent).Hooks(evento.SubscriptionHooks{
+			Handle: func(ctx context.Context, key string, es []evento.RawEvent, next func(context.Context) error) error {
+				note(ctx, "handle", key)
+				return next(ctx)
+			},
+			Retry:  func(ctx context.Context, key string, _ evento.RawEvent, _ int, _ error) { note(ctx, "retry", key) },
+			GaveUp: func(ctx context.Context, key string, _ evento.RawEvent, _ int, _ error) { note(ctx, "gave up", key) },
+			Owner:  func(ctx context.Context, key string, _ int, _ bool) { note(ctx, "owner", key) },
+			Stored: func(ctx context.Context, key string, _ int, _ evento.RawEvent) { note(ctx, "stored", key) },
+		}).Handler(evento.HandleAll(Account, func(ctx context.Context, e evento.RawEvent) error {
+			if note(ctx, "handler", "s"); e.Version == 2 {
+				return errPoor
+			}
+			return nil
+		}))
+	}
+	var failed *evento.HandlerError
+	outer := evento.NewSubscription("outer").Handler(evento.HandleAll(Account, func(ctx context.Context, _ evento.RawEvent) error {
+		if err := inner().Execute(ctx, ex); !errors.As(err, &failed) {
+			t.Errorf("Execute: %v, want a HandlerError", err)
+		}
+		return nil
+	}))
+	noErr(t, outer.Execute(t.Context(), ex))
+	all := got.all()
+	slices.Sort(all)
+	want(t, "hooks", slices.Compact(all), "gave up s s eu", "handle s s eu", "handler s s eu", "owner s s eu", "retry s s eu", "stored s s eu")
+	text := `evento: subscription "s" of routing key "eu": bank/Account MoneyDeposited of "a", version 2, position 2, failed 2 times: not enough money`
+	if failed.Key != "s" || failed.RoutingKey != "eu" || failed.Error() != text {
+		t.Errorf("%q of %q %q, want %q", failed, failed.Key, failed.RoutingKey, text)
+	}
+	if s, err := evento.ControlOf(ex, "s").RoutingKey("eu").Status(t.Context()); err != nil || s.Partitions[0].Error != text {
+		t.Errorf("status %+v, %v, want the error %q", s, err, text)
+	}
+}

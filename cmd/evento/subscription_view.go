@@ -151,7 +151,17 @@ func (v *subscriptionView) row() []string {
 		lag = showDuration(seconds(v.LagSeconds))
 	}
 	return []string{show(v.Key), routing, number(len(v.Partitions)), v.owners(), number(v.Position), number(v.Behind), lag, number(v.Parked), v.showState(),
-		cutText(strings.TrimPrefix(v.LastError, fmt.Sprintf("evento: subscription %q: ", v.Key)))}
+		cutText(v.lastError())}
+}
+
+// lastError is the last error without the name of the subscription, which the row
+// has.
+func (v *subscriptionView) lastError() string {
+	name := fmt.Sprintf("%q", v.Key)
+	if v.RoutingKey != "" {
+		name += fmt.Sprintf(" of routing key %q", v.RoutingKey)
+	}
+	return strings.TrimPrefix(v.LastError, "evento: subscription "+name+": ")
 }
 
 // owners are who runs the partitions, in one cell.
