@@ -2,6 +2,7 @@ package evento_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -152,6 +153,39 @@ func TestStatus(t *testing.T) {
 		}
 		if s, err = control.Status(t.Context()); err != nil || s.Parked != 0 || s.Partitions[0].Error != `evento: subscription "s": bank/Account MoneyDeposited of "a", version 4, position 4, failed 1 times: not enough money` {
 			t.Errorf("of one that failed: %+v, %v", s, err)
+		}
+	})
+}
+
+// Status says what the subscription selects and keeps, and what time it is for the
+// store.
+func TestStatusSaysWhat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex := newStore(t)
+		b := evento.NewSubscription("s").RoutingKey("eu").Aggregate(Account, "b").Aggregate(Account, "a").Handler(
+			evento.Handle(func(context.Context, evento.Event[AccountOpened]) error { return nil }))
+		noErr(t, b.Execute(t.Context(), ex))
+		noErr(t, evento.NewProjection[struct{}]("accounts", Account).Keep("kept").Partitions(2).Execute(t.Context(), ex))
+		time.Sleep(time.Hour)
+		for _, test := range []struct {
+			control   *evento.Control
+			selection string
+			keeps     []string
+		}{
+			{evento.ControlOf(ex, "s").RoutingKey("eu"), `{"routing_key":"eu","aggregates":{"bank/Account":["a","b"]},"events":{"bank/Account":["AccountOpened"]}}`, nil},
+			{evento.ControlOf(ex, "kept"), `{"all":true,"events":{"bank/Account":null}}`, []string{"accounts"}},
+		} {
+			s, err := test.control.Status(t.Context())
+			noErr(t, err)
+			selection, err := json.Marshal(s.Selection)
+			noErr(t, err)
+			if string(selection) != test.selection || !slices.Equal(s.Keeps, test.keeps) {
+				t.Errorf("%s selects %s and keeps %q, want %s and %q", s.Key, selection, s.Keeps, test.selection, test.keeps)
+			}
+			if since := s.Now.Sub(s.Partitions[0].ChangedAt); since != time.Hour {
+				t.Errorf("%s: the store's time is %s after the last change, want an hour", s.Key, since)
+			}
 		}
 	})
 }
