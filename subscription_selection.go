@@ -11,10 +11,10 @@ import (
 // Selection is which events a subscription handles. The routing key and the
 // aggregates are its scope, which stays; its handlers may change.
 type Selection struct {
-	// RoutingKey is that of the events; "" chooses those without one, or with
-	// All whatever they have.
+	// RoutingKey is that of the events; "" chooses those without one.
 	RoutingKey string `json:"routing_key,omitempty"`
-	All        bool   `json:"all,omitempty"`
+	// All chooses events of all routing keys, and of none.
+	All bool `json:"all,omitempty"`
 	// Aggregates are those that it is narrowed to, by type; nil: it is not.
 	Aggregates map[AggregateType][]string `json:"aggregates,omitempty"`
 	// Events are the names of those that it has handlers for, by type; of a
