@@ -2,9 +2,11 @@ package evento_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,10 +22,19 @@ func TestControl(t *testing.T) {
 			ex := newStore(t)
 			w := &ward{}
 			control := evento.ControlOf(ex, "s")
-			for _, call := range []error{control.Pause(t.Context()), control.ResetToStart(t.Context()), control.ResetToPosition(t.Context(), 3),
-				control.Repartition(t.Context(), 2), control.Remove(t.Context()), control.RetryParked(t.Context(), evento.ParkedOf(Account, "a"))} {
-				if !errors.Is(call, evento.ErrNotFound) {
-					t.Errorf("of a subscription that was never started: %v, want ErrNotFound", call)
+			var listed error
+			for _, err := range control.Parked(t.Context(), evento.AllParked()) {
+				listed = err
+			}
+			for what, err := range map[string]error{
+				"Pause": control.Pause(t.Context()), "ResetToStart": control.ResetToStart(t.Context()), "ResetToPosition": control.ResetToPosition(t.Context(), 3),
+				"Repartition": control.Repartition(t.Context(), 2), "Remove": control.Remove(t.Context()), "Parked": listed,
+				"RetryParked of an aggregate": control.RetryParked(t.Context(), evento.ParkedOf(Account, "a")),
+				"RetryParked":                 control.RetryParked(t.Context(), evento.AllParked()),
+				"DropParked":                  control.DropParked(t.Context(), evento.AllParked()),
+			} {
+				if !errors.Is(err, evento.ErrNotFound) {
+					t.Errorf("%s of a subscription that was never started: %v, want ErrNotFound", what, err)
 				}
 			}
 			var times []time.Time
@@ -146,6 +157,39 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+// Status says what the subscription selects and keeps, and what time it is for the
+// store.
+func TestStatusSaysWhat(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex := newStore(t)
+		b := evento.NewSubscription("s").RoutingKey("eu").Aggregate(Account, "b").Aggregate(Account, "a").Handler(
+			evento.Handle(func(context.Context, evento.Event[AccountOpened]) error { return nil }))
+		noErr(t, b.Execute(t.Context(), ex))
+		noErr(t, evento.NewProjection[struct{}]("accounts", Account).Keep("kept").Partitions(2).Execute(t.Context(), ex))
+		time.Sleep(time.Hour)
+		for _, test := range []struct {
+			control   *evento.Control
+			selection string
+			keeps     []string
+		}{
+			{evento.ControlOf(ex, "s").RoutingKey("eu"), `{"routing_key":"eu","aggregates":{"bank/Account":["a","b"]},"events":{"bank/Account":["AccountOpened"]}}`, nil},
+			{evento.ControlOf(ex, "kept"), `{"all":true,"events":{"bank/Account":null}}`, []string{"accounts"}},
+		} {
+			s, err := test.control.Status(t.Context())
+			noErr(t, err)
+			selection, err := json.Marshal(s.Selection)
+			noErr(t, err)
+			if string(selection) != test.selection || !slices.Equal(s.Keeps, test.keeps) {
+				t.Errorf("%s selects %s and keeps %q, want %s and %q", s.Key, selection, s.Keeps, test.selection, test.keeps)
+			}
+			if since := s.Now.Sub(s.Partitions[0].ChangedAt); since != time.Hour {
+				t.Errorf("%s: the store's time is %s after the last change, want an hour", s.Key, since)
+			}
+		}
+	})
+}
+
 // The list of subscriptions goes over pages.
 func TestSubscriptions(t *testing.T) {
 	t.Parallel()
@@ -161,6 +205,62 @@ func TestSubscriptions(t *testing.T) {
 		got = append(got, name.Key)
 	}
 	want(t, "subscriptions", got, wanted...)
+}
+
+// What cannot be read is told of at the end, all of it, and ends the list nowhere:
+// also where a name that somebody wrote into the store is the last of a page.
+func TestSubscriptionsBesideDamage(t *testing.T) {
+	t.Parallel()
+	record := func(key, part, value string) evento.Record {
+		return evento.Record{RecordKey: evento.RecordKey{Kind: "subscription", Key: key, Part: part}, Revision: 1, Value: []byte(value)}
+	}
+	records := []evento.Record{record("a", "", "{}"), record("a", "route-x-shared", "no JSON"), record("a", "route-y-shared", `{"partitions":1,"routing_key":"eu"}`)}
+	wanted := []string{"a"}
+	for i := range evento.MaxRecords - len(records) - 1 {
+		records = append(records, record("b", fmt.Sprintf("%04d", i), "{}"))
+	}
+	for i, key := range []string{"c\x1b[31m", "d", strings.Repeat("x", evento.MaxName+1), "y", "z"} { // the first is the last of a page
+		records = append(records, record(key, "", "{}"))
+		if i%2 == 1 || key == "z" {
+			wanted = append(wanted, key)
+		}
+	}
+	ex := &hooked{Executor: newStore(t), records: func(_ context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+		if err := q.Check(); err != nil {
+			return nil, err
+		}
+		page := &evento.RecordPage{}
+		for _, r := range records {
+			if r.Compare(q.After) > 0 {
+				page.Records = append(page.Records, r)
+			}
+		}
+		if page.More = len(page.Records) > evento.MaxRecords; page.More {
+			page.Records = page.Records[:evento.MaxRecords]
+		}
+		return page, nil
+	}}
+	var got []string
+	var unreadable error
+	for name, err := range evento.Subscriptions(t.Context(), ex) {
+		switch {
+		case unreadable != nil:
+			t.Errorf("%v, %v came behind the error", name, err)
+		case err != nil:
+			unreadable = err
+		default:
+			got = append(got, name.Key)
+		}
+	}
+	want(t, "subscriptions", got, wanted...)
+	if !errors.Is(unreadable, evento.ErrDamaged) {
+		t.Errorf("%v, want ErrDamaged", unreadable)
+	}
+	for _, part := range []string{`"route-x-shared"`, `"route-y-shared"`, `"c\x1b[31m"`, "256 bytes"} {
+		if !strings.Contains(fmt.Sprint(unreadable), part) {
+			t.Errorf("%v, want %s in it", unreadable, part)
+		}
+	}
 }
 
 func TestHooks(t *testing.T) {
@@ -198,5 +298,54 @@ func TestHooks(t *testing.T) {
 		}).Execute(t.Context(), ex))
 		all := slices.DeleteFunc(got.all(), func(s string) bool { return s == "stored 1" }) // when depends on the clock
 		want(t, "hooks", all, "owner 0 true", "handle 1", "handle 2", "retry 2 1", "handle 2", "gave up 2 2", "stored 2", "stored 3", "owner 0 false")
+	}
+}
+
+// Each hook's context says of which of the subscriptions with one key it is told,
+// also when a handler of another has started it.
+func TestHooksOfARoutingKey(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	commit(t, ex, evento.Aggregate("a").Event(AccountOpened{}, MoneyDeposited{}).RoutingKey("eu"))
+	commit(t, ex, evento.Aggregate("outer").Event(AccountOpened{}))
+	var got list[string]
+	note := func(ctx context.Context, hook, key string) {
+		d := evento.DeliveryFrom(ctx)
+		got.add(fmt.Sprint(hook, " ", key, " ", d.Key, " ", d.RoutingKey))
+	}
+	inner := func() *evento.SubscriptionBuilder {
+		return evento.NewSubscription("s").RoutingKey("eu").Retry(1).Logger(silent).Hooks(evento.SubscriptionHooks{
+			Handle: func(ctx context.Context, key string, es []evento.RawEvent, next func(context.Context) error) error {
+				note(ctx, "handle", key)
+				return next(ctx)
+			},
+			Retry:  func(ctx context.Context, key string, _ evento.RawEvent, _ int, _ error) { note(ctx, "retry", key) },
+			GaveUp: func(ctx context.Context, key string, _ evento.RawEvent, _ int, _ error) { note(ctx, "gave up", key) },
+			Owner:  func(ctx context.Context, key string, _ int, _ bool) { note(ctx, "owner", key) },
+			Stored: func(ctx context.Context, key string, _ int, _ evento.RawEvent) { note(ctx, "stored", key) },
+		}).Handler(evento.HandleAll(Account, func(ctx context.Context, e evento.RawEvent) error {
+			if note(ctx, "handler", "s"); e.Version == 2 {
+				return errPoor
+			}
+			return nil
+		}))
+	}
+	var failed *evento.HandlerError
+	outer := evento.NewSubscription("outer").Handler(evento.HandleAll(Account, func(ctx context.Context, _ evento.RawEvent) error {
+		if err := inner().Execute(ctx, ex); !errors.As(err, &failed) {
+			t.Errorf("Execute: %v, want a HandlerError", err)
+		}
+		return nil
+	}))
+	noErr(t, outer.Execute(t.Context(), ex))
+	all := got.all()
+	slices.Sort(all)
+	want(t, "hooks", slices.Compact(all), "gave up s s eu", "handle s s eu", "handler s s eu", "owner s s eu", "retry s s eu", "stored s s eu")
+	text := `evento: subscription "s" of routing key "eu": bank/Account MoneyDeposited of "a", version 2, position 2, failed 2 times: not enough money`
+	if failed.Key != "s" || failed.RoutingKey != "eu" || failed.Error() != text {
+		t.Errorf("%q of %q %q, want %q", failed, failed.Key, failed.RoutingKey, text)
+	}
+	if s, err := evento.ControlOf(ex, "s").RoutingKey("eu").Status(t.Context()); err != nil || s.Partitions[0].Error != text {
+		t.Errorf("status %+v, %v, want the error %q", s, err, text)
 	}
 }

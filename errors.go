@@ -3,6 +3,7 @@ package evento
 import (
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // Errors that callers tell apart with [errors.Is].
@@ -103,8 +104,9 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // HandlerError is why a subscription stopped at an event: its handler failed
 // on every try.
 type HandlerError struct {
-	// Key is the subscription's.
-	Key string
+	// Key and RoutingKey are the subscription's; RoutingKey is "" for one
+	// without, or with All.
+	Key, RoutingKey string
 	// Event is the one that could not be handled; the subscription's stored
 	// cursor is before it.
 	Event RawEvent
@@ -115,8 +117,12 @@ type HandlerError struct {
 }
 
 func (e *HandlerError) Error() string {
-	return fmt.Sprintf("evento: subscription %q: %s %s of %q, version %d, position %d, failed %d times: %v",
-		e.Key, e.Event.AggregateType, e.Event.Name, e.Event.AggregateID, e.Event.Version, e.Event.Position, e.Attempts, e.Err)
+	name := strconv.Quote(e.Key)
+	if e.RoutingKey != "" {
+		name += " of routing key " + strconv.Quote(e.RoutingKey)
+	}
+	return fmt.Sprintf("evento: subscription %s: %s %s of %q, version %d, position %d, failed %d times: %v",
+		name, e.Event.AggregateType, e.Event.Name, e.Event.AggregateID, e.Event.Version, e.Event.Position, e.Attempts, e.Err)
 }
 
 // Unwrap returns the handler's error.

@@ -64,7 +64,10 @@ type RecordQuery struct {
 	Kind string
 	// Key chooses those of one Key; "" chooses all.
 	Key string
-	// After goes on behind a record; the zero value begins with the first.
+	// After goes on behind a record, which need not exist; the zero value begins
+	// with the first. Unlike what is stored, it may have empty and long texts and
+	// control characters: whoever reads page by page has it from the store, which
+	// others can write to.
 	After RecordKey
 	// Limit is the most records in the page, up to [MaxRecords]. 0: MaxRecords.
 	Limit int
@@ -76,10 +79,8 @@ func (q RecordQuery) Check() error {
 	if err := (RecordKey{Kind: q.Kind, Key: cmp.Or(q.Key, "-")}).check(); err != nil {
 		return err
 	}
-	if q.After != (RecordKey{}) {
-		if err := q.After.check(); err != nil {
-			return err
-		}
+	if err := checkAfter(q.After.Kind, q.After.Key, q.After.Part); err != nil {
+		return err
 	}
 	if q.Limit < 0 || q.Limit > MaxRecords {
 		return fmt.Errorf("%w limit: %d records, 0 to %d are allowed", ErrInvalid, q.Limit, MaxRecords)

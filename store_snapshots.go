@@ -49,7 +49,8 @@ type SnapshotQuery struct {
 	Projection string
 	// After goes on behind a key, which need not exist; the zero value begins
 	// with the first. A key without an AggregateID is before all those of its
-	// projection, revision, variant and type.
+	// projection, revision, variant and type. Its texts are valid UTF-8 without
+	// NUL, and otherwise may be what is not stored.
 	After SnapshotKey
 	// States asks for the snapshots themselves; otherwise the page has their
 	// keys, versions and positions.
@@ -72,7 +73,7 @@ func (q SnapshotQuery) Check() error {
 	if q.After.Revision > math.MaxInt64 {
 		return fmt.Errorf("%w revision: %d", ErrInvalid, q.After.Revision)
 	}
-	return nil
+	return checkAfter(q.After.Projection, q.After.Variant, string(q.After.AggregateType), q.After.AggregateID)
 }
 
 // SnapshotPage is what Snapshots returns.

@@ -278,10 +278,10 @@ func (b *SubscriptionBuilder) subscriber(ctx context.Context, ex Executor) (*sub
 		return nil, fmt.Errorf("subscription %s: %w", b.name(), err)
 	}
 	s := &subscriber{
-		name: b.name(), shared: sharedState{Partitions: b.partitions, selection: selection}, start: b.start, kept: b.kept, ex: ex,
+		name: b.name(), shared: sharedState{Partitions: b.partitions, Selection: selection}, start: b.start, kept: b.kept, ex: ex,
 		handlers: b.handlers, skip: b.skip, safetyCheck: b.safetyCheck, codecs: b.codecs,
 		chunkSize: b.chunkSize, retries: b.retries, acceptFailure: b.acceptFailure,
-		lease: b.lease, hooks: b.hooks, data: b.data, logger: b.logger,
+		lease: b.lease, hooks: b.hooks.of(b.name()), data: b.data, logger: b.logger,
 	}
 	if s.logger == nil {
 		s.logger = slog.Default()

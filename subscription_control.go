@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +39,13 @@ type Status struct {
 	Key string
 	// RoutingKey is "" for one without, or with All.
 	RoutingKey string
+	// Selection is which events it handles; its handlers are those of the worker
+	// that last took a partition.
+	Selection  Selection
 	Partitions []PartitionStatus
+	// Keeps are the names of the projections whose states it keeps, sorted; nil:
+	// none. See [Projection.Keep].
+	Keeps []string
 	// Parked is how many events are parked.
 	Parked int
 	// Position is that of the last event before the first that is pending: up
@@ -56,6 +63,9 @@ type Status struct {
 	Lag time.Duration
 	// Changed is what was last done with [Control]; the zero value: nothing.
 	Changed ControlChange
+	// Now is the time of the store's clock when the partitions were read, to
+	// compare their ChangedAt with.
+	Now time.Time
 }
 
 // PartitionStatus is where a partition is. A subscription without Partitions
@@ -88,7 +98,7 @@ func (c *Control) Status(ctx context.Context) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Status{Key: c.name.key, RoutingKey: c.name.routingKey}
+	s := &Status{Key: c.name.key, RoutingKey: c.name.routingKey, Selection: state.shared.Selection, Keeps: state.keeps(), Now: state.now}
 	if err := c.name.eachParked(ctx, c.ex, func(Parked) error { s.Parked++; return nil }); err != nil {
 		return nil, err
 	}
@@ -106,6 +116,17 @@ func (c *Control) Status(ctx context.Context) (*Status, error) {
 		}
 	}
 	return s, c.addPending(ctx, state, s)
+}
+
+// keeps are the projections whose states the partitions keep.
+func (s *subscriptionState) keeps() (names []string) {
+	for i := range s.partitions {
+		if name := s.partitions[i].Kept.Projection; name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // addPending counts what is pending.
@@ -133,22 +154,22 @@ type SubscriptionName struct {
 }
 
 // Subscriptions ranges over those that were ever started, in the order of their
-// keys. One whose record cannot be read is told as an error when all others were
-// reached.
+// keys. Records that do not say whose they are do not end it: when all others were
+// reached, one error is yielded that joins an [ErrDamaged] for each of them.
 func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName, error] {
 	return func(yield func(SubscriptionName, error) bool) {
-		var unreadable error
+		var unreadable []error
 		for q := (RecordQuery{Kind: subscriptionKind}); ; {
 			page, err := ex.Records(ctx, q)
 			if err != nil {
-				yield(SubscriptionName{}, err)
+				yield(SubscriptionName{}, errors.Join(append(unreadable, err)...))
 				return
 			}
 			for _, r := range page.Records {
 				q.After = r.RecordKey
 				name, ok, err := nameIn(r)
-				if unreadable == nil {
-					unreadable = err
+				if err != nil {
+					unreadable = append(unreadable, err)
 				}
 				if ok && !yield(name, nil) {
 					return
@@ -158,8 +179,8 @@ func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName,
 				break
 			}
 		}
-		if unreadable != nil {
-			yield(SubscriptionName{}, unreadable)
+		if len(unreadable) > 0 {
+			yield(SubscriptionName{}, errors.Join(unreadable...))
 		}
 	}
 }
@@ -168,6 +189,9 @@ func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName,
 // whether it is.
 func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 	if r.Part == "" {
+		if err := nameOf(r.Key, "").check(); err != nil {
+			return name, false, damaged(r.RecordKey, err.Error())
+		}
 		return SubscriptionName{Key: r.Key}, true, nil
 	}
 	if !strings.HasPrefix(r.Part, routePrefix) || !strings.HasSuffix(r.Part, "-shared") {
@@ -177,8 +201,12 @@ func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 	if err := decodeState(r, &shared); err != nil {
 		return name, false, err
 	}
-	if nameOf(r.Key, shared.RoutingKey).shared() != r.RecordKey {
+	n := nameOf(r.Key, shared.RoutingKey)
+	if n.shared() != r.RecordKey {
 		return name, false, damaged(r.RecordKey, "routing key "+shorten(shared.RoutingKey))
+	}
+	if err := n.check(); err != nil {
+		return name, false, damaged(r.RecordKey, err.Error())
 	}
 	return SubscriptionName{Key: r.Key, RoutingKey: shared.RoutingKey}, true, nil
 }
@@ -348,10 +376,10 @@ func (c *Control) Reselect(ctx context.Context, b *SubscriptionBuilder) (passed 
 		return 0, fmt.Errorf("%w selection: the builder is of subscription %s, not %s", ErrInvalid, s.name, c.name)
 	}
 	err = c.rebuild(ctx, func(state *subscriptionState) (Swap, error) {
-		if passed, err = c.passedOver(ctx, state, &s.shared.selection); err != nil {
+		if passed, err = c.passedOver(ctx, state, &s.shared.Selection); err != nil {
 			return Swap{}, err
 		}
-		next := sharedState{Partitions: state.shared.Partitions, selection: s.shared.selection}
+		next := sharedState{Partitions: state.shared.Partitions, Selection: s.shared.Selection}
 		return Swap{Wake: true, Changes: []Change{{RecordKey: c.name.shared(), Revision: state.revision, Value: encodeState(next)}}}, nil
 	})
 	return passed, err
@@ -359,7 +387,7 @@ func (c *Control) Reselect(ctx context.Context, b *SubscriptionBuilder) (passed 
 
 // passedOver counts the events before the partitions' places that another
 // selection has and the present one has not.
-func (c *Control) passedOver(ctx context.Context, state *subscriptionState, next *selection) (n uint64, err error) {
+func (c *Control) passedOver(ctx context.Context, state *subscriptionState, next *Selection) (n uint64, err error) {
 	before := state.shared.query()
 	after, at := next.query(), cursor.Value("")
 	for {
@@ -401,7 +429,7 @@ func (c *Control) Repartition(ctx context.Context, n int) error {
 		if err != nil {
 			return Swap{}, err
 		}
-		next := sharedState{Partitions: n, selection: state.shared.selection}
+		next := sharedState{Partitions: n, Selection: state.shared.Selection}
 		swap := Swap{Wake: true, Changes: []Change{{RecordKey: c.name.shared(), Revision: state.revision, Value: encodeState(next)}}}
 		for i := range max(n, len(state.partitions)) {
 			p := partitionRecord{}

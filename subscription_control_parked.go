@@ -40,6 +40,10 @@ func (f ParkedFilter) matches(p *Parked) bool {
 // Parked ranges over the parked events in order.
 func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, error] {
 	return func(yield func(Parked, error) bool) {
+		if _, err := c.state(ctx); err != nil {
+			yield(Parked{}, err)
+			return
+		}
 		stopped := false
 		err := c.name.eachParked(ctx, c.ex, func(p Parked) error {
 			if stopped = f.matches(&p) && !yield(p, nil); stopped {
@@ -57,8 +61,8 @@ func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, 
 // aggregate until one fails, or of one event, which has to be the first of its
 // aggregate. It returns when that was asked for, not when it was done.
 //
-// Errors: [ErrNotFound] when none is chosen; [ErrInvalid] for one event behind
-// another.
+// Errors: [ErrNotFound] when none is parked of the aggregate or event that is
+// chosen; [ErrInvalid] for one event behind another.
 func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
 	seen := map[AggregateKey]*Parked{}
 	return c.changeParked(ctx, "RetryParked", f, func(p *Parked) (Change, error) {
@@ -82,8 +86,8 @@ func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
 	})
 }
 
-// DropParked forgets parked events without handling them. [ErrNotFound] when
-// one event is chosen that is not parked.
+// DropParked forgets parked events without handling them. [ErrNotFound] when none
+// is parked of the aggregate or event that is chosen.
 func (c *Control) DropParked(ctx context.Context, f ParkedFilter) error {
 	return c.changeParked(ctx, "DropParked", f, func(p *Parked) (Change, error) {
 		if !f.matches(p) {
@@ -97,6 +101,9 @@ func (c *Control) DropParked(ctx context.Context, f ParkedFilter) error {
 
 // changeParked changes parked events, and then tells the workers.
 func (c *Control) changeParked(ctx context.Context, what string, f ParkedFilter, change func(*Parked) (Change, error)) error {
+	if _, err := c.state(ctx); err != nil {
+		return err
+	}
 	var changes []Change
 	err := c.name.eachParked(ctx, c.ex, func(p Parked) error {
 		ch, err := change(&p)

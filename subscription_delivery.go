@@ -22,12 +22,14 @@ type Delivery struct {
 	Replay bool
 }
 
-// DeliveryFrom returns what is known of the call whose handler has this context;
-// the zero Delivery outside of a subscription's handler.
+// DeliveryFrom returns what is known of the call whose handler has this context.
+// In [SubscriptionHooks] other than Handle it has Key and RoutingKey alone. Elsewhere
+// it is the zero Delivery.
 func DeliveryFrom(ctx context.Context) Delivery {
 	h := handling(ctx)
 	if h == nil {
-		return Delivery{}
+		n, _ := ctx.Value(hookedKey{}).(subscriptionName)
+		return Delivery{Key: n.key, RoutingKey: n.routingKey}
 	}
 	return Delivery{Key: h.worker.name.key, RoutingKey: h.worker.name.routingKey, Attempt: h.attempt, Replay: h.replay}
 }
@@ -52,6 +54,27 @@ type handlerContext struct {
 }
 
 type handlingKey struct{}
+
+// hookContext is the context of one call of a hook that is not called around a
+// handler. Around it may be a handler of another subscription, which has started
+// this one.
+type hookContext struct {
+	context.Context
+	name subscriptionName
+}
+
+type hookedKey struct{}
+
+// Value implements [context.Context].
+func (h *hookContext) Value(key any) any {
+	switch key.(type) {
+	case hookedKey:
+		return h.name
+	case handlingKey:
+		return nil
+	}
+	return h.Context.Value(key)
+}
 
 // Value implements [context.Context].
 func (h *handlerContext) Value(key any) any {

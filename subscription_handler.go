@@ -144,8 +144,8 @@ func (w *worker) handlerOf(e *RawEvent) (*handler, error) {
 		w.lastKind, w.lastHandler = kind, h
 	}
 	if w.lastHandler == nil && !w.skip[kind] {
-		return nil, fmt.Errorf("%w: subscription %q: %s of %q, version %d, position %d",
-			ErrUnhandledEvent, w.name.key, kind, e.AggregateID, e.Version, e.Position)
+		return nil, fmt.Errorf("%w: subscription %s: %s of %q, version %d, position %d",
+			ErrUnhandledEvent, w.name, kind, e.AggregateID, e.Version, e.Position)
 	}
 	return w.lastHandler, nil
 }

@@ -24,7 +24,7 @@ const maxLease = 365 * 24 * time.Hour
 type sharedState struct {
 	// Partitions is into how many its events are split.
 	Partitions int `json:"partitions"`
-	selection
+	Selection
 }
 
 // partitionState is the record of a partition. Whoever wants to change it swaps

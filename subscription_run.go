@@ -204,7 +204,7 @@ func (w *worker) take(ctx context.Context, how manner) (taken bool, left time.Du
 			return false, 0, err
 		}
 		var more []Change
-		if !state.shared.sameEvents(&w.shared.selection) {
+		if !state.shared.sameEvents(&w.shared.Selection) {
 			more = append(more, Change{RecordKey: w.name.shared(), Revision: state.revision, Value: encodeState(w.shared)})
 		}
 		was := state.partitions[w.lease.partition]

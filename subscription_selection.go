@@ -8,11 +8,13 @@ import (
 	"slices"
 )
 
-// selection is which events a subscription handles. The routing key and the
+// Selection is which events a subscription handles. The routing key and the
 // aggregates are its scope, which stays; its handlers may change.
-type selection struct {
+type Selection struct {
+	// RoutingKey is that of the events; "" chooses those without one.
 	RoutingKey string `json:"routing_key,omitempty"`
-	All        bool   `json:"all,omitempty"`
+	// All chooses events of all routing keys, and of none.
+	All bool `json:"all,omitempty"`
 	// Aggregates are those that it is narrowed to, by type; nil: it is not.
 	Aggregates map[AggregateType][]string `json:"aggregates,omitempty"`
 	// Events are the names of those that it has handlers for, by type; of a
@@ -21,8 +23,8 @@ type selection struct {
 }
 
 // selection is what the builder chooses.
-func (b *SubscriptionBuilder) selection() (selection, error) {
-	s := selection{RoutingKey: b.routingKey, All: b.all, Aggregates: map[AggregateType][]string{}}
+func (b *SubscriptionBuilder) selection() (Selection, error) {
+	s := Selection{RoutingKey: b.routingKey, All: b.all, Aggregates: map[AggregateType][]string{}}
 	for _, f := range b.aggregates {
 		s.Aggregates[f.AggregateType] = append(s.Aggregates[f.AggregateType], f.AggregateID)
 	}
@@ -51,7 +53,7 @@ func (b *SubscriptionBuilder) selection() (selection, error) {
 }
 
 // query reads the events of the selection.
-func (s *selection) query() Query {
+func (s *Selection) query() Query {
 	q := Query{RoutingKey: s.RoutingKey, Unrouted: s.RoutingKey == "" && !s.All}
 	add := func(t AggregateType, ids, names []string) {
 		for _, id := range ids {
@@ -82,17 +84,17 @@ func (s *selection) query() Query {
 
 // sameScope reports whether another selection chooses by the same routing key
 // and aggregates.
-func (s *selection) sameScope(other *selection) bool {
+func (s *Selection) sameScope(other *Selection) bool {
 	return s.RoutingKey == other.RoutingKey && s.All == other.All && maps.EqualFunc(s.Aggregates, other.Aggregates, slices.Equal)
 }
 
 // sameEvents reports whether another selection has the same handlers.
-func (s *selection) sameEvents(other *selection) bool {
+func (s *Selection) sameEvents(other *Selection) bool {
 	return (s.Events == nil) == (other.Events == nil) && maps.EqualFunc(s.Events, other.Events, slices.Equal)
 }
 
 // scope is what errors say of it.
-func (s *selection) scope() string {
+func (s *Selection) scope() string {
 	text := "events without a routing key"
 	switch {
 	case s.All:
@@ -116,7 +118,7 @@ func (s *subscriptionState) check(want *sharedState) error {
 	if n := s.shared.Partitions; n != want.Partitions {
 		return fmt.Errorf("subscription %s: %w partitions: it has %d, not %d; see Control.Repartition", s.name, ErrInvalid, n, want.Partitions)
 	}
-	if !s.shared.sameScope(&want.selection) {
+	if !s.shared.sameScope(&want.Selection) {
 		return fmt.Errorf("subscription %s: %w selection: it has handled %s, and now is to handle %s: events would be passed over; take a new key, or see Control.Reselect",
 			s.name, ErrInvalid, s.shared.scope(), want.scope())
 	}

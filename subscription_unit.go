@@ -350,7 +350,7 @@ func (w *worker) giveUp(ctx context.Context, edge *cursor.Edge[RawEvent], err er
 		w.hooks.GaveUp(ctx, w.name.key, edge.Node, attempts, err)
 	}
 	if !w.acceptFailure {
-		return &HandlerError{Key: w.name.key, Event: edge.Node, Attempts: attempts, Err: err}
+		return &HandlerError{Key: w.name.key, RoutingKey: w.name.routingKey, Event: edge.Node, Attempts: attempts, Err: err}
 	}
 	w.logger.ErrorContext(ctx, "evento: an event could not be handled and is parked", append(about(&edge.Node), "attempts", attempts, "error", err)...)
 	return w.park(ctx, edge, err, attempts)
@@ -369,7 +369,7 @@ func (t *trouble) text(n subscriptionName) (text, event string) {
 	if t.err == nil {
 		return "", ""
 	}
-	h := HandlerError{Key: n.key, Event: *t.event, Attempts: t.attempts, Err: t.err}
+	h := HandlerError{Key: n.key, RoutingKey: n.routingKey, Event: *t.event, Attempts: t.attempts, Err: t.err}
 	return cut(h.Error()), t.event.ID.String()
 }
 

@@ -74,6 +74,18 @@ func checkValue(what, s string) error {
 	return nil
 }
 
+// checkAfter is for the texts of a key behind which a page begins. A store that
+// others write to may have names that checkName refuses, and is to be read on
+// behind them.
+func checkAfter(texts ...string) error {
+	for _, s := range texts {
+		if err := checkValue("key to begin behind", s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m Metadata) check() error {
 	size := 0
 	for _, f := range []struct{ what, s string }{

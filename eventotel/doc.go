@@ -15,7 +15,7 @@
 // the semantic conventions for messaging, where they have one:
 // https://opentelemetry.io/docs/specs/semconv/messaging/
 //
-// Of a subscription with a routing key, the spans and metrics of its handlers have
+// Of a subscription with a routing key, spans and metrics have
 // evento.subscription.routing_key beside its key.
 //
 // The metrics:

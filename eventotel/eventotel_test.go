@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -156,6 +157,44 @@ func TestRoutingKey(t *testing.T) {
 	}
 	if want := []string{"", "eu"}; !slices.Equal(got, want) {
 		t.Errorf("routing keys of the handlers' spans: %q, want %q", got, want)
+	}
+}
+
+// So are they in what is counted.
+func TestRoutingKeyInMetrics(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	ex := memory.New(nil)
+	defer func() { _ = ex.Close() }()
+	if _, err := evento.Create().Event(opened{}).RoutingKey("eu").Commit(t.Context(), ex); err != nil {
+		t.Fatal(err)
+	}
+	err := evento.NewSubscription("mails").RoutingKey("eu").Hooks(r.Hooks()).Retry(1).AcceptFailure().Logger(slog.New(slog.DiscardHandler)).
+		Handler(evento.Handle(func(context.Context, evento.Event[opened]) error { return errors.New("no mail today") })).Execute(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all metricdata.ResourceMetrics
+	if err := r.reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	counted := map[string]bool{}
+	for _, m := range all.ScopeMetrics[0].Metrics {
+		data, ok := m.Data.(metricdata.Sum[int64])
+		if !ok {
+			continue
+		}
+		counted[m.Name] = true
+		for _, p := range data.DataPoints {
+			if v, _ := p.Attributes.Value("evento.subscription.routing_key"); v.AsString() != "eu" {
+				t.Errorf("%s is counted with the routing key %q, want eu", m.Name, v.AsString())
+			}
+		}
+	}
+	for _, name := range []string{"messaging.client.consumed.messages", "evento.subscription.retries", "evento.subscription.failures", "evento.subscription.owned"} {
+		if !counted[name] {
+			t.Errorf("%s is not counted", name)
+		}
 	}
 }
 

@@ -19,26 +19,37 @@ func (t *Telemetry) Hooks() evento.SubscriptionHooks {
 	return evento.SubscriptionHooks{
 		Handle: t.handle,
 		Retry: func(ctx context.Context, key string, e evento.RawEvent, _ int, err error) {
-			t.retries.Add(ctx, 1, metric.WithAttributes(group(key), destination(string(e.AggregateType)), attribute.String("error.type", errorType(err))))
+			t.retries.Add(ctx, 1, failed(ctx, key, &e, err))
 		},
 		GaveUp: func(ctx context.Context, key string, e evento.RawEvent, _ int, err error) {
-			t.failures.Add(ctx, 1, metric.WithAttributes(group(key), destination(string(e.AggregateType)), attribute.String("error.type", errorType(err))))
+			t.failures.Add(ctx, 1, failed(ctx, key, &e, err))
 		},
 		Owner: func(ctx context.Context, key string, _ int, owner bool) {
 			n := int64(-1)
 			if owner {
 				n = 1
 			}
-			t.owned.Add(ctx, n, metric.WithAttributes(group(key)))
+			t.owned.Add(ctx, n, metric.WithAttributes(subscription(ctx, key)...))
 		},
 	}
 }
 
-func (t *Telemetry) handle(ctx context.Context, key string, events []evento.RawEvent, next func(context.Context) error) error {
-	about := append(operation("process", "handle"), group(key), destination(string(events[0].AggregateType)))
+// subscription is the one that a hook with this context is told of.
+func subscription(ctx context.Context, key string) []attribute.KeyValue {
+	name := []attribute.KeyValue{group(key)}
 	if routing := evento.DeliveryFrom(ctx).RoutingKey; routing != "" {
-		about = append(about, attribute.String("evento.subscription.routing_key", routing))
+		name = append(name, attribute.String("evento.subscription.routing_key", routing))
 	}
+	return name
+}
+
+// failed are the attributes of the failure of an event.
+func failed(ctx context.Context, key string, e *evento.RawEvent, err error) metric.MeasurementOption {
+	return metric.WithAttributes(append(subscription(ctx, key), destination(string(e.AggregateType)), attribute.String("error.type", errorType(err)))...)
+}
+
+func (t *Telemetry) handle(ctx context.Context, key string, events []evento.RawEvent, next func(context.Context) error) error {
+	about := slices.Concat(operation("process", "handle"), subscription(ctx, key), []attribute.KeyValue{destination(string(events[0].AggregateType))})
 	about = slices.Clip(about)
 	began := time.Now()
 	t.lag.Record(ctx, max(0, began.Sub(events[0].Timestamp)).Seconds(), metric.WithAttributes(about...))

@@ -108,9 +108,6 @@ func listParked(ctx context.Context, s *session, args []string) error {
 		filter = evento.AllParked()
 	}
 	name := s.namedSubscription(args)
-	if _, err := s.entry(ctx, name); err != nil {
-		return err
-	}
 	rows := [][]string{{"POSITION", "EVENT", "TYPE", "ID", "VERSION", "NAME", "ATTEMPTS", "PARKED", "RETRY", "ERROR"}}
 	for p, err := range s.control(name).Parked(ctx, filter) {
 		if err != nil {
@@ -149,16 +146,16 @@ func changeParked(ctx context.Context, s *session, args []string) error {
 		return usagef("which parked events? --all, or --type T --id ID, or --event ID")
 	}
 	name := s.namedSubscription(args)
-	if _, err := s.entry(ctx, name); err != nil {
-		return err
-	}
 	if args[1] == "retry" {
 		if err := s.control(name).RetryParked(ctx, filter); err != nil {
 			return err
 		}
 		return s.changed(name, "asked to handle "+words+" again")
 	}
-	if err := s.confirm(fmt.Sprintf("Drop %s of subscription %s, unhandled?", words, showName(name))); err != nil {
+	err = s.confirmAbout(ctx, name, func(*evento.Status) string {
+		return fmt.Sprintf("Drop %s of subscription %s, unhandled?", words, showName(name))
+	})
+	if err != nil {
 		return err
 	}
 	if err := s.control(name).DropParked(ctx, filter); err != nil {

@@ -1,5 +1,5 @@
-// The records of subscriptions as they are: what evento.Control does not tell of
-// them, or refuses to read. docs/formats.md describes them.
+// The records of subscriptions as they are: those that are damaged are listed and
+// removed too. docs/formats.md describes them.
 
 package main
 
@@ -9,10 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/evento-go/evento"
 )
@@ -47,67 +45,13 @@ func cutPrefix(part string) (prefix, rest string) {
 	return part[:end], part[end:]
 }
 
-// selectionView is which events a subscription selects.
-type selectionView struct {
-	RoutingKey string `json:"routing_key,omitempty"`
-	All        bool   `json:"all,omitempty"`
-	// Aggregates are ids by type; nil: it is not narrowed to some.
-	Aggregates map[string][]string `json:"aggregates,omitempty"`
-	// Events are names by type, of a type without names all; nil: all.
-	Events map[string][]string `json:"events,omitempty"`
-}
-
-// scope says it by routing key.
-func (v *selectionView) scope() string {
-	switch {
-	case v.All:
-		return "events of all routing keys"
-	case v.RoutingKey != "":
-		return "events of routing key " + show(v.RoutingKey)
-	}
-	return "events without a routing key"
-}
-
-// rows are what people are shown of it.
-func (v *selectionView) rows() [][]string {
-	rows := [][]string{{"selects", v.scope()}}
-	for _, t := range slices.Sorted(maps.Keys(v.Aggregates)) {
-		rows = append(rows, []string{"", "aggregates " + show(t) + ": " + showSome(v.Aggregates[t])})
-	}
-	for _, t := range slices.Sorted(maps.Keys(v.Events)) {
-		names := "all"
-		if len(v.Events[t]) > 0 {
-			names = showSome(v.Events[t])
-		}
-		rows = append(rows, []string{"", "events " + show(t) + ": " + names})
-	}
-	return rows
-}
-
-// showSome shows the first of many texts.
-func showSome(texts []string) string {
-	const most = 20
-	var b strings.Builder
-	for i, text := range texts[:min(len(texts), most)] {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(show(text))
-	}
-	if more := len(texts) - most; more > 0 {
-		fmt.Fprintf(&b, " and %d more", more)
-	}
-	return b.String()
-}
-
 // entry is a subscription of which there are records.
 type entry struct {
-	name      evento.SubscriptionName
-	prefix    string // of the parts of its records
-	selection selectionView
-	found     bool  // the shared record was
-	used      bool  // some record was that no instance leaves behind
-	err       error // why it is not known which it is, or what it selects
+	name   evento.SubscriptionName
+	prefix string // of the parts of its records
+	found  bool   // the shared record was
+	used   bool   // some record was that no instance leaves behind
+	err    error  // why it is not known which it is
 }
 
 // entries lists the subscriptions with a key, "" for any, in the order of their
@@ -158,38 +102,16 @@ func (e *entry) add(r *evento.Record, rest string) {
 		return
 	}
 	e.found = true
-	err := json.Unmarshal(r.Value, &e.selection)
-	if err == nil && prefixOf(e.selection.RoutingKey) != e.prefix {
-		err = fmt.Errorf("routing_key: %q", e.selection.RoutingKey)
+	var selection evento.Selection
+	err := json.Unmarshal(r.Value, &selection)
+	if err == nil && prefixOf(selection.RoutingKey) != e.prefix {
+		err = fmt.Errorf("routing_key: %q", selection.RoutingKey)
 	}
 	if err != nil {
 		e.err = fmt.Errorf("%w: record %s %q %q: %w", evento.ErrDamaged, r.Kind, r.Key, r.Part, err)
 		return
 	}
-	e.name.RoutingKey = e.selection.RoutingKey
-}
-
-// entry finds one subscription.
-func (s *session) entry(ctx context.Context, name evento.SubscriptionName) (*entry, error) {
-	list, err := s.entries(ctx, name.Key)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range list {
-		if e.prefix == prefixOf(name.RoutingKey) {
-			return e, e.err
-		}
-	}
-	return nil, fmt.Errorf("%w: subscription %s", evento.ErrNotFound, showName(name))
-}
-
-// now is the time of the store's clock.
-func (s *session) now(ctx context.Context) (time.Time, error) {
-	page, err := s.ex.Records(ctx, evento.RecordQuery{Kind: subscriptionKind, Limit: 1})
-	if err != nil {
-		return time.Time{}, err
-	}
-	return page.Now, nil
+	e.name.RoutingKey = selection.RoutingKey
 }
 
 // removeRecords removes the records of a subscription whatever they say, for one

@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,19 +16,21 @@ import (
 // subscriptionView is a subscription for programs. The names of its fields do
 // not change.
 type subscriptionView struct {
-	Key        string          `json:"key"`
-	RoutingKey string          `json:"routing_key"`
-	State      string          `json:"state"`
-	Position   uint64          `json:"position"`
-	Head       uint64          `json:"head"`
-	Behind     uint64          `json:"behind"`
-	LagSeconds float64         `json:"lag_seconds"`
-	Paused     bool            `json:"paused"`
-	Live       bool            `json:"live"`
-	Parked     int             `json:"parked"`
-	LastError  string          `json:"last_error,omitempty"`
-	Changed    *changeView     `json:"changed,omitempty"`
-	Selection  *selectionView  `json:"selection,omitempty"`
+	Key        string            `json:"key"`
+	RoutingKey string            `json:"routing_key"`
+	State      string            `json:"state"`
+	Position   uint64            `json:"position"`
+	Head       uint64            `json:"head"`
+	Behind     uint64            `json:"behind"`
+	LagSeconds float64           `json:"lag_seconds"`
+	Paused     bool              `json:"paused"`
+	Live       bool              `json:"live"`
+	Parked     int               `json:"parked"`
+	LastError  string            `json:"last_error,omitempty"`
+	Changed    *changeView       `json:"changed,omitempty"`
+	Selection  *evento.Selection `json:"selection,omitempty"`
+	// Keeps are the projections whose states it keeps.
+	Keeps      []string        `json:"keeps,omitempty"`
 	Partitions []partitionView `json:"partitions"`
 	// Error is why the status cannot be had.
 	Error string `json:"error,omitempty"`
@@ -69,11 +73,10 @@ const (
 	unreadable = "unreadable" // a cursor is not of the store
 )
 
-// subscriptionViewOf makes the view of a status at a time of the store.
-func subscriptionViewOf(st *evento.Status, now time.Time) subscriptionView {
+func subscriptionViewOf(st *evento.Status) subscriptionView {
 	v := subscriptionView{
 		Key: st.Key, RoutingKey: st.RoutingKey, Position: st.Position, Head: st.Head, Behind: st.Behind,
-		LagSeconds: st.Lag.Seconds(), Parked: st.Parked, Live: len(st.Partitions) > 0,
+		LagSeconds: st.Lag.Seconds(), Parked: st.Parked, Live: len(st.Partitions) > 0, Selection: &st.Selection, Keeps: st.Keeps,
 		Partitions: make([]partitionView, 0, len(st.Partitions)),
 	}
 	if st.Changed != (evento.ControlChange{}) {
@@ -86,7 +89,7 @@ func subscriptionViewOf(st *evento.Status, now time.Time) subscriptionView {
 			ChangedAt: p.ChangedAt, Paused: p.Paused, Error: p.Error, ErrorEvent: p.ErrorEvent,
 		}
 		if p.Owner != "" {
-			pv.SilentSeconds = now.Sub(p.ChangedAt).Seconds()
+			pv.SilentSeconds = st.Now.Sub(p.ChangedAt).Seconds()
 		}
 		v.Partitions = append(v.Partitions, pv)
 		v.Paused = v.Paused || p.Paused
@@ -135,6 +138,45 @@ func (p *partitionView) state() string {
 	return stopped
 }
 
+// selectionRows are what people are shown of a selection.
+func selectionRows(s *evento.Selection) [][]string {
+	scope := "events without a routing key"
+	switch {
+	case s.All:
+		scope = "events of all routing keys"
+	case s.RoutingKey != "":
+		scope = "events of routing key " + show(s.RoutingKey)
+	}
+	rows := [][]string{{"selects", scope}}
+	for _, t := range slices.Sorted(maps.Keys(s.Aggregates)) {
+		rows = append(rows, []string{"", "aggregates " + show(string(t)) + ": " + showSome(s.Aggregates[t])})
+	}
+	for _, t := range slices.Sorted(maps.Keys(s.Events)) {
+		names := "all"
+		if len(s.Events[t]) > 0 {
+			names = showSome(s.Events[t])
+		}
+		rows = append(rows, []string{"", "events " + show(string(t)) + ": " + names})
+	}
+	return rows
+}
+
+// showSome shows the first of many texts.
+func showSome(texts []string) string {
+	const most = 20
+	var b strings.Builder
+	for i, text := range texts[:min(len(texts), most)] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(show(text))
+	}
+	if more := len(texts) - most; more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
+	return b.String()
+}
+
 func (v *subscriptionView) row() []string {
 	routing := "-"
 	switch {
@@ -151,7 +193,17 @@ func (v *subscriptionView) row() []string {
 		lag = showDuration(seconds(v.LagSeconds))
 	}
 	return []string{show(v.Key), routing, number(len(v.Partitions)), v.owners(), number(v.Position), number(v.Behind), lag, number(v.Parked), v.showState(),
-		cutText(strings.TrimPrefix(v.LastError, fmt.Sprintf("evento: subscription %q: ", v.Key)))}
+		cutText(v.lastError())}
+}
+
+// lastError is the last error without the name of the subscription, which the row
+// has.
+func (v *subscriptionView) lastError() string {
+	name := fmt.Sprintf("%q", v.Key)
+	if v.RoutingKey != "" {
+		name += fmt.Sprintf(" of routing key %q", v.RoutingKey)
+	}
+	return strings.TrimPrefix(v.LastError, "evento: subscription "+name+": ")
 }
 
 // owners are who runs the partitions, in one cell.

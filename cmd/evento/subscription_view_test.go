@@ -39,7 +39,7 @@ func TestStates(t *testing.T) {
 		{[]evento.PartitionStatus{pausedOne, owned("2", true, "no mail")}, pause, "paused by ops/7", "2 workers"},
 		{[]evento.PartitionStatus{pausedOne}, evento.ControlChange{What: "ResetToStart", By: "ops/8", At: now}, paused, "host/1"},
 	} {
-		v := subscriptionViewOf(&evento.Status{Key: "k", Partitions: test.partitions, Changed: test.changed}, now)
+		v := subscriptionViewOf(&evento.Status{Key: "k", Partitions: test.partitions, Changed: test.changed, Now: now})
 		if got := []string{v.showState(), v.owners()}; !slices.Equal(got, []string{test.state, test.owner}) {
 			t.Errorf("%+v: %q, want %q by %q", test.partitions, got, test.state, test.owner)
 		}

@@ -169,13 +169,7 @@ func (s *session) subscription(ctx context.Context, e *entry) (subscriptionView,
 	case err != nil:
 		return v, err
 	}
-	now, err := s.now(ctx)
-	if err != nil {
-		return v, err
-	}
-	v = subscriptionViewOf(st, now)
-	v.Selection = &e.selection
-	return v, nil
+	return subscriptionViewOf(st), nil
 }
 
 func subscriptionsShowCommand() *cobra.Command {
@@ -183,27 +177,19 @@ func subscriptionsShowCommand() *cobra.Command {
 		Use:   "show KEY",
 		Short: "Show where a subscription is, partition by partition",
 		Long: `Show where a subscription is: its partitions with their owners, places and errors,
-what was last done to it from outside, and which events it selects.`,
+what was last done to it from outside, which events it selects, and the projections
+whose states it keeps.`,
 		Example: `  evento subscriptions show mailer --store app.db
   evento subscriptions show mailer --routing-key eu --store app.db`,
 	}, looking, showSubscription)
 }
 
 func showSubscription(ctx context.Context, s *session, name evento.SubscriptionName) error {
-	e, err := s.entry(ctx, name)
-	if err != nil {
-		return err
-	}
 	st, err := s.control(name).Status(ctx)
 	if err != nil {
 		return err
 	}
-	now, err := s.now(ctx)
-	if err != nil {
-		return err
-	}
-	v := subscriptionViewOf(st, now)
-	v.Selection = &e.selection
+	v := subscriptionViewOf(st)
 	if s.out.json {
 		return s.out.line(v)
 	}
@@ -219,7 +205,11 @@ func showSubscription(ctx context.Context, s *session, name evento.SubscriptionN
 	if c := v.Changed; c != nil {
 		rows = append(rows, []string{"changed", show(c.What) + " by " + show(c.By) + " at " + showTime(c.At)})
 	}
-	if err := s.out.table(append(rows, v.Selection.rows()...)); err != nil {
+	rows = append(rows, selectionRows(v.Selection)...)
+	if len(v.Keeps) > 0 {
+		rows = append(rows, []string{"keeps", "states of " + showSome(v.Keeps)})
+	}
+	if err := s.out.table(rows); err != nil {
 		return err
 	}
 	rows = [][]string{{"PARTITION", "OWNER", "WORKER", "EPOCH", "POSITION", "CHANGED", "PAUSED", "EVENT", "ERROR"}}

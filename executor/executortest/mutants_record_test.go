@@ -114,6 +114,14 @@ func recordMutants() []mutant {
 			q.After.Kind = r.Kind
 			return r.Compare(q.After) > 0
 		}, nil)},
+		{"After refused that cannot be stored", []string{"Records/AfterStrangeNames"}, func(b *bent) {
+			b.records = func(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+				if strings.ContainsAny(q.After.Kind+q.After.Key+q.After.Part, "\n\t\r\x1b\x7f") {
+					return nil, evento.ErrInvalid
+				}
+				return b.handle.Records(ctx, q)
+			}
+		}},
 		{"a key taken for a beginning", []string{"Records/Order", "Records/Apart", "Records/Pages"}, func(b *bent) {
 			b.records = func(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
 				key := q.Key

@@ -70,6 +70,15 @@ func snapshotMutants() []mutant {
 				return p, err
 			}
 		}},
+		{"what is no text in After left out", []string{"Snapshots/RefusedQueries"}, asked(func(q *evento.SnapshotQuery) { q.After.AggregateID = strings.ToValidUTF8(q.After.AggregateID, "") })},
+		{"After of snapshots refused that cannot be stored", []string{"Snapshots/AfterStrangeNames"}, func(b *bent) {
+			b.snapshots = func(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+				if strings.ContainsAny(q.After.Projection+q.After.Variant+q.After.AggregateID, "\n\t\r\x1b\x7f") {
+					return nil, evento.ErrInvalid
+				}
+				return b.handle.Snapshots(ctx, q)
+			}
+		}},
 		{"the limit of snapshots ignored", []string{"Snapshots/Pages", "History/Fixed"}, asked(func(q *evento.SnapshotQuery) { q.Limit = 0 })},
 		{"a limit of snapshots over the most cut", []string{"Snapshots/RefusedQueries"}, asked(func(q *evento.SnapshotQuery) { q.Limit = min(q.Limit, evento.MaxRecords) })},
 		{"more snapshots left out", []string{"Snapshots/Pages", "Snapshots/LargePages", "History/Fixed"}, eachSnapshotPage(func(p *evento.SnapshotPage, _ evento.SnapshotQuery) { p.More = false })},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/evento-go/evento"
 )
@@ -42,6 +43,19 @@ func refusedNames() []string {
 		"\x00", "a\x00", "a\x00b", "a\nb", "a\r", "\t", "\x1b[0m", "\x7f", "\u0080", "a\u0085b", "\u009f",
 		"\xff", "a\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
 	}
+}
+
+// strangeNames are those of the refused names behind which a page may begin; the
+// others are no texts that every store can compare with.
+func strangeNames() (strange, refused []string) {
+	for _, name := range refusedNames() {
+		if utf8.ValidString(name) && !strings.Contains(name, "\x00") {
+			strange = append(strange, name)
+		} else {
+			refused = append(refused, name)
+		}
+	}
+	return strange, refused
 }
 
 // withName are appends with a name in each place that takes one.

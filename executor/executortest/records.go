@@ -28,6 +28,7 @@ func testRecords(t *testing.T, c Config) {
 	c.run(t, "BytesAreCopied", recordsBytesAreCopied)
 	c.run(t, "Times", recordsTimes)
 	c.run(t, "Refused", recordsRefused)
+	c.run(t, "AfterStrangeNames", recordsAfterStrangeNames)
 	c.run(t, "RefusedQueries", recordsRefusedQueries)
 	c.run(t, "OneWins", recordsOneWins)
 	c.run(t, "Counter", recordsCounter)

@@ -267,6 +267,27 @@ func snapshotsPages(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 	}
 }
 
+// A page may begin behind a name that is not stored, as with records.
+func snapshotsAfterStrangeNames(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	var all []evento.StoredSnapshot
+	for i := range 40 {
+		key := evento.SnapshotKey{Projection: []string{"a", "a b"}[i%2], Revision: 1, Variant: evento.HashIDs("a"), AggregateType: thing, AggregateID: fmt.Sprint("id ", i)}
+		all = append(all, snapshotOf(key, i))
+	}
+	all = saveAll(ctx, t, ex, all)
+	strange, _ := strangeNames()
+	for i, name := range strange {
+		at := all[len(all)/2].SnapshotKey
+		projection, variant, aggregateType, id := at, at, at, at
+		projection.Projection, variant.Variant, aggregateType.AggregateType, id.AggregateID = name, name, evento.AggregateType(name), name
+		for _, after := range []evento.SnapshotKey{projection, variant, aggregateType, id} {
+			for _, of := range []string{"", at.Projection} {
+				wantSnapshotPage(ctx, t, ex, all, evento.SnapshotQuery{Projection: of, After: after, States: i%2 == 0, Limit: 20})
+			}
+		}
+	}
+}
+
 // States, cursors and sizes, of whatever bytes; copies of them.
 func snapshotsStates(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 3)
@@ -444,6 +465,14 @@ func snapshotsRefusedQueries(ctx context.Context, t *testing.T, _ Config, ex eve
 	for _, name := range refusedNames() {
 		if name != "" { // which is every projection
 			refused = append(refused, evento.SnapshotQuery{Projection: name})
+		}
+	}
+	_, noTexts := strangeNames()
+	for _, name := range noTexts {
+		for _, after := range []evento.SnapshotKey{
+			{Projection: name}, {Projection: "a", Variant: name}, {Projection: "a", AggregateType: evento.AggregateType(name)}, {Projection: "a", AggregateID: name},
+		} {
+			refused = append(refused, evento.SnapshotQuery{After: after}, evento.SnapshotQuery{After: after, Projection: "z", States: true})
 		}
 	}
 	for _, q := range refused {

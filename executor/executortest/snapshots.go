@@ -26,6 +26,7 @@ func testSnapshots(t *testing.T, c Config) {
 	c.run(t, "LargePages", snapshotsLargePages)
 	c.run(t, "Removed", snapshotsRemoved)
 	c.run(t, "RemovedTogether", snapshotsRemovedTogether)
+	c.run(t, "AfterStrangeNames", snapshotsAfterStrangeNames)
 	c.run(t, "RefusedQueries", snapshotsRefusedQueries)
 	if c.Share != nil {
 		c.run(t, "Shared", snapshotsShared)
