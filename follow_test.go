@@ -200,7 +200,7 @@ func TestFollowEnds(t *testing.T) {
 		cancel()
 		return ctx
 	}
-	within := func(ctx context.Context) context.Context { return evento.TxContext(ctx) }
+	within := evento.TxContext
 	for _, test := range []struct {
 		name   string
 		ctx    func(context.Context) context.Context // nil: the test's

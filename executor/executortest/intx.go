@@ -17,6 +17,7 @@ func testInTx(t *testing.T, c Config) {
 		c.run(t, "Unsupported", inTxUnsupported)
 		return
 	}
+	c.run(t, "Context", inTxContext)
 	c.run(t, "Commits", inTxCommits)
 	c.run(t, "RollsBack", inTxRollsBack)
 	c.run(t, "SeesItself", inTxSeesItself)
@@ -94,6 +95,26 @@ func inTxEndedContexts(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	}
 	if log := readAll(ctx, t, ex, evento.Query{}); len(log) != 1 {
 		t.Errorf("got %d events, want the one of the transaction", len(log))
+	}
+}
+
+// The function's context says that it is of a transaction, so that nothing is
+// read beside the caller with it.
+func inTxContext(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	if evento.WithinTx(ctx) {
+		t.Error("a context outside of transactions says that it is within one")
+	}
+	type key struct{}
+	called := 0
+	err := inTx(context.WithValue(ctx, key{}, "caller's"), ex, func(tx context.Context) error {
+		called++
+		if !evento.WithinTx(tx) || tx.Value(key{}) == nil {
+			t.Errorf("InTx: its function's context must be made by evento.TxContext from the caller's; WithinTx is %t, a value of the caller is %v", evento.WithinTx(tx), tx.Value(key{}))
+		}
+		return nil
+	})
+	if err != nil || called != 1 {
+		t.Errorf("InTx: %v; the function was called %d times", err, called)
 	}
 }
 
