@@ -5,152 +5,65 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"slices"
-	"sync"
+	"fmt"
+	"sync/atomic"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
-// dictionary caches names that are committed and durable: a name that a crash
-// of the server took back could get another number. They never change, so what
-// is in it is right for every connection; what is not in it may still be in
-// the tables. It is safe for concurrent use.
+// dictionary has names that are committed and durable: a name that a crash of the
+// server took back could get another number. That of a caller's transaction lies
+// over the executor's, as its names are not durable yet.
 type dictionary struct {
-	// base, if not nil, is looked in too. It is that of the executor, for one
-	// of a caller's transaction, of which the names are not durable yet.
-	base     *dictionary
-	settle   func(context.Context, *session) error // makes what was read durable
-	durable  *durable                              // nil for that of a transaction
-	mu       sync.RWMutex
-	names    sqlstore.Names
-	lastKind int64 // every kind up to here is in the cache
-	upTo     int64 // the kinds of all events up to this position are in the cache
+	*sqlstore.Dictionary
+	ex   *Executor
+	upTo *atomic.Int64 // the kinds of all events up to this position are in it; nil: that is not known
 }
 
-func newDictionary(base *dictionary, settle func(context.Context, *session) error) *dictionary {
-	return &dictionary{base: base, settle: settle}
+func newDictionary(ex *Executor, base *dictionary) *dictionary {
+	if base != nil {
+		return &dictionary{Dictionary: sqlstore.NewDictionary(base.Dictionary), ex: ex}
+	}
+	return &dictionary{Dictionary: sqlstore.NewDictionary(nil), ex: ex, upTo: new(atomic.Int64)}
 }
 
 // refresh reads the kinds and types that were added since. Their ids rise in
 // the order of commits, as they are made under the lock of the counter. A
 // writer reads its own names too, which may be rolled back, hence outside.
 func (d *dictionary) refresh(ctx context.Context, s *session) error {
-	last := d.knownUpTo()
-	type added struct {
-		sqlstore.Kind
-		id       int64
-		typeName evento.AggregateType
-	}
-	var list []added
-	err := s.query(ctx, "SELECT k.id, k.type_id, k.name, t.name FROM evento_kind k JOIN evento_type t ON t.id = k.type_id WHERE k.id > ? ORDER BY k.id", []any{last},
+	var list []sqlstore.NumberedKind
+	err := s.query(ctx, "SELECT k.id, k.type_id, k.name, t.name FROM evento_kind k JOIN evento_type t ON t.id = k.type_id WHERE k.id > ? ORDER BY k.id", []any{d.Complete()},
 		func(rows *sql.Rows) error {
-			var a added
-			if err := rows.Scan(&a.id, &a.TypeID, &a.Name, (*string)(&a.typeName)); err != nil {
+			var k sqlstore.NumberedKind
+			if err := rows.Scan(&k.ID, &k.TypeID, &k.Name, (*string)(&k.Type)); err != nil {
 				return err
 			}
-			list = append(list, a)
+			list = append(list, k)
 			return nil
 		})
-	if err != nil || len(list) == 0 {
+	if err == nil && len(list) > 0 {
+		if err = d.ex.settleAll(ctx, s); err == nil {
+			d.AddKinds(list)
+		}
+	}
+	return err
+}
+
+// cover is refresh for a head that was read before. That it was known up to
+// there is kept of what a crash cannot take back.
+func (d *dictionary) cover(ctx context.Context, s *session, head int64) error {
+	if d.upTo != nil && head <= d.upTo.Load() {
+		return nil
+	}
+	if err := d.refresh(ctx, s); err != nil {
 		return err
 	}
-	if err := d.settle(ctx, s); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, a := range list {
-		d.names.AddType(a.TypeID, a.typeName)
-		d.names.AddKind(a.id, a.Kind)
-		d.lastKind = max(d.lastKind, a.id)
+	if d.upTo != nil && head <= d.ex.durable.position.Load() {
+		raise(d.upTo, head)
 	}
 	return nil
-}
-
-// learn takes over names that have become durable. Every kind up to the last is
-// known with them.
-func (d *dictionary) learn(names *sqlstore.Names, lastKind int64) {
-	if names.Empty() {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.names.Merge(names)
-	d.lastKind = max(d.lastKind, lastKind)
-}
-
-// knownType returns 0 for a type that is not known.
-func (d *dictionary) knownType(t evento.AggregateType) int64 {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if id, ok := d.names.TypeID(t); ok || d.base == nil {
-		return id
-	}
-	return d.base.knownType(t)
-}
-
-func (d *dictionary) knownKind(k sqlstore.Kind) (int64, bool) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if id, ok := d.names.KindID(k); ok || d.base == nil {
-		return id, ok
-	}
-	return d.base.knownKind(k)
-}
-
-// knownRouting returns 0 for a key that is not known.
-func (d *dictionary) knownRouting(key string) int64 {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if id, ok := d.names.RoutingID(key); ok || d.base == nil {
-		return id
-	}
-	return d.base.knownRouting(key)
-}
-
-// knownKinds lists the kinds of a type.
-func (d *dictionary) knownKinds(typeID int64) []int64 {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.base == nil {
-		return d.names.KindsOf(typeID)
-	}
-	kinds := slices.Concat(d.base.knownKinds(typeID), d.names.KindsOf(typeID))
-	slices.Sort(kinds) // the base may have learned since
-	return slices.Compact(kinds)
-}
-
-// knownUpTo is the last kind up to which all are known.
-func (d *dictionary) knownUpTo() int64 {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if d.base == nil {
-		return d.lastKind
-	}
-	return max(d.lastKind, d.base.knownUpTo())
-}
-
-// kind finds a kind and the name of its type; the lock is held.
-func (d *dictionary) kind(id int64) (sqlstore.Kind, evento.AggregateType, bool) {
-	k, t, ok := d.names.Kind(id)
-	if !ok && d.base != nil {
-		d.base.mu.RLock()
-		defer d.base.mu.RUnlock()
-		return d.base.kind(id)
-	}
-	return k, t, ok
-}
-
-// routing finds a routing key; the lock is held.
-func (d *dictionary) routing(id int64) (string, bool) {
-	key, ok := d.names.Routing(id)
-	if !ok && d.base != nil {
-		d.base.mu.RLock()
-		defer d.base.mu.RUnlock()
-		return d.base.routing(id)
-	}
-	return key, ok
 }
 
 // typeID reads the number of a type; 0: there is none.
@@ -165,80 +78,73 @@ func (s *session) routingID(ctx context.Context, key string) (id int64, err erro
 	return id, err
 }
 
+// durably returns a number that was read when its name is durable.
+func (d *dictionary) durably(ctx context.Context, s *session, id int64, err error) (int64, error) {
+	if err == nil && id != 0 {
+		err = d.ex.settleAll(ctx, s)
+	}
+	return id, err
+}
+
 // typeID finds a type; 0 when there is none.
 func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateType) (int64, error) {
-	if id := d.knownType(t); id != 0 {
-		return id, nil
-	}
-	id, err := s.typeID(ctx, t)
-	return d.keep(ctx, s, id, err, func() { d.names.AddType(id, t) })
+	return d.FindType(t, func() (int64, error) {
+		id, err := s.typeID(ctx, t)
+		return d.durably(ctx, s, id, err)
+	})
 }
 
-// routingID finds a routing key; 0 when there is none.
-func (d *dictionary) routingID(ctx context.Context, s *session, key string) (int64, error) {
-	if id := d.knownRouting(key); id != 0 {
-		return id, nil
-	}
-	id, err := s.routingID(ctx, key)
-	return d.keep(ctx, s, id, err, func() { d.names.AddRouting(id, key) })
+// plan looks the names of a query up after the head was read: those that are not
+// there yet belong to events above the head.
+func (d *dictionary) plan(ctx context.Context, s *session, q evento.Query, head int64) (sqlstore.Plan[sqlstore.Aggregate], error) {
+	return sqlstore.NewPlan(q, sqlstore.PlanNames[sqlstore.Aggregate]{
+		Routing: func(key string) (int64, error) {
+			return d.FindRouting(key, func() (int64, error) {
+				id, err := s.routingID(ctx, key)
+				return d.durably(ctx, s, id, err)
+			})
+		},
+		Kinds: func(f evento.Filter) ([]int64, error) {
+			return d.KindsFor(f, func() error { return d.cover(ctx, s, head) })
+		},
+		Aggregate: func(a evento.AggregateKey) (key sqlstore.Aggregate, err error) {
+			id, err := d.typeID(ctx, s, a.Type)
+			if err == nil && id != 0 {
+				key = sqlstore.Aggregate{TypeID: id, ID: a.ID}
+			}
+			return key, err
+		},
+	})
 }
 
-// keep adds a name whose number was read, when it is durable. 0: it was not
-// there.
-func (d *dictionary) keep(ctx context.Context, s *session, id int64, err error, add func()) (int64, error) {
-	if err == nil && id != 0 {
-		err = d.settle(ctx, s)
-	}
-	if err != nil || id == 0 {
-		return 0, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	add()
-	return id, nil
-}
-
-// cover is refresh for a head that was read before. That it was known up to
-// there is kept of what a crash cannot take back.
-func (d *dictionary) cover(ctx context.Context, s *session, head int64) error {
-	d.mu.RLock()
-	covered := head <= d.upTo
-	d.mu.RUnlock()
-	if covered {
-		return nil
-	}
-	if err := d.refresh(ctx, s); err != nil {
-		return err
-	}
-	if d.durable != nil && head <= d.durable.position.Load() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.upTo = max(d.upTo, head)
+// resolve fills in the names of events, reading those that the cache has not.
+func (d *dictionary) resolve(ctx context.Context, s *session, rows []row, edges []cursor.Edge[evento.RawEvent]) error {
+	var names sqlstore.EventNames
+	for i := range rows {
+		r := &rows[i]
+		if r.kindID != names.KindID || r.routingID != names.RoutingID {
+			names.KindID, names.RoutingID = r.kindID, r.routingID
+			if err := d.Resolve(&names, func() error { return d.fetch(ctx, s, r.routingID) }); err != nil {
+				return fmt.Errorf("evento: mysql: event at position %d: %w", r.position, err)
+			}
+		}
+		names.Into(&edges[i].Node)
 	}
 	return nil
 }
 
-// kindsFor lists the kinds that a filter asks for, of those of the events up to
-// head. Of a filter by aggregate and without a name, none: its kinds need not be
-// known.
-func (d *dictionary) kindsFor(ctx context.Context, s *session, f evento.Filter, head int64) ([]int64, error) {
-	if f.Name == "" && f.AggregateID != "" {
-		return nil, nil
+// fetch reads the kinds, and a routing key.
+func (d *dictionary) fetch(ctx context.Context, s *session, routingID int64) error {
+	if err := d.refresh(ctx, s); err != nil {
+		return err
 	}
-	if f.Name != "" {
-		if id, ok := d.knownKind(sqlstore.Kind{TypeID: d.knownType(f.AggregateType), Name: f.Name}); ok {
-			return []int64{id}, nil
-		}
+	if _, known := d.Routing(routingID); known || routingID == 0 {
+		return nil
 	}
-	if err := d.cover(ctx, s, head); err != nil {
-		return nil, err
+	var name string
+	found, err := s.row(ctx, "SELECT name FROM evento_routing WHERE id = ?", []any{routingID}, &name)
+	if err == nil && found {
+		d.AddRouting(routingID, name)
 	}
-	typeID := d.knownType(f.AggregateType)
-	if f.Name == "" {
-		return d.knownKinds(typeID), nil
-	}
-	if id, ok := d.knownKind(sqlstore.Kind{TypeID: typeID, Name: f.Name}); ok {
-		return []int64{id}, nil
-	}
-	return nil, nil
+	return err
 }

@@ -100,7 +100,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	if ex.openTransactionOf(ctx) != nil {
 		return fn(ctx)
 	}
-	t := &callersTx{ex: ex, names: newDictionary(ex.names, ex.settleAll)}
+	t := &callersTx{ex: ex, names: newDictionary(ex, ex.names)}
 	s, err := ex.lend(ctx, ex.sessions.get, func(s *session) error { return t.begin(ctx, s) })
 	if err != nil {
 		return err
@@ -179,7 +179,7 @@ func (t *callersTx) end(ctx context.Context, err error) error {
 		t.unsettled = settled != nil
 	}
 	if !t.unsettled {
-		t.ex.names.learn(&t.names.names, t.names.lastKind)
+		t.names.Publish()
 	}
 	return err
 }

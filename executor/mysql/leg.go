@@ -6,19 +6,21 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // leg goes through the events of one kind, routing key or aggregate.
 type leg struct {
-	kind      int64        // if not 0
-	aggregate aggregateKey // if it has an id
-	kinds     []int64      // of the aggregate's events; nil: all
+	kind      int64              // if not 0
+	aggregate sqlstore.Aggregate // if it has an id
+	kinds     []int64            // of the aggregate's events; nil: all
 	// Neither: the events with the routing key of the search.
 }
 
 // sameAs reports whether both can be parts of one prepared statement.
 func (l *leg) sameAs(m *leg) bool {
-	return (l.kind != 0) == (m.kind != 0) && (l.aggregate.id != "") == (m.aggregate.id != "") && slices.Equal(l.kinds, m.kinds)
+	return (l.kind != 0) == (m.kind != 0) && (l.aggregate.ID != "") == (m.aggregate.ID != "") && slices.Equal(l.kinds, m.kinds)
 }
 
 // legsAtOnce is the most legs of a statement, a power of two.
@@ -27,22 +29,22 @@ const legsAtOnce = 16
 // legs lists what to merge. Of a routing key and kinds, the kinds are asked
 // for unless there is none.
 func (r *search) legs() []leg {
-	if r.everything {
+	if r.Everything {
 		return []leg{{}}
 	}
-	legs := make([]leg, 0, len(r.kinds)+len(r.aggregates))
-	for _, id := range r.kinds {
+	legs := make([]leg, 0, len(r.Kinds)+len(r.Aggregates))
+	for _, id := range r.Kinds {
 		legs = append(legs, leg{kind: id})
 	}
 	// Those of all kinds first, so that they share statements.
-	for _, l := range r.aggregates {
-		if l.kinds == nil {
-			legs = append(legs, l)
+	for _, a := range r.Aggregates {
+		if a.Kinds == nil {
+			legs = append(legs, leg{aggregate: a.Key})
 		}
 	}
-	for _, l := range r.aggregates {
-		if l.kinds != nil {
-			legs = append(legs, l)
+	for _, a := range r.Aggregates {
+		if a.Kinds != nil {
+			legs = append(legs, leg{aggregate: a.Key, kinds: a.Kinds})
 		}
 	}
 	return legs
@@ -55,13 +57,13 @@ func (l *leg) text(r *search, backward bool) string {
 	switch {
 	case l.kind != 0:
 		text += "(evento_event_kind) WHERE kind_id = ?"
-	case l.aggregate.id != "":
+	case l.aggregate.ID != "":
 		text += "(evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND version > ? AND version < ?" + among(l.kinds)
 		order = " ORDER BY version"
-	case r.unrouted || r.routing != 0:
+	case r.Unrouted || r.Routing != 0:
 		text += "(evento_event_routing) WHERE routing_id = ?"
 	}
-	if l.kind != 0 || l.aggregate.id != "" {
+	if l.kind != 0 || l.aggregate.ID != "" {
 		text += r.routed()
 	}
 	if backward {
@@ -76,7 +78,7 @@ func (p *page) args(l *leg, low, high int64, n int) ([]any, error) {
 	switch {
 	case l.kind != 0:
 		args = append(args, l.kind)
-	case l.aggregate.id != "":
+	case l.aggregate.ID != "":
 		above, below := int64(0), int64(maxPosition)
 		if p.last > 0 && p.last <= p.head {
 			v, err := p.s.versionAt(p.ctx, l.aggregate, p.last, p.backward)
@@ -89,9 +91,9 @@ func (p *page) args(l *leg, low, high int64, n int) ([]any, error) {
 				above = v
 			}
 		}
-		args = append(args, l.aggregate.id, l.aggregate.typeID, above, below)
+		args = append(args, l.aggregate.ID, l.aggregate.TypeID, above, below)
 	default:
-		args = append(args, p.routing)
+		args = append(args, p.Routing)
 	}
 	return append(args, low, high, int64(n)), nil
 }
@@ -132,23 +134,23 @@ func (p *page) follows(legs []leg, limit int64, n int) (found []int64, err error
 
 // versionOf returns the version of the event at a position, if it is one of
 // the aggregate's.
-func (s *session) versionOf(ctx context.Context, a aggregateKey, position int64) (version int64, own bool, err error) {
+func (s *session) versionOf(ctx context.Context, a sqlstore.Aggregate, position int64) (version int64, own bool, err error) {
 	own, err = s.row(ctx, "SELECT version FROM evento_event WHERE position = ? AND aggregate_id = ? AND type_id = ?",
-		[]any{position, a.id, a.typeID}, &version)
+		[]any{position, a.ID, a.TypeID}, &version)
 	return version, own, err
 }
 
 // versionAt returns the last version of an aggregate at or below a position
 // or, backward, the first at or above it, so that a leg begins beyond it. The
 // index has no positions to search in, but they rise with the versions.
-func (s *session) versionAt(ctx context.Context, a aggregateKey, position int64, backward bool) (int64, error) {
+func (s *session) versionAt(ctx context.Context, a sqlstore.Aggregate, position int64, backward bool) (int64, error) {
 	version, own, err := s.versionOf(ctx, a, position)
 	if err != nil || own {
 		return version, err
 	}
 	var last int64
 	if _, err := s.row(ctx, "SELECT COALESCE(MAX(version), 0) FROM evento_event WHERE aggregate_id = ? AND type_id = ?",
-		[]any{a.id, a.typeID}, &last); err != nil {
+		[]any{a.ID, a.TypeID}, &last); err != nil {
 		return 0, err
 	}
 	low, high := int64(0), last+1 // position(low) < position < position(high)
@@ -156,7 +158,7 @@ func (s *session) versionAt(ctx context.Context, a aggregateKey, position int64,
 		middle := low + (high-low)/2
 		var at int64
 		if _, err := s.row(ctx, "SELECT position FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ?",
-			[]any{a.id, a.typeID, middle}, &at); err != nil {
+			[]any{a.ID, a.TypeID, middle}, &at); err != nil {
 			return 0, err
 		}
 		if at < position {

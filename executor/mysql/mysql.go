@@ -156,8 +156,7 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 		ends:     ends{versions: store.NewCache[place, int64](1 << 10)},
 		settled:  settled{records: store.NewCache[evento.RecordKey, state](1 << 12)},
 	}
-	ex.names = newDictionary(nil, ex.settleAll)
-	ex.names.durable = &ex.durable
+	ex.names = newDictionary(ex, nil)
 	err = ex.prepare(ctx)
 	if err == nil && most > 0 {
 		err = ex.sessions.keepReserve(ctx)
@@ -322,10 +321,11 @@ type durable struct {
 	mu       sync.Mutex // one barrier at a time
 }
 
-func (d *durable) raise(position int64) {
+// raise makes n at least what it is given.
+func raise(n *atomic.Int64, to int64) {
 	for {
-		old := d.position.Load()
-		if position <= old || d.position.CompareAndSwap(old, position) {
+		old := n.Load()
+		if to <= old || n.CompareAndSwap(old, to) {
 			return
 		}
 	}
@@ -343,7 +343,7 @@ func (ex *Executor) settle(ctx context.Context, s *session, position int64) erro
 		return nil
 	}
 	if ex.server.binlog {
-		d.raise(position)
+		raise(&d.position, position)
 		return nil
 	}
 	if s.tx != nil {
@@ -362,7 +362,7 @@ func (ex *Executor) settle(ctx context.Context, s *session, position int64) erro
 	if err := ex.settleAll(ctx, s); err != nil {
 		return err
 	}
-	d.raise(c.position)
+	raise(&d.position, c.position)
 	return nil
 }
 

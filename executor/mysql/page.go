@@ -46,12 +46,12 @@ func (p *page) scan() (ended bool, err error) {
 		return true, nil
 	}
 	condition, window := p.routed(), left
-	if !p.everything || condition != "" {
-		if len(p.aggregates) > 0 {
+	if !p.Everything || condition != "" {
+		if len(p.Aggregates) > 0 {
 			return false, nil // a small part of a large store
 		}
 		window = min(left, int64(p.want)*scanPerEvent)
-		condition += among(p.kinds)
+		condition += among(p.Kinds)
 	}
 	var low, high int64 // both within
 	order := ""
@@ -79,7 +79,7 @@ func (p *page) scan() (ended bool, err error) {
 // follow goes through one aggregate after a version.
 func (p *page) follow(l leg, version int64) error {
 	_, err := p.fetch(eventColumns+"FORCE INDEX (evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND version > ?"+among(l.kinds)+" ORDER BY version LIMIT ?",
-		l.aggregate.id, l.aggregate.typeID, version, int64(p.want)+1)
+		l.aggregate.ID, l.aggregate.TypeID, version, int64(p.want)+1)
 	return err
 }
 

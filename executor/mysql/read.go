@@ -102,7 +102,7 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 	}
 	p := &page{search: &search{ctx: ctx, s: s, head: maxPosition}, want: args.Limit(), last: at}
 	if len(q.Filters) == 0 {
-		p.everything = true
+		p.Everything = true
 		_, err = p.scan()
 	} else {
 		err = ex.load(p, q.Filters[0])
@@ -114,8 +114,8 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 	if err := ex.settle(ctx, s, last.position); err != nil {
 		return nil, false, false, err
 	}
-	if p.more && !p.everything && s.tx == nil {
-		ex.ends.add(place{p.aggregates[0].aggregate, last.position}, last.version)
+	if p.more && !p.Everything && s.tx == nil {
+		ex.ends.add(place{p.Aggregates[0].Key, last.position}, last.version)
 	}
 	return p.found, p.more, true, nil
 }
@@ -138,12 +138,12 @@ func (ex *Executor) behind(ctx context.Context, s *session, q evento.Query, args
 // load finds nothing where names would have to be looked up first.
 func (ex *Executor) load(p *page, f evento.Filter) error {
 	d := ex.dictionary(p.s)
-	typeID := d.knownType(f.AggregateType)
-	kindID, known := d.knownKind(sqlstore.Kind{TypeID: typeID, Name: f.Name})
-	if f.AggregateID == "" || typeID == 0 || f.Name != "" && !known {
+	typeID := d.TypeID(f.AggregateType)
+	kindID := d.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
+	if f.AggregateID == "" || typeID == 0 || f.Name != "" && kindID == 0 {
 		return nil
 	}
-	l := leg{aggregate: aggregateKey{typeID, f.AggregateID}}
+	l := leg{aggregate: sqlstore.Aggregate{TypeID: typeID, ID: f.AggregateID}}
 	if f.Name != "" {
 		l.kinds = []int64{kindID}
 	}
@@ -159,13 +159,13 @@ func (ex *Executor) load(p *page, f evento.Filter) error {
 		}
 		version = v
 	}
-	p.aggregates = append(p.aggregates, l)
+	p.AddAggregate(l.aggregate, l.kinds)
 	return p.follow(l, version)
 }
 
 // place is where a page of an aggregate's events ended.
 type place struct {
-	aggregate aggregateKey
+	aggregate sqlstore.Aggregate
 	position  int64
 }
 
@@ -224,51 +224,4 @@ func (r *row) event(e *evento.RawEvent) error {
 	e.Data = r.data
 	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()
 	return sqlstore.DecodeMetadata(r.metadata, r.position, &e.Metadata)
-}
-
-// resolve fills in the names of events, reading those that the cache has not.
-func (d *dictionary) resolve(ctx context.Context, s *session, rows []row, edges []cursor.Edge[evento.RawEvent]) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	for i := range rows {
-		r, e := &rows[i], &edges[i].Node
-		k, name, known := d.kind(r.kindID)
-		if !known {
-			d.mu.RUnlock()
-			err := d.refresh(ctx, s)
-			d.mu.RLock()
-			if err != nil {
-				return err
-			}
-			if k, name, known = d.kind(r.kindID); !known {
-				return fmt.Errorf("evento: mysql: event at position %d: kind %d is not in the dictionary", r.position, r.kindID)
-			}
-		}
-		if _, known := d.routing(r.routingID); !known && r.routingID != 0 {
-			d.mu.RUnlock()
-			err := d.readRouting(ctx, s, r.routingID)
-			d.mu.RLock()
-			if err != nil {
-				return err
-			}
-		}
-		e.AggregateType, e.Name = name, k.Name
-		e.RoutingKey, _ = d.routing(r.routingID)
-	}
-	return nil
-}
-
-func (d *dictionary) readRouting(ctx context.Context, s *session, id int64) error {
-	var name string
-	found, err := s.row(ctx, "SELECT name FROM evento_routing WHERE id = ?", []any{id}, &name)
-	if err == nil && !found {
-		err = fmt.Errorf("evento: mysql: routing key %d is not in the dictionary", id)
-	}
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.names.AddRouting(id, name)
-	return nil
 }

@@ -15,96 +15,32 @@ package mysql
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
-
-type aggregateKey struct {
-	typeID int64
-	id     string
-}
 
 // search is a query in terms of the tables.
 type search struct {
+	sqlstore.Plan[sqlstore.Aggregate]
 	ctx  context.Context //nolint:containedctx // lives as long as one call
 	s    *session
 	head int64 // the last position that is looked at
-
-	none       bool // nothing can match
-	everything bool // no filter
-	kinds      []int64
-	aggregates []leg
-	routing    int64 // 0: any
-	unrouted   bool
 }
 
-// newSearch looks the query's names up after the head was read: those that are
-// not there yet belong to events above the head.
 func (ex *Executor) newSearch(ctx context.Context, s *session, q evento.Query, head int64) (*search, error) {
-	names := ex.dictionary(s)
-	r := &search{ctx: ctx, s: s, head: head, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
-	if q.RoutingKey != "" {
-		id, err := names.routingID(ctx, s, q.RoutingKey)
-		if err != nil {
-			return nil, err
-		}
-		r.routing, r.none = id, id == 0
-	}
-	for _, f := range q.Filters {
-		if err := r.add(names, f); err != nil {
-			return nil, err
-		}
-	}
-	if !r.everything && len(r.kinds)+len(r.aggregates) == 0 {
-		r.none = true
-	}
-	return r, nil
-}
-
-func (r *search) add(d *dictionary, f evento.Filter) error {
-	kinds, err := d.kindsFor(r.ctx, r.s, f, r.head)
-	if err != nil {
-		return err
-	}
-	if f.AggregateID == "" {
-		for _, id := range kinds {
-			if !slices.Contains(r.kinds, id) {
-				r.kinds = append(r.kinds, id)
-			}
-		}
-		return nil
-	}
-	if f.Name != "" && len(kinds) == 0 {
-		return nil
-	}
-	typeID, err := d.typeID(r.ctx, r.s, f.AggregateType)
-	if err != nil || typeID == 0 {
-		return err
-	}
-	key := aggregateKey{typeID, f.AggregateID}
-	for i := range r.aggregates {
-		if l := &r.aggregates[i]; l.aggregate == key {
-			if f.Name == "" {
-				l.kinds = nil
-			} else if l.kinds != nil && !slices.Contains(l.kinds, kinds[0]) {
-				l.kinds = append(l.kinds, kinds[0])
-			}
-			return nil
-		}
-	}
-	r.aggregates = append(r.aggregates, leg{aggregate: key, kinds: kinds})
-	return nil
+	p, err := ex.dictionary(s).plan(ctx, s, q, head)
+	return &search{Plan: p, ctx: ctx, s: s, head: head}, err
 }
 
 // routed is the condition on routing keys.
 func (r *search) routed() string {
 	switch {
-	case r.unrouted:
+	case r.Unrouted:
 		return " AND routing_id = 0"
-	case r.routing != 0:
-		return fmt.Sprint(" AND routing_id = ", r.routing)
+	case r.Routing != 0:
+		return fmt.Sprint(" AND routing_id = ", r.Routing)
 	}
 	return ""
 }
@@ -136,7 +72,7 @@ const scanPerEvent = 8
 // met, and whether there are more.
 func (r *search) rows(from int64, backward bool, n int) ([]row, bool, error) {
 	p := &page{search: r, backward: backward, want: n, last: from}
-	if r.none {
+	if r.None {
 		return nil, false, nil
 	}
 	ended, err := p.scan()
@@ -148,11 +84,11 @@ func (r *search) rows(from int64, backward bool, n int) ([]row, bool, error) {
 
 // any reports whether there is a match beyond from.
 func (r *search) any(from int64, backward bool) (bool, error) {
-	if r.none {
+	if r.None {
 		return false, nil
 	}
 	p := &page{search: r, backward: backward, want: 1, last: from}
-	if r.everything && r.routing == 0 && !r.unrouted {
+	if r.Everything && r.Routing == 0 && !r.Unrouted {
 		// Positions have no gaps.
 		return backward && min(from, r.head+1) > 1 || !backward && max(from, 0) < r.head, nil
 	}

@@ -28,7 +28,7 @@ type transaction struct {
 
 	read  map[evento.AggregateKey]head // heads that were read in it
 	heads map[evento.AggregateKey]head // heads that it has moved
-	names sqlstore.Names               // that it has looked up or made
+	names *sqlstore.Dictionary         // that it has looked up or made
 
 	args []any // rows that are not sent yet
 	size int   // of their data
@@ -46,6 +46,7 @@ func (w *writer) transaction(ctx context.Context, at counter, careful bool) *tra
 		careful:  careful,
 		now:      max(at.recordedAt, w.ex.now()),
 		position: at.position,
+		names:    sqlstore.NewDictionary(w.ex.names.Dictionary),
 	}
 }
 
@@ -217,60 +218,35 @@ func (tx *transaction) send() error {
 
 // typeID finds a type, or with add makes it; 0: there is none.
 func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
-	if id, ok := tx.names.TypeID(t); ok {
-		return id, nil
-	}
-	if id := tx.w.ex.names.knownType(t); id != 0 {
-		return id, nil
-	}
-	id, err := tx.s.typeID(tx.ctx, t)
-	if err == nil && id == 0 && add {
-		id, err = tx.insert("INSERT INTO evento_type (name) VALUES (?)", string(t))
-	}
-	if err != nil || id == 0 {
-		return 0, err
-	}
-	tx.names.AddType(id, t)
-	return id, nil
+	return tx.names.FindType(t, func() (int64, error) {
+		id, err := tx.s.typeID(tx.ctx, t)
+		if err != nil || id != 0 || !add {
+			return id, err
+		}
+		return tx.insert("INSERT INTO evento_type (name) VALUES (?)", string(t))
+	})
 }
 
 // kindID finds a kind or makes it.
 func (tx *transaction) kindID(k sqlstore.Kind) (int64, error) {
-	if id, ok := tx.names.KindID(k); ok {
-		return id, nil
-	}
-	id, ok := tx.w.ex.names.knownKind(k)
-	if ok {
-		return id, nil
-	}
-	found, err := tx.s.row(tx.ctx, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", []any{k.TypeID, k.Name}, &id)
-	if err == nil && !found {
-		id, err = tx.insert("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
-	}
-	if err != nil {
-		return 0, err
-	}
-	tx.names.AddKind(id, k)
-	return id, nil
+	return tx.names.FindKind(k, func() (id int64, err error) {
+		found, err := tx.s.row(tx.ctx, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", []any{k.TypeID, k.Name}, &id)
+		if err != nil || found {
+			return id, err
+		}
+		return tx.insert("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
+	})
 }
 
 // routingID finds a routing key or makes it.
 func (tx *transaction) routingID(key string) (int64, error) {
-	if id, ok := tx.names.RoutingID(key); ok {
-		return id, nil
-	}
-	if id := tx.w.ex.names.knownRouting(key); id != 0 {
-		return id, nil
-	}
-	id, err := tx.s.routingID(tx.ctx, key)
-	if err == nil && id == 0 {
-		id, err = tx.insert("INSERT INTO evento_routing (name) VALUES (?)", key)
-	}
-	if err != nil {
-		return 0, err
-	}
-	tx.names.AddRouting(id, key)
-	return id, nil
+	return tx.names.FindRouting(key, func() (int64, error) {
+		id, err := tx.s.routingID(tx.ctx, key)
+		if err != nil || id != 0 {
+			return id, err
+		}
+		return tx.insert("INSERT INTO evento_routing (name) VALUES (?)", key)
+	})
 }
 
 func (tx *transaction) insert(text string, args ...any) (int64, error) {
@@ -293,9 +269,9 @@ func (tx *transaction) publish() {
 		return // names that were added are gone with the transaction
 	}
 	w.position = tx.position
-	w.ex.durable.raise(tx.position)
+	raise(&w.ex.durable.position, tx.position)
 	for name, h := range tx.heads {
 		w.heads.Put(name, h)
 	}
-	w.ex.names.learn(&tx.names, 0)
+	tx.names.Publish()
 }

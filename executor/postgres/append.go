@@ -76,21 +76,26 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 	}
 	for i := range op.write.Appends {
 		a := &op.write.Appends[i]
-		if op.types[i], err = ex.typeID(ctx, a.AggregateType, true); err != nil {
+		typeID, err := ex.typeID(ctx, a.AggregateType, true)
+		if err != nil {
 			return 0, err
 		}
+		op.types[i] = int32(typeID)
 		if a.RoutingKey != "" {
 			id, err := ex.routingID(ctx, a.RoutingKey, true)
 			if err != nil {
 				return 0, err
 			}
-			op.routings[i] = &id
+			no := int32(id)
+			op.routings[i] = &no
 		}
 		op.kinds[i] = make([]int32, len(a.Events))
 		for j := range a.Events {
-			if op.kinds[i][j], err = ex.kindID(ctx, kind{op.types[i], a.Events[j].Name}, true); err != nil {
+			id, err := ex.kindID(ctx, sqlstore.Kind{TypeID: typeID, Name: a.Events[j].Name}, true)
+			if err != nil {
 				return 0, err
 			}
+			op.kinds[i][j] = int32(id)
 			size += len(a.Events[j].Data) + 128
 		}
 	}

@@ -8,149 +8,50 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
-// kind is an event name of an aggregate type.
-type kind struct {
-	typeID int32
-	name   string
-}
-
-// dictionary caches names that are committed. They never change, so what is in
-// it is right for everybody; what is not in it may still be in the store. It is
-// safe for concurrent use.
-type dictionary struct {
-	mu         sync.RWMutex
-	types      map[int32]evento.AggregateType
-	typeIDs    map[evento.AggregateType]int32
-	kinds      map[int32]kind
-	kindIDs    map[kind]int32
-	typeKinds  map[int32][]int32 // of a type; their order is of no matter
-	routings   map[int32]string
-	routingIDs map[string]int32
-}
-
-func newDictionary() *dictionary {
-	return &dictionary{
-		types:      map[int32]evento.AggregateType{},
-		typeIDs:    map[evento.AggregateType]int32{},
-		kinds:      map[int32]kind{},
-		kindIDs:    map[kind]int32{},
-		typeKinds:  map[int32][]int32{},
-		routings:   map[int32]string{},
-		routingIDs: map[string]int32{},
-	}
-}
-
-func (d *dictionary) addType(id int32, t evento.AggregateType) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.types[id], d.typeIDs[t] = t, id
-}
-
-func (d *dictionary) addKind(id int32, k kind) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.kindIDs[k] == 0 {
-		d.typeKinds[k.typeID] = append(d.typeKinds[k.typeID], id)
-	}
-	d.kinds[id], d.kindIDs[k] = k, id
-}
-
-func (d *dictionary) addRouting(id int32, key string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.routings[id], d.routingIDs[key] = key, id
-}
-
-// merge adds what is in other.
-func (d *dictionary) merge(other *dictionary) {
-	other.mu.RLock()
-	defer other.mu.RUnlock()
-	for id, t := range other.types {
-		d.addType(id, t)
-	}
-	for id, k := range other.kinds {
-		d.addKind(id, k)
-	}
-	for id, key := range other.routings {
-		d.addRouting(id, key)
-	}
-}
-
-// learned is where names go that are looked up with ctx: those of a transaction
-// may be its own, and are not everybody's before it is committed.
-func (ex *Executor) learned(ctx context.Context) *dictionary {
+// namesOf is where names are looked up with ctx. Those of a transaction may be its
+// own: only it knows them before it is committed.
+func (ex *Executor) namesOf(ctx context.Context) *sqlstore.Dictionary {
 	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
 		return t.names
 	}
 	return ex.names
 }
 
-// known looks into one dictionary and then another; 0: it is in neither.
-func known[N comparable](name N, first *dictionary, ids map[N]int32, second *dictionary, more map[N]int32) int32 {
-	first.mu.RLock()
-	id := ids[name]
-	first.mu.RUnlock()
-	if id == 0 && second != first {
-		second.mu.RLock()
-		id = more[name]
-		second.mu.RUnlock()
-	}
-	return id
-}
-
 // typeID finds a type, or with add makes it; 0: there is none. What is made
 // stays, also when the write that needs it is refused: it stands for nothing
 // until an event has it.
-func (ex *Executor) typeID(ctx context.Context, t evento.AggregateType, add bool) (int32, error) {
-	learned := ex.learned(ctx)
-	if id := known(t, ex.names, ex.names.typeIDs, learned, learned.typeIDs); id != 0 {
-		return id, nil
-	}
-	id, err := ex.lookUp(ctx, add, ex.sql.typeID, ex.sql.addType, string(t))
-	if id != 0 {
-		learned.addType(id, t)
-	}
-	return id, err
+func (ex *Executor) typeID(ctx context.Context, t evento.AggregateType, add bool) (int64, error) {
+	return ex.namesOf(ctx).FindType(t, func() (int64, error) {
+		return ex.lookUp(ctx, add, ex.sql.typeID, ex.sql.addType, string(t))
+	})
 }
 
 // kindID finds a kind, or with add makes it; 0: there is none.
-func (ex *Executor) kindID(ctx context.Context, k kind, add bool) (int32, error) {
-	learned := ex.learned(ctx)
-	if id := known(k, ex.names, ex.names.kindIDs, learned, learned.kindIDs); id != 0 {
-		return id, nil
-	}
-	id, err := ex.lookUp(ctx, add, ex.sql.kindID, ex.sql.addKind, k.typeID, k.name)
-	if id != 0 {
-		learned.addKind(id, k)
-	}
-	return id, err
+func (ex *Executor) kindID(ctx context.Context, k sqlstore.Kind, add bool) (int64, error) {
+	return ex.namesOf(ctx).FindKind(k, func() (int64, error) {
+		return ex.lookUp(ctx, add, ex.sql.kindID, ex.sql.addKind, k.TypeID, k.Name)
+	})
 }
 
 // routingID finds a routing key, or with add makes it; 0: there is none.
-func (ex *Executor) routingID(ctx context.Context, key string, add bool) (int32, error) {
-	learned := ex.learned(ctx)
-	if id := known(key, ex.names, ex.names.routingIDs, learned, learned.routingIDs); id != 0 {
-		return id, nil
-	}
-	id, err := ex.lookUp(ctx, add, ex.sql.routingID, ex.sql.addRouting, key)
-	if id != 0 {
-		learned.addRouting(id, key)
-	}
-	return id, err
+func (ex *Executor) routingID(ctx context.Context, key string, add bool) (int64, error) {
+	return ex.namesOf(ctx).FindRouting(key, func() (int64, error) {
+		return ex.lookUp(ctx, add, ex.sql.routingID, ex.sql.addRouting, key)
+	})
 }
 
 // makeNames makes the names that writes need. Transactions wait for each other's
 // new names until they are committed: all make them in one order, so that no two
 // wait for one another.
 func (ex *Executor) makeNames(ctx context.Context, ops []*appendOp) error {
-	types, kinds, routings := map[evento.AggregateType]int32{}, map[kind]bool{}, map[string]bool{}
+	types, kinds, routings := map[evento.AggregateType]int64{}, map[sqlstore.Kind]bool{}, map[string]bool{}
 	for _, op := range ops {
 		for _, a := range op.write.Appends {
 			types[a.AggregateType] = 0
@@ -169,12 +70,12 @@ func (ex *Executor) makeNames(ctx context.Context, ops []*appendOp) error {
 	for _, op := range ops {
 		for _, a := range op.write.Appends {
 			for _, e := range a.Events {
-				kinds[kind{types[a.AggregateType], e.Name}] = true
+				kinds[sqlstore.Kind{TypeID: types[a.AggregateType], Name: e.Name}] = true
 			}
 		}
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b kind) int {
-		return cmp.Or(cmp.Compare(a.typeID, b.typeID), cmp.Compare(a.name, b.name))
+	for _, k := range slices.SortedFunc(maps.Keys(kinds), func(a, b sqlstore.Kind) int {
+		return cmp.Or(cmp.Compare(a.TypeID, b.TypeID), cmp.Compare(a.Name, b.Name))
 	}) {
 		if _, err := ex.kindID(ctx, k, true); err != nil {
 			return err
@@ -188,7 +89,7 @@ func (ex *Executor) makeNames(ctx context.Context, ops []*appendOp) error {
 	return nil
 }
 
-func (ex *Executor) lookUp(ctx context.Context, add bool, find, insert string, args ...any) (id int32, err error) {
+func (ex *Executor) lookUp(ctx context.Context, add bool, find, insert string, args ...any) (id int64, err error) {
 	err = ex.again(ctx, func() error {
 		err := ex.db(ctx).QueryRow(ctx, find, args...).Scan(&id)
 		if !errors.Is(err, pgx.ErrNoRows) || !add {
@@ -211,65 +112,72 @@ func orNone(err error) error {
 }
 
 // kindsOf lists the kinds of a type that there are now.
-func (ex *Executor) kindsOf(ctx context.Context, t evento.AggregateType) ([]int32, error) {
+func (ex *Executor) kindsOf(ctx context.Context, t evento.AggregateType) ([]int64, error) {
 	rows, err := ex.db(ctx).Query(ctx, ex.sql.kindsOf, string(t))
 	if err != nil {
 		return nil, err
 	}
-	var ids []int32
-	var id, typeID int32
-	var name string
-	_, err = pgx.ForEachRow(rows, []any{&id, &name, &typeID}, func() error {
+	names := ex.namesOf(ctx)
+	var ids []int64
+	var id int64
+	var k sqlstore.Kind
+	_, err = pgx.ForEachRow(rows, []any{&id, &k.Name, &k.TypeID}, func() error {
 		ids = append(ids, id)
-		ex.names.addType(typeID, t)
-		ex.names.addKind(id, kind{typeID, name})
+		names.AddType(k.TypeID, t)
+		names.AddKind(id, k)
 		return nil
 	})
 	return ids, err
 }
 
-// named are the names of an event.
-type named struct {
-	kindID, routingID int32
-	aggregateType     evento.AggregateType
-	name, routingKey  string
+// plan asks the store for the names that are not known, and for all kinds of
+// types.
+func (ex *Executor) plan(ctx context.Context, q evento.Query) (sqlstore.Plan[sqlstore.Aggregate], error) {
+	return sqlstore.NewPlan(q, sqlstore.PlanNames[sqlstore.Aggregate]{
+		Routing: func(key string) (int64, error) { return ex.routingID(ctx, key, false) },
+		Kinds: func(f evento.Filter) ([]int64, error) {
+			switch {
+			case f.Name == "" && f.AggregateID != "":
+				return nil, nil
+			case f.Name == "":
+				return ex.kindsOf(ctx, f.AggregateType)
+			}
+			typeID, err := ex.typeID(ctx, f.AggregateType, false)
+			if err != nil || typeID == 0 {
+				return nil, err
+			}
+			id, err := ex.kindID(ctx, sqlstore.Kind{TypeID: typeID, Name: f.Name}, false)
+			if err != nil || id == 0 {
+				return nil, err
+			}
+			return []int64{id}, nil
+		},
+		Aggregate: func(a evento.AggregateKey) (key sqlstore.Aggregate, err error) {
+			id, err := ex.typeID(ctx, a.Type, false)
+			if err == nil && id != 0 {
+				key = sqlstore.Aggregate{TypeID: id, ID: a.ID}
+			}
+			return key, err
+		},
+	})
 }
 
-// resolve finds the names that n has the ids of.
-func (ex *Executor) resolve(ctx context.Context, n *named) error {
-	d := ex.names
-	for range 2 {
-		d.mu.RLock()
-		k, knownKind := d.kinds[n.kindID]
-		t, knownType := d.types[k.typeID]
-		key, knownKey := d.routings[n.routingID]
-		d.mu.RUnlock()
-		if knownKind && knownType && (knownKey || n.routingID == 0) {
-			n.aggregateType, n.name, n.routingKey = t, k.name, key
-			return nil
-		}
-		if err := ex.learn(ctx, n.kindID, n.routingID); err != nil {
-			return err
-		}
-	}
-	return errors.New("the dictionary forgot a name") // it never does
-}
-
-// learn reads what an event refers to.
-func (ex *Executor) learn(ctx context.Context, kindID, routingID int32) error {
-	var typeID int32
-	var t, name, key string
-	if err := ex.db(ctx).QueryRow(ctx, ex.sql.kind, kindID).Scan(&typeID, &t, &name); err != nil {
+// fetch reads the names of an event.
+func (ex *Executor) fetch(ctx context.Context, kindID, routingID int64) error {
+	names := ex.namesOf(ctx)
+	var k sqlstore.Kind
+	var t, key string
+	if err := ex.db(ctx).QueryRow(ctx, ex.sql.kind, kindID).Scan(&k.TypeID, &t, &k.Name); err != nil {
 		return err
 	}
-	ex.names.addType(typeID, evento.AggregateType(t))
-	ex.names.addKind(kindID, kind{typeID, name})
+	names.AddType(k.TypeID, evento.AggregateType(t))
+	names.AddKind(kindID, k)
 	if routingID == 0 {
 		return nil
 	}
 	if err := ex.db(ctx).QueryRow(ctx, ex.sql.routing, routingID).Scan(&key); err != nil {
 		return err
 	}
-	ex.names.addRouting(routingID, key)
+	names.AddRouting(routingID, key)
 	return nil
 }

@@ -3,32 +3,21 @@
 package postgres
 
 import (
-	"context"
 	"slices"
 	"strconv"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // filter is a query with its names looked up.
 type filter struct {
-	none       bool // nothing can match
-	everything bool // no filter
-	kinds      []int32
-	aggregates []aggregateFilter
-	routing    int32 // 0: any
-	unrouted   bool
+	sqlstore.Plan[sqlstore.Aggregate]
 
 	// Types of which every kind is asked for, and how many kinds that is: of
 	// what is in the cache there may be more in the store.
-	wholeTypes []int32
+	wholeTypes []int64
 	wholeKinds int
-}
-
-type aggregateFilter struct {
-	typeID int32
-	id     string
-	kinds  []int32 // nil: every kind
 }
 
 // cachedFilter serves the queries whose names are all known. It reports whether
@@ -36,30 +25,28 @@ type aggregateFilter struct {
 // is right if there are wholeKinds of them in the store after the events were
 // read: kinds are never taken away, and made before their first event.
 func (ex *Executor) cachedFilter(q evento.Query, f *filter) bool {
-	*f = filter{everything: len(q.Filters) == 0, unrouted: q.Unrouted}
 	d := ex.names
-	d.mu.RLock()
-	defer d.mu.RUnlock()
+	*f = filter{Plan: sqlstore.Plan[sqlstore.Aggregate]{Everything: len(q.Filters) == 0, Unrouted: q.Unrouted}}
 	if q.RoutingKey != "" {
-		if f.routing = d.routingIDs[q.RoutingKey]; f.routing == 0 {
+		if f.Routing = d.RoutingID(q.RoutingKey); f.Routing == 0 {
 			return false
 		}
 	}
 	for _, by := range q.Filters {
-		typeID := d.typeIDs[by.AggregateType]
+		typeID := d.TypeID(by.AggregateType)
 		if typeID == 0 {
 			return false
 		}
-		var kinds []int32
+		var kinds []int64
 		switch {
 		case by.Name != "":
-			id := d.kindIDs[kind{typeID, by.Name}]
+			id := d.KindID(sqlstore.Kind{TypeID: typeID, Name: by.Name})
 			if id == 0 {
 				return false
 			}
-			kinds = []int32{id}
+			kinds = []int64{id}
 		case by.AggregateID == "":
-			if kinds = d.typeKinds[typeID]; len(kinds) == 0 {
+			if kinds = d.KindsOf(typeID); len(kinds) == 0 {
 				return false
 			}
 			if !slices.Contains(f.wholeTypes, typeID) {
@@ -67,81 +54,13 @@ func (ex *Executor) cachedFilter(q evento.Query, f *filter) bool {
 				f.wholeKinds += len(kinds)
 			}
 		}
-		f.add(by, typeID, kinds)
+		if by.AggregateID == "" {
+			f.AddKinds(kinds)
+		} else {
+			f.AddAggregate(sqlstore.Aggregate{TypeID: typeID, ID: by.AggregateID}, kinds)
+		}
 	}
 	return true
-}
-
-// lookUpFilter asks the store for the names.
-func (ex *Executor) lookUpFilter(ctx context.Context, q evento.Query) (filter, error) {
-	f := filter{everything: len(q.Filters) == 0, unrouted: q.Unrouted}
-	var err error
-	if q.RoutingKey != "" {
-		if f.routing, err = ex.routingID(ctx, q.RoutingKey, false); err != nil {
-			return f, err
-		}
-		f.none = f.routing == 0
-	}
-	for _, by := range q.Filters {
-		typeID, err := ex.typeID(ctx, by.AggregateType, false)
-		if err != nil {
-			return f, err
-		}
-		if typeID == 0 {
-			continue
-		}
-		var kinds []int32
-		switch {
-		case by.Name != "":
-			id, err := ex.kindID(ctx, kind{typeID, by.Name}, false)
-			if err != nil {
-				return f, err
-			}
-			if id == 0 {
-				continue
-			}
-			kinds = []int32{id}
-		case by.AggregateID == "":
-			if kinds, err = ex.kindsOf(ctx, by.AggregateType); err != nil {
-				return f, err
-			}
-		}
-		f.add(by, typeID, kinds)
-	}
-	f.none = f.none || !f.everything && len(f.kinds)+len(f.aggregates) == 0
-	return f, nil
-}
-
-// add joins a filter to those before; the same kind or aggregate is asked for
-// once.
-func (f *filter) add(by evento.Filter, typeID int32, kinds []int32) {
-	if by.AggregateID == "" {
-		for _, id := range kinds {
-			f.kinds = appendNew(f.kinds, id)
-		}
-		return
-	}
-	for i := range f.aggregates {
-		a := &f.aggregates[i]
-		if a.typeID != typeID || a.id != by.AggregateID {
-			continue
-		}
-		switch {
-		case kinds == nil:
-			a.kinds = nil
-		case a.kinds != nil:
-			a.kinds = appendNew(a.kinds, kinds[0])
-		}
-		return
-	}
-	f.aggregates = append(f.aggregates, aggregateFilter{typeID, by.AggregateID, kinds})
-}
-
-func appendNew(ids []int32, id int32) []int32 {
-	if slices.Contains(ids, id) {
-		return ids
-	}
-	return append(ids, id)
 }
 
 // mostLegs is how many kinds are merged from the index; of more, which are
@@ -206,52 +125,52 @@ func (b *builder) writePlace() { b.shared(&b.placeNo, b.from) }
 // are to be in parentheses.
 func (b *builder) writeLegs() {
 	f := b.filter
-	if f.everything {
+	if f.Everything {
 		b.begin("true")
 		b.end(byPosition)
 	}
 	switch {
-	case b.near && len(f.kinds) > 0:
+	case b.near && len(f.Kinds) > 0:
 		// Whatever they are: one plan for all, where the merge of kinds is
 		// planned anew each time.
 		b.writeKinds()
 		b.end(byPosition)
-	case len(f.kinds) > mostLegs:
+	case len(f.Kinds) > mostLegs:
 		b.writeKinds()
 		b.end(byKind)
 	default:
-		for _, id := range f.kinds {
+		for _, id := range f.Kinds {
 			b.begin("kind_id = ")
 			b.param(id)
 			b.end(byKind)
 		}
 	}
-	for i := range f.aggregates {
-		b.writeAggregate(&f.aggregates[i])
+	for i := range f.Aggregates {
+		b.writeAggregate(&f.Aggregates[i])
 	}
 }
 
 // writeKinds begins a leg for all kinds.
 func (b *builder) writeKinds() {
 	b.begin("kind_id + 0 = ANY(")
-	b.param(b.filter.kinds)
+	b.param(b.filter.Kinds)
 	b.write(")")
 }
 
 // countLegs is how many writeLegs writes.
 func (b *builder) countLegs() int {
-	n := len(b.filter.aggregates)
-	if b.filter.everything || len(b.filter.kinds) > mostLegs || b.near && len(b.filter.kinds) > 0 {
+	n := len(b.filter.Aggregates)
+	if b.filter.Everything || len(b.filter.Kinds) > mostLegs || b.near && len(b.filter.Kinds) > 0 {
 		return n + 1
 	}
-	return n + len(b.filter.kinds)
+	return n + len(b.filter.Kinds)
 }
 
-func (b *builder) writeAggregate(a *aggregateFilter) {
+func (b *builder) writeAggregate(a *sqlstore.PlannedAggregate[sqlstore.Aggregate]) {
 	b.begin("type_id = ")
-	typeNo := b.param(a.typeID)
+	typeNo := b.param(a.Key.TypeID)
 	b.write(" AND aggregate_id = ")
-	idNo := b.param(a.id)
+	idNo := b.param(a.Key.ID)
 	if b.placed() {
 		// The usual place is one of its own events, whose version is known to
 		// the index. (What is calculated with leads the planner to no other.)
@@ -267,9 +186,9 @@ func (b *builder) writeAggregate(a *aggregateFilter) {
 		b.number(idNo)
 		b.write(otherwise)
 	}
-	if a.kinds != nil {
+	if a.Kinds != nil {
 		b.write(" AND kind_id = ANY(")
-		b.param(a.kinds)
+		b.param(a.Kinds)
 		b.write(")")
 	}
 	b.end(byVersion)
@@ -312,17 +231,17 @@ func (b *builder) end(by way) {
 		b.shared(&b.boundNo, b.bound)
 	}
 	switch {
-	case b.filter.routing != 0:
+	case b.filter.Routing != 0:
 		b.write(" AND routing_id = ")
-		b.shared(&b.routingNo, b.filter.routing)
-	case b.filter.unrouted:
+		b.shared(&b.routingNo, b.filter.Routing)
+	case b.filter.Unrouted:
 		b.write(" AND routing_id IS NULL")
 	}
 	b.write(order)
 	if b.backward {
 		b.write(" DESC")
 	}
-	if by == byKind || b.filter.routing != 0 {
+	if by == byKind || b.filter.Routing != 0 {
 		b.write(" LIMIT ")
 		b.writeLimit()
 		return
@@ -353,7 +272,7 @@ func (s *statements) selectEvents(f *filter, backward, near bool, from, bound in
 	if backward {
 		b.write(" DESC")
 	}
-	if len(f.kinds) == 0 || len(f.aggregates) == 0 {
+	if len(f.Kinds) == 0 || len(f.Aggregates) == 0 {
 		b.write(" LIMIT ") // no event is in two legs
 		b.writeLimit()
 	}

@@ -21,8 +21,8 @@ type transaction struct {
 	sqlstore.Pending
 	tx    pgx.Tx
 	cause *cause
-	names *dictionary // looked up in it, and perhaps made in it
-	wake  bool        // a swap wants those who wait to be woken
+	names *sqlstore.Dictionary // looked up in it, and perhaps made in it
+	wake  bool                 // a swap wants those who wait to be woken
 }
 
 type txKey struct{}
@@ -86,7 +86,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		if err != nil {
 			return err
 		}
-		t := &transaction{cause: &cause{conn: conn.Conn().PgConn()}, names: newDictionary()}
+		t := &transaction{cause: &cause{conn: conn.Conn().PgConn()}, names: sqlstore.NewDictionary(ex.names)}
 		t.tx = callersTx{notedTx{tx, t.cause}}
 		committing := false
 		defer func() {
@@ -226,7 +226,7 @@ func (ex *Executor) lastOf(ctx context.Context, t *transaction) (*last, error) {
 
 // published tells everybody of what a transaction has committed.
 func (ex *Executor) published(t *transaction, l *last) {
-	ex.names.merge(t.names)
+	t.names.Publish()
 	for _, g := range l.groups {
 		for _, o := range g.outcomes {
 			ex.saw(o.position)

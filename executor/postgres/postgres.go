@@ -34,6 +34,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
 
@@ -94,7 +95,7 @@ type Executor struct {
 	reserve   *reserve
 	sql       statements
 	positions cursor.Positions
-	names     *dictionary
+	names     *sqlstore.Dictionary
 	scratches sync.Pool // of *scratch
 	queue     *appendqueue.Queue[*appendOp]
 	changed   store.Signal
@@ -154,7 +155,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	if pool == nil {
 		return nil, fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
-	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: newDictionary(), flushing: make(chan struct{}, 1), announced: make(chan struct{}, 1), began: time.Now()}
+	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: sqlstore.NewDictionary(nil), flushing: make(chan struct{}, 1), announced: make(chan struct{}, 1), began: time.Now()}
 	ex.awaited, ex.aliveEvery = make(chan struct{}), aliveEvery
 	ex.await = sync.OnceFunc(func() { close(ex.awaited) })
 	if err := ex.prepare(ctx); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
 
@@ -63,7 +64,7 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 		// The head is of use only if there are no events, and not worth its
 		// time where there are some: in what was seen beyond the place, and
 		// from the beginning of an aggregate that is loaded.
-		r.headless = !args.IsBackward() && (at < seen || at == 0 && args.IsOnward() && len(r.aggregates) > 0)
+		r.headless = !args.IsBackward() && (at < seen || at == 0 && args.IsOnward() && len(r.Aggregates) > 0)
 		if err := ex.ask(ctx, r, unbounded); err != nil {
 			return nil, err
 		}
@@ -83,7 +84,7 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 		if err != nil {
 			return nil, err
 		}
-		if r.filter, err = ex.lookUpFilter(ctx, q); err != nil {
+		if r.Plan, err = ex.plan(ctx, q); err != nil {
 			return nil, err
 		}
 		r.headless = true
@@ -110,7 +111,7 @@ func (ex *Executor) ask(ctx context.Context, r *reading, bound int64) error {
 	if backward && r.args.At() == "" {
 		from = maxPosition
 	}
-	if !r.none {
+	if !r.None {
 		text, params := ex.sql.selectEvents(&r.filter, backward, r.near, from, bound, r.args.Limit()+1)
 		batch.Queue(text, params...).Query(r.scan)
 		if !r.args.IsOnward() && from != maxPosition {
@@ -188,18 +189,19 @@ func (ex *Executor) events(ctx context.Context, rows []row, edges []cursor.Edge[
 	}
 	var data store.Slab
 	data.Expect(size)
-	var names named
+	known := ex.namesOf(ctx)
+	var names sqlstore.EventNames
 	var before *row
 	var metadata *evento.Metadata
 	for i := range rows {
 		w, e := &rows[i], &edges[i].Node
-		if w.kindID != names.kindID || w.routingID != names.routingID {
-			names.kindID, names.routingID = w.kindID, w.routingID
-			if err := ex.resolve(ctx, &names); err != nil {
+		if w.kindID != names.KindID || w.routingID != names.RoutingID {
+			names.KindID, names.RoutingID = w.kindID, w.routingID
+			if err := known.Resolve(&names, func() error { return ex.fetch(ctx, w.kindID, w.routingID) }); err != nil {
 				return err
 			}
 		}
-		e.AggregateType, e.Name, e.RoutingKey = names.aggregateType, names.name, names.routingKey
+		names.Into(e)
 		if err := w.event(e, before, metadata); err != nil {
 			return err
 		}

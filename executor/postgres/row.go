@@ -19,7 +19,7 @@ import (
 // routing key.
 type row struct {
 	position, recordedAt, version int64
-	kindID, routingID             int32 // routing 0: none
+	kindID, routingID             int64 // routing 0: none
 	id                            [16]byte
 	codec, aggregateID            string
 	data, metadata                []byte
@@ -47,10 +47,10 @@ func (w *row) read(v [][]byte) bool {
 	w.position = int64(binary.BigEndian.Uint64(v[0]))
 	w.recordedAt = int64(binary.BigEndian.Uint64(v[1]))
 	w.version = int64(binary.BigEndian.Uint64(v[2]))
-	w.kindID = int32(binary.BigEndian.Uint32(v[3]))
+	w.kindID = int64(binary.BigEndian.Uint32(v[3]))
 	w.routingID = 0
 	if v[4] != nil {
-		w.routingID = int32(binary.BigEndian.Uint32(v[4]))
+		w.routingID = int64(binary.BigEndian.Uint32(v[4]))
 	}
 	w.id = [16]byte(v[5])
 	// Runs of one codec and one aggregate are usual.
@@ -66,7 +66,7 @@ func (w *row) read(v [][]byte) bool {
 
 // scan is read for other formats.
 func (w *row) scan(rows pgx.Rows) error {
-	var routing *int32
+	var routing *int64
 	err := rows.Scan(&w.position, &w.recordedAt, &w.version, &w.kindID, &routing, &w.id, &w.codec, &w.aggregateID, &w.data, &w.metadata)
 	w.routingID = 0
 	if routing != nil {

@@ -243,60 +243,40 @@ func (op *appendOp) earlier(tx *transaction, places []head) (bool, error) {
 
 // typeID finds a type, or with add makes it; 0: there is none.
 func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
-	if id, ok := tx.names.TypeID(t); ok {
-		return id, nil
-	}
-	id, err := tx.ex.names.typeID(tx.conn, t)
-	if err != nil || id != 0 || !add {
-		return id, err
-	}
-	if err := tx.conn.exec("INSERT INTO evento_type (name) VALUES (?)", string(t)); err != nil {
-		return 0, err
-	}
-	id = tx.conn.LastInsertRowID()
-	tx.names.AddType(id, t)
-	return id, nil
+	return tx.names.FindType(t, func() (int64, error) {
+		id, err := typeID(tx.conn, t)
+		if err != nil || id != 0 || !add {
+			return id, err
+		}
+		return tx.insert("INSERT INTO evento_type (name) VALUES (?)", string(t))
+	})
 }
 
 // kindID finds a kind or makes it.
 func (tx *transaction) kindID(k sqlstore.Kind) (int64, error) {
-	if id, ok := tx.names.KindID(k); ok {
-		return id, nil
-	}
-	d := tx.ex.names
-	d.mu.RLock()
-	id, ok := d.names.KindID(k)
-	d.mu.RUnlock()
-	if ok {
-		return id, nil
-	}
-	v, found, err := tx.conn.query("SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", 1, k.TypeID, k.Name)
-	if err != nil {
-		return 0, err
-	}
-	if !found {
-		if err := tx.conn.exec("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name); err != nil {
-			return 0, err
+	return tx.names.FindKind(k, func() (int64, error) {
+		id, err := readID(tx.conn, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", k.TypeID, k.Name)
+		if err != nil || id != 0 {
+			return id, err
 		}
-		v[0] = tx.conn.LastInsertRowID()
-	}
-	tx.names.AddKind(v[0], k)
-	return v[0], nil
+		return tx.insert("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
+	})
 }
 
 // routingID finds a routing key or makes it.
 func (tx *transaction) routingID(key string) (int64, error) {
-	if id, ok := tx.names.RoutingID(key); ok {
-		return id, nil
-	}
-	id, err := tx.ex.names.routingID(tx.conn, key)
-	if err != nil || id != 0 {
-		return id, err
-	}
-	if err := tx.conn.exec("INSERT INTO evento_routing (key) VALUES (?)", key); err != nil {
+	return tx.names.FindRouting(key, func() (int64, error) {
+		id, err := routingID(tx.conn, key)
+		if err != nil || id != 0 {
+			return id, err
+		}
+		return tx.insert("INSERT INTO evento_routing (key) VALUES (?)", key)
+	})
+}
+
+func (tx *transaction) insert(text string, args ...any) (int64, error) {
+	if err := tx.conn.exec(text, args...); err != nil {
 		return 0, err
 	}
-	id = tx.conn.LastInsertRowID()
-	tx.names.AddRouting(id, key)
-	return id, nil
+	return tx.conn.LastInsertRowID(), nil
 }

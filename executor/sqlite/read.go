@@ -66,11 +66,13 @@ func (ex *Executor) readPage(c *conn, q evento.Query, args cursor.Args, at uint6
 		return ex.search(s, args, int64(at))
 	}
 	err = c.snapshot(func() error {
-		s, err := ex.newSearch(c, q)
+		// The names are looked up in the transaction in which the events are
+		// read: one that came between the two would be passed over for good.
+		p, err := ex.names.plan(c, q)
 		if err != nil {
 			return err
 		}
-		page, err = ex.search(s, args, int64(at))
+		page, err = ex.search(newSearch(c, p), args, int64(at))
 		return err
 	})
 	return page, err

@@ -19,122 +19,71 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// search is a query in terms of the tables, in one snapshot of them.
+// search is a query in terms of the tables, in one snapshot of them. Aggregates
+// have their keys.
 type search struct {
+	sqlstore.Plan[int64]
 	conn *conn
 	head int64 // the last position; 0 until readHead
 
-	none       bool // nothing can match
-	everything bool // no filter
+	// What the plan asks for, to look events up in.
 	kinds      map[int64]bool
 	aggregates map[int64]map[int64]bool // kinds by aggregate; nil: every kind
-	routing    int64                    // 0: any
-	unrouted   bool
+}
 
-	// The same as slices, in the order of the query, for the legs.
-	kindLegs, aggregateLegs []int64
+func newSearch(c *conn, p sqlstore.Plan[int64]) *search {
+	s := &search{Plan: p, conn: c, kinds: setOf(p.Kinds)}
+	if len(p.Aggregates) > 0 {
+		s.aggregates = make(map[int64]map[int64]bool, len(p.Aggregates))
+	}
+	for _, a := range p.Aggregates {
+		s.aggregates[a.Key] = setOf(a.Kinds)
+	}
+	return s
+}
+
+// setOf returns nil for nil.
+func setOf(ids []int64) map[int64]bool {
+	if ids == nil {
+		return nil
+	}
+	set := make(map[int64]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
 }
 
 // cachedSearch serves the queries that loads and catching up are made of: one
 // statement, and no name that has to be looked up. A statement is of one
 // moment by itself, so these need no transaction. It returns nil for others.
 func (ex *Executor) cachedSearch(c *conn, q evento.Query) *search {
-	s := &search{conn: c, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
+	p := sqlstore.Plan[int64]{Everything: len(q.Filters) == 0, Unrouted: q.Unrouted}
 	switch {
 	case q.RoutingKey != "" || len(q.Filters) > 1:
 		return nil
-	case s.everything:
-		return s
+	case p.Everything:
+		return newSearch(c, p)
 	}
 	f, d := q.Filters[0], ex.names
 	if f.AggregateID == "" {
 		return nil
 	}
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	typeID, _ := d.names.TypeID(f.AggregateType)
-	key, ok := d.keys.Get(aggregate{typeID, f.AggregateID})
-	if !ok {
+	typeID := d.TypeID(f.AggregateType)
+	key := d.key(sqlstore.Aggregate{TypeID: typeID, ID: f.AggregateID})
+	if key == 0 {
 		return nil
 	}
-	var kinds map[int64]bool
+	var kinds []int64
 	if f.Name != "" {
-		id, ok := d.names.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
-		if !ok {
+		id := d.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
+		if id == 0 {
 			return nil
 		}
-		kinds = map[int64]bool{id: true}
+		kinds = []int64{id}
 	}
-	s.aggregates = map[int64]map[int64]bool{key: kinds}
-	s.aggregateLegs = []int64{key}
-	return s
-}
-
-// newSearch looks the query's names up; those that no event has match nothing.
-// It runs in the transaction in which the events are read: a name that comes
-// between the two would be passed over for good.
-func (ex *Executor) newSearch(c *conn, q evento.Query) (*search, error) {
-	s := &search{conn: c, everything: len(q.Filters) == 0, unrouted: q.Unrouted}
-	if q.RoutingKey != "" {
-		id, err := ex.names.routingID(c, q.RoutingKey)
-		if err != nil {
-			return nil, err
-		}
-		s.routing, s.none = id, id == 0
-	}
-	for _, f := range q.Filters {
-		if err := s.add(ex.names, f); err != nil {
-			return nil, err
-		}
-	}
-	if !s.everything && len(s.kindLegs)+len(s.aggregateLegs) == 0 {
-		s.none = true
-	}
-	return s, nil
-}
-
-func (s *search) add(d *dictionary, f evento.Filter) error {
-	kindIDs, err := d.kindsFor(s.conn, f)
-	if err != nil {
-		return err
-	}
-	if f.AggregateID == "" {
-		for _, id := range kindIDs {
-			if !s.kinds[id] {
-				if s.kinds == nil {
-					s.kinds = map[int64]bool{}
-				}
-				s.kinds[id] = true
-				s.kindLegs = append(s.kindLegs, id)
-			}
-		}
-		return nil
-	}
-	if f.Name != "" && len(kindIDs) == 0 {
-		return nil
-	}
-	key, err := d.aggregateKey(s.conn, f.AggregateType, f.AggregateID)
-	if err != nil || key == 0 {
-		return err
-	}
-	kinds, known := s.aggregates[key]
-	switch {
-	case !known:
-		if s.aggregates == nil {
-			s.aggregates = map[int64]map[int64]bool{}
-		}
-		s.aggregateLegs = append(s.aggregateLegs, key)
-		kinds = map[int64]bool{}
-	case kinds == nil:
-		return nil // every kind already
-	}
-	if f.Name == "" {
-		kinds = nil
-	} else {
-		kinds[kindIDs[0]] = true
-	}
-	s.aggregates[key] = kinds
-	return nil
+	p.AddAggregate(key, kinds)
+	return newSearch(c, p)
 }
 
 // readHead finds the last position.
@@ -146,15 +95,15 @@ func (s *search) readHead() error {
 
 // aggregatesOnly reports whether the events are those of named aggregates.
 func (s *search) aggregatesOnly() bool {
-	return len(s.aggregateLegs) > 0 && len(s.kindLegs) == 0 && s.routing == 0 && !s.unrouted
+	return len(s.Aggregates) > 0 && len(s.Kinds) == 0 && s.Routing == 0 && !s.Unrouted
 }
 
 // matches looks at the columns that come before the large ones.
 func (s *search) matches(aggKey, kindID, routingID int64) bool {
-	if s.unrouted && routingID != 0 || s.routing != 0 && s.routing != routingID {
+	if s.Unrouted && routingID != 0 || s.Routing != 0 && s.Routing != routingID {
 		return false
 	}
-	if s.everything || s.kinds[kindID] {
+	if s.Everything || s.kinds[kindID] {
 		return true
 	}
 	if s.aggregates == nil {
@@ -182,7 +131,7 @@ const (
 // rows returns up to n matches beyond from, in the order in which they were
 // met, and whether there are more.
 func (s *search) rows(from int64, backward bool, n int) (rows []row, more bool, err error) {
-	if s.none {
+	if s.None {
 		return nil, false, nil
 	}
 	r := &reading{search: s, backward: backward, last: from, want: n, found: s.conn.scratch()}
@@ -191,7 +140,7 @@ func (s *search) rows(from int64, backward bool, n int) (rows []row, more bool, 
 			s.conn.keep(r.found)
 		}
 	}()
-	scan := s.everything && s.routing == 0
+	scan := s.Everything && s.Routing == 0
 	budget := int64(-1) // no end
 	if !scan {
 		scan, err = s.scans(from, backward, n)
@@ -230,10 +179,10 @@ func (s *search) left(from int64, backward bool) int64 {
 
 // scans decides between a scan and legs.
 func (s *search) scans(from int64, backward bool, n int) (bool, error) {
-	if s.everything && s.unrouted {
+	if s.Everything && s.Unrouted {
 		return true, nil // there is no index of what has no key
 	}
-	if len(s.aggregateLegs) > 0 && len(s.kindLegs) == 0 {
+	if len(s.Aggregates) > 0 && len(s.Kinds) == 0 {
 		return false, nil
 	}
 	if s.left(from, backward) <= int64(n)*scanFree {
@@ -265,15 +214,15 @@ func abs(n int64) int64 {
 // legs lists what to merge. Of a routing key and kinds, the kinds are asked
 // for unless there is none: applications have few routing keys.
 func (s *search) legs() []leg {
-	if s.everything {
-		return []leg{{index: byRouting, key: s.routing}}
+	if s.Everything {
+		return []leg{{index: byRouting, key: s.Routing}}
 	}
-	legs := make([]leg, 0, len(s.kindLegs)+len(s.aggregateLegs))
-	for _, id := range s.kindLegs {
+	legs := make([]leg, 0, len(s.Kinds)+len(s.Aggregates))
+	for _, id := range s.Kinds {
 		legs = append(legs, leg{index: byKind, key: id})
 	}
-	for _, key := range s.aggregateLegs {
-		legs = append(legs, leg{index: byAggregate, key: key})
+	for _, a := range s.Aggregates {
+		legs = append(legs, leg{index: byAggregate, key: a.Key})
 	}
 	return legs
 }

@@ -54,7 +54,7 @@ type transaction struct {
 	woken    bool // a swap wants those who wait to be woken
 
 	heads map[evento.AggregateKey]head
-	names sqlstore.Names // that it has looked up or made
+	names *sqlstore.Dictionary // that it has looked up or made
 }
 
 // flush is the queue's: it commits what callers wait for.
@@ -214,6 +214,7 @@ func (w *writer) transaction() (*transaction, error) {
 		now:      w.clock(),
 		position: w.position,
 		last:     w.recordedAt,
+		names:    sqlstore.NewDictionary(w.ex.names.Dictionary),
 	}, nil
 }
 
@@ -227,7 +228,7 @@ func (tx *transaction) publish() {
 	for name, h := range tx.heads {
 		w.heads.Put(name, h)
 	}
-	tx.ex.names.learn(&tx.names)
+	tx.names.Publish()
 }
 
 // do queues an operation and waits for it, or makes it in the transaction that

@@ -1,0 +1,156 @@
+package sqlstore_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
+)
+
+func dictionary(t *testing.T) *sqlstore.Dictionary {
+	t.Helper()
+	d := sqlstore.NewDictionary(nil)
+	d.AddType(1, "a")
+	d.AddKind(5, sqlstore.Kind{TypeID: 1, Name: "five"})
+	d.AddKind(3, sqlstore.Kind{TypeID: 1, Name: "three"})
+	d.AddKind(3, sqlstore.Kind{TypeID: 1, Name: "three"})
+	d.AddRouting(9, "r")
+	return d
+}
+
+// What is added over another is found there alone, with what the other has, until
+// it is published.
+func TestDictionaryOfATransaction(t *testing.T) {
+	t.Parallel()
+	base := dictionary(t)
+	over := sqlstore.NewDictionary(base)
+	over.AddType(2, "b")
+	over.AddKind(7, sqlstore.Kind{TypeID: 2, Name: "seven"})
+	over.AddKind(4, sqlstore.Kind{TypeID: 1, Name: "four"})
+	over.AddRouting(10, "s")
+	look := func(d *sqlstore.Dictionary) string {
+		r, known := d.Routing(10)
+		return fmt.Sprintln(d.TypeID("a"), d.TypeID("b"), d.KindID(sqlstore.Kind{TypeID: 1, Name: "five"}), d.KindID(sqlstore.Kind{TypeID: 2, Name: "seven"}),
+			d.RoutingID("r"), d.RoutingID("s"), d.KindsOf(1), d.KindsOf(2), r, known)
+	}
+	for _, tt := range []struct {
+		when string
+		d    *sqlstore.Dictionary
+		want string
+	}{
+		{"below, before", base, "1 0 5 0 9 0 [5 3] []  false\n"},
+		{"over it, before", over, "1 2 5 7 9 10 [3 4 5] [7] s true\n"},
+	} {
+		if got := look(tt.d); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.when, got, tt.want)
+		}
+	}
+	over.Publish()
+	over.Publish()
+	if got, want := look(base), "1 2 5 7 9 10 [5 3 4] [7] s true\n"; got != want {
+		t.Errorf("below, afterwards: got %q, want %q", got, want)
+	}
+}
+
+// Only kinds that were added as all there are count as complete: others may have
+// been made in between.
+func TestDictionaryComplete(t *testing.T) {
+	t.Parallel()
+	base := dictionary(t)
+	if n := base.Complete(); n != 0 {
+		t.Errorf("complete up to %d, want 0: kinds 1, 2 and 4 may be there", n)
+	}
+	over := sqlstore.NewDictionary(base)
+	over.AddKinds([]sqlstore.NumberedKind{{Kind: sqlstore.Kind{TypeID: 1, Name: "six"}, ID: 6, Type: "a"}})
+	if base.Complete() != 0 || over.Complete() != 6 {
+		t.Errorf("complete up to %d, and %d over it; want 0 and 6", base.Complete(), over.Complete())
+	}
+	over.Publish()
+	if base.Complete() != 6 {
+		t.Errorf("complete up to %d when that is published, want 6", base.Complete())
+	}
+}
+
+func TestDictionaryFinds(t *testing.T) {
+	t.Parallel()
+	d := dictionary(t)
+	calls := 0
+	read := func() (int64, error) { calls++; return 20, nil }
+	for range 2 {
+		kind, err := d.FindKind(sqlstore.Kind{TypeID: 1, Name: "new"}, read)
+		known, err2 := d.FindKind(sqlstore.Kind{TypeID: 1, Name: "five"}, read)
+		typ, err3 := d.FindType("new", read)
+		key, err4 := d.FindRouting("new", read)
+		if err := errors.Join(err, err2, err3, err4); err != nil || kind != 20 || known != 5 || typ != 20 || key != 20 || calls != 3 {
+			t.Errorf("found %d, %d, %d, %d with %d reads, %v; want 20, 5, 20, 20 with 3", kind, known, typ, key, calls, err)
+		}
+	}
+	failure := errors.New("failure")
+	if id, err := d.FindType("b", func() (int64, error) { return 8, failure }); id != 0 || !errors.Is(err, failure) {
+		t.Errorf("FindType that cannot read: %d, %v", id, err)
+	}
+	if id, err := d.FindType("b", func() (int64, error) { return 0, nil }); id != 0 || err != nil || d.TypeID("b") != 0 {
+		t.Errorf("FindType of what is not there: %d, %v", id, err)
+	}
+}
+
+func TestKindsFor(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		f         evento.Filter
+		want      []int64
+		refreshed bool
+	}{
+		{evento.Filter{AggregateType: "a"}, []int64{5, 3, 6}, true},
+		{evento.Filter{AggregateType: "a", Name: "five"}, []int64{5}, false},
+		{evento.Filter{AggregateType: "a", Name: "six"}, []int64{6}, true},
+		{evento.Filter{AggregateType: "a", Name: "seven"}, nil, true},
+		{evento.Filter{AggregateType: "b"}, nil, true},
+		{evento.Filter{AggregateType: "a", AggregateID: "1"}, nil, false},
+		{evento.Filter{AggregateType: "a", AggregateID: "1", Name: "five"}, []int64{5}, false},
+	} {
+		d, refreshed := dictionary(t), false
+		got, err := d.KindsFor(tt.f, func() error {
+			refreshed = true
+			d.AddKinds([]sqlstore.NumberedKind{{Kind: sqlstore.Kind{TypeID: 1, Name: "six"}, ID: 6, Type: "a"}})
+			return nil
+		})
+		if err != nil || !slices.Equal(got, tt.want) || refreshed != tt.refreshed {
+			t.Errorf("KindsFor(%+v) = %v, %v, refreshed %t; want %v, %t", tt.f, got, err, refreshed, tt.want, tt.refreshed)
+		}
+	}
+}
+
+func TestResolve(t *testing.T) {
+	t.Parallel()
+	base := dictionary(t)
+	d := sqlstore.NewDictionary(base)
+	d.AddKind(7, sqlstore.Kind{TypeID: 1, Name: "seven"})
+	for _, tt := range []struct {
+		kind, routing int64
+		want          string
+		fetched       bool
+	}{
+		{5, 9, "a five r", false},
+		{7, 0, "a seven ", false},
+		{8, 9, "a eight r", true},
+		{12, 0, "", true},
+		{5, 12, "", true},
+	} {
+		n, fetched := sqlstore.EventNames{KindID: tt.kind, RoutingID: tt.routing}, false
+		err := d.Resolve(&n, func() error {
+			fetched = true
+			d.AddKind(8, sqlstore.Kind{TypeID: 1, Name: "eight"})
+			return nil
+		})
+		var e evento.RawEvent
+		n.Into(&e)
+		got := fmt.Sprint(e.AggregateType, " ", e.Name, " ", e.RoutingKey)
+		if (err != nil) != (tt.want == "") || err == nil && got != tt.want || fetched != tt.fetched {
+			t.Errorf("kind %d and key %d are %q, %v, fetched %t; want %q, %t", tt.kind, tt.routing, got, err, fetched, tt.want, tt.fetched)
+		}
+	}
+}

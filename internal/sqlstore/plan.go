@@ -1,0 +1,102 @@
+// Queries in terms of the tables.
+
+package sqlstore
+
+import (
+	"slices"
+
+	"github.com/evento-go/evento"
+)
+
+// Plan is a query with its names looked up. K is what the tables know an
+// aggregate by; its zero value is none.
+type Plan[K comparable] struct {
+	None       bool // nothing can match
+	Everything bool // no filter
+	Unrouted   bool
+	Routing    int64 // 0: any
+	// Kinds and Aggregates are what is asked for, each once, in the order of the
+	// query.
+	Kinds      []int64
+	Aggregates []PlannedAggregate[K]
+}
+
+// PlannedAggregate is an aggregate whose events are asked for.
+type PlannedAggregate[K comparable] struct {
+	Key   K
+	Kinds []int64 // nil: every kind
+}
+
+// PlanNames look names up. Those that no event has are 0, none and the zero key.
+type PlanNames[K comparable] struct {
+	Routing   func(key string) (int64, error)
+	Kinds     func(evento.Filter) ([]int64, error) // see [Dictionary.KindsFor]
+	Aggregate func(evento.AggregateKey) (K, error)
+}
+
+// NewPlan looks up the names of a query; those that no event has match nothing.
+func NewPlan[K comparable](q evento.Query, names PlanNames[K]) (Plan[K], error) {
+	p := Plan[K]{Everything: len(q.Filters) == 0, Unrouted: q.Unrouted}
+	if q.RoutingKey != "" {
+		id, err := names.Routing(q.RoutingKey)
+		if err != nil {
+			return p, err
+		}
+		p.Routing, p.None = id, id == 0
+	}
+	for _, f := range q.Filters {
+		kinds, err := names.Kinds(f)
+		if err != nil {
+			return p, err
+		}
+		if f.AggregateID == "" {
+			p.AddKinds(kinds)
+			continue
+		}
+		if f.Name != "" && len(kinds) == 0 {
+			continue
+		}
+		key, err := names.Aggregate(evento.AggregateKey{Type: f.AggregateType, ID: f.AggregateID})
+		if err != nil {
+			return p, err
+		}
+		if none := *new(K); key != none {
+			p.AddAggregate(key, kinds)
+		}
+	}
+	p.None = p.None || !p.Everything && len(p.Kinds)+len(p.Aggregates) == 0
+	return p, nil
+}
+
+// AddKinds asks for kinds, of whatever aggregate.
+func (p *Plan[K]) AddKinds(kinds []int64) {
+	if p.Kinds == nil {
+		p.Kinds = slices.Clone(kinds) // of one filter, each is in it once
+		return
+	}
+	for _, id := range kinds {
+		p.Kinds = appendNew(p.Kinds, id)
+	}
+}
+
+// AddAggregate asks for an aggregate, with the one kind of a filter, or nil.
+func (p *Plan[K]) AddAggregate(key K, kinds []int64) {
+	i := slices.IndexFunc(p.Aggregates, func(a PlannedAggregate[K]) bool { return a.Key == key })
+	if i < 0 {
+		p.Aggregates = append(p.Aggregates, PlannedAggregate[K]{key, kinds})
+		return
+	}
+	switch a := &p.Aggregates[i]; {
+	case kinds == nil:
+		a.Kinds = nil
+	case a.Kinds != nil:
+		a.Kinds = appendNew(a.Kinds, kinds[0])
+	}
+}
+
+func appendNew(ids []int64, id int64) []int64 {
+	if slices.Contains(ids, id) {
+		return ids
+	}
+	return append(ids, id)
+}
