@@ -17,8 +17,15 @@ import (
 	"fmt"
 	"strings"
 
+	"cmp"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"slices"
+	"sync"
+
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // search is a query in terms of the tables.
@@ -94,4 +101,375 @@ func (r *search) any(from int64, backward bool) (bool, error) {
 	}
 	found, err := p.positions(1)
 	return len(found) > 0, err
+}
+
+// leg goes through the events of one kind, routing key or aggregate.
+type leg struct {
+	kind      int64              // if not 0
+	aggregate sqlstore.Aggregate // if it has an id
+	kinds     []int64            // of the aggregate's events; nil: all
+	// Neither: the events with the routing key of the search.
+}
+
+// sameAs reports whether both can be parts of one prepared statement.
+func (l *leg) sameAs(m *leg) bool {
+	return (l.kind != 0) == (m.kind != 0) && (l.aggregate.ID != "") == (m.aggregate.ID != "") && slices.Equal(l.kinds, m.kinds)
+}
+
+// legsAtOnce is the most legs of a statement, a power of two.
+const legsAtOnce = 16
+
+// legs lists what to merge. Of a routing key and kinds, the kinds are asked
+// for unless there is none.
+func (r *search) legs() []leg {
+	if r.Everything {
+		return []leg{{}}
+	}
+	legs := make([]leg, 0, len(r.Kinds)+len(r.Aggregates))
+	for _, id := range r.Kinds {
+		legs = append(legs, leg{kind: id})
+	}
+	// Those of all kinds first, so that they share statements.
+	for _, a := range r.Aggregates {
+		if a.Kinds == nil {
+			legs = append(legs, leg{aggregate: a.Key})
+		}
+	}
+	for _, a := range r.Aggregates {
+		if a.Kinds != nil {
+			legs = append(legs, leg{aggregate: a.Key, kinds: a.Kinds})
+		}
+	}
+	return legs
+}
+
+// text is the statement of a leg; its parameters are those of args.
+func (l *leg) text(r *search, backward bool) string {
+	text := "(SELECT position FROM evento_event FORCE INDEX "
+	order := " ORDER BY position"
+	switch {
+	case l.kind != 0:
+		text += "(evento_event_kind) WHERE kind_id = ?"
+	case l.aggregate.ID != "":
+		text += "(evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND version > ? AND version < ?" + among(l.kinds)
+		order = " ORDER BY version"
+	case r.Unrouted || r.Routing != 0:
+		text += "(evento_event_routing) WHERE routing_id = ?"
+	}
+	if l.kind != 0 || l.aggregate.ID != "" {
+		text += r.routed()
+	}
+	if backward {
+		order += " DESC"
+	}
+	return text + " AND position BETWEEN ? AND ?" + order + " LIMIT ?)"
+}
+
+// args are the parameters for positions from low to high, both within.
+func (p *page) args(l *leg, low, high int64, n int) ([]any, error) {
+	var args []any
+	switch {
+	case l.kind != 0:
+		args = append(args, l.kind)
+	case l.aggregate.ID != "":
+		above, below := int64(0), int64(maxPosition)
+		if p.last > 0 && p.last <= p.head {
+			v, err := p.s.versionAt(p.ctx, l.aggregate, p.last, p.backward)
+			if err != nil {
+				return nil, err
+			}
+			if p.backward {
+				below = v
+			} else {
+				above = v
+			}
+		}
+		args = append(args, l.aggregate.ID, l.aggregate.TypeID, above, below)
+	default:
+		args = append(args, p.Routing)
+	}
+	return append(args, low, high, int64(n)), nil
+}
+
+// follows returns the first n positions of each of some legs, beyond the last
+// and up to a limit.
+func (p *page) follows(legs []leg, limit int64, n int) (found []int64, err error) {
+	low, high := max(p.last, 0)+1, limit
+	if p.backward {
+		low, high = limit, min(p.last, p.head+1)-1
+	}
+	if low > high {
+		return nil, nil
+	}
+	var args []any
+	for i := range powerOfTwo(len(legs)) {
+		if i >= len(legs) {
+			args = append(args, args[:len(args)/i]...) // again the first
+			continue
+		}
+		more, err := p.args(&legs[i], low, high, n)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, more...)
+	}
+	text := repeat(legs[0].text(p.search, p.backward), " UNION ALL ", powerOfTwo(len(legs)))
+	err = p.s.query(p.ctx, text, args, func(rows *sql.Rows) error {
+		var position int64
+		if err := rows.Scan(&position); err != nil {
+			return err
+		}
+		found = append(found, position)
+		return nil
+	})
+	return found, err
+}
+
+// versionOf returns the version of the event at a position, if it is one of
+// the aggregate's.
+func (s *session) versionOf(ctx context.Context, a sqlstore.Aggregate, position int64) (version int64, own bool, err error) {
+	own, err = s.row(ctx, "SELECT version FROM evento_event WHERE position = ? AND aggregate_id = ? AND type_id = ?",
+		[]any{position, a.ID, a.TypeID}, &version)
+	return version, own, err
+}
+
+// versionAt returns the last version of an aggregate at or below a position
+// or, backward, the first at or above it, so that a leg begins beyond it. The
+// index has no positions to search in, but they rise with the versions.
+func (s *session) versionAt(ctx context.Context, a sqlstore.Aggregate, position int64, backward bool) (int64, error) {
+	version, own, err := s.versionOf(ctx, a, position)
+	if err != nil || own {
+		return version, err
+	}
+	var last int64
+	if _, err := s.row(ctx, "SELECT COALESCE(MAX(version), 0) FROM evento_event WHERE aggregate_id = ? AND type_id = ?",
+		[]any{a.ID, a.TypeID}, &last); err != nil {
+		return 0, err
+	}
+	low, high := int64(0), last+1 // position(low) < position < position(high)
+	for high-low > 1 {
+		middle := low + (high-low)/2
+		var at int64
+		if _, err := s.row(ctx, "SELECT position FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ?",
+			[]any{a.ID, a.TypeID, middle}, &at); err != nil {
+			return 0, err
+		}
+		if at < position {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	if backward {
+		return high, nil
+	}
+	return low, nil
+}
+
+// page is a search for the rows of one page.
+type page struct {
+	*search
+	backward bool
+	want     int
+	last     int64 // the position up to which all is found
+	found    []row
+	bytes    int
+	more     bool
+}
+
+// eventColumnCount is how many there are.
+const eventColumnCount = 10
+
+const eventColumns = "SELECT position, recorded_at, version, kind_id, routing_id, codec, event_id, aggregate_id, data, metadata FROM evento_event "
+
+// left is how many positions there are beyond the last.
+func (p *page) left() int64 {
+	if p.backward {
+		return min(p.last, p.head+1) - 1
+	}
+	return p.head - max(p.last, 0)
+}
+
+// scan goes through a window of positions, or through all when everything is
+// asked for. Ended: the page is complete.
+func (p *page) scan() (ended bool, err error) {
+	left := p.left()
+	if left <= 0 {
+		return true, nil
+	}
+	condition, window := p.routed(), left
+	if !p.Everything || condition != "" {
+		if len(p.Aggregates) > 0 {
+			return false, nil // a small part of a large store
+		}
+		window = min(left, int64(p.want)*scanPerEvent)
+		condition += among(p.Kinds)
+	}
+	var low, high int64 // both within
+	order := ""
+	if p.backward {
+		high = min(p.last, p.head+1) - 1
+		low = high - window + 1
+		order = " DESC"
+	} else {
+		low = max(p.last, 0) + 1
+		high = low + window - 1
+	}
+	full, err := p.fetch(eventColumns+"FORCE INDEX (PRIMARY) WHERE position BETWEEN ? AND ?"+condition+" ORDER BY position"+order+" LIMIT ?",
+		low, high, int64(p.want)+1)
+	if err != nil || full || window == left {
+		return true, err
+	}
+	if p.backward {
+		p.last = low
+	} else {
+		p.last = high
+	}
+	return false, nil
+}
+
+// follow goes through one aggregate after a version.
+func (p *page) follow(l leg, version int64) error {
+	_, err := p.fetch(eventColumns+"FORCE INDEX (evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND version > ?"+among(l.kinds)+" ORDER BY version LIMIT ?",
+		l.aggregate.ID, l.aggregate.TypeID, version, int64(p.want)+1)
+	return err
+}
+
+// fetch adds rows until the page is full or there are none left.
+func (p *page) fetch(text string, args ...any) (full bool, err error) {
+	c := collector{page: p}
+	err = p.s.stream(p.ctx, text, args, eventColumnCount, func(values []sqldriver.Value) (more bool, err error) {
+		full, err = c.take(values)
+		// Cut by size: what is left could be large, and to close the rows is
+		// to read them. The connection is dropped instead.
+		return !full || len(p.found) == p.want, err
+	})
+	return full && err == nil, err
+}
+
+// collector makes rows of values, whose bytes are the driver's.
+type collector struct {
+	page *page
+	slab store.Slab
+	last string // aggregate id: mostly the next row's too
+}
+
+// take reports whether the page has no room for the row.
+func (c *collector) take(values []sqldriver.Value) (full bool, err error) {
+	p := c.page
+	if len(p.found) == p.want {
+		p.more = true
+		return true, nil
+	}
+	data := octets(values[8])
+	if p.bytes += len(data); p.bytes > evento.PageBytes && len(p.found) > 0 {
+		p.more = true
+		return true, nil
+	}
+	if p.found == nil {
+		p.found = takeRows()
+	}
+	p.found = append(p.found, row{})
+	r := &p.found[len(p.found)-1]
+	for i, into := range [...]*int64{&r.position, &r.recordedAt, &r.version, &r.kindID, &r.routingID} {
+		n, ok := values[i].(int64)
+		if !ok {
+			return false, fmt.Errorf("evento: mysql: column %d of an event is of type %T", i+1, values[i])
+		}
+		*into = n
+	}
+	r.codec = sqlstore.CodecName(octets(values[5]))
+	copy(r.id[:], octets(values[6]))
+	if id := octets(values[7]); string(id) != c.last {
+		c.last = string(id)
+	}
+	r.aggregateID = c.last
+	r.data = c.slab.Copy(data)
+	r.metadata = c.slab.Copy(octets(values[9]))
+	return false, nil
+}
+
+// octets are the bytes of a value; none for NULL.
+func octets(v sqldriver.Value) []byte {
+	b, _ := v.([]byte)
+	return b
+}
+
+// usedRows are those of pages that are done, to be used again.
+var usedRows sync.Pool
+
+func takeRows() []row {
+	if rows, ok := usedRows.Get().(*[]row); ok {
+		return *rows
+	}
+	return nil
+}
+
+func giveRows(rows []row) {
+	clear(rows)
+	rows = rows[:0]
+	usedRows.Put(&rows)
+}
+
+// merge goes on through the indexes: it finds the positions of the rest of the
+// page, and then their rows.
+func (p *page) merge() error {
+	found, err := p.positions(p.want + 1 - len(p.found))
+	if err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(found, maxFetch) {
+		n := powerOfTwo(len(chunk))
+		args := make([]any, n, n+1)
+		for i := range args {
+			args[i] = chunk[min(i, len(chunk)-1)]
+		}
+		order := ""
+		if p.backward {
+			order = " DESC"
+		}
+		full, err := p.fetch(eventColumns+"FORCE INDEX (PRIMARY) WHERE position IN ("+repeat("?", ",", n)+") ORDER BY position"+order+" LIMIT ?",
+			append(args, int64(p.want)+1)...)
+		if err != nil || full {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxFetch is the most rows that are asked for by position at once.
+const maxFetch = 512
+
+// positions finds the next n positions that match, in order, each once.
+func (p *page) positions(n int) ([]int64, error) {
+	var found []int64
+	legs := p.legs()
+	limit := p.head // beyond which nothing can be among the first n
+	if p.backward {
+		limit = 1
+	}
+	for start := 0; start < len(legs); {
+		end := start + 1
+		for end < len(legs) && end-start < legsAtOnce && legs[end].sameAs(&legs[start]) {
+			end++
+		}
+		more, err := p.follows(legs[start:end], limit, n)
+		if err != nil {
+			return nil, err
+		}
+		start = end
+		found = append(found, more...)
+		slices.SortFunc(found, func(a, b int64) int {
+			if p.backward {
+				a, b = b, a
+			}
+			return cmp.Compare(a, b)
+		})
+		found = slices.Compact(found)
+		if len(found) >= n {
+			found = found[:n]
+			limit = found[n-1]
+		}
+	}
+	return found, nil
 }
