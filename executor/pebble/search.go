@@ -21,6 +21,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // search is a query up to a head.
@@ -196,21 +197,21 @@ func (r *reading) merge(ctx context.Context) (err error) {
 	if r.left() == 0 {
 		return nil
 	}
-	h := legHeap{backward: r.backward}
+	h := store.Merge[leg, *leg]{Backward: r.backward}
 	defer func() {
-		for i := range h.legs {
-			err = h.legs[i].close(err)
+		for i := range h.Legs {
+			err = h.Legs[i].close(err)
 		}
 	}()
-	if h.legs, err = r.search.legs(); err != nil {
+	if h.Legs, err = r.search.legs(); err != nil {
 		return err
 	}
 	indirect := false
-	for i := range h.legs {
-		if err := h.legs[i].open(r); err != nil {
+	for i := range h.Legs {
+		if err := h.Legs[i].open(r); err != nil {
 			return err
 		}
-		indirect = indirect || !h.legs[i].whole
+		indirect = indirect || !h.Legs[i].whole
 	}
 	var events *lsm.Iterator
 	if indirect {
@@ -220,8 +221,8 @@ func (r *reading) merge(ctx context.Context) (err error) {
 		defer func() { err = closeAfter(events, err) }()
 	}
 	examined := 0
-	for h.init(); len(h.legs) > 0; h.sift(0) {
-		l := &h.legs[0] // an ended leg is first only when all have ended
+	for h.Init(); len(h.Legs) > 0; h.Moved() {
+		l := &h.Legs[0] // an ended leg is first only when all have ended
 		if l.ended {
 			return nil
 		}
@@ -372,40 +373,5 @@ func (l *leg) close(err error) error {
 	return closeAfter(l.it, err)
 }
 
-// legHeap has the leg first whose position is next.
-type legHeap struct {
-	legs     []leg
-	backward bool
-}
-
-func (h *legHeap) before(a, b *leg) bool {
-	switch {
-	case a.ended || b.ended:
-		return !a.ended
-	case h.backward:
-		return a.position > b.position
-	}
-	return a.position < b.position
-}
-
-func (h *legHeap) init() {
-	for i := len(h.legs)/2 - 1; i >= 0; i-- {
-		h.sift(i)
-	}
-}
-
-func (h *legHeap) sift(i int) {
-	for {
-		first := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(h.legs); child++ {
-			if h.before(&h.legs[child], &h.legs[first]) {
-				first = child
-			}
-		}
-		if first == i {
-			return
-		}
-		h.legs[i], h.legs[first] = h.legs[first], h.legs[i]
-		i = first
-	}
-}
+// At implements [store.Leg].
+func (l *leg) At() (uint64, bool) { return l.position, l.ended }

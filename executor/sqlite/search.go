@@ -263,19 +263,19 @@ func (r *reading) scan(budget int64) (ended bool, err error) {
 
 // merge goes on through the indexes.
 func (r *reading) merge() (err error) {
-	h := legHeap{legs: r.legs(), backward: r.backward}
+	h := store.Merge[leg, *leg]{Legs: r.legs(), Backward: r.backward}
 	defer func() {
-		for i := range h.legs {
-			err = errors.Join(err, h.legs[i].close(r.conn))
+		for i := range h.Legs {
+			err = errors.Join(err, h.Legs[i].close(r.conn))
 		}
 	}()
-	for i := range h.legs {
-		if err := h.legs[i].open(r); err != nil {
+	for i := range h.Legs {
+		if err := h.Legs[i].open(r); err != nil {
 			return err
 		}
 	}
-	for h.init(); ; h.sift(0) {
-		l := &h.legs[0] // an ended leg is first only when all have ended
+	for h.Init(); ; h.Moved() {
+		l := &h.Legs[0] // an ended leg is first only when all have ended
 		// Legs may overlap: an event of several is met several times in a row.
 		if l.ended || l.position != r.last && !r.take(l.stmt) {
 			return nil
@@ -442,43 +442,5 @@ func (c *conn) versionAt(aggKey, position int64, backward bool) (int64, error) {
 	return low, nil
 }
 
-// legHeap keeps the leg with the next position first.
-type legHeap struct {
-	legs     []leg
-	backward bool
-}
-
-// less puts legs that have ended last.
-func (h *legHeap) less(i, j int) bool {
-	a, b := &h.legs[i], &h.legs[j]
-	switch {
-	case a.ended || b.ended:
-		return !a.ended
-	case h.backward:
-		return a.position > b.position
-	}
-	return a.position < b.position
-}
-
-func (h *legHeap) init() {
-	for i := len(h.legs)/2 - 1; i >= 0; i-- {
-		h.sift(i)
-	}
-}
-
-// sift moves a leg down to where it belongs.
-func (h *legHeap) sift(i int) {
-	for {
-		first := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(h.legs); child++ {
-			if h.less(child, first) {
-				first = child
-			}
-		}
-		if first == i {
-			return
-		}
-		h.legs[i], h.legs[first] = h.legs[first], h.legs[i]
-		i = first
-	}
-}
+// At implements [store.Leg].
+func (l *leg) At() (uint64, bool) { return uint64(l.position), l.ended }

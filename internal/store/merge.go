@@ -1,0 +1,57 @@
+// Merging what several ways through the events give.
+
+package store
+
+// Leg is a way through the events, in the order of their positions, which is on
+// one of them or has ended.
+type Leg interface {
+	At() (position uint64, ended bool)
+}
+
+// Merge is a heap of legs; the one on the first event, or backward on the last, is
+// Legs[0]. Legs that have ended come last.
+type Merge[L any, P interface {
+	*L
+	Leg
+}] struct {
+	Legs     []L
+	Backward bool
+}
+
+// Init orders the legs.
+func (m *Merge[L, P]) Init() {
+	for i := len(m.Legs)/2 - 1; i >= 0; i-- {
+		m.sift(i)
+	}
+}
+
+// Moved orders the legs again when Legs[0] has moved on.
+func (m *Merge[L, P]) Moved() { m.sift(0) }
+
+func (m *Merge[L, P]) sift(i int) {
+	for {
+		first := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(m.Legs); child++ {
+			if m.before(child, first) {
+				first = child
+			}
+		}
+		if first == i {
+			return
+		}
+		m.Legs[i], m.Legs[first] = m.Legs[first], m.Legs[i]
+		i = first
+	}
+}
+
+func (m *Merge[L, P]) before(i, j int) bool {
+	a, aEnded := P(&m.Legs[i]).At()
+	b, bEnded := P(&m.Legs[j]).At()
+	switch {
+	case aEnded || bEnded:
+		return !aEnded
+	case m.Backward:
+		return a > b
+	}
+	return a < b
+}
