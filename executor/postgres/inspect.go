@@ -3,7 +3,6 @@
 package postgres
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -25,7 +24,7 @@ func Inspect(url, schema string) (*sqlstore.Inspector, error) {
 	}
 	config, err := pgxpool.ParseConfig(url) // which may have settings of a pool
 	if err != nil {
-		return nil, fmt.Errorf("evento: postgres: %w", err)
+		return nil, err
 	}
 	tables := pgx.Identifier{opts.Schema}.Sanitize() + "."
 	inSchema := "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = '" + strings.ReplaceAll(opts.Schema, "'", "''") + "'"
