@@ -1,6 +1,7 @@
 package evento_test
 
 import (
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -81,5 +82,33 @@ func TestDependencies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A storage's driver is imported by its executor and, but for applications with
+// tables of their own, by nothing else.
+func TestDrivers(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}\n{{end}}", "./...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		var pkg, imported string
+		if _, err := fmt.Sscan(line, &pkg, &imported); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		pkg = strings.TrimPrefix(pkg, "github.com/evento-go/evento/")
+		if strings.HasPrefix(pkg, "examples/") || pkg == "internal/testserver" {
+			continue
+		}
+		for driver, executor := range map[string]string{
+			"github.com/ncruces/go-sqlite3": "executor/sqlite", "github.com/jackc/pgx/": "executor/postgres",
+			"github.com/go-sql-driver/mysql": "executor/mysql", "github.com/cockroachdb/pebble/": "executor/pebble",
+		} {
+			if strings.HasPrefix(imported, driver) && pkg != executor {
+				t.Errorf("%s imports %s: only %s may", pkg, imported, executor)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -57,26 +58,22 @@ func statements(t *testing.T, address string, texts ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := a.inspect(ctx)
+	// The executors' drivers are registered with database/sql.
+	driver := map[storeKind]string{sqliteStore: "sqlite3", postgresStore: "pgx", mysqlStore: "mysql"}[a.kind]
+	db, err := sql.Open(driver, a.place)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.kind == sqliteStore { // inspect opens it to read
-		if err := in.close(); err != nil {
-			t.Fatal(err)
-		}
-		in.db = openSQLiteToWrite(t, a.place)
-	}
 	prefix := "evento_"
 	if a.kind == postgresStore {
-		prefix = `"` + strings.ReplaceAll(in.schema, `"`, `""`) + `".`
+		prefix = `"` + strings.ReplaceAll(a.schema, `"`, `""`) + `".`
 	}
 	for _, text := range texts {
-		if _, err := in.db.ExecContext(ctx, strings.ReplaceAll(text, "SCHEMA.", prefix)); err != nil {
+		if _, err := db.ExecContext(ctx, strings.ReplaceAll(text, "SCHEMA.", prefix)); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	if err := in.close(); err != nil {
+	if err := db.Close(); err != nil {
 		t.Error(err)
 	}
 }

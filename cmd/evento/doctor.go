@@ -224,23 +224,50 @@ func (d *doctor) summary() error {
 // schema reports whether the store's tables are current, so that the rest can be
 // examined.
 func (d *doctor) schema(ctx context.Context) (current bool, err error) {
-	in, err := d.s.address.inspect(ctx)
+	in, err := d.s.address.inspect()
 	if err != nil || in == nil {
 		return err == nil, err
 	}
-	at, err := in.version(ctx)
-	if err := errors.Join(err, in.close()); err != nil {
+	at, latest, err := in.Version(ctx)
+	if err := errors.Join(err, in.Close()); err != nil {
 		return false, err
 	}
 	switch {
-	case at > in.latest:
-		return false, d.found(finding{severe, "schema", "", fmt.Sprintf("the store is at migration %d, this command knows %d", at, in.latest), "use a newer evento command"})
+	case at > latest:
+		return false, d.found(finding{severe, "schema", "", fmt.Sprintf("the store is at migration %d, this command knows %d", at, latest), "use a newer evento command"})
 	case at == 0:
 		return false, d.found(finding{severe, "schema", "", "there is no evento store in it", "evento migrate up makes one"})
-	case at < in.latest:
-		return false, d.found(finding{severe, "schema", "", fmt.Sprintf("the store is at migration %d of %d", at, in.latest), "evento migrate up"})
+	case at < latest:
+		return false, d.found(finding{severe, "schema", "", fmt.Sprintf("the store is at migration %d of %d", at, latest), "evento migrate up"})
 	}
 	return true, nil
+}
+
+// settings makes the checks that the store's database knows of.
+func (d *doctor) settings(ctx context.Context) (err error) {
+	in, err := d.s.address.inspect()
+	if err != nil || in == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	for _, check := range in.Checks {
+		if check.Slow && d.fast {
+			continue
+		}
+		f, err := in.Examine(ctx, check)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil: // the account may not ask
+			err = d.found(finding{note, check.Name, "", "could not be examined: " + err.Error(), ""})
+		case f != nil:
+			err = d.found(finding{severity(f.Severity), check.Name, "", f.Detail, f.Remedy})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // subscriptions tells of what blocks them.

@@ -122,13 +122,13 @@ func (s *session) query(ctx context.Context) (q evento.Query, err error) {
 // types are those of the aggregates in the store. Only reading everything tells
 // them of Pebble, if that is wanted.
 func (s *session) types(ctx context.Context, scan bool) ([]evento.AggregateType, error) {
-	in, err := s.address.inspect(ctx)
+	in, err := s.address.inspect()
 	if err != nil {
 		return nil, err
 	}
 	if in != nil {
-		list, err := in.types(ctx)
-		return list, errors.Join(err, in.close())
+		list, err := in.Types(ctx)
+		return list, errors.Join(err, in.Close())
 	}
 	if !scan {
 		return nil, nil
@@ -435,13 +435,13 @@ func (s *session) find(ctx context.Context, text string) (none cursor.Edge[event
 }
 
 func (s *session) findID(ctx context.Context, id evento.ID) (none cursor.Edge[evento.RawEvent], err error) {
-	in, err := s.address.inspect(ctx)
+	in, err := s.address.inspect()
 	if err != nil {
 		return none, err
 	}
 	if in != nil {
-		position, err := in.position(ctx, id)
-		if err := errors.Join(err, in.close()); err != nil {
+		position, err := in.Position(ctx, id)
+		if err := errors.Join(err, in.Close()); err != nil {
 			return none, err
 		}
 		if position > 0 {

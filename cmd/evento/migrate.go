@@ -6,11 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento/executor/mysql"
@@ -154,33 +151,33 @@ func (a address) status(ctx context.Context) (s migrationStatus, err error) {
 	if a.kind == pebbleStore {
 		return s, nil
 	}
-	in, err := a.inspect(ctx)
+	in, err := a.inspect()
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, in.close()) }()
-	all, err := sqlstore.Migrations(in.files)
+	defer func() { err = errors.Join(err, in.Close()) }()
+	known, err := sqlstore.Migrations(in.Files)
 	if err != nil {
 		return s, err
 	}
-	s.Latest = len(all)
-	for _, m := range all {
+	s.Latest = len(known)
+	for _, m := range known {
 		s.Migrations = append(s.Migrations, migrationView{Number: m.Number, Name: m.Name})
 	}
 	if a.kind == sqliteStore && errors.Is(a.checkThere(), errMissing) {
 		return s, nil
 	}
-	applied, err := in.applied(ctx)
+	applied, err := in.Applied(ctx)
 	if err != nil {
 		return s, err
 	}
-	for _, m := range applied {
-		s.At = max(s.At, m.number)
-		at := time.Unix(m.at, 0).UTC()
-		if m.number >= 1 && m.number <= len(s.Migrations) {
-			s.Migrations[m.number-1].AppliedAt = &at
+	for i := range applied {
+		m := &applied[i]
+		s.At = max(s.At, m.Number)
+		if m.Number >= 1 && m.Number <= s.Latest {
+			s.Migrations[m.Number-1].AppliedAt = &m.At
 		} else { // of a newer release
-			s.Migrations = append(s.Migrations, migrationView{Number: m.number, Name: fmt.Sprintf("%04d (unknown to this command)", m.number), AppliedAt: &at})
+			s.Migrations = append(s.Migrations, migrationView{Number: m.Number, Name: fmt.Sprintf("%04d (unknown to this command)", m.Number), AppliedAt: &m.At})
 		}
 	}
 	return s, nil
@@ -199,7 +196,7 @@ migrations that evento migrate status lists as applied.` + "\n\n" + exitCodes,
 		Args:              arguments(1, 1, "one of sqlite, postgres or mysql"),
 		ValidArgsFunction: cobra.FixedCompletions([]string{"sqlite", "postgres", "mysql"}, cobra.ShellCompDirectiveNoFileComp),
 	}
-	cmd.Flags().String("schema", postgresSchema, "PostgreSQL's schema")
+	cmd.Flags().String("schema", "evento", "PostgreSQL's schema")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		schema := cmd.Flag("schema").Value.String()
 		if schema == "" {
@@ -215,43 +212,14 @@ migrations that evento migrate status lists as applied.` + "\n\n" + exitCodes,
 	return cmd
 }
 
-// migrationSQL is the text of a database's migrations with what records them.
-func migrationSQL(dialect, schema string) (string, error) {
-	var files fs.FS
-	var b strings.Builder
-	quoted := pgx.Identifier{schema}.Sanitize()
-	begin, end := "BEGIN;\n", "COMMIT;\n"
-	var record string
-	switch dialect {
+func migrationSQL(database, schema string) (string, error) {
+	switch database {
 	case "sqlite":
-		files = sqlite.Migrations()
-		b.WriteString("CREATE TABLE IF NOT EXISTS evento_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;\n")
-		record = "INSERT INTO evento_migration VALUES (%d, unixepoch());\n"
+		return sqlite.Script()
 	case "postgres", "postgresql":
-		files = postgres.Migrations()
-		b.WriteString("CREATE SCHEMA IF NOT EXISTS " + quoted + ";\nCREATE TABLE IF NOT EXISTS " + quoted + ".migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n")
-		record = "INSERT INTO " + strings.ReplaceAll(quoted, "%", "%%") + ".migration VALUES (%d);\n"
+		return postgres.Script(schema)
 	case "mysql", "mariadb":
-		files = mysql.Migrations()
-		b.WriteString("CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB;\n")
-		begin, end = "", "" // definitions of tables are not part of a transaction
-		record = "INSERT INTO evento_migration VALUES (%d, UNIX_TIMESTAMP());\n"
-	default:
-		return "", usagef("there are no migrations of %s: sqlite, postgres or mysql", show(dialect))
+		return mysql.Script()
 	}
-	list, err := sqlstore.Migrations(files)
-	if err != nil {
-		return "", err
-	}
-	for _, m := range list {
-		text := m.Text
-		if strings.HasPrefix(dialect, "postgres") {
-			text = strings.ReplaceAll(text, "SCHEMA.", quoted+".")
-		}
-		if !strings.HasSuffix(text, "\n") {
-			text += "\n"
-		}
-		b.WriteString("\n-- " + m.Name + "\n" + begin + text + fmt.Sprintf(record, m.Number) + end)
-	}
-	return b.String(), nil
+	return "", usagef("there are no migrations of %s: sqlite, postgres or mysql", show(database))
 }

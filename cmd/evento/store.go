@@ -12,13 +12,12 @@ import (
 	"regexp"
 	"strings"
 
-	sqldriver "github.com/go-sql-driver/mysql"
-
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/mysql"
 	"github.com/evento-go/evento/executor/pebble"
 	"github.com/evento-go/evento/executor/postgres"
 	"github.com/evento-go/evento/executor/sqlite"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // storeVariable is the environment variable with the store's URL. It is not
@@ -55,6 +54,8 @@ type address struct {
 	place string
 	// schema is PostgreSQL's.
 	schema string
+	// shown is the URL for people, without a password.
+	shown string
 }
 
 // scheme is what a URL begins with; a single letter may be a drive.
@@ -79,13 +80,13 @@ func parseStore(text string) (address, error) {
 		if path == "" {
 			return address{}, usagef("store %s: has no path behind it: %s:PATH", name, name)
 		}
-		return address{kind: storeKind(name), place: path}, nil
+		return address{kind: storeKind(name), place: path, shown: name + ":" + path}, nil
 	case "postgres", "postgresql":
 		return parsePostgres(text)
 	case "mysql", "mariadb":
 		return parseMySQL(rest)
 	case "":
-		return address{kind: sqliteStore, place: text}, nil
+		return address{kind: sqliteStore, place: text, shown: "sqlite:" + text}, nil
 	}
 	return address{}, usagef("store: there is no kind %s: use sqlite:FILE (for a file with a colon in its name too), pebble:DIR, postgres://… or mysql:DSN", show(name))
 }
@@ -99,7 +100,11 @@ func parsePostgres(text string) (address, error) {
 	schema := q.Get("schema")
 	q.Del("schema") // it is not for the server
 	u.RawQuery = q.Encode()
-	return address{kind: postgresStore, place: u.String(), schema: schema}, nil
+	shown := "postgres://" + u.User.Username() + "@" + u.Host + u.Path
+	if schema != "" {
+		shown += "?schema=" + url.QueryEscape(schema)
+	}
+	return address{kind: postgresStore, place: u.String(), schema: schema, shown: shown}, nil
 }
 
 // parseMySQL takes the driver's DSN, and a URL.
@@ -111,51 +116,26 @@ func parseMySQL(rest string) (address, error) {
 		if err != nil || u.Host == "" {
 			return address{}, bad
 		}
-		cfg := sqldriver.NewConfig()
-		cfg.Net, cfg.Addr, cfg.User = "tcp", u.Host, u.User.Username()
-		cfg.Passwd, _ = u.User.Password()
-		cfg.DBName = strings.TrimPrefix(u.Path, "/")
-		dsn = cfg.FormatDSN()
+		dsn = u.User.Username()
+		if password, ok := u.User.Password(); ok {
+			dsn += ":" + password
+		}
+		dsn += "@tcp(" + u.Host + ")/" + url.PathEscape(strings.TrimPrefix(u.Path, "/"))
 		if u.RawQuery != "" {
-			separator := "?"
-			if strings.Contains(dsn[strings.LastIndex(dsn, "/"):], "?") {
-				separator = "&"
-			}
-			dsn += separator + u.RawQuery
+			dsn += "?" + u.RawQuery
 		}
 	}
-	cfg, err := sqldriver.ParseDSN(dsn)
+	user, host, database, err := mysql.ParseDSN(dsn)
 	switch {
 	case err != nil:
 		return address{}, bad
-	case cfg.DBName == "":
+	case database == "":
 		return address{}, usagef("store: the URL names no database: mysql://user@host:3306/DATABASE")
 	}
-	return address{kind: mysqlStore, place: dsn}, nil
+	return address{kind: mysqlStore, place: dsn, shown: "mysql://" + user + "@" + host + "/" + database}, nil
 }
 
-// String is the address for people, without a password.
-func (a address) String() string {
-	switch a.kind {
-	case postgresStore:
-		u, err := url.Parse(a.place)
-		if err != nil {
-			return string(a.kind)
-		}
-		text := "postgres://" + u.User.Username() + "@" + u.Host + u.Path
-		if a.schema != "" {
-			text += "?schema=" + url.QueryEscape(a.schema)
-		}
-		return show(text)
-	case mysqlStore:
-		cfg, err := sqldriver.ParseDSN(a.place)
-		if err != nil {
-			return string(a.kind)
-		}
-		return show("mysql://" + cfg.User + "@" + cfg.Addr + "/" + cfg.DBName)
-	}
-	return show(string(a.kind) + ":" + a.place)
-}
+func (a address) String() string { return show(a.shown) }
 
 func (a address) open(ctx context.Context, how access) (evento.Executor, error) {
 	if how != creating {
@@ -179,6 +159,20 @@ func (a address) open(ctx context.Context, how access) (evento.Executor, error) 
 	default:
 		return opened(mysql.Open(ctx, a.place, &mysql.Options{NoMigrate: how != creating, AllowLoss: how != creating}))
 	}
+}
+
+// inspect opens a store for questions; nil of one on Pebble, which has neither
+// SQL nor migrations.
+func (a address) inspect() (*sqlstore.Inspector, error) {
+	switch a.kind {
+	case sqliteStore:
+		return sqlite.Inspect(a.place)
+	case postgresStore:
+		return postgres.Inspect(a.place, a.schema)
+	case mysqlStore:
+		return mysql.Inspect(a.place)
+	}
+	return nil, nil
 }
 
 // opened keeps a nil executor of some type from becoming one that is not nil.
@@ -212,16 +206,15 @@ func (a address) checkThere() error {
 
 // checkSchema says of a store that is behind what to do.
 func (a address) checkSchema(ctx context.Context) error {
-	in, err := a.inspect(ctx)
+	in, err := a.inspect()
 	if err != nil || in == nil {
 		return err
 	}
-	at, err := in.version(ctx)
-	err = errors.Join(err, in.close())
-	if err != nil {
+	at, latest, err := in.Version(ctx)
+	if err := errors.Join(err, in.Close()); err != nil {
 		return err
 	}
-	return a.checkVersion(at, in.latest)
+	return a.checkVersion(at, latest)
 }
 
 func (a address) checkVersion(at, latest int) error {

@@ -20,7 +20,7 @@ import (
 func openDSN(dsn string) (*sql.DB, error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("%w mysql DSN: %w", evento.ErrInvalid, err)
+		return nil, errDSN
 	}
 	if cfg.DBName == "" {
 		return nil, fmt.Errorf("%w mysql DSN: it names no database", evento.ErrInvalid)

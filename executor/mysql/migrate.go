@@ -32,6 +32,14 @@ func Migrations() fs.FS {
 	return sub
 }
 
+const makeMigrations = "CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB"
+
+// Script returns [Migrations] as one text, which makes a store in a database
+// that has none. Definitions of tables are not part of a transaction.
+func Script() (string, error) {
+	return sqlstore.Script(Migrations(), makeMigrations, "%sINSERT INTO evento_migration VALUES (%d, UNIX_TIMESTAMP());\n")
+}
+
 // Migrate brings the tables of a database up to this version of the library.
 // [Open] and [New] do so by themselves, unless Options.NoMigrate is set. It is
 // safe to call from many processes at once.
@@ -108,7 +116,7 @@ func (s *session) applyMigrations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.run(ctx, "CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB"); err != nil {
+	if err := s.run(ctx, makeMigrations); err != nil {
 		return err
 	}
 	for _, m := range missing {

@@ -36,6 +36,20 @@ func Migrations() fs.FS {
 	return sub
 }
 
+const makeMigrations = "CREATE TABLE IF NOT EXISTS SCHEMA.migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+
+// Script returns [Migrations] as one text, which makes a store in a schema that
+// has none, and the schema. "" is the default of Options.Schema.
+func Script(schema string) (string, error) {
+	opts, err := (&Options{Schema: schema}).withDefaults()
+	if err != nil {
+		return "", err
+	}
+	quoted := pgx.Identifier{opts.Schema}.Sanitize()
+	text, err := sqlstore.Script(Migrations(), makeMigrations, "BEGIN;\n%sINSERT INTO SCHEMA.migration VALUES (%d);\nCOMMIT;\n")
+	return "CREATE SCHEMA IF NOT EXISTS " + quoted + ";\n" + strings.ReplaceAll(text, "SCHEMA.", quoted+"."), err
+}
+
 // Migrate brings the tables of a store up to this version of the library.
 // [Open] and [New] do so by themselves, unless Options.NoMigrate is set. It is
 // safe to call from many processes at once. nil options are the defaults.
@@ -143,7 +157,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 				return err
 			}
 		}
-		if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+quoted+".migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"); err != nil {
+		if _, err := tx.Exec(ctx, strings.ReplaceAll(makeMigrations, "SCHEMA.", quoted+".")); err != nil {
 			return err
 		}
 		for _, m := range missing {

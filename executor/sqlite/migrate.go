@@ -36,6 +36,14 @@ func Migrations() fs.FS {
 	return sub
 }
 
+const makeMigrations = "CREATE TABLE IF NOT EXISTS evento_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
+
+// Script returns [Migrations] as one text, which makes a store in a database
+// that has none.
+func Script() (string, error) {
+	return sqlstore.Script(Migrations(), makeMigrations, "BEGIN;\n%sINSERT INTO evento_migration VALUES (%d, unixepoch());\nCOMMIT;\n")
+}
+
 // Migrate brings the tables of a database up to this version of the library.
 // [Open] and [New] do so by themselves, unless Options.NoMigrate is set. It is
 // safe to call from many processes at once.
@@ -171,7 +179,7 @@ func applyMigrations(c *conn) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Exec("CREATE TABLE IF NOT EXISTS evento_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"); err != nil {
+	if err := c.Exec(makeMigrations); err != nil {
 		return err
 	}
 	for _, m := range missing {

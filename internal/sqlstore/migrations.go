@@ -1,6 +1,7 @@
 // Package sqlstore is what the executors on SQL databases do alike, whatever
 // the database: the migrations, the names that tables hold as numbers, columns
-// of events, and pages of records. It has no SQL and no driver.
+// of events, pages of records, and what tools inspect. It has no driver, and no SQL
+// but that of inspecting, which is the same for all.
 package sqlstore
 
 import (
@@ -36,6 +37,18 @@ func Migrations(files fs.FS) ([]Migration, error) {
 		list[i] = Migration{Number: i + 1, Name: e.Name(), Text: string(text)}
 	}
 	return list, nil
+}
+
+// Script returns the SQL that makes a store where there is none: a statement that
+// makes the table of migrations, and each of them in a format of its text and
+// number.
+func Script(files fs.FS, prepare, format string) (string, error) {
+	list, err := Migrations(files)
+	text := prepare + ";\n"
+	for _, m := range list {
+		text += "\n-- " + m.Name + "\n" + fmt.Sprintf(format, strings.TrimSuffix(m.Text, "\n")+"\n", m.Number)
+	}
+	return text, err
 }
 
 // Missing returns what a store lacks that is at a migration; 0: at none. A

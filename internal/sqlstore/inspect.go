@@ -1,0 +1,180 @@
+// What tools ask of a store and its executor does not answer.
+
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+// Inspector asks a store on an SQL database, each time in a read-only
+// transaction. It is safe for concurrent use.
+type Inspector struct {
+	DB     *sql.DB
+	Files  fs.FS  // of the migrations of this release
+	Tables string // what names of tables begin with
+	Checks []Check
+
+	Migrated  string // the query for how many tables of migrations there are
+	AppliedAt string // the expression for when one was applied, in seconds since 1970
+	EventID   string // the literal of an event's id, with %x for its bytes
+}
+
+// Close closes the database.
+func (in *Inspector) Close() error { return in.DB.Close() }
+
+// Applied is a migration that a store has.
+type Applied struct {
+	Number int
+	At     time.Time
+}
+
+// Applied returns the migrations in their order; none: there is no store.
+func (in *Inspector) Applied(ctx context.Context) (list []Applied, err error) {
+	tables := 0
+	if err := in.query(ctx, in.Migrated, func(rows *sql.Rows) error { return rows.Scan(&tables) }); err != nil || tables == 0 {
+		return nil, err
+	}
+	err = in.query(ctx, "SELECT version, "+in.AppliedAt+" FROM "+in.Tables+"migration ORDER BY version", func(rows *sql.Rows) error {
+		var number int
+		var at int64
+		err := rows.Scan(&number, &at)
+		list = append(list, Applied{number, time.Unix(at, 0).UTC()})
+		return err
+	})
+	return list, err
+}
+
+// Version returns the numbers of the last migration that was applied, 0: none, and
+// of the last that this release knows.
+func (in *Inspector) Version(ctx context.Context) (at, latest int, err error) {
+	known, err := Migrations(in.Files)
+	if err != nil {
+		return 0, 0, err
+	}
+	list, err := in.Applied(ctx)
+	if len(list) > 0 {
+		at = list[len(list)-1].Number
+	}
+	return at, len(known), err
+}
+
+// Types returns the types of aggregates, in order.
+func (in *Inspector) Types(ctx context.Context) (list []evento.AggregateType, err error) {
+	err = in.query(ctx, "SELECT name FROM "+in.Tables+"type ORDER BY name", func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		list = append(list, evento.AggregateType(name))
+		return err
+	})
+	return list, err
+}
+
+// Position returns the position of the event with an id; 0: there is none.
+func (in *Inspector) Position(ctx context.Context, id evento.ID) (position uint64, err error) {
+	err = in.query(ctx, "SELECT position FROM "+in.Tables+"event WHERE event_id = "+fmt.Sprintf(in.EventID, id[:]),
+		func(rows *sql.Rows) error { return rows.Scan(&position) })
+	return position, err
+}
+
+// query calls each for every row; each scans it.
+func (in *Inspector) query(ctx context.Context, text string, each func(*sql.Rows) error) error {
+	tx, err := in.DB.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	rows, err := tx.QueryContext(ctx, text)
+	if err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	for err == nil && rows.Next() {
+		err = each(rows)
+	}
+	return errors.Join(err, rows.Err(), rows.Close(), tx.Rollback())
+}
+
+// Check is a query of at most one row, and what to say when that is not healthy.
+type Check struct {
+	Name    string
+	Slow    bool // the whole store is read
+	Query   string
+	Healthy func(row []string) bool
+	Finding Finding // with $1, $2, … for the row's columns
+}
+
+// Finding is what is wrong. Severity is error, warning or note.
+type Finding struct{ Severity, Detail, Remedy string }
+
+// Examine makes a check; nil: nothing is wrong. An error is that it could not be
+// made: the account may not ask, say.
+func (in *Inspector) Examine(ctx context.Context, c Check) (found *Finding, err error) {
+	err = in.query(ctx, c.Query, func(rows *sql.Rows) error {
+		columns, err := rows.Columns()
+		if err != nil {
+			return err
+		}
+		row, into := make([]string, len(columns)), make([]any, len(columns))
+		for i := range row {
+			into[i] = &row[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		found = c.Judge(row)
+		return nil
+	})
+	return found, err
+}
+
+// Judge returns what is wrong with a row; nil: nothing.
+func (c Check) Judge(row []string) *Finding {
+	if c.Healthy(row) {
+		return nil
+	}
+	f := c.Finding
+	for i, value := range row {
+		f.Detail = strings.ReplaceAll(f.Detail, fmt.Sprint("$", i+1), value)
+	}
+	return &f
+}
+
+// Is judges the first column.
+func Is(value string) func([]string) bool { return func(row []string) bool { return row[0] == value } }
+
+// CheckSnapshots finds snapshots of events that are not there.
+func CheckSnapshots(tables string) Check {
+	return Check{
+		Name: "snapshot", Healthy: Is("0"),
+		Query:   "SELECT count(*) FROM " + tables + "snapshot WHERE position > (SELECT COALESCE(MAX(position), 0) FROM " + tables + "event)",
+		Finding: Finding{"error", "$1 snapshots are of events beyond the last", "an older backup of the events was restored beside newer snapshots: delete all rows of the table of snapshots, which are made again"},
+	}
+}
+
+// CheckImmutability compares the number of triggers that refuse to change events.
+func CheckImmutability(query, triggers string) Check {
+	return Check{
+		Name: "immutability", Query: query, Healthy: Is(triggers),
+		Finding: Finding{"warning", "a trigger that keeps events from being changed or deleted is missing or switched off", "find out who dropped it and what they changed, and make it again: evento migrate sql shows how"},
+	}
+}
+
+// CheckCounter looks for the counter of positions, and compares it with the last
+// event. Both are read in one statement, which sees one moment.
+func CheckCounter(tables string) []Check {
+	return []Check{{
+		Name: "counter", Healthy: Is("1"),
+		Query:   "SELECT count(*) FROM " + tables + "counter WHERE id = 1",
+		Finding: Finding{"error", "the counter of positions is missing", "restore a backup"},
+	}, {
+		Name: "counter", Healthy: func(row []string) bool { return row[0] == row[1] },
+		Query:   "SELECT position, (SELECT COALESCE(MAX(position), 0) FROM " + tables + "event) FROM " + tables + "counter WHERE id = 1",
+		Finding: Finding{"error", "the counter of positions is at $1 and the last event at $2", "a part of the store was restored or changed by hand: restore all of it from one backup"},
+	}}
+}

@@ -1,0 +1,80 @@
+package storetest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
+)
+
+// Inspector tests one of a store that is not there before open makes it. Tables
+// is what the names of tables begin with.
+func Inspector(t *testing.T, in *sqlstore.Inspector, tables string, open func() evento.Executor) {
+	t.Helper()
+	ctx := t.Context()
+	defer func() {
+		if err := in.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	}()
+	at, latest, _ := in.Version(ctx) // an error where a file is missing
+	if at != 0 || latest == 0 {
+		t.Errorf("of no store: Version() = %d, %d, want 0 and some", at, latest)
+	}
+	ex := open()
+	defer func() {
+		if err := ex.Close(); err != nil {
+			t.Errorf("closing the executor: %v", err)
+		}
+	}()
+	ids := []evento.ID{evento.NewID(), evento.NewID()}
+	for i, aggregate := range []evento.AggregateType{"z", "a"} {
+		w := evento.Write{Appends: []evento.Append{{AggregateType: aggregate, AggregateID: "i", Events: []evento.NewEvent{{ID: ids[i], Name: "n", Codec: "json", Data: []byte("{}")}}}}}
+		if _, err := ex.Write(ctx, w); err != nil {
+			t.Fatalf("Write() = %v", err)
+		}
+	}
+	list, err := in.Applied(ctx)
+	if err != nil || len(list) != latest || time.Since(list[0].At).Abs() > time.Hour {
+		t.Errorf("Applied() = %v, %v, want %d of now", list, err, latest)
+	}
+	if list, err := in.Types(ctx); err != nil || !slices.Equal(list, []evento.AggregateType{"a", "z"}) {
+		t.Errorf("Types() = %v, %v, want a and z", list, err)
+	}
+	for id, want := range map[evento.ID]uint64{ids[0]: 1, ids[1]: 2, evento.NewID(): 0} {
+		if got, err := in.Position(ctx, id); err != nil || got != want {
+			t.Errorf("Position(%s) = %d, %v, want %d", id, got, err, want)
+		}
+	}
+	for _, c := range in.Checks {
+		if found, err := in.Examine(ctx, c); err != nil || found != nil {
+			t.Errorf("Examine(%s) = %v, %v, want nothing", c.Name, found, err)
+		}
+	}
+	// Whatever a check asks for, nothing changes.
+	if _, err := in.Examine(ctx, sqlstore.Check{Query: "DELETE FROM " + tables + "migration"}); err == nil {
+		t.Error("a check changed the store")
+	}
+	if at, _, err := in.Version(ctx); err != nil || at != latest {
+		t.Errorf("Version() = %d, %v, want %d", at, err, latest)
+	}
+}
+
+// Judge tests what the check whose query has a text finds in a row: something with
+// these words; "": nothing.
+func Judge(t *testing.T, in *sqlstore.Inspector, query, words string, row ...string) {
+	t.Helper()
+	for _, c := range in.Checks {
+		if !strings.Contains(c.Query, query) {
+			continue
+		}
+		if f := c.Judge(row); (f != nil) != (words != "") || f != nil && !strings.Contains(f.Detail, words) {
+			t.Errorf("%s: %v of %q, want %q", c.Query, f, row, words)
+		}
+		return
+	}
+	t.Errorf("no check asks for %s", query)
+}
