@@ -85,19 +85,21 @@ func (in *Inspector) Position(ctx context.Context, id evento.ID) (position uint6
 }
 
 // query calls each for every row; each scans it.
-func (in *Inspector) query(ctx context.Context, text string, each func(*sql.Rows) error) error {
+func (in *Inspector) query(ctx context.Context, text string, each func(*sql.Rows) error) (err error) {
 	tx, err := in.DB.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, tx.Rollback()) }()
 	rows, err := tx.QueryContext(ctx, text)
 	if err != nil {
-		return errors.Join(err, tx.Rollback())
+		return err
 	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
 	for err == nil && rows.Next() {
 		err = each(rows)
 	}
-	return errors.Join(err, rows.Err(), rows.Close(), tx.Rollback())
+	return errors.Join(err, rows.Err())
 }
 
 // Check is a query of at most one row, and what to say when that is not healthy.
