@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
@@ -24,11 +23,9 @@ type head struct {
 // appendOp is one caller's write.
 type appendOp struct {
 	write    evento.Write
-	ctx      context.Context //nolint:containedctx // the caller's, of this one call
-	stage    atomic.Int32    // unclaimed, claimed or withdrawn
-	metadata []string        // JSON by append; nil: none has any
-	err      error           // a refusal, which changed nothing
-	earlier  bool            // it was stored before
+	metadata []string // JSON by append; nil: none has any
+	err      error    // a refusal, which changed nothing
+	earlier  bool     // it was stored before
 	receipts []evento.Receipt
 }
 
@@ -40,22 +37,22 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if err := ex.check(ctx); err != nil {
 		return nil, err
 	}
-	op, size, err := newAppendOp(ctx, w)
+	op, size, err := newAppendOp(w)
 	if err != nil {
 		return nil, err
 	}
 	if t := ex.transactionOf(ctx); t != nil {
 		return t.add(ctx, op)
 	}
-	if err := ex.do(op, size); err != nil {
+	if err := ex.queue.Do(ctx, op, size); err != nil {
 		return nil, err
 	}
 	return op.receipts, nil
 }
 
 // newAppendOp makes the operation of a write, and says about how large it is.
-func newAppendOp(ctx context.Context, w evento.Write) (op *appendOp, size int, err error) {
-	op = &appendOp{write: w, ctx: ctx}
+func newAppendOp(w evento.Write) (op *appendOp, size int, err error) {
+	op = &appendOp{write: w}
 	if op.metadata, err = sqlstore.EncodeMetadata(w.Appends); err != nil {
 		return nil, 0, fmt.Errorf("evento: mysql: %w", err)
 	}

@@ -285,7 +285,7 @@ func (t *callersTx) commit(ctx context.Context) error {
 func (t *callersTx) flush(ctx context.Context) error {
 	var calls []*call
 	for _, w := range t.Writes() {
-		op, _, err := newAppendOp(ctx, w)
+		op, _, err := newAppendOp(w)
 		if err != nil {
 			return err
 		}

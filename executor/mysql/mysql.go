@@ -172,6 +172,8 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 	ex.queue = appendqueue.New(appendqueue.Options{
 		Closed:   evento.ErrClosed,
 		Panicked: evento.ErrOutcomeUnknown,
+		Unknown:  evento.ErrOutcomeUnknown,
+		Patience: 2 * abandonAfter,
 		MaxBytes: 8 << 20,
 	}, ex.writer.flush)
 	go ex.watch()

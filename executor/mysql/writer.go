@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
@@ -40,23 +41,25 @@ func (w *writer) close() {
 
 type call = appendqueue.Call[*appendOp]
 
+// abandonAfter is how long a transaction goes on, of which the server says
+// nothing, when all who wait for it have given up.
+const abandonAfter = 500 * time.Millisecond
+
 // flush is the queue's: it commits what callers wait for.
-func (w *writer) flush(ctx context.Context, take func() []*call) {
+func (w *writer) flush(ctx context.Context, take func() (context.Context, []*call)) {
 	locking, cancel := w.ex.untilClosed(ctx)
 	at, err := w.lock(locking)
 	cancel()
 	if err != nil && ctx.Err() != nil {
 		return // the leader gave up; another will lead
 	}
-	calls := take()
+	waiting, calls := take()
 	switch {
 	case err != nil:
 		finish(calls, err)
 	case len(calls) == 0: // all gave up while the counter was locked
 		w.rollback()
 	default:
-		waiting, cancel := anyOf(calls)
-		defer cancel()
 		w.store(waiting, calls, at)
 	}
 }
@@ -132,7 +135,7 @@ func (w *writer) rollback() {
 func (w *writer) store(ctx context.Context, calls []*call, at counter) {
 	careful := false
 	for attempt := 1; ; {
-		if calls = claim(calls); len(calls) == 0 {
+		if calls = appendqueue.Claim(calls); len(calls) == 0 {
 			w.rollback()
 			return
 		}
@@ -146,23 +149,21 @@ func (w *writer) store(ctx context.Context, calls []*call, at counter) {
 			finish(calls, err)
 			return
 		case ctx.Err() != nil: // before it was told to commit
-			for _, c := range calls {
-				c.Finish(c.Request.ctx.Err())
-			}
+			finish(calls, appendqueue.ErrWithdrawn)
 			return
 		case !careful && (errors.Is(err, errAssumed) || duplicate(err)):
 			careful = true
 		case (lost(err) || transient(err)) && attempt < attempts:
 			attempt++
 		case len(calls) > 1 && !lost(err):
-			unclaim(calls)
+			appendqueue.Release(calls)
 			w.alone(ctx, calls)
 			return
 		default:
 			finish(calls, classify(err))
 			return
 		}
-		unclaim(calls)
+		appendqueue.Release(calls)
 		if at, err = w.relock(ctx); err != nil {
 			finish(calls, err)
 			return

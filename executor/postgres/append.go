@@ -138,63 +138,36 @@ func (l *line) release() {
 }
 
 // flush is the queue's: it commits what callers wait for.
-func (ex *Executor) flush(ctx context.Context, take func() []*appendCall) {
-	select {
-	case ex.flushing <- struct{}{}:
-	case <-ctx.Done():
+func (ex *Executor) flush(ctx context.Context, take func() (context.Context, []*appendCall)) {
+	b := &batch{line: &line{pool: ex.pool}}
+	defer b.line.release() // also when a codec or tracer of the pool panics
+	_, err := b.line.open(ctx)
+	if err != nil && ctx.Err() != nil {
 		return // another will lead
 	}
-	l := &line{pool: ex.pool}
-	_, err := l.open(ctx)
-	if err != nil && ctx.Err() != nil {
-		<-ex.flushing
-		return
-	}
-	b := &batch{line: l, leader: ctx, calls: take()}
+	waiting, calls := take()
 	if err != nil {
-		<-ex.flushing
-		for _, c := range b.calls {
+		for _, c := range calls {
 			c.Finish(fmt.Errorf("evento: postgres: no connection for the commit: %w", err)) // nothing was sent
 		}
 		return
 	}
-	ex.carry(b)
-}
-
-// batch is calls that a flush commits.
-type batch struct {
-	line   *line
-	leader context.Context // of the caller in whose goroutine it is done
-	calls  []*appendCall   // not finished
-	told   bool            // other processes were told of the last commit
-}
-
-// carry commits a batch. When the leader gives up, it goes on without it.
-func (ex *Executor) carry(b *batch) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(b.leader), flushTimeout)
+	sending, cancel := context.WithTimeout(context.WithoutCancel(waiting), flushTimeout)
 	defer cancel()
-	handedOn := false
-	defer func() { // also when a codec or tracer of the pool panics
-		if !handedOn {
-			b.line.release()
-			<-ex.flushing
-		}
-	}()
-	for len(b.calls) > 0 {
-		now, later := split(b.calls)
-		b.calls = append(ex.commit(ctx, b, now), later...)
-		if len(b.calls) > 0 && b.leader.Err() != nil {
-			b.leader, handedOn = context.WithoutCancel(b.leader), true
-			ex.background.Go(func() { ex.carry(b) })
-			ex.committed() // as far as it came
-			return
-		}
+	for now, later := split(calls); len(now) > 0; now, later = split(later) {
+		ex.commit(sending, b, now)
 	}
 	if b.told {
 		ex.changed.Notify()
 	} else {
 		ex.committed()
 	}
+}
+
+// batch is calls that a flush commits.
+type batch struct {
+	line *line
+	told bool // other processes were told of the last commit
 }
 
 // committed tells everybody that there may be new events.
@@ -232,9 +205,8 @@ func split(calls []*appendCall) (now, later []*appendCall) {
 	return now, later
 }
 
-// commit makes the calls durable in one transaction and finishes them. It
-// returns those that it did not get to because the leader gave up.
-func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) (rest []*appendCall) {
+// commit makes the calls durable in one transaction and finishes them.
+func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 	var outcomes []outcome
 	var err error
 	for try := 1; ; try++ {
@@ -242,16 +214,12 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) (
 		if conn, err = b.line.open(ctx); err != nil {
 			break
 		}
+		if calls = appendqueue.Claim(calls); len(calls) == 0 {
+			return
+		}
 		ex.flight.begin(conn)
-		if b.givenUp(calls) { // before anybody could call it back
-			if ex.flight.end() {
-				b.line.drop(ctx)
-			}
-			if calls = withdraw(calls); len(calls) == 0 || b.leader.Err() != nil {
-				return calls
-			}
-			try--
-			continue
+		if slices.ContainsFunc(calls, (*appendCall).GivenUp) { // before anybody could call it back
+			ex.flight.recall()
 		}
 		outcomes, err = ex.send(ctx, conn, b, calls)
 		recalled := ex.flight.end()
@@ -263,14 +231,14 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) (
 		}
 		if recalled && code(err) == queryCanceled {
 			try-- // nothing was stored; those who gave up are let go
-			continue
-		}
-		if !passing(err) && !pgconn.SafeToRetry(err) || try == flushTries {
+		} else if !passing(err) && !pgconn.SafeToRetry(err) || try == flushTries {
 			break
 		}
+		appendqueue.Release(calls)
 	}
 	if err != nil {
-		return ex.failed(ctx, b, calls, err)
+		ex.failed(ctx, b, calls, err)
+		return
 	}
 	next := 0
 	for _, c := range calls {
@@ -278,43 +246,22 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) (
 		c.Finish(ex.settle(ctx, b.line, c.Request, outcomes[next:next+n]))
 		next += n
 	}
-	return nil
-}
-
-// givenUp reports whether somebody does not want to wait for the calls any
-// more.
-func (b *batch) givenUp(calls []*appendCall) bool {
-	return b.leader.Err() != nil || slices.ContainsFunc(calls, (*appendCall).GivenUp)
-}
-
-// withdraw finishes the calls whose callers gave up, and returns the others.
-func withdraw(calls []*appendCall) (rest []*appendCall) {
-	for _, c := range calls {
-		if c.GivenUp() {
-			c.Finish(appendqueue.ErrWithdrawn)
-		} else {
-			rest = append(rest, c)
-		}
-	}
-	return rest
 }
 
 // failed finishes calls whose transaction failed. When the fault may be one
-// call's, each is tried by itself, so that it fails only its own. It returns
-// those that it did not get to because the leader gave up.
-func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, err error) (rest []*appendCall) {
+// call's, each is tried by itself, so that it fails only its own.
+func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, err error) {
 	switch {
 	case unsent(err):
 		err = fmt.Errorf("evento: postgres: no connection for the commit: %w", err)
 	case unknown(err):
 		err = fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
 	case len(calls) > 1 && !everybodys(err):
+		appendqueue.Release(calls)
 		for i := range calls {
-			if rest = ex.commit(ctx, b, calls[i:i+1]); len(rest) > 0 {
-				return append(rest, calls[i+1:]...)
-			}
+			ex.commit(ctx, b, calls[i:i+1])
 		}
-		return nil
+		return
 	case code(err) == uniqueViolation:
 		// Its ids are in the store: an earlier attempt was on its way still.
 		op := calls[0].Request
@@ -325,7 +272,6 @@ func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, e
 	for _, c := range calls {
 		c.Finish(classify(err))
 	}
-	return nil
 }
 
 // send makes the round trip. An error that the server sent means that nothing

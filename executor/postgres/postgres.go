@@ -101,8 +101,7 @@ type Executor struct {
 	changed   store.Signal
 	feed      evento.Feed
 	calls     calls
-	flight    flight        // the queue's
-	flushing  chan struct{} // holds one while a flush is under way
+	flight    flight // the queue's
 
 	closing    context.Context
 	close      context.CancelFunc
@@ -155,7 +154,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	if pool == nil {
 		return nil, fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
-	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: sqlstore.NewDictionary(nil), flushing: make(chan struct{}, 1), announced: make(chan struct{}, 1), began: time.Now()}
+	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: sqlstore.NewDictionary(nil), announced: make(chan struct{}, 1), began: time.Now()}
 	ex.awaited, ex.aliveEvery = make(chan struct{}), aliveEvery
 	ex.await = sync.OnceFunc(func() { close(ex.awaited) })
 	if err := ex.prepare(ctx); err != nil {
@@ -165,7 +164,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 		return nil, fmt.Errorf("evento: postgres: %w", err)
 	}
 	ex.closing, ex.close = context.WithCancel(context.WithoutCancel(ctx))
-	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, GaveUp: ex.flight.recall}, ex.flush)
+	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, Unknown: evento.ErrOutcomeUnknown, GaveUp: ex.flight.recall}, ex.flush)
 	ex.background.Go(ex.watch)
 	if !opts.NoNotify {
 		ex.background.Go(ex.tell)

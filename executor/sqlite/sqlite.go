@@ -199,7 +199,7 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 			return nil, classify(err)
 		}
 	}
-	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown}, ex.writer.flush)
+	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, Unknown: evento.ErrOutcomeUnknown}, ex.writer.flush)
 	go ex.watch(watching)
 	return ex, nil
 }

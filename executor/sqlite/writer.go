@@ -58,7 +58,7 @@ type transaction struct {
 }
 
 // flush is the queue's: it commits what callers wait for.
-func (w *writer) flush(ctx context.Context, take func() []*appendqueue.Call[operation]) {
+func (w *writer) flush(ctx context.Context, take func() (context.Context, []*appendqueue.Call[operation])) {
 	err := w.ex.take(ctx, w.ex.writing)
 	if err == nil {
 		defer func() { <-w.ex.writing }()
@@ -67,14 +67,14 @@ func (w *writer) flush(ctx context.Context, take func() []*appendqueue.Call[oper
 	if err != nil && ctx.Err() != nil {
 		return // the leader gave up; another will lead
 	}
-	calls := take()
+	_, calls := take()
 	if err != nil {
 		for _, c := range calls {
 			c.Finish(err)
 		}
 		return
 	}
-	if len(calls) == 0 { // all gave up while the file was locked
+	if calls = appendqueue.Claim(calls); len(calls) == 0 { // all gave up while the file was locked
 		w.rollback()
 		return
 	}
@@ -171,19 +171,29 @@ func (w *writer) alone(calls []*appendqueue.Call[operation], err error) {
 	case errors.Is(err, sqlite3.FULL) || len(calls) == 1:
 		err = classify(err)
 	default:
+		appendqueue.Release(calls)
 		for i := range calls {
-			err := w.begin(context.Background())
-			if err == nil {
-				err = w.commit(calls[i : i+1])
-			}
-			if err != nil {
-				w.alone(calls[i:i+1], err)
-			}
+			w.one(calls[i : i+1])
 		}
 		return
 	}
 	for _, c := range calls {
 		c.Finish(err)
+	}
+}
+
+// one tries a call by itself.
+func (w *writer) one(call []*appendqueue.Call[operation]) {
+	err := w.begin(context.Background())
+	if call = appendqueue.Claim(call); len(call) == 0 {
+		w.rollback()
+		return
+	}
+	if err == nil {
+		err = w.commit(call)
+	}
+	if err != nil {
+		w.alone(call, err)
 	}
 }
 

@@ -8,12 +8,31 @@
 // takes all of them. The leader waits a moment, at most [Options].Linger, until
 // as many have come as there were the last time: otherwise a batch is always
 // half of the callers, as the other half is just returning from the one before.
+//
+// # Giving up
+//
+// A caller gives up when its context ends. It may withdraw its request at any
+// time, unless a flush has claimed it for a transaction:
+//
+//	queued ──take──▶ taken ──Claim──▶ claimed ──Finish──▶ finished
+//	   │               │ ▲               │
+//	   └── withdrawn ◀─┘ └────Release────┘  the transaction has come to nothing
+//
+// One that has withdrawn gets its context's error, and nothing is stored. One
+// whose request is claimed waits for the true outcome, for [Options].Patience;
+// then it gets [Options].Unknown. The flush is told when somebody gives up, and its
+// context ends when all have: it may hurry, or stop.
+//
+// So that it can go away, a leader whose context can end has a goroutine flush
+// for it.
 package appendqueue
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,17 +52,29 @@ type Options struct {
 	// waiting then.
 	Closed error
 	// GaveUp, if it is set, is called when the context of a caller ends whose
-	// request was taken by a flush, which may be able to hurry. See
-	// [Call.GivenUp] and [ErrWithdrawn].
+	// request was claimed by a flush, which may be able to hurry.
 	GaveUp func()
+	// Patience is how long a caller whose context has ended waits for the outcome
+	// of a request that is claimed, and half of it is how long the context of a
+	// batch goes on when all its callers have given up. 0: 1 s.
+	Patience time.Duration
+	// Unknown is the error when that is over.
+	Unknown error
 	// Panicked is the error of requests whose flush panicked under another
 	// caller; that caller gets the panic.
 	Panicked error
 }
 
 // ErrWithdrawn is what a flush finishes a call with, whose caller has given up,
-// when it has not made the request: the caller returns its context's error.
+// when nothing was stored: the caller returns its context's error.
 var ErrWithdrawn = errors.New("appendqueue: withdrawn")
+
+// The stages of a call that was taken.
+const (
+	unclaimed int32 = iota
+	claimed
+	withdrawn
+)
 
 // Call is a request on its way.
 type Call[R any] struct {
@@ -51,21 +82,75 @@ type Call[R any] struct {
 	Request R
 
 	size     int
-	taken    bool // guarded by the queue's mutex
+	taken    bool   // guarded by the queue's mutex
+	batch    *batch // set when it is taken
+	stage    atomic.Int32
 	givenUp  atomic.Bool
-	finished bool         // the leader's
+	finished bool         // the flush's
 	wake     chan message // has room for both messages that a call can get
+}
+
+// batch is what the calls of a flush have in common.
+type batch struct {
+	waiting  atomic.Int64 // callers that have not given up
+	patience time.Duration
+	cancel   context.CancelFunc
+}
+
+// gaveUp ends the flush's context when nobody waits any more, and a while after.
+func (b *batch) gaveUp() {
+	if b.waiting.Add(-1) == 0 {
+		time.AfterFunc(b.patience/2, b.cancel)
+	}
 }
 
 // message tells a waiting caller its outcome, or that it leads.
 type message struct {
-	lead bool
-	err  error
+	lead     bool
+	err      error
+	panicked any // in the goroutine that led for it
 }
 
-// GivenUp reports whether the caller's context has ended. The caller waits for
-// the true outcome all the same.
+// GivenUp reports whether the caller's context has ended while its request was
+// claimed.
 func (c *Call[R]) GivenUp() bool { return c.givenUp.Load() }
+
+// Claim claims calls for a transaction. It returns those of them whose callers
+// still want them made.
+func Claim[R any](calls []*Call[R]) []*Call[R] {
+	for i, c := range calls {
+		if c.claim() {
+			continue
+		}
+		left := slices.Clone(calls[:i])
+		for _, c := range calls[i+1:] {
+			if c.claim() {
+				left = append(left, c)
+			}
+		}
+		return left
+	}
+	return calls
+}
+
+func (c *Call[R]) claim() bool {
+	switch {
+	case !c.stage.CompareAndSwap(unclaimed, claimed):
+		c.finished = true // the caller has gone
+		return false
+	case c.givenUp.Load(): // when it was claimed before
+		c.Finish(ErrWithdrawn)
+		return false
+	}
+	return true
+}
+
+// Release lets the callers withdraw again: nothing was stored for them.
+func Release[R any](calls []*Call[R]) {
+	for _, c := range calls {
+		c.stage.Store(unclaimed)
+	}
+}
 
 // Finish lets the caller go on, with an error or nil. A flush calls it once
 // for each call that it took.
@@ -74,11 +159,12 @@ func (c *Call[R]) Finish(err error) {
 	c.wake <- message{err: err}
 }
 
-// Flush makes a batch durable. It calls take at most once, as late as it can:
-// callers are free to give up until then. When ctx ends before it called take
-// it returns without; once it has called take it goes on to the end, whatever
-// becomes of ctx, which is the leader's alone.
-type Flush[R any] func(ctx context.Context, take func() []*Call[R])
+// Flush makes a batch durable. It calls take at most once, as late as it can.
+// When ctx, the leader's, ends before that it returns without; once it has called
+// take it goes on to the end with the context that take returns, which has the
+// leader's values and ends a while after all callers have given up. Each call is
+// claimed before it is stored, and finished.
+type Flush[R any] func(ctx context.Context, take func() (context.Context, []*Call[R]))
 
 // Queue collects requests for a flush. Its methods are safe for concurrent
 // use.
@@ -106,13 +192,15 @@ func New[R any](opts Options, flush Flush[R]) *Queue[R] {
 	if opts.Linger == 0 {
 		opts.Linger = 100 * time.Microsecond
 	}
+	if opts.Patience <= 0 {
+		opts.Patience = time.Second
+	}
 	return &Queue[R]{opts: opts, flush: flush, idle: make(chan struct{})}
 }
 
-// Do queues a request and returns when a flush has finished it. When ctx ends
-// before a flush took the request, Do returns its error and the request is not
-// made; after that, Do waits for the true outcome. Size is what the request
-// counts against MaxBytes.
+// Do queues a request and returns when a flush has finished it, or when ctx ends:
+// see Giving up. Size is what the request counts against MaxBytes. When it returns
+// the error Unknown, a flush may still read the request.
 func (q *Queue[R]) Do(ctx context.Context, request R, size int) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -140,27 +228,38 @@ func (q *Queue[R]) enqueue(c *Call[R]) (lead bool, err error) {
 
 func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 	for {
-		if lead {
+		switch {
+		case lead && ctx.Done() == nil:
 			q.lead(ctx, c)
+		case lead:
+			go q.leadFor(ctx, c)
 		}
 		select {
 		case m := <-c.wake:
 			if !m.lead {
-				return outcome(ctx, m.err)
+				return m.outcome(ctx)
 			}
 			lead = true
-			continue
 		case <-ctx.Done():
+			return q.giveUp(ctx, c)
 		}
-		if !q.withdraw(c) {
-			// A flush has it: what it says is the truth.
-			q.gaveUp(c)
-			for m := range c.wake {
-				if !m.lead {
-					return outcome(ctx, m.err)
-				}
-			}
-		}
+	}
+}
+
+// outcome is what a caller returns. The panic of a flush goes on in it.
+func (m message) outcome(ctx context.Context) error {
+	switch {
+	case m.panicked != nil:
+		panic(m.panicked)
+	case errors.Is(m.err, ErrWithdrawn):
+		return ctx.Err()
+	}
+	return m.err
+}
+
+// giveUp is for a caller whose context has ended.
+func (q *Queue[R]) giveUp(ctx context.Context, c *Call[R]) error {
+	if q.withdraw(c) {
 		select {
 		case m := <-c.wake: // was told to lead while it gave up
 			if m.lead {
@@ -170,47 +269,72 @@ func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 		}
 		return ctx.Err()
 	}
-}
-
-func outcome(ctx context.Context, err error) error {
-	if errors.Is(err, ErrWithdrawn) {
-		return ctx.Err()
+	if c.batch == nil { // the queue was closed
+		return (<-c.wake).outcome(ctx)
 	}
-	return err
-}
-
-// gaveUp tells the flush that has a call that its caller's context has ended.
-func (q *Queue[R]) gaveUp(c *Call[R]) {
 	c.givenUp.Store(true)
+	c.batch.gaveUp()
 	if q.opts.GaveUp != nil {
 		q.opts.GaveUp()
 	}
+	late := time.NewTimer(q.opts.Patience)
+	defer late.Stop()
+	for {
+		select {
+		case m := <-c.wake:
+			if !m.lead {
+				return m.outcome(ctx)
+			}
+		case <-late.C:
+			if c.stage.CompareAndSwap(unclaimed, withdrawn) {
+				return ctx.Err()
+			}
+			// Matching the context's error would say that nothing was stored.
+			return fmt.Errorf("%w: the store has not answered, and the caller waits no more: %v", q.opts.Unknown, ctx.Err()) //nolint:errorlint // see above
+		}
+	}
 }
 
-// lead runs one flush in the goroutine of a caller, and lets the next caller
-// lead.
+// leadFor leads in a goroutine for a caller that may go away.
+func (q *Queue[R]) leadFor(ctx context.Context, own *Call[R]) {
+	returned := false
+	defer func() {
+		if p := recover(); p != nil {
+			own.wake <- message{panicked: p}
+		} else if !returned && !own.finished {
+			own.Finish(q.opts.Panicked) // the goroutine was ended
+		}
+	}()
+	q.lead(ctx, own)
+	returned = true
+}
+
+// lead runs one flush, and lets the next caller lead.
 func (q *Queue[R]) lead(ctx context.Context, own *Call[R]) {
-	var batch []*Call[R]
+	var taken []*Call[R]
 	returned := false
 	defer func() {
 		if !returned { // a panic, which goes on in this goroutine
 			q.withdraw(own)
-			for _, c := range batch {
+			for _, c := range taken {
 				if c != own && !c.finished {
 					c.Finish(q.opts.Panicked)
 				}
 			}
 		}
-		q.handOver(len(batch))
+		q.handOver(len(taken))
 	}()
 	q.linger()
-	stop := func() bool { return true }
-	q.flush(ctx, func() []*Call[R] {
-		batch = q.take()
-		if q.opts.GaveUp != nil && ctx.Done() != nil {
-			stop = context.AfterFunc(ctx, func() { q.gaveUp(own) })
+	stop := func() {}
+	q.flush(ctx, func() (context.Context, []*Call[R]) {
+		b := &batch{patience: q.opts.Patience, cancel: stop}
+		all := ctx
+		if ctx.Done() != nil {
+			all, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+			stop = b.cancel
 		}
-		return batch
+		taken = q.take(b)
+		return all, taken
 	})
 	stop()
 	returned = true
@@ -245,12 +369,16 @@ func (q *Queue[R]) end() {
 	close(q.idle)
 }
 
-// withdraw takes a call out of the queue, unless a flush was faster.
+// withdraw takes a call back, unless a flush has claimed it.
 func (q *Queue[R]) withdraw(c *Call[R]) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if c.taken {
-		return false
+		if c.batch == nil || !c.stage.CompareAndSwap(unclaimed, withdrawn) {
+			return false
+		}
+		c.batch.gaveUp()
+		return true
 	}
 	for i := range q.queued {
 		if q.queued[i] == c {
@@ -278,7 +406,7 @@ func (q *Queue[R]) linger() {
 }
 
 // take removes a batch from the queue.
-func (q *Queue[R]) take() []*Call[R] {
+func (q *Queue[R]) take(b *batch) []*Call[R] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, size := 0, 0
@@ -287,13 +415,14 @@ func (q *Queue[R]) take() []*Call[R] {
 		if n > 0 && size > q.opts.MaxBytes {
 			break
 		}
-		q.queued[n].taken = true
+		q.queued[n].taken, q.queued[n].batch = true, b
 		n++
 	}
-	batch := q.queued[:n:n]
+	b.waiting.Store(int64(n))
+	taken := q.queued[:n:n]
 	q.queued = append([]*Call[R](nil), q.queued[n:]...)
 	q.length.Store(int64(len(q.queued)))
-	return batch
+	return taken
 }
 
 // Close refuses new requests, fails those that wait, and returns when no flush

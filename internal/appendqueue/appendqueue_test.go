@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,8 +28,9 @@ type gate struct {
 
 func newGate() *gate { return &gate{batches: make(chan []int), finish: make(chan error)} }
 
-func (g *gate) flush(_ context.Context, take func() []*call) {
-	calls := take()
+func (g *gate) flush(_ context.Context, take func() (context.Context, []*call)) {
+	_, calls := take()
+	calls = appendqueue.Claim(calls)
 	batch := make([]int, len(calls))
 	for i, c := range calls {
 		batch[i] = c.Request
@@ -42,6 +45,13 @@ func (g *gate) flush(_ context.Context, take func() []*call) {
 func newQueue(g *gate, opts appendqueue.Options) *appendqueue.Queue[int] {
 	opts.Closed = errClosed
 	return appendqueue.New(opts, g.flush)
+}
+
+func finishAll(take func() (context.Context, []*call)) {
+	_, calls := take()
+	for _, c := range appendqueue.Claim(calls) {
+		c.Finish(nil)
+	}
 }
 
 // do calls Do in a goroutine.
@@ -190,14 +200,11 @@ func TestLeaderGivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		locked := make(chan struct{}) // the storage, held by somebody else
-		flush := func(ctx context.Context, take func() []*call) {
+		flush := func(ctx context.Context, take func() (context.Context, []*call)) {
 			select {
 			case <-locked:
+				finishAll(take)
 			case <-ctx.Done():
-				return
-			}
-			for _, c := range take() {
-				c.Finish(nil)
 			}
 		}
 		q := appendqueue.New(appendqueue.Options{Closed: errClosed}, flush)
@@ -230,17 +237,15 @@ func TestPanic(t *testing.T) {
 				var flushes atomic.Int64
 				lost := errors.New("lost")
 				q := appendqueue.New(appendqueue.Options{Closed: errClosed, Panicked: lost, Linger: -1},
-					func(_ context.Context, take func() []*call) {
+					func(_ context.Context, take func() (context.Context, []*call)) {
 						if flushes.Add(1) == 1 {
 							<-begin
 							if takes {
-								take()
+								_, _ = take()
 							}
 							panic("broken")
 						}
-						for _, c := range take() {
-							c.Finish(nil)
-						}
+						finishAll(take)
 					})
 				panicked := make(chan any, 1)
 				go func() {
@@ -307,8 +312,8 @@ func TestLingerFillsTheBatch(t *testing.T) {
 	const callers, rounds = 16, 200
 	var flushes, made int
 	// Not simulated time: lingering spins, and is bounded by the real clock.
-	q := appendqueue.New(appendqueue.Options{Closed: errClosed, Linger: time.Second}, func(_ context.Context, take func() []*call) {
-		calls := take()
+	q := appendqueue.New(appendqueue.Options{Closed: errClosed, Linger: time.Second}, func(_ context.Context, take func() (context.Context, []*call)) {
+		_, calls := take()
 		flushes++
 		made += len(calls)
 		for _, c := range calls {
@@ -348,7 +353,7 @@ func TestStress(t *testing.T) {
 	var inFlush atomic.Int64
 	var made [callers * rounds]atomic.Int64
 	refused := errors.New("refused")
-	q := appendqueue.New(appendqueue.Options{Closed: errClosed, MaxCount: 20}, func(ctx context.Context, take func() []*call) {
+	q := appendqueue.New(appendqueue.Options{Closed: errClosed, MaxCount: 20}, func(ctx context.Context, take func() (context.Context, []*call)) {
 		if inFlush.Add(1) != 1 {
 			t.Error("two flushes at the same time")
 		}
@@ -356,7 +361,8 @@ func TestStress(t *testing.T) {
 		if ctx.Err() != nil {
 			return
 		}
-		for _, c := range take() {
+		_, calls := take()
+		for _, c := range appendqueue.Claim(calls) {
 			if c.Request%7 == 0 {
 				c.Finish(refused)
 				continue
@@ -391,56 +397,226 @@ func TestStress(t *testing.T) {
 	q.Close()
 }
 
-// A flush learns that callers of what it has taken gave up, its own leader
-// among them, and may let them go.
-func TestTheFlushLearnsWhoGaveUp(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		told := 0
-		opts := appendqueue.Options{Closed: errClosed, Linger: -1, GaveUp: func() { told++ }}
-		batches, cont := make(chan []*call), make(chan struct{})
-		q := appendqueue.New(opts, func(_ context.Context, take func() []*call) {
-			calls := take()
-			batches <- calls
-			<-cont
-			for _, c := range calls {
-				if c.GivenUp() {
-					c.Finish(appendqueue.ErrWithdrawn)
-				} else {
-					c.Finish(nil)
+// giving is a flush that a test steps through: what it has taken, what it claims
+// and releases, and how it ends.
+type giving struct {
+	t     *testing.T
+	ctx   context.Context //nolint:containedctx // that of the batch, as the flush got it
+	calls []*call
+	steps chan func(*giving)
+	done  []<-chan error
+	stops []context.CancelFunc
+	told  atomic.Int64
+	q     *appendqueue.Queue[int]
+}
+
+var errUnknown = errors.New("unknown")
+
+// newGiving has three callers in a batch, of which the first leads.
+func newGiving(t *testing.T) *giving {
+	g := &giving{t: t, steps: make(chan func(*giving))}
+	first := true
+	g.q = appendqueue.New(appendqueue.Options{Closed: errClosed, Unknown: errUnknown, Linger: -1, GaveUp: func() { g.told.Add(1) }},
+		func(_ context.Context, take func() (context.Context, []*call)) {
+			if first { // so that the others wait
+				first = false
+				finishAll(func() (context.Context, []*call) {
+					ctx, calls := take()
+					(<-g.steps)(g)
+					return ctx, calls
+				})
+				return
+			}
+			g.ctx, g.calls = take()
+			for step := range g.steps {
+				step(g)
+				if len(g.calls) == 0 {
+					return
 				}
 			}
 		})
-		first := do(t.Context(), q, 0, 0)
-		<-batches
-		leading, stopLeading := context.WithCancel(t.Context())
-		following, stopFollowing := context.WithCancel(t.Context())
-		var done []<-chan error
-		for i, ctx := range []context.Context{leading, following, t.Context()} {
-			done = append(done, do(ctx, q, i+1, 0))
-			synctest.Wait()
+	before := do(t.Context(), g.q, 9, 0)
+	synctest.Wait()
+	for i := range 3 {
+		ctx, stop := context.WithCancel(t.Context())
+		g.stops = append(g.stops, stop)
+		g.done = append(g.done, do(ctx, g.q, i, 0))
+		synctest.Wait()
+	}
+	g.step(func(*giving) {})
+	if err := <-before; err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func (g *giving) step(fn func(*giving)) {
+	g.steps <- fn
+	synctest.Wait()
+}
+
+func (g *giving) claim() { g.step(func(g *giving) { g.calls = appendqueue.Claim(g.calls) }) }
+
+func (g *giving) finish(err error) {
+	g.step(func(g *giving) {
+		for _, c := range g.calls {
+			c.Finish(err)
 		}
-		cont <- struct{}{}
-		if err := <-first; err != nil || told != 0 {
-			t.Errorf("Do() = %v, GaveUp was called %d times, want none", err, told)
-		}
-		calls := <-batches
-		for i, stop := range []func(){stopLeading, stopFollowing} {
-			if calls[i].GivenUp() {
-				t.Errorf("call %d has given up already", i+1)
-			}
-			stop()
-			synctest.Wait()
-			if !calls[i].GivenUp() || told != i+1 {
-				t.Errorf("call %d: given up %t, GaveUp was called %d times, want %d", i+1, calls[i].GivenUp(), told, i+1)
-			}
-		}
-		cont <- struct{}{}
-		for i, want := range []error{context.Canceled, context.Canceled, nil} {
-			if err := <-done[i]; !errors.Is(err, want) {
-				t.Errorf("Do() of call %d = %v, want %v", i+1, err, want)
-			}
-		}
-		q.Close()
+		g.calls = nil
 	})
+}
+
+func (g *giving) giveUp(i int) {
+	g.stops[i]()
+	synctest.Wait()
+}
+
+// outcomes are what the callers have got; "" of those that wait.
+func (g *giving) want(when string, want ...error) {
+	g.t.Helper()
+	for i, done := range g.done {
+		select {
+		case err := <-done:
+			again := make(chan error, 1)
+			again <- err
+			g.done[i] = again
+			if want[i] == errWaits || !errors.Is(err, want[i]) {
+				g.t.Errorf("%s: Do() of caller %d = %v, want %v", when, i, err, want[i])
+			}
+		default:
+			if want[i] != errWaits {
+				g.t.Errorf("%s: caller %d waits, want %v", when, i, want[i])
+			}
+		}
+	}
+}
+
+var errWaits = errors.New("it waits")
+
+// What is taken and not claimed is withdrawn at once, by the leader too.
+func TestWithdrawnBeforeTheClaim(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGiving(t)
+		g.giveUp(0)
+		g.giveUp(1)
+		g.want("taken", context.Canceled, context.Canceled, errWaits)
+		g.claim()
+		if len(g.calls) != 1 || g.calls[0].Request != 2 || g.told.Load() != 0 {
+			t.Errorf("claimed %d calls, told %d times; want the third alone, and nobody told", len(g.calls), g.told.Load())
+		}
+		g.finish(nil)
+		g.want("finished", context.Canceled, context.Canceled, nil)
+		g.q.Close()
+	})
+}
+
+// What is claimed waits for its outcome, which is the true one.
+func TestGivenUpAfterTheClaim(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGiving(t)
+		g.claim()
+		g.giveUp(0)
+		g.giveUp(1)
+		g.want("claimed", errWaits, errWaits, errWaits)
+		if !g.calls[0].GivenUp() || !g.calls[1].GivenUp() || g.calls[2].GivenUp() || g.told.Load() != 2 {
+			t.Errorf("given up: %t, %t, %t, told %d times; want the first two", g.calls[0].GivenUp(), g.calls[1].GivenUp(), g.calls[2].GivenUp(), g.told.Load())
+		}
+		g.finish(nil)
+		g.want("finished", nil, nil, nil)
+		g.q.Close()
+	})
+}
+
+// When nothing came of it, those who gave up are let go, and others may give up.
+func TestGivenUpAndReleased(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGiving(t)
+		g.claim()
+		g.giveUp(0)
+		g.step(func(g *giving) { appendqueue.Release(g.calls) })
+		g.giveUp(1)
+		g.want("released", errWaits, context.Canceled, errWaits)
+		g.claim()
+		g.want("claimed again", context.Canceled, context.Canceled, errWaits)
+		if len(g.calls) != 1 || g.calls[0].Request != 2 {
+			t.Errorf("claimed %d calls, want the third alone", len(g.calls))
+		}
+		g.finish(nil)
+		g.want("finished", context.Canceled, context.Canceled, nil)
+		g.q.Close()
+	})
+}
+
+// Nobody waits for ever: after the patience the outcome is unknown, or it is known
+// that nothing was stored.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGiving(t)
+		g.claim()
+		g.giveUp(0)
+		g.giveUp(2)
+		time.Sleep(999 * time.Millisecond)
+		g.step(func(g *giving) { appendqueue.Release(g.calls[2:]) })
+		g.want("before it is over", errWaits, errWaits, errWaits)
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		g.want("afterwards", errUnknown, errWaits, context.Canceled)
+		if err := <-g.done[0]; errors.Is(err, context.Canceled) {
+			t.Errorf("Do() = %v, which says that nothing was stored", err)
+		} else {
+			again := make(chan error, 1)
+			again <- err
+			g.done[0] = again
+		}
+		g.finish(nil)
+		g.want("finished", errUnknown, nil, context.Canceled)
+		g.q.Close()
+	})
+}
+
+// The context of a batch ends when all have given up, and a while after.
+func TestBatchContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGiving(t)
+		g.giveUp(1)
+		g.claim()
+		g.giveUp(0)
+		time.Sleep(time.Minute)
+		if err := g.ctx.Err(); err != nil {
+			t.Errorf("the context has ended (%v), and one waits yet", err)
+		}
+		g.giveUp(2)
+		if err := g.ctx.Err(); err != nil {
+			t.Errorf("the context has ended at once (%v)", err)
+		}
+		time.Sleep(501 * time.Millisecond)
+		if g.ctx.Err() == nil {
+			t.Error("the context has not ended, and nobody waits")
+		}
+		g.finish(errClosed)
+		g.want("finished", errUnknown, context.Canceled, errClosed)
+		g.q.Close()
+	})
+}
+
+// One whose context cannot end is flushed in its own goroutine.
+func TestFlushInTheOwnGoroutine(t *testing.T) {
+	t.Parallel()
+	var stack [4 << 10]byte
+	q := appendqueue.New(appendqueue.Options{Closed: errClosed}, func(ctx context.Context, take func() (context.Context, []*call)) {
+		n := runtime.Stack(stack[:], false)
+		if !strings.Contains(string(stack[:n]), "TestFlushInTheOwnGoroutine(") {
+			t.Errorf("the flush is in another goroutine:\n%s", stack[:n])
+		}
+		finishAll(take)
+	})
+	if err := q.Do(context.Background(), 1, 0); err != nil {
+		t.Error(err)
+	}
+	q.Close()
 }
