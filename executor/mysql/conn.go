@@ -133,7 +133,7 @@ func (s *session) close() {
 // failed notes an error after which the connection is not to be trusted.
 func (s *session) failed(err error) error {
 	var said *mysql.MySQLError
-	if err != nil && (!errors.As(err, &said) || lost(err)) {
+	if err != nil && (!errors.As(err, &said) || disconnected(err)) {
 		s.broken = true
 	}
 	return err

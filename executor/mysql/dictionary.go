@@ -44,7 +44,7 @@ func (d *dictionary) refresh(ctx context.Context, s *session) error {
 			return nil
 		})
 	if err == nil && len(list) > 0 {
-		if err = d.ex.settleAll(ctx, s); err == nil {
+		if err = d.ex.makeAllDurable(ctx, s); err == nil {
 			d.AddKinds(list)
 		}
 	}
@@ -81,7 +81,7 @@ func (s *session) routingID(ctx context.Context, key string) (id int64, err erro
 // durably returns a number that was read when its name is durable.
 func (d *dictionary) durably(ctx context.Context, s *session, id int64, err error) (int64, error) {
 	if err == nil && id != 0 {
-		err = d.ex.settleAll(ctx, s)
+		err = d.ex.makeAllDurable(ctx, s)
 	}
 	return id, err
 }

@@ -24,9 +24,9 @@ func number(err error) uint16 {
 	return 0
 }
 
-// lost reports whether the connection is gone. database/sql says so in words of
+// disconnected reports whether the connection is gone. database/sql says so in words of
 // its own when it finds that out before it sends anything.
-func lost(err error) bool {
+func disconnected(err error) bool {
 	switch number(err) {
 	case 0:
 	case 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031: // shut down, killed, timed out

@@ -61,9 +61,9 @@ type callersTx struct {
 	tx    *sql.Tx
 	names *dictionary
 
-	unsettled bool // something was read that may not be durable yet
-	notify    bool // something but events has changed that others wait for
-	committed bool
+	notDurable bool // something was read that may not be durable yet
+	notify     bool // something but events has changed that others wait for
+	committed  bool
 }
 
 // transactionOf is the one that ctx belongs to, or nil.
@@ -168,17 +168,17 @@ func (t *callersTx) end(ctx context.Context, err error) error {
 			s.broken = true
 		}
 	}
-	if t.unsettled && !s.broken && !t.committed {
-		settled := t.ex.settleAll(ctx, s)
-		if settled != nil && err == nil { // all was found as stored
+	if t.notDurable && !s.broken && !t.committed {
+		synced := t.ex.makeAllDurable(ctx, s)
+		if synced != nil && err == nil { // all was found as stored
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return classify(settled)
+			return classify(synced)
 		}
-		t.unsettled = settled != nil
+		t.notDurable = synced != nil
 	}
-	if !t.unsettled {
+	if !t.notDurable {
 		t.names.Publish()
 	}
 	return err
@@ -222,7 +222,7 @@ func (t *callersTx) failure(ctx context.Context, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case lost(err):
+	case disconnected(err):
 		return fmt.Errorf("%w: %w", errLost, err)
 	case transient(err):
 		return fmt.Errorf("evento: mysql: InTx: the server gave up on it: %w", err)
@@ -301,12 +301,12 @@ func (t *callersTx) flush(ctx context.Context) error {
 		w := &writer{ex: t.ex, s: t.s, position: -1, heads: store.NewCache[evento.AggregateKey, head](1)}
 		tx = w.transaction(ctx, at, true)
 		if stored, err := tx.appendAll(calls); err != nil || stored {
-			t.unsettled = t.unsettled || stored
+			t.notDurable = t.notDurable || stored
 			return err
 		}
 		last = append(last, tx.bump())
-	} else if t.unsettled {
-		// So that what fn has read is durable; see Executor.settle.
+	} else if t.notDurable {
+		// So that what fn has read is durable; see Executor.makeDurable.
 		if err := t.s.barrier(ctx); err != nil && !isReadOnly(err) {
 			return err
 		}
@@ -319,7 +319,7 @@ func (t *callersTx) flush(ctx context.Context) error {
 	if err := t.s.commit(committing, last...); err != nil {
 		return err
 	}
-	t.committed, t.unsettled = true, false
+	t.committed, t.notDurable = true, false
 	if tx != nil {
 		tx.publish()
 	}

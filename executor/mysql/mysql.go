@@ -83,23 +83,23 @@ func (o *Options) withDefaults() (Options, error) {
 // Executor is an [evento.Executor] on MySQL or MariaDB. It is safe for
 // concurrent use.
 type Executor struct {
-	opts      Options
-	own       *sql.DB // closed with the executor; nil: the caller's
-	positions cursor.Positions
-	server    server
-	names     *dictionary
-	ends      ends
-	sessions  *pool
-	writer    *writer
-	queue     *appendqueue.Queue[*appendOp]
-	changed   store.Signal
-	feed      evento.Feed
-	durable   durable
-	settled   settled
-	closing   chan struct{}
-	closed    atomic.Bool
-	ended     chan struct{} // closed when Close is done
-	watched   chan struct{} // closed when the watch has ended
+	opts           Options
+	own            *sql.DB // closed with the executor; nil: the caller's
+	positions      cursor.Positions
+	server         server
+	names          *dictionary
+	ends           ends
+	sessions       *pool
+	writer         *writer
+	queue          *appendqueue.Queue[*appendOp]
+	changed        store.Signal
+	feed           evento.Feed
+	durable        durable
+	durableRecords durableRecords
+	closing        chan struct{}
+	closed         atomic.Bool
+	ended          chan struct{} // closed when Close is done
+	watched        chan struct{} // closed when the watch has ended
 }
 
 var _ evento.Transactor = (*Executor)(nil)
@@ -148,13 +148,13 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 	}
 	closing := make(chan struct{})
 	ex := &Executor{
-		opts:     opts,
-		sessions: newPool(db, opts.Connections, closing, opts.Logger),
-		closing:  closing,
-		ended:    make(chan struct{}),
-		watched:  make(chan struct{}),
-		ends:     ends{versions: store.NewCache[place, int64](1 << 10)},
-		settled:  settled{records: store.NewCache[evento.RecordKey, state](1 << 12)},
+		opts:           opts,
+		sessions:       newPool(db, opts.Connections, closing, opts.Logger),
+		closing:        closing,
+		ended:          make(chan struct{}),
+		watched:        make(chan struct{}),
+		ends:           ends{versions: store.NewCache[place, int64](1 << 10)},
+		durableRecords: durableRecords{records: store.NewCache[evento.RecordKey, state](1 << 12)},
 	}
 	ex.names = newDictionary(ex, nil)
 	err = ex.prepare(ctx)
@@ -333,13 +333,13 @@ func raise(n *atomic.Int64, to int64) {
 	}
 }
 
-// settle returns when the events up to a position, which were read, are
+// makeDurable returns when the events up to a position, which were read, are
 // durable. Without a binary log, InnoDB shows a commit to others before it is
 // on disk; but it writes its log in order, so that a later commit, once it is
 // acknowledged, is behind all that could be seen before.
 //
 // In a caller's transaction it is done at the end of that.
-func (ex *Executor) settle(ctx context.Context, s *session, position int64) error {
+func (ex *Executor) makeDurable(ctx context.Context, s *session, position int64) error {
 	d := &ex.durable
 	if ex.opts.AllowLoss || position <= d.position.Load() {
 		return nil
@@ -349,7 +349,7 @@ func (ex *Executor) settle(ctx context.Context, s *session, position int64) erro
 		return nil
 	}
 	if s.tx != nil {
-		s.tx.unsettled = true
+		s.tx.notDurable = true
 		return nil
 	}
 	d.mu.Lock()
@@ -361,20 +361,20 @@ func (ex *Executor) settle(ctx context.Context, s *session, position int64) erro
 	if err != nil {
 		return err
 	}
-	if err := ex.settleAll(ctx, s); err != nil {
+	if err := ex.makeAllDurable(ctx, s); err != nil {
 		return err
 	}
 	raise(&d.position, c.position)
 	return nil
 }
 
-// settleAll returns when all that could be read before is durable.
-func (ex *Executor) settleAll(ctx context.Context, s *session) error {
+// makeAllDurable returns when all that could be read before is durable.
+func (ex *Executor) makeAllDurable(ctx context.Context, s *session) error {
 	if ex.server.binlog || ex.opts.AllowLoss {
 		return nil
 	}
 	if s.tx != nil {
-		s.tx.unsettled = true
+		s.tx.notDurable = true
 		return nil
 	}
 	err := s.barrier(ctx)

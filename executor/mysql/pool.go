@@ -257,7 +257,7 @@ func (ex *Executor) lend(ctx context.Context, get from, fn func(s *session) erro
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case lost(err):
+		case disconnected(err):
 			ex.sessions.forget()
 		case !transient(err):
 			return nil, classify(err)

@@ -70,7 +70,7 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 	if err != nil {
 		return nil, err
 	}
-	if err := ex.settle(ctx, s, r.head); err != nil {
+	if err := ex.makeDurable(ctx, s, r.head); err != nil {
 		return nil, err
 	}
 	found := store.Found{More: more, At: uint64(at), Head: uint64(r.head)}
@@ -111,7 +111,7 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 		return nil, false, false, err
 	}
 	last := p.found[len(p.found)-1]
-	if err := ex.settle(ctx, s, last.position); err != nil {
+	if err := ex.makeDurable(ctx, s, last.position); err != nil {
 		return nil, false, false, err
 	}
 	if p.more && !p.Everything && s.tx == nil {

@@ -37,7 +37,7 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (page *ev
 		if page, states, err = s.records(ctx, q); err != nil {
 			return err
 		}
-		return ex.settleRecords(ctx, s, states)
+		return ex.makeRecordsDurable(ctx, s, states)
 	})
 	if err != nil {
 		return nil, err
@@ -82,8 +82,8 @@ func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.Re
 	return sqlstore.RecordPage(found, most, time.UnixMicro(now).UTC()), states, nil
 }
 
-// settled knows of records that are durable.
-type settled struct {
+// durableRecords knows of records that are durable.
+type durableRecords struct {
 	mu      sync.Mutex
 	records store.Cache[evento.RecordKey, state]
 }
@@ -93,22 +93,22 @@ type settled struct {
 // server's clock may be set back.
 type state struct{ made, revision int64 }
 
-// settleRecords is settle for records. Most are as they were seen before.
-func (ex *Executor) settleRecords(ctx context.Context, s *session, states map[evento.RecordKey]state) error {
+// makeRecordsDurable is makeDurable for records. Most are as they were seen before.
+func (ex *Executor) makeRecordsDurable(ctx context.Context, s *session, states map[evento.RecordKey]state) error {
 	if ex.server.binlog || ex.opts.AllowLoss {
 		return nil
 	}
-	if ex.settled.knows(states) {
+	if ex.durableRecords.knows(states) {
 		return nil
 	}
-	if err := ex.settleAll(ctx, s); err != nil || s.tx != nil {
+	if err := ex.makeAllDurable(ctx, s); err != nil || s.tx != nil {
 		return err
 	}
-	ex.settled.add(states)
+	ex.durableRecords.add(states)
 	return nil
 }
 
-func (d *settled) knows(states map[evento.RecordKey]state) bool {
+func (d *durableRecords) knows(states map[evento.RecordKey]state) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	known := true
@@ -119,7 +119,7 @@ func (d *settled) knows(states map[evento.RecordKey]state) bool {
 	return known
 }
 
-func (d *settled) add(states map[evento.RecordKey]state) {
+func (d *durableRecords) add(states map[evento.RecordKey]state) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for k, v := range states {

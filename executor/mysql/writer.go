@@ -85,7 +85,7 @@ func (w *writer) lock(ctx context.Context) (at counter, err error) {
 			return at, ctx.Err()
 		case transient(err):
 			continue // somebody has it for long: wait on, as long as the context does
-		case !lost(err) || attempt == attempts:
+		case !disconnected(err) || attempt == attempts:
 			return at, classify(err)
 		}
 		attempt++
@@ -135,7 +135,7 @@ func (w *writer) rollback() {
 func (w *writer) store(ctx context.Context, calls []*call, at counter) {
 	careful := false
 	for attempt := 1; ; {
-		if calls = appendqueue.Claim(calls); len(calls) == 0 {
+		if calls = appendqueue.Hold(calls); len(calls) == 0 {
 			w.rollback()
 			return
 		}
@@ -153,9 +153,9 @@ func (w *writer) store(ctx context.Context, calls []*call, at counter) {
 			return
 		case !careful && (errors.Is(err, errAssumed) || duplicate(err)):
 			careful = true
-		case (lost(err) || transient(err)) && attempt < attempts:
+		case (disconnected(err) || transient(err)) && attempt < attempts:
 			attempt++
-		case len(calls) > 1 && !lost(err):
+		case len(calls) > 1 && !disconnected(err):
 			appendqueue.Release(calls)
 			w.alone(ctx, calls)
 			return
@@ -225,7 +225,7 @@ func (tx *transaction) end() error {
 	case tx.appended:
 		last = tx.bump()
 	case tx.found && !tx.w.ex.server.binlog:
-		// What was found may not be durable yet; see Executor.settle.
+		// What was found may not be durable yet; see Executor.makeDurable.
 		last = barrier
 	default:
 		tx.w.rollback()

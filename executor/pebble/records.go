@@ -56,11 +56,11 @@ func (ex *Executor) swap(ctx context.Context, changes []evento.Change) error {
 	for i := range changes {
 		keys[i] = ex.keys.record(changes[i].RecordKey)
 	}
-	old, err := ex.own(ctx, keys...)
+	old, err := ex.lockKeys(ctx, keys...)
 	if err != nil {
 		return err
 	}
-	defer ex.disown(keys...)
+	defer ex.unlockKeys(keys...)
 	for i := range changes {
 		at, err := revisionOf(keys[i], old[i])
 		if err != nil {

@@ -47,9 +47,9 @@ func (ex *Executor) load(key []byte) ([]byte, error) {
 	return v, nil
 }
 
-// own makes the caller the only one that writes some keys, all different, and
+// lockKeys makes the caller the only one that writes some keys, all different, and
 // returns their values.
-func (ex *Executor) own(ctx context.Context, keys ...[]byte) ([][]byte, error) {
+func (ex *Executor) lockKeys(ctx context.Context, keys ...[]byte) ([][]byte, error) {
 	for {
 		ex.state.mu.Lock()
 		done := ex.state.taken(keys)
@@ -92,8 +92,8 @@ func (s *state) taken(keys [][]byte) <-chan struct{} {
 	return nil
 }
 
-// disown lets others read and write the keys that were owned together.
-func (ex *Executor) disown(keys ...[]byte) {
+// unlockKeys lets others read and write the keys that were owned together.
+func (ex *Executor) unlockKeys(keys ...[]byte) {
 	ex.state.mu.Lock()
 	defer ex.state.mu.Unlock()
 	close(ex.state.pending[string(keys[0])].done)
@@ -112,11 +112,11 @@ func (ex *Executor) update(ctx context.Context, key []byte, change func(old []by
 		return err
 	}
 	defer ex.end()
-	old, err := ex.own(ctx, key)
+	old, err := ex.lockKeys(ctx, key)
 	if err != nil {
 		return err
 	}
-	defer ex.disown(key)
+	defer ex.unlockKeys(key)
 	value, err := change(old[0])
 	if err != nil || value == nil {
 		return err
@@ -334,10 +334,10 @@ func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotK
 	}
 	slices.SortFunc(ats, bytes.Compare)
 	ats = slices.CompactFunc(ats, bytes.Equal)
-	if _, err := ex.own(ctx, ats...); err != nil {
+	if _, err := ex.lockKeys(ctx, ats...); err != nil {
 		return err
 	}
-	defer ex.disown(ats...)
+	defer ex.unlockKeys(ats...)
 	b := ex.db.NewBatchWithSize(size)
 	for _, at := range ats {
 		if err := b.Delete(at, nil); err != nil {

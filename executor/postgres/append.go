@@ -102,13 +102,13 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 	return size, nil
 }
 
-// line is a connection of the pool for flushes, that is replaced when it breaks.
-type line struct {
+// flushConn is a connection of the pool for flushes, that is replaced when it breaks.
+type flushConn struct {
 	pool *pgxpool.Pool
 	conn *pgxpool.Conn // nil: none
 }
 
-func (l *line) open(ctx context.Context) (*pgx.Conn, error) {
+func (l *flushConn) open(ctx context.Context) (*pgx.Conn, error) {
 	if l.conn != nil && l.conn.Conn().IsClosed() {
 		l.release()
 	}
@@ -123,14 +123,14 @@ func (l *line) open(ctx context.Context) (*pgx.Conn, error) {
 }
 
 // drop closes the connection.
-func (l *line) drop(ctx context.Context) {
+func (l *flushConn) drop(ctx context.Context) {
 	if l.conn != nil {
 		_ = l.conn.Conn().Close(ctx) // it is of no use any more
 		l.release()
 	}
 }
 
-func (l *line) release() {
+func (l *flushConn) release() {
 	if l.conn != nil {
 		l.conn.Release()
 		l.conn = nil
@@ -139,9 +139,9 @@ func (l *line) release() {
 
 // flush is the queue's: it commits what callers wait for.
 func (ex *Executor) flush(ctx context.Context, take func() (context.Context, []*appendCall)) {
-	b := &batch{line: &line{pool: ex.pool}}
-	defer b.line.release() // also when a codec or tracer of the pool panics
-	_, err := b.line.open(ctx)
+	b := &batch{via: &flushConn{pool: ex.pool}}
+	defer b.via.release() // also when a codec or tracer of the pool panics
+	_, err := b.via.open(ctx)
 	if err != nil && ctx.Err() != nil {
 		return // another will lead
 	}
@@ -157,7 +157,7 @@ func (ex *Executor) flush(ctx context.Context, take func() (context.Context, []*
 	for now, later := split(calls); len(now) > 0; now, later = split(later) {
 		ex.commit(sending, b, now)
 	}
-	if b.told {
+	if b.published {
 		ex.changed.Notify()
 	} else {
 		ex.committed()
@@ -166,8 +166,8 @@ func (ex *Executor) flush(ctx context.Context, take func() (context.Context, []*
 
 // batch is calls that a flush commits.
 type batch struct {
-	line *line
-	told bool // other processes were told of the last commit
+	via       *flushConn
+	published bool // other processes were told of the last commit
 }
 
 // committed tells everybody that there may be new events.
@@ -211,27 +211,27 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 	var err error
 	for try := 1; ; try++ {
 		var conn *pgx.Conn
-		if conn, err = b.line.open(ctx); err != nil {
+		if conn, err = b.via.open(ctx); err != nil {
 			break
 		}
-		if calls = appendqueue.Claim(calls); len(calls) == 0 {
+		if calls = appendqueue.Hold(calls); len(calls) == 0 {
 			return
 		}
-		ex.flight.begin(conn)
+		ex.roundTrip.begin(conn)
 		if slices.ContainsFunc(calls, (*appendCall).GivenUp) { // before anybody could call it back
-			ex.flight.recall()
+			ex.roundTrip.recall()
 		}
 		outcomes, err = ex.send(ctx, conn, b, calls)
-		recalled := ex.flight.end()
+		recalled := ex.roundTrip.end()
 		if recalled {
-			b.line.drop(ctx)
+			b.via.drop(ctx)
 		}
 		if err == nil {
 			break
 		}
 		if recalled && code(err) == queryCanceled {
 			try-- // nothing was stored; those who gave up are let go
-		} else if !passing(err) && !pgconn.SafeToRetry(err) || try == flushTries {
+		} else if !transient(err) && !pgconn.SafeToRetry(err) || try == flushTries {
 			break
 		}
 		appendqueue.Release(calls)
@@ -243,7 +243,7 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 	next := 0
 	for _, c := range calls {
 		n := len(c.Request.write.Appends)
-		c.Finish(ex.settle(ctx, b.line, c.Request, outcomes[next:next+n]))
+		c.Finish(ex.resolve(ctx, b.via, c.Request, outcomes[next:next+n]))
 		next += n
 	}
 }
@@ -256,7 +256,7 @@ func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, e
 		err = fmt.Errorf("evento: postgres: no connection for the commit: %w", err)
 	case unknown(err):
 		err = fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
-	case len(calls) > 1 && !everybodys(err):
+	case len(calls) > 1 && !failsAll(err):
 		appendqueue.Release(calls)
 		for i := range calls {
 			ex.commit(ctx, b, calls[i:i+1])
@@ -265,7 +265,7 @@ func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, e
 	case code(err) == uniqueViolation:
 		// Its ids are in the store: an earlier attempt was on its way still.
 		op := calls[0].Request
-		if earlier, e := ex.earlierOn(ctx, b.line, op); earlier || e != nil {
+		if earlier, e := ex.earlierOn(ctx, b.via, op); earlier || e != nil {
 			err = e
 		}
 	}
@@ -304,12 +304,12 @@ func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, queu
 	})
 	// On the way back it tells other processes, in a transaction of its own,
 	// which fails rather than wait long for that of somebody else.
-	if b.told = ex.mayTell(); b.told {
-		all.Queue(ex.sql.tellAtOnce)
+	if b.published = ex.mayPublish(); b.published {
+		all.Queue(ex.sql.publishAtOnce)
 	}
 	err := conn.SendBatch(ctx, all).Close()
 	if committed && err != nil {
-		b.told, err = false, nil
+		b.published, err = false, nil
 	}
 	if err != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		if _, e := conn.Exec(ctx, "ROLLBACK"); e != nil {

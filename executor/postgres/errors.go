@@ -51,19 +51,19 @@ func classify(err error) error {
 	return err
 }
 
-// everybodys reports whether any commit would fail so now. To try each by itself
+// failsAll reports whether every commit would currently fail with this error. To try each by itself
 // would keep the last waiting for as many timeouts.
-func everybodys(err error) bool {
+func failsAll(err error) bool {
 	switch code(err) {
 	case readOnlyTransaction, diskFull, outOfMemory, lockNotAvailable, queryCanceled, insufficientPrivilege:
 		return true
 	}
-	return passing(err)
+	return transient(err)
 }
 
-// passing reports whether the server gave up a transaction, of which nothing is
+// transient reports whether the server gave up a transaction, of which nothing is
 // left then, for the sake of another.
-func passing(err error) bool {
+func transient(err error) bool {
 	return code(err) == serializationFailure || code(err) == deadlockDetected
 }
 

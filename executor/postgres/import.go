@@ -46,7 +46,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 	}
 	for try := 1; ; try++ {
 		err := ex.tryTakeOver(ctx, im)
-		if err == nil || !passing(err) || errors.Is(err, evento.ErrOutcomeUnknown) || try == flushTries {
+		if err == nil || !transient(err) || errors.Is(err, evento.ErrOutcomeUnknown) || try == flushTries {
 			return err
 		}
 	}
@@ -87,7 +87,7 @@ func (ex *Executor) commitImport(ctx context.Context, conn *pgxpool.Conn, im *im
 	case tag.String() != "COMMIT":
 		return pgx.ErrTxCommitRollback
 	}
-	ex.saw(int64(im.events[len(im.events)-1].Position))
+	ex.noteHead(int64(im.events[len(im.events)-1].Position))
 	ex.committed()
 	return nil
 }
@@ -132,14 +132,14 @@ func (ex *Executor) checkAggregates(ctx context.Context, conn *pgx.Conn, im *imp
 	var routing int32
 	var refusal error
 	next := 0 // aggregates without a row have no events
-	settle := func(until int) {
+	checkUntil := func(until int) {
 		for ; next < until && refusal == nil; next++ {
 			refusal = im.aggregates[next].Check(0, true)
 		}
 	}
 	_, err = pgx.ForEachRow(rows, []any{&no, &version, &routing}, func() error {
 		at := int(no) - 1
-		settle(at)
+		checkUntil(at)
 		if a := &im.aggregates[at]; refusal == nil {
 			wanted := int32(0)
 			if id := im.routings[a.First]; id != nil {
@@ -151,7 +151,7 @@ func (ex *Executor) checkAggregates(ctx context.Context, conn *pgx.Conn, im *imp
 		return nil
 	})
 	if err == nil {
-		settle(len(im.aggregates))
+		checkUntil(len(im.aggregates))
 		err = refusal
 	}
 	return err

@@ -149,7 +149,7 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 	}
 	t.End()
 
-	var f flight
+	var f roundTrip
 	f.begin(conn.Conn())
 	stop := context.AfterFunc(ctx, f.recall)
 	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
@@ -229,7 +229,7 @@ func (ex *Executor) published(t *transaction, l *last) {
 	t.names.Publish()
 	for _, g := range l.groups {
 		for _, o := range g.outcomes {
-			ex.saw(o.position)
+			ex.noteHead(o.position)
 		}
 	}
 	if len(l.ops) > 0 || t.wake {

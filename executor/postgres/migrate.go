@@ -101,8 +101,8 @@ func (ex *Executor) prepare(ctx context.Context) error {
 	ex.channel = fmt.Sprintf("evento_%x", identity)
 	ex.self = evento.NewID().String()
 	// Nothing is lost when the server forgets a notification.
-	ex.sql.tell = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('" + ex.channel + "', '" + ex.self + "')"
-	ex.sql.tellAtOnce = ex.sql.tell + ", set_config('lock_timeout', '1ms', true)"
+	ex.sql.publish = "SELECT set_config('synchronous_commit', 'off', true), pg_notify('" + ex.channel + "', '" + ex.self + "')"
+	ex.sql.publishAtOnce = ex.sql.publish + ", set_config('lock_timeout', '1ms', true)"
 	return nil
 }
 
@@ -181,7 +181,7 @@ func (ex *Executor) readHead(ctx context.Context) (int64, error) {
 		err = fmt.Errorf("%w store: its counter is missing", evento.ErrInvalid)
 	}
 	if err == nil {
-		ex.saw(head)
+		ex.noteHead(head)
 	}
 	return head, err
 }

@@ -1,4 +1,4 @@
-// Telling other processes of commits, and hearing of theirs.
+// Telling other processes of commits, and listening of theirs.
 
 package postgres
 
@@ -33,19 +33,19 @@ func (ex *Executor) announce() {
 	}
 }
 
-// mayTell reports whether it is time again to tell other processes of commits,
+// mayPublish reports whether it is time again to tell other processes of commits,
 // and nobody is about to. Whoever is told so tells them.
-func (ex *Executor) mayTell() bool {
-	if ex.opts.NoNotify || ex.telling.Load() {
+func (ex *Executor) mayPublish() bool {
+	if ex.opts.NoNotify || ex.publishing.Load() {
 		return false
 	}
-	now, last := int64(time.Since(ex.began)), ex.toldAt.Load()
-	return now-last >= int64(announceEvery) && ex.toldAt.CompareAndSwap(last, now)
+	now, last := int64(time.Since(ex.began)), ex.publishedAt.Load()
+	return now-last >= int64(announceEvery) && ex.publishedAt.CompareAndSwap(last, now)
 }
 
-// tell tells other processes of commits that were too close to another one to
+// publishLate tells other processes of commits that were too close to another one to
 // do it themselves.
-func (ex *Executor) tell() {
+func (ex *Executor) publishLate() {
 	failing := false
 	for {
 		select {
@@ -53,19 +53,19 @@ func (ex *Executor) tell() {
 			return
 		case <-ex.announced:
 		}
-		for !ex.mayTell() {
-			if !ex.pause(announceEvery - (time.Since(ex.began) - time.Duration(ex.toldAt.Load()))) {
+		for !ex.mayPublish() {
+			if !ex.pause(announceEvery - (time.Since(ex.began) - time.Duration(ex.publishedAt.Load()))) {
 				return
 			}
 		}
-		ex.telling.Store(true)
-		err := ex.notify(ex.sql.tell)
+		ex.publishing.Store(true)
+		err := ex.notify(ex.sql.publish)
 		if err != nil { // of a connection that was cut while it lay in the pool
-			err = ex.notify(ex.sql.tell)
+			err = ex.notify(ex.sql.publish)
 		}
-		ex.telling.Store(false)
+		ex.publishing.Store(false)
 		if err != nil && !failing && ex.closing.Err() == nil {
-			ex.opts.Logger.Warn("evento: postgres: telling other processes of commits; they find out a little later", "error", err)
+			ex.opts.Logger.Warn("evento: postgres: publishing other processes of commits; they find out a little later", "error", err)
 		}
 		failing = err != nil
 	}
@@ -98,8 +98,8 @@ func (ex *Executor) pause(d time.Duration) bool {
 	}
 }
 
-// errUnheard: this executor's own notification did not come back.
-var errUnheard = errors.New("no notification came back")
+// errNoNotification: this executor's own notification did not come back.
+var errNoNotification = errors.New("no notification came back")
 
 // listen wakes those who wait when other processes have committed, on a
 // connection of its own, from when somebody waits.
@@ -110,12 +110,12 @@ func (ex *Executor) listen() {
 		return
 	}
 	for {
-		err := ex.hear()
-		ex.hearing.Store(false)
+		err := ex.listenOnce()
+		ex.listening.Store(false)
 		switch {
 		case ex.closing.Err() != nil:
 			return
-		case errors.Is(err, errUnheard):
+		case errors.Is(err, errNoNotification):
 			ex.opts.Logger.Info("evento: postgres: notifications do not arrive, as behind a pool without sessions; polling instead")
 			return
 		}
@@ -139,8 +139,8 @@ func isPooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	return len(results) != 1 || len(results[0].Rows) != 1 || string(results[0].Rows[0][0]) != pid, nil
 }
 
-// hear listens until an error.
-func (ex *Executor) hear() error {
+// listenOnce listens until an error.
+func (ex *Executor) listenOnce() error {
 	config := ex.pool.Config()
 	if config.BeforeConnect != nil {
 		if err := config.BeforeConnect(ex.closing, config.ConnConfig); err != nil {
@@ -157,7 +157,7 @@ func (ex *Executor) hear() error {
 	if pooled, err := isPooled(connecting, conn); err != nil {
 		return err
 	} else if pooled {
-		return errUnheard
+		return errNoNotification
 	}
 	if _, err := conn.PgConn().Exec(connecting, "LISTEN "+ex.channel).ReadAll(); err != nil {
 		return err
@@ -171,11 +171,11 @@ func (ex *Executor) hear() error {
 	cancel()
 	if err != nil {
 		if probe.Err() != nil {
-			return errUnheard
+			return errNoNotification
 		}
 		return err
 	}
-	ex.hearing.Store(true)
+	ex.listening.Store(true)
 	ex.changed.Notify() // whatever came before it listened
 	for {
 		waiting, cancel := context.WithTimeout(ex.closing, ex.aliveEvery)

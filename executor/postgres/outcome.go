@@ -17,14 +17,14 @@ type outcome struct {
 	position int64 // of its last event, when it fits
 }
 
-// settle sets the receipts of a write, or says why it was refused.
-func (ex *Executor) settle(ctx context.Context, l *line, op *appendOp, outcomes []outcome) error {
+// resolve sets the receipts of a write, or says why it was refused.
+func (ex *Executor) resolve(ctx context.Context, l *flushConn, op *appendOp, outcomes []outcome) error {
 	if outcomes[0].fits { // all of a write do, or none
 		op.receipts = make([]evento.Receipt, len(outcomes))
 		for i, o := range outcomes {
 			a := &op.write.Appends[i]
 			op.receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(o.head) + uint64(len(a.Events)), Position: uint64(o.position)}
-			ex.saw(o.position)
+			ex.noteHead(o.position)
 		}
 		return nil
 	}
@@ -72,7 +72,7 @@ func idsOf(ops ...*appendOp) (ids [][16]byte) {
 	return ids
 }
 
-func (ex *Executor) earlierOn(ctx context.Context, l *line, op *appendOp) (bool, error) {
+func (ex *Executor) earlierOn(ctx context.Context, l *flushConn, op *appendOp) (bool, error) {
 	conn, err := l.open(ctx)
 	if err != nil {
 		return false, err

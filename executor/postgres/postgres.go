@@ -101,22 +101,22 @@ type Executor struct {
 	changed   store.Signal
 	feed      evento.Feed
 	calls     calls
-	flight    flight // the queue's
+	roundTrip roundTrip // the queue's
 
-	closing    context.Context
-	close      context.CancelFunc
-	background sync.WaitGroup
-	head       atomic.Int64 // the highest position seen
-	channel    string       // of notifications
-	self       string       // the payload of this executor's
-	began      time.Time
-	telling    atomic.Bool   // on a connection of its own
-	toldAt     atomic.Int64  // when others were told of commits, since began
-	announced  chan struct{} // has room for one
-	awaited    chan struct{} // closed when somebody first waits for changes
-	await      func()        // closes it
-	aliveEvery time.Duration // a listener is tried
-	hearing    atomic.Bool   // notifications arrive
+	closing     context.Context
+	close       context.CancelFunc
+	background  sync.WaitGroup
+	head        atomic.Int64 // the highest position seen
+	channel     string       // of notifications
+	self        string       // the payload of this executor's
+	began       time.Time
+	publishing  atomic.Bool   // on a connection of its own
+	publishedAt atomic.Int64  // when others were told of commits, since began
+	announced   chan struct{} // has room for one
+	awaited     chan struct{} // closed when somebody first waits for changes
+	await       func()        // closes it
+	aliveEvery  time.Duration // a listener is tried
+	listening   atomic.Bool   // notifications arrive
 }
 
 var _ evento.Transactor = (*Executor)(nil)
@@ -164,10 +164,10 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 		return nil, fmt.Errorf("evento: postgres: %w", err)
 	}
 	ex.closing, ex.close = context.WithCancel(context.WithoutCancel(ctx))
-	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, Unknown: evento.ErrOutcomeUnknown, GaveUp: ex.flight.recall}, ex.flush)
+	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, Unknown: evento.ErrOutcomeUnknown, GaveUp: ex.roundTrip.recall}, ex.flush)
 	ex.background.Go(ex.watch)
 	if !opts.NoNotify {
-		ex.background.Go(ex.tell)
+		ex.background.Go(ex.publishLate)
 		ex.background.Go(ex.listen)
 	}
 	return ex, nil
@@ -233,7 +233,7 @@ func (ex *Executor) watch() {
 	told := int64(-1) // what was read by one may still be to be told to others
 	for ex.pause(wait) {
 		wait = ex.opts.PollInterval
-		if failing || ex.hearing.Load() || time.Since(moved) > time.Second {
+		if failing || ex.listening.Load() || time.Since(moved) > time.Second {
 			wait = max(wait, quietly)
 		}
 		if !ex.changed.Awaited() {
@@ -257,8 +257,8 @@ func (ex *Executor) watch() {
 	}
 }
 
-// saw notes a position that was read or written.
-func (ex *Executor) saw(position int64) {
+// noteHead notes a position that was read or written.
+func (ex *Executor) noteHead(position int64) {
 	for {
 		old := ex.head.Load()
 		if position <= old || ex.head.CompareAndSwap(old, position) {

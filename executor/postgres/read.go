@@ -12,12 +12,13 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Read implements [evento.Executor].
@@ -178,7 +179,7 @@ func (r *reading) scan(rows pgx.Rows) error {
 func (ex *Executor) finish(ctx context.Context, r *reading) (*cursor.Page[evento.RawEvent], error) {
 	found := store.Found{More: r.more, Behind: r.next, At: uint64(r.at), Head: uint64(r.head)}
 	if n := len(r.rows); n > 0 {
-		ex.saw(max(r.rows[0].position, r.rows[n-1].position))
+		ex.noteHead(max(r.rows[0].position, r.rows[n-1].position))
 		found.Edges = make([]cursor.Edge[evento.RawEvent], n)
 		if err := ex.events(ctx, r.rows, found.Edges); err != nil {
 			return nil, err

@@ -40,7 +40,7 @@ func (ex *Executor) again(ctx context.Context, fn func() error) error {
 	t := ex.transactionOf(ctx)
 	for try := 1; ; try++ {
 		err := fn()
-		if !passing(err) || try == statementTries || ctx.Err() != nil || t != nil && !t.Ended() {
+		if !transient(err) || try == statementTries || ctx.Err() != nil || t != nil && !t.Ended() {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ type statements struct {
 	records, recordsOf, now, makeRecord, changeRecord, removeRecord              string
 	snapshot, saveSnapshot, snapshots, snapshotsOf, removeSnapshots              string
 	lastRecorded, headsOf, moveCounter                                           string
-	tell, tellAtOnce                                                             string // set when the store is known
+	publish, publishAtOnce                                                       string // set when the store is known
 }
 
 func newStatements(schema string) statements {

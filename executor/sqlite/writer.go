@@ -74,7 +74,7 @@ func (w *writer) flush(ctx context.Context, take func() (context.Context, []*app
 		}
 		return
 	}
-	if calls = appendqueue.Claim(calls); len(calls) == 0 { // all gave up while the file was locked
+	if calls = appendqueue.Hold(calls); len(calls) == 0 { // all gave up while the file was locked
 		w.rollback()
 		return
 	}
@@ -185,7 +185,7 @@ func (w *writer) alone(calls []*appendqueue.Call[operation], err error) {
 // one tries a call by itself.
 func (w *writer) one(call []*appendqueue.Call[operation]) {
 	err := w.begin(context.Background())
-	if call = appendqueue.Claim(call); len(call) == 0 {
+	if call = appendqueue.Hold(call); len(call) == 0 {
 		w.rollback()
 		return
 	}

@@ -12,14 +12,14 @@
 // # Giving up
 //
 // A caller gives up when its context ends. It may withdraw its request at any
-// time, unless a flush has claimed it for a transaction:
+// time, unless a flush holds it for a transaction:
 //
-//	queued ──take──▶ taken ──Claim──▶ claimed ──Finish──▶ finished
-//	   │               │ ▲               │
-//	   └── withdrawn ◀─┘ └────Release────┘  the transaction has come to nothing
+//	queued ──take──▶ taken ──Hold──▶ held ──Finish──▶ finished
+//	   │               │ ▲              │
+//	   └── withdrawn ◀─┘ └────Release───┘  the transaction has come to nothing
 //
 // One that has withdrawn gets its context's error, and nothing is stored. One
-// whose request is claimed waits for the true outcome, for [Options].Patience;
+// whose request is held waits for the true outcome, for [Options].Patience;
 // then it gets [Options].Unknown. The flush is told when somebody gives up, and its
 // context ends when all have: it may hurry, or stop.
 //
@@ -52,10 +52,10 @@ type Options struct {
 	// waiting then.
 	Closed error
 	// GaveUp, if it is set, is called when the context of a caller ends whose
-	// request was claimed by a flush, which may be able to hurry.
+	// request was held by a flush, which may be able to hurry.
 	GaveUp func()
 	// Patience is how long a caller whose context has ended waits for the outcome
-	// of a request that is claimed, and half of it is how long the context of a
+	// of a request that is held, and half of it is how long the context of a
 	// batch goes on when all its callers have given up. 0: 1 s.
 	Patience time.Duration
 	// Unknown is the error when that is over.
@@ -71,8 +71,8 @@ var ErrWithdrawn = errors.New("appendqueue: withdrawn")
 
 // The stages of a call that was taken.
 const (
-	unclaimed int32 = iota
-	claimed
+	free int32 = iota
+	held
 	withdrawn
 )
 
@@ -112,19 +112,19 @@ type message struct {
 }
 
 // GivenUp reports whether the caller's context has ended while its request was
-// claimed.
+// held.
 func (c *Call[R]) GivenUp() bool { return c.givenUp.Load() }
 
-// Claim claims calls for a transaction. It returns those of them whose callers
+// Hold keeps callers from withdrawing: their requests go into a transaction. It returns those of them whose callers
 // still want them made.
-func Claim[R any](calls []*Call[R]) []*Call[R] {
+func Hold[R any](calls []*Call[R]) []*Call[R] {
 	for i, c := range calls {
-		if c.claim() {
+		if c.hold() {
 			continue
 		}
 		left := slices.Clone(calls[:i])
 		for _, c := range calls[i+1:] {
-			if c.claim() {
+			if c.hold() {
 				left = append(left, c)
 			}
 		}
@@ -133,12 +133,12 @@ func Claim[R any](calls []*Call[R]) []*Call[R] {
 	return calls
 }
 
-func (c *Call[R]) claim() bool {
+func (c *Call[R]) hold() bool {
 	switch {
-	case !c.stage.CompareAndSwap(unclaimed, claimed):
+	case !c.stage.CompareAndSwap(free, held):
 		c.finished = true // the caller has gone
 		return false
-	case c.givenUp.Load(): // when it was claimed before
+	case c.givenUp.Load(): // when it was held before
 		c.Finish(ErrWithdrawn)
 		return false
 	}
@@ -148,7 +148,7 @@ func (c *Call[R]) claim() bool {
 // Release lets the callers withdraw again: nothing was stored for them.
 func Release[R any](calls []*Call[R]) {
 	for _, c := range calls {
-		c.stage.Store(unclaimed)
+		c.stage.Store(free)
 	}
 }
 
@@ -163,7 +163,7 @@ func (c *Call[R]) Finish(err error) {
 // When ctx, the leader's, ends before that it returns without; once it has called
 // take it goes on to the end with the context that take returns, which has the
 // leader's values and ends a while after all callers have given up. Each call is
-// claimed before it is stored, and finished.
+// held before it is stored, and finished.
 type Flush[R any] func(ctx context.Context, take func() (context.Context, []*Call[R]))
 
 // Queue collects requests for a flush. Its methods are safe for concurrent
@@ -286,7 +286,7 @@ func (q *Queue[R]) giveUp(ctx context.Context, c *Call[R]) error {
 				return m.outcome(ctx)
 			}
 		case <-late.C:
-			if c.stage.CompareAndSwap(unclaimed, withdrawn) {
+			if c.stage.CompareAndSwap(free, withdrawn) {
 				return ctx.Err()
 			}
 			// Matching the context's error would say that nothing was stored.
@@ -369,12 +369,12 @@ func (q *Queue[R]) end() {
 	close(q.idle)
 }
 
-// withdraw takes a call back, unless a flush has claimed it.
+// withdraw takes a call back, unless a flush has held it.
 func (q *Queue[R]) withdraw(c *Call[R]) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if c.taken {
-		if c.batch == nil || !c.stage.CompareAndSwap(unclaimed, withdrawn) {
+		if c.batch == nil || !c.stage.CompareAndSwap(free, withdrawn) {
 			return false
 		}
 		c.batch.gaveUp()

@@ -30,7 +30,7 @@ func newGate() *gate { return &gate{batches: make(chan []int), finish: make(chan
 
 func (g *gate) flush(_ context.Context, take func() (context.Context, []*call)) {
 	_, calls := take()
-	calls = appendqueue.Claim(calls)
+	calls = appendqueue.Hold(calls)
 	batch := make([]int, len(calls))
 	for i, c := range calls {
 		batch[i] = c.Request
@@ -49,7 +49,7 @@ func newQueue(g *gate, opts appendqueue.Options) *appendqueue.Queue[int] {
 
 func finishAll(take func() (context.Context, []*call)) {
 	_, calls := take()
-	for _, c := range appendqueue.Claim(calls) {
+	for _, c := range appendqueue.Hold(calls) {
 		c.Finish(nil)
 	}
 }
@@ -362,7 +362,7 @@ func TestStress(t *testing.T) {
 			return
 		}
 		_, calls := take()
-		for _, c := range appendqueue.Claim(calls) {
+		for _, c := range appendqueue.Hold(calls) {
 			if c.Request%7 == 0 {
 				c.Finish(refused)
 				continue
@@ -397,7 +397,7 @@ func TestStress(t *testing.T) {
 	q.Close()
 }
 
-// giving is a flush that a test steps through: what it has taken, what it claims
+// giving is a flush that a test steps through: what it has taken, what it holds
 // and releases, and how it ends.
 type giving struct {
 	t     *testing.T
@@ -455,7 +455,7 @@ func (g *giving) step(fn func(*giving)) {
 	synctest.Wait()
 }
 
-func (g *giving) claim() { g.step(func(g *giving) { g.calls = appendqueue.Claim(g.calls) }) }
+func (g *giving) hold() { g.step(func(g *giving) { g.calls = appendqueue.Hold(g.calls) }) }
 
 func (g *giving) finish(err error) {
 	g.step(func(g *giving) {
@@ -480,11 +480,11 @@ func (g *giving) want(when string, want ...error) {
 			again := make(chan error, 1)
 			again <- err
 			g.done[i] = again
-			if want[i] == errWaits || !errors.Is(err, want[i]) {
+			if errors.Is(want[i], errWaits) || !errors.Is(err, want[i]) {
 				g.t.Errorf("%s: Do() of caller %d = %v, want %v", when, i, err, want[i])
 			}
 		default:
-			if want[i] != errWaits {
+			if !errors.Is(want[i], errWaits) {
 				g.t.Errorf("%s: caller %d waits, want %v", when, i, want[i])
 			}
 		}
@@ -493,7 +493,7 @@ func (g *giving) want(when string, want ...error) {
 
 var errWaits = errors.New("it waits")
 
-// What is taken and not claimed is withdrawn at once, by the leader too.
+// What is taken and not held is withdrawn at once, by the leader too.
 func TestWithdrawnBeforeTheClaim(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -501,9 +501,9 @@ func TestWithdrawnBeforeTheClaim(t *testing.T) {
 		g.giveUp(0)
 		g.giveUp(1)
 		g.want("taken", context.Canceled, context.Canceled, errWaits)
-		g.claim()
+		g.hold()
 		if len(g.calls) != 1 || g.calls[0].Request != 2 || g.told.Load() != 0 {
-			t.Errorf("claimed %d calls, told %d times; want the third alone, and nobody told", len(g.calls), g.told.Load())
+			t.Errorf("held %d calls, told %d times; want the third alone, and nobody told", len(g.calls), g.told.Load())
 		}
 		g.finish(nil)
 		g.want("finished", context.Canceled, context.Canceled, nil)
@@ -511,15 +511,15 @@ func TestWithdrawnBeforeTheClaim(t *testing.T) {
 	})
 }
 
-// What is claimed waits for its outcome, which is the true one.
+// What is held waits for its outcome, which is the true one.
 func TestGivenUpAfterTheClaim(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGiving(t)
-		g.claim()
+		g.hold()
 		g.giveUp(0)
 		g.giveUp(1)
-		g.want("claimed", errWaits, errWaits, errWaits)
+		g.want("held", errWaits, errWaits, errWaits)
 		if !g.calls[0].GivenUp() || !g.calls[1].GivenUp() || g.calls[2].GivenUp() || g.told.Load() != 2 {
 			t.Errorf("given up: %t, %t, %t, told %d times; want the first two", g.calls[0].GivenUp(), g.calls[1].GivenUp(), g.calls[2].GivenUp(), g.told.Load())
 		}
@@ -534,15 +534,15 @@ func TestGivenUpAndReleased(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGiving(t)
-		g.claim()
+		g.hold()
 		g.giveUp(0)
 		g.step(func(g *giving) { appendqueue.Release(g.calls) })
 		g.giveUp(1)
 		g.want("released", errWaits, context.Canceled, errWaits)
-		g.claim()
-		g.want("claimed again", context.Canceled, context.Canceled, errWaits)
+		g.hold()
+		g.want("held again", context.Canceled, context.Canceled, errWaits)
 		if len(g.calls) != 1 || g.calls[0].Request != 2 {
-			t.Errorf("claimed %d calls, want the third alone", len(g.calls))
+			t.Errorf("held %d calls, want the third alone", len(g.calls))
 		}
 		g.finish(nil)
 		g.want("finished", context.Canceled, context.Canceled, nil)
@@ -556,7 +556,7 @@ func TestPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGiving(t)
-		g.claim()
+		g.hold()
 		g.giveUp(0)
 		g.giveUp(2)
 		time.Sleep(999 * time.Millisecond)
@@ -584,7 +584,7 @@ func TestBatchContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGiving(t)
 		g.giveUp(1)
-		g.claim()
+		g.hold()
 		g.giveUp(0)
 		time.Sleep(time.Minute)
 		if err := g.ctx.Err(); err != nil {

@@ -19,46 +19,46 @@ const (
 	hurryFor = time.Second
 )
 
-// flight is a transaction on its way to the server. When it is called back the
+// roundTrip is a transaction on its way to the server. When it is called back the
 // server is asked to cancel the statement. What it says then is definite: the
-// statement was cancelled and nothing stored, or it was too late. One flight is
+// statement was cancelled and nothing stored, or it was too late. One is
 // on its way at a time, but for being called back by anybody.
-type flight struct {
+type roundTrip struct {
 	mu       sync.Mutex
 	conn     *pgx.Conn // nil: nothing is on its way
 	number   int
 	recalled bool
 }
 
-// begin says that conn carries the flight until end.
-func (f *flight) begin(conn *pgx.Conn) {
+// begin says that conn carries the transaction until end.
+func (f *roundTrip) begin(conn *pgx.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.conn, f.recalled = conn, false
 	f.number++
 }
 
-// end reports whether the flight was called back. Its connection is of no use
+// end reports whether it was called back. Its connection is of no use
 // then: the server may apply the cancellation to the next statement.
-func (f *flight) end() bool {
+func (f *roundTrip) end() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.conn = nil
 	return f.recalled
 }
 
-// recall calls back the flight that is on its way now, if it still is after a
+// recall calls back the transaction that is on its way now, if it still is after a
 // while. It does not wait.
-func (f *flight) recall() {
+func (f *roundTrip) recall() {
 	f.mu.Lock()
-	number, flying := f.number, f.conn != nil
+	number, underWay := f.number, f.conn != nil
 	f.mu.Unlock()
-	if flying {
+	if underWay {
 		time.AfterFunc(hurryAfter, func() { f.cancel(number) })
 	}
 }
 
-func (f *flight) cancel(number int) {
+func (f *roundTrip) cancel(number int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.conn == nil || f.number != number || f.recalled {
@@ -67,7 +67,7 @@ func (f *flight) cancel(number int) {
 	f.recalled = true
 	ctx, cancel := context.WithTimeout(context.Background(), hurryFor)
 	defer cancel()
-	// An answer that does not come is the flight's own failure: its outcome is
+	// An answer that does not come is the round trip's own failure: its outcome is
 	// unknown.
 	if err := f.conn.PgConn().CancelRequest(ctx); err != nil {
 		_ = f.conn.PgConn().Conn().SetDeadline(time.Now())
@@ -77,8 +77,8 @@ func (f *flight) cancel(number int) {
 	time.AfterFunc(hurryFor, func() { f.cut(number, conn.SetDeadline) })
 }
 
-// cut breaks the connection of a flight that does not come back.
-func (f *flight) cut(number int, setDeadline func(time.Time) error) {
+// cut breaks the connection of a transaction that does not come back.
+func (f *roundTrip) cut(number int, setDeadline func(time.Time) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.conn != nil && f.number == number {
