@@ -54,7 +54,7 @@ type transaction struct {
 	woken    bool // a swap wants those who wait to be woken
 
 	heads map[evento.AggregateKey]head
-	names *sqlstore.Dictionary // that it has looked up or made
+	names sqlstore.Dictionary // that it has looked up or made
 }
 
 // flush is the queue's: it commits what callers wait for.
@@ -219,13 +219,14 @@ func (w *writer) transaction() (*transaction, error) {
 		}
 		w.dataVersion, w.position, w.recordedAt = v[0], last[0], last[1]
 	}
-	return &transaction{
+	tx := &transaction{
 		writer:   w,
 		now:      w.clock(),
 		position: w.position,
 		last:     w.recordedAt,
-		names:    sqlstore.NewDictionary(w.ex.names.Dictionary),
-	}, nil
+	}
+	tx.names.Over(w.ex.names.Dictionary)
+	return tx, nil
 }
 
 // clock is the timestamp of events that are appended now.

@@ -83,7 +83,8 @@ type Call[R any] struct {
 
 	size     int
 	taken    bool   // guarded by the queue's mutex
-	batch    *batch // set when it is taken
+	batch    *batch // set when it is taken: that of its leader
+	leads    batch  // when it is the leader
 	stage    atomic.Int32
 	givenUp  atomic.Bool
 	finished bool         // the flush's
@@ -327,7 +328,8 @@ func (q *Queue[R]) lead(ctx context.Context, own *Call[R]) {
 	q.linger()
 	stop := func() {}
 	q.flush(ctx, func() (context.Context, []*Call[R]) {
-		b := &batch{patience: q.opts.Patience, cancel: stop}
+		b := &own.leads
+		b.patience, b.cancel = q.opts.Patience, stop
 		all := ctx
 		if ctx.Done() != nil {
 			all, b.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -57,6 +57,9 @@ func (n *numbered[N]) add(id int64, name N) {
 // NewDictionary returns an empty one, over another if base is not nil.
 func NewDictionary(base *Dictionary) *Dictionary { return &Dictionary{base: base} }
 
+// Over lays an empty one over another.
+func (d *Dictionary) Over(base *Dictionary) { d.base = base }
+
 // TypeID is the number of a type; 0: it is not known.
 func (d *Dictionary) TypeID(t evento.AggregateType) int64 {
 	d.mu.RLock()
