@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -15,8 +16,16 @@ type faultyFS struct {
 	vfs.VFSFilename
 	full      atomic.Bool // writes find no space
 	badSync   atomic.Bool // syncs fail
+	hang      atomic.Pointer[hung]
 	syncs     atomic.Int64
 	syncFails atomic.Int64
+}
+
+// hung is a disk that does not answer a sync: waits is closed when there is one,
+// and end ends it.
+type hung struct {
+	began      sync.Once
+	waits, end chan struct{}
 }
 
 // newFaultyFS registers one under the test's name, for paths that end with
@@ -51,6 +60,10 @@ func (f faultyFile) WriteAt(p []byte, off int64) (int, error) {
 
 func (f faultyFile) Sync(flags vfs.SyncFlag) error {
 	f.fs.syncs.Add(1)
+	if h := f.fs.hang.Load(); h != nil {
+		h.began.Do(func() { close(h.waits) })
+		<-h.end
+	}
 	if f.fs.badSync.Load() {
 		f.fs.syncFails.Add(1)
 		return sqlite3.IOERR_FSYNC
