@@ -48,8 +48,8 @@ type Options struct {
 	// subscriptions, do not wait for handlers that hold all others. 0: 8.
 	Connections int
 	// PollInterval is how often the server is asked for commits of other
-	// processes while somebody waits for them. While there are none the
-	// interval grows to 250 ms, unless it is longer itself. 0: 10 ms.
+	// processes while somebody waits for them. After a quiet second, or while
+	// asking fails, it is 250 ms at least. 0: 10 ms.
 	PollInterval time.Duration
 	// Clock gives the time for timestamps. nil: [time.Now].
 	Clock func() time.Time
@@ -271,50 +271,28 @@ func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 // Feed implements [evento.Executor].
 func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
-// longestPoll is how long the interval grows.
-const longestPoll = 250 * time.Millisecond
+// quietPoll is the interval when nothing comes, or asking fails.
+const quietPoll = 250 * time.Millisecond
 
 // watch notifies of commits of other processes while somebody waits for them.
 func (ex *Executor) watch() {
 	defer close(ex.watched)
 	ctx, cancel := ex.untilClosed(context.Background())
 	defer cancel()
-	wait, seen, failed := ex.opts.PollInterval, int64(-1), false
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ex.closing:
-			return
-		case <-timer.C:
-		}
-		if ex.changed.Awaited() {
+	store.Watch{
+		Changed: &ex.changed, Interval: ex.opts.PollInterval, Quiet: quietPoll,
+		Ask: func(ctx context.Context) (int64, error) {
 			var c counter
 			err := ex.use(ctx, func(s *session) (err error) {
 				c, err = s.counter(ctx)
 				return err
 			})
-			switch {
-			case ctx.Err() != nil:
-				return
-			case err != nil:
-				if !failed { // once, until it works again
-					ex.opts.Logger.Warn("evento: mysql: asking for commits of other processes", "error", err)
-				}
-				failed = true
-				wait = max(ex.opts.PollInterval, min(2*wait, longestPoll))
-				timer.Reset(wait)
-				continue
-			case c.position == seen:
-				wait = max(ex.opts.PollInterval, min(2*wait, longestPoll))
-			default:
-				seen, wait = c.position, ex.opts.PollInterval
-				ex.changed.Notify()
-			}
-			failed = false
-		}
-		timer.Reset(wait)
-	}
+			return c.position, err
+		},
+		Failed: func(err error) {
+			ex.opts.Logger.Warn("evento: mysql: asking for commits of other processes", "error", err)
+		},
+	}.Run(ctx)
 }
 
 // durable is up to where events are known to survive a crash of the server.

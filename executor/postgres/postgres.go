@@ -22,7 +22,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -222,39 +221,19 @@ func (ex *Executor) Changed() <-chan struct{} {
 // Feed implements [evento.Executor].
 func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
-// quietly is the least interval of polling when nothing happens, or is notified
+// quietPoll is the least interval of polling when nothing happens, or is notified
 // of.
-const quietly = 250 * time.Millisecond
+const quietPoll = 250 * time.Millisecond
 
 // watch asks for commits of other processes while somebody waits for them.
 func (ex *Executor) watch() {
-	moved, failing := time.Now(), false
-	wait := ex.opts.PollInterval
-	told := int64(-1) // what was read by one may still be to be told to others
-	for ex.pause(wait) {
-		wait = ex.opts.PollInterval
-		if failing || ex.listening.Load() || time.Since(moved) > time.Second {
-			wait = max(wait, quietly)
-		}
-		if !ex.changed.Awaited() {
-			continue
-		}
-		head, err := ex.readHead(ex.closing)
-		switch {
-		case errors.Is(err, context.Canceled):
-		case err != nil:
-			if !failing {
-				ex.opts.Logger.Warn("evento: postgres: looking for commits of other processes", "error", err)
-			}
-			failing = true
-		default:
-			failing = false
-			if head > told {
-				told, moved = head, time.Now()
-				ex.changed.Notify()
-			}
-		}
-	}
+	store.Watch{
+		Changed: &ex.changed, Interval: ex.opts.PollInterval, Quiet: quietPoll,
+		Notified: ex.listening.Load, Ask: ex.readHead,
+		Failed: func(err error) {
+			ex.opts.Logger.Warn("evento: postgres: looking for commits of other processes", "error", err)
+		},
+	}.Run(ex.closing)
 }
 
 // noteHead notes a position that was read or written.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -262,58 +261,27 @@ func (ex *Executor) watch(c *conn) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
-		defer cancel()
-		select {
-		case <-ex.closing:
-		case <-ctx.Done():
-		}
+		<-ex.closing
+		cancel()
 	}()
-	timer := time.NewTimer(ex.opts.WatchInterval)
-	defer timer.Stop()
-	var seen int64
-	defer func() {
-		if c != nil {
-			ex.warn(c.close())
-		}
-	}()
-	moved := time.Now()
-	for {
-		select {
-		case <-ex.closing:
-			return
-		case <-timer.C:
-		}
-		wait := ex.opts.WatchInterval
-		if time.Since(moved) > time.Second {
-			wait *= 5
-		}
-		timer.Reset(wait)
-		if !ex.changed.Awaited() {
-			continue
-		}
-		if c == nil {
-			var err error
-			if c, err = ex.readers.src(ctx); err != nil {
-				if ctx.Err() == nil {
-					ex.warn(err)
-				}
-				c = nil
-				continue
-			}
-		}
-		v, _, err := c.query("PRAGMA data_version", 1)
-		switch {
-		case err != nil:
-			ex.warn(err)
-		case v[0] != seen:
-			seen, moved = v[0], time.Now()
-			ex.changed.Notify()
-		}
-	}
-}
-
-func (ex *Executor) warn(err error) {
-	if err != nil {
+	warn := func(err error) {
 		ex.opts.Logger.Warn("evento: sqlite: watching for commits of other processes", "error", err)
+	}
+	store.Watch{
+		Changed: &ex.changed, Interval: ex.opts.WatchInterval, Quiet: 5 * ex.opts.WatchInterval, Failed: warn,
+		Ask: func(ctx context.Context) (_ int64, err error) {
+			if c == nil {
+				if c, err = ex.readers.src(ctx); err != nil {
+					return 0, err
+				}
+			}
+			v, _, err := c.query("PRAGMA data_version", 1)
+			return v[0], err
+		},
+	}.Run(ctx)
+	if c != nil {
+		if err := c.close(); err != nil {
+			warn(err)
+		}
 	}
 }
