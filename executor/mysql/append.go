@@ -27,6 +27,7 @@ type appendOp struct {
 	err      error    // a refusal, which changed nothing
 	earlier  bool     // it was stored before
 	receipts []evento.Receipt
+	judging  judging
 }
 
 // Write implements [evento.Executor].
@@ -85,24 +86,12 @@ func (op *appendOp) apply(tx *transaction) error {
 	for i := range appends {
 		places[i] = tx.head(evento.AggregateKey{Type: appends[i].AggregateType, ID: appends[i].AggregateID})
 	}
-	if op.write.Retry {
-		if found, err := op.find(tx); err != nil || found {
-			return err
-		}
-	}
-	for i := range appends {
-		a, actual := &appends[i], uint64(places[i].version)
-		if a.AnyVersion || a.Expected == actual {
-			continue
-		}
-		if !tx.careful && len(appends) > 1 {
-			return errAssumed // another append of it may be the first that does not fit
-		}
-		if found, err := op.find(tx); err != nil || found {
-			return err
-		}
-		op.err = &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
-		return nil
+	op.judging = judging{tx, &op.write, places}
+	receipts, refusal, err := sqlstore.Judge(&op.write, &op.judging)
+	if err != nil || refusal != nil || receipts != nil {
+		op.receipts, op.err, op.earlier = receipts, refusal, receipts != nil
+		tx.found = tx.found || op.earlier
+		return err
 	}
 	op.receipts = make([]evento.Receipt, len(appends))
 	for i := range appends {
@@ -139,40 +128,48 @@ func (op *appendOp) fits(maxPacket int) error {
 	return nil
 }
 
-// find looks for the whole write in the store, by the ids of its events, and
-// sets the receipts if it is there. Rows of this transaction are sent first:
-// the same write may be in the batch twice.
-func (op *appendOp) find(tx *transaction) (bool, error) {
-	if err := tx.send(); err != nil {
-		return false, err
+// judging is what a write is judged by: where its aggregates are.
+type judging struct {
+	tx     *transaction
+	write  *evento.Write
+	places []head
+}
+
+// Version implements [sqlstore.Judging].
+func (j *judging) Version(i int) int64 { return j.places[i].version }
+
+// VersionOf implements [sqlstore.Judging].
+func (j *judging) VersionOf(i int, id *evento.ID) (version int64, found bool, err error) {
+	typeID, err := j.begin(i)
+	if err != nil || typeID == 0 {
+		return 0, false, err
 	}
-	appends := op.write.Appends
-	receipts := make([]evento.Receipt, len(appends))
-	for i := range appends {
-		a := &appends[i]
-		typeID, err := tx.typeID(a.AggregateType, false)
-		if err != nil || typeID == 0 {
-			return false, err
-		}
-		first := int64(a.Expected) + 1
-		if a.AnyVersion || op.write.Retry {
-			found, err := tx.s.row(tx.ctx, "SELECT version FROM evento_event FORCE INDEX (evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND event_id = ?",
-				[]any{a.AggregateID, typeID, a.Events[0].ID[:]}, &first)
-			if err != nil || !found {
-				return false, err
-			}
-		}
-		for j := range a.Events {
-			var position int64
-			found, err := tx.s.row(tx.ctx, "SELECT position FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ? AND event_id = ?",
-				[]any{a.AggregateID, typeID, first + int64(j), a.Events[j].ID[:]}, &position)
-			if err != nil || !found {
-				return false, err
-			}
-			receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(first) + uint64(j), Position: uint64(position)}
-		}
+	found, err = j.tx.s.row(j.tx.ctx, "SELECT version FROM evento_event FORCE INDEX (evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND event_id = ?",
+		[]any{j.write.Appends[i].AggregateID, typeID, id[:]}, &version)
+	return version, found, err
+}
+
+// PositionOf implements [sqlstore.Judging].
+func (j *judging) PositionOf(i int, version int64, id *evento.ID) (position int64, found bool, err error) {
+	typeID, err := j.begin(i)
+	if err != nil || typeID == 0 {
+		return 0, false, err
 	}
-	op.receipts, op.earlier = receipts, true
-	tx.found = true
-	return true, nil
+	found, err = j.tx.s.row(j.tx.ctx, "SELECT position FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ? AND event_id = ?",
+		[]any{j.write.Appends[i].AggregateID, typeID, version, id[:]}, &position)
+	return position, found, err
+}
+
+// begin finds the type of an append. Rows of this transaction are sent before the
+// store is asked: the same write may be in the batch twice. Where not all heads were
+// read, the batch is to be judged again: another append of a write may be the first
+// that does not fit.
+func (j *judging) begin(i int) (typeID int64, err error) {
+	if !j.tx.careful && len(j.write.Appends) > 1 && !j.write.Retry {
+		return 0, errAssumed
+	}
+	if err := j.tx.send(); err != nil {
+		return 0, err
+	}
+	return j.tx.typeID(j.write.Appends[i].AggregateType, false)
 }

@@ -47,6 +47,7 @@ type appendOp struct {
 	metadata []string // JSON by append; nil: none has any
 	receipts []evento.Receipt
 	found    bool // in the file, from an earlier attempt
+	judging  judging
 }
 
 func newAppendOp(w evento.Write) (op *appendOp, size int, err error) {
@@ -75,22 +76,11 @@ func (op *appendOp) apply(tx *transaction) error {
 		}
 		places[i] = at
 	}
-	if op.write.Retry {
-		if earlier, err := op.earlier(tx, places); err != nil || earlier {
-			return err
-		}
-	}
-	for i := range appends {
-		a, actual := &appends[i], uint64(places[i].version)
-		if a.AnyVersion || a.Expected == actual {
-			continue
-		}
-		earlier, err := op.earlier(tx, places)
-		if err != nil || earlier {
-			return err
-		}
-		op.err = &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
-		return nil
+	op.judging = judging{tx, places}
+	receipts, refusal, err := sqlstore.Judge(&op.write, &op.judging)
+	if err != nil || refusal != nil || receipts != nil {
+		op.receipts, op.err, op.found = receipts, refusal, receipts != nil
+		return err
 	}
 	op.receipts = make([]evento.Receipt, len(appends))
 	for i := range appends {
@@ -215,30 +205,25 @@ func orNull(id int64) any {
 	return id
 }
 
-// earlier looks for the whole write in the file, by the ids of its events, and
-// sets the receipts if it is there.
-func (op *appendOp) earlier(tx *transaction, places []head) (bool, error) {
-	receipts := make([]evento.Receipt, len(places))
-	for i := range places {
-		a := &op.write.Appends[i]
-		first := int64(a.Expected) + 1
-		if a.AnyVersion || op.write.Retry {
-			v, found, err := tx.conn.query("SELECT version FROM evento_event WHERE agg_key = ? AND event_id = ?", 1, places[i].key, a.Events[0].ID[:])
-			if err != nil || !found {
-				return false, err
-			}
-			first = v[0]
-		}
-		for j := range a.Events {
-			v, found, err := tx.conn.query("SELECT position FROM evento_event WHERE agg_key = ? AND version = ? AND event_id = ?", 1, places[i].key, first+int64(j), a.Events[j].ID[:])
-			if err != nil || !found {
-				return false, err
-			}
-			receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(first) + uint64(j), Position: uint64(v[0])}
-		}
-	}
-	op.receipts, op.found = receipts, true
-	return true, nil
+// judging is what a write is judged by: where its aggregates are.
+type judging struct {
+	tx     *transaction
+	places []head
+}
+
+// Version implements [sqlstore.Judging].
+func (j *judging) Version(i int) int64 { return j.places[i].version }
+
+// VersionOf implements [sqlstore.Judging].
+func (j *judging) VersionOf(i int, id *evento.ID) (int64, bool, error) {
+	v, found, err := j.tx.conn.query("SELECT version FROM evento_event WHERE agg_key = ? AND event_id = ?", 1, j.places[i].key, id[:])
+	return v[0], found, err
+}
+
+// PositionOf implements [sqlstore.Judging].
+func (j *judging) PositionOf(i int, version int64, id *evento.ID) (int64, bool, error) {
+	v, found, err := j.tx.conn.query("SELECT position FROM evento_event WHERE agg_key = ? AND version = ? AND event_id = ?", 1, j.places[i].key, version, id[:])
+	return v[0], found, err
 }
 
 // typeID finds a type, or with add makes it; 0: there is none.

@@ -27,15 +27,18 @@ type Watch struct {
 // Run watches until ctx ends.
 func (w Watch) Run(ctx context.Context) {
 	seen, moved, failing := int64(-1), time.Now(), false
+	timer := time.NewTimer(w.Interval)
+	defer timer.Stop()
 	for {
 		wait := w.Interval
 		if failing || time.Since(moved) > quietAfter || w.Notified != nil && w.Notified() {
 			wait = max(wait, w.Quiet)
 		}
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-timer.C:
 		}
 		if !w.Changed.Awaited() {
 			continue
