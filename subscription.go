@@ -1,3 +1,5 @@
+// The builder of a subscription.
+
 package evento
 
 import (

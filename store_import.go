@@ -1,3 +1,5 @@
+// Taking over the events of another store as they are.
+
 package evento
 
 import (
