@@ -398,7 +398,7 @@ func (twice) AggregateType() evento.AggregateType { return Account }
 func (twice) EventName() string                   { return "Twice" }
 func (twice) FormerNames() []string               { return []string{"Once", "Once"} }
 
-func TestNamesAreClaimedOnce(t *testing.T) {
+func TestNamesAreGivenOnce(t *testing.T) {
 	t.Parallel()
 	ex := newStore(t)
 	commit(t, ex, evento.Aggregate("a").Event(sent{}))
