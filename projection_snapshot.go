@@ -11,7 +11,6 @@ import (
 	"iter"
 	"math"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -216,30 +215,26 @@ func (f *SnapshotFilter) chooses(key SnapshotKey) bool {
 	return f.but == nil || !f.but(key)
 }
 
-// pages calls fn with what is chosen of one page after the other, until it returns
-// false or an error.
-func (f *SnapshotFilter) pages(ctx context.Context, ex Executor, fn func([]StoredSnapshot) (bool, error)) error {
-	if f.err != nil {
-		return f.err
-	}
-	q := SnapshotQuery{Projection: f.projection}
-	if f.revision != nil {
-		q.After = SnapshotKey{Projection: f.projection, Revision: *f.revision}
-	}
-	for {
-		page, err := ex.Snapshots(ctx, q)
-		if err != nil || len(page.Snapshots) == 0 {
-			return err
+// snapshots ranges over what is chosen. At most one error is yielded, and it is last.
+func (f *SnapshotFilter) snapshots(ctx context.Context, ex Executor) iter.Seq2[StoredSnapshot, error] {
+	return func(yield func(StoredSnapshot, error) bool) {
+		if f.err != nil {
+			yield(StoredSnapshot{}, f.err)
+			return
 		}
-		last := page.Snapshots[len(page.Snapshots)-1].SnapshotKey
-		chosen := slices.DeleteFunc(page.Snapshots, func(s StoredSnapshot) bool { return !f.chooses(s.SnapshotKey) })
-		if on, err := fn(chosen); err != nil || !on {
-			return err
+		q := SnapshotQuery{Projection: f.projection}
+		if f.revision != nil {
+			q.After = SnapshotKey{Projection: f.projection, Revision: *f.revision}
 		}
-		if !page.More || f.revision != nil && last.Revision > *f.revision {
-			return nil
+		for s, err := range snapshots(ctx, ex, q, f.next) {
+			switch {
+			case err == nil && f.revision != nil && s.Revision > *f.revision:
+				return
+			case err == nil && !f.chooses(s.SnapshotKey):
+			case !yield(s, err):
+				return
+			}
 		}
-		q.After = f.next(last)
 	}
 }
 
@@ -265,23 +260,29 @@ func (f *SnapshotFilter) next(last SnapshotKey) SnapshotKey {
 	return next
 }
 
-// remove removes what is chosen.
+// remove removes what is chosen, also what was found before an error.
 func (f *SnapshotFilter) remove(ctx context.Context, ex Executor) (n int, err error) {
-	err = f.pages(ctx, ex, func(chosen []StoredSnapshot) (bool, error) {
-		keys := make([]SnapshotKey, len(chosen))
-		for i := range chosen {
-			keys[i] = chosen[i].SnapshotKey
+	var found []SnapshotKey
+	for s, listing := range f.snapshots(ctx, ex) {
+		if listing != nil {
+			err = listing
+			break
 		}
-		if len(keys) == 0 {
-			return true, nil
+		if found = append(found, s.SnapshotKey); len(found) < MaxRecords {
+			continue
 		}
-		if err := ex.RemoveSnapshots(ctx, keys); err != nil {
-			return false, err
+		if err := ex.RemoveSnapshots(ctx, found); err != nil {
+			return n, err
 		}
-		n += len(keys)
-		return true, nil
-	})
-	return n, err
+		n, found = n+len(found), nil
+	}
+	if len(found) == 0 {
+		return n, err
+	}
+	if removing := ex.RemoveSnapshots(ctx, found); removing != nil {
+		return n, cmp.Or(err, removing)
+	}
+	return n + len(found), err
 }
 
 // Snapshots ranges over the stored snapshots that every filter chooses, without
@@ -291,20 +292,8 @@ func (f *SnapshotFilter) remove(ctx context.Context, ex Executor) (n int, err er
 // Errors: [ErrInvalid] for a name that cannot be stored, and for two filters of one
 // kind; those of [Executor].
 func Snapshots(ctx context.Context, ex Executor, filters ...SnapshotFilter) iter.Seq2[StoredSnapshot, error] {
-	return func(yield func(StoredSnapshot, error) bool) {
-		f := allOf(filters)
-		err := f.pages(ctx, ex, func(page []StoredSnapshot) (bool, error) {
-			for _, s := range page {
-				if !yield(s, nil) {
-					return false, nil
-				}
-			}
-			return true, nil
-		})
-		if err != nil {
-			yield(StoredSnapshot{}, err)
-		}
-	}
+	f := allOf(filters)
+	return f.snapshots(ctx, ex)
 }
 
 // DeleteSnapshots deletes the stored snapshots that every filter chooses, without

@@ -146,12 +146,8 @@ const streamPage = 1000
 // ends when there is none left. At most one error is yielded, and it is last.
 // Breaking off leaves nothing open; ranging again reads again.
 func Events(ctx context.Context, ex Executor, q Query) iter.Seq2[RawEvent, error] {
-	return eventsAfter(ctx, ex, q, "")
-}
-
-func eventsAfter(ctx context.Context, ex Executor, q Query, after cursor.Value) iter.Seq2[RawEvent, error] {
 	return func(yield func(RawEvent, error) bool) {
-		at := after
+		at := cursor.Value("")
 		pages := newReadAhead(ex, q)
 		defer pages.stop()
 		for {

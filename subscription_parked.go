@@ -63,16 +63,24 @@ func (p *Parked) change(n subscriptionName) Change {
 	return Change{RecordKey: RecordKey{parkedKind, n.key, n.prefix + p.Part}, Revision: p.revision, Value: encodeState(p)}
 }
 
-// eachParked calls fn with each parked event of the subscription, in order.
-func (n subscriptionName) eachParked(ctx context.Context, ex Executor, fn func(Parked) error) error {
-	_, err := n.each(ctx, ex, parkedKind, 0, func(part string, r Record) error {
-		p := Parked{Part: part, revision: r.Revision}
-		if err := decodeState(r, &p); err != nil {
-			return err
+// parked ranges over the parked events of the subscription, in order. At most one
+// error is yielded, and it is last.
+func (n subscriptionName) parked(ctx context.Context, ex Executor) iter.Seq2[Parked, error] {
+	return func(yield func(Parked, error) bool) {
+		for r, err := range n.records(ctx, ex, parkedKind, 0) {
+			p := Parked{Part: r.rest, revision: r.Revision}
+			if err == nil {
+				err = decodeState(r.Record, &p)
+			}
+			if err != nil {
+				yield(Parked{}, err)
+				return
+			}
+			if !yield(p, nil) {
+				return
+			}
 		}
-		return fn(p)
-	})
-	return err
+	}
 }
 
 // parkedAggregates are those of which events are parked.
@@ -86,12 +94,11 @@ func (w *worker) isParked(ctx context.Context, e *RawEvent) (bool, error) {
 	p := &w.parked
 	if !p.loaded {
 		p.counts = map[AggregateKey]int{}
-		err := w.name.eachParked(ctx, w.ex, func(parked Parked) error {
+		for parked, err := range w.name.parked(ctx, w.ex) {
+			if err != nil {
+				return false, err
+			}
 			p.counts[parked.aggregate()]++
-			return nil
-		})
-		if err != nil {
-			return false, err
 		}
 		p.loaded = true
 	}
@@ -138,14 +145,13 @@ type parkedRetry struct {
 func (w *worker) retryParked(ctx context.Context) error {
 	w.parked.loaded = false // some may have been dropped
 	var list []Parked
-	err := w.name.eachParked(ctx, w.ex, func(p Parked) error {
+	for p, err := range w.name.parked(ctx, w.ex) {
+		if err != nil {
+			return err
+		}
 		if w.mine(&RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID}) {
 			list = append(list, p)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	waits := map[AggregateKey]bool{} // behind one that is not handled
 	for i := range list {
@@ -256,15 +262,10 @@ func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, 
 			yield(Parked{}, err)
 			return
 		}
-		stopped := false
-		err := c.name.eachParked(ctx, c.ex, func(p Parked) error {
-			if stopped = f.matches(&p) && !yield(p, nil); stopped {
-				return errStopping
+		for p, err := range c.name.parked(ctx, c.ex) {
+			if (err != nil || f.matches(&p)) && !yield(p, err) {
+				return
 			}
-			return nil
-		})
-		if err != nil && !stopped {
-			yield(Parked{}, err)
 		}
 	}
 }
@@ -317,15 +318,17 @@ func (c *Control) changeParked(ctx context.Context, what string, f ParkedFilter,
 		return err
 	}
 	var changes []Change
-	err := c.name.eachParked(ctx, c.ex, func(p Parked) error {
+	for p, err := range c.name.parked(ctx, c.ex) {
+		if err != nil {
+			return err
+		}
 		ch, err := change(&p)
-		if err == nil && ch.Kind != "" {
+		if err != nil {
+			return err
+		}
+		if ch.Kind != "" {
 			changes = append(changes, ch)
 		}
-		return err
-	})
-	if err != nil {
-		return err
 	}
 	if len(changes) == 0 {
 		if f == AllParked() {

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -84,29 +85,23 @@ func (n subscriptionName) owns(part string) (rest string, ok bool) {
 	return strings.CutPrefix(part, n.prefix)
 }
 
-// each calls fn with the subscription's records of a kind, in order, with the
-// parts without their prefix, and returns the time of the store.
-func (n subscriptionName) each(ctx context.Context, ex Executor, kind string, limit int, fn func(part string, r Record) error) (now time.Time, err error) {
-	for q := (RecordQuery{Kind: kind, Key: n.key, After: n.before(kind), Limit: limit}); ; {
-		page, err := ex.Records(ctx, q)
-		if err != nil {
-			return now, err
-		}
-		now = page.Now
-		for _, r := range page.Records {
+// records ranges over the subscription's records of a kind, in the order of their
+// keys. At most one error is yielded, and it is last.
+func (n subscriptionName) records(ctx context.Context, ex Executor, kind string, limit int) iter.Seq2[ownRecord, error] {
+	return func(yield func(ownRecord, error) bool) {
+		for r, err := range records(ctx, ex, RecordQuery{Kind: kind, Key: n.key, After: n.before(kind), Limit: limit}) {
 			part, ok := n.owns(r.Part)
-			if !ok {
-				return now, nil
+			if err == nil && !ok || !yield(ownRecord{r, part}, err) {
+				return
 			}
-			if err := fn(part, r); err != nil {
-				return now, err
-			}
-			q.After = r.RecordKey
-		}
-		if !page.More {
-			return now, nil
 		}
 	}
+}
+
+// ownRecord is a record of a subscription.
+type ownRecord struct {
+	readRecord
+	rest string // its part, without the subscription's prefix
 }
 
 // maxLease bounds what a record may say of a lease.
@@ -258,12 +253,14 @@ const subscriptionRecords = maxPartitions + 16
 func (n subscriptionName) read(ctx context.Context, ex Executor) (*subscriptionState, error) {
 	s := &subscriptionState{name: n}
 	found := map[int]partitionRecord{}
-	var err error
-	s.now, err = n.each(ctx, ex, subscriptionKind, subscriptionRecords, func(part string, r Record) error {
-		return s.add(part, r, found)
-	})
-	if err != nil {
-		return nil, err
+	for r, err := range n.records(ctx, ex, subscriptionKind, subscriptionRecords) {
+		if err != nil {
+			return nil, err
+		}
+		s.now = r.now
+		if err := s.add(r.rest, r.Record, found); err != nil {
+			return nil, err
+		}
 	}
 	for p, r := range found {
 		if p < 0 || p >= s.shared.Partitions {

@@ -78,8 +78,11 @@ func (c *Control) Status(ctx context.Context) (*Status, error) {
 		return nil, err
 	}
 	s := &Status{Key: c.name.key, RoutingKey: c.name.routingKey, Selection: state.shared.Selection, Keeps: state.keeps(), Now: state.now}
-	if err := c.name.eachParked(ctx, c.ex, func(Parked) error { s.Parked++; return nil }); err != nil {
-		return nil, err
+	for _, err := range c.name.parked(ctx, c.ex) {
+		if err != nil {
+			return nil, err
+		}
+		s.Parked++
 	}
 	if _, s.Head, err = headOf(ctx, c.ex); err != nil {
 		return nil, err
@@ -137,29 +140,22 @@ type SubscriptionName struct {
 // reached, one error is yielded that joins an [ErrDamaged] for each of them.
 func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName, error] {
 	return func(yield func(SubscriptionName, error) bool) {
-		var unreadable []error
-		for q := (RecordQuery{Kind: subscriptionKind}); ; {
-			page, err := ex.Records(ctx, q)
+		var failed []error
+		for r, err := range records(ctx, ex, RecordQuery{Kind: subscriptionKind}) {
 			if err != nil {
-				yield(SubscriptionName{}, errors.Join(append(unreadable, err)...))
-				return
-			}
-			for _, r := range page.Records {
-				q.After = r.RecordKey
-				name, ok, err := nameIn(r)
-				if err != nil {
-					unreadable = append(unreadable, err)
-				}
-				if ok && !yield(name, nil) {
-					return
-				}
-			}
-			if !page.More {
+				failed = append(failed, err)
 				break
 			}
+			name, ok, err := nameIn(r.Record)
+			if err != nil {
+				failed = append(failed, err)
+			}
+			if ok && !yield(name, nil) {
+				return
+			}
 		}
-		if len(unreadable) > 0 {
-			yield(SubscriptionName{}, errors.Join(unreadable...))
+		if len(failed) > 0 {
+			yield(SubscriptionName{}, errors.Join(failed...))
 		}
 	}
 }
