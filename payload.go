@@ -97,11 +97,11 @@ func kindsOf(p Payload) ([]eventKind, error) {
 	}
 	for _, name := range r.FormerNames() {
 		if err := checkName("former event name", name); err != nil {
-			return nil, fmt.Errorf("payload %T: %w", p, err)
+			return nil, wrap(err, "payload %T", p)
 		}
 		former := eventKind{k.aggregateType, name}
 		if slices.Contains(kinds, former) {
-			return nil, fmt.Errorf("payload %T: %w former event name %q: it is named twice; leave it out of FormerNames once", p, ErrInvalid, name)
+			return nil, wrap(fmt.Errorf("%w former event name %q: it is named twice; leave it out of FormerNames once", ErrInvalid, name), "payload %T", p)
 		}
 		kinds = append(kinds, former)
 	}
@@ -274,8 +274,11 @@ type eventKind struct {
 }
 
 func (k eventKind) String() string {
-	if k.aggregateType == "" {
+	switch {
+	case k.aggregateType == "":
 		return "every event"
+	case k.name == "":
+		return string(k.aggregateType)
 	}
 	return string(k.aggregateType) + " " + k.name
 }
@@ -288,10 +291,10 @@ func kindOf(p Payload) (eventKind, error) {
 	}
 	k := eventKind{p.AggregateType(), p.EventName()}
 	if err := checkName("aggregate type", string(k.aggregateType)); err != nil {
-		return k, fmt.Errorf("payload %T: %w", p, err)
+		return k, wrap(err, "payload %T", p)
 	}
 	if err := checkName("event name", k.name); err != nil {
-		return k, fmt.Errorf("payload %T: %w", p, err)
+		return k, wrap(err, "payload %T", p)
 	}
 	return k, nil
 }

@@ -23,7 +23,7 @@ import (
 func (p *Projection[V]) snapshotKey(id string, related []Filter) (SnapshotKey, error) {
 	shape, err := p.shape()
 	if err != nil {
-		return SnapshotKey{}, fmt.Errorf("projection %s: %w", shorten(p.name), err)
+		return SnapshotKey{}, wrap(err, "projection %s", shorten(p.name))
 	}
 	return SnapshotKey{
 		Projection: p.name, Revision: p.revision,
@@ -63,7 +63,7 @@ func saveSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *L
 func encodeSnapshot[V any](key SnapshotKey, l *Loaded[V], at cursor.Value) (Snapshot, error) {
 	data, err := CBOR().Marshal(&l.State)
 	if err != nil {
-		return Snapshot{}, fmt.Errorf("evento: encoding a snapshot of projection %q: %w", key.Projection, err)
+		return Snapshot{}, wrap(err, "encoding a snapshot of projection %q", key.Projection)
 	}
 	if len(data) > MaxPayload {
 		return Snapshot{}, fmt.Errorf("%w: snapshot of projection %q of %d bytes, at most %d are allowed", ErrTooLarge, key.Projection, len(data), MaxPayload)

@@ -48,7 +48,7 @@ func ByID(t AggregateType, id string) Filter {
 func ByEvent(p Payload) Filter {
 	k, err := kindOf(p)
 	if err != nil {
-		return Filter{mistake: err.Error()}
+		return Filter{mistake: bare(err)}
 	}
 	return Filter{AggregateType: k.aggregateType, Name: k.name}
 }
@@ -70,7 +70,7 @@ func ByIDAndEvent(id string, p Payload) Filter {
 func EventsOf(p Payload) []Filter {
 	kinds, err := kindsOf(p)
 	if err != nil {
-		return []Filter{{mistake: err.Error()}}
+		return []Filter{{mistake: bare(err)}}
 	}
 	filters := make([]Filter, len(kinds))
 	for i, k := range kinds {

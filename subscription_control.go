@@ -117,7 +117,7 @@ func (c *Control) ResetToPosition(ctx context.Context, position uint64) error {
 	at, err := c.ex.CursorAt(position)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		return fmt.Errorf("evento: resetting subscription %s to a position, see ResetToCursor: %w", c.name, err)
+		return wrap(err, "resetting subscription %s to a position, see ResetToCursor", c.name)
 	case err != nil:
 		return err
 	case position > last:
@@ -134,6 +134,8 @@ func (c *Control) ResetToCursor(ctx context.Context, at cursor.Value) error {
 		// Also finds out whether it is a place of this store.
 		page, err := c.ex.Read(ctx, Query{}, cursor.Onward(1, at))
 		switch {
+		case errors.Is(err, cursor.ErrInvalid):
+			return wrap(err, "resetting subscription %s to %s", c.name, shorten(string(at)))
 		case err != nil:
 			return err
 		case len(page.Edges) > 0:

@@ -84,7 +84,7 @@ func (s *subscriber) share(ctx context.Context, sub *Subscription, delay time.Du
 		}
 	}
 	in.leave(ctx)
-	return errors.Join(errs...)
+	return join(errs...)
 }
 
 func (in *instance) loop(ctx context.Context) error {

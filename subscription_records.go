@@ -204,7 +204,7 @@ func decodeState(r Record, v interface{ check() error }) error {
 		err = v.check()
 	}
 	if err != nil {
-		return damaged(r.RecordKey, err.Error())
+		return damaged(r.RecordKey, bare(err))
 	}
 	return nil
 }

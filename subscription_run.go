@@ -177,7 +177,7 @@ func (b *SubscriptionBuilder) Execute(ctx context.Context, ex Executor) error {
 			})
 		}
 		wg.Wait()
-		if err := errors.Join(errs...); err != nil || !moved.Load() || b.partitions == 1 {
+		if err := join(errs...); err != nil || !moved.Load() || b.partitions == 1 {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ package evento
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"slices"
 	"strings"
@@ -155,7 +154,7 @@ func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName,
 			}
 		}
 		if len(failed) > 0 {
-			yield(SubscriptionName{}, errors.Join(failed...))
+			yield(SubscriptionName{}, join(failed...))
 		}
 	}
 }
@@ -165,7 +164,7 @@ func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName,
 func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 	if r.Part == "" {
 		if err := nameOf(r.Key, "").check(); err != nil {
-			return name, false, damaged(r.RecordKey, err.Error())
+			return name, false, damaged(r.RecordKey, bare(err))
 		}
 		return SubscriptionName{Key: r.Key}, true, nil
 	}
@@ -181,7 +180,7 @@ func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 		return name, false, damaged(r.RecordKey, "routing key "+shorten(shared.RoutingKey))
 	}
 	if err := n.check(); err != nil {
-		return name, false, damaged(r.RecordKey, err.Error())
+		return name, false, damaged(r.RecordKey, bare(err))
 	}
 	return SubscriptionName{Key: r.Key, RoutingKey: shared.RoutingKey}, true, nil
 }

@@ -5,7 +5,6 @@ package evento
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -34,7 +33,7 @@ func (c *Control) WaitFor(ctx context.Context, position uint64) error {
 	at, err := c.ex.CursorAt(position)
 	if err != nil {
 		if errors.Is(err, errors.ErrUnsupported) {
-			err = fmt.Errorf("evento: waiting for a position of subscription %s, see Control.WaitForCursor: %w", c.name, err)
+			err = wrap(err, "waiting for a position of subscription %s, see Control.WaitForCursor", c.name)
 		}
 		return err
 	}
@@ -48,11 +47,14 @@ func (c *Control) WaitForCursor(ctx context.Context, at cursor.Value) error {
 	}
 	for wait := firstWait; ; wait = min(2*wait, mostWait) {
 		done, err := c.reached(ctx, at)
-		if err != nil || done {
-			return err
+		if err == nil && !done {
+			err = pause(ctx, wait, nil, nil)
 		}
-		if err := pause(ctx, wait, nil, nil); err != nil {
-			return fmt.Errorf("evento: subscription %s has not reached %q: %w", c.name, at, err)
+		switch {
+		case err != nil:
+			return wrap(err, "subscription %s has not reached %s", c.name, shorten(string(at)))
+		case done:
+			return nil
 		}
 	}
 }
