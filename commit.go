@@ -178,7 +178,7 @@ func (b *CommitBuilder) encode() error {
 	for i, p := range b.payloads {
 		kind, err := kindOf(p)
 		if err != nil {
-			return fmt.Errorf("payload %d of aggregate %s: %w", i+1, shorten(b.id), err)
+			return wrap(err, "payload %d of aggregate %s", i+1, shorten(b.id))
 		}
 		if _, ok := p.(Retired); ok {
 			return fmt.Errorf("%w event: %s of aggregate %s is retired: it can be read, and no longer committed", ErrInvalid, kind, shorten(b.id))
@@ -191,7 +191,7 @@ func (b *CommitBuilder) encode() error {
 		}
 		data, err := encodePayload(codec, p)
 		if err != nil {
-			return fmt.Errorf("evento: encoding %s: %w", kind, err)
+			return wrap(err, "encoding %s", kind)
 		}
 		events[i] = NewEvent{ID: NewID(), Name: kind.name, Codec: codec.Name(), Data: data}
 	}

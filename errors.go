@@ -3,7 +3,9 @@ package evento
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Errors that callers tell apart with [errors.Is].
@@ -91,8 +93,8 @@ type DecodeError struct {
 }
 
 func (e *DecodeError) Error() string {
-	return fmt.Sprintf("%v: %s %s of %q, version %d, position %d, id %s, codec %q: %v",
-		ErrDecode, e.AggregateType, e.Name, e.AggregateID, e.Version, e.Position, e.ID, e.Codec, e.Err)
+	return fmt.Sprintf("%v: %s %s of %q, version %d, position %d, id %s, codec %q: %s",
+		ErrDecode, e.AggregateType, e.Name, e.AggregateID, e.Version, e.Position, e.ID, e.Codec, bare(e.Err))
 }
 
 // Is makes errors.Is(err, ErrDecode) hold.
@@ -121,9 +123,54 @@ func (e *HandlerError) Error() string {
 	if e.RoutingKey != "" {
 		name += " of routing key " + strconv.Quote(e.RoutingKey)
 	}
-	return fmt.Sprintf("evento: subscription %s: %s %s of %q, version %d, position %d, failed %d times: %v",
-		name, e.Event.AggregateType, e.Event.Name, e.Event.AggregateID, e.Event.Version, e.Event.Position, e.Attempts, e.Err)
+	return fmt.Sprintf("%ssubscription %s: %s %s of %q, version %d, position %d, failed %d times: %s", errorPrefix,
+		name, e.Event.AggregateType, e.Event.Name, e.Event.AggregateID, e.Event.Version, e.Event.Position, e.Attempts, bare(e.Err))
 }
 
 // Unwrap returns the handler's error.
 func (e *HandlerError) Unwrap() error { return e.Err }
+
+// errorPrefix begins the text of every error of the library, and is in it once. So
+// fmt.Errorf is for texts that begin with it, or with %w of an error that does: what
+// is to stand before another error goes through wrap.
+const errorPrefix = "evento: "
+
+// bare is the text of an error without the prefix, as it stands within another.
+func bare(err error) string { return strings.TrimPrefix(fmt.Sprint(err), errorPrefix) }
+
+// wrap returns an error whose text says what err is about, and then what err says.
+func wrap(err error, format string, args ...any) error {
+	return &wrappedError{errorPrefix + fmt.Sprintf(format, args...) + ": " + bare(err), err}
+}
+
+type wrappedError struct {
+	text string
+	err  error
+}
+
+func (e *wrappedError) Error() string { return e.text }
+func (e *wrappedError) Unwrap() error { return e.err }
+
+// join is [errors.Join] with the prefix before the first text only.
+func join(errs ...error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return &joinedError{errs}
+}
+
+type joinedError struct{ errs []error }
+
+func (e *joinedError) Error() string {
+	texts := make([]string, len(e.errs))
+	for i, err := range e.errs {
+		texts[i] = bare(err)
+	}
+	return errorPrefix + strings.Join(texts, "\n")
+}
+
+func (e *joinedError) Unwrap() []error { return e.errs }

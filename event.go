@@ -25,18 +25,6 @@ type AggregateKey struct {
 // milliseconds and 80 random bits, printed as 26 characters.
 type ID = ulid.ULID
 
-// Payload is what an application says of one kind of event: a struct with the
-// facts as exported fields, and these two methods, written by hand or by the
-// generator. Both must return the same for every value of the type, its zero
-// value included.
-//
-// It may have more methods, none of which it needs: see [CBORAppender],
-// [CBORDecoder], [Evolved], [Renamed] and [Retired].
-type Payload interface {
-	AggregateType() AggregateType
-	EventName() string
-}
-
 // RawEvent is an event as it is stored: an immutable fact about one aggregate.
 type RawEvent struct {
 	// ID is unique, and rises within the process that made it.
@@ -103,46 +91,6 @@ type Event[D Payload] struct {
 	RawEvent
 	// Data is the decoded payload; the encoded one is RawEvent.Data.
 	Data D
-}
-
-// eventKind is what handlers are found by.
-type eventKind struct {
-	aggregateType AggregateType
-	name          string
-}
-
-func (k eventKind) String() string {
-	if k.aggregateType == "" {
-		return "every event"
-	}
-	return string(k.aggregateType) + " " + k.name
-}
-
-// kindOf asks a payload for its kind. There is none of nil, and its names must
-// be fit to be stored.
-func kindOf(p Payload) (eventKind, error) {
-	if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return eventKind{}, fmt.Errorf("%w event: the payload is nil", ErrInvalid)
-	}
-	k := eventKind{p.AggregateType(), p.EventName()}
-	if err := checkName("aggregate type", string(k.aggregateType)); err != nil {
-		return k, fmt.Errorf("payload %T: %w", p, err)
-	}
-	if err := checkName("event name", k.name); err != nil {
-		return k, fmt.Errorf("payload %T: %w", p, err)
-	}
-	return k, nil
-}
-
-// newPayload returns a value of D on which the methods of Payload can be
-// called and into which a codec can decode: the zero value, or what a new
-// pointer of the type points to.
-func newPayload[D Payload]() D {
-	var d D
-	if t := reflect.TypeFor[D](); t.Kind() == reflect.Pointer {
-		return reflect.New(t.Elem()).Interface().(D)
-	}
-	return d
 }
 
 // Decode gives a stored event with its payload, for programs that read events

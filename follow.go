@@ -215,6 +215,8 @@ func (f *following) waitOut(ctx context.Context, err error, failures int) error 
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, cursor.ErrInvalid):
+		return wrap(err, "follow after %s", shorten(string(f.at)))
 	case final(err):
 		return err
 	}

@@ -91,7 +91,7 @@ func NewProjection[V any](name string, aggregateType AggregateType) *Projection[
 
 func (p *Projection[V]) fail(err error) {
 	if p.err == nil && err != nil {
-		p.err = fmt.Errorf("projection %s: %w", shorten(p.name), err)
+		p.err = wrap(err, "projection %s", shorten(p.name))
 	}
 }
 

@@ -200,8 +200,7 @@ func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEven
 			if errors.Is(err, ErrDecode) {
 				return err // names the event already
 			}
-			return fmt.Errorf("evento: projection %q: %s of %q, version %d, position %d: %w",
-				p.name, kind, e.AggregateID, e.Version, e.Position, err)
+			return wrap(err, "projection %q: %s of %q, version %d, position %d", p.name, kind, e.AggregateID, e.Version, e.Position)
 		}
 	case p.safetyCheck && !p.skip[kind]:
 		return fmt.Errorf("%w: projection %q: %s of %q, version %d, position %d",

@@ -1,15 +1,19 @@
-// Stored projection states.
+// Stored projection states: loading, storing, listing and deleting them.
 
 package evento
 
 import (
+	"cmp"
 	"context"
 	"encoding"
 	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"reflect"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -19,7 +23,7 @@ import (
 func (p *Projection[V]) snapshotKey(id string, related []Filter) (SnapshotKey, error) {
 	shape, err := p.shape()
 	if err != nil {
-		return SnapshotKey{}, fmt.Errorf("projection %s: %w", shorten(p.name), err)
+		return SnapshotKey{}, wrap(err, "projection %s", shorten(p.name))
 	}
 	return SnapshotKey{
 		Projection: p.name, Revision: p.revision,
@@ -59,7 +63,7 @@ func saveSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *L
 func encodeSnapshot[V any](key SnapshotKey, l *Loaded[V], at cursor.Value) (Snapshot, error) {
 	data, err := CBOR().Marshal(&l.State)
 	if err != nil {
-		return Snapshot{}, fmt.Errorf("evento: encoding a snapshot of projection %q: %w", key.Projection, err)
+		return Snapshot{}, wrap(err, "encoding a snapshot of projection %q", key.Projection)
 	}
 	if len(data) > MaxPayload {
 		return Snapshot{}, fmt.Errorf("%w: snapshot of projection %q of %d bytes, at most %d are allowed", ErrTooLarge, key.Projection, len(data), MaxPayload)
@@ -143,4 +147,211 @@ func describe(b *strings.Builder, t reflect.Type, path string, seen map[reflect.
 		b.WriteString(t.Kind().String())
 		return nil
 	}
+}
+
+// SnapshotFilter chooses stored snapshots: [SnapshotsOf], [SnapshotsOfRevision]
+// or [SnapshotsOfAggregate].
+type SnapshotFilter struct {
+	projection string
+	revision   *uint64
+	aggregate  AggregateKey
+	but        func(SnapshotKey) bool // chooses what is left out
+	passOver   *keptState             // all of this revision and shape are
+	err        error
+}
+
+// SnapshotsOf chooses the snapshots of a projection.
+func SnapshotsOf(projection string) SnapshotFilter {
+	return SnapshotFilter{projection: projection, err: checkName("projection name", projection)}
+}
+
+// SnapshotsOfRevision chooses the snapshots of one revision of a projection.
+func SnapshotsOfRevision(projection string, revision uint64) SnapshotFilter {
+	f := SnapshotsOf(projection)
+	f.revision = &revision
+	if revision > math.MaxInt64 {
+		f.err = fmt.Errorf("%w revision: %d", ErrInvalid, revision)
+	}
+	return f
+}
+
+// SnapshotsOfAggregate chooses the snapshots of an aggregate, of whatever
+// projection.
+func SnapshotsOfAggregate(t AggregateType, id string) SnapshotFilter {
+	f := SnapshotFilter{aggregate: AggregateKey{t, id}, err: checkName("aggregate type", string(t))}
+	if f.err == nil {
+		f.err = checkName("aggregate id", id)
+	}
+	return f
+}
+
+// allOf is a filter for what each of some filters chooses.
+func allOf(filters []SnapshotFilter) (all SnapshotFilter) {
+	for _, f := range filters {
+		switch {
+		case all.err != nil:
+			return all
+		case f.err != nil:
+			return f
+		case f.projection != "" && all.projection != "", f.aggregate.ID != "" && all.aggregate.ID != "":
+			all.err = fmt.Errorf("%w filter: two for a projection, or for an aggregate", ErrInvalid)
+		case f.projection != "":
+			all.projection, all.revision = f.projection, f.revision
+		default:
+			all.aggregate = f.aggregate
+		}
+	}
+	return all
+}
+
+// chooses reports whether a snapshot is chosen.
+func (f *SnapshotFilter) chooses(key SnapshotKey) bool {
+	switch {
+	case f.projection != "" && key.Projection != f.projection,
+		f.revision != nil && key.Revision != *f.revision,
+		f.aggregate.ID != "" && f.aggregate != AggregateKey{key.AggregateType, key.AggregateID}:
+		return false
+	}
+	return f.but == nil || !f.but(key)
+}
+
+// snapshots ranges over what is chosen. At most one error is yielded, and it is last.
+func (f *SnapshotFilter) snapshots(ctx context.Context, ex Executor) iter.Seq2[StoredSnapshot, error] {
+	return func(yield func(StoredSnapshot, error) bool) {
+		if f.err != nil {
+			yield(StoredSnapshot{}, f.err)
+			return
+		}
+		q := SnapshotQuery{Projection: f.projection}
+		if f.revision != nil {
+			q.After = SnapshotKey{Projection: f.projection, Revision: *f.revision}
+		}
+		for s, err := range snapshots(ctx, ex, q, f.next) {
+			switch {
+			case err == nil && f.revision != nil && s.Revision > *f.revision:
+				return
+			case err == nil && !f.chooses(s.SnapshotKey):
+			case !yield(s, err):
+				return
+			}
+		}
+	}
+}
+
+// next is a key before the next one that may be chosen: a projection may have many
+// snapshots, of which none is.
+func (f *SnapshotFilter) next(last SnapshotKey) SnapshotKey {
+	next := SnapshotKey{Projection: last.Projection, Revision: last.Revision}
+	at := AggregateKey{last.AggregateType, last.AggregateID}
+	switch {
+	case f.passOver != nil && f.passOver.shares(last):
+		next.Variant = last.Variant[:variantHashLen] + "g" // no digit
+	case f.aggregate.ID == "":
+	case cmp.Or(cmp.Compare(at.Type, f.aggregate.Type), cmp.Compare(at.ID, f.aggregate.ID)) >= 0:
+		next.Variant = last.Variant + "0"
+	default:
+		_, size := utf8.DecodeLastRuneInString(f.aggregate.ID)
+		next.Variant, next.AggregateType = last.Variant, f.aggregate.Type
+		next.AggregateID = f.aggregate.ID[:len(f.aggregate.ID)-size]
+	}
+	if next.Compare(last) < 0 {
+		return last
+	}
+	return next
+}
+
+// remove removes what is chosen, also what was found before an error.
+func (f *SnapshotFilter) remove(ctx context.Context, ex Executor) (n int, err error) {
+	var found []SnapshotKey
+	for s, listing := range f.snapshots(ctx, ex) {
+		if listing != nil {
+			err = listing
+			break
+		}
+		if found = append(found, s.SnapshotKey); len(found) < MaxRecords {
+			continue
+		}
+		if err := ex.RemoveSnapshots(ctx, found); err != nil {
+			return n, err
+		}
+		n, found = n+len(found), nil
+	}
+	if len(found) == 0 {
+		return n, err
+	}
+	if removing := ex.RemoveSnapshots(ctx, found); removing != nil {
+		return n, cmp.Or(err, removing)
+	}
+	return n + len(found), err
+}
+
+// Snapshots ranges over the stored snapshots that every filter chooses, without
+// their states, in the order of [SnapshotKey.Compare]; without filters over all.
+// At most one error is yielded, and it is last. Breaking off leaves nothing open.
+//
+// Errors: [ErrInvalid] for a name that cannot be stored, and for two filters of one
+// kind; those of [Executor].
+func Snapshots(ctx context.Context, ex Executor, filters ...SnapshotFilter) iter.Seq2[StoredSnapshot, error] {
+	f := allOf(filters)
+	return f.snapshots(ctx, ex)
+}
+
+// DeleteSnapshots deletes the stored snapshots that every filter chooses, without
+// filters all, and returns how many they were, also with an error.
+//
+// That is safe at any time: loads replay the events, and store snapshots again. A
+// state that [Projection.Keep] keeps is missing in [Projection.States] until its
+// aggregate has a new event, or [Control.ResetToStart] makes the subscription
+// begin anew.
+//
+// Errors: those of Snapshots.
+func DeleteSnapshots(ctx context.Context, ex Executor, filters ...SnapshotFilter) (n int, err error) {
+	f := allOf(filters)
+	return f.remove(ctx, ex)
+}
+
+// DeleteUnusedSnapshots deletes the snapshots of the projection that it cannot use
+// any more, since they are of another revision or of another shape of V, and
+// returns how many they were, also with an error. A process with another release
+// that still runs stores its own again.
+//
+// It never deletes a present state, nor those that the subscription of a
+// [Projection.Keep] keeps: the ones that a key kept before are deleted once it
+// was taken by the present revision, or removed.
+//
+// Errors: [ErrInvalid] for a mistake in the projection, and for a V that a snapshot
+// cannot hold; [ErrDamaged] for a record of a subscription; those of [Executor].
+func (p *Projection[V]) DeleteUnusedSnapshots(ctx context.Context, ex Executor) (n int, err error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	present, err := p.keeps()
+	if err != nil {
+		return 0, err
+	}
+	keepers, err := keepersOf(ctx, ex, p.name)
+	if err != nil {
+		return 0, err
+	}
+	f := SnapshotFilter{projection: p.name, passOver: &present}
+	f.but = func(key SnapshotKey) bool {
+		return key.AggregateType != p.aggregateType || present.shares(key) || keptByAny(keepers, key)
+	}
+	return f.remove(ctx, ex)
+}
+
+// shares reports whether a snapshot is of the same projection, revision and shape.
+func (k keptState) shares(key SnapshotKey) bool {
+	return key.Projection == k.Projection && key.Revision == k.Revision &&
+		strings.HasPrefix(key.Variant, k.Variant[:variantHashLen])
+}
+
+func keptByAny(keepers []*keeper, key SnapshotKey) bool {
+	of := keptState{Projection: key.Projection, Revision: key.Revision, Variant: key.Variant, AggregateType: key.AggregateType}
+	for _, k := range keepers {
+		if k.of(of) > 0 {
+			return true
+		}
+	}
+	return false
 }

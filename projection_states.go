@@ -83,25 +83,20 @@ func (p *Projection[V]) eachState(ctx context.Context, ex Executor, o statesOpti
 			return err
 		}
 	}
-	for q := (SnapshotQuery{Projection: p.name, After: after, States: true, Limit: firstStates}); ; q.Limit = min(2*q.Limit, MaxRecords) {
-		page, err := ex.Snapshots(ctx, q)
+	q := SnapshotQuery{Projection: p.name, After: after, States: true, Limit: firstStates}
+	for s, err := range snapshots(ctx, ex, q, nil) {
 		if err != nil {
 			return err
 		}
-		for i := range page.Snapshots {
-			s := &page.Snapshots[i]
-			if q.After.AggregateID = s.AggregateID; s.SnapshotKey != q.After {
-				return nil // of other states
-			}
-			l, err := p.stateOf(ctx, ex, s)
-			if err != nil || !fn(l) {
-				return err
-			}
+		if after.AggregateID = s.AggregateID; s.SnapshotKey != after {
+			return nil // of other states
 		}
-		if !page.More {
-			return nil
+		l, err := p.stateOf(ctx, ex, &s)
+		if err != nil || !fn(l) {
+			return err
 		}
 	}
+	return nil
 }
 
 func (p *Projection[V]) stateOf(ctx context.Context, ex Executor, s *StoredSnapshot) (*Loaded[V], error) {
@@ -173,32 +168,26 @@ func (k *keeper) complete(ex Executor) bool {
 // about a record that cannot be read is returned with all others.
 func keepersOf(ctx context.Context, ex Executor, projection string) (keepers []*keeper, unreadable error) {
 	found := map[RecordKey]*keeper{} // by a key with the beginning of their parts
-	for q := (RecordQuery{Kind: subscriptionKind}); ; {
-		page, err := ex.Records(ctx, q)
+	for r, err := range records(ctx, ex, RecordQuery{Kind: subscriptionKind}) {
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range page.Records {
-			q.After = r.RecordKey
-			prefix, ok := partitionPart(r.Part)
-			if !ok {
-				continue
-			}
-			p, err := partitionOfRecord(r)
-			if err != nil {
-				p, unreadable = partitionRecord{}, err
-			}
-			key := RecordKey{Key: r.Key, Part: prefix}
-			if found[key] == nil {
-				found[key] = &keeper{key: r.Key}
-				keepers = append(keepers, found[key])
-			}
-			found[key].partitions = append(found[key].partitions, p.partitionState)
+		prefix, ok := partitionPart(r.Part)
+		if !ok {
+			continue
 		}
-		if !page.More {
-			return slices.DeleteFunc(keepers, func(k *keeper) bool { return !k.keeps(projection) }), unreadable
+		p, err := partitionOfRecord(r.Record)
+		if err != nil {
+			p, unreadable = partitionRecord{}, err
 		}
+		key := RecordKey{Key: r.Key, Part: prefix}
+		if found[key] == nil {
+			found[key] = &keeper{key: r.Key}
+			keepers = append(keepers, found[key])
+		}
+		found[key].partitions = append(found[key].partitions, p.partitionState)
 	}
+	return slices.DeleteFunc(keepers, func(k *keeper) bool { return !k.keeps(projection) }), unreadable
 }
 
 // partitionPart reports whether a record's part is that of a partition, and what

@@ -48,7 +48,7 @@ func ByID(t AggregateType, id string) Filter {
 func ByEvent(p Payload) Filter {
 	k, err := kindOf(p)
 	if err != nil {
-		return Filter{mistake: err.Error()}
+		return Filter{mistake: bare(err)}
 	}
 	return Filter{AggregateType: k.aggregateType, Name: k.name}
 }
@@ -70,7 +70,7 @@ func ByIDAndEvent(id string, p Payload) Filter {
 func EventsOf(p Payload) []Filter {
 	kinds, err := kindsOf(p)
 	if err != nil {
-		return []Filter{{mistake: err.Error()}}
+		return []Filter{{mistake: bare(err)}}
 	}
 	filters := make([]Filter, len(kinds))
 	for i, k := range kinds {
@@ -146,12 +146,8 @@ const streamPage = 1000
 // ends when there is none left. At most one error is yielded, and it is last.
 // Breaking off leaves nothing open; ranging again reads again.
 func Events(ctx context.Context, ex Executor, q Query) iter.Seq2[RawEvent, error] {
-	return eventsAfter(ctx, ex, q, "")
-}
-
-func eventsAfter(ctx context.Context, ex Executor, q Query, after cursor.Value) iter.Seq2[RawEvent, error] {
 	return func(yield func(RawEvent, error) bool) {
-		at := after
+		at := cursor.Value("")
 		pages := newReadAhead(ex, q)
 		defer pages.stop()
 		for {

@@ -4,7 +4,9 @@ package evento
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"iter"
 	"time"
 )
 
@@ -141,4 +143,33 @@ func (s Swap) Check() error {
 		seen[c.RecordKey] = true
 	}
 	return nil
+}
+
+// readRecord is a record as a page had it.
+type readRecord struct {
+	Record
+	now time.Time // of the store's clock, when the page was read
+}
+
+// records ranges over the records of a query, page after page. At most one error is
+// yielded, and it is last; records that are changed meanwhile are in it or not.
+func records(ctx context.Context, ex Executor, q RecordQuery) iter.Seq2[readRecord, error] {
+	return func(yield func(readRecord, error) bool) {
+		for q := q; ; {
+			page, err := ex.Records(ctx, q)
+			if err != nil {
+				yield(readRecord{}, err)
+				return
+			}
+			for _, r := range page.Records {
+				if !yield(readRecord{r, page.Now}, nil) {
+					return
+				}
+				q.After = r.RecordKey
+			}
+			if !page.More {
+				return
+			}
+		}
+	}
 }

@@ -4,7 +4,9 @@ package evento
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"iter"
 	"math"
 
 	"github.com/evento-go/evento/cursor"
@@ -90,4 +92,31 @@ type StoredSnapshot struct {
 	Snapshot
 	// Size is the number of bytes in Data, also when that was not asked for.
 	Size int
+}
+
+// snapshots ranges over the snapshots of a query, page after page, each page twice
+// as large as the one before. Next says behind which key to go on when a page ended
+// with another; nil: behind that one. At most one error is yielded, and it is last.
+func snapshots(ctx context.Context, ex Executor, q SnapshotQuery, next func(last SnapshotKey) SnapshotKey) iter.Seq2[StoredSnapshot, error] {
+	return func(yield func(StoredSnapshot, error) bool) {
+		for q := q; ; q.Limit = min(2*q.Limit, MaxRecords) {
+			page, err := ex.Snapshots(ctx, q)
+			if err != nil {
+				yield(StoredSnapshot{}, err)
+				return
+			}
+			for _, s := range page.Snapshots {
+				if !yield(s, nil) {
+					return
+				}
+				q.After = s.SnapshotKey
+			}
+			if !page.More {
+				return
+			}
+			if next != nil {
+				q.After = next(q.After)
+			}
+		}
+	}
 }

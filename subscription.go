@@ -1,3 +1,5 @@
+// The builder of a subscription.
+
 package evento
 
 import (
@@ -74,7 +76,7 @@ func NewSubscription(key string) *SubscriptionBuilder {
 
 func (b *SubscriptionBuilder) fail(err error) {
 	if b.err == nil && err != nil {
-		b.err = fmt.Errorf("subscription %s: %w", shorten(b.key), err)
+		b.err = wrap(err, "subscription %s", shorten(b.key))
 	}
 }
 
@@ -275,7 +277,7 @@ func (b *SubscriptionBuilder) subscriber(ctx context.Context, ex Executor) (*sub
 	}
 	selection, err := b.selection()
 	if err != nil {
-		return nil, fmt.Errorf("subscription %s: %w", b.name(), err)
+		return nil, wrap(err, "subscription %s", b.name())
 	}
 	s := &subscriber{
 		name: b.name(), shared: sharedState{Partitions: b.partitions, Selection: selection}, start: b.start, kept: b.kept, ex: ex,
@@ -288,7 +290,7 @@ func (b *SubscriptionBuilder) subscriber(ctx context.Context, ex Executor) (*sub
 	}
 	if b.transactional {
 		if s.transactor, err = transactorOf(ctx, ex); err != nil {
-			return nil, fmt.Errorf("subscription %s: transactional: %w", b.name(), err)
+			return nil, wrap(err, "subscription %s: transactional", b.name())
 		}
 	}
 	query := selection.query()
@@ -319,7 +321,7 @@ func transactorOf(ctx context.Context, ex Executor) (Transactor, error) {
 // check returns the first mistake of the builder.
 func (b *SubscriptionBuilder) check() error {
 	mistake := func(format string, args ...any) error {
-		return fmt.Errorf("subscription %s: %w %s", b.name(), ErrInvalid, fmt.Sprintf(format, args...))
+		return wrap(fmt.Errorf("%w %s", ErrInvalid, fmt.Sprintf(format, args...)), "subscription %s", b.name())
 	}
 	switch {
 	case b.err != nil:

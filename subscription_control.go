@@ -1,4 +1,4 @@
-// Looking at subscriptions, and changing them from outside.
+// Changing subscriptions from outside: pausing, resetting, splitting, removing.
 
 package evento
 
@@ -6,9 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -32,183 +29,6 @@ func ControlOf(ex Executor, key string) *Control { return &Control{ex: ex, name:
 // routing key.
 func (c *Control) RoutingKey(key string) *Control {
 	return &Control{ex: c.ex, name: nameOf(c.name.key, key)}
-}
-
-// Status is where a subscription is.
-type Status struct {
-	Key string
-	// RoutingKey is "" for one without, or with All.
-	RoutingKey string
-	// Selection is which events it handles; its handlers are those of the worker
-	// that last took a partition.
-	Selection  Selection
-	Partitions []PartitionStatus
-	// Keeps are the names of the projections whose states it keeps, sorted; nil:
-	// none. See [Projection.Keep].
-	Keeps []string
-	// Parked is how many events are parked.
-	Parked int
-	// Position is that of the last event before the first that is pending: up
-	// to there everything is handled, parked, or not for the subscription. 0
-	// where positions say nothing, as in executor/group.
-	Position uint64
-	// Head is the position of the store's last event.
-	Head uint64
-	// Behind is how many events are pending: those behind the place of the
-	// partition whose they are that the subscription handles. They are counted
-	// by reading them.
-	Behind uint64
-	// Lag is how long the first pending event has been waiting; 0 when there
-	// is none.
-	Lag time.Duration
-	// Changed is what was last done with [Control]; the zero value: nothing.
-	Changed ControlChange
-	// Now is the time of the store's clock when the partitions were read, to
-	// compare their ChangedAt with.
-	Now time.Time
-}
-
-// PartitionStatus is where a partition is. A subscription without Partitions
-// has one.
-type PartitionStatus struct {
-	// Owner is the worker that runs it, and Host where; "" when none does.
-	Owner, Host string
-	// Live reports whether the owner was heard of within its lease, by the
-	// store's clock.
-	Live bool
-	// Epoch rises with each owner.
-	Epoch uint64
-	// Cursor is the place up to which everything is handled.
-	Cursor cursor.Value
-	// Position is that of the last event that was handled or parked.
-	Position uint64
-	// ChangedAt is when the store last heard of it.
-	ChangedAt time.Time
-	Paused    bool
-	// Error is why the last owner stopped, or why the present one tries again;
-	// "" when nothing has failed. ErrorEvent is the event that it is about.
-	Error      string
-	ErrorEvent string
-}
-
-// Status returns where the subscription is. Its pending events are read, so it
-// takes as long as there are many.
-func (c *Control) Status(ctx context.Context) (*Status, error) {
-	state, err := c.state(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &Status{Key: c.name.key, RoutingKey: c.name.routingKey, Selection: state.shared.Selection, Keeps: state.keeps(), Now: state.now}
-	if err := c.name.eachParked(ctx, c.ex, func(Parked) error { s.Parked++; return nil }); err != nil {
-		return nil, err
-	}
-	if _, s.Head, err = headOf(ctx, c.ex); err != nil {
-		return nil, err
-	}
-	for i := range state.partitions {
-		p := &state.partitions[i]
-		s.Partitions = append(s.Partitions, PartitionStatus{
-			Owner: p.Owner, Host: p.Host, Live: p.live(state.now), Epoch: p.Epoch, Cursor: p.Cursor, Position: p.Position,
-			ChangedAt: p.changedAt, Paused: p.Paused, Error: p.Error, ErrorEvent: p.ErrorEvent,
-		})
-		if p.Changed.At.After(s.Changed.At) {
-			s.Changed = p.Changed
-		}
-	}
-	return s, c.addPending(ctx, state, s)
-}
-
-// keeps are the projections whose states the partitions keep.
-func (s *subscriptionState) keeps() (names []string) {
-	for i := range s.partitions {
-		if name := s.partitions[i].Kept.Projection; name != "" {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// addPending counts what is pending.
-func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *Status) error {
-	s.Position = s.Head
-	err := c.pending(ctx, state, func(e *RawEvent) bool {
-		if s.Behind == 0 || e.Position <= s.Position {
-			s.Position = min(s.Position, e.Position-1)
-			s.Lag = max(s.Lag, state.now.Sub(e.Timestamp))
-		}
-		s.Behind++
-		return true
-	})
-	if _, unsupported := c.ex.CursorAt(1); unsupported != nil {
-		s.Position = 0
-	}
-	return err
-}
-
-// SubscriptionName tells a subscription from others.
-type SubscriptionName struct {
-	Key string
-	// RoutingKey is "" for one without, or with All.
-	RoutingKey string
-}
-
-// Subscriptions ranges over those that were ever started, in the order of their
-// keys. Records that do not say whose they are do not end it: when all others were
-// reached, one error is yielded that joins an [ErrDamaged] for each of them.
-func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName, error] {
-	return func(yield func(SubscriptionName, error) bool) {
-		var unreadable []error
-		for q := (RecordQuery{Kind: subscriptionKind}); ; {
-			page, err := ex.Records(ctx, q)
-			if err != nil {
-				yield(SubscriptionName{}, errors.Join(append(unreadable, err)...))
-				return
-			}
-			for _, r := range page.Records {
-				q.After = r.RecordKey
-				name, ok, err := nameIn(r)
-				if err != nil {
-					unreadable = append(unreadable, err)
-				}
-				if ok && !yield(name, nil) {
-					return
-				}
-			}
-			if !page.More {
-				break
-			}
-		}
-		if len(unreadable) > 0 {
-			yield(SubscriptionName{}, errors.Join(unreadable...))
-		}
-	}
-}
-
-// nameIn is the name of the subscription of which a record is the shared one, and
-// whether it is.
-func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
-	if r.Part == "" {
-		if err := nameOf(r.Key, "").check(); err != nil {
-			return name, false, damaged(r.RecordKey, err.Error())
-		}
-		return SubscriptionName{Key: r.Key}, true, nil
-	}
-	if !strings.HasPrefix(r.Part, routePrefix) || !strings.HasSuffix(r.Part, "-shared") {
-		return name, false, nil
-	}
-	var shared sharedState
-	if err := decodeState(r, &shared); err != nil {
-		return name, false, err
-	}
-	n := nameOf(r.Key, shared.RoutingKey)
-	if n.shared() != r.RecordKey {
-		return name, false, damaged(r.RecordKey, "routing key "+shorten(shared.RoutingKey))
-	}
-	if err := n.check(); err != nil {
-		return name, false, damaged(r.RecordKey, err.Error())
-	}
-	return SubscriptionName{Key: r.Key, RoutingKey: shared.RoutingKey}, true, nil
 }
 
 func (c *Control) state(ctx context.Context) (*subscriptionState, error) {
@@ -297,7 +117,7 @@ func (c *Control) ResetToPosition(ctx context.Context, position uint64) error {
 	at, err := c.ex.CursorAt(position)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		return fmt.Errorf("evento: resetting subscription %s to a position, see ResetToCursor: %w", c.name, err)
+		return wrap(err, "resetting subscription %s to a position, see ResetToCursor", c.name)
 	case err != nil:
 		return err
 	case position > last:
@@ -314,6 +134,8 @@ func (c *Control) ResetToCursor(ctx context.Context, at cursor.Value) error {
 		// Also finds out whether it is a place of this store.
 		page, err := c.ex.Read(ctx, Query{}, cursor.Onward(1, at))
 		switch {
+		case errors.Is(err, cursor.ErrInvalid):
+			return wrap(err, "resetting subscription %s to %s", c.name, shorten(string(at)))
 		case err != nil:
 			return err
 		case len(page.Edges) > 0:
@@ -351,15 +173,6 @@ func (c *Control) resetTo(ctx context.Context, what string, at cursor.Value, pos
 		s.Resets++
 		return nil
 	})
-}
-
-// laterOf is the later of two places; where neither is, a.
-func laterOf(ex Executor, a, b cursor.Value) (cursor.Value, error) {
-	first, err := ex.Earlier(a, b)
-	if err == nil && first == a {
-		return b, nil
-	}
-	return a, err
 }
 
 // Reselect gives the subscription another selection, that of a builder with the

@@ -1,4 +1,5 @@
-// Events that could not be handled, and those of their aggregates behind them.
+// Events that could not be handled, and those of their aggregates behind them:
+// parking them, trying them again, listing and dropping them.
 
 package evento
 
@@ -6,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -61,16 +63,24 @@ func (p *Parked) change(n subscriptionName) Change {
 	return Change{RecordKey: RecordKey{parkedKind, n.key, n.prefix + p.Part}, Revision: p.revision, Value: encodeState(p)}
 }
 
-// eachParked calls fn with each parked event of the subscription, in order.
-func (n subscriptionName) eachParked(ctx context.Context, ex Executor, fn func(Parked) error) error {
-	_, err := n.each(ctx, ex, parkedKind, 0, func(part string, r Record) error {
-		p := Parked{Part: part, revision: r.Revision}
-		if err := decodeState(r, &p); err != nil {
-			return err
+// parked ranges over the parked events of the subscription, in order. At most one
+// error is yielded, and it is last.
+func (n subscriptionName) parked(ctx context.Context, ex Executor) iter.Seq2[Parked, error] {
+	return func(yield func(Parked, error) bool) {
+		for r, err := range n.records(ctx, ex, parkedKind, 0) {
+			p := Parked{Part: r.rest, revision: r.Revision}
+			if err == nil {
+				err = decodeState(r.Record, &p)
+			}
+			if err != nil {
+				yield(Parked{}, err)
+				return
+			}
+			if !yield(p, nil) {
+				return
+			}
 		}
-		return fn(p)
-	})
-	return err
+	}
 }
 
 // parkedAggregates are those of which events are parked.
@@ -84,12 +94,11 @@ func (w *worker) isParked(ctx context.Context, e *RawEvent) (bool, error) {
 	p := &w.parked
 	if !p.loaded {
 		p.counts = map[AggregateKey]int{}
-		err := w.name.eachParked(ctx, w.ex, func(parked Parked) error {
+		for parked, err := range w.name.parked(ctx, w.ex) {
+			if err != nil {
+				return false, err
+			}
 			p.counts[parked.aggregate()]++
-			return nil
-		})
-		if err != nil {
-			return false, err
 		}
 		p.loaded = true
 	}
@@ -136,14 +145,13 @@ type parkedRetry struct {
 func (w *worker) retryParked(ctx context.Context) error {
 	w.parked.loaded = false // some may have been dropped
 	var list []Parked
-	err := w.name.eachParked(ctx, w.ex, func(p Parked) error {
+	for p, err := range w.name.parked(ctx, w.ex) {
+		if err != nil {
+			return err
+		}
 		if w.mine(&RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID}) {
 			list = append(list, p)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	waits := map[AggregateKey]bool{} // behind one that is not handled
 	for i := range list {
@@ -217,4 +225,135 @@ func (w *worker) readParked(ctx context.Context, p *Parked) ([]cursor.Edge[RawEv
 		return nil, err
 	}
 	return page.Edges, nil
+}
+
+// ParkedFilter chooses parked events: [AllParked], [ParkedOf] or [ParkedEvent].
+type ParkedFilter struct {
+	aggregate AggregateKey
+	id        ID
+	one       bool
+}
+
+// AllParked chooses all.
+func AllParked() ParkedFilter { return ParkedFilter{} }
+
+// ParkedOf chooses those of an aggregate.
+func ParkedOf(t AggregateType, id string) ParkedFilter {
+	return ParkedFilter{aggregate: AggregateKey{t, id}}
+}
+
+// ParkedEvent chooses one event.
+func ParkedEvent(id ID) ParkedFilter { return ParkedFilter{id: id, one: true} }
+
+func (f ParkedFilter) matches(p *Parked) bool {
+	switch {
+	case f.one:
+		return p.ID == f.id
+	case f.aggregate != AggregateKey{}:
+		return p.aggregate() == f.aggregate
+	}
+	return true
+}
+
+// Parked ranges over the parked events in order.
+func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, error] {
+	return func(yield func(Parked, error) bool) {
+		if _, err := c.state(ctx); err != nil {
+			yield(Parked{}, err)
+			return
+		}
+		for p, err := range c.name.parked(ctx, c.ex) {
+			if (err != nil || f.matches(&p)) && !yield(p, err) {
+				return
+			}
+		}
+	}
+}
+
+// RetryParked asks the workers to handle parked events again, in order: of an
+// aggregate until one fails, or of one event, which has to be the first of its
+// aggregate. It returns when that was asked for, not when it was done.
+//
+// Errors: [ErrNotFound] when none is parked of the aggregate or event that is
+// chosen; [ErrInvalid] for one event behind another.
+func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
+	seen := map[AggregateKey]*Parked{}
+	return c.changeParked(ctx, "RetryParked", f, func(p *Parked) (Change, error) {
+		first := seen[p.aggregate()]
+		if first == nil {
+			seen[p.aggregate()] = p
+		}
+		switch {
+		case !f.matches(p):
+			return Change{}, nil
+		case !f.one && first != nil:
+			return Change{}, nil // the first takes it along
+		case first != nil:
+			return Change{}, fmt.Errorf("%w event: %s waits behind %s of the same aggregate", ErrInvalid, p.ID, first.ID)
+		}
+		p.Retry = retryAll
+		if f.one {
+			p.Retry = retryOne
+		}
+		return p.change(c.name), nil
+	})
+}
+
+// DropParked forgets parked events without handling them. [ErrNotFound] when none
+// is parked of the aggregate or event that is chosen.
+func (c *Control) DropParked(ctx context.Context, f ParkedFilter) error {
+	return c.changeParked(ctx, "DropParked", f, func(p *Parked) (Change, error) {
+		if !f.matches(p) {
+			return Change{}, nil
+		}
+		ch := p.change(c.name)
+		ch.Value, ch.Remove = nil, true
+		return ch, nil
+	})
+}
+
+// changeParked changes parked events, and then tells the workers.
+func (c *Control) changeParked(ctx context.Context, what string, f ParkedFilter, change func(*Parked) (Change, error)) error {
+	if _, err := c.state(ctx); err != nil {
+		return err
+	}
+	var changes []Change
+	for p, err := range c.name.parked(ctx, c.ex) {
+		if err != nil {
+			return err
+		}
+		ch, err := change(&p)
+		if err != nil {
+			return err
+		}
+		if ch.Kind != "" {
+			changes = append(changes, ch)
+		}
+	}
+	if len(changes) == 0 {
+		if f == AllParked() {
+			return nil
+		}
+		return fmt.Errorf("%w: parked event of subscription %s", ErrNotFound, c.name)
+	}
+	for len(changes) > 0 {
+		n := min(len(changes), MaxSwap)
+		// One that a worker has changed meanwhile is as it wants it.
+		if err := c.ex.Swap(ctx, Swap{Changes: changes[:n]}); errors.Is(err, ErrSwapped) {
+			for i := range changes[:n] {
+				if err := c.ex.Swap(ctx, Swap{Changes: changes[i : i+1]}); err != nil && !errors.Is(err, ErrSwapped) {
+					return err
+				}
+			}
+		} else if err != nil {
+			return err
+		}
+		changes = changes[n:]
+	}
+	return c.request(ctx, what)
+}
+
+// request tells the workers that parked events were changed.
+func (c *Control) request(ctx context.Context, what string) error {
+	return c.change(ctx, what, func(s *partitionState) error { s.Retry++; return nil })
 }

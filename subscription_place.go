@@ -1,4 +1,5 @@
-// Places in the order that people name otherwise than by a cursor.
+// Places in the order: those that people name otherwise than by a cursor, and which
+// of two comes first.
 
 package evento
 
@@ -87,4 +88,19 @@ func walkBefore(ctx context.Context, ex Executor, t time.Time) (at cursor.Value,
 			return at, position, nil
 		}
 	}
+}
+
+// notAfter reports whether a place is at or before another.
+func notAfter(ex Executor, a, b cursor.Value) (bool, error) {
+	first, err := ex.Earlier(a, b)
+	return err == nil && first == a, err
+}
+
+// laterOf is the later of two places; where neither is, a.
+func laterOf(ex Executor, a, b cursor.Value) (cursor.Value, error) {
+	first, err := ex.Earlier(a, b)
+	if err == nil && first == a {
+		return b, nil
+	}
+	return a, err
 }

@@ -116,11 +116,11 @@ func (s *Selection) scope() string {
 // the key.
 func (s *subscriptionState) check(want *sharedState) error {
 	if n := s.shared.Partitions; n != want.Partitions {
-		return fmt.Errorf("subscription %s: %w partitions: it has %d, not %d; see Control.Repartition", s.name, ErrInvalid, n, want.Partitions)
+		return wrap(fmt.Errorf("%w partitions: it has %d, not %d; see Control.Repartition", ErrInvalid, n, want.Partitions), "subscription %s", s.name)
 	}
 	if !s.shared.sameScope(&want.Selection) {
-		return fmt.Errorf("subscription %s: %w selection: it has handled %s, and now is to handle %s: events would be passed over; take a new key, or see Control.Reselect",
-			s.name, ErrInvalid, s.shared.scope(), want.scope())
+		return wrap(fmt.Errorf("%w selection: it has handled %s, and now is to handle %s: events would be passed over; take a new key, or see Control.Reselect",
+			ErrInvalid, s.shared.scope(), want.scope()), "subscription %s", s.name)
 	}
 	return nil
 }

@@ -1,11 +1,10 @@
-// What is pending, and waiting until nothing is.
+// Waiting until nothing is pending.
 
 package evento
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/evento-go/evento/cursor"
@@ -34,7 +33,7 @@ func (c *Control) WaitFor(ctx context.Context, position uint64) error {
 	at, err := c.ex.CursorAt(position)
 	if err != nil {
 		if errors.Is(err, errors.ErrUnsupported) {
-			err = fmt.Errorf("evento: waiting for a position of subscription %s, see Control.WaitForCursor: %w", c.name, err)
+			err = wrap(err, "waiting for a position of subscription %s, see Control.WaitForCursor", c.name)
 		}
 		return err
 	}
@@ -48,11 +47,14 @@ func (c *Control) WaitForCursor(ctx context.Context, at cursor.Value) error {
 	}
 	for wait := firstWait; ; wait = min(2*wait, mostWait) {
 		done, err := c.reached(ctx, at)
-		if err != nil || done {
-			return err
+		if err == nil && !done {
+			err = pause(ctx, wait, nil, nil)
 		}
-		if err := pause(ctx, wait, nil, nil); err != nil {
-			return fmt.Errorf("evento: subscription %s has not reached %q: %w", c.name, at, err)
+		switch {
+		case err != nil:
+			return wrap(err, "subscription %s has not reached %s", c.name, shorten(string(at)))
+		case done:
+			return nil
 		}
 	}
 }
@@ -98,70 +100,5 @@ func (c *Control) reachedIn(ctx context.Context, state *subscriptionState, parti
 			}
 			return notAfter(c.ex, at, e.Cursor)
 		}
-	}
-}
-
-// notAfter reports whether a place is at or before another.
-func notAfter(ex Executor, a, b cursor.Value) (bool, error) {
-	first, err := ex.Earlier(a, b)
-	return err == nil && first == a, err
-}
-
-// pending calls fn with the events that the subscription selects and that are
-// behind the place of the partition whose they are, until it returns false.
-func (c *Control) pending(ctx context.Context, state *subscriptionState, fn func(*RawEvent) bool) error {
-	if _, err := c.ex.CursorAt(1); err == nil {
-		return c.pendingTogether(ctx, state, fn)
-	}
-	for i := range state.partitions {
-		err := c.from(ctx, state, state.partitions[i].Cursor, func(e *cursor.Edge[RawEvent], partition int) (bool, error) {
-			return partition != i || fn(&e.Node), nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pendingTogether is pending for all partitions in one go, where any two places
-// can be compared.
-func (c *Control) pendingTogether(ctx context.Context, state *subscriptionState, fn func(*RawEvent) bool) error {
-	low, err := c.lowest(state)
-	if err != nil {
-		return err
-	}
-	behind := make([]bool, len(state.partitions)) // an event behind its place was met
-	return c.from(ctx, state, low.Cursor, func(e *cursor.Edge[RawEvent], partition int) (bool, error) {
-		if !behind[partition] {
-			done, err := notAfter(c.ex, e.Cursor, state.partitions[partition].Cursor)
-			if err != nil || done {
-				return true, err
-			}
-			behind[partition] = true
-		}
-		return fn(&e.Node), nil
-	})
-}
-
-// from calls fn with the events that the subscription selects behind a place, and
-// their partition, until it returns false.
-func (c *Control) from(ctx context.Context, state *subscriptionState, at cursor.Value, fn func(*cursor.Edge[RawEvent], int) (bool, error)) error {
-	for q, n := state.shared.query(), 2; ; n = streamPage {
-		page, err := c.ex.Read(ctx, q, cursor.Onward(n, at))
-		if err != nil {
-			return err
-		}
-		for i := range page.Edges {
-			e := &page.Edges[i]
-			on, err := fn(e, partitionOf(e.Node.AggregateType, e.Node.AggregateID, len(state.partitions)))
-			if err != nil || !on {
-				return err
-			}
-		}
-		if !page.PageInfo.HasNextPage {
-			return nil
-		}
-		at = page.PageInfo.EndCursor
 	}
 }

@@ -477,9 +477,9 @@ func (w *worker) finish(ctx context.Context, reason error) error {
 	case errors.Is(reason, errStopping):
 		return err
 	case errors.Is(reason, errHandOver):
-		return errors.Join(fmt.Errorf("%w: key %s, which it asked for", ErrTakenOver, w.name), err)
+		return join(fmt.Errorf("%w: key %s, which it asked for", ErrTakenOver, w.name), err)
 	}
-	return errors.Join(reason, err)
+	return join(reason, err)
 }
 
 // giveBack stores the place without an owner. Errors of the store are waited out

@@ -398,7 +398,7 @@ func (twice) AggregateType() evento.AggregateType { return Account }
 func (twice) EventName() string                   { return "Twice" }
 func (twice) FormerNames() []string               { return []string{"Once", "Once"} }
 
-func TestNamesAreClaimedOnce(t *testing.T) {
+func TestNamesAreGivenOnce(t *testing.T) {
 	t.Parallel()
 	ex := newStore(t)
 	commit(t, ex, evento.Aggregate("a").Event(sent{}))
@@ -416,7 +416,7 @@ func TestNamesAreClaimedOnce(t *testing.T) {
 		"by one payload": {
 			[]evento.Applier[int]{evento.Apply(func(*int, evento.Event[twice]) error { return nil })},
 			[]evento.SubscriptionHandler{evento.Handle(func(context.Context, evento.Event[twice]) error { return nil })},
-			`payload evento_test.twice: evento: invalid former event name "Once": it is named twice`,
+			`payload evento_test.twice: invalid former event name "Once": it is named twice`,
 		},
 		"by what it embeds": {
 			[]evento.Applier[int]{evento.Apply(func(*int, evento.Event[aroundEvolved]) error { return nil })},

@@ -1,12 +1,14 @@
-// The records of a subscription: what it selects, and of each partition who owns
-// it and how far it is.
+// The records of a subscription: under which keys they are, what it selects, and of
+// each partition who owns it and how far it is.
 
 package evento
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +18,91 @@ import (
 
 // subscriptionKind is that of the records of subscriptions.
 const subscriptionKind = "subscription"
+
+// subscriptionName tells a subscription from others. Its records have its key,
+// and parts that begin with a prefix, which is that of its routing key.
+type subscriptionName struct {
+	key, routingKey string
+	prefix          string // "": without a routing key
+}
+
+const routePrefix = "route-"
+
+func nameOf(key, routingKey string) subscriptionName {
+	n := subscriptionName{key: key, routingKey: routingKey}
+	if routingKey != "" {
+		hash := sha256.Sum256([]byte(routingKey))
+		n.prefix = fmt.Sprintf("%s%x-", routePrefix, hash[:16])
+	}
+	return n
+}
+
+// String is what errors say.
+func (n subscriptionName) String() string {
+	if n.routingKey == "" {
+		return shorten(n.key)
+	}
+	return shorten(n.key) + " of routing key " + shorten(n.routingKey)
+}
+
+func (n subscriptionName) check() error {
+	if err := checkName("subscription key", n.key); err != nil || n.routingKey == "" {
+		return err
+	}
+	return checkName("routing key", n.routingKey)
+}
+
+// shared is the record of the whole subscription.
+func (n subscriptionName) shared() RecordKey {
+	if n.prefix == "" {
+		return RecordKey{Kind: subscriptionKind, Key: n.key}
+	}
+	return RecordKey{subscriptionKind, n.key, n.prefix + "shared"}
+}
+
+func (n subscriptionName) partition(p int) RecordKey {
+	return RecordKey{subscriptionKind, n.key, fmt.Sprintf("%s%04d", n.prefix, p)}
+}
+
+func (n subscriptionName) instance(part string) RecordKey {
+	return RecordKey{subscriptionKind, n.key, n.prefix + part}
+}
+
+// before is a key before all records of a kind that are the subscription's, and
+// behind those of the subscriptions before.
+func (n subscriptionName) before(kind string) RecordKey {
+	if n.prefix == "" {
+		return RecordKey{}
+	}
+	return RecordKey{kind, n.key, strings.TrimSuffix(n.prefix, "-")}
+}
+
+// owns cuts the prefix from a part, and reports whether it is the subscription's.
+func (n subscriptionName) owns(part string) (rest string, ok bool) {
+	if n.prefix == "" {
+		return part, !strings.HasPrefix(part, routePrefix)
+	}
+	return strings.CutPrefix(part, n.prefix)
+}
+
+// records ranges over the subscription's records of a kind, in the order of their
+// keys. At most one error is yielded, and it is last.
+func (n subscriptionName) records(ctx context.Context, ex Executor, kind string, limit int) iter.Seq2[ownRecord, error] {
+	return func(yield func(ownRecord, error) bool) {
+		for r, err := range records(ctx, ex, RecordQuery{Kind: kind, Key: n.key, After: n.before(kind), Limit: limit}) {
+			part, ok := n.owns(r.Part)
+			if err == nil && !ok || !yield(ownRecord{r, part}, err) {
+				return
+			}
+		}
+	}
+}
+
+// ownRecord is a record of a subscription.
+type ownRecord struct {
+	readRecord
+	rest string // its part, without the subscription's prefix
+}
 
 // maxLease bounds what a record may say of a lease.
 const maxLease = 365 * 24 * time.Hour
@@ -117,7 +204,7 @@ func decodeState(r Record, v interface{ check() error }) error {
 		err = v.check()
 	}
 	if err != nil {
-		return damaged(r.RecordKey, err.Error())
+		return damaged(r.RecordKey, bare(err))
 	}
 	return nil
 }
@@ -166,12 +253,14 @@ const subscriptionRecords = maxPartitions + 16
 func (n subscriptionName) read(ctx context.Context, ex Executor) (*subscriptionState, error) {
 	s := &subscriptionState{name: n}
 	found := map[int]partitionRecord{}
-	var err error
-	s.now, err = n.each(ctx, ex, subscriptionKind, subscriptionRecords, func(part string, r Record) error {
-		return s.add(part, r, found)
-	})
-	if err != nil {
-		return nil, err
+	for r, err := range n.records(ctx, ex, subscriptionKind, subscriptionRecords) {
+		if err != nil {
+			return nil, err
+		}
+		s.now = r.now
+		if err := s.add(r.rest, r.Record, found); err != nil {
+			return nil, err
+		}
 	}
 	for p, r := range found {
 		if p < 0 || p >= s.shared.Partitions {

@@ -312,3 +312,91 @@ func TestTakeOverWithinRetries(t *testing.T) {
 		}
 	})
 }
+
+// Run ends when one of its subscriptions does, and lets the others finish what
+// they have in hand; a handler that takes too long is cut short.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex := newStore(t)
+		deposits(t, ex, "a", 1)
+		var got list[string]
+		slow := func(d time.Duration) evento.SubscriptionHandler {
+			return evento.HandleEvery(func(ctx context.Context, e evento.RawEvent) error {
+				select {
+				case <-time.After(d):
+					got.add("slow")
+					return nil
+				case <-ctx.Done():
+					got.add("cut")
+					return ctx.Err()
+				}
+			})
+		}
+		for _, test := range []struct {
+			takes, ends time.Duration
+			want        string
+			err         error
+		}{{5 * time.Second, 5 * time.Second, "slow", nil}, {time.Hour, 11 * time.Second, "cut", context.Canceled}} {
+			got = list[string]{}
+			ctx, cancel := context.WithCancel(t.Context())
+			began := time.Now()
+			time.AfterFunc(time.Second, cancel)
+			err := evento.Run(ctx, ex, evento.NewSubscription(test.takes.String()).Logger(silent).Handler(slow(test.takes)))
+			if took := time.Since(began); !errors.Is(err, test.err) || (test.err == nil) != (err == nil) || took != test.ends {
+				t.Errorf("a handler that takes %s: Run returned %v after %s, want %v after %s", test.takes, err, took, test.err, test.ends)
+			}
+			want(t, "handled", got.all(), test.want)
+		}
+	})
+	ex := newStore(t)
+	one := evento.NewSubscription("s").Handler(positions(&list[uint64]{}))
+	for name, builders := range map[string][]*evento.SubscriptionBuilder{
+		"none": nil, "nil": {nil}, "one twice": {one, one}, "a mistake": {one, evento.NewSubscription("t")},
+	} {
+		if err := evento.Run(t.Context(), ex, builders...); !errors.Is(err, evento.ErrInvalid) {
+			t.Errorf("Run of %s: %v, want ErrInvalid", name, err)
+		}
+	}
+	if s, err := evento.ControlOf(ex, "s").Status(t.Context()); err != nil || s.Partitions[0].Owner != "" {
+		t.Errorf("what was started beside a mistake: %+v, %v, want no owner", s, err)
+	}
+}
+
+// Of several that ask for the key, the newest gets it; one that is shut down
+// meanwhile takes its question back.
+func TestNewestGetsTheKey(t *testing.T) {
+	t.Parallel()
+	for _, withdrawn := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ex := newStore(t)
+			deposits(t, ex, "a", 3)
+			var got list[string]
+			worker := func(name string) *evento.Subscription {
+				return start(t, &process{Executor: ex}, evento.NewSubscription("s").Handler(evento.HandleAll(Account, func(_ context.Context, e evento.RawEvent) error {
+					got.add(fmt.Sprint(name, e.Position))
+					time.Sleep(10 * time.Second)
+					return nil
+				})))
+			}
+			first := worker("first")
+			time.Sleep(time.Second)
+			second := worker("second")
+			time.Sleep(time.Second)
+			if withdrawn {
+				noErr(t, second.Shutdown(t.Context()))
+				time.Sleep(time.Minute)
+				want(t, "handled", got.all(), "first1", "first2", "first3")
+				if first.Err() != nil {
+					t.Errorf("the owner ended with %v", first.Err())
+				}
+				return
+			}
+			worker("third")
+			ended(t, second, evento.ErrTakenOver)
+			ended(t, first, evento.ErrTakenOver)
+			time.Sleep(time.Minute)
+			want(t, "handled", got.all(), "first1", "third2", "third3")
+		})
+	}
+}

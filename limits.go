@@ -1,4 +1,5 @@
-// What every store must be able to give back unchanged, checked in one place.
+// The limits of what is stored: what every store must be able to give back
+// unchanged, checked in one place.
 
 package evento
 
@@ -123,3 +124,6 @@ func shorten(s string) string {
 	}
 	return fmt.Sprintf("%q", s)
 }
+
+// maxVersion leaves stores room for signed 64-bit columns.
+const maxVersion = 1<<62 - 1

@@ -1,3 +1,5 @@
+// Taking over the events of another store as they are.
+
 package evento
 
 import (
@@ -55,7 +57,7 @@ func CheckImport(events []RawEvent) error {
 		e := &events[i]
 		n, err := e.check()
 		if err != nil {
-			return fmt.Errorf("event at position %d: %w", e.Position, err)
+			return wrap(err, "event at position %d", e.Position)
 		}
 		if size += n; size > MaxCommit {
 			return fmt.Errorf("%w: an import of more than %d bytes of payload at once", ErrTooLarge, MaxCommit)

@@ -1,3 +1,5 @@
+// Events and the tables of an application in one transaction.
+
 package evento
 
 import (

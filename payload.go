@@ -1,5 +1,5 @@
-// What payloads may have beside the two methods of Payload. The generator
-// writes all of it; it can be written by hand too.
+// What a payload is: two methods, and those that it may have besides, which the
+// generator writes; and the kinds of events that it stands for.
 
 package evento
 
@@ -12,6 +12,18 @@ import (
 
 	"github.com/fxamacker/cbor/v2"
 )
+
+// Payload is what an application says of one kind of event: a struct with the
+// facts as exported fields, and these two methods, written by hand or by the
+// generator. Both must return the same for every value of the type, its zero
+// value included.
+//
+// It may have more methods, none of which it needs: see [CBORAppender],
+// [CBORDecoder], [Evolved], [Renamed] and [Retired].
+type Payload interface {
+	AggregateType() AggregateType
+	EventName() string
+}
 
 // CBORAppender is a payload that [CBOR] encodes without reflection. AppendCBOR
 // adds to b the very bytes that CBOR would write for a struct with the same
@@ -85,11 +97,11 @@ func kindsOf(p Payload) ([]eventKind, error) {
 	}
 	for _, name := range r.FormerNames() {
 		if err := checkName("former event name", name); err != nil {
-			return nil, fmt.Errorf("payload %T: %w", p, err)
+			return nil, wrap(err, "payload %T", p)
 		}
 		former := eventKind{k.aggregateType, name}
 		if slices.Contains(kinds, former) {
-			return nil, fmt.Errorf("payload %T: %w former event name %q: it is named twice; leave it out of FormerNames once", p, ErrInvalid, name)
+			return nil, wrap(fmt.Errorf("%w former event name %q: it is named twice; leave it out of FormerNames once", ErrInvalid, name), "payload %T", p)
 		}
 		kinds = append(kinds, former)
 	}
@@ -253,4 +265,47 @@ func unmarshalDecoder(data []byte, v any) (ok bool, err error) {
 		return false, nil
 	}
 	return d.DecodeCBOR(data)
+}
+
+// eventKind is what handlers are found by.
+type eventKind struct {
+	aggregateType AggregateType
+	name          string
+}
+
+func (k eventKind) String() string {
+	switch {
+	case k.aggregateType == "":
+		return "every event"
+	case k.name == "":
+		return string(k.aggregateType)
+	}
+	return string(k.aggregateType) + " " + k.name
+}
+
+// kindOf asks a payload for its kind. There is none of nil, and its names must
+// be fit to be stored.
+func kindOf(p Payload) (eventKind, error) {
+	if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return eventKind{}, fmt.Errorf("%w event: the payload is nil", ErrInvalid)
+	}
+	k := eventKind{p.AggregateType(), p.EventName()}
+	if err := checkName("aggregate type", string(k.aggregateType)); err != nil {
+		return k, wrap(err, "payload %T", p)
+	}
+	if err := checkName("event name", k.name); err != nil {
+		return k, wrap(err, "payload %T", p)
+	}
+	return k, nil
+}
+
+// newPayload returns a value of D on which the methods of Payload can be
+// called and into which a codec can decode: the zero value, or what a new
+// pointer of the type points to.
+func newPayload[D Payload]() D {
+	var d D
+	if t := reflect.TypeFor[D](); t.Kind() == reflect.Pointer {
+		return reflect.New(t.Elem()).Interface().(D)
+	}
+	return d
 }

@@ -1,3 +1,5 @@
+// What a store of events can do, and what is written to it.
+
 package evento
 
 import (
@@ -234,6 +236,3 @@ func (a *Append) check() (int, error) {
 	}
 	return size, nil
 }
-
-// maxVersion leaves stores room for signed 64-bit columns.
-const maxVersion = 1<<62 - 1

@@ -326,3 +326,34 @@ func TestEventsDuringRetry(t *testing.T) {
 		want(t, "parked", parkedOf(t, ex))
 	})
 }
+
+// A parked event that is tried again says so.
+func TestDeliveryOfParked(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	deposits(t, ex, "a", 1)
+	var attempts []int
+	b := evento.NewSubscription("s").Retry(1).AcceptFailure().Logger(silent).Handler(evento.HandleAll(Account, func(ctx context.Context, _ evento.RawEvent) error {
+		attempts = append(attempts, evento.DeliveryFrom(ctx).Attempt)
+		return errPoor
+	}))
+	for range 2 {
+		noErr(t, b.Execute(t.Context(), ex))
+		noErr(t, evento.ControlOf(ex, "s").RetryParked(t.Context(), evento.AllParked()))
+	}
+	noErr(t, b.Execute(t.Context(), ex))
+	if want := []int{1, 2, 3, 4}; !slices.Equal(attempts, want) {
+		t.Errorf("attempts %v, want %v", attempts, want)
+	}
+	// It was never handled, so it is no replay after a reset either.
+	noErr(t, evento.ControlOf(ex, "s").ResetToStart(t.Context()))
+	noErr(t, evento.ControlOf(ex, "s").RetryParked(t.Context(), evento.AllParked()))
+	var replays []bool
+	noErr(t, evento.NewSubscription("s").AcceptFailure().Handler(evento.HandleAll(Account, func(ctx context.Context, _ evento.RawEvent) error {
+		replays = append(replays, evento.DeliveryFrom(ctx).Replay)
+		return nil
+	})).Execute(t.Context(), ex))
+	if want := []bool{false, true}; !slices.Equal(replays, want) {
+		t.Errorf("tried again, and then met again after the reset: replays are %v, want %v", replays, want)
+	}
+}

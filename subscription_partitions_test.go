@@ -67,25 +67,6 @@ func TestPartitionsExecute(t *testing.T) {
 	}
 }
 
-func TestControlOfRunning(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ex := newStore(t)
-		w := &ward{fails: func(evento.RawEvent) error { return errPoor }}
-		deposits(t, ex, "a", 1)
-		start(t, ex, w.builder().Partitions(2))
-		synctest.Wait()
-		control := evento.ControlOf(ex, "s")
-		if err := control.Repartition(t.Context(), 4); !errors.Is(err, evento.ErrRunning) {
-			t.Errorf("Repartition: %v, want ErrRunning", err)
-		}
-		if err := control.Remove(t.Context()); !errors.Is(err, evento.ErrRunning) {
-			t.Errorf("Remove: %v, want ErrRunning", err)
-		}
-		want(t, "parked", parkedOf(t, ex), "a1 1 "+errPoor.Error()) // still
-	})
-}
-
 // What the handlers of one partition commit is handled by another before
 // Execute returns.
 func TestPartitionsExecuteFollowsItsHandlers(t *testing.T) {
@@ -193,38 +174,6 @@ func TestPartitionsAreShared(t *testing.T) {
 		shares(4, 4)
 		s.once(t, 20*30*4)
 	})
-}
-
-func TestWaitFor(t *testing.T) {
-	t.Parallel()
-	for _, partitions := range []int{1, 8} {
-		synctest.Test(t, func(t *testing.T) {
-			ex := newStore(t)
-			var handled atomic.Uint64
-			start(t, ex, evento.NewSubscription("s").Partitions(partitions).Handler(evento.HandleAll(Account, func(_ context.Context, e evento.RawEvent) error {
-				time.Sleep(time.Second)
-				handled.Store(e.Position)
-				return nil
-			})))
-			for i := range 20 {
-				r := commit(t, ex, evento.Aggregate(fmt.Sprint("account ", i)).AnyVersion().Event(MoneyDeposited{}))
-				began := time.Now()
-				noErr(t, evento.WaitFor(t.Context(), ex, "s", r.Position))
-				if took := time.Since(began); handled.Load() != r.Position || took < time.Second || took > 2200*time.Millisecond {
-					t.Errorf("event %d: returned after %s, with %d handled", r.Position, took, handled.Load())
-				}
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			deposits(t, ex, "a", 1)
-			if err := evento.WaitFor(ctx, ex, "s", 21); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("WaitFor with a context that ends: %v", err)
-			}
-			if err := evento.WaitFor(ctx, ex, "never started", 1); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("WaitFor a subscription that was not started: %v", err)
-			}
-		})
-	}
 }
 
 // An idle subscription costs a few calls a second, however it is started, and

@@ -396,3 +396,58 @@ func TestTransactionalExactlyOnce(t *testing.T) {
 		})
 	}
 }
+
+// unable has InTx, and no transactions behind it.
+type unable struct{ evento.Executor }
+
+func (unable) InTx(context.Context, func(context.Context) error) error {
+	return fmt.Errorf("by a test: %w", errors.ErrUnsupported)
+}
+
+func TestTransactionalOnAWrapper(t *testing.T) {
+	t.Parallel()
+	ex := unable{newStore(t)}
+	b := evento.NewSubscription("s").Transactional().Handler(positions(&list[uint64]{}))
+	if sub, err := b.Start(t.Context(), ex); sub != nil || !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Start: %v, want ErrUnsupported", err)
+	}
+	if err := b.Execute(t.Context(), ex); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Execute: %v, want ErrUnsupported", err)
+	}
+}
+
+// A transaction that cannot be committed because of what was done in it is the
+// failure of an event: counted, named, parked. One whose store fails is not.
+func TestTransactionalFailureAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, chunk := range []int{1, 300} {
+		for _, park := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				tr := newTransactor(t)
+				deposits(t, tr, "a", 2)
+				deposits(t, tr, "b", 1)
+				deposits(t, tr, "c", 1)
+				tr.refuses = "b1"
+				b := evento.NewSubscription("s").Transactional().ChunkSize(chunk).Retry(2).Logger(silent).Handler(evento.HandleAll(Account, func(ctx context.Context, e evento.RawEvent) error {
+					effect(ctx, e)
+					return nil
+				}))
+				if park {
+					b.AcceptFailure()
+				}
+				err := b.Execute(t.Context(), tr)
+				var h *evento.HandlerError
+				switch {
+				case park:
+					noErr(t, err)
+					want(t, "effects", tr.done(), "a1", "a2", "c1")
+					want(t, "parked", parkedOf(t, tr), "b1 3 "+errRefused.Error())
+				case !errors.As(err, &h) || h.Event.AggregateID != "b" || h.Attempts != 3 || !errors.Is(err, errRefused):
+					t.Errorf("chunk %d: %v, want a HandlerError of b1", chunk, err)
+				default:
+					want(t, "effects", tr.done(), "a1", "a2")
+				}
+			})
+		}
+	}
+}

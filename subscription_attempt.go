@@ -1,5 +1,5 @@
-// What is attempted at once: an event, a batch, a chunk in a transaction, a
-// parked event that is tried again.
+// What is attempted at once (an event, a batch, a chunk in a transaction, a parked
+// event that is tried again), and what comes of a failure: retries, giving up.
 
 package evento
 
