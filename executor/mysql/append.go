@@ -28,6 +28,7 @@ type appendOp struct {
 	earlier  bool     // it was stored before
 	receipts []evento.Receipt
 	judging  judging
+	place    [1]head // room for the usual write
 }
 
 // Write implements [evento.Executor].
@@ -82,7 +83,10 @@ func (op *appendOp) apply(tx *transaction) error {
 		return nil //nolint:nilerr // the write is refused, the transaction goes on
 	}
 	appends := op.write.Appends
-	places := make([]head, len(appends))
+	places := op.place[:]
+	if len(appends) > 1 {
+		places = make([]head, len(appends))
+	}
 	for i := range appends {
 		places[i] = tx.head(evento.AggregateKey{Type: appends[i].AggregateType, ID: appends[i].AggregateID})
 	}

@@ -48,6 +48,7 @@ type appendOp struct {
 	receipts []evento.Receipt
 	found    bool // in the file, from an earlier attempt
 	judging  judging
+	place    [1]head // room for the usual write
 }
 
 func newAppendOp(w evento.Write) (op *appendOp, size int, err error) {
@@ -67,7 +68,10 @@ func newAppendOp(w evento.Write) (op *appendOp, size int, err error) {
 func (op *appendOp) apply(tx *transaction) error {
 	op.err, op.receipts, op.found = nil, nil, false
 	appends := op.write.Appends
-	places := make([]head, len(appends))
+	places := op.place[:]
+	if len(appends) > 1 {
+		places = make([]head, len(appends))
+	}
 	for i := range appends {
 		a := &appends[i]
 		at, err := tx.head(a.Aggregate())
