@@ -192,32 +192,35 @@ func (w *modelWorker) park(how string, n int) {
 func TestProgressInEveryOrder(t *testing.T) {
 	t.Parallel()
 	for _, coupled := range []bool{false, true} {
-		ops := []string{"handle", "store", "store lost before", "store lost after", "park", "park lost before", "park lost after", "renew", "reset to 1", "take over"}
-		if coupled {
-			ops = []string{"handle", "work lost before", "work lost after", "work late", "commits late", "renew", "store", "store lost after", "reset to 1", "take over"}
-		}
-		const depth = 5
-		var path []string
-		histories := 0
-		var walk func(left int)
-		walk = func(left int) {
-			histories++
-			if fault := replayModel(coupled, path); fault != "" {
-				t.Fatalf("coupled %t, %q: %s", coupled, path, fault)
+		t.Run(fmt.Sprintf("coupled %t", coupled), func(t *testing.T) {
+			t.Parallel()
+			ops := []string{"handle", "store", "store lost before", "store lost after", "park", "park lost before", "park lost after", "renew", "reset to 1", "take over"}
+			if coupled {
+				ops = []string{"handle", "work lost before", "work lost after", "work late", "commits late", "renew", "store", "store lost after", "reset to 1", "take over"}
 			}
-			if left == 0 {
-				return
+			const depth = 5
+			var path []string
+			histories := 0
+			var walk func(left int)
+			walk = func(left int) {
+				histories++
+				if fault := replayModel(coupled, path); fault != "" {
+					t.Fatalf("%q: %s", path, fault)
+				}
+				if left == 0 {
+					return
+				}
+				for _, op := range ops {
+					path = append(path, op)
+					walk(left - 1)
+					path = path[:len(path)-1]
+				}
 			}
-			for _, op := range ops {
-				path = append(path, op)
-				walk(left - 1)
-				path = path[:len(path)-1]
+			walk(depth)
+			if histories < 15_000 {
+				t.Errorf("only %d histories", histories)
 			}
-		}
-		walk(depth)
-		if histories < 15_000 {
-			t.Errorf("only %d histories", histories)
-		}
+		})
 	}
 }
 

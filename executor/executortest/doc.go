@@ -39,7 +39,7 @@
 //
 // Every subtest opens a store of its own, and those of a topic run in
 // parallel. Nothing is skipped: a Config that leaves a field out leaves out
-// the subtests that need it.
+// the subtests that need it, and one may name topics to leave out.
 //
 // The package cannot crash machines: that what was acknowledged survives a
 // power cut is for fault runs to show.

@@ -2,6 +2,7 @@ package executortest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -60,6 +61,11 @@ type Config struct {
 	// transactions is left out.
 	Spoil map[string]func(ctx context.Context) error
 
+	// Without names topics that are left out: for an executor made of another
+	// one, which another run of the suite on an executor of the same kind holds
+	// to them. nil: none.
+	Without []string
+
 	// Patience bounds each test: how long it waits for what has to happen
 	// before it fails. 0: two minutes. A store that keeps the contract never
 	// makes a test wait it out.
@@ -105,7 +111,15 @@ func Test(t *testing.T, c Config) {
 	if c.Reopen != nil {
 		topics = append(topics, topic{"Reopen", testReopen})
 	}
+	for _, name := range c.Without {
+		if !slices.ContainsFunc(topics, func(t topic) bool { return t.name == name }) {
+			t.Fatalf("executortest: Config.Without: there is no topic %s", name)
+		}
+	}
 	for _, topic := range topics {
+		if slices.Contains(c.Without, topic.name) {
+			continue
+		}
 		// A topic waits for its parallel subtests, and so Test for all.
 		t.Run(topic.name, func(t *testing.T) { topic.test(t, c) })
 	}

@@ -236,46 +236,64 @@ func TestCancelledAtAnyTime(t *testing.T) {
 		}
 	}()
 
-	const writers, commits = 8, 25
-	outcomes := make([]error, writers*commits)
-	var wg sync.WaitGroup
-	for w := range writers {
-		wg.Go(func() {
-			for i := range commits {
-				n := w*commits + i
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(50_000))*time.Microsecond)
-				do := func(ctx context.Context) error {
-					_, err := evento.Aggregate(fmt.Sprint("a-", w%3)).AnyVersion().Event(happened{n}).Commit(ctx, ex)
-					return err
+	// One round is enough on most machines. Where hardly anything is fast enough to
+	// be stored, or everything is, the contexts of the next are longer, or shorter.
+	const writers, commits, rounds, enough = 8, 25, 10, 10
+	longest := 50 * time.Millisecond
+	stored, ended := 0, 0
+	var outcomes []error
+	for round := 0; round < rounds && (stored < enough || ended < enough); round++ {
+		first := len(outcomes)
+		outcomes = append(outcomes, make([]error, writers*commits)...)
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for i := range commits {
+					n := first + w*commits + i
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.Int64N(int64(longest))))
+					do := func(ctx context.Context) error {
+						_, err := evento.Aggregate(fmt.Sprint("a-", w%3)).AnyVersion().Event(happened{n}).Commit(ctx, ex)
+						return err
+					}
+					if w%2 == 0 {
+						outcomes[n] = do(ctx)
+					} else {
+						outcomes[n] = ex.InTx(ctx, func(ctx context.Context) error {
+							return errors.Join(effect(ctx, schema, n), do(ctx))
+						})
+					}
+					cancel()
 				}
-				if w%2 == 0 {
-					outcomes[n] = do(ctx)
-				} else {
-					outcomes[n] = ex.InTx(ctx, func(ctx context.Context) error {
-						return errors.Join(effect(ctx, schema, n), do(ctx))
-					})
-				}
-				cancel()
+			})
+		}
+		wg.Wait()
+		for _, err := range outcomes[first:] {
+			switch {
+			case err == nil:
+				stored++
+			case errors.Is(err, context.DeadlineExceeded):
+				ended++
 			}
-		})
+		}
+		switch {
+		case stored < enough:
+			longest *= 2
+		case ended < enough:
+			longest /= 2
+		}
 	}
-	wg.Wait()
 	close(stop)
 	<-locked
 	seen := numbers(t, ex)
-	stored, ended, unknown := 0, 0, 0
 	for n, err := range outcomes {
 		want := 0
 		switch {
 		case err == nil:
 			want = 1
-			stored++
 		case errors.Is(err, evento.ErrOutcomeUnknown):
-			unknown++
+			t.Errorf("%d: %v, although the server answered", n, err)
 			want = seen[n]
-		case errors.Is(err, context.DeadlineExceeded):
-			ended++
-		default:
+		case !errors.Is(err, context.DeadlineExceeded):
 			t.Errorf("%d: %v, want the context's error", n, err)
 		}
 		effects := want
@@ -286,11 +304,8 @@ func TestCancelledAtAnyTime(t *testing.T) {
 			t.Errorf("%d: %v, %d events and %d effects, want %d and %d", n, err, seen[n], got, want, effects)
 		}
 	}
-	if stored < 10 || ended < 10 {
+	if stored < enough || ended < enough {
 		t.Errorf("%d were stored and %d ended: the test tested too little", stored, ended)
-	}
-	if unknown > 0 {
-		t.Errorf("%d outcomes are unknown although the server answered", unknown)
 	}
 	t.Logf("%d stored, %d cancelled", stored, ended)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +31,12 @@ func deadlined(t *testing.T) context.Context {
 // end, which checks that no connection was forgotten.
 func openOn(t *testing.T, url, schema string, conns int32) (*postgres.Executor, *pgxpool.Pool) {
 	t.Helper()
-	pool := testPool(t, url, conns)
+	return openConfigured(t, poolConfig(t, url, conns), schema)
+}
+
+func openConfigured(t *testing.T, config *pgxpool.Config, schema string) (*postgres.Executor, *pgxpool.Pool) {
+	t.Helper()
+	pool := poolOf(t, config)
 	ex, err := postgres.New(t.Context(), pool, &postgres.Options{Schema: schema})
 	if err != nil {
 		t.Fatalf("New() = %v", err)
@@ -46,11 +50,21 @@ func openOn(t *testing.T, url, schema string, conns int32) (*postgres.Executor, 
 
 func testPool(t *testing.T, url string, conns int32) *pgxpool.Pool {
 	t.Helper()
+	return poolOf(t, poolConfig(t, url, conns))
+}
+
+func poolConfig(t *testing.T, url string, conns int32) *pgxpool.Config {
+	t.Helper()
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	config.MaxConns = conns
+	return config
+}
+
+func poolOf(t *testing.T, config *pgxpool.Config) *pgxpool.Pool {
+	t.Helper()
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +77,12 @@ func testPool(t *testing.T, url string, conns int32) *pgxpool.Pool {
 // are closed in the background.
 func givenBack(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
-	for began := time.Now(); pool.Stat().AcquiredConns() > 0; runtime.Gosched() {
-		if time.Since(began) > 20*time.Second {
+	ask := time.NewTicker(time.Millisecond)
+	defer ask.Stop()
+	for late := time.After(20 * time.Second); pool.Stat().AcquiredConns() > 0; {
+		select {
+		case <-ask.C:
+		case <-late:
 			t.Errorf("%d connections of the pool were not given back", pool.Stat().AcquiredConns())
 			return
 		}

@@ -12,12 +12,12 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
-// Two hundred subscriptions, some of them transactional, share a pool of ten
+// A hundred subscriptions, a quarter of them transactional, share a pool of five
 // connections.
 func TestManySubscriptionsOnASmallPool(t *testing.T) {
 	t.Parallel()
-	ex, _ := openOn(t, testserver.Postgres(t), newSchema(t), 10)
-	const subscriptions, events = 200, 3
+	ex, _ := openOn(t, testserver.Postgres(t), newSchema(t), 5)
+	const subscriptions, events = 100, 3
 	var handled [subscriptions]atomic.Int64
 	var running []*evento.Subscription
 	for i := range subscriptions {
