@@ -41,6 +41,7 @@ type Executor struct {
 	aggregates map[evento.AggregateKey][]int // indexes into log, by version
 	records    map[evento.RecordKey]evento.Record
 	snapshots  map[evento.SnapshotKey]snap // copies of their own
+	inOrder    []evento.SnapshotKey        // of snapshots; nil: they are to be sorted
 }
 
 type snap = evento.Snapshot
@@ -374,6 +375,9 @@ func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s 
 	if old, ok := ex.snapshots[key]; ok && (old.Version > s.Version || old.Version == s.Version && old.Position > s.Position) {
 		return nil
 	}
+	if _, known := ex.snapshots[key]; !known {
+		ex.inOrder = nil
+	}
 	s.Data = bytes.Clone(s.Data)
 	ex.snapshots[key] = s
 	return nil
@@ -384,13 +388,20 @@ func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*eve
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if err := ex.rlock(ctx); err != nil {
+	if err := ex.lock(ctx); err != nil {
 		return nil, err
 	}
-	defer ex.mu.RUnlock()
+	defer ex.mu.Unlock()
+	if ex.inOrder == nil {
+		ex.inOrder = slices.SortedFunc(maps.Keys(ex.snapshots), evento.SnapshotKey.Compare)
+	}
 	page := store.SnapshotsOf(q)
-	for _, key := range slices.SortedFunc(maps.Keys(ex.snapshots), evento.SnapshotKey.Compare) {
-		if q.Projection != "" && key.Projection != q.Projection || key.Compare(q.After) <= 0 {
+	from, after := slices.BinarySearchFunc(ex.inOrder, q.After, evento.SnapshotKey.Compare)
+	if after {
+		from++
+	}
+	for _, key := range ex.inOrder[from:] {
+		if q.Projection != "" && key.Projection != q.Projection {
 			continue
 		}
 		s := evento.StoredSnapshot{SnapshotKey: key, Snapshot: ex.snapshots[key], Size: len(ex.snapshots[key].Data)}
@@ -416,6 +427,7 @@ func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotK
 	for _, key := range keys {
 		delete(ex.snapshots, key)
 	}
+	ex.inOrder = nil
 	return nil
 }
 
