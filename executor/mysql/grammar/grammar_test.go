@@ -102,7 +102,7 @@ type stores struct {
 	several bool // whether a connection takes several statements at once
 }
 
-func (s *stores) open(t testing.TB, dsn string) evento.Executor {
+func (s *stores) db(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	cfg, err := driver.ParseDSN(dsn)
 	if err != nil {
@@ -114,7 +114,12 @@ func (s *stores) open(t testing.TB, dsn string) evento.Executor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := sql.OpenDB(connector{under, s.r})
+	return sql.OpenDB(connector{under, s.r})
+}
+
+func (s *stores) open(t testing.TB, dsn string) evento.Executor {
+	t.Helper()
+	db := s.db(t, dsn)
 	if err := mysql.Migrate(context.Background(), db); err != nil {
 		t.Fatalf("Migrate() = %v", err)
 	}
@@ -153,6 +158,18 @@ func TestGrammar(t *testing.T) {
 				executortest.Test(t, (&stores{r: r, several: several}).config())
 			})
 		}
+	})
+	t.Run("Inspect", func(t *testing.T) {
+		s, dsn := &stores{r: r, several: true}, testserver.MySQL(t)
+		in, err := mysql.Inspect(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := in.DB.Close(); err != nil {
+			t.Fatal(err)
+		}
+		in.DB = s.db(t, dsn)
+		storetest.Inspector(t, in, "evento_", func() evento.Executor { return s.open(t, dsn) })
 	})
 	texts := r.all()
 	p := parser.New()
