@@ -172,9 +172,13 @@ func (w *writer) store(ctx context.Context, calls []*call, at counter) {
 }
 
 func (w *writer) relock(ctx context.Context) (counter, error) {
-	ctx, cancel := w.ex.untilClosed(ctx)
+	locking, cancel := w.ex.untilClosed(ctx)
 	defer cancel()
-	return w.lock(ctx)
+	at, err := w.lock(locking)
+	if err != nil && ctx.Err() != nil { // nobody waits any more
+		err = appendqueue.ErrWithdrawn
+	}
+	return at, err
 }
 
 // alone tries each call by itself, so that it fails only its own.

@@ -1,7 +1,5 @@
-// Package sqlstore is what the executors on SQL databases do alike, whatever
-// the database: the migrations, the names that tables hold as numbers, columns
-// of events, pages of records, and what tools inspect. It has no driver, and no SQL
-// but that of inspecting, which is the same for all.
+// The files that make the tables.
+
 package sqlstore
 
 import (

@@ -4,6 +4,8 @@
 //	snapshots.go  a page of snapshots
 //	import.go     taking over events of another store
 //	changed.go    waking those who wait for a change, also of several executors
+//	watch.go      asking for commits of other processes
+//	merge.go      merging several ways through the events
 //	cache.go      a bounded cache
 //	slab.go       copies of many small byte slices
 //
