@@ -53,6 +53,12 @@ func (w *writer) flush(ctx context.Context, take func() (context.Context, []*cal
 	if err != nil && ctx.Err() != nil {
 		return // the leader gave up; another will lead
 	}
+	returned := false
+	defer func() {
+		if !returned { // a panic: the server rolls back what the session has begun
+			w.close()
+		}
+	}()
 	waiting, calls := take()
 	switch {
 	case err != nil:
@@ -62,6 +68,7 @@ func (w *writer) flush(ctx context.Context, take func() (context.Context, []*cal
 	default:
 		w.store(waiting, calls, at)
 	}
+	returned = true
 }
 
 func finish(calls []*call, err error) {

@@ -22,12 +22,13 @@ type appendCall = appendqueue.Call[*appendOp]
 
 // appendOp is a write with its names looked up.
 type appendOp struct {
-	write    evento.Write
-	types    []int32   // by append
-	routings []*int32  // by append; nil: none
-	kinds    [][]int32 // by append and event
-	metadata []*string // by append; JSON; nil: none
-	receipts []evento.Receipt
+	write      evento.Write
+	aggregates []evento.AggregateKey // by append: the caller may have gone, and its write is its own then
+	types      []int32               // by append
+	routings   []*int32              // by append; nil: none
+	kinds      [][]int32             // by append and event
+	metadata   []*string             // by append; JSON; nil: none
+	receipts   []evento.Receipt
 }
 
 // flushTimeout is how long a server may take to answer a flush before its
@@ -64,6 +65,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 // goroutine. It returns the size of the write.
 func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, err error) {
 	n := len(op.write.Appends)
+	op.aggregates = make([]evento.AggregateKey, n)
 	op.types, op.routings, op.kinds, op.metadata = make([]int32, n), make([]*int32, n), make([][]int32, n), make([]*string, n)
 	texts, err := sqlstore.EncodeMetadata(op.write.Appends)
 	if err != nil {
@@ -80,7 +82,7 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 		if err != nil {
 			return 0, err
 		}
-		op.types[i] = int32(typeID)
+		op.types[i], op.aggregates[i] = int32(typeID), a.Aggregate()
 		if a.RoutingKey != "" {
 			id, err := ex.routingID(ctx, a.RoutingKey, true)
 			if err != nil {
@@ -183,8 +185,7 @@ type aggregates map[evento.AggregateKey]bool
 // take adds those of op, and reports whether none was taken.
 func (taken aggregates) take(op *appendOp) bool {
 	free := true
-	for _, a := range op.write.Appends {
-		key := a.Aggregate()
+	for _, key := range op.aggregates {
 		free = free && !taken[key]
 		taken[key] = true
 	}
@@ -225,6 +226,9 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 		recalled := ex.roundTrip.end()
 		if recalled {
 			b.via.drop(ctx)
+		}
+		if err == nil && recalled && ex.replicated {
+			err = errNotReplicated
 		}
 		if err == nil {
 			break

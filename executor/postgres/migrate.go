@@ -71,12 +71,13 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 
 // prepare checks the server, migrates the store and reads its identity.
 func (ex *Executor) prepare(ctx context.Context) error {
-	var encoding, sync string
+	var encoding, sync, standbys string
 	var version int
-	if err := ex.pool.QueryRow(ctx, "SELECT current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('server_version_num')::int").
-		Scan(&encoding, &sync, &version); err != nil {
+	if err := ex.pool.QueryRow(ctx, "SELECT current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), current_setting('server_version_num')::int").
+		Scan(&encoding, &sync, &standbys, &version); err != nil {
 		return err
 	}
+	ex.replicated = standbys != ""
 	const oldest = 130000
 	switch {
 	case version < oldest:

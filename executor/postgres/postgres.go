@@ -88,19 +88,20 @@ func (o *Options) withDefaults() (Options, error) {
 
 // Executor is an [evento.Executor] on PostgreSQL. It is safe for concurrent use.
 type Executor struct {
-	opts      Options
-	pool      *pgxpool.Pool
-	ownsPool  bool
-	reserve   *reserve
-	sql       statements
-	positions cursor.Positions
-	names     *sqlstore.Dictionary
-	scratches sync.Pool // of *scratch
-	queue     *appendqueue.Queue[*appendOp]
-	changed   store.Signal
-	feed      evento.Feed
-	calls     calls
-	roundTrip roundTrip // the queue's
+	opts       Options
+	pool       *pgxpool.Pool
+	ownsPool   bool
+	reserve    *reserve
+	sql        statements
+	positions  cursor.Positions
+	names      *sqlstore.Dictionary
+	scratches  sync.Pool // of *scratch
+	queue      *appendqueue.Queue[*appendOp]
+	changed    store.Signal
+	feed       evento.Feed
+	calls      calls
+	replicated bool      // commits wait for standbys
+	roundTrip  roundTrip // the queue's
 
 	closing     context.Context
 	close       context.CancelFunc

@@ -4,6 +4,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -18,6 +19,11 @@ const (
 	// stop.
 	hurryFor = time.Second
 )
+
+// errNotReplicated: a COMMIT that waits for standbys and is cancelled says that it
+// has committed, though they may not have it. (The server warns of it in a notice,
+// which only the options of the caller's pool could have taken.)
+var errNotReplicated = errors.New("the commit was cancelled while it waited for standbys: it is committed here, and may not be replicated")
 
 // roundTrip is a transaction on its way to the server. When it is called back the
 // server is asked to cancel the statement. What it says then is definite: the

@@ -77,15 +77,20 @@ func (w *writer) flush(ctx context.Context, take func() (context.Context, []*app
 		w.rollback()
 		return
 	}
+	returned := false
 	defer func() {
 		if p := recover(); p != nil { // SQLite's memory is exhausted
 			w.ex.fail(fmt.Errorf("panic: %v", p))
 			panic(p)
 		}
+		if !returned {
+			w.ex.fail(errors.New("the goroutine of a commit was ended"))
+		}
 	}()
 	if err := w.commit(calls); err != nil {
 		w.alone(calls, err)
 	}
+	returned = true
 }
 
 // begin waits for the write lock. Nobody is committed to anything yet: callers

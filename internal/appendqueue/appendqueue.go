@@ -51,8 +51,8 @@ type Options struct {
 	// Closed is the error of requests that come after Close, or are still
 	// waiting then.
 	Closed error
-	// GaveUp, if it is set, is called when the context of a caller ends whose
-	// request was held by a flush, which may be able to hurry.
+	// GaveUp, if it is set, is called in a goroutine when the context of a caller
+	// ends whose request is held by a flush, which may be able to hurry.
 	GaveUp func()
 	// Patience is how long a caller whose context has ended waits for the outcome
 	// of a request that is held, and half of it is how long the context of a
@@ -87,20 +87,30 @@ type Call[R any] struct {
 	leads    batch  // when it is the leader
 	stage    atomic.Int32
 	givenUp  atomic.Bool
+	left     atomic.Bool  // it does not count among those of its batch who wait
 	finished bool         // the flush's
 	wake     chan message // has room for both messages that a call can get
 }
 
 // batch is what the calls of a flush have in common.
 type batch struct {
-	waiting  atomic.Int64 // callers that have not given up
+	waiting  atomic.Int64 // callers that have neither an outcome nor given up
+	gone     atomic.Bool  // somebody has given up
 	patience time.Duration
 	cancel   context.CancelFunc
 }
 
-// gaveUp ends the flush's context when nobody waits any more, and a while after.
-func (b *batch) gaveUp() {
-	if b.waiting.Add(-1) == 0 {
+// leave counts a caller off, once. When nobody waits any more, and not all have
+// their outcomes, the flush's context ends a while after.
+func (c *Call[R]) leave(gaveUp bool) {
+	b := c.batch
+	if b == nil || c.left.Swap(true) {
+		return
+	}
+	if gaveUp {
+		b.gone.Store(true)
+	}
+	if b.waiting.Add(-1) == 0 && b.gone.Load() {
 		time.AfterFunc(b.patience/2, b.cancel)
 	}
 }
@@ -157,6 +167,7 @@ func Release[R any](calls []*Call[R]) {
 // for each call that it took.
 func (c *Call[R]) Finish(err error) {
 	c.finished = true
+	c.leave(false)
 	c.wake <- message{err: err}
 }
 
@@ -252,7 +263,7 @@ func (m message) outcome(ctx context.Context) error {
 	switch {
 	case m.panicked != nil:
 		panic(m.panicked)
-	case errors.Is(m.err, ErrWithdrawn):
+	case errors.Is(m.err, ErrWithdrawn) && ctx.Err() != nil:
 		return ctx.Err()
 	}
 	return m.err
@@ -273,13 +284,13 @@ func (q *Queue[R]) giveUp(ctx context.Context, c *Call[R]) error {
 	if c.batch == nil { // the queue was closed
 		return (<-c.wake).outcome(ctx)
 	}
-	c.givenUp.Store(true)
-	c.batch.gaveUp()
-	if q.opts.GaveUp != nil {
-		q.opts.GaveUp()
-	}
 	late := time.NewTimer(q.opts.Patience)
 	defer late.Stop()
+	c.givenUp.Store(true)
+	c.leave(true)
+	if q.opts.GaveUp != nil {
+		go q.opts.GaveUp() // it may have to wait for the storage
+	}
 	for {
 		select {
 		case m := <-c.wake:
@@ -330,6 +341,7 @@ func (q *Queue[R]) lead(ctx context.Context, own *Call[R]) {
 	q.flush(ctx, func() (context.Context, []*Call[R]) {
 		b := &own.leads
 		b.patience, b.cancel = q.opts.Patience, stop
+		b.gone.Store(false)
 		all := ctx
 		if ctx.Done() != nil {
 			all, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -379,7 +391,7 @@ func (q *Queue[R]) withdraw(c *Call[R]) bool {
 		if c.batch == nil || !c.stage.CompareAndSwap(free, withdrawn) {
 			return false
 		}
-		c.batch.gaveUp()
+		c.leave(true)
 		return true
 	}
 	for i := range q.queued {

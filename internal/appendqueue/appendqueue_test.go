@@ -604,6 +604,31 @@ func TestBatchContext(t *testing.T) {
 	})
 }
 
+// It does so too when the others of the batch have their outcomes already.
+func TestBatchContextOfTheLast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGiving(t)
+		g.hold()
+		g.step(func(g *giving) {
+			g.calls[0].Finish(nil)
+			g.calls[2].Finish(nil)
+			g.calls = g.calls[1:2]
+		})
+		g.giveUp(1)
+		if err := g.ctx.Err(); err != nil {
+			t.Errorf("the context has ended at once (%v)", err)
+		}
+		time.Sleep(501 * time.Millisecond)
+		if g.ctx.Err() == nil {
+			t.Error("the context has not ended, and nobody waits")
+		}
+		g.finish(nil)
+		g.want("finished", nil, nil, nil)
+		g.q.Close()
+	})
+}
+
 // One whose context cannot end is flushed in its own goroutine.
 func TestFlushInTheOwnGoroutine(t *testing.T) {
 	t.Parallel()
