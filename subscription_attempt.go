@@ -85,9 +85,8 @@ func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (uni
 	return unit{edges: edges[:n]}, nil
 }
 
-// batch collects the events at the beginning of edges that a handler of batches
-// takes at once, and tells how many edges that are.
-func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (events []RawEvent, n int) {
+// batch is how many of the edges at the beginning a handler of batches takes at once.
+func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (n int) {
 	for ; n < len(edges); n++ {
 		e := &edges[n].Node
 		if !w.mine(e) {
@@ -96,9 +95,8 @@ func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (events []RawE
 		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[e.Aggregate()] > 0 {
 			break
 		}
-		events = append(events, *e)
 	}
-	return events, n
+	return n
 }
 
 // handle attempts the unit at the beginning of edges, and returns how many of
@@ -263,8 +261,14 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 		attempt = u.retry.parked.Attempts + 1
 		batch = []RawEvent{edges[0].Node}
 	case h.many != nil:
-		batch, n = w.batch(h, edges)
+		n = w.batch(h, edges)
 		last = &edges[n-1]
+		batch = make([]RawEvent, 0, n)
+		for j := range edges[:n] {
+			if e := &edges[j].Node; w.mine(e) {
+				batch = append(batch, *e)
+			}
+		}
 	}
 	replay := u.retry == nil && w.isReplay(last.Cursor) // what is parked was never handled
 	hctx := w.contextFor(ctx, attempt, replay, &last.Node)
@@ -277,7 +281,7 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 // firstCall is how many of the events the first call takes.
 func (w *worker) firstCall(edges []cursor.Edge[RawEvent]) (n int) {
 	if h, err := w.handlerOf(&edges[0].Node); err == nil && h != nil && h.many != nil {
-		_, n = w.batch(h, edges)
+		n = w.batch(h, edges)
 	}
 	return max(1, n)
 }

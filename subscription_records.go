@@ -176,10 +176,7 @@ func (s *sharedState) check() error {
 	if s.Partitions < 1 || s.Partitions > maxPartitions {
 		return fmt.Errorf("partitions: %d is not 1 to %d", s.Partitions, maxPartitions)
 	}
-	if err := s.query().Check(); err != nil {
-		return err
-	}
-	return nil
+	return s.query().Check()
 }
 
 func (s *instanceState) check() error {

@@ -29,7 +29,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 		return err
 	}
 	for _, a := range store.Aggregates(events) {
-		places := ex.aggregates[evento.AggregateKey{Type: a.Type, ID: a.ID}]
+		places := ex.aggregates[a.AggregateKey]
 		if err := a.Check(uint64(len(places)), len(places) > 0 && ex.log[places[0]].RoutingKey == a.RoutingKey); err != nil {
 			return err
 		}

@@ -88,7 +88,7 @@ func (op *appendOp) apply(tx *transaction) error {
 		places = make([]head, len(appends))
 	}
 	for i := range appends {
-		places[i] = tx.head(evento.AggregateKey{Type: appends[i].AggregateType, ID: appends[i].AggregateID})
+		places[i] = tx.head(appends[i].Aggregate())
 	}
 	op.judging = judging{tx, &op.write, places}
 	receipts, refusal, err := sqlstore.Judge(&op.write, &op.judging)

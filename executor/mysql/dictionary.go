@@ -11,6 +11,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // dictionary has names that are committed and durable: a name that a crash of the
@@ -61,7 +62,7 @@ func (d *dictionary) cover(ctx context.Context, s *session, head int64) error {
 		return err
 	}
 	if d.upTo != nil && head <= d.ex.durable.position.Load() {
-		raise(d.upTo, head)
+		store.Raise(d.upTo, head)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (ex *Executor) tryTakeOver(ctx context.Context, s *session, op *appendOp, e
 		return err
 	}
 	for _, a := range store.Aggregates(events) {
-		h := tx.head(evento.AggregateKey{Type: a.Type, ID: a.ID})
+		h := tx.head(a.AggregateKey)
 		var routing int64
 		if h.version > 0 && a.RoutingKey != "" {
 			if routing, err = tx.routingID(a.RoutingKey); err != nil {

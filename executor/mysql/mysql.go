@@ -301,16 +301,6 @@ type durable struct {
 	mu       sync.Mutex // one barrier at a time
 }
 
-// raise makes n at least what it is given.
-func raise(n *atomic.Int64, to int64) {
-	for {
-		old := n.Load()
-		if to <= old || n.CompareAndSwap(old, to) {
-			return
-		}
-	}
-}
-
 // makeDurable returns when the events up to a position, which were read, are
 // durable. Without a binary log, InnoDB shows a commit to others before it is
 // on disk; but it writes its log in order, so that a later commit, once it is
@@ -323,7 +313,7 @@ func (ex *Executor) makeDurable(ctx context.Context, s *session, position int64)
 		return nil
 	}
 	if ex.server.binlog {
-		raise(&d.position, position)
+		store.Raise(&d.position, position)
 		return nil
 	}
 	if s.tx != nil {
@@ -342,7 +332,7 @@ func (ex *Executor) makeDurable(ctx context.Context, s *session, position int64)
 	if err := ex.makeAllDurable(ctx, s); err != nil {
 		return err
 	}
-	raise(&d.position, c.position)
+	store.Raise(&d.position, c.position)
 	return nil
 }
 

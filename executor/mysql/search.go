@@ -234,8 +234,7 @@ func (s *session) versionOf(ctx context.Context, a sqlstore.Aggregate, position 
 }
 
 // versionAt returns the last version of an aggregate at or below a position
-// or, backward, the first at or above it, so that a leg begins beyond it. The
-// index has no positions to search in, but they rise with the versions.
+// or, backward, the first at or above it, so that a leg begins beyond it.
 func (s *session) versionAt(ctx context.Context, a sqlstore.Aggregate, position int64, backward bool) (int64, error) {
 	version, own, err := s.versionOf(ctx, a, position)
 	if err != nil || own {
@@ -246,24 +245,11 @@ func (s *session) versionAt(ctx context.Context, a sqlstore.Aggregate, position 
 		[]any{a.ID, a.TypeID}, &last); err != nil {
 		return 0, err
 	}
-	low, high := int64(0), last+1 // position(low) < position < position(high)
-	for high-low > 1 {
-		middle := low + (high-low)/2
-		var at int64
-		if _, err := s.row(ctx, "SELECT position FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ?",
-			[]any{a.ID, a.TypeID, middle}, &at); err != nil {
-			return 0, err
-		}
-		if at < position {
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	if backward {
-		return high, nil
-	}
-	return low, nil
+	return sqlstore.VersionAt(last, position, backward, func(version int64) (at int64, err error) {
+		_, err = s.row(ctx, "SELECT position FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ?",
+			[]any{a.ID, a.TypeID, version}, &at)
+		return at, err
+	})
 }
 
 // page is a search for the rows of one page.

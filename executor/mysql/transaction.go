@@ -10,6 +10,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // transaction is one flush. What it would teach the caches is kept aside until
@@ -269,7 +270,7 @@ func (tx *transaction) publish() {
 		return // names that were added are gone with the transaction
 	}
 	w.position = tx.position
-	raise(&w.ex.durable.position, tx.position)
+	store.Raise(&w.ex.durable.position, tx.position)
 	for name, h := range tx.heads {
 		w.heads.Put(name, h)
 	}

@@ -81,7 +81,7 @@ func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err erro
 		return applied, err
 	}
 	for _, a := range store.Aggregates(events) {
-		h, err := ex.look(evento.AggregateKey{Type: a.Type, ID: a.ID})
+		h, err := ex.look(a.AggregateKey)
 		if err != nil {
 			return 0, fmt.Errorf("evento: pebble: %w", classify(err))
 		}

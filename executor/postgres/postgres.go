@@ -238,11 +238,4 @@ func (ex *Executor) watch() {
 }
 
 // noteHead notes a position that was read or written.
-func (ex *Executor) noteHead(position int64) {
-	for {
-		old := ex.head.Load()
-		if position <= old || ex.head.CompareAndSwap(old, position) {
-			return
-		}
-	}
-}
+func (ex *Executor) noteHead(position int64) { store.Raise(&ex.head, position) }

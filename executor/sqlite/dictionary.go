@@ -54,7 +54,7 @@ func (d *dictionary) refresh(c *conn) error {
 	return err
 }
 
-// readID reads the number of a name; 0: there is none.
+// readID reads a number, such as that of a name; 0: there is none.
 func readID(c *conn, text string, args ...any) (int64, error) {
 	v, _, err := c.query(text, 1, args...)
 	return v[0], err
@@ -138,8 +138,11 @@ func (d *dictionary) resolve(c *conn, rows []row, edges []cursor.Edge[evento.Raw
 			}
 			if err == nil && !same {
 				err = d.Resolve(&names, func() error {
-					_, err := d.fetch(c, r)
-					return errors.Join(err, d.refresh(c))
+					err := d.refresh(c)
+					if err == nil && known { // else it was fetched just now
+						_, err = d.fetch(c, r)
+					}
+					return err
 				})
 			}
 			d.mu.RLock()

@@ -48,7 +48,7 @@ func (op *importOp) apply(tx *transaction) error {
 	}
 	places := map[evento.AggregateKey]head{}
 	for _, a := range store.Aggregates(op.events) {
-		name := evento.AggregateKey{Type: a.Type, ID: a.ID}
+		name := a.AggregateKey
 		at, err := tx.head(name)
 		if err != nil {
 			return err

@@ -406,8 +406,7 @@ func (l *leg) next() error {
 }
 
 // versionAt returns the last version of an aggregate at or below a position
-// or, backward, the first at or above it, so that a leg begins beyond it. The
-// index has no positions to search in, but they rise with the versions.
+// or, backward, the first at or above it, so that a leg begins beyond it.
 func (c *conn) versionAt(aggKey, position int64, backward bool) (int64, error) {
 	if position <= 0 && !backward {
 		return 0, nil
@@ -423,23 +422,9 @@ func (c *conn) versionAt(aggKey, position int64, backward bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	low, high := int64(0), v[0]+1 // position(low) < position < position(high)
-	for high-low > 1 {
-		middle := low + (high-low)/2
-		v, _, err := c.query("SELECT position FROM evento_event WHERE agg_key = ? AND version = ?", 1, aggKey, middle)
-		if err != nil {
-			return 0, err
-		}
-		if v[0] < position {
-			low = middle
-		} else {
-			high = middle
-		}
-	}
-	if backward {
-		return high, nil
-	}
-	return low, nil
+	return sqlstore.VersionAt(v[0], position, backward, func(version int64) (int64, error) {
+		return readID(c, "SELECT position FROM evento_event WHERE agg_key = ? AND version = ?", aggKey, version)
+	})
 }
 
 // At implements [store.Leg].

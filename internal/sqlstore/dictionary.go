@@ -106,41 +106,30 @@ func (d *Dictionary) Routing(id int64) (key string, known bool) {
 
 // FindType is TypeID, and asks read when the type is not known; 0: there is none.
 func (d *Dictionary) FindType(t evento.AggregateType, read func() (int64, error)) (int64, error) {
-	if id := d.TypeID(t); id != 0 {
-		return id, nil
-	}
-	id, err := read()
-	if err != nil || id == 0 {
-		return 0, err
-	}
-	d.AddType(id, t)
-	return id, nil
+	return find(d.TypeID(t), read, func(id int64) { d.AddType(id, t) })
 }
 
 // FindKind is KindID, and asks read when the kind is not known; 0: there is none.
 func (d *Dictionary) FindKind(k Kind, read func() (int64, error)) (int64, error) {
-	if id := d.KindID(k); id != 0 {
-		return id, nil
-	}
-	id, err := read()
-	if err != nil || id == 0 {
-		return 0, err
-	}
-	d.AddKind(id, k)
-	return id, nil
+	return find(d.KindID(k), read, func(id int64) { d.AddKind(id, k) })
 }
 
 // FindRouting is RoutingID, and asks read when the key is not known; 0: there is
 // none.
 func (d *Dictionary) FindRouting(key string, read func() (int64, error)) (int64, error) {
-	if id := d.RoutingID(key); id != 0 {
-		return id, nil
+	return find(d.RoutingID(key), read, func(id int64) { d.AddRouting(id, key) })
+}
+
+// find returns a number that is known, or else the one that was read, and adds that.
+func find(known int64, read func() (int64, error), add func(id int64)) (int64, error) {
+	if known != 0 {
+		return known, nil
 	}
 	id, err := read()
 	if err != nil || id == 0 {
 		return 0, err
 	}
-	d.AddRouting(id, key)
+	add(id)
 	return id, nil
 }
 
@@ -307,7 +296,7 @@ func (d *Dictionary) resolve(n *EventNames) bool {
 			k, knownKind = base.kinds.names[n.KindID]
 		}
 		if !knownType {
-			t, knownType = d.base.types.names[k.TypeID]
+			t, knownType = base.types.names[k.TypeID]
 		}
 		if !knownKey {
 			key, knownKey = base.routings.names[n.RoutingID]

@@ -100,3 +100,27 @@ func appendNew(ids []int64, id int64) []int64 {
 	}
 	return append(ids, id)
 }
+
+// VersionAt finds the last version of an aggregate at or below a position or,
+// backward, the first at or above it, when no event of it is at the position itself.
+// Last is its last version, and at returns the position of one. An index by aggregate
+// has no positions to search in, but they rise with the versions.
+func VersionAt(last, position int64, backward bool, at func(version int64) (int64, error)) (int64, error) {
+	low, high := int64(0), last+1 // at(low) < position < at(high)
+	for high-low > 1 {
+		middle := low + (high-low)/2
+		p, err := at(middle)
+		if err != nil {
+			return 0, err
+		}
+		if p < position {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	if backward {
+		return high, nil
+	}
+	return low, nil
+}

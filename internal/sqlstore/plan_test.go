@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -43,5 +44,25 @@ func TestPlan(t *testing.T) {
 		if err != nil || got != tt.want {
 			t.Errorf("NewPlan(%+v): %s, %v; want %s", tt.q, got, err, tt.want)
 		}
+	}
+}
+
+func TestVersionAt(t *testing.T) {
+	t.Parallel()
+	positions := []int64{3, 7, 8, 20} // of versions 1 to 4
+	at := func(version int64) (int64, error) { return positions[version-1], nil }
+	for _, tt := range []struct {
+		position        int64
+		below, backward int64
+	}{{1, 0, 1}, {5, 1, 2}, {9, 3, 4}, {19, 3, 4}, {21, 4, 5}} {
+		below, err := sqlstore.VersionAt(4, tt.position, false, at)
+		above, err2 := sqlstore.VersionAt(4, tt.position, true, at)
+		if err := errors.Join(err, err2); err != nil || below != tt.below || above != tt.backward {
+			t.Errorf("VersionAt(%d) = %d, and %d backward, %v; want %d and %d", tt.position, below, above, err, tt.below, tt.backward)
+		}
+	}
+	failure := errors.New("failure")
+	if _, err := sqlstore.VersionAt(4, 5, false, func(int64) (int64, error) { return 0, failure }); !errors.Is(err, failure) {
+		t.Errorf("VersionAt() = %v, want %v", err, failure)
 	}
 }

@@ -7,6 +7,7 @@
 //	watch.go      asking for commits of other processes
 //	merge.go      merging several ways through the events
 //	cache.go      a bounded cache
+//	raise.go      a mark that only rises
 //	slab.go       copies of many small byte slices
 //
 // What only those on SQL databases share is in internal/sqlstore, and the queue of
