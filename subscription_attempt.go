@@ -85,20 +85,6 @@ func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (uni
 	return unit{edges: edges[:n]}, nil
 }
 
-// batch is how many of the edges at the beginning a handler of batches takes at once.
-func (w *worker) batch(h *handler, edges []cursor.Edge[RawEvent]) (n int) {
-	for ; n < len(edges); n++ {
-		e := &edges[n].Node
-		if !w.mine(e) {
-			continue
-		}
-		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[e.Aggregate()] > 0 {
-			break
-		}
-	}
-	return n
-}
-
 // handle attempts the unit at the beginning of edges, and returns how many of
 // them are done; none, when they are to be read again and attempted once more.
 func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (done int, err error) {
@@ -220,22 +206,18 @@ func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 			i++
 			continue
 		}
-		n, failed := w.callOne(ctx, u, h, i)
-		if failed != nil {
-			return w.blame(ctx, u, failed)
+		n, err := w.callOne(ctx, u, h, i)
+		if err != nil {
+			return w.blame(ctx, u, &failure{err: err, at: i, n: n, known: true})
 		}
 		i += n
 	}
 	return nil, nil
 }
 
-// blame narrows the failure of a call, if there is one, to the event that the
-// library's own handler names. What it says of a store that fails is no event's
-// failure.
+// blame narrows the failure of a call to the event that the library's own handler
+// names. What it says of a store that fails is no event's failure.
 func (w *worker) blame(ctx context.Context, u unit, f *failure) (*failure, error) {
-	if f == nil {
-		return nil, nil
-	}
 	var store *storeError
 	if errors.As(f.err, &store) && w.transactor == nil && !w.blames(ctx, store.err) {
 		return nil, store.err
@@ -251,18 +233,11 @@ func (w *worker) blame(ctx context.Context, u unit, f *failure) (*failure, error
 
 // callOne calls the handler of the events that begin at i, and tells how many it
 // takes.
-func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, failed *failure) {
-	edges, attempt := u.edges[i:], w.trouble.attempts+1
-	var batch []RawEvent
-	last := &edges[0]
+func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, err error) {
+	edges, batch := u.edges[i:], []RawEvent(nil)
 	n = 1
-	switch {
-	case u.retry != nil:
-		attempt = u.retry.parked.Attempts + 1
-		batch = []RawEvent{edges[0].Node}
-	case h.many != nil:
-		n = w.batch(h, edges)
-		last = &edges[n-1]
+	if h.many != nil {
+		n = w.firstCall(edges)
 		batch = make([]RawEvent, 0, n)
 		for j := range edges[:n] {
 			if e := &edges[j].Node; w.mine(e) {
@@ -270,29 +245,33 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 			}
 		}
 	}
-	replay := u.retry == nil && w.isReplay(last.Cursor) // what is parked was never handled
-	hctx := w.contextFor(ctx, attempt, replay, &last.Node)
-	if err := w.call(hctx, h, &edges[0].Node, batch); err != nil {
-		failed = &failure{err: err, at: i, n: n, known: true}
+	last := &edges[n-1]
+	attempt, replay := w.trouble.attempts+1, false
+	if u.retry != nil { // what is parked was never handled
+		attempt = u.retry.parked.Attempts + 1
+	} else if w.progress.furthest != "" {
+		past, err := notAfter(w.ex, last.Cursor, w.progress.furthest)
+		replay = err == nil && past
 	}
-	return n, failed
+	return n, w.call(w.contextFor(ctx, attempt, replay, &last.Node), h, &edges[0].Node, batch)
 }
 
 // firstCall is how many of the events the first call takes.
 func (w *worker) firstCall(edges []cursor.Edge[RawEvent]) (n int) {
-	if h, err := w.handlerOf(&edges[0].Node); err == nil && h != nil && h.many != nil {
-		n = w.batch(h, edges)
+	h, err := w.handlerOf(&edges[0].Node)
+	if err != nil || h == nil || h.many == nil {
+		return 1
 	}
-	return max(1, n)
-}
-
-// isReplay reports whether the subscription was past a place before.
-func (w *worker) isReplay(at cursor.Value) bool {
-	if w.progress.furthest == "" {
-		return false
+	for n = 1; n < len(edges); n++ {
+		e := &edges[n].Node
+		if !w.mine(e) {
+			continue
+		}
+		if other, err := w.handlerOf(e); err != nil || other != h || w.parked.counts[e.Aggregate()] > 0 {
+			break
+		}
 	}
-	first, err := w.ex.Earlier(at, w.progress.furthest)
-	return err == nil && first == at
+	return n
 }
 
 // failed sees to a unit that failed: it is attempted again, cut into smaller

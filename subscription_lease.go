@@ -376,8 +376,8 @@ const standbyInterval = 200 * time.Millisecond
 // is not looked at each time; the answer to what was asked may be here at once.
 func (w *worker) waitForKey(ctx context.Context, left time.Duration) error {
 	short := standbyInterval
-	if w.lease.asked {
-		short = min(standbyInterval, firstBackoff*time.Duration(max(0, w.lease.looks-3))) // the first are woken by what others do at once
+	if w.lease.asked { // the first looks are woken by what others do at once
+		short = min(short, firstBackoff*time.Duration(max(0, w.lease.looks-3)))
 	}
 	w.lease.looks++
 	short = min(left, short)

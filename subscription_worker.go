@@ -131,7 +131,8 @@ func (w *worker) run(ctx context.Context, delay time.Duration) error {
 		})
 	}()
 	defer w.owns(ctx, w.lease.partition, false)
-	w.resume()
+	s := w.lease.enter()
+	w.progress.reset(&s)
 	err := w.loop(running, delay)
 	if running.Err() != nil && errors.Is(context.Cause(running), ErrTakenOver) {
 		err = w.lease.takenOver()
@@ -140,12 +141,6 @@ func (w *worker) run(ctx context.Context, delay time.Duration) error {
 	<-renewed
 	w.ahead.stop()
 	return w.finish(ctx, err)
-}
-
-// resume goes on from the place in the store.
-func (w *worker) resume() {
-	s := w.lease.enter()
-	w.progress.reset(&s)
 }
 
 // forget drops what was read, so that it is read again.
@@ -170,14 +165,12 @@ func (w *worker) loop(ctx context.Context, delay time.Duration) error {
 		switch {
 		case err == nil:
 			failures = 0
-		case errors.Is(err, errAgain):
+		case errors.Is(err, errAgain),
+			errors.Is(err, ErrSwapped) && w.progress.doubts && ctx.Err() == nil: // such as by a renewal; resolve finds out
 			w.forget()
 			more = true
 		case errors.Is(err, errMoved) && ctx.Err() == nil:
 			w.adopt()
-			more = true
-		case errors.Is(err, ErrSwapped) && w.progress.doubts && ctx.Err() == nil: // such as by a renewal; resolve finds out
-			w.forget()
 			more = true
 		case w.once || final(err) || ctx.Err() != nil:
 			return err
@@ -197,9 +190,7 @@ func (w *worker) loop(ctx context.Context, delay time.Duration) error {
 	}
 }
 
-// idle waits until there may be something to do. A worker that is woken and then
-// finds no event asks whether the key is still its own: that may be what it was
-// woken for.
+// idle waits until there may be something to do.
 func (w *worker) idle(ctx context.Context, wait time.Duration, changed <-chan struct{}) error {
 	err := pause(ctx, wait, w.stopping, changed)
 	select {
@@ -211,7 +202,7 @@ func (w *worker) idle(ctx context.Context, wait time.Duration, changed <-chan st
 }
 
 // answer asks whether the key is still the worker's own, if that may be what it
-// was woken for, and tells when it has to, if it did so just now.
+// was woken for, and tells how long there is nothing to do.
 func (w *worker) answer(ctx context.Context) (wait time.Duration, err error) {
 	wait = pollInterval
 	if w.progress.handled {
@@ -220,11 +211,9 @@ func (w *worker) answer(ctx context.Context) (wait time.Duration, err error) {
 	if !w.woken {
 		return wait, nil
 	}
-	now := w.lease.clock()
-	if now-w.answeredAt >= confirmInterval {
+	if now := w.lease.clock(); now-w.answeredAt >= confirmInterval {
 		w.answeredAt, w.answers = now, 0
-	}
-	if w.answers == mostAnswers {
+	} else if w.answers == mostAnswers {
 		return min(wait, confirmInterval-(now-w.answeredAt)), nil
 	}
 	w.woken = false
