@@ -266,6 +266,42 @@ func TestHaltedWorkerIsFenced(t *testing.T) {
 	}
 }
 
+// A store that an owner waits for while it hands over is waited for as long as who
+// asked has to wait otherwise, and that is the lease.
+func TestHandOverOutlastsTheStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		swaps := &process{Executor: store}
+		t.Cleanup(swaps.resume)
+		one := &hooked{Executor: store, swap: func(ctx context.Context, s evento.Swap) error {
+			if s.Wake { // it gives the key back
+				return swaps.Swap(ctx, s)
+			}
+			return store.Swap(ctx, s)
+		}}
+		var got list[string]
+		deposits(t, store, "a", 2)
+		first := start(t, one, evento.NewSubscription("s").Lease(time.Minute).Handler(evento.HandleAll(Account, func(_ context.Context, e evento.RawEvent) error {
+			got.add(fmt.Sprint("one ", e.Position))
+			time.Sleep(time.Second)
+			return nil
+		})))
+		time.Sleep(1500 * time.Millisecond) // the second event is in hand
+		start(t, store, evento.NewSubscription("s").Handler(noteAs("two", &got)))
+		swaps.halt()
+		time.Sleep(20 * time.Second)
+		swaps.resume()
+		time.Sleep(2 * time.Second)
+		deposits(t, store, "a", 1)
+		time.Sleep(time.Second)
+		if want := []string{"one 1", "one 2", "two 3"}; !slices.Equal(got.all(), want) {
+			t.Errorf("handled %v, want %v", got.all(), want)
+		}
+		ended(t, first, evento.ErrTakenOver)
+	})
+}
+
 // A halt that is shorter than the time between two checkpoints, and longer than
 // the lease, is noticed before the next event.
 func TestShortHaltIsNoticed(t *testing.T) {

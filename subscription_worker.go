@@ -459,9 +459,11 @@ func (w *worker) finish(ctx context.Context, reason error) error {
 	if !errors.As(reason, &handler) && isAny(reason, ErrTakenOver, ErrClosed) {
 		return reason
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
+	// Others have to wait for the lease until the partition is given up.
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(finalTimeout, w.lease.length))
 	defer cancel()
-	err := w.giveBack(ctx, reason)
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(finalTimeout, cancel) })()
+	err := w.giveBack(patient, reason)
 	switch {
 	case errors.Is(reason, errStopping):
 		return err

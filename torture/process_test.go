@@ -319,6 +319,9 @@ func (s storage) start(t *testing.T, role, store, log string) *process {
 		if !p.ended {
 			p.kill()
 		}
+		if t.Failed() && p.errors.Len() > 0 {
+			t.Logf("worker %s: %s", p.pid(), p.errors)
+		}
 	})
 	return p
 }
