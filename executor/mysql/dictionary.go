@@ -5,11 +5,9 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
@@ -67,20 +65,20 @@ func (d *dictionary) cover(ctx context.Context, s *session, head int64) error {
 	return nil
 }
 
-// typeID reads the number of a type; 0: there is none.
-func (s *session) typeID(ctx context.Context, t evento.AggregateType) (id int64, err error) {
-	_, err = s.row(ctx, "SELECT id FROM evento_type WHERE name = ?", []any{string(t)}, &id)
+const (
+	findType    = "SELECT id FROM evento_type WHERE name = ?"
+	findRouting = "SELECT id FROM evento_routing WHERE name = ?"
+)
+
+// number reads the number of a name; 0: there is none.
+func (s *session) number(ctx context.Context, find string, name ...any) (id int64, err error) {
+	_, err = s.row(ctx, find, name, &id)
 	return id, err
 }
 
-// routingID reads the number of a routing key; 0: there is none.
-func (s *session) routingID(ctx context.Context, key string) (id int64, err error) {
-	_, err = s.row(ctx, "SELECT id FROM evento_routing WHERE name = ?", []any{key}, &id)
-	return id, err
-}
-
-// durably returns a number that was read when its name is durable.
-func (d *dictionary) durably(ctx context.Context, s *session, id int64, err error) (int64, error) {
+// durably reads the number of a name, and returns it when the name is durable.
+func (d *dictionary) durably(ctx context.Context, s *session, find string, name ...any) (int64, error) {
+	id, err := s.number(ctx, find, name...)
 	if err == nil && id != 0 {
 		err = d.ex.makeAllDurable(ctx, s)
 	}
@@ -89,10 +87,7 @@ func (d *dictionary) durably(ctx context.Context, s *session, id int64, err erro
 
 // typeID finds a type; 0 when there is none.
 func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateType) (int64, error) {
-	return d.FindType(t, func() (int64, error) {
-		id, err := s.typeID(ctx, t)
-		return d.durably(ctx, s, id, err)
-	})
+	return d.FindType(t, func() (int64, error) { return d.durably(ctx, s, findType, string(t)) })
 }
 
 // plan looks the names of a query up after the head was read: those that are not
@@ -100,10 +95,7 @@ func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateT
 func (d *dictionary) plan(ctx context.Context, s *session, q evento.Query, head int64) (sqlstore.Plan[sqlstore.Aggregate], error) {
 	return sqlstore.NewPlan(q, sqlstore.PlanNames[sqlstore.Aggregate]{
 		Routing: func(key string) (int64, error) {
-			return d.FindRouting(key, func() (int64, error) {
-				id, err := s.routingID(ctx, key)
-				return d.durably(ctx, s, id, err)
-			})
+			return d.FindRouting(key, func() (int64, error) { return d.durably(ctx, s, findRouting, key) })
 		},
 		Kinds: func(f evento.Filter) ([]int64, error) {
 			return d.KindsFor(f, func() error { return d.cover(ctx, s, head) })
@@ -116,22 +108,6 @@ func (d *dictionary) plan(ctx context.Context, s *session, q evento.Query, head 
 			return key, err
 		},
 	})
-}
-
-// resolve fills in the names of events, reading those that the cache has not.
-func (d *dictionary) resolve(ctx context.Context, s *session, rows []row, edges []cursor.Edge[evento.RawEvent]) error {
-	var names sqlstore.EventNames
-	for i := range rows {
-		r := &rows[i]
-		if r.kindID != names.KindID || r.routingID != names.RoutingID {
-			names.KindID, names.RoutingID = r.kindID, r.routingID
-			if err := d.Resolve(&names, func() error { return d.fetch(ctx, s, r.routingID) }); err != nil {
-				return fmt.Errorf("evento: mysql: event at position %d: %w", r.position, err)
-			}
-		}
-		names.Into(&edges[i].Node)
-	}
-	return nil
 }
 
 // fetch reads the kinds, and a routing key.

@@ -5,7 +5,6 @@ package mysql
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
@@ -28,11 +27,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 	if err := ex.check(ctx); err != nil {
 		return err
 	}
-	op := &appendOp{write: evento.Write{Appends: store.Appends(events)}}
-	var err error
-	if op.metadata, err = sqlstore.EncodeMetadata(op.write.Appends); err != nil {
-		return fmt.Errorf("evento: mysql: %w", err)
-	}
+	op := &appendOp{sqlstore.ImportOf(events)}
 	var unknown error
 	s, err := ex.lend(ctx, ex.sessions.get, func(s *session) error {
 		err := ex.tryTakeOver(ctx, s, op, events)
@@ -68,35 +63,16 @@ func (ex *Executor) tryTakeOver(ctx context.Context, s *session, op *appendOp, e
 	if err != nil {
 		return err
 	}
-	if err := (store.Head{Position: uint64(at.position), RecordedAt: at.recordedAt}).Check(events); err != nil {
+	tx := writerOn(ex, s).transaction(ctx, at, true)
+	tx.needPlaces(&op.Write)
+	if err := tx.readPlaces(); err != nil {
 		return err
 	}
-	w := &writer{ex: ex, s: s, position: -1, heads: store.NewCache[evento.AggregateKey, head](1)}
-	tx := w.transaction(ctx, at, true)
-	if err := tx.readHeads([]*call{{Request: op}}); err != nil {
+	if err := op.Import(tx, store.Head{Position: uint64(at.position), RecordedAt: at.recordedAt}, events); err != nil {
 		return err
 	}
-	for _, a := range store.Aggregates(events) {
-		h := tx.head(a.AggregateKey)
-		var routing int64
-		if h.version > 0 && a.RoutingKey != "" {
-			if routing, err = tx.routingID(a.RoutingKey); err != nil {
-				return err
-			}
-		}
-		if err := a.Check(uint64(h.version), h.routing == routing); err != nil {
-			return err
-		}
-	}
-	for i := range events {
-		metadata := ""
-		if op.metadata != nil {
-			metadata = op.metadata[i]
-		}
-		tx.now = events[i].Timestamp.UnixMicro()
-		if err := tx.append(&op.write.Appends[i], tx.head(evento.AggregateKey{Type: events[i].AggregateType, ID: events[i].AggregateID}), metadata); err != nil {
-			return err
-		}
+	if op.Refusal != nil {
+		return op.Refusal
 	}
 	if err := tx.send(); err != nil {
 		return err

@@ -12,7 +12,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
-	"github.com/evento-go/evento/internal/store"
 )
 
 type txKey struct{}
@@ -237,7 +236,7 @@ func (t *callersTx) add(ctx context.Context, op *appendOp) ([]evento.Receipt, er
 			return nil, err
 		}
 	}
-	return t.Add(ctx, op.write, t.findHead)
+	return t.Add(ctx, op.Write, t.findHead)
 }
 
 // findHead is for [sqlstore.Pending].
@@ -283,24 +282,19 @@ func (t *callersTx) commit(ctx context.Context) error {
 }
 
 func (t *callersTx) flush(ctx context.Context) error {
-	var calls []*call
+	var ops []*appendOp
 	for _, w := range t.Writes() {
-		op, _, err := newAppendOp(w)
-		if err != nil {
-			return err
-		}
-		calls = append(calls, &call{Request: op})
+		ops = append(ops, &appendOp{sqlstore.OpOf(w)})
 	}
 	last := []string{checkBegun}
 	var tx *transaction
-	if len(calls) > 0 {
+	if len(ops) > 0 {
 		at, err := t.lockCounter(ctx)
 		if err != nil {
 			return err
 		}
-		w := &writer{ex: t.ex, s: t.s, position: -1, heads: store.NewCache[evento.AggregateKey, head](1)}
-		tx = w.transaction(ctx, at, true)
-		if stored, err := tx.appendAll(calls); err != nil || stored {
+		tx = writerOn(t.ex, t.s).transaction(ctx, at, true)
+		if stored, err := tx.appendAll(ops); err != nil || stored {
 			t.notDurable = t.notDurable || stored
 			return err
 		}
@@ -342,33 +336,18 @@ func (t *callersTx) lockCounter(ctx context.Context) (counter, error) {
 
 // appendAll judges writes in their order, all of which have to be accepted, and
 // sends their rows. It reports whether all of them were stored already.
-func (tx *transaction) appendAll(calls []*call) (stored bool, err error) {
-	if err := tx.readHeads(calls); err != nil {
+func (tx *transaction) appendAll(ops []*appendOp) (stored bool, err error) {
+	for _, op := range ops {
+		tx.needPlaces(&op.Write)
+	}
+	if err := tx.readPlaces(); err != nil {
 		return false, err
 	}
-	var again *evento.ConflictError // an earlier attempt's beside something new
-	found := 0
-	for _, c := range calls {
-		op := c.Request
-		if err := op.apply(tx); err != nil {
-			return false, err
-		}
-		if op.err != nil {
-			return false, op.err
-		}
-		if op.earlier {
-			found++
-			a := op.write.Appends[0]
-			again = &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: op.receipts[0].Version}
-		}
+	stored, err = sqlstore.ApplyAll(ops, func(op *appendOp) (*sqlstore.Op, error) { return &op.Op, op.apply(tx) })
+	if err == nil && !stored {
+		err = tx.send()
 	}
-	switch {
-	case again == nil:
-		return false, tx.send()
-	case found < len(calls):
-		return false, again
-	}
-	return true, nil
+	return stored, err
 }
 
 // lingering returns a context that ends a while after ctx.

@@ -24,13 +24,7 @@ var migrationFiles embed.FS
 //
 //	CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB;
 //	INSERT INTO evento_migration VALUES (NNNN, UNIX_TIMESTAMP());
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrationFiles, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return sub
-}
+func Migrations() fs.FS { return sqlstore.Folder(migrationFiles) }
 
 const makeMigrations = "CREATE TABLE IF NOT EXISTS evento_migration (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL) ENGINE=InnoDB"
 
@@ -134,15 +128,11 @@ func (s *session) applyMigrations(ctx context.Context) error {
 
 // missing are the migrations that the store lacks.
 func (s *session) missing(ctx context.Context, apply bool) ([]sqlstore.Migration, error) {
-	all, err := sqlstore.Migrations(Migrations())
-	if err != nil {
-		return nil, err
-	}
 	at, err := s.schemaVersion(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return sqlstore.Missing(all, at, apply)
+	return sqlstore.Missing(Migrations(), at, apply)
 }
 
 // schemaVersion is the number of the last migration; 0: none.

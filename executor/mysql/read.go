@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -96,7 +95,7 @@ const maxPosition = 1 << 62
 // which is of one moment by itself, so that the head does not matter: what
 // loads and catching up are made of. Not ok: there are no events, or it is
 // another kind of query.
-func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []row, more, ok bool, err error) {
+func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []sqlstore.Row, more, ok bool, err error) {
 	if q.RoutingKey != "" || q.Unrouted || len(q.Filters) > 1 || args.IsBackward() || at != 0 && !args.IsOnward() {
 		return nil, false, false, nil
 	}
@@ -111,18 +110,18 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 		return nil, false, false, err
 	}
 	last := p.found[len(p.found)-1]
-	if err := ex.makeDurable(ctx, s, last.position); err != nil {
+	if err := ex.makeDurable(ctx, s, last.Position); err != nil {
 		return nil, false, false, err
 	}
 	if p.more && !p.Everything && s.tx == nil {
-		ex.ends.add(place{p.Aggregates[0].Key, last.position}, last.version)
+		ex.ends.add(place{p.Aggregates[0].Key, last.Position}, last.Version)
 	}
 	return p.found, p.more, true, nil
 }
 
 // behind reads a page that ends below what is known to be there, without
 // asking for the head. Not ok: there may be more above that.
-func (ex *Executor) behind(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []row, more, ok bool, err error) {
+func (ex *Executor) behind(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []sqlstore.Row, more, ok bool, err error) {
 	known := ex.durable.position.Load()
 	if !args.IsOnward() || s.tx != nil || at+int64(args.Limit()) >= known {
 		return nil, false, false, nil
@@ -189,39 +188,8 @@ func (e *ends) add(p place, version int64) {
 }
 
 // events makes events of rows, which are used again.
-func (ex *Executor) events(ctx context.Context, s *session, rows []row) ([]cursor.Edge[evento.RawEvent], error) {
-	if len(rows) == 0 {
-		return nil, nil
-	}
+func (ex *Executor) events(ctx context.Context, s *session, rows []sqlstore.Row) ([]cursor.Edge[evento.RawEvent], error) {
 	defer giveRows(rows)
-	edges := make([]cursor.Edge[evento.RawEvent], len(rows))
-	for i := range rows {
-		if err := rows[i].event(&edges[i].Node); err != nil {
-			return nil, err
-		}
-	}
-	return edges, ex.dictionary(s).resolve(ctx, s, rows, edges)
-}
-
-// row is an event as the table has it, but for its names.
-type row struct {
-	position, recordedAt, version, kindID, routingID int64
-
-	codec       string
-	id          evento.ID
-	aggregateID string
-	data        []byte
-	metadata    []byte
-}
-
-// event fills in what the row has.
-func (r *row) event(e *evento.RawEvent) error {
-	e.ID = r.id
-	e.Position = uint64(r.position)
-	e.AggregateID = r.aggregateID
-	e.Version = uint64(r.version)
-	e.Codec = r.codec
-	e.Data = r.data
-	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()
-	return sqlstore.DecodeMetadata(r.metadata, r.position, &e.Metadata)
+	d := ex.dictionary(s)
+	return d.Events(rows, func(r *sqlstore.Row) error { return d.fetch(ctx, s, r.RoutingID) })
 }

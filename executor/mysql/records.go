@@ -226,10 +226,7 @@ func (s *session) swap(ctx context.Context, changes []evento.Change, begin, undo
 
 // change makes one change.
 func (s *session) change(ctx context.Context, c evento.Change) error {
-	value := c.Value
-	if value == nil {
-		value = []byte{} // nil would be NULL
-	}
+	value := sqlstore.NotNull(c.Value)
 	var r sql.Result
 	var err error
 	switch {

@@ -13,14 +13,13 @@
 package mysql
 
 import (
-	"context"
-	"fmt"
-	"strings"
-
 	"cmp"
+	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/evento-go/evento"
@@ -77,7 +76,7 @@ const scanPerEvent = 8
 
 // rows returns up to n matches beyond from, in the order in which they were
 // met, and whether there are more.
-func (r *search) rows(from int64, backward bool, n int) ([]row, bool, error) {
+func (r *search) rows(from int64, backward bool, n int) ([]sqlstore.Row, bool, error) {
 	p := &page{search: r, backward: backward, want: n, last: from}
 	if r.None {
 		return nil, false, nil
@@ -258,7 +257,7 @@ type page struct {
 	backward bool
 	want     int
 	last     int64 // the position up to which all is found
-	found    []row
+	found    []sqlstore.Row
 	bytes    int
 	more     bool
 }
@@ -355,23 +354,23 @@ func (c *collector) take(values []sqldriver.Value) (full bool, err error) {
 	if p.found == nil {
 		p.found = takeRows()
 	}
-	p.found = append(p.found, row{})
+	p.found = append(p.found, sqlstore.Row{})
 	r := &p.found[len(p.found)-1]
-	for i, into := range [...]*int64{&r.position, &r.recordedAt, &r.version, &r.kindID, &r.routingID} {
+	for i, into := range [...]*int64{&r.Position, &r.RecordedAt, &r.Version, &r.KindID, &r.RoutingID} {
 		n, ok := values[i].(int64)
 		if !ok {
 			return false, fmt.Errorf("evento: mysql: column %d of an event is of type %T", i+1, values[i])
 		}
 		*into = n
 	}
-	r.codec = sqlstore.CodecName(octets(values[5]))
-	copy(r.id[:], octets(values[6]))
+	r.Codec = sqlstore.CodecName(octets(values[5]))
+	copy(r.ID[:], octets(values[6]))
 	if id := octets(values[7]); string(id) != c.last {
 		c.last = string(id)
 	}
-	r.aggregateID = c.last
-	r.data = c.slab.Copy(data)
-	r.metadata = c.slab.Copy(octets(values[9]))
+	r.AggregateID = c.last
+	r.Data = c.slab.Copy(data)
+	r.Metadata = c.slab.Copy(octets(values[9]))
 	return false, nil
 }
 
@@ -384,14 +383,17 @@ func octets(v sqldriver.Value) []byte {
 // usedRows are those of pages that are done, to be used again.
 var usedRows sync.Pool
 
-func takeRows() []row {
-	if rows, ok := usedRows.Get().(*[]row); ok {
+func takeRows() []sqlstore.Row {
+	if rows, ok := usedRows.Get().(*[]sqlstore.Row); ok {
 		return *rows
 	}
 	return nil
 }
 
-func giveRows(rows []row) {
+func giveRows(rows []sqlstore.Row) {
+	if cap(rows) == 0 {
+		return
+	}
 	clear(rows)
 	rows = rows[:0]
 	usedRows.Put(&rows)

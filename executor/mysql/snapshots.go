@@ -54,17 +54,13 @@ version = GREATEST(VALUES(version), version)`
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, sn evento.Snapshot) error {
-	data := sn.Data
-	if data == nil {
-		data = []byte{} // nil would be NULL
-	}
 	now := ex.now()
 	return ex.use(ctx, func(s *session) error {
-		if len(data) > s.maxPacket-packetSpare {
-			return fmt.Errorf("%w: a snapshot of %d bytes, the server's max_allowed_packet is %d", evento.ErrTooLarge, len(data), s.maxPacket)
+		if len(sn.Data) > s.maxPacket-packetSpare {
+			return fmt.Errorf("%w: a snapshot of %d bytes, the server's max_allowed_packet is %d", evento.ErrTooLarge, len(sn.Data), s.maxPacket)
 		}
 		_, err := s.exec(ctx, saveSnapshot, key.Projection, int64(key.Revision), key.Variant, string(key.AggregateType), key.AggregateID,
-			string(sn.Cursor), data, now, int64(sn.Position), int64(sn.Version))
+			string(sn.Cursor), sqlstore.NotNull(sn.Data), now, int64(sn.Position), int64(sn.Version))
 		return err
 	})
 }

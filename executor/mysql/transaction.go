@@ -21,15 +21,16 @@ type transaction struct {
 	ctx      context.Context
 	w        *writer
 	s        *session
-	careful  bool  // every head was read
+	careful  bool  // every place was read
 	now      int64 // the timestamp of its events
 	position int64 // of the last event
 	appended bool
 	found    bool // an earlier attempt of some write
 
-	read  map[evento.AggregateKey]head // heads that were read in it
-	heads map[evento.AggregateKey]head // heads that it has moved
-	names *sqlstore.Dictionary         // that it has looked up or made
+	read   map[evento.AggregateKey]sqlstore.Place // that were read in it
+	needed []evento.AggregateKey                  // are to be read
+	places map[evento.AggregateKey]sqlstore.Place // that it has moved
+	names  *sqlstore.Dictionary                   // that it has looked up or made
 
 	args []any // rows that are not sent yet
 	size int   // of their data
@@ -37,7 +38,7 @@ type transaction struct {
 
 func (w *writer) transaction(ctx context.Context, at counter, careful bool) *transaction {
 	if at.position != w.position {
-		w.heads.Clear() // somebody else has appended
+		w.places.Clear() // somebody else has appended
 		w.position = at.position
 	}
 	return &transaction{
@@ -51,50 +52,49 @@ func (w *writer) transaction(ctx context.Context, at counter, careful bool) *tra
 	}
 }
 
-// head is where an aggregate is, with what this transaction has added. An
-// aggregate that was not looked for is new: if it is not, its first version is
-// there, and the row is refused.
-func (tx *transaction) head(name evento.AggregateKey) head {
-	if h, ok := tx.heads[name]; ok {
-		return h
+// Place implements [sqlstore.Appender]. An aggregate that was not looked for is new:
+// if it is not, its first version is there, and the row is refused.
+func (tx *transaction) Place(a evento.AggregateKey) (sqlstore.Place, error) {
+	if at, ok := tx.places[a]; ok {
+		return at, nil
 	}
-	if h, ok := tx.read[name]; ok {
-		return h
+	if at, ok := tx.read[a]; ok {
+		return at, nil
 	}
-	h, _ := tx.w.heads.Get(name)
-	return h
+	at, _ := tx.w.places.Get(a)
+	return at, nil
 }
 
 // maxLegs is the most parts of one statement, a power of two.
 const maxLegs = 64
 
-// readHeads reads where the aggregates are of which that has to be known.
-func (tx *transaction) readHeads(calls []*call) error {
-	var names []evento.AggregateKey
-	for _, c := range calls {
-		w := &c.Request.write
-		for i := range w.Appends {
-			a := &w.Appends[i]
-			if !tx.careful && !a.AnyVersion && a.Expected == 0 && !w.Retry {
-				continue
-			}
-			name := a.Aggregate()
-			if _, ok := tx.w.heads.Get(name); ok {
-				continue
-			}
-			if _, ok := tx.read[name]; ok {
-				continue
-			}
-			if tx.read == nil {
-				tx.read = map[evento.AggregateKey]head{}
-			}
-			tx.read[name] = head{}
-			names = append(names, name)
+// needPlaces notes the aggregates of which has to be known where they are.
+func (tx *transaction) needPlaces(w *evento.Write) {
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		if !tx.careful && !a.AnyVersion && a.Expected == 0 && !w.Retry {
+			continue
 		}
+		name := a.Aggregate()
+		if _, ok := tx.w.places.Get(name); ok {
+			continue
+		}
+		if _, ok := tx.read[name]; ok {
+			continue
+		}
+		if tx.read == nil {
+			tx.read = map[evento.AggregateKey]sqlstore.Place{}
+		}
+		tx.read[name] = sqlstore.Place{}
+		tx.needed = append(tx.needed, name)
 	}
+}
+
+// readPlaces reads where the aggregates are that were noted.
+func (tx *transaction) readPlaces() error {
 	var args []any
 	byID := map[int64]evento.AggregateType{}
-	for _, name := range names {
+	for _, name := range tx.needed {
 		id, err := tx.typeID(name.Type, false)
 		if err != nil {
 			return err
@@ -116,7 +116,7 @@ func (tx *transaction) readHeads(calls []*call) error {
 	return nil
 }
 
-const headLeg = "(SELECT type_id, aggregate_id, version, routing_id FROM evento_event FORCE INDEX (evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? ORDER BY version DESC LIMIT 1)"
+const placeLeg = "(SELECT type_id, aggregate_id, version, routing_id FROM evento_event FORCE INDEX (evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? ORDER BY version DESC LIMIT 1)"
 
 func (tx *transaction) readLegs(args []any, types map[int64]evento.AggregateType) error {
 	legs := powerOfTwo(len(args) / 2)
@@ -124,14 +124,14 @@ func (tx *transaction) readLegs(args []any, types map[int64]evento.AggregateType
 	for len(args) < 2*legs {
 		args = append(args, args[:2]...) // again the first
 	}
-	return tx.s.query(tx.ctx, repeat(headLeg, " UNION ALL ", legs), args, func(rows *sql.Rows) error {
+	return tx.s.query(tx.ctx, repeat(placeLeg, " UNION ALL ", legs), args, func(rows *sql.Rows) error {
 		var typeID int64
 		var id string
-		var h head
-		if err := rows.Scan(&typeID, &id, &h.version, &h.routing); err != nil {
+		var at sqlstore.Place
+		if err := rows.Scan(&typeID, &id, &at.Version, &at.Routing); err != nil {
 			return err
 		}
-		tx.read[evento.AggregateKey{Type: types[typeID], ID: id}] = h
+		tx.read[evento.AggregateKey{Type: types[typeID], ID: id}] = at
 		return nil
 	})
 }
@@ -143,15 +143,15 @@ func repeat(text, separator string, n int) string {
 	return strings.Repeat(text+separator, n-1) + text
 }
 
-// append adds rows above the head.
-func (tx *transaction) append(a *evento.Append, at head, metadata string) error {
+// Append implements [sqlstore.Appender].
+func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata string) (position int64, err error) {
 	typeID, err := tx.typeID(a.AggregateType, true)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if at.version == 0 && a.RoutingKey != "" {
-		if at.routing, err = tx.routingID(a.RoutingKey); err != nil {
-			return err
+	if at.Version == 0 && a.RoutingKey != "" {
+		if at.Routing, err = tx.RoutingID(a.RoutingKey); err != nil {
+			return 0, err
 		}
 	}
 	var stored any
@@ -162,29 +162,25 @@ func (tx *transaction) append(a *evento.Append, at head, metadata string) error 
 		e := &a.Events[i]
 		kindID, err := tx.kindID(sqlstore.Kind{TypeID: typeID, Name: e.Name})
 		if err != nil {
-			return err
+			return 0, err
 		}
-		data := e.Data
-		if data == nil {
-			data = []byte{} // nil would be NULL
-		}
-		size := len(data) + len(metadata) + rowSpare
+		size := len(e.Data) + len(metadata) + rowSpare
 		if len(tx.args) == maxRows*rowColumns || len(tx.args) > 0 && tx.size+size > tx.s.maxPacket-packetSpare {
 			if err := tx.send(); err != nil {
-				return err
+				return 0, err
 			}
 		}
 		tx.position++
-		at.version++
+		at.Version++
 		tx.size += size
-		tx.args = append(tx.args, tx.position, tx.now, at.version, kindID, at.routing, typeID, e.Codec, e.ID[:], a.AggregateID, data, stored)
+		tx.args = append(tx.args, tx.position, tx.now, at.Version, kindID, at.Routing, typeID, e.Codec, e.ID[:], a.AggregateID, sqlstore.NotNull(e.Data), stored)
 	}
-	if tx.heads == nil {
-		tx.heads = map[evento.AggregateKey]head{}
+	if tx.places == nil {
+		tx.places = map[evento.AggregateKey]sqlstore.Place{}
 	}
-	tx.heads[a.Aggregate()] = at
+	tx.places[a.Aggregate()] = *at
 	tx.appended = true
-	return nil
+	return tx.position, nil
 }
 
 const (
@@ -217,41 +213,37 @@ func (tx *transaction) send() error {
 	return nil
 }
 
+// SetTime implements [sqlstore.Importer].
+func (tx *transaction) SetTime(at int64) { tx.now = at }
+
 // typeID finds a type, or with add makes it; 0: there is none.
 func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
 	return tx.names.FindType(t, func() (int64, error) {
-		id, err := tx.s.typeID(tx.ctx, t)
-		if err != nil || id != 0 || !add {
-			return id, err
-		}
-		return tx.insert("INSERT INTO evento_type (name) VALUES (?)", string(t))
+		return tx.number(add, findType, "INSERT INTO evento_type (name) VALUES (?)", string(t))
 	})
 }
 
 // kindID finds a kind or makes it.
 func (tx *transaction) kindID(k sqlstore.Kind) (int64, error) {
-	return tx.names.FindKind(k, func() (id int64, err error) {
-		found, err := tx.s.row(tx.ctx, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", []any{k.TypeID, k.Name}, &id)
-		if err != nil || found {
-			return id, err
-		}
-		return tx.insert("INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
+	return tx.names.FindKind(k, func() (int64, error) {
+		return tx.number(true, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", "INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
 	})
 }
 
-// routingID finds a routing key or makes it.
-func (tx *transaction) routingID(key string) (int64, error) {
+// RoutingID implements [sqlstore.Importer].
+func (tx *transaction) RoutingID(key string) (int64, error) {
 	return tx.names.FindRouting(key, func() (int64, error) {
-		id, err := tx.s.routingID(tx.ctx, key)
-		if err != nil || id != 0 {
-			return id, err
-		}
-		return tx.insert("INSERT INTO evento_routing (name) VALUES (?)", key)
+		return tx.number(true, findRouting, "INSERT INTO evento_routing (name) VALUES (?)", key)
 	})
 }
 
-func (tx *transaction) insert(text string, args ...any) (int64, error) {
-	r, err := tx.s.exec(tx.ctx, text, args...)
+// number finds the number of a name, or with add inserts the name; 0: there is none.
+func (tx *transaction) number(add bool, find, insert string, name ...any) (int64, error) {
+	id, err := tx.s.number(tx.ctx, find, name...)
+	if err != nil || id != 0 || !add {
+		return id, err
+	}
+	r, err := tx.s.exec(tx.ctx, insert, name...)
 	if err != nil {
 		return 0, err
 	}
@@ -261,9 +253,9 @@ func (tx *transaction) insert(text string, args ...any) (int64, error) {
 // publish brings what was committed into the caches.
 func (tx *transaction) publish() {
 	w := tx.w
-	for name, h := range tx.read {
-		if h.version > 0 {
-			w.heads.Put(name, h)
+	for a, at := range tx.read {
+		if at.Version > 0 {
+			w.places.Put(a, at)
 		}
 	}
 	if !tx.appended {
@@ -271,8 +263,8 @@ func (tx *transaction) publish() {
 	}
 	w.position = tx.position
 	store.Raise(&w.ex.durable.position, tx.position)
-	for name, h := range tx.heads {
-		w.heads.Put(name, h)
+	for a, at := range tx.places {
+		w.places.Put(a, at)
 	}
 	tx.names.Publish()
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
 
@@ -22,14 +23,19 @@ type writer struct {
 	db *sql.DB
 	s  *session // nil: there is none now
 
-	// heads are those at this position of the counter. While the counter is
+	// places are those at this position of the counter. While the counter is
 	// there nobody else has appended, and they are exact.
 	position int64
-	heads    store.Cache[evento.AggregateKey, head]
+	places   store.Cache[evento.AggregateKey, sqlstore.Place]
 }
 
 func newWriter(ex *Executor, db *sql.DB) *writer {
-	return &writer{ex: ex, db: db, position: -1, heads: store.NewCache[evento.AggregateKey, head](1 << 15)}
+	return &writer{ex: ex, db: db, position: -1, places: store.NewCache[evento.AggregateKey, sqlstore.Place](1 << 15)}
+}
+
+// writerOn is a writer for one transaction of a session.
+func writerOn(ex *Executor, s *session) *writer {
+	return &writer{ex: ex, s: s, position: -1, places: store.NewCache[evento.AggregateKey, sqlstore.Place](1)}
 }
 
 func (w *writer) close() {
@@ -205,7 +211,10 @@ func (w *writer) alone(ctx context.Context, calls []*call) {
 // only once the transaction was told to commit.
 func (w *writer) commit(ctx context.Context, calls []*call, at counter, careful bool) error {
 	tx := w.transaction(ctx, at, careful)
-	if err := tx.readHeads(calls); err != nil {
+	for _, c := range calls {
+		tx.needPlaces(&c.Request.Write)
+	}
+	if err := tx.readPlaces(); err != nil {
 		return err
 	}
 	for _, c := range calls {
@@ -218,7 +227,7 @@ func (w *writer) commit(ctx context.Context, calls []*call, at counter, careful 
 	}
 	tx.publish()
 	for _, c := range calls {
-		c.Finish(c.Request.err)
+		c.Finish(c.Request.Refusal)
 	}
 	if tx.appended {
 		w.ex.changed.Notify()

@@ -67,10 +67,7 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 	n := len(op.write.Appends)
 	op.aggregates = make([]evento.AggregateKey, n)
 	op.types, op.routings, op.kinds, op.metadata = make([]int32, n), make([]*int32, n), make([][]int32, n), make([]*string, n)
-	texts, err := sqlstore.EncodeMetadata(op.write.Appends)
-	if err != nil {
-		return 0, fmt.Errorf("evento: postgres: %w", err)
-	}
+	texts := sqlstore.EncodeMetadata(op.write.Appends)
 	for i := range texts {
 		if texts[i] != "" {
 			op.metadata[i] = &texts[i]
@@ -424,13 +421,9 @@ func eventArguments(ops []*appendOp) (c eventParams) {
 		for i := range op.write.Appends {
 			for j := range op.write.Appends[i].Events {
 				e := &op.write.Appends[i].Events[j]
-				bytes := e.Data
-				if bytes == nil {
-					bytes = []byte{} // nil would be NULL
-				}
 				c.no, c.step, c.kind = append(c.no, no), append(c.step, int32(j+1)), append(c.kind, op.kinds[i][j])
 				c.ids, c.codecs = append(c.ids, [16]byte(e.ID)), append(c.codecs, e.Codec)
-				c.data, c.metadata = append(c.data, bytes), append(c.metadata, op.metadata[i])
+				c.data, c.metadata = append(c.data, sqlstore.NotNull(e.Data)), append(c.metadata, op.metadata[i])
 			}
 			no++
 		}

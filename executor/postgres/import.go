@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
 
@@ -170,13 +171,9 @@ func (r *importRows) Err() error { return nil }
 func (r *importRows) Values() ([]any, error) {
 	i := r.next - 1
 	e := &r.events[i]
-	data := e.Data
-	if data == nil {
-		data = []byte{} // nil would be NULL
-	}
 	for column, v := range [...]any{
 		int64(e.Position), e.Timestamp.UnixMicro(), int64(e.Version), r.kinds[i][0], r.types[i], r.routings[i],
-		[16]byte(e.ID), e.Codec, e.AggregateID, data, r.metadata[i],
+		[16]byte(e.ID), e.Codec, e.AggregateID, sqlstore.NotNull(e.Data), r.metadata[i],
 	} {
 		r.values[column] = v
 	}

@@ -28,13 +28,7 @@ var migrationFiles embed.FS
 //
 //	CREATE TABLE IF NOT EXISTS SCHEMA.migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
 //	INSERT INTO SCHEMA.migration VALUES (NNNN);
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrationFiles, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return sub
-}
+func Migrations() fs.FS { return sqlstore.Folder(migrationFiles) }
 
 const makeMigrations = "CREATE TABLE IF NOT EXISTS SCHEMA.migration (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
 
@@ -113,15 +107,11 @@ type queryer interface {
 
 // missingMigrations are those that the store lacks.
 func missingMigrations(ctx context.Context, q queryer, schema string, apply bool) ([]sqlstore.Migration, error) {
-	all, err := sqlstore.Migrations(Migrations())
-	if err != nil {
-		return nil, err
-	}
 	at, err := schemaVersion(ctx, q, schema)
 	if err != nil {
 		return nil, err
 	}
-	return sqlstore.Missing(all, at, apply)
+	return sqlstore.Missing(Migrations(), at, apply)
 }
 
 // schemaVersion is the number of the store's last migration; 0: none.

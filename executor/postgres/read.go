@@ -4,14 +4,10 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-
-	"bytes"
-	"encoding/binary"
-	"time"
-
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -149,27 +145,27 @@ const (
 // scan takes the rows of a page, and one more if there is one.
 func (r *reading) scan(rows pgx.Rows) error {
 	defer rows.Close()
-	var w row
+	var w sqlstore.Row
 	plain, size := false, 0
 	for first := true; rows.Next(); first = false {
 		if first { // rows that failed describe nothing
 			plain = isPlain(rows.FieldDescriptions())
 		}
-		if !plain || !w.read(rows.RawValues()) {
-			if err := w.scan(rows); err != nil {
+		if !plain || !readRow(&w, rows.RawValues()) {
+			if err := scanRow(&w, rows); err != nil {
 				return err
 			}
 		}
 		n := len(r.rows)
-		if n > 0 && r.rows[n-1].position == w.position {
+		if n > 0 && r.rows[n-1].Position == w.Position {
 			continue // legs may overlap
 		}
-		size += len(w.data)
+		size += len(w.Data)
 		if n == r.args.Limit() || n > 0 && size > evento.PageBytes {
 			r.more = true
 			return nil
 		}
-		w.data, w.metadata = r.keep(w.data), r.keep(w.metadata)
+		w.Data, w.Metadata = r.keep(w.Data), r.keep(w.Metadata)
 		r.rows = append(r.rows, w)
 	}
 	return rows.Err()
@@ -179,57 +175,33 @@ func (r *reading) scan(rows pgx.Rows) error {
 func (ex *Executor) finish(ctx context.Context, r *reading) (*cursor.Page[evento.RawEvent], error) {
 	found := store.Found{More: r.more, Behind: r.next, At: uint64(r.at), Head: uint64(r.head)}
 	if n := len(r.rows); n > 0 {
-		ex.noteHead(max(r.rows[0].position, r.rows[n-1].position))
-		found.Edges = make([]cursor.Edge[evento.RawEvent], n)
-		if err := ex.events(ctx, r.rows, found.Edges); err != nil {
+		ex.noteHead(max(r.rows[0].Position, r.rows[n-1].Position))
+		var err error
+		if found.Edges, err = ex.events(ctx, r.rows); err != nil {
 			return nil, err
 		}
 	}
 	return found.Page(r.args, ex.positions), nil
 }
 
-// events makes events of rows, in as few allocations as will do.
-func (ex *Executor) events(ctx context.Context, rows []row, edges []cursor.Edge[evento.RawEvent]) error {
+// events makes events of rows, whose bytes are the scratch's, in as few allocations
+// as will do.
+func (ex *Executor) events(ctx context.Context, rows []sqlstore.Row) ([]cursor.Edge[evento.RawEvent], error) {
+	edges, err := ex.namesOf(ctx).Events(rows, func(r *sqlstore.Row) error { return ex.fetch(ctx, r.KindID, r.RoutingID) })
 	size := 0
 	for i := range rows {
-		size += len(rows[i].data)
+		size += len(rows[i].Data)
 	}
 	var data store.Slab
 	data.Expect(size)
-	known := ex.namesOf(ctx)
-	var names sqlstore.EventNames
-	var before *row
-	var metadata *evento.Metadata
-	for i := range rows {
-		w, e := &rows[i], &edges[i].Node
-		if w.kindID != names.KindID || w.routingID != names.RoutingID {
-			names.KindID, names.RoutingID = w.kindID, w.routingID
-			if err := known.Resolve(&names, func() error { return ex.fetch(ctx, w.kindID, w.routingID) }); err != nil {
-				return err
-			}
-		}
-		names.Into(e)
-		if err := w.event(e, before, metadata); err != nil {
-			return err
-		}
-		e.Data = data.Copy(w.data)
-		before, metadata = w, &e.Metadata
+	for i := range edges {
+		edges[i].Node.Data = data.Copy(rows[i].Data)
 	}
-	return nil
-}
-
-// row is an event as the table has it, but for the names of its kind and
-// routing key.
-type row struct {
-	position, recordedAt, version int64
-	kindID, routingID             int64 // routing 0: none
-	id                            [16]byte
-	codec, aggregateID            string
-	data, metadata                []byte
+	return edges, err
 }
 
 // isPlain reports whether the columns of eventColumns come in the form that
-// row.read knows: binary, which pgx asks for unless its protocol was chosen
+// readRow knows: binary, which pgx asks for unless its protocol was chosen
 // otherwise. Text is the same bytes in both formats, and asked for as text.
 func isPlain(fields []pgconn.FieldDescription) bool {
 	for _, f := range fields {
@@ -240,62 +212,48 @@ func isPlain(fields []pgconn.FieldDescription) bool {
 	return len(fields) == 10
 }
 
-// read takes a row's values, and reports whether they are as they should be.
+// readRow takes a row's values, and reports whether they are as they should be.
 // Reading everything is made of little else, hence by hand. The bytes stay the
 // connection's.
-func (w *row) read(v [][]byte) bool {
+func readRow(w *sqlstore.Row, v [][]byte) bool {
 	if len(v[0]) != 8 || len(v[1]) != 8 || len(v[2]) != 8 || len(v[3]) != 4 || v[4] != nil && len(v[4]) != 4 || len(v[5]) != 16 {
 		return false
 	}
-	w.position = int64(binary.BigEndian.Uint64(v[0]))
-	w.recordedAt = int64(binary.BigEndian.Uint64(v[1]))
-	w.version = int64(binary.BigEndian.Uint64(v[2]))
-	w.kindID = int64(binary.BigEndian.Uint32(v[3]))
-	w.routingID = 0
+	w.Position = int64(binary.BigEndian.Uint64(v[0]))
+	w.RecordedAt = int64(binary.BigEndian.Uint64(v[1]))
+	w.Version = int64(binary.BigEndian.Uint64(v[2]))
+	w.KindID = int64(binary.BigEndian.Uint32(v[3]))
+	w.RoutingID = 0
 	if v[4] != nil {
-		w.routingID = int64(binary.BigEndian.Uint32(v[4]))
+		w.RoutingID = int64(binary.BigEndian.Uint32(v[4]))
 	}
-	w.id = [16]byte(v[5])
+	w.ID = evento.ID(v[5])
 	// Runs of one codec and one aggregate are usual.
-	if string(v[6]) != w.codec {
-		w.codec = string(v[6])
+	if string(v[6]) != w.Codec {
+		w.Codec = string(v[6])
 	}
-	if string(v[7]) != w.aggregateID {
-		w.aggregateID = string(v[7])
+	if string(v[7]) != w.AggregateID {
+		w.AggregateID = string(v[7])
 	}
-	w.data, w.metadata = v[8], v[9]
+	w.Data, w.Metadata = v[8], v[9]
 	return true
 }
 
-// scan is read for other formats.
-func (w *row) scan(rows pgx.Rows) error {
+// scanRow is readRow for other formats.
+func scanRow(w *sqlstore.Row, rows pgx.Rows) error {
 	var routing *int64
-	err := rows.Scan(&w.position, &w.recordedAt, &w.version, &w.kindID, &routing, &w.id, &w.codec, &w.aggregateID, &w.data, &w.metadata)
-	w.routingID = 0
+	err := rows.Scan(&w.Position, &w.RecordedAt, &w.Version, &w.KindID, &routing, (*[16]byte)(&w.ID), &w.Codec, &w.AggregateID, &w.Data, &w.Metadata)
+	w.RoutingID = 0
 	if routing != nil {
-		w.routingID = *routing
+		w.RoutingID = *routing
 	}
 	return err
-}
-
-// event fills in what the row has, but for the bytes of Data. Metadata is that
-// of the row before, if there is one, when it is the same: as it is in a commit.
-func (w *row) event(e *evento.RawEvent, before *row, metadata *evento.Metadata) error {
-	e.ID = w.id
-	e.Position, e.Version = uint64(w.position), uint64(w.version)
-	e.AggregateID, e.Codec = w.aggregateID, w.codec
-	e.Timestamp = time.UnixMicro(w.recordedAt).UTC()
-	if len(w.metadata) > 0 && before != nil && bytes.Equal(w.metadata, before.metadata) {
-		e.Metadata = metadata.Clone()
-		return nil
-	}
-	return sqlstore.DecodeMetadata(w.metadata, w.position, &e.Metadata)
 }
 
 // scratch is what the rows of a page are read into. Used again for the next
 // page, it keeps the garbage of reading to what the page itself is made of.
 type scratch struct {
-	rows  []row
+	rows  []sqlstore.Row
 	bytes []byte // of the rows
 }
 

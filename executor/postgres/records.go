@@ -82,10 +82,7 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 
 // change is the statement of a change.
 func (ex *Executor) change(c evento.Change) (text string, args []any) {
-	value := c.Value
-	if value == nil {
-		value = []byte{} // nil would be NULL
-	}
+	value := sqlstore.NotNull(c.Value)
 	switch {
 	case c.Remove:
 		return ex.sql.removeRecord, []any{c.Kind, c.Key, c.Part, int64(c.Revision)}

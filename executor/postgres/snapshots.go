@@ -66,13 +66,9 @@ func (ex *Executor) Snapshot(ctx context.Context, k evento.SnapshotKey) (s event
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, k evento.SnapshotKey, s evento.Snapshot) error {
-	data := s.Data
-	if data == nil {
-		data = []byte{} // nil would be NULL
-	}
 	return ex.call(ctx, func() error {
 		_, err := ex.db(ctx).Exec(ctx, ex.sql.saveSnapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID,
-			int64(s.Version), int64(s.Position), string(s.Cursor), data)
+			int64(s.Version), int64(s.Position), string(s.Cursor), sqlstore.NotNull(s.Data))
 		return err
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ncruces/go-sqlite3/driver"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // conn is a connection with its prepared statements. One goroutine uses it at
@@ -24,7 +25,7 @@ import (
 type conn struct {
 	*sqlite3.Conn
 	stmts   map[string][]*sqlite3.Stmt // by text; several when used at once
-	rows    []row                      // kept from page to page
+	rows    []sqlstore.Row             // kept from page to page
 	release func() error               // gives the connection back to where it is from
 }
 
@@ -157,13 +158,13 @@ func (c *conn) done(s *sqlite3.Stmt) error {
 }
 
 // scratch lends the slice for the rows of a page; keep takes it back.
-func (c *conn) scratch() []row {
+func (c *conn) scratch() []sqlstore.Row {
 	rows := c.rows
 	c.rows = nil
 	return rows
 }
 
-func (c *conn) keep(rows []row) {
+func (c *conn) keep(rows []sqlstore.Row) {
 	clear(rows) // lets go of the data
 	c.rows = rows[:0]
 }

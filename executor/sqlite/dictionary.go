@@ -60,13 +60,10 @@ func readID(c *conn, text string, args ...any) (int64, error) {
 	return v[0], err
 }
 
-func typeID(c *conn, t evento.AggregateType) (int64, error) {
-	return readID(c, "SELECT id FROM evento_type WHERE name = ?", string(t))
-}
-
-func routingID(c *conn, key string) (int64, error) {
-	return readID(c, "SELECT id FROM evento_routing WHERE key = ?", key)
-}
+const (
+	findType    = "SELECT id FROM evento_type WHERE name = ?"
+	findRouting = "SELECT id FROM evento_routing WHERE key = ?"
+)
 
 // routingKey is the key that an id stands for; "" for 0.
 func (d *dictionary) routingKey(c *conn, id int64) (key string, err error) {
@@ -95,13 +92,13 @@ func (d *dictionary) key(a sqlstore.Aggregate) int64 {
 func (d *dictionary) plan(c *conn, q evento.Query) (sqlstore.Plan[int64], error) {
 	return sqlstore.NewPlan(q, sqlstore.PlanNames[int64]{
 		Routing: func(key string) (int64, error) {
-			return d.FindRouting(key, func() (int64, error) { return routingID(c, key) })
+			return d.FindRouting(key, func() (int64, error) { return readID(c, findRouting, key) })
 		},
 		Kinds: func(f evento.Filter) ([]int64, error) {
 			return d.KindsFor(f, func() error { return d.refresh(c) })
 		},
 		Aggregate: func(a evento.AggregateKey) (int64, error) {
-			t, err := d.FindType(a.Type, func() (int64, error) { return typeID(c, a.Type) })
+			t, err := d.FindType(a.Type, func() (int64, error) { return readID(c, findType, string(a.Type)) })
 			if err != nil || t == 0 {
 				return 0, err
 			}
@@ -120,49 +117,48 @@ func (d *dictionary) plan(c *conn, q evento.Query) (sqlstore.Plan[int64], error)
 	})
 }
 
-// resolve fills in the names of events, reading those that the cache has not.
-func (d *dictionary) resolve(c *conn, rows []row, edges []cursor.Edge[evento.RawEvent]) error {
+// events makes events of rows, reading the names that the cache has not.
+func (d *dictionary) events(c *conn, rows []sqlstore.Row) ([]cursor.Edge[evento.RawEvent], error) {
+	if err := d.nameAggregates(c, rows); err != nil {
+		return nil, err
+	}
+	return d.Events(rows, func(r *sqlstore.Row) error {
+		err := d.refresh(c)
+		if err == nil {
+			_, err = d.fetch(c, r)
+		}
+		return err
+	})
+}
+
+// nameAggregates fills in the ids of aggregates.
+func (d *dictionary) nameAggregates(c *conn, rows []sqlstore.Row) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	var names sqlstore.EventNames
 	for i := range rows {
-		r, e := &rows[i], &edges[i].Node
-		a, known := d.aggregates.Get(r.aggKey)
-		same := r.kindID == names.KindID && r.routingID == names.RoutingID
-		if !known || !same {
-			names.KindID, names.RoutingID = r.kindID, r.routingID
+		r := &rows[i]
+		a, known := d.aggregates.Get(r.AggregateKey)
+		if !known {
 			d.mu.RUnlock()
 			var err error
-			if !known {
-				a, err = d.fetch(c, r)
-			}
-			if err == nil && !same {
-				err = d.Resolve(&names, func() error {
-					err := d.refresh(c)
-					if err == nil && known { // else it was fetched just now
-						_, err = d.fetch(c, r)
-					}
-					return err
-				})
-			}
+			a, err = d.fetch(c, r)
 			d.mu.RLock()
 			if err != nil {
-				return fmt.Errorf("event at position %d: %w", r.position, err)
+				return fmt.Errorf("event at position %d: %w", r.Position, err)
 			}
 		}
-		names.Into(e)
-		e.AggregateID = a.ID
+		r.AggregateID = a.ID
 	}
 	return nil
 }
 
 // fetch reads the aggregate that an event is of, and its routing key.
-func (d *dictionary) fetch(c *conn, r *row) (a sqlstore.Aggregate, err error) {
+func (d *dictionary) fetch(c *conn, r *sqlstore.Row) (a sqlstore.Aggregate, err error) {
 	s, err := c.stmt("SELECT a.type_id, a.id, r.id, r.key FROM evento_aggregate a LEFT JOIN evento_routing r ON r.id = a.routing_id WHERE a.key = ?")
 	if err != nil {
 		return a, err
 	}
-	err = s.BindInt64(1, r.aggKey)
+	err = s.BindInt64(1, r.AggregateKey)
 	switch {
 	case err != nil:
 	case s.Step():
@@ -171,10 +167,10 @@ func (d *dictionary) fetch(c *conn, r *row) (a sqlstore.Aggregate, err error) {
 			d.AddRouting(id, s.ColumnText(3))
 		}
 		d.mu.Lock()
-		d.aggregates.Put(r.aggKey, a)
+		d.aggregates.Put(r.AggregateKey, a)
 		d.mu.Unlock()
 	case s.Err() == nil:
-		err = fmt.Errorf("aggregate %d is not in the dictionary", r.aggKey)
+		err = fmt.Errorf("aggregate %d is not in the dictionary", r.AggregateKey)
 	}
 	return a, errors.Join(err, s.Err(), c.done(s))
 }

@@ -4,7 +4,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
@@ -22,64 +21,24 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 }
 
 // takeOver appends events that follow the last one.
-func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) (err error) {
-	op := &importOp{events: events, appends: store.Appends(events)}
-	if op.metadata, err = sqlstore.EncodeMetadata(op.appends); err != nil {
-		return fmt.Errorf("evento: sqlite: %w", err)
-	}
-	size := 0
-	for i := range events {
-		size += len(events[i].Data) + 128
-	}
-	return ex.do(ctx, op, size)
+func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) error {
+	op := &importOp{sqlstore.ImportOf(events), events}
+	return ex.do(ctx, op, op.Size(rowSpare))
 }
 
 type importOp struct {
-	refused
-	events   []evento.RawEvent
-	appends  []evento.Append // one an event
-	metadata []string        // JSON by event; nil: none has any
+	sqlstore.Op
+	events []evento.RawEvent
 }
 
-// apply looks at everything that could be refused before it adds anything.
 func (op *importOp) apply(tx *transaction) error {
-	if op.err = (store.Head{Position: uint64(tx.position), RecordedAt: tx.last}).Check(op.events); op.err != nil {
-		return nil //nolint:nilerr // the import is refused, the transaction goes on
-	}
-	places := map[evento.AggregateKey]head{}
-	for _, a := range store.Aggregates(op.events) {
-		name := a.AggregateKey
-		at, err := tx.head(name)
-		if err != nil {
-			return err
-		}
-		var routing int64
-		if at.version > 0 && a.RoutingKey != "" {
-			if routing, err = tx.routingID(a.RoutingKey); err != nil {
-				return err
-			}
-		}
-		if op.err = a.Check(uint64(at.version), at.routing == routing); op.err != nil {
-			return nil //nolint:nilerr // see above
-		}
-		places[name] = at
-	}
 	now := tx.now
-	for i := range op.events {
-		name := evento.AggregateKey{Type: op.events[i].AggregateType, ID: op.events[i].AggregateID}
-		at, moved := tx.heads[name]
-		if !moved {
-			at = places[name]
-		}
-		metadata := ""
-		if op.metadata != nil {
-			metadata = op.metadata[i]
-		}
-		tx.now = op.events[i].Timestamp.UnixMicro()
-		if err := tx.append(&op.appends[i], at, metadata); err != nil {
-			return err
-		}
-	}
+	err := op.Import(tx, store.Head{Position: uint64(tx.position), RecordedAt: tx.last}, op.events)
 	tx.now = max(now, tx.last) // for the writes that share the transaction
-	return nil
+	return err
 }
+
+func (op *importOp) refusal() error { return op.Refusal }
+
+// SetTime implements [sqlstore.Importer].
+func (tx *transaction) SetTime(at int64) { tx.now = at }

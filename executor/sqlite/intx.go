@@ -147,7 +147,7 @@ func (c *callers) open(ctx context.Context) error {
 	native.CommitHook(func() bool { return c.committing })
 	native.RollbackHook(func() { c.rolledBack = true })
 	c.held = held
-	c.writer = &writer{ex: c.ex, conn: native, heads: store.NewCache[evento.AggregateKey, head](1 << 12)}
+	c.writer = &writer{ex: c.ex, conn: native, places: store.NewCache[evento.AggregateKey, sqlstore.Place](1 << 12)}
 	return nil
 }
 
@@ -253,12 +253,12 @@ func (t *callersTx) apply(ctx context.Context, op operation) error {
 // findHead is for [sqlstore.Pending].
 func (t *callersTx) findHead(ctx context.Context, a evento.AggregateKey) (h sqlstore.Head, err error) {
 	err = t.do(ctx, func(tx *transaction) error {
-		at, err := tx.head(a)
+		at, err := tx.Place(a)
 		if err != nil {
 			return err
 		}
-		h.Version = uint64(at.version)
-		h.RoutingKey, err = tx.ex.names.routingKey(tx.conn, at.routing)
+		h.Version = uint64(at.Version)
+		h.RoutingKey, err = tx.ex.names.routingKey(tx.conn, at.Routing)
 		return err
 	})
 	return h, err
@@ -274,7 +274,11 @@ func (t *callersTx) commit(ctx context.Context) error {
 		}
 		t.tx.conn.SetInterrupt(ctx)
 		defer t.tx.conn.SetInterrupt(context.Background())
-		earlier, err = t.appendPending()
+		t.tx.now = t.tx.clock()
+		earlier, err = sqlstore.ApplyAll(t.Writes(), func(w evento.Write) (*sqlstore.Op, error) {
+			op := sqlstore.OpOf(w)
+			return &op, op.Apply(t.tx)
+		})
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -315,35 +319,6 @@ func (t *callersTx) commit(ctx context.Context) error {
 		t.ex.changed.Notify()
 	}
 	return nil
-}
-
-// appendPending appends what waits. It reports whether all of it was in the file
-// already.
-func (t *callersTx) appendPending() (earlier bool, err error) {
-	var again *evento.ConflictError // an earlier attempt's beside something new
-	found, writes := 0, t.Writes()
-	t.tx.now = t.tx.clock()
-	for _, w := range writes {
-		op, _, err := newAppendOp(w)
-		if err != nil {
-			return false, err
-		}
-		if err := op.apply(t.tx); err != nil {
-			return false, err
-		}
-		if op.err != nil {
-			return false, op.err
-		}
-		if op.found {
-			found++
-			a := w.Appends[0]
-			again = &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: op.receipts[0].Version}
-		}
-	}
-	if again != nil && found < len(writes) {
-		return false, again
-	}
-	return again != nil, nil
 }
 
 // clear rolls back what was not committed, and leaves a connection without a

@@ -28,13 +28,7 @@ var migrationFiles embed.FS
 //
 //	CREATE TABLE IF NOT EXISTS evento_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT;
 //	INSERT INTO evento_migration VALUES (NNNN, unixepoch());
-func Migrations() fs.FS {
-	sub, err := fs.Sub(migrationFiles, "migrations")
-	if err != nil {
-		panic(err) // the folder is embedded above
-	}
-	return sub
-}
+func Migrations() fs.FS { return sqlstore.Folder(migrationFiles) }
 
 const makeMigrations = "CREATE TABLE IF NOT EXISTS evento_migration (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
 
@@ -195,15 +189,11 @@ func applyMigrations(c *conn) error {
 
 // missingMigrations are those that the store lacks.
 func missingMigrations(c *conn, apply bool) ([]sqlstore.Migration, error) {
-	all, err := sqlstore.Migrations(Migrations())
-	if err != nil {
-		return nil, err
-	}
 	at, err := schemaVersion(c)
 	if err != nil {
 		return nil, err
 	}
-	return sqlstore.Missing(all, at, apply)
+	return sqlstore.Missing(Migrations(), at, apply)
 }
 
 // schemaVersion is the number of the last migration; 0: none.

@@ -6,11 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
 
@@ -106,7 +104,9 @@ func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[
 		return nil, err
 	}
 	found := store.Found{More: more, At: uint64(at), Head: uint64(s.head)}
-	if found.Edges, err = ex.events(s.conn, rows); err != nil {
+	found.Edges, err = ex.names.events(s.conn, rows)
+	s.conn.keep(rows)
+	if err != nil {
 		return nil, err
 	}
 	switch {
@@ -119,40 +119,4 @@ func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[
 		return nil, err
 	}
 	return found.Page(args, ex.positions), nil
-}
-
-// events makes events of rows, which it takes back.
-func (ex *Executor) events(c *conn, rows []row) ([]cursor.Edge[evento.RawEvent], error) {
-	defer c.keep(rows)
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	edges := make([]cursor.Edge[evento.RawEvent], len(rows))
-	for i := range rows {
-		if err := rows[i].event(&edges[i].Node); err != nil {
-			return nil, err
-		}
-	}
-	return edges, ex.names.resolve(c, rows, edges)
-}
-
-// row is an event as the table has it, but for its names.
-type row struct {
-	position, aggKey, version, kindID, routingID, recordedAt int64
-
-	id       evento.ID
-	codec    string
-	data     []byte
-	metadata []byte
-}
-
-// event fills in what the row has.
-func (r *row) event(e *evento.RawEvent) error {
-	e.ID = r.id
-	e.Position = uint64(r.position)
-	e.Version = uint64(r.version)
-	e.Codec = r.codec
-	e.Data = r.data
-	e.Timestamp = time.UnixMicro(r.recordedAt).UTC()
-	return sqlstore.DecodeMetadata(r.metadata, r.position, &e.Metadata)
 }

@@ -88,10 +88,7 @@ func (op *swapOp) apply(tx *transaction) error {
 }
 
 func change(conn *conn, c evento.Change, now int64) error {
-	value := c.Value
-	if value == nil {
-		value = []byte{} // nil would be NULL
-	}
+	value := sqlstore.NotNull(c.Value)
 	switch {
 	case c.Remove:
 		return conn.exec("DELETE FROM evento_record WHERE kind = ? AND key = ? AND part = ?", c.Kind, c.Key, c.Part)

@@ -130,7 +130,7 @@ const (
 
 // rows returns up to n matches beyond from, in the order in which they were
 // met, and whether there are more.
-func (s *search) rows(from int64, backward bool, n int) (rows []row, more bool, err error) {
+func (s *search) rows(from int64, backward bool, n int) (rows []sqlstore.Row, more bool, err error) {
 	if s.None {
 		return nil, false, nil
 	}
@@ -233,7 +233,7 @@ type reading struct {
 	backward bool
 	want     int
 	last     int64 // the position examined last
-	found    []row
+	found    []sqlstore.Row
 	bytes    int
 	more     bool
 	slab     store.Slab
@@ -303,14 +303,14 @@ func (r *reading) take(s *sqlite3.Stmt) bool {
 		r.more = true
 		return false
 	}
-	r.found = append(r.found, row{
-		position: position, aggKey: aggKey, version: s.ColumnInt64(2), kindID: kindID, routingID: routingID,
-		recordedAt: s.ColumnInt64(6),
-		codec:      sqlstore.CodecName(s.ColumnRawText(7)),
-		data:       r.slab.Copy(data),
-		metadata:   r.slab.Copy(s.ColumnRawText(9)),
+	r.found = append(r.found, sqlstore.Row{
+		Position: position, AggregateKey: aggKey, Version: s.ColumnInt64(2), KindID: kindID, RoutingID: routingID,
+		RecordedAt: s.ColumnInt64(6),
+		Codec:      sqlstore.CodecName(s.ColumnRawText(7)),
+		Data:       r.slab.Copy(data),
+		Metadata:   r.slab.Copy(s.ColumnRawText(9)),
 	})
-	copy(r.found[len(r.found)-1].id[:], s.ColumnRawBlob(5))
+	copy(r.found[len(r.found)-1].ID[:], s.ColumnRawBlob(5))
 	return true
 }
 

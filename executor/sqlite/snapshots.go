@@ -68,17 +68,13 @@ type snapshotOp struct {
 
 func (op *snapshotOp) apply(tx *transaction) error {
 	k, s := &op.key, &op.snapshot
-	data := s.Data
-	if data == nil {
-		data = []byte{} // nil would be NULL
-	}
 	return tx.conn.exec(`INSERT INTO evento_snapshot (projection, revision, variant, type, id, version, position, cursor, data, updated_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (projection, revision, variant, type, id) DO UPDATE
 SET version = excluded.version, position = excluded.position, cursor = excluded.cursor, data = excluded.data, updated_at = excluded.updated_at
 WHERE (excluded.version, excluded.position) >= (version, position)`,
 		k.Projection, k.Revision, k.Variant, string(k.AggregateType), k.AggregateID,
-		s.Version, s.Position, string(s.Cursor), data, tx.now)
+		s.Version, s.Position, string(s.Cursor), sqlstore.NotNull(s.Data), tx.now)
 }
 
 // SaveSnapshot implements [evento.Executor].

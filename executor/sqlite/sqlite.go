@@ -37,6 +37,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
 
@@ -190,7 +191,7 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 	if err := c.giveUp(ex.closing); err != nil {
 		return nil, classify(err)
 	}
-	ex.writer = &writer{ex: ex, conn: c, heads: store.NewCache[evento.AggregateKey, head](1 << 15)}
+	ex.writer = &writer{ex: ex, conn: c, places: store.NewCache[evento.AggregateKey, sqlstore.Place](1 << 15)}
 	ex.callers = of
 	of.ex, of.turn = ex, make(chan struct{}, 1)
 	var watching *conn

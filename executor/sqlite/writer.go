@@ -39,7 +39,7 @@ type writer struct {
 	dataVersion int64
 	position    int64
 	recordedAt  int64
-	heads       store.Cache[evento.AggregateKey, head]
+	places      store.Cache[evento.AggregateKey, sqlstore.Place]
 }
 
 // transaction is what is written at once. What it would teach the caches is
@@ -52,8 +52,8 @@ type transaction struct {
 	appended bool
 	woken    bool // a swap wants those who wait to be woken
 
-	heads map[evento.AggregateKey]head
-	names sqlstore.Dictionary // that it has looked up or made
+	places map[evento.AggregateKey]sqlstore.Place
+	names  sqlstore.Dictionary // that it has looked up or made
 }
 
 // flush is the queue's: it commits what callers wait for.
@@ -216,7 +216,7 @@ func (w *writer) transaction() (*transaction, error) {
 		return nil, err
 	}
 	if v[0] != w.dataVersion {
-		w.heads.Clear()
+		w.places.Clear()
 		last, _, err := w.conn.query("SELECT position, recorded_at FROM evento_event ORDER BY position DESC LIMIT 1", 2)
 		if err != nil {
 			return nil, err
@@ -240,8 +240,8 @@ func (w *writer) clock() int64 { return max(w.recordedAt, w.ex.opts.Clock().Unix
 func (tx *transaction) publish() {
 	w := tx.writer
 	w.position, w.recordedAt = tx.position, tx.last
-	for name, h := range tx.heads {
-		w.heads.Put(name, h)
+	for a, at := range tx.places {
+		w.places.Put(a, at)
 	}
 	tx.names.Publish()
 }

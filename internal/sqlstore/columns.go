@@ -3,29 +3,87 @@
 package sqlstore
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 )
 
-// EncodeMetadata returns the JSON of each append's metadata, "" where it has
-// none; nil: none has any.
-func EncodeMetadata(appends []evento.Append) (texts []string, err error) {
+// Row is an event as the tables have it, with numbers for names.
+type Row struct {
+	Position, RecordedAt, Version int64
+	KindID, RoutingID             int64 // RoutingID 0: none
+	AggregateKey                  int64 // where aggregates are numbered
+	AggregateID                   string
+	ID                            evento.ID
+	Codec                         string
+	Data, Metadata                []byte
+}
+
+// Events makes events of rows, without cursors. Fetch adds to the dictionary what
+// it lacks of a row.
+func (d *Dictionary) Events(rows []Row, fetch func(*Row) error) ([]cursor.Edge[evento.RawEvent], error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	edges := make([]cursor.Edge[evento.RawEvent], len(rows))
+	var names EventNames
+	for i := range rows {
+		r, e := &rows[i], &edges[i].Node
+		if r.KindID != names.KindID || r.RoutingID != names.RoutingID {
+			names.KindID, names.RoutingID = r.KindID, r.RoutingID
+			if err := d.Resolve(&names, func() error { return fetch(r) }); err != nil {
+				return nil, fmt.Errorf("event at position %d: %w", r.Position, err)
+			}
+		}
+		names.Into(e)
+		e.ID, e.AggregateID, e.Codec, e.Data = r.ID, r.AggregateID, r.Codec, r.Data
+		e.Position, e.Version = uint64(r.Position), uint64(r.Version)
+		e.Timestamp = time.UnixMicro(r.RecordedAt).UTC()
+		if i > 0 && len(r.Metadata) > 0 && bytes.Equal(r.Metadata, rows[i-1].Metadata) {
+			e.Metadata = edges[i-1].Node.Metadata.Clone() // as it is within a commit
+		} else if err := DecodeMetadata(r.Metadata, r.Position, &e.Metadata); err != nil {
+			return nil, err
+		}
+	}
+	return edges, nil
+}
+
+// Metadata is the JSON of the metadata of appends; nil: none has any.
+type Metadata []string
+
+// Of is that of append i; "": it has none.
+func (m Metadata) Of(i int) string {
+	if m == nil {
+		return ""
+	}
+	return m[i]
+}
+
+// EncodeMetadata returns the metadata of appends.
+func EncodeMetadata(appends []evento.Append) (texts Metadata) {
 	for i := range appends {
 		if appends[i].Metadata.IsZero() {
 			continue
 		}
-		text, err := json.Marshal(appends[i].Metadata)
-		if err != nil {
-			return nil, fmt.Errorf("encoding metadata: %w", err)
-		}
 		if texts == nil {
-			texts = make([]string, len(appends))
+			texts = make(Metadata, len(appends))
 		}
+		text, _ := json.Marshal(appends[i].Metadata) // of strings alone: that does not fail
 		texts[i] = string(text)
 	}
-	return texts, nil
+	return texts
+}
+
+// NotNull is data for a column: nil would be NULL.
+func NotNull(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
 }
 
 // DecodeMetadata reads the column of the event at a position, if it has any.

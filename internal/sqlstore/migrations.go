@@ -3,6 +3,7 @@
 package sqlstore
 
 import (
+	"embed"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -15,6 +16,15 @@ type Migration struct {
 	Number int // 1, 2, 3, …
 	Name   string
 	Text   string
+}
+
+// Folder is the folder migrations of what was embedded.
+func Folder(files embed.FS) fs.FS {
+	sub, err := fs.Sub(files, "migrations")
+	if err != nil {
+		panic(err) // its name is valid
+	}
+	return sub
 }
 
 // Migrations reads a folder of files NNNN_name.sql, in their order.
@@ -49,15 +59,18 @@ func Script(files fs.FS, prepare, format string) (string, error) {
 	return text, err
 }
 
-// Missing returns what a store lacks that is at a migration; 0: at none. A
-// store that is newer than the library is an error, and so is one that lacks
-// something when nothing may be applied.
-func Missing(all []Migration, at int, apply bool) ([]Migration, error) {
-	switch {
+// Missing returns which migrations of a folder a store lacks that is at one of them;
+// 0: at none. A store that is newer than the library is an error, and so is one that
+// lacks something when nothing may be applied.
+func Missing(files fs.FS, at int, apply bool) ([]Migration, error) {
+	switch all, err := Migrations(files); {
+	case err != nil:
+		return nil, err
 	case at > len(all):
 		return nil, fmt.Errorf("%w: it is at migration %d, this library knows %d: upgrade it", evento.ErrNewerStore, at, len(all))
 	case at < len(all) && !apply:
 		return nil, fmt.Errorf("%w store: it is at migration %d of %d, and NoMigrate is set", evento.ErrInvalid, at, len(all))
+	default:
+		return all[at:], nil
 	}
-	return all[at:], nil
 }
