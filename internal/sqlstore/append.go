@@ -179,7 +179,7 @@ func ImportOf(events []evento.RawEvent) Op { return OpOf(evento.Write{Appends: s
 // the head. It looks at all that could be refused before it adds anything.
 func (op *Op) Import(tx Importer, head store.Head, events []evento.RawEvent) error {
 	if op.Refusal = head.Check(events); op.Refusal != nil {
-		return nil
+		return nil //nolint:nilerr // it is refused, the transaction goes on
 	}
 	places := map[evento.AggregateKey]*Place{}
 	for _, a := range store.Aggregates(events) {
@@ -194,7 +194,7 @@ func (op *Op) Import(tx Importer, head store.Head, events []evento.RawEvent) err
 			}
 		}
 		if op.Refusal = a.Check(uint64(at.Version), at.Routing == routing); op.Refusal != nil {
-			return nil
+			return nil //nolint:nilerr // it is refused, the transaction goes on
 		}
 		places[a.AggregateKey] = &at
 	}
