@@ -1,5 +1,7 @@
 // Package store is what executors have in common, whatever storage they are on:
 //
+//	gate.go       whether the executor is open
+//	errors.go     texts of errors
 //	page.go       reading a page of events: what was asked for, what was found
 //	snapshots.go  a page of snapshots
 //	import.go     taking over events of another store
