@@ -3,6 +3,7 @@
 package pebble
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -25,26 +26,20 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err != nil {
 		return nil, err
 	}
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return nil, err
 	}
-	defer ex.end()
+	defer ex.gate.Leave()
 	head := ex.visible.Load()
 	if from > head {
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, from, head)
 	}
-	s := newSearch(ex, q, head)
-	page, err := s.page(ctx, args, from)
-	switch {
-	case err == nil:
+	page, err := newSearch(ex, q, head).page(ctx, args, from)
+	if err == nil {
 		return page, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
 	}
-	if failed := ex.failed(); failed != nil {
-		return nil, failed // the corruption that was met, for one
-	}
-	return nil, fmt.Errorf("evento: pebble: %w", classify(err))
+	// The corruption that was met closes the executor, for one.
+	return nil, cmp.Or(ctx.Err(), ex.gate.Failed(), failure(err))
 }
 
 // page reads the page and looks at what lies around it.
@@ -211,6 +206,22 @@ func (ex *Executor) iterate(beginning []byte, from, to uint64) (*lsm.Iterator, e
 		o.UpperBound = at(beginning, to+1)
 	}
 	return ex.db.NewIter(o)
+}
+
+// last calls use with the last event of those whose keys begin so, and its key, in
+// Pebble's memory; with none it does nothing.
+func (ex *Executor) last(beginning []byte, use func(key []byte, v stored) error) error {
+	it, err := ex.iterate(beginning, 1, lastPosition)
+	if err != nil {
+		return err
+	}
+	if it.Last() {
+		var v stored
+		if v, err = valueOf(it); err == nil {
+			err = use(it.Key(), v)
+		}
+	}
+	return closeAfter(it, err)
 }
 
 // valueOf returns the event that an iterator is on, in Pebble's memory.
