@@ -87,13 +87,12 @@ type reading struct {
 	bytes   int
 	more    bool
 
-	key      []byte // of an event that is looked up
-	slab     []byte
-	slabSize int
-	ids      []byte // the aggregate ids of edges, one after the other
-	idLens   []uint8
-	names    map[string]string
-	recent   [4]string // the type, name, routing key and codec before
+	key    []byte // of an event that is looked up
+	data   store.Slab
+	ids    []byte // the aggregate ids of edges, one after the other
+	idLens []uint8
+	names  map[string]string
+	recent [4]string // the type, name, routing key and codec before
 }
 
 // take adds a match; false: the page is complete.
@@ -122,7 +121,8 @@ func (r *reading) take(v stored, p *parts) (bool, error) {
 	e.Name = r.name(1, p.name)
 	e.RoutingKey = r.name(2, p.routing)
 	e.Codec = r.name(3, p.codec)
-	e.Data = r.copy(p.data)
+	r.data.Expect((cap(r.edges) - len(r.edges) + 1) * len(p.data)) // the others are mostly like it
+	e.Data = r.data.Copy(p.data)
 	e.Timestamp = time.UnixMicro(v.recordedAt()).UTC()
 	if one := r.search.one; one != nil {
 		e.AggregateID = one.AggregateID
@@ -163,29 +163,6 @@ func (r *reading) eventAt(position uint64) []byte {
 	}
 	binary.BigEndian.PutUint64(r.key[len(r.key)-positionLen:], position)
 	return r.key
-}
-
-// Data of a page shares pieces of memory of these sizes.
-const (
-	smallestSlab = 1 << 10
-	largestSlab  = 64 << 10
-)
-
-func (r *reading) copy(b []byte) []byte {
-	if len(b) == 0 {
-		return nil
-	}
-	if len(b) > cap(r.slab)-len(r.slab) {
-		if len(b) > largestSlab/4 {
-			return append([]byte(nil), b...)
-		}
-		left := cap(r.edges) - len(r.edges) + 1
-		r.slabSize = min(max(smallestSlab, 4*r.slabSize, left*len(b)), largestSlab)
-		r.slab = make([]byte, 0, r.slabSize)
-	}
-	n := len(r.slab)
-	r.slab = append(r.slab, b...)
-	return r.slab[n:len(r.slab):len(r.slab)]
 }
 
 // shareIDs gives the events their aggregate ids, which share one text.
