@@ -78,4 +78,3 @@ func checkDirectory(files vfs.FS, dir string, readOnly bool) error {
 
 // pebbles matches the names of files in Pebble's directory.
 var pebbles = regexp.MustCompile(`^(MANIFEST-|OPTIONS-|marker\.|temporary\.)|\.(log|sst|blob|dbtmp)$|^(LOCK|CURRENT|lost\+found)$`)
-

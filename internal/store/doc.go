@@ -11,6 +11,7 @@
 //	cache.go      a bounded cache
 //	raise.go      a mark that only rises
 //	slab.go       copies of many small byte slices
+//	refusing.go   an executor that refuses everything
 //
 // What only those on SQL databases share is in internal/sqlstore, and the queue of
 // a group commit in internal/appendqueue.
