@@ -13,8 +13,8 @@ import (
 // result is a cursor with the earlier place of each member: behind it is
 // everything that is behind either, and nothing else.
 func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
-	if ex.err != nil {
-		return "", ex.err
+	if len(ex.members) == 0 {
+		return ex.first.Earlier(a, b)
 	}
 	of, err := ex.placesOf(a)
 	if err != nil {

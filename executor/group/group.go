@@ -68,47 +68,50 @@ import (
 )
 
 // Executor is an [evento.Executor] that reads several as one. It is safe for
-// concurrent use.
+// concurrent use. Records and snapshots are the first member's: so Records, Swap,
+// Snapshot, SaveSnapshot, Snapshots and RemoveSnapshots are its own.
 type Executor struct {
-	members []evento.Executor
+	first
+	members []evento.Executor // the first too; none after a mistake in New
 	changed *store.AnySignal
 	feed    evento.Feed
 	close   func() error
-	err     error // a mistake in New, told by every method
 }
 
-var _ evento.Transactor = (*Executor)(nil)
+// first is embedded, for the methods that are the first member's. After a mistake in
+// New it refuses everything.
+type first = evento.Executor
+
+var (
+	_ evento.Transactor = (*Executor)(nil)
+	_ evento.Importer   = (*Executor)(nil)
+)
 
 // New returns the group of the first executor, to which it writes, and others,
 // which it only reads. It owns them from then on: Close closes them. A nil
 // among them makes every method fail with [evento.ErrInvalid].
 func New(first evento.Executor, others ...evento.Executor) *Executor {
-	ex := &Executor{members: append([]evento.Executor{first}, others...)}
+	members := append([]evento.Executor{first}, others...)
+	ex := &Executor{first: first, members: members}
+	ex.close = sync.OnceValue(func() error { return ex.closeAll(members) })
 	var sources []func() <-chan struct{}
-	for i, m := range ex.members {
+	for i, m := range members {
 		if m == nil {
-			ex.err = fmt.Errorf("%w group: member %d is nil", evento.ErrInvalid, i+1)
-			continue
+			ex.first = &store.Refusing{Err: fmt.Errorf("%w group: member %d is nil", evento.ErrInvalid, i+1)}
+			ex.members, sources = nil, nil
+			break
 		}
 		sources = append(sources, m.Changed)
 	}
 	ex.changed = store.NewAnySignal(sources...)
-	ex.close = sync.OnceValue(ex.closeAll)
 	return ex
 }
-
-// first is where everything but events is, and where events go.
-func (ex *Executor) first() (evento.Executor, error) { return ex.members[0], ex.err }
 
 // Write implements [evento.Executor]. It writes to the first member. Where that
 // conflicts because the aggregate is in another member, the error is
 // [evento.ErrReadOnly]: trying again could never succeed.
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
-	first, err := ex.first()
-	if err != nil {
-		return nil, err
-	}
-	receipts, err := first.Write(ctx, w)
+	receipts, err := ex.first.Write(ctx, w)
 	return receipts, ex.explain(ctx, err)
 }
 
@@ -137,16 +140,12 @@ func (ex *Executor) explain(ctx context.Context, err error) error {
 // whatever the context. What other members hold is read as ever, outside of the
 // transaction.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	first, err := ex.first()
-	if err != nil {
-		return err
-	}
-	tx, ok := first.(evento.Transactor)
+	tx, ok := ex.first.(evento.Transactor)
 	if !ok {
-		return fmt.Errorf("evento: group: InTx: %w by the first member, a %T", errors.ErrUnsupported, first)
+		return fmt.Errorf("evento: group: InTx: %w by the first member, a %T", errors.ErrUnsupported, ex.first)
 	}
 	var fnErr error
-	err = tx.InTx(ctx, func(ctx context.Context) error {
+	err := tx.InTx(ctx, func(ctx context.Context) error {
 		fnErr = fn(ctx)
 		return fnErr
 	})
@@ -156,6 +155,17 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	return ex.explain(ctx, err)
 }
 
+// Import implements [evento.Importer], in the first member: positions and
+// versions are those of that member. Without a first member that is an Importer
+// the error matches [errors.ErrUnsupported].
+func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error {
+	im, ok := ex.first.(evento.Importer)
+	if !ok {
+		return fmt.Errorf("evento: group: Import: %w by the first member, a %T", errors.ErrUnsupported, ex.first)
+	}
+	return ex.explain(ctx, im.Import(ctx, events))
+}
+
 // Changed implements [evento.Executor]. It wakes when any member does.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
@@ -163,12 +173,8 @@ func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 // there is none but 0 that the group has a cursor of: the error matches
 // [errors.ErrUnsupported].
 func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
-	first, err := ex.first()
-	if err != nil {
+	if _, err := ex.first.CursorAt(0); err != nil { // it is closed
 		return "", err
-	}
-	if _, err := first.CursorAt(0); err != nil { // it is closed
-		return "", memberError(0, err)
 	}
 	if position > 0 {
 		return "", fmt.Errorf("evento: group: the cursor of position %d: %w: positions are the members' own; use a cursor of the group", position, errors.ErrUnsupported)
@@ -179,66 +185,12 @@ func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
 // Feed implements [evento.Executor].
 func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
 
-// Records implements [evento.Executor], in the first member.
-func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
-	first, err := ex.first()
-	if err != nil {
-		return nil, err
-	}
-	return first.Records(ctx, q)
-}
-
-// Swap implements [evento.Executor], in the first member.
-func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
-	first, err := ex.first()
-	if err != nil {
-		return err
-	}
-	return first.Swap(ctx, s)
-}
-
-// Snapshot implements [evento.Executor], in the first member.
-func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
-	first, err := ex.first()
-	if err != nil {
-		return evento.Snapshot{}, err
-	}
-	return first.Snapshot(ctx, key)
-}
-
-// SaveSnapshot implements [evento.Executor], in the first member.
-func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
-	first, err := ex.first()
-	if err != nil {
-		return err
-	}
-	return first.SaveSnapshot(ctx, key, s)
-}
-
-// Snapshots implements [evento.Executor], in the first member.
-func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
-	first, err := ex.first()
-	if err != nil {
-		return nil, err
-	}
-	return first.Snapshots(ctx, q)
-}
-
-// RemoveSnapshots implements [evento.Executor], in the first member.
-func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
-	first, err := ex.first()
-	if err != nil {
-		return err
-	}
-	return first.RemoveSnapshots(ctx, keys)
-}
-
 // Close implements [evento.Executor]. It closes the members.
 func (ex *Executor) Close() error { return ex.close() }
 
-func (ex *Executor) closeAll() error {
+func (ex *Executor) closeAll(members []evento.Executor) error {
 	var errs []error
-	for i, m := range ex.members {
+	for i, m := range members {
 		if m == nil {
 			continue
 		}
@@ -247,7 +199,10 @@ func (ex *Executor) closeAll() error {
 		}
 	}
 	ex.changed.Close()
-	return errors.Join(errs...)
+	if errs == nil {
+		return nil
+	}
+	return store.Errorf("%w", errors.Join(errs...))
 }
 
 // memberError says which member failed.
@@ -257,5 +212,5 @@ func memberError(i int, err error) error {
 		// kind of store than the member is.
 		return fmt.Errorf("%w: place in member %d of the group: %s", cursor.ErrForeign, i+1, err.Error())
 	}
-	return fmt.Errorf("member %d of the group: %w", i+1, err)
+	return store.Errorf("member %d of the group: %w", i+1, err)
 }

@@ -15,8 +15,8 @@ import (
 // Read implements [evento.Executor]. Pages are merged from the members' own;
 // see the package comment for their order.
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	if ex.err != nil {
-		return nil, ex.err
+	if len(ex.members) == 0 {
+		return ex.first.Read(ctx, q, args)
 	}
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -39,10 +39,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err := m.begin(ctx); err != nil {
 		return nil, err
 	}
-	if args.IsBackward() {
-		return m.backward(ctx)
-	}
-	return m.forward(ctx)
+	return m.page(ctx)
 }
 
 type (
@@ -68,8 +65,8 @@ type merge struct {
 // source is what was read of a member and not merged yet.
 type source struct {
 	ex    evento.Executor
-	edges []edge
-	more  bool // there is more to read, in the direction of the page
+	edges []edge // the next of the page first
+	more  bool   // there is more to read, in the direction of the page
 
 	// beyond says that there are events on the far side of the place where
 	// the page begins; passed is the end of what was looked at when there
@@ -129,6 +126,7 @@ func (s *source) read(ctx context.Context, q evento.Query, args cursor.Args) err
 	s.edges, s.passed = p.Edges, p.PageInfo.EndCursor
 	if s.more, s.beyond = p.PageInfo.HasNextPage, p.PageInfo.HasPreviousPage; args.IsBackward() {
 		s.more, s.beyond = s.beyond, s.more
+		slices.Reverse(s.edges)
 	}
 	return nil
 }
@@ -170,54 +168,77 @@ func (s *source) upTo(ctx context.Context, q evento.Query, ask int, at cursor.Va
 	return s.read(ctx, q, cursor.Backward(ask, next.Edges[0].Cursor))
 }
 
-// forward takes the earliest of the sources' first events, again and again.
-func (m *merge) forward(ctx context.Context) (*page, error) {
-	p := &page{}
-	for _, s := range m.sources {
-		p.PageInfo.HasPreviousPage = p.PageInfo.HasPreviousPage || s.beyond && !m.args.IsOnward()
-	}
+// page takes the first event of the sources, again and again, and makes the page.
+func (m *merge) page(ctx context.Context) (*page, error) {
+	p, backward := &page{}, m.args.IsBackward()
+	beyond := slices.ContainsFunc(m.sources, func(s source) bool { return s.beyond }) // before any is refilled
 	for len(p.Edges) < m.args.Limit() {
-		next := noEdge
-		for i := range m.sources {
-			s := &m.sources[i]
-			if len(s.edges) == 0 && s.more {
-				if err := m.refill(ctx, i, cursor.Onward(m.ask, m.places[i].value)); err != nil {
-					return nil, err
-				}
-			}
-			if len(s.edges) > 0 && (next == noEdge || s.edges[0].Node.Timestamp.Before(m.sources[next].edges[0].Node.Timestamp)) {
-				next = i
-			}
-		}
-		if next == noEdge {
-			break
-		}
-		s := &m.sources[next]
-		if m.full(p, s.edges[0]) {
-			break
-		}
-		m.places[next] = newPlace(s.edges[0].Cursor)
-		if err := m.add(p, next, s.edges[0]); err != nil {
-			return nil, err
-		}
-		s.edges = s.edges[1:]
-	}
-	p.PageInfo.HasNextPage = m.more()
-	if len(p.Edges) > 0 {
-		m.finish(p)
-	} else {
-		end, err := m.passed()
+		next, err := m.next(ctx)
 		if err != nil {
 			return nil, err
 		}
-		p.PageInfo.StartCursor, p.PageInfo.EndCursor = m.args.At(), end
+		if next == noEdge || m.full(p, m.sources[next].edges[0]) {
+			break
+		}
+		s := &m.sources[next]
+		e := s.edges[0]
+		s.edges = s.edges[1:]
+		if !backward {
+			m.places[next] = newPlace(e.Cursor)
+		}
+		if e.Cursor, err = encode(m.places, next); err != nil {
+			return nil, err
+		}
+		p.Edges = append(p.Edges, e)
+		if backward && (len(s.edges) > 0 || !s.more) {
+			m.behind(next)
+		} // else the place is where to read on from
 	}
-	if m.args.IsOnward() && !p.PageInfo.HasNextPage {
+	more := slices.ContainsFunc(m.sources, func(s source) bool { return len(s.edges) > 0 || s.more })
+	return p, m.finish(p, more, beyond)
+}
+
+// finish fills in what a page says of itself, and adds the events that have yet to be
+// committed.
+func (m *merge) finish(p *page, more, beyond bool) (err error) {
+	info := &p.PageInfo
+	if info.HasNextPage, info.HasPreviousPage = more, beyond && !m.args.IsOnward(); m.args.IsBackward() {
+		info.HasNextPage, info.HasPreviousPage = beyond, more
+		slices.Reverse(p.Edges)
+	}
+	info.StartCursor, info.EndCursor = m.args.At(), m.args.At()
+	if len(p.Edges) > 0 {
+		info.StartCursor, info.EndCursor = p.Edges[0].Cursor, p.Edges[len(p.Edges)-1].Cursor
+	} else if !m.args.IsBackward() {
+		info.EndCursor, err = m.passed()
+	}
+	if m.args.IsOnward() && !more {
 		for _, s := range m.sources {
 			p.Edges = append(p.Edges, s.waiting...)
 		}
 	}
-	return p, nil
+	return err
+}
+
+// next is the source whose first event comes next; noEdge when there is none. Of one
+// time, the member with the lower number comes first, and backward the other.
+func (m *merge) next(ctx context.Context) (int, error) {
+	next := noEdge
+	for i := range m.sources {
+		s := &m.sources[i]
+		if len(s.edges) == 0 && s.more {
+			if err := m.refill(ctx, i); err != nil {
+				return noEdge, err
+			}
+		}
+		if len(s.edges) == 0 {
+			continue
+		}
+		if next == noEdge || m.args.IsBackward() != s.edges[0].Node.Timestamp.Before(m.sources[next].edges[0].Node.Timestamp) {
+			next = i
+		}
+	}
+	return next, nil
 }
 
 // passed is the place after all that was looked at and had no event.
@@ -243,64 +264,21 @@ func (m *merge) passed() (cursor.Value, error) {
 	return encode(m.places, only)
 }
 
-// backward takes the latest of the sources' last events, again and again.
-func (m *merge) backward(ctx context.Context) (*page, error) {
-	p := &page{}
-	for _, s := range m.sources {
-		p.PageInfo.HasNextPage = p.PageInfo.HasNextPage || s.beyond
-	}
-	for len(p.Edges) < m.args.Limit() {
-		next := noEdge
-		for i := range m.sources {
-			s := &m.sources[i]
-			if len(s.edges) == 0 && s.more {
-				// The places of the edge to come need to be known, too.
-				if err := m.refill(ctx, i, cursor.Backward(m.ask, m.places[i].value)); err != nil {
-					return nil, err
-				}
-				m.behind(i)
-			}
-			if len(s.edges) > 0 && (next == noEdge || !s.last().Node.Timestamp.Before(m.sources[next].last().Node.Timestamp)) {
-				next = i
-			}
-		}
-		if next == noEdge {
-			break
-		}
-		s := &m.sources[next]
-		if m.full(p, s.last()) {
-			break
-		}
-		if err := m.add(p, next, s.last()); err != nil {
-			return nil, err
-		}
-		s.edges = s.edges[:len(s.edges)-1]
-		if len(s.edges) > 0 || !s.more {
-			m.behind(next)
-		} // else the place is where to read on from
-	}
-	slices.Reverse(p.Edges)
-	p.PageInfo.HasPreviousPage = m.more()
-	if len(p.Edges) > 0 {
-		return m.finish(p), nil
-	}
-	p.PageInfo.StartCursor, p.PageInfo.EndCursor = m.args.At(), m.args.At()
-	return p, nil
-}
-
-func (s *source) last() edge { return s.edges[len(s.edges)-1] }
-
-// behind sets a place to the last event that was read and not merged: the
+// behind sets a place to the first event that was read and not merged: the
 // beginning, when there is none.
 func (m *merge) behind(i int) {
 	if m.places[i] = (place{}); len(m.sources[i].edges) > 0 {
-		m.places[i] = newPlace(m.sources[i].last().Cursor)
+		m.places[i] = newPlace(m.sources[i].edges[0].Cursor)
 	}
 }
 
 // refill reads on in a member of which all that was read is merged.
-func (m *merge) refill(ctx context.Context, i int, args cursor.Args) error {
-	s := &m.sources[i]
+func (m *merge) refill(ctx context.Context, i int) error {
+	s, at := &m.sources[i], m.places[i].value
+	args := cursor.Onward(m.ask, at)
+	if m.args.IsBackward() {
+		args = cursor.Backward(m.ask, at)
+	}
 	if err := s.read(ctx, m.q, args); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -310,6 +288,9 @@ func (m *merge) refill(ctx context.Context, i int, args cursor.Args) error {
 	if len(s.edges) == 0 && s.more {
 		return memberError(i, errors.New("an empty page that says there are more events"))
 	}
+	if m.args.IsBackward() { // the places of the edge to come need to be known, too
+		m.behind(i)
+	}
 	return nil
 }
 
@@ -317,23 +298,4 @@ func (m *merge) refill(ctx context.Context, i int, args cursor.Args) error {
 func (m *merge) full(p *page, e edge) bool {
 	m.size += len(e.Node.Data)
 	return len(p.Edges) > 0 && m.size > evento.PageBytes
-}
-
-// add puts a member's event on the page. The places are those of its cursor.
-func (m *merge) add(p *page, member int, e edge) error {
-	at, err := encode(m.places, member)
-	p.Edges = append(p.Edges, edge{Cursor: at, Node: e.Node})
-	return err
-}
-
-// more reports whether events are left in the direction of the page.
-func (m *merge) more() bool {
-	return slices.ContainsFunc(m.sources, func(s source) bool { return len(s.edges) > 0 || s.more })
-}
-
-// finish fills in the cursors of a page that has events.
-func (m *merge) finish(p *page) *page {
-	p.PageInfo.StartCursor = p.Edges[0].Cursor
-	p.PageInfo.EndCursor = p.Edges[len(p.Edges)-1].Cursor
-	return p
 }

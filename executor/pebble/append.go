@@ -5,7 +5,6 @@ package pebble
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	lsm "github.com/cockroachdb/pebble/v2"
 
@@ -19,28 +18,25 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return nil, err
 	}
-	defer ex.end()
+	defer ex.gate.Leave()
 	p := &pending{ex: ex, appends: w.Appends}
 	if err := p.prepare(); err != nil {
-		return nil, fmt.Errorf("evento: pebble: %w", err)
+		return nil, failure(err)
 	}
 	if w.Retry {
-		made := newMade(&w)
-		if err := ex.search(ctx, &w, made, ex.applied.Load()); err != nil {
-			return nil, err
+		p.made = newMade(&w)
+		if err := ex.search(ctx, &w, p.made, ex.applied.Load()); err != nil {
+			return nil, failure(err)
 		}
-		if made.all() {
-			return ex.earlier(made)
+		if p.made.all() {
+			return ex.earlier(p.made)
 		}
-		p.made = made
 	}
-	if ex.disk != nil {
-		if err := ex.disk.room(p.batch.Len()); err != nil {
-			return nil, err
-		}
+	if err := ex.disk.room(p.batch.Len()); err != nil {
+		return nil, err
 	}
 	return p.commit(ctx, &w)
 }
@@ -66,8 +62,8 @@ func (p *pending) prepare() error {
 	p.heads = make([]seen, len(p.appends))
 	for i := range p.appends {
 		var err error
-		if p.heads[i], err = p.ex.look(evento.AggregateKey{Type: p.appends[i].AggregateType, ID: p.appends[i].AggregateID}); err != nil {
-			return classify(err)
+		if p.heads[i], err = p.ex.look(p.appends[i].Aggregate()); err != nil {
+			return err
 		}
 	}
 	return p.encode()
@@ -158,12 +154,9 @@ func (p *pending) commit(ctx context.Context, w *evento.Write) ([]evento.Receipt
 	case conflict != nil:
 		return ex.conflict(ctx, w, conflict, applied)
 	}
-	if err := ex.wait(p.batch); err != nil {
+	if err := ex.finish(p.batch, receipts[len(receipts)-1].Position); err != nil {
 		return nil, err
 	}
-	ex.show(receipts[len(receipts)-1].Position)
-	// Its memory goes to the next batch, which is all that closing it does.
-	_ = p.batch.Close()
 	return receipts, nil
 }
 
@@ -178,7 +171,7 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 	ex := p.ex
 	if p.made != nil && ex.applied.Load() > p.made.upTo {
 		if err := ex.search(ctx, w, p.made, ex.applied.Load()); err != nil {
-			return nil, nil, err
+			return nil, nil, failure(err)
 		}
 		if p.made.all() {
 			return nil, nil, nil
@@ -189,7 +182,7 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 		a, h := &p.appends[i], &p.heads[i]
 		before := p.routing(i)
 		if err := ex.now(a.Aggregate(), h); err != nil {
-			return nil, nil, fmt.Errorf("evento: pebble: %w", classify(err))
+			return nil, nil, failure(err)
 		}
 		if !a.AnyVersion && a.Expected != h.version {
 			return nil, &conflicted{&evento.ConflictError{
@@ -200,14 +193,15 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 	}
 	if again { // somebody else made the aggregate, with another routing key
 		if err := p.encode(); err != nil {
-			return nil, nil, err
+			return nil, nil, failure(err)
 		}
 	}
-	now := ex.clock()
+	now := max(ex.latest, ex.opts.Clock().UnixMicro())
 	receipts := p.place(ex.applied.Load(), now)
 	if err := ex.apply(p.batch); err != nil {
 		return nil, nil, err
 	}
+	ex.latest = now
 	ex.applied.Store(receipts[len(receipts)-1].Position)
 	for i := range receipts {
 		a, r := &p.appends[i], &receipts[i]

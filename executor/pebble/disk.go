@@ -4,9 +4,7 @@ package pebble
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 
@@ -31,10 +29,6 @@ type disk struct {
 	armed   atomic.Pointer[func(error)] // nil while Open is at work
 	broken  atomic.Bool
 	credit  atomic.Int64 // bytes that may be written before the next look
-}
-
-func newDisk(files vfs.FS, dir string, minFree int64, logger *slog.Logger) *disk {
-	return &disk{FS: files, dir: dir, minFree: minFree, logger: logger}
 }
 
 // arm is called when the executor can be told of failures.
@@ -63,7 +57,7 @@ func (d *disk) log(err error) error {
 // check refuses what would change the disk after a failure.
 func (d *disk) check() error {
 	if d.broken.Load() {
-		return fmt.Errorf("evento: pebble: nothing is written after a failure: %w", evento.ErrClosed)
+		return fmt.Errorf("nothing is written after a failure: %w", evento.ErrClosed)
 	}
 	return nil
 }
@@ -71,9 +65,9 @@ func (d *disk) check() error {
 // look is how many bytes are written between two looks at the free space.
 const look = 4 << 20
 
-// room refuses a batch for which there is no space.
+// room refuses a batch for which there is no space. A nil disk has room.
 func (d *disk) room(size int) error {
-	if d.minFree < 0 || d.credit.Add(-int64(size)) > 0 {
+	if d == nil || d.minFree < 0 || d.credit.Add(-int64(size)) > 0 {
 		return nil
 	}
 	usage, err := d.GetDiskUsage(d.dir)
@@ -124,23 +118,21 @@ func (d *disk) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCate
 	return d.created(newname, func() (vfs.File, error) { return d.FS.ReuseForWrite(oldname, newname, category) })
 }
 
-func (d *disk) created(name string, create func() (vfs.File, error)) (vfs.File, error) {
-	err := d.check()
-	var f vfs.File
-	if err == nil {
+func (d *disk) created(name string, create func() (vfs.File, error)) (f vfs.File, err error) {
+	if err = d.check(); err == nil {
 		f, err = create()
 	}
-	switch {
-	case !isLog(name) && err != nil:
-		return nil, err
-	case !isLog(name):
-		return &file{File: f, disk: d}, nil
-	case err == nil:
-		return &logFile{File: f, disk: d}, nil
-	case d.fail(err):
-		return &logFile{File: nothing{}, disk: d}, nil
+	if err != nil && isLog(name) && d.fail(err) {
+		// Pebble gets a file to which nothing is written.
+		f, err = vfs.NewMem().Create("log", vfs.WriteCategoryUnspecified)
 	}
-	return nil, err
+	switch {
+	case err != nil:
+		return nil, err
+	case isLog(name):
+		return &logFile{File: f, disk: d}, nil
+	}
+	return &file{File: f, disk: d}, nil
 }
 
 // OpenReadWrite implements vfs.FS.
@@ -254,19 +246,3 @@ func (f *file) WriteAt(p []byte, offset int64) (int, error) {
 
 func (f *file) Sync() error     { return f.disk.changes(f.File.Sync) }
 func (f *file) SyncData() error { return f.disk.changes(f.File.SyncData) }
-
-// nothing is what a log is written to that could not be made.
-type nothing struct{}
-
-func (nothing) Close() error                           { return nil }
-func (nothing) Read([]byte) (int, error)               { return 0, io.EOF }
-func (nothing) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
-func (nothing) Write(p []byte) (int, error)            { return len(p), nil }
-func (nothing) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
-func (nothing) Preallocate(int64, int64) error         { return nil }
-func (nothing) Stat() (vfs.FileInfo, error)            { return nil, os.ErrNotExist }
-func (nothing) Sync() error                            { return nil }
-func (nothing) SyncTo(int64) (bool, error)             { return true, nil }
-func (nothing) SyncData() error                        { return nil }
-func (nothing) Prefetch(int64, int64) error            { return nil }
-func (nothing) Fd() uintptr                            { return vfs.InvalidFd }

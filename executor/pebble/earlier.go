@@ -4,11 +4,12 @@ package pebble
 
 import (
 	"context"
-	"fmt"
+	"slices"
 
 	lsm "github.com/cockroachdb/pebble/v2"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // made is what was found of a write that may have been made before.
@@ -22,12 +23,7 @@ func newMade(w *evento.Write) *made {
 }
 
 func (m *made) all() bool {
-	for i := range m.receipts {
-		if m.receipts[i].Position == 0 {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(m.receipts, func(r evento.Receipt) bool { return r.Position == 0 })
 }
 
 // search looks for the events of a write, by their ids, from where it stopped
@@ -43,11 +39,10 @@ func (ex *Executor) search(ctx context.Context, w *evento.Write, m *made, upTo u
 		if !w.Retry && !a.AnyVersion {
 			first = a.Expected + 1
 		}
-		r, err := ex.find(ctx, a, first, m.upTo+1, upTo)
-		if err != nil {
+		var err error
+		if m.receipts[i], err = ex.find(ctx, a, first, m.upTo+1, upTo); err != nil {
 			return err
 		}
-		m.receipts[i] = r
 	}
 	m.upTo = upTo
 	return nil
@@ -58,7 +53,7 @@ func (ex *Executor) search(ctx context.Context, w *evento.Write, m *made, upTo u
 func (ex *Executor) find(ctx context.Context, a *evento.Append, first, from, to uint64) (r evento.Receipt, err error) {
 	it, err := ex.iterate(ex.keys.aggregate(a.AggregateType, a.AggregateID), from, to)
 	if err != nil {
-		return r, classify(err)
+		return r, err
 	}
 	defer func() { err = closeAfter(it, err) }()
 	// From the end: what is made again was made lately.
@@ -109,7 +104,7 @@ func (ex *Executor) earlier(m *made) ([]evento.Receipt, error) {
 		last = max(last, m.receipts[i].Position)
 	}
 	if err := ex.shown(context.Background(), last); err != nil {
-		return nil, fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
+		return nil, store.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
 	}
 	return m.receipts, nil
 }
@@ -120,7 +115,7 @@ func (ex *Executor) conflict(ctx context.Context, w *evento.Write, c *conflicted
 	if !w.Retry { // else it was looked for
 		m := newMade(w)
 		if err := ex.search(ctx, w, m, applied); err != nil {
-			return nil, err
+			return nil, failure(err)
 		}
 		if m.all() {
 			return ex.earlier(m)

@@ -3,9 +3,11 @@
 package pebble
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // classify adds the error of evento that callers match.
@@ -39,12 +42,22 @@ func explain(err error) error {
 	return classify(err)
 }
 
+// failure is what a public method returns for an error of Pebble's. Errors of contexts
+// stay as they are.
+func failure(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return store.Errorf("pebble: %w", classify(err))
+}
+
 // checkDirectory refuses a directory that holds something else. One that is
-// empty, or in which a store was only begun, becomes a store.
-func checkDirectory(files vfs.FS, dir string) error {
+// empty, or in which a store was only begun, becomes a store. One that is not
+// there is refused for a store that is only looked at: Pebble would make it.
+func checkDirectory(files vfs.FS, dir string, readOnly bool) error {
 	info, err := files.Stat(dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && !readOnly:
 		return nil
 	case err != nil:
 		return err
@@ -56,23 +69,12 @@ func checkDirectory(files vfs.FS, dir string) error {
 		return err
 	}
 	for _, name := range names {
-		if !ofPebble(name) {
+		if !pebbles.MatchString(name) {
 			return fmt.Errorf("%w: the directory holds %q, which is not Pebble's", evento.ErrInvalid, name)
 		}
 	}
 	return nil
 }
 
-func ofPebble(name string) bool {
-	for _, prefix := range []string{"MANIFEST-", "OPTIONS-", "marker.", "temporary."} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	for _, suffix := range []string{".log", ".sst", ".blob", ".dbtmp"} {
-		if strings.HasSuffix(name, suffix) {
-			return true
-		}
-	}
-	return name == "LOCK" || name == "CURRENT" || name == "lost+found"
-}
+// pebbles matches the names of files in Pebble's directory.
+var pebbles = regexp.MustCompile(`^(MANIFEST-|OPTIONS-|marker\.|temporary\.)|\.(log|sst|blob|dbtmp)$|^(LOCK|CURRENT|lost\+found)$`)

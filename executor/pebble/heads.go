@@ -61,32 +61,21 @@ func (ex *Executor) look(a evento.AggregateKey) (seen, error) {
 }
 
 // now brings a head up to date, under the order.
-func (ex *Executor) now(a evento.AggregateKey, s *seen) error {
+func (ex *Executor) now(a evento.AggregateKey, s *seen) (err error) {
 	h, ok, generation := ex.heads.get(a)
 	switch {
 	case ok:
 		s.head = h
 	case generation > s.generation+1: // what came since may be forgotten
-		h, err := ex.lookStored(a)
-		if err != nil {
-			return err
-		}
-		s.head = h
+		s.head, err = ex.lookStored(a)
 	}
-	return nil
+	return err
 }
 
 func (ex *Executor) lookStored(a evento.AggregateKey) (h head, err error) {
-	it, err := ex.iterate(ex.keys.aggregate(a.Type, a.ID), 1, lastPosition)
-	if err != nil {
-		return head{}, err
-	}
-	if it.Last() {
-		v, err := valueOf(it)
-		if err != nil {
-			return head{}, closeAfter(it, err)
-		}
+	err = ex.last(ex.keys.aggregate(a.Type, a.ID), func(_ []byte, v stored) error {
 		h = head{version: v.version(), position: v.position(), routing: string(v.parts().routing)}
-	}
-	return h, closeAfter(it, nil)
+		return nil
+	})
+	return h, err
 }

@@ -4,7 +4,6 @@ package pebble
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/store"
@@ -19,10 +18,10 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 
 // takeOver appends events that follow the last one.
 func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) error {
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return err
 	}
-	defer ex.end()
+	defer ex.gate.Leave()
 	// An append of each event, with what the events say of their aggregates:
 	// so all but the positions, versions and times is made ready.
 	p := &pending{ex: ex, appends: store.Appends(events), heads: make([]seen, len(events))}
@@ -30,12 +29,10 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 		p.heads[i].head = head{version: events[i].Version - 1, routing: events[i].RoutingKey}
 	}
 	if err := p.encode(); err != nil {
-		return fmt.Errorf("evento: pebble: %w", err)
+		return failure(err)
 	}
-	if ex.disk != nil {
-		if err := ex.disk.room(p.batch.Len()); err != nil {
-			return err
-		}
+	if err := ex.disk.room(p.batch.Len()); err != nil {
+		return err
 	}
 	if err := ex.lock(ctx); err != nil {
 		return err
@@ -52,13 +49,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 	if err != nil {
 		return err
 	}
-	if err := ex.wait(p.batch); err != nil {
-		return err
-	}
-	ex.show(events[len(events)-1].Position)
-	// Its memory goes to the next batch, which is all that closing it does.
-	_ = p.batch.Close()
-	return nil
+	return ex.finish(p.batch, events[len(events)-1].Position)
 }
 
 // applyImport is the part under the order. With a refusal it returns the last
@@ -66,24 +57,13 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err error) {
 	ex := p.ex
 	applied := ex.applied.Load()
-	last := store.Head{Position: applied}
-	if applied > 0 {
-		value, err := ex.get(at(ex.keys.events(), applied))
-		if err != nil {
-			return 0, fmt.Errorf("evento: pebble: %w", classify(err))
-		}
-		if err := stored(value).check(); err != nil {
-			return 0, err
-		}
-		last.RecordedAt = stored(value).recordedAt()
-	}
-	if err := last.Check(events); err != nil {
+	if err := (store.Head{Position: applied, RecordedAt: ex.latest}).Check(events); err != nil {
 		return applied, err
 	}
 	for _, a := range store.Aggregates(events) {
 		h, err := ex.look(a.AggregateKey)
 		if err != nil {
-			return 0, fmt.Errorf("evento: pebble: %w", classify(err))
+			return 0, failure(err)
 		}
 		if err := a.Check(h.version, h.routing == a.RoutingKey); err != nil {
 			return applied, err
@@ -98,7 +78,7 @@ func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err erro
 	}
 	end := &events[len(events)-1]
 	ex.applied.Store(end.Position)
-	ex.latest = max(ex.latest, end.Timestamp.UnixMicro())
+	ex.latest = end.Timestamp.UnixMicro()
 	for i := range events {
 		e := &events[i]
 		ex.heads.put(e.Aggregate(), head{version: e.Version, position: e.Position, routing: e.RoutingKey})

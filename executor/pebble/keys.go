@@ -7,7 +7,6 @@ package pebble
 import (
 	"bytes"
 	"encoding/binary"
-
 	"fmt"
 
 	"github.com/evento-go/evento"
@@ -122,7 +121,7 @@ func (k keys) snapshotKey(key []byte) (s evento.SnapshotKey, ok bool) {
 // end is after all keys that begin with a beginning.
 func end(beginning []byte) []byte {
 	b := bytes.Clone(beginning)
-	b[len(b)-1]++ // the zero byte after a name, or a letter
+	b[len(b)-1]++ // the zero byte after a name, or the letter of the kind
 	return b
 }
 

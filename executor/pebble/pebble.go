@@ -23,12 +23,12 @@
 package pebble
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -76,23 +76,13 @@ func (o *Options) withDefaults() (Options, error) {
 	if opts.CacheSize < 0 {
 		return opts, fmt.Errorf("%w pebble options: negative CacheSize", evento.ErrInvalid)
 	}
-	if opts.Prefix == "" {
-		opts.Prefix = "evento/"
-	}
-	if opts.FS == nil {
-		opts.FS = vfs.Default
-	}
-	if opts.CacheSize == 0 {
-		opts.CacheSize = 64 << 20
-	}
-	if opts.MinFree == 0 {
-		opts.MinFree = 64 << 20
-	}
+	opts.Prefix = cmp.Or(opts.Prefix, "evento/")
+	opts.FS = cmp.Or(opts.FS, vfs.Default)
+	opts.CacheSize = cmp.Or(opts.CacheSize, 64<<20)
+	opts.MinFree = cmp.Or(opts.MinFree, 64<<20)
+	opts.Logger = cmp.Or(opts.Logger, slog.Default())
 	if opts.Clock == nil {
 		opts.Clock = time.Now
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
 	}
 	return opts, nil
 }
@@ -106,6 +96,7 @@ type Executor struct {
 	positions cursor.Positions
 	heads     *heads
 	state     state
+	gate      store.Gate
 	changed   store.Signal
 	feed      evento.Feed
 
@@ -118,13 +109,9 @@ type Executor struct {
 	order chan struct{}
 	// applied is the last position given; written under order.
 	applied atomic.Uint64
-	// latest is the latest time of an event, in microseconds since 1970; read
+	// latest is the time of the last event, in microseconds since 1970; read
 	// and written under order.
 	latest int64
-
-	calls  sync.RWMutex // read-locked by calls under way
-	closed atomic.Bool
-	cause  atomic.Pointer[error] // why it closed itself
 }
 
 var _ evento.Executor = (*Executor)(nil)
@@ -149,20 +136,15 @@ func Open(ctx context.Context, dir string, opts *Options) (*Executor, error) {
 	}
 	ex, err := open(ctx, dir, o)
 	if err != nil {
-		return nil, fmt.Errorf("evento: pebble: open %s: %w", dir, explain(err))
+		return nil, store.Errorf("pebble: open %s: %w", dir, explain(err))
 	}
 	return ex, nil
 }
 
 func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
-	d := newDisk(o.FS, dir, o.MinFree, o.Logger)
-	if err := checkDirectory(o.FS, dir); err != nil {
+	d := &disk{FS: o.FS, dir: dir, minFree: o.MinFree, logger: o.Logger}
+	if err := checkDirectory(o.FS, dir, o.ReadOnly); err != nil {
 		return nil, err
-	}
-	if o.ReadOnly { // locking the directory would make it
-		if _, err := o.FS.Stat(dir); err != nil {
-			return nil, err
-		}
 	}
 	options := &lsm.Options{
 		FS:        d,
@@ -215,24 +197,14 @@ func New(ctx context.Context, db *lsm.DB, opts *Options) (*Executor, error) {
 		return nil, err
 	}
 	ex, err := newExecutor(ctx, db, nil, o)
-	if err != nil {
-		return nil, fmt.Errorf("evento: pebble: %w", classify(err))
-	}
-	return ex, nil
+	return ex, failure(err)
 }
 
 func newExecutor(ctx context.Context, db *lsm.DB, d *disk, o Options) (*Executor, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	ex := &Executor{
-		opts:  o,
-		db:    db,
-		disk:  d,
-		keys:  keys{prefix: o.Prefix},
-		heads: newHeads(headsMost),
-		order: make(chan struct{}, 1),
-	}
+	ex := &Executor{opts: o, db: db, disk: d, keys: keys{prefix: o.Prefix}, heads: newHeads(headsMost), order: make(chan struct{}, 1)}
 	ex.state.pending = map[string]durable{}
 	if err := ex.recover(); err != nil {
 		return nil, err
@@ -246,24 +218,20 @@ func newExecutor(ctx context.Context, db *lsm.DB, d *disk, o Options) (*Executor
 // Close implements [evento.Executor]: it waits for the calls under way. After
 // a failure of the disk it releases what it can, and says what it could not.
 func (ex *Executor) Close() error {
-	if ex.closed.Swap(true) {
-		// Another has begun: closed is what it is when both return.
-		ex.calls.Lock()
-		defer ex.calls.Unlock()
+	return ex.gate.Close(func() error {
+		ex.gate.Wait()
+		ex.changed.Close()
+		if ex.disk == nil {
+			return nil
+		}
+		if err := ex.closeDB(); err != nil {
+			return store.Errorf("pebble: close: %w", err)
+		}
 		return nil
-	}
-	ex.calls.Lock()
-	defer ex.calls.Unlock()
-	ex.changed.Close()
-	if ex.disk == nil {
-		return nil
-	}
-	if err := ex.closeDB(); err != nil {
-		return fmt.Errorf("evento: pebble: close: %w", err)
-	}
-	return nil
+	})
 }
 
+// closeDB returns Pebble's panic as an error.
 func (ex *Executor) closeDB() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -273,60 +241,26 @@ func (ex *Executor) closeDB() (err error) {
 	return ex.db.Close()
 }
 
-// begin is the first thing that every method does, and end the last, when
-// begin succeeded.
-func (ex *Executor) begin(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if ex.closed.Load() {
-		return evento.ErrClosed
-	}
-	ex.calls.RLock()
-	if ex.closed.Load() {
-		ex.calls.RUnlock()
-		return evento.ErrClosed
-	}
-	if err := ex.failed(); err != nil {
-		ex.calls.RUnlock()
-		return err
-	}
-	return nil
-}
-
-func (ex *Executor) end() { ex.calls.RUnlock() }
-
 // fail closes the executor to its callers, after an error that leaves unknown
 // what is on the disk.
 func (ex *Executor) fail(cause error) {
-	err := fmt.Errorf("%w: open it again: %w", evento.ErrClosed, cause)
-	ex.cause.CompareAndSwap(nil, &err)
+	ex.gate.Fail(cause)
 	ex.changed.Notify()
-}
-
-// failed returns why the executor closed itself, if it did.
-func (ex *Executor) failed() error {
-	if cause := ex.cause.Load(); cause != nil {
-		return *cause
-	}
-	return nil
 }
 
 // CursorAt implements [evento.Executor].
 func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
-	if err := ex.begin(context.Background()); err != nil {
+	if err := ex.gate.Check(context.Background()); err != nil {
 		return "", err
 	}
-	defer ex.end()
 	return ex.positions.At(position), nil
 }
 
 // Earlier implements [evento.Executor].
 func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
-	if err := ex.begin(context.Background()); err != nil {
+	if err := ex.gate.Check(context.Background()); err != nil {
 		return "", err
 	}
-	defer ex.end()
 	return ex.positions.Earlier(a, b)
 }
 

@@ -3,6 +3,7 @@
 package pebble
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -25,26 +26,20 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err != nil {
 		return nil, err
 	}
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return nil, err
 	}
-	defer ex.end()
+	defer ex.gate.Leave()
 	head := ex.visible.Load()
 	if from > head {
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, from, head)
 	}
-	s := newSearch(ex, q, head)
-	page, err := s.page(ctx, args, from)
-	switch {
-	case err == nil:
+	page, err := newSearch(ex, q, head).page(ctx, args, from)
+	if err == nil {
 		return page, nil
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
 	}
-	if failed := ex.failed(); failed != nil {
-		return nil, failed // the corruption that was met, for one
-	}
-	return nil, fmt.Errorf("evento: pebble: %w", classify(err))
+	// The corruption that was met closes the executor, for one.
+	return nil, cmp.Or(ctx.Err(), ex.gate.Failed(), failure(err))
 }
 
 // page reads the page and looks at what lies around it.
@@ -92,13 +87,12 @@ type reading struct {
 	bytes   int
 	more    bool
 
-	key      []byte // of an event that is looked up
-	slab     []byte
-	slabSize int
-	ids      []byte // the aggregate ids of edges, one after the other
-	idLens   []uint8
-	names    map[string]string
-	recent   [4]string // the type, name, routing key and codec before
+	key    []byte // of an event that is looked up
+	data   store.Slab
+	ids    []byte // the aggregate ids of edges, one after the other
+	idLens []uint8
+	names  map[string]string
+	recent [4]string // the type, name, routing key and codec before
 }
 
 // take adds a match; false: the page is complete.
@@ -127,7 +121,8 @@ func (r *reading) take(v stored, p *parts) (bool, error) {
 	e.Name = r.name(1, p.name)
 	e.RoutingKey = r.name(2, p.routing)
 	e.Codec = r.name(3, p.codec)
-	e.Data = r.copy(p.data)
+	r.data.Expect((cap(r.edges) - len(r.edges) + 1) * len(p.data)) // the others are mostly like it
+	e.Data = r.data.Copy(p.data)
 	e.Timestamp = time.UnixMicro(v.recordedAt()).UTC()
 	if one := r.search.one; one != nil {
 		e.AggregateID = one.AggregateID
@@ -170,29 +165,6 @@ func (r *reading) eventAt(position uint64) []byte {
 	return r.key
 }
 
-// Data of a page shares pieces of memory of these sizes.
-const (
-	smallestSlab = 1 << 10
-	largestSlab  = 64 << 10
-)
-
-func (r *reading) copy(b []byte) []byte {
-	if len(b) == 0 {
-		return nil
-	}
-	if len(b) > cap(r.slab)-len(r.slab) {
-		if len(b) > largestSlab/4 {
-			return append([]byte(nil), b...)
-		}
-		left := cap(r.edges) - len(r.edges) + 1
-		r.slabSize = min(max(smallestSlab, 4*r.slabSize, left*len(b)), largestSlab)
-		r.slab = make([]byte, 0, r.slabSize)
-	}
-	n := len(r.slab)
-	r.slab = append(r.slab, b...)
-	return r.slab[n:len(r.slab):len(r.slab)]
-}
-
 // shareIDs gives the events their aggregate ids, which share one text.
 func (r *reading) shareIDs() {
 	ids := string(r.ids)
@@ -211,6 +183,22 @@ func (ex *Executor) iterate(beginning []byte, from, to uint64) (*lsm.Iterator, e
 		o.UpperBound = at(beginning, to+1)
 	}
 	return ex.db.NewIter(o)
+}
+
+// last calls use with the last event of those whose keys begin so, and its key, in
+// Pebble's memory; with none it does nothing.
+func (ex *Executor) last(beginning []byte, use func(key []byte, v stored) error) error {
+	it, err := ex.iterate(beginning, 1, lastPosition)
+	if err != nil {
+		return err
+	}
+	if it.Last() {
+		var v stored
+		if v, err = valueOf(it); err == nil {
+			err = use(it.Key(), v)
+		}
+	}
+	return closeAfter(it, err)
 }
 
 // valueOf returns the event that an iterator is on, in Pebble's memory.

@@ -38,70 +38,47 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return err
 	}
-	defer ex.end()
-	if err := ex.swap(ctx, s.Changes); err != nil {
-		return err
+	defer ex.gate.Leave()
+	keys, size := make([][]byte, len(s.Changes)), 0
+	for i := range s.Changes {
+		keys[i] = ex.keys.record(s.Changes[i].RecordKey)
+		size += recordHeader + len(s.Changes[i].Value)
 	}
-	if s.Wake {
+	err := ex.change(ctx, keys, size, func(b *lsm.Batch, old [][]byte) error {
+		now := uint64(ex.opts.Clock().UnixMicro())
+		for i := range s.Changes {
+			if err := swap(b, &s.Changes[i], now, keys[i], old[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && s.Wake {
 		ex.changed.Notify()
 	}
-	return nil
+	return err
 }
 
-func (ex *Executor) swap(ctx context.Context, changes []evento.Change) error {
-	keys := make([][]byte, len(changes))
-	for i := range changes {
-		keys[i] = ex.keys.record(changes[i].RecordKey)
-	}
-	old, err := ex.lockKeys(ctx, keys...)
-	if err != nil {
+// swap writes a change to a batch, if the old value has its revision.
+func swap(b *lsm.Batch, c *evento.Change, now uint64, key, old []byte) error {
+	at, err := revisionOf(key, old)
+	switch {
+	case err != nil:
 		return err
+	case at != c.Revision:
+		return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
+	case c.Remove:
+		return failure(b.Delete(key, nil))
 	}
-	defer ex.unlockKeys(keys...)
-	for i := range changes {
-		at, err := revisionOf(keys[i], old[i])
-		if err != nil {
-			return err
-		}
-		if c := &changes[i]; at != c.Revision {
-			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
-		}
-	}
-	b, err := ex.swapBatch(changes, keys)
-	if err != nil {
-		return fmt.Errorf("evento: pebble: %w", err)
-	}
-	return ex.store(ctx, b)
-}
-
-// swapBatch makes a batch of changes.
-func (ex *Executor) swapBatch(changes []evento.Change, keys [][]byte) (*lsm.Batch, error) {
-	size := batchHeader
-	for i := range changes {
-		size += recordLengths + len(keys[i]) + recordHeader + len(changes[i].Value)
-	}
-	b, now := ex.db.NewBatchWithSize(size), uint64(ex.opts.Clock().UnixMicro())
-	for i := range changes {
-		c := &changes[i]
-		if c.Remove {
-			if err := b.Delete(keys[i], nil); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		op := b.SetDeferred(len(keys[i]), recordHeader+len(c.Value))
-		copy(op.Key, keys[i])
-		binary.BigEndian.PutUint64(op.Value, c.Revision+1)
-		binary.BigEndian.PutUint64(op.Value[recordHeader-timeLen:], now)
-		copy(op.Value[recordHeader:], c.Value)
-		if err := op.Finish(); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
+	op := b.SetDeferred(len(key), recordHeader+len(c.Value))
+	copy(op.Key, key)
+	binary.BigEndian.PutUint64(op.Value, c.Revision+1)
+	binary.BigEndian.PutUint64(op.Value[recordHeader-timeLen:], now)
+	copy(op.Value[recordHeader:], c.Value)
+	return failure(op.Finish())
 }
 
 // Records implements [evento.Executor].
@@ -109,10 +86,10 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return nil, err
 	}
-	defer ex.end()
+	defer ex.gate.Leave()
 	from := ex.keys.records(q.Kind, q.Key)
 	to := end(from)
 	if q.After != (evento.RecordKey{}) {

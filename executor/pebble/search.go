@@ -12,12 +12,11 @@ package pebble
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	lsm "github.com/cockroachdb/pebble/v2"
-
-	"errors"
-	"fmt"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -54,15 +53,9 @@ func newSearch(ex *Executor, q evento.Query, head uint64) *search {
 		case f.AggregateID != "":
 			s.addAggregate(f)
 		case f.Name != "":
-			if s.kinds == nil {
-				s.kinds = map[kind]bool{}
-			}
-			s.kinds[kind{f.AggregateType, f.Name}] = true
+			put(&s.kinds, kind{f.AggregateType, f.Name}, true)
 		default:
-			if s.types == nil {
-				s.types = map[evento.AggregateType]bool{}
-			}
-			s.types[f.AggregateType] = true
+			put(&s.types, f.AggregateType, true)
 		}
 	}
 	return s
@@ -71,20 +64,20 @@ func newSearch(ex *Executor, q evento.Query, head uint64) *search {
 func (s *search) addAggregate(f evento.Filter) {
 	a := evento.AggregateKey{Type: f.AggregateType, ID: f.AggregateID}
 	names, known := s.aggregates[a]
-	switch {
-	case !known:
-		if s.aggregates == nil {
-			s.aggregates = map[evento.AggregateKey]map[string]bool{}
-		}
-		if f.Name != "" {
-			names = map[string]bool{f.Name: true}
-		}
-	case f.Name == "":
+	if f.Name == "" {
 		names = nil
-	case names != nil:
-		names[f.Name] = true
+	} else if !known || names != nil {
+		put(&names, f.Name, true)
 	}
-	s.aggregates[a] = names
+	put(&s.aggregates, a, names)
+}
+
+// put makes the map when it has its first entry.
+func put[K comparable, V any](m *map[K]V, k K, v V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[k] = v
 }
 
 // matches looks at an event in Pebble's memory.
@@ -297,9 +290,7 @@ func (s *search) legs() ([]leg, error) {
 // looks after the head was taken, so none with an event up to it is missed.
 func (s *search) kindsOf(t evento.AggregateType) (kinds [][]byte, err error) {
 	beginning := s.ex.keys.kindsOf(t)
-	end := bytes.Clone(beginning)
-	end[len(end)-1] = 1 // after the zero that ends the type
-	it, err := s.ex.db.NewIter(&lsm.IterOptions{LowerBound: beginning, UpperBound: end})
+	it, err := s.ex.db.NewIter(&lsm.IterOptions{LowerBound: beginning, UpperBound: end(beginning)})
 	if err != nil {
 		return nil, err
 	}
@@ -308,9 +299,7 @@ func (s *search) kindsOf(t evento.AggregateType) (kinds [][]byte, err error) {
 		key := it.Key()
 		key = bytes.Clone(key[:len(key)-positionLen])
 		kinds = append(kinds, key)
-		next := bytes.Clone(key)
-		next[len(next)-1] = 1
-		ok = it.SeekGE(next)
+		ok = it.SeekGE(end(key))
 	}
 	return kinds, nil
 }

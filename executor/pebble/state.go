@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -41,15 +40,12 @@ func (ex *Executor) load(key []byte) ([]byte, error) {
 		return d.value, nil
 	}
 	v, err := ex.get(key)
-	if err != nil {
-		return nil, fmt.Errorf("evento: pebble: %w", classify(err))
-	}
-	return v, nil
+	return v, failure(err)
 }
 
 // lockKeys makes the caller the only one that writes some keys, all different, and
 // returns their values.
-func (ex *Executor) lockKeys(ctx context.Context, keys ...[]byte) ([][]byte, error) {
+func (ex *Executor) lockKeys(ctx context.Context, keys [][]byte) ([][]byte, error) {
 	for {
 		ex.state.mu.Lock()
 		done := ex.state.taken(keys)
@@ -57,7 +53,7 @@ func (ex *Executor) lockKeys(ctx context.Context, keys ...[]byte) ([][]byte, err
 			break
 		}
 		ex.state.mu.Unlock()
-		if err := ex.failed(); err != nil {
+		if err := ex.gate.Failed(); err != nil {
 			return nil, err // the keys stay taken
 		}
 		select {
@@ -71,7 +67,7 @@ func (ex *Executor) lockKeys(ctx context.Context, keys ...[]byte) ([][]byte, err
 	for i, key := range keys {
 		var err error
 		if values[i], err = ex.get(key); err != nil {
-			return nil, fmt.Errorf("evento: pebble: %w", classify(err))
+			return nil, failure(err)
 		}
 	}
 	done := make(chan struct{})
@@ -92,12 +88,12 @@ func (s *state) taken(keys [][]byte) <-chan struct{} {
 	return nil
 }
 
-// unlockKeys lets others read and write the keys that were owned together.
-func (ex *Executor) unlockKeys(keys ...[]byte) {
+// unlockKeys lets others read and write the keys that were locked together.
+func (ex *Executor) unlockKeys(keys [][]byte) {
 	ex.state.mu.Lock()
 	defer ex.state.mu.Unlock()
 	close(ex.state.pending[string(keys[0])].done)
-	if ex.failed() != nil {
+	if ex.gate.Failed() != nil {
 		return // what Pebble shows may not be on the disk
 	}
 	for _, key := range keys {
@@ -105,49 +101,35 @@ func (ex *Executor) unlockKeys(keys ...[]byte) {
 	}
 }
 
-// update replaces the value of a key, durably. Change is given the old value,
-// and returns the new one, or nil to leave it.
-func (ex *Executor) update(ctx context.Context, key []byte, change func(old []byte) ([]byte, error)) error {
-	if err := ex.begin(ctx); err != nil {
-		return err
-	}
-	defer ex.end()
-	old, err := ex.lockKeys(ctx, key)
+// change writes some keys, all different, durably and together. Fill is given their
+// values, nil where there is none, and a batch to write to, with room for so many
+// bytes of values; when it writes nothing, they stay.
+func (ex *Executor) change(ctx context.Context, keys [][]byte, size int, fill func(b *lsm.Batch, old [][]byte) error) error {
+	old, err := ex.lockKeys(ctx, keys)
 	if err != nil {
 		return err
 	}
-	defer ex.unlockKeys(key)
-	value, err := change(old[0])
-	if err != nil || value == nil {
+	defer ex.unlockKeys(keys)
+	size += batchHeader
+	for _, key := range keys {
+		size += recordLengths + len(key)
+	}
+	b := ex.db.NewBatchWithSize(size)
+	if err := fill(b, old); err != nil || b.Empty() {
 		return err
 	}
-	b := ex.db.NewBatchWithSize(len(key) + len(value) + batchHeader + recordLengths)
-	if err := b.Set(key, value, nil); err != nil {
-		return fmt.Errorf("evento: pebble: %w", err)
-	}
-	return ex.store(ctx, b)
-}
-
-// store makes a batch durable.
-func (ex *Executor) store(ctx context.Context, b *lsm.Batch) error {
-	if ex.disk != nil {
-		if err := ex.disk.room(b.Len()); err != nil {
-			return err
-		}
+	if err := ex.disk.room(b.Len()); err != nil {
+		return err
 	}
 	if err := ex.lock(ctx); err != nil {
 		return err
 	}
-	err := ex.apply(b)
+	err = ex.apply(b)
 	ex.unlock()
 	if err != nil {
 		return err
 	}
-	if err := ex.wait(b); err != nil {
-		return err
-	}
-	_ = b.Close() // its memory goes to the next batch
-	return nil
+	return ex.finish(b, 0)
 }
 
 // written is a key of which a change is under way, as it was before.
@@ -168,13 +150,9 @@ func (ex *Executor) list(ctx context.Context, from, to []byte, each func(key, va
 	it, err := ex.db.NewIter(&lsm.IterOptions{LowerBound: from, UpperBound: to})
 	ex.state.mu.RUnlock()
 	if err != nil {
-		return fmt.Errorf("evento: pebble: %w", classify(err))
+		return failure(err)
 	}
-	defer func() { // where the iterator stopped for an error, this tells it
-		if closing := it.Close(); closing != nil {
-			err = errors.Join(err, fmt.Errorf("evento: pebble: %w", classify(closing)))
-		}
-	}()
+	defer func() { err = failure(closeAfter(it, err)) }() // where the iterator stopped for an error, this tells it
 	// Both are in the order of keys; of a key that both have, it is the value
 	// before that counts.
 	for stored := it.First(); stored || len(before) > 0; {
@@ -189,7 +167,7 @@ func (ex *Executor) list(ctx context.Context, from, to []byte, each func(key, va
 		} else {
 			key = it.Key()
 			if value, err = it.ValueAndErr(); err != nil {
-				return fmt.Errorf("evento: pebble: %w", classify(err))
+				return err
 			}
 		}
 		if !earlier || value != nil {
@@ -231,23 +209,21 @@ const snapshotHeader = 20
 
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (s evento.Snapshot, err error) {
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return s, err
 	}
-	defer ex.end()
-	v, err := ex.load(ex.keys.snapshot(key))
+	defer ex.gate.Leave()
+	at := ex.keys.snapshot(key)
+	v, err := ex.load(at)
 	switch {
 	case err != nil:
 		return s, err
 	case v == nil:
 		return s, fmt.Errorf("%w: snapshot of %q for %s %q", evento.ErrNotFound, key.Projection, key.AggregateType, key.AggregateID)
 	}
-	found, err := snapshotOf(ex.keys.snapshot(key), v)
-	if err != nil {
-		return s, err
-	}
-	found.Data = bytes.Clone(found.Data) // v may be another's, too
-	return found, nil
+	s, err = snapshotOf(at, v)
+	s.Data = bytes.Clone(s.Data) // v may be another's, too
+	return s, err
 }
 
 // snapshotOf reads a value. Its data are the value's.
@@ -263,20 +239,24 @@ func snapshotOf(key, v []byte) (s evento.Snapshot, err error) {
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
-	at := ex.keys.snapshot(key)
-	return ex.update(ctx, at, func(old []byte) ([]byte, error) {
-		if old != nil {
-			was, err := snapshotOf(at, old)
+	if err := ex.gate.Enter(ctx); err != nil {
+		return err
+	}
+	defer ex.gate.Leave()
+	at, size := ex.keys.snapshot(key), snapshotHeader+len(s.Cursor)+len(s.Data)
+	return ex.change(ctx, [][]byte{at}, size, func(b *lsm.Batch, old [][]byte) error {
+		if old[0] != nil {
+			was, err := snapshotOf(at, old[0])
 			if err != nil || was.Version > s.Version || was.Version == s.Version && was.Position > s.Position {
-				return nil, err
+				return err
 			}
 		}
-		v := make([]byte, 0, snapshotHeader+len(s.Cursor)+len(s.Data))
+		v := make([]byte, 0, size)
 		v = binary.BigEndian.AppendUint64(v, s.Version)
 		v = binary.BigEndian.AppendUint64(v, s.Position)
 		v = binary.BigEndian.AppendUint32(v, uint32(len(s.Cursor)))
-		v = append(v, s.Cursor...)
-		return append(v, s.Data...), nil
+		v = append(append(v, s.Cursor...), s.Data...)
+		return failure(b.Set(at, v, nil))
 	})
 }
 
@@ -285,10 +265,10 @@ func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*eve
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return nil, err
 	}
-	defer ex.end()
+	defer ex.gate.Leave()
 	from := ex.keys.snapshots(q.Projection)
 	to := end(from)
 	if q.After != (evento.SnapshotKey{}) {
@@ -320,29 +300,25 @@ func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotK
 	if err := store.CheckKeys(keys); err != nil {
 		return err
 	}
-	if err := ex.begin(ctx); err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return err
 	}
-	defer ex.end()
+	defer ex.gate.Leave()
 	if len(keys) == 0 {
 		return nil
 	}
-	ats, size := make([][]byte, len(keys)), batchHeader
+	ats := make([][]byte, len(keys))
 	for i, key := range keys {
 		ats[i] = ex.keys.snapshot(key)
-		size += recordLengths + len(ats[i])
 	}
 	slices.SortFunc(ats, bytes.Compare)
 	ats = slices.CompactFunc(ats, bytes.Equal)
-	if _, err := ex.lockKeys(ctx, ats...); err != nil {
-		return err
-	}
-	defer ex.unlockKeys(ats...)
-	b := ex.db.NewBatchWithSize(size)
-	for _, at := range ats {
-		if err := b.Delete(at, nil); err != nil {
-			return fmt.Errorf("evento: pebble: %w", err)
+	return ex.change(ctx, ats, 0, func(b *lsm.Batch, _ [][]byte) error {
+		for _, at := range ats {
+			if err := b.Delete(at, nil); err != nil {
+				return failure(err)
+			}
 		}
-	}
-	return ex.store(ctx, b)
+		return nil
+	})
 }

@@ -23,9 +23,6 @@ const (
 // Read implements [evento.Executor]. It reads from the read side once that
 // shows what this executor has written; see the package comment.
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	if ex.err != nil {
-		return nil, ex.err
-	}
 	if err := q.Check(); err != nil {
 		return nil, err
 	}

@@ -49,14 +49,16 @@ import (
 )
 
 // Executor is an [evento.Executor] that splits reads from writes. It is safe
-// for concurrent use.
+// for concurrent use. Records, snapshots and cursors are asked of the write side:
+// Records, Swap, Snapshot, SaveSnapshot, Snapshots, RemoveSnapshots, CursorAt and
+// Earlier are its own.
 type Executor struct {
-	read, write evento.Executor
-	same        bool // one executor is both sides
-	changed     *store.AnySignal
-	feed        evento.Feed
-	close       func() error
-	err         error // a mistake in New, told by every method
+	write
+	read    evento.Executor
+	same    bool // one executor is both sides
+	changed *store.AnySignal
+	feed    evento.Feed
+	close   func() error
 
 	oneStore atomic.Bool   // both sides were seen to be of one store
 	told     atomic.Uint64 // how often the read side may have come to be behind
@@ -67,7 +69,13 @@ type Executor struct {
 	mark    cursor.Value // what the read side has to show; "": it does
 }
 
-var _ evento.Transactor = (*Executor)(nil)
+// write is embedded, for the methods that are the write side's.
+type write = evento.Executor
+
+var (
+	_ evento.Transactor = (*Executor)(nil)
+	_ evento.Importer   = (*Executor)(nil)
+)
 
 // New returns an executor that reads events from read, and writes and keeps
 // records and snapshots in write. They may be the same. It owns both from
@@ -75,23 +83,18 @@ var _ evento.Transactor = (*Executor)(nil)
 // [evento.ErrInvalid].
 func New(read, write evento.Executor) *Executor {
 	ex := &Executor{read: read, write: write}
-	var sources []func() <-chan struct{}
+	ex.same = reflect.ValueOf(read).Comparable() && reflect.ValueOf(write).Comparable() && read == write
+	ex.close = sync.OnceValue(func() error { return ex.closeSides(read, write) })
 	if read == nil || write == nil {
-		ex.err = fmt.Errorf("%w rw: a side is nil", evento.ErrInvalid)
-	} else {
-		ex.same = reflect.ValueOf(read).Comparable() && reflect.ValueOf(write).Comparable() && read == write
-		sources = append(sources, write.Changed, read.Changed)
+		refusing := &store.Refusing{Err: fmt.Errorf("%w rw: a side is nil", evento.ErrInvalid)}
+		ex.read, ex.write = refusing, refusing
 	}
-	ex.changed = store.NewAnySignal(sources...)
-	ex.close = sync.OnceValue(ex.closeBoth)
+	ex.changed = store.NewAnySignal(ex.write.Changed, ex.read.Changed)
 	return ex
 }
 
 // Write implements [evento.Executor], on the write side.
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
-	if ex.err != nil {
-		return nil, ex.err
-	}
 	receipts, err := ex.write.Write(ctx, w)
 	if err == nil || errors.Is(err, evento.ErrConflict) || errors.Is(err, evento.ErrOutcomeUnknown) {
 		ex.told.Add(1)
@@ -103,9 +106,6 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 // read too within the transaction. Without a write side that has transactions
 // the error matches [errors.ErrUnsupported], whatever the context.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	if ex.err != nil {
-		return ex.err
-	}
 	tx, ok := ex.write.(evento.Transactor)
 	if !ok {
 		return fmt.Errorf("evento: rw: InTx: %w by the write side, a %T", errors.ErrUnsupported, ex.write)
@@ -122,92 +122,43 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	})
 }
 
+// Import implements [evento.Importer], on the write side. Without a write side
+// that is an Importer the error matches [errors.ErrUnsupported].
+func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error {
+	im, ok := ex.write.(evento.Importer)
+	if !ok {
+		return fmt.Errorf("evento: rw: Import: %w by the write side, a %T", errors.ErrUnsupported, ex.write)
+	}
+	// Refused, it has told what the write side has all the same.
+	defer ex.told.Add(1)
+	return im.Import(ctx, events)
+}
+
 // Changed implements [evento.Executor]. It wakes when either side does: the
 // write side knows first, but a read may show it only later.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
-// CursorAt implements [evento.Executor], on the write side.
-func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
-	if ex.err != nil {
-		return "", ex.err
-	}
-	return ex.write.CursorAt(position)
-}
-
-// Earlier implements [evento.Executor], on the write side.
-func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
-	if ex.err != nil {
-		return "", ex.err
-	}
-	return ex.write.Earlier(a, b)
-}
-
 // Feed implements [evento.Executor].
 func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
-
-// Records implements [evento.Executor], on the write side.
-func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
-	if ex.err != nil {
-		return nil, ex.err
-	}
-	return ex.write.Records(ctx, q)
-}
-
-// Swap implements [evento.Executor], on the write side.
-func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
-	if ex.err != nil {
-		return ex.err
-	}
-	return ex.write.Swap(ctx, s)
-}
-
-// Snapshot implements [evento.Executor], on the write side.
-func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
-	if ex.err != nil {
-		return evento.Snapshot{}, ex.err
-	}
-	return ex.write.Snapshot(ctx, key)
-}
-
-// SaveSnapshot implements [evento.Executor], on the write side.
-func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
-	if ex.err != nil {
-		return ex.err
-	}
-	return ex.write.SaveSnapshot(ctx, key, s)
-}
-
-// Snapshots implements [evento.Executor], on the write side.
-func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
-	if ex.err != nil {
-		return nil, ex.err
-	}
-	return ex.write.Snapshots(ctx, q)
-}
-
-// RemoveSnapshots implements [evento.Executor], on the write side.
-func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
-	if ex.err != nil {
-		return ex.err
-	}
-	return ex.write.RemoveSnapshots(ctx, keys)
-}
 
 // Close implements [evento.Executor]. It closes both sides.
 func (ex *Executor) Close() error { return ex.close() }
 
-func (ex *Executor) closeBoth() error {
+func (ex *Executor) closeSides(read, write evento.Executor) error {
 	var errs []error
-	if ex.read != nil && !ex.same {
-		if err := ex.read.Close(); err != nil {
+	if read != nil && !ex.same {
+		if err := read.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("read side: %w", err))
 		}
 	}
-	if ex.write != nil {
-		if err := ex.write.Close(); err != nil {
+	if write != nil {
+		if err := write.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("write side: %w", err))
 		}
 	}
 	ex.changed.Close()
-	return errors.Join(errs...)
+	if errs == nil {
+		return nil
+	}
+	return store.Errorf("rw: %w", errors.Join(errs...))
 }

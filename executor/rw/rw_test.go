@@ -48,6 +48,9 @@ func (s *spy) Read(ctx context.Context, q evento.Query, args cursor.Args) (*curs
 
 func (s *spy) Close() error {
 	s.closes.Add(1)
+	if s.fail != nil {
+		return s.fail
+	}
 	return s.Executor.Close()
 }
 
@@ -461,6 +464,26 @@ func TestClose(t *testing.T) {
 	}
 	if got := two.closes.Load(); got != 1 {
 		t.Errorf("closed the write side %d times, want once", got)
+	}
+}
+
+// Errors of closing say which side failed, and evento: once, at the front. A side is
+// closed if the other is nil, too.
+func TestCloseErrors(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("evento: sqlite: the disk is broken")
+	one, two := &spy{Executor: memory.New(nil), fail: failure}, &spy{Executor: memory.New(nil), fail: failure}
+	const want = "evento: rw: read side: sqlite: the disk is broken\nwrite side: sqlite: the disk is broken"
+	if err := rw.New(one, two).Close(); !errors.Is(err, failure) || err.Error() != want {
+		t.Errorf("Close = %v, want %s", err, want)
+	}
+	for _, ex := range []*rw.Executor{rw.New(one, nil), rw.New(nil, two)} {
+		if err := ex.Close(); !errors.Is(err, failure) {
+			t.Errorf("Close with a nil side = %v, want %v", err, failure)
+		}
+	}
+	if a, b := one.closes.Load(), two.closes.Load(); a != 2 || b != 2 {
+		t.Errorf("the sides were closed %d and %d times, want 2 and 2", a, b)
 	}
 }
 

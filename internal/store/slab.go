@@ -5,6 +5,8 @@ package store
 const (
 	smallest = 1 << 10
 	largest  = 32 << 10
+	// largestExpected is the largest one when it is known that it will be filled.
+	largestExpected = 64 << 10
 )
 
 // Slab lets the copies of a page of events share allocations, which begin
@@ -34,7 +36,7 @@ func (s *Slab) Copy(b []byte) []byte {
 		}
 		s.size = min(max(smallest, 4*s.size, 8*len(b)), largest)
 		if s.expected >= len(b) {
-			s.size = min(s.expected, largest)
+			s.size = min(s.expected, largestExpected)
 		}
 		s.free = make([]byte, 0, s.size)
 	}

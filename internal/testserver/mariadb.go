@@ -3,7 +3,6 @@
 package testserver
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -24,9 +22,7 @@ type MariaDBServer struct {
 	dir     string
 	port    int
 	options []string
-	server  *exec.Cmd
-	ended   chan struct{} // closed when the process is gone
-	log     bytes.Buffer
+	server  *process
 }
 
 // MariaDB starts a server with further options of mariadbd, on a loopback port
@@ -43,23 +39,15 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 		leaveOut(t, "mariadbd: "+err.Error())
 		return nil
 	}
-	dir := temporary(t)
-	s := &MariaDBServer{t: t, dir: dir, options: options}
-	t.Cleanup(func() {
-		s.Kill()
-		if t.Failed() {
-			t.Logf("mariadbd said:\n%s", s.log.Bytes())
-		}
-	})
 	had.Add(1)
+	s := &MariaDBServer{t: t, dir: temporary(t), port: freePort(t), options: options}
 	// Also the folder for temporary tables: a server that starts removes those
 	// that it finds.
-	out, err := s.command(install, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db",
+	out, err := command(s.dir, install, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db",
 		"--tmpdir="+s.dir, "--innodb-log-file-size=8M").CombinedOutput()
 	if err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	s.port = freePort(t)
 	s.Start()
 	s.Exec("CREATE DATABASE evento")
 	return s
@@ -76,12 +64,6 @@ func findMariaDB() (string, error) {
 	return exec.LookPath("mariadbd")
 }
 
-func (s *MariaDBServer) command(program string, args ...string) *exec.Cmd {
-	cmd := unprivileged(program, args...)
-	cmd.Dir = s.dir
-	return cmd
-}
-
 // Start starts the server again, after Kill or Stop, with options that overrule
 // those that it had, and returns when it takes connections.
 func (s *MariaDBServer) Start(options ...string) {
@@ -91,53 +73,21 @@ func (s *MariaDBServer) Start(options ...string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := s.command(program, append([]string{
+	cmd := command(s.dir, program, append([]string{
 		"--no-defaults", "--datadir=" + s.data(), "--tmpdir=" + s.dir, "--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"),
 		"--bind-address=127.0.0.1", fmt.Sprint("--port=", s.port), "--skip-name-resolve",
 		"--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--performance-schema=OFF",
 	}, s.options...)...)
-	cmd.Stdout, cmd.Stderr = &s.log, &s.log
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // it is killed, or says why in its log
-		close(ended)
-	}()
-	s.server, s.ended = cmd, ended
-
 	db := s.open("")
 	defer func() { _ = db.Close() }()
-	ask := time.NewTicker(20 * time.Millisecond)
-	defer ask.Stop()
-	for late := time.After(time.Minute); ; {
-		err := db.PingContext(context.Background())
-		if err == nil {
-			return
-		}
-		select {
-		case <-ask.C:
-		case <-ended:
-			s.t.Fatalf("mariadbd ended: %v", err)
-		case <-late:
-			s.t.Fatalf("mariadbd does not answer: %v", err)
-		}
-	}
+	s.server = start(s.t, cmd, os.Kill, func(string) error { return db.PingContext(context.Background()) })
 }
 
 // Kill ends the server by SIGKILL, in the middle of what it does.
-func (s *MariaDBServer) Kill() { s.end(syscall.SIGKILL) }
+func (s *MariaDBServer) Kill() { s.server.end(os.Kill) }
 
 // Stop shuts the server down in order.
-func (s *MariaDBServer) Stop() { s.end(syscall.SIGTERM) }
-
-func (s *MariaDBServer) end(by os.Signal) {
-	if s.server != nil {
-		_ = s.server.Process.Signal(by)
-		<-s.ended
-	}
-}
+func (s *MariaDBServer) Stop() { s.server.end(syscall.SIGTERM) }
 
 // Freeze makes the server answer nothing, until Thaw.
 func (s *MariaDBServer) Freeze() {
@@ -146,7 +96,7 @@ func (s *MariaDBServer) Freeze() {
 	// A thread may go on for a moment: it is stopped when its parent is told.
 	var status syscall.WaitStatus
 	for !status.Stopped() {
-		if _, err := syscall.Wait4(s.server.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil && err != syscall.EINTR {
+		if _, err := syscall.Wait4(s.server.Pid, &status, syscall.WUNTRACED, nil); err != nil && err != syscall.EINTR {
 			s.t.Error(err)
 			return
 		}
@@ -158,7 +108,7 @@ func (s *MariaDBServer) Thaw() { s.signal(syscall.SIGCONT) }
 
 func (s *MariaDBServer) signal(n os.Signal) {
 	s.t.Helper()
-	if err := s.server.Process.Signal(n); err != nil {
+	if err := s.server.Signal(n); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 )
 
 // PgBouncer starts a private PgBouncer in transaction mode before the server at
@@ -46,50 +45,14 @@ ignore_startup_parameters = extra_float_digits
 	if err := os.WriteFile(file, fmt.Appendf(nil, settings, u.Hostname(), u.Port(), u.User.Username(), port), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if owner := servant(); owner != nil {
-		uid, _ := strconv.Atoi(owner.Uid)
-		gid, _ := strconv.Atoi(owner.Gid)
-		if err := os.Chown(file, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-	}
-	said, err := os.Create(filepath.Join(home, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := unprivileged(program, file)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = home, said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
-		_ = said.Close()
-		if text, err := os.ReadFile(said.Name()); err == nil && t.Failed() {
-			t.Logf("PgBouncer said:\n%s", text[max(0, len(text)-4000):])
-		}
-	})
+	give(t, file)
 	u.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+	start(t, command(home, program, file), os.Kill, func(string) error {
 		conn, err := net.Dial("tcp", u.Host)
 		if err == nil {
-			_ = conn.Close()
-			return u.String()
+			err = conn.Close()
 		}
-		select {
-		case <-ended:
-			text, _ := os.ReadFile(said.Name())
-			t.Fatalf("PgBouncer did not start:\n%s", text)
-		default:
-		}
-		if time.Since(began) > time.Minute {
-			t.Fatalf("PgBouncer does not listen: %v", err)
-		}
-	}
+		return err
+	})
+	return u.String()
 }

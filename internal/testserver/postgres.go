@@ -1,17 +1,15 @@
 package testserver
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // Postgres returns the URL of the PostgreSQL server that EVENTO_TEST_POSTGRES
@@ -34,12 +32,7 @@ type PostgresServer struct {
 	home     string // the temporary folder; its data is below
 	port     int
 	settings []string
-
-	process *os.Process   // nil: not running
-	ended   chan struct{} // closed when the process and its children are gone
-
-	mu   sync.Mutex
-	last []string // of what the server said
+	process  *process
 }
 
 // StartPostgres starts a new, empty server with settings such as
@@ -65,23 +58,14 @@ func (s *PostgresServer) Replica(settings ...string) *PostgresServer {
 
 // Kill ends the server as kill -9 does, and returns when nothing of it runs any
 // more.
-func (s *PostgresServer) Kill() {
-	s.t.Helper()
-	s.end(os.Kill)
-}
+func (s *PostgresServer) Kill() { s.process.end(os.Kill) }
 
 // Stop ends the server in an orderly way, breaking off its connections.
-func (s *PostgresServer) Stop() {
-	s.t.Helper()
-	s.end(os.Interrupt)
-}
+func (s *PostgresServer) Stop() { s.process.end(os.Interrupt) }
 
 // StopAtOnce ends the server in its immediate mode: nobody is waited for, and
 // it recovers when it starts again.
-func (s *PostgresServer) StopAtOnce() {
-	s.t.Helper()
-	s.end(syscall.SIGQUIT)
-}
+func (s *PostgresServer) StopAtOnce() { s.process.end(syscall.SIGQUIT) }
 
 // Restart starts the server again on the same data and port, stopping it first
 // if it runs, and returns when it accepts connections.
@@ -92,49 +76,12 @@ func (s *PostgresServer) Restart() {
 	for _, setting := range append([]string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=32MB"}, s.settings...) {
 		args = append(args, "-c", setting)
 	}
-	out, in, err := os.Pipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cmd := s.command("postgres", args...)
-	cmd.Stdout, cmd.Stderr = in, in
-	err = cmd.Start()
-	_ = in.Close()
-	if err != nil {
-		_ = out.Close()
-		s.t.Fatal(err)
-	}
-	ready, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		open := sync.OnceFunc(func() { close(ready) })
-		// It ends when the last process of the server has.
-		lines := bufio.NewReader(out)
-		for {
-			line, err := lines.ReadString('\n')
-			s.said(line)
-			if strings.Contains(line, "ready to accept") {
-				open()
-			}
-			if err != nil {
-				break
-			}
+	s.process = start(s.t, s.command("postgres", args...), os.Interrupt, func(said string) error {
+		if strings.Contains(said, "ready to accept") {
+			return nil
 		}
-		_ = out.Close()
-		_ = cmd.Wait()
-	}()
-	s.process, s.ended = cmd.Process, ended
-	late := time.NewTimer(time.Minute)
-	defer late.Stop()
-	select {
-	case <-ready:
-		return
-	case <-ended:
-		s.process = nil
-	case <-late.C:
-		s.Kill()
-	}
-	s.t.Fatalf("PostgreSQL did not start:\n%s", s.log())
+		return errors.New("it has not said that it is ready")
+	})
 }
 
 func newPostgres(t testing.TB, settings []string) *PostgresServer {
@@ -146,12 +93,6 @@ func newPostgres(t testing.TB, settings []string) *PostgresServer {
 	had.Add(1)
 	s := &PostgresServer{t: t, programs: programs, home: temporary(t), port: freePort(t), settings: settings}
 	s.URL = fmt.Sprintf("postgres://evento@127.0.0.1:%d/postgres?sslmode=disable", s.port)
-	t.Cleanup(func() {
-		s.Stop()
-		if t.Failed() {
-			t.Logf("the last that PostgreSQL at port %d said:\n%s", s.port, s.log())
-		}
-	})
 	return s
 }
 
@@ -174,9 +115,7 @@ func postgresPrograms() string {
 func (s *PostgresServer) data() string { return filepath.Join(s.home, "data") }
 
 func (s *PostgresServer) command(program string, args ...string) *exec.Cmd {
-	cmd := unprivileged(filepath.Join(s.programs, program), args...)
-	cmd.Dir = s.home
-	return cmd
+	return command(s.home, filepath.Join(s.programs, program), args...)
 }
 
 func (s *PostgresServer) run(program string, args ...string) {
@@ -184,31 +123,4 @@ func (s *PostgresServer) run(program string, args ...string) {
 	if out, err := s.command(program, args...).CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v\n%s", program, err, out)
 	}
-}
-
-func (s *PostgresServer) end(signal os.Signal) {
-	s.t.Helper()
-	if s.process == nil {
-		return
-	}
-	if err := s.process.Signal(signal); err != nil {
-		s.t.Errorf("ending PostgreSQL: %v", err)
-	}
-	<-s.ended
-	s.process = nil
-}
-
-func (s *PostgresServer) said(line string) {
-	const most = 30
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.last = append(s.last, line); len(s.last) > most {
-		s.last = s.last[1:]
-	}
-}
-
-func (s *PostgresServer) log() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Join(s.last, "")
 }
