@@ -22,7 +22,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return nil, err
 	}
 	op := &appendOp{sqlstore.OpOf(w)}

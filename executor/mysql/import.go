@@ -24,7 +24,7 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 // takeOver appends events that follow the last one. It does so as another
 // process would: the writer notices that the counter has moved.
 func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) error {
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return err
 	}
 	op := &appendOp{sqlstore.ImportOf(events)}

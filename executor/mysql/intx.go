@@ -93,7 +93,7 @@ func (ex *Executor) dictionary(s *session) *dictionary {
 // decide. On a server without a binary log, what fn reads of others may not be
 // durable until InTx has returned.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return err
 	}
 	if ex.openTransactionOf(ctx) != nil {

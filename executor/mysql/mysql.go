@@ -97,8 +97,7 @@ type Executor struct {
 	durable        durable
 	durableRecords durableRecords
 	closing        chan struct{}
-	closed         atomic.Bool
-	ended          chan struct{} // closed when Close is done
+	gate           store.Gate
 	watched        chan struct{} // closed when the watch has ended
 }
 
@@ -151,12 +150,12 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 		opts:           opts,
 		sessions:       newPool(db, opts.Connections, closing, opts.Logger),
 		closing:        closing,
-		ended:          make(chan struct{}),
 		watched:        make(chan struct{}),
 		ends:           ends{versions: store.NewCache[place, int64](1 << 10)},
 		durableRecords: durableRecords{records: store.NewCache[evento.RecordKey, state](1 << 12)},
 	}
 	ex.names = newDictionary(ex, nil)
+	ex.gate.Inside = func(ctx context.Context) bool { return ex.openTransactionOf(ctx) != nil }
 	err = ex.prepare(ctx)
 	if err == nil && most > 0 {
 		err = ex.sessions.keepReserve(ctx)
@@ -203,34 +202,20 @@ func (ex *Executor) prepare(ctx context.Context) error {
 
 // Close implements [evento.Executor]: it waits for the calls under way.
 func (ex *Executor) Close() error {
-	if ex.closed.Swap(true) {
-		<-ex.ended
-		return nil
-	}
-	defer close(ex.ended)
-	close(ex.closing)
-	ex.queue.Close()
-	<-ex.watched
-	ex.sessions.close()
-	ex.writer.close()
-	ex.changed.Close()
-	if ex.own != nil {
-		if err := ex.own.Close(); err != nil {
-			return fmt.Errorf("evento: mysql: close: %w", err)
+	return ex.gate.Close(func() error {
+		close(ex.closing)
+		ex.queue.Close()
+		<-ex.watched
+		ex.sessions.close()
+		ex.writer.close()
+		ex.changed.Close()
+		if ex.own != nil {
+			if err := ex.own.Close(); err != nil {
+				return fmt.Errorf("evento: mysql: close: %w", err)
+			}
 		}
-	}
-	return nil
-}
-
-// check is the first thing that every method does.
-func (ex *Executor) check(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if ex.closed.Load() && ex.openTransactionOf(ctx) == nil { // Close waits for those
-		return evento.ErrClosed
-	}
-	return nil
+		return nil
+	})
 }
 
 // untilClosed ends a context with the executor.
@@ -250,7 +235,7 @@ func (ex *Executor) notify(ctx context.Context) {
 
 // CursorAt implements [evento.Executor].
 func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
-	if err := ex.check(context.Background()); err != nil {
+	if err := ex.gate.Check(context.Background()); err != nil {
 		return "", err
 	}
 	return ex.positions.At(position), nil
@@ -258,7 +243,7 @@ func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
 
 // Earlier implements [evento.Executor].
 func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
-	if err := ex.check(context.Background()); err != nil {
+	if err := ex.gate.Check(context.Background()); err != nil {
 		return "", err
 	}
 	return ex.positions.Earlier(a, b)

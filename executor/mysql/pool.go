@@ -230,7 +230,7 @@ func (ex *Executor) useBeside(ctx context.Context, fn func(s *session) error) er
 type from func(context.Context) (*session, error)
 
 func (ex *Executor) useOf(ctx context.Context, get from, fn func(s *session) error) error {
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return err
 	}
 	if t := ex.openTransactionOf(ctx); t != nil {

@@ -15,7 +15,7 @@ import (
 
 // Read implements [evento.Executor].
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (page *cursor.Page[evento.RawEvent], err error) {
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return nil, err
 	}
 	at, err := store.Begin(q, args, ex.positions)
@@ -61,10 +61,7 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 	if at > r.head {
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, r.head)
 	}
-	from, backward := at, args.IsBackward()
-	if backward && args.At() == "" {
-		from = r.head + 1
-	}
+	from, backward := store.From(args, at, r.head)
 	rows, more, err = r.rows(from, backward, args.Limit())
 	if err != nil {
 		return nil, err
@@ -76,13 +73,7 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 	if found.Edges, err = ex.events(ctx, s, rows); err != nil {
 		return nil, err
 	}
-	switch {
-	case backward:
-		found.Behind, err = r.any(from-1, false)
-	case !args.IsOnward():
-		found.Behind, err = r.any(from+1, true)
-	}
-	if err != nil {
+	if err := found.LookBehind(args, from, r.any); err != nil {
 		return nil, err
 	}
 	return found.Page(args, ex.positions), nil

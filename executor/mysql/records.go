@@ -141,7 +141,7 @@ func (ex *Executor) Swap(ctx context.Context, sw evento.Swap) error {
 	if err := sw.Check(); err != nil {
 		return err
 	}
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return err
 	}
 	changes := sqlstore.InOrder(sw.Changes)

@@ -92,7 +92,7 @@ func (w *writer) lock(ctx context.Context) (at counter, err error) {
 		}
 		w.rollback()
 		switch {
-		case w.ex.closed.Load():
+		case w.ex.gate.Closed():
 			return at, evento.ErrClosed
 		case ctx.Err() != nil:
 			return at, ctx.Err()

@@ -141,60 +141,76 @@ func isPooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
 
 // listenOnce listens until an error.
 func (ex *Executor) listenOnce() error {
-	config := ex.pool.Config()
-	if config.BeforeConnect != nil {
-		if err := config.BeforeConnect(ex.closing, config.ConnConfig); err != nil {
-			return err
-		}
-	}
-	connecting, stop := context.WithTimeout(ex.closing, flushTimeout)
-	defer stop()
-	conn, err := pgx.ConnectConfig(connecting, config.ConnConfig)
+	conn, err := ex.listener()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	if pooled, err := isPooled(connecting, conn); err != nil {
-		return err
-	} else if pooled {
-		return errNoNotification
-	}
-	if _, err := conn.PgConn().Exec(connecting, "LISTEN "+ex.channel).ReadAll(); err != nil {
-		return err
-	}
-	// Only what has come back once is relied upon.
-	if err := ex.notify("NOTIFY " + ex.channel); err != nil {
-		return err
-	}
-	probe, cancel := context.WithTimeout(ex.closing, probeFor)
-	_, err = conn.WaitForNotification(probe)
-	cancel()
-	if err != nil {
-		if probe.Err() != nil {
-			return errNoNotification
-		}
+	if err := ex.tryListening(conn); err != nil {
 		return err
 	}
 	ex.listening.Store(true)
 	ex.changed.Notify() // whatever came before it listened
 	for {
-		waiting, cancel := context.WithTimeout(ex.closing, ex.aliveEvery)
-		n, err := conn.WaitForNotification(waiting)
-		silent := waiting.Err() != nil
-		cancel()
-		switch {
-		case err == nil && n.Payload != ex.self:
-			ex.changed.Notify()
-		case err == nil: // its own
-		case !silent || ex.closing.Err() != nil:
+		if err := ex.hear(conn); err != nil {
 			return err
-		default:
-			alive, cancel := context.WithTimeout(ex.closing, probeFor)
-			err := conn.Ping(alive)
-			cancel()
-			if err != nil {
-				return err
-			}
 		}
 	}
+}
+
+// listener makes a connection with the settings of the pool.
+func (ex *Executor) listener() (*pgx.Conn, error) {
+	config := ex.pool.Config()
+	if config.BeforeConnect != nil {
+		if err := config.BeforeConnect(ex.closing, config.ConnConfig); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ex.closing, flushTimeout)
+	defer cancel()
+	return pgx.ConnectConfig(ctx, config.ConnConfig)
+}
+
+// tryListening begins to listen. Only what has come back once is relied upon.
+func (ex *Executor) tryListening(conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ex.closing, flushTimeout)
+	defer cancel()
+	if pooled, err := isPooled(ctx, conn); err != nil {
+		return err
+	} else if pooled {
+		return errNoNotification
+	}
+	if _, err := conn.PgConn().Exec(ctx, "LISTEN "+ex.channel).ReadAll(); err != nil {
+		return err
+	}
+	if err := ex.notify("NOTIFY " + ex.channel); err != nil {
+		return err
+	}
+	probe, stop := context.WithTimeout(ex.closing, probeFor)
+	defer stop()
+	_, err := conn.WaitForNotification(probe)
+	if err != nil && probe.Err() != nil {
+		return errNoNotification
+	}
+	return err
+}
+
+// hear waits for a notification, and asks whether the connection is alive when none
+// comes for long.
+func (ex *Executor) hear(conn *pgx.Conn) error {
+	waiting, cancel := context.WithTimeout(ex.closing, ex.aliveEvery)
+	defer cancel()
+	n, err := conn.WaitForNotification(waiting)
+	switch {
+	case err == nil && n.Payload != ex.self:
+		ex.changed.Notify()
+	case err == nil: // its own
+	case waiting.Err() == nil || ex.closing.Err() != nil:
+		return err
+	default:
+		alive, cancel := context.WithTimeout(ex.closing, probeFor)
+		defer cancel()
+		return conn.Ping(alive)
+	}
+	return nil
 }

@@ -99,7 +99,7 @@ type Executor struct {
 	queue      *appendqueue.Queue[*appendOp]
 	changed    store.Signal
 	feed       evento.Feed
-	calls      calls
+	gate       store.Gate
 	replicated bool      // commits wait for standbys
 	roundTrip  roundTrip // the queue's
 
@@ -176,38 +176,33 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 // Close implements [evento.Executor]: it waits for the calls under way. A pool
 // that was given to [New] stays open.
 func (ex *Executor) Close() error {
-	if !ex.calls.close() {
+	return ex.gate.Close(func() error {
+		ex.close()
+		ex.queue.Close()
+		ex.gate.Wait()
+		ex.background.Wait()
+		ex.reserve.pool.Close()
+		ex.changed.Close()
+		if ex.ownsPool {
+			ex.pool.Close()
+		}
 		return nil
-	}
-	ex.close()
-	ex.queue.Close()
-	ex.calls.wait()
-	ex.background.Wait()
-	ex.reserve.pool.Close()
-	ex.changed.Close()
-	if ex.ownsPool {
-		ex.pool.Close()
-	}
-	return nil
+	})
 }
 
 // CursorAt implements [evento.Executor].
 func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
-	end, err := ex.calls.begin(context.Background())
-	if err != nil {
+	if err := ex.gate.Check(context.Background()); err != nil {
 		return "", err
 	}
-	defer end()
 	return ex.positions.At(position), nil
 }
 
 // Earlier implements [evento.Executor].
 func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
-	end, err := ex.calls.begin(context.Background())
-	if err != nil {
+	if err := ex.gate.Check(context.Background()); err != nil {
 		return "", err
 	}
-	defer end()
 	return ex.positions.Earlier(a, b)
 }
 

@@ -68,17 +68,10 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 		// time where there are some: in what was seen beyond the place, and
 		// from the beginning of an aggregate that is loaded.
 		r.headless = !args.IsBackward() && (at < seen || at == 0 && args.IsOnward() && len(r.Aggregates) > 0)
-		if err := ex.ask(ctx, r, unbounded); err != nil {
+		var err error
+		if cached, err = ex.askKnown(ctx, r); err != nil {
 			return nil, err
 		}
-		cached = r.kinds == r.wholeKinds
-	}
-	if cached && r.headless && len(r.rows) == 0 {
-		r.headless = false
-		if err := ex.ask(ctx, r, unbounded); err != nil {
-			return nil, err
-		}
-		cached = r.kinds == r.wholeKinds
 	}
 	if !cached {
 		s.reset()
@@ -100,6 +93,17 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, r.head)
 	}
 	return ex.finish(ctx, r)
+}
+
+// askKnown is ask for names that are known, and reports whether they are all that
+// there are. Where there are no events it asks for the head too.
+func (ex *Executor) askKnown(ctx context.Context, r *reading) (known bool, err error) {
+	err = ex.ask(ctx, r, unbounded)
+	if err == nil && r.kinds == r.wholeKinds && r.headless && len(r.rows) == 0 {
+		r.headless = false
+		err = ex.ask(ctx, r, unbounded)
+	}
+	return r.kinds == r.wholeKinds, err
 }
 
 // ask asks for the head, the events, and what lies on the other side, in one

@@ -21,11 +21,10 @@ const statementTries = 100
 
 // once runs one call of the executor.
 func (ex *Executor) once(ctx context.Context, fn func() error) error {
-	end, err := ex.calls.begin(ctx)
-	if err != nil {
+	if err := ex.gate.Enter(ctx); err != nil {
 		return err
 	}
-	defer end()
+	defer ex.gate.Leave()
 	return classify(fn())
 }
 

@@ -22,23 +22,41 @@ type statements struct {
 
 func newStatements(schema string) statements {
 	s := statements{schema: pgx.Identifier{schema}.Sanitize() + "."}
-	in := func(text string) string { return strings.ReplaceAll(text, "SCHEMA.", s.schema) }
-	s.identity = in("SELECT identity FROM SCHEMA.store")
-	s.head = in("SELECT position FROM SCHEMA.counter")
+	s.identity = s.in("SELECT identity FROM SCHEMA.store")
+	s.head = s.in("SELECT position FROM SCHEMA.counter")
+	s.counterTexts()
+	s.appendTexts()
+	s.appendOneText()
+	s.headTexts()
+	s.nameTexts()
+	s.recordTexts()
+	s.snapshotTexts()
+	return s
+}
 
+// in puts the schema, and the time in microseconds since 1970, into a text.
+func (s *statements) in(text string) string {
+	text = strings.ReplaceAll(text, "NOW", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
+	return strings.ReplaceAll(text, "SCHEMA.", s.schema)
+}
+
+func (s *statements) counterTexts() {
 	// A statement of its own, so that the next one sees all that was
 	// committed before the lock was given.
 	// Planning the next statement takes longer than running it, and its plan is
 	// the same whatever the parameters: by the indexes.
-	s.lock = in("SELECT position, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true) FROM SCHEMA.counter WHERE id = 1 FOR UPDATE")
+	s.lock = s.in("SELECT position, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true) FROM SCHEMA.counter WHERE id = 1 FOR UPDATE")
 	// The same for a transaction of somebody else: what it appends itself is
 	// above the position that is kept in the setting. Its ids would not tell:
 	// with savepoints it has many.
 	s.lockFrom = strings.Replace(s.lock, "SELECT position,", "SELECT set_config('evento.appended_from', position::text, true),", 1)
+}
+
+func (s *statements) appendTexts() {
 	// The search for the head begins at the version that is expected, as the
 	// server looks at each entry of an index page that fits: a head that is
 	// below stays unknown.
-	s.append = in(`
+	s.append = s.in(`
 WITH a AS MATERIALIZED (
   SELECT a.*, h.version AS head, h.routing_id AS head_routing,
          bool_and((a.expected < 0 OR a.expected = coalesce(h.version, 0))
@@ -65,10 +83,12 @@ WITH a AS MATERIALIZED (
   WHERE c.id = 1 AND taken.events IS NOT NULL
 )
 SELECT a.no, coalesce(a.head, 0), a.fits, c.position FROM a JOIN SCHEMA.counter c ON c.id = 1 ORDER BY a.no`)
-	// The same for one append with an expected version, which most flushes of a
-	// single caller are: a third of the work. Nothing is returned when it does
-	// not fit.
-	s.appendOne = in(`
+}
+
+// appendOneText is for one append with an expected version, which most flushes of a
+// single caller are: a third of the work. Nothing is returned when it does not fit.
+func (s *statements) appendOneText() {
+	s.appendOne = s.in(`
 WITH head AS MATERIALIZED (
   SELECT version, routing_id FROM SCHEMA.event WHERE aggregate_id = $1 AND type_id = $2 AND version >= $3 ORDER BY version DESC LIMIT 1
 ), bumped AS (
@@ -81,52 +101,58 @@ SELECT b.before + e.ordinal, b.recorded_at, $3 + e.ordinal, e.kind_id, $2, CASE 
        e.event_id, e.codec, $1, e.data, $6
 FROM bumped b, unnest($7::int[], $8::uuid[], $9::text[], $10::bytea[]) WITH ORDINALITY AS e (kind_id, event_id, codec, data, ordinal)
 RETURNING position`)
-	for _, text := range []*string{&s.append, &s.appendOne} {
-		*text = strings.ReplaceAll(*text, "NOW", "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint")
-	}
+}
+
+func (s *statements) headTexts() {
 	// An error, where the transaction has not appended all of these events: what
 	// follows in the batch, the commit, is not done then.
-	s.allAppended = in("SELECT 1 / CASE WHEN count(*) = $2 THEN 1 ELSE 0 END FROM SCHEMA.event WHERE event_id = ANY($1::uuid[]) AND position > current_setting('evento.appended_from')::bigint")
-	s.headOf = in("SELECT e.version, coalesce(r.key, '') FROM SCHEMA.event e LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id WHERE e.type_id = (SELECT id FROM SCHEMA.type WHERE name = $1) AND e.aggregate_id = $2 ORDER BY e.version DESC LIMIT 1")
-	s.byID = in("SELECT e.event_id, t.name, e.aggregate_id, e.version, e.position FROM SCHEMA.event e JOIN SCHEMA.type t ON t.id = e.type_id WHERE e.event_id = ANY($1::uuid[])")
+	s.allAppended = s.in("SELECT 1 / CASE WHEN count(*) = $2 THEN 1 ELSE 0 END FROM SCHEMA.event WHERE event_id = ANY($1::uuid[]) AND position > current_setting('evento.appended_from')::bigint")
+	s.headOf = s.in("SELECT e.version, coalesce(r.key, '') FROM SCHEMA.event e LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id WHERE e.type_id = (SELECT id FROM SCHEMA.type WHERE name = $1) AND e.aggregate_id = $2 ORDER BY e.version DESC LIMIT 1")
+	s.byID = s.in("SELECT e.event_id, t.name, e.aggregate_id, e.version, e.position FROM SCHEMA.event e JOIN SCHEMA.type t ON t.id = e.type_id WHERE e.event_id = ANY($1::uuid[])")
 
-	s.lastRecorded = in("SELECT position, recorded_at FROM SCHEMA.counter WHERE id = 1")
-	s.headsOf = in(`SELECT a.no, h.version, coalesce(h.routing_id, 0)
+	s.lastRecorded = s.in("SELECT position, recorded_at FROM SCHEMA.counter WHERE id = 1")
+	s.headsOf = s.in(`SELECT a.no, h.version, coalesce(h.routing_id, 0)
 FROM unnest($1::int[], $2::text[]) WITH ORDINALITY AS a (type_id, aggregate_id, no)
 CROSS JOIN LATERAL (
   SELECT e.version, e.routing_id FROM SCHEMA.event e
   WHERE e.aggregate_id = a.aggregate_id AND e.type_id = a.type_id
   ORDER BY e.version DESC LIMIT 1
 ) h ORDER BY a.no`)
-	s.moveCounter = in("UPDATE SCHEMA.counter SET position = $1, recorded_at = $2 WHERE id = 1")
+	s.moveCounter = s.in("UPDATE SCHEMA.counter SET position = $1, recorded_at = $2 WHERE id = 1")
+}
 
-	s.typeID = in("SELECT id FROM SCHEMA.type WHERE name = $1")
-	s.addType = in("INSERT INTO SCHEMA.type (name) VALUES ($1) ON CONFLICT DO NOTHING")
-	s.kindID = in("SELECT id FROM SCHEMA.kind WHERE type_id = $1 AND name = $2")
-	s.addKind = in("INSERT INTO SCHEMA.kind (type_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-	s.routingID = in("SELECT id FROM SCHEMA.routing WHERE key = $1")
-	s.addRouting = in("INSERT INTO SCHEMA.routing (key) VALUES ($1) ON CONFLICT DO NOTHING")
-	s.kindsOf = in("SELECT k.id, k.name, t.id FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE t.name = $1 ORDER BY k.id")
-	s.countKinds = in("SELECT count(*) FROM SCHEMA.kind WHERE type_id = ANY($1)")
-	s.kind = in("SELECT k.type_id, t.name, k.name FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE k.id = $1")
-	s.routing = in("SELECT key FROM SCHEMA.routing WHERE id = $1")
+func (s *statements) nameTexts() {
+	s.typeID = s.in("SELECT id FROM SCHEMA.type WHERE name = $1")
+	s.addType = s.in("INSERT INTO SCHEMA.type (name) VALUES ($1) ON CONFLICT DO NOTHING")
+	s.kindID = s.in("SELECT id FROM SCHEMA.kind WHERE type_id = $1 AND name = $2")
+	s.addKind = s.in("INSERT INTO SCHEMA.kind (type_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+	s.routingID = s.in("SELECT id FROM SCHEMA.routing WHERE key = $1")
+	s.addRouting = s.in("INSERT INTO SCHEMA.routing (key) VALUES ($1) ON CONFLICT DO NOTHING")
+	s.kindsOf = s.in("SELECT k.id, k.name, t.id FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE t.name = $1 ORDER BY k.id")
+	s.countKinds = s.in("SELECT count(*) FROM SCHEMA.kind WHERE type_id = ANY($1)")
+	s.kind = s.in("SELECT k.type_id, t.name, k.name FROM SCHEMA.kind k JOIN SCHEMA.type t ON t.id = k.type_id WHERE k.id = $1")
+	s.routing = s.in("SELECT key FROM SCHEMA.routing WHERE id = $1")
+}
 
-	s.records = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) ORDER BY key, part LIMIT $4")
-	s.recordsOf = in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) AND key = $5 ORDER BY key, part LIMIT $4")
+func (s *statements) recordTexts() {
+	s.records = s.in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) ORDER BY key, part LIMIT $4")
+	s.recordsOf = s.in("SELECT key, part, revision, changed_at, value FROM SCHEMA.record WHERE kind = $1 AND (key, part) > ($2, $3) AND key = $5 ORDER BY key, part LIMIT $4")
 	s.now = "SELECT clock_timestamp()"
-	s.makeRecord = in("INSERT INTO SCHEMA.record (kind, key, part, revision, changed_at, value) VALUES ($1, $2, $3, 1, clock_timestamp(), $4) ON CONFLICT DO NOTHING")
-	s.changeRecord = in("UPDATE SCHEMA.record SET revision = revision + 1, changed_at = clock_timestamp(), value = $4 WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $5")
-	s.removeRecord = in("DELETE FROM SCHEMA.record WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $4")
+	s.makeRecord = s.in("INSERT INTO SCHEMA.record (kind, key, part, revision, changed_at, value) VALUES ($1, $2, $3, 1, clock_timestamp(), $4) ON CONFLICT DO NOTHING")
+	s.changeRecord = s.in("UPDATE SCHEMA.record SET revision = revision + 1, changed_at = clock_timestamp(), value = $4 WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $5")
+	s.removeRecord = s.in("DELETE FROM SCHEMA.record WHERE kind = $1 AND key = $2 AND part = $3 AND revision = $4")
+}
 
-	s.snapshot = in("SELECT version, position, cursor, data FROM SCHEMA.snapshot WHERE projection = $1 AND revision = $2 AND variant = $3 AND type = $4 AND id = $5")
-	s.saveSnapshot = in(`INSERT INTO SCHEMA.snapshot AS s (projection, revision, variant, type, id, version, position, cursor, data)
+func (s *statements) snapshotTexts() {
+	s.snapshot = s.in("SELECT version, position, cursor, data FROM SCHEMA.snapshot WHERE projection = $1 AND revision = $2 AND variant = $3 AND type = $4 AND id = $5")
+	s.saveSnapshot = s.in(`INSERT INTO SCHEMA.snapshot AS s (projection, revision, variant, type, id, version, position, cursor, data)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (projection, revision, variant, type, id) DO UPDATE
 SET version = excluded.version, position = excluded.position, cursor = excluded.cursor, data = excluded.data, updated_at = now()
 WHERE (excluded.version, excluded.position) >= (s.version, s.position)`)
 	// States beyond the bytes of a page stay where they are: to end the rows is
 	// to receive what is left of them. The length of one is known without it.
-	s.snapshots = in(`
+	s.snapshots = s.in(`
 SELECT projection, revision, variant, type, id, version, position, length(data),
        CASE WHEN $7 THEN cursor ELSE '' END, CASE WHEN $7 AND (bytes <= $8 OR no = 1) THEN data END
 FROM (
@@ -139,8 +165,7 @@ FROM (
 ) s
 ORDER BY projection, revision, variant, type, id`)
 	s.snapshotsOf = strings.Replace(s.snapshots, "WHERE (projection, revision, variant, type, id) > ($1, $2, $3, $4, $5)", "WHERE projection = $1 AND (revision, variant, type, id) > ($2, $3, $4, $5)", 1)
-	s.removeSnapshots = in(`DELETE FROM SCHEMA.snapshot s
+	s.removeSnapshots = s.in(`DELETE FROM SCHEMA.snapshot s
 USING unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[]) AS k (projection, revision, variant, type, id)
 WHERE s.projection = k.projection AND s.revision = k.revision AND s.variant = k.variant AND s.type = k.type AND s.id = k.id`)
-	return s
 }

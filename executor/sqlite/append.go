@@ -18,7 +18,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, err
 	}
 	if t := ex.transactionOf(ctx); t != nil {
-		if err := ex.check(ctx); err != nil {
+		if err := ex.gate.Check(ctx); err != nil {
 			return nil, err
 		}
 		return t.Add(ctx, w, t.findHead)

@@ -101,7 +101,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		return err
 	}
 	defer func() { <-ex.writing }()
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return err
 	}
 	t, err := c.begin(ctx)
@@ -267,24 +267,7 @@ func (t *callersTx) findHead(ctx context.Context, a evento.AggregateKey) (h sqls
 // commit appends what waits and commits. When it was all stored by an earlier
 // attempt it does neither.
 func (t *callersTx) commit(ctx context.Context) error {
-	earlier := false
-	err := t.raw(func() (err error) {
-		if t.rolledBack {
-			return errRolledBack
-		}
-		t.tx.conn.SetInterrupt(ctx)
-		defer t.tx.conn.SetInterrupt(context.Background())
-		t.tx.now = t.tx.clock()
-		earlier, err = sqlstore.ApplyAll(t.Writes(), func(w evento.Write) (*sqlstore.Op, error) {
-			op := sqlstore.OpOf(w)
-			return &op, op.Apply(t.tx)
-		})
-		if err == nil {
-			err = ctx.Err()
-		}
-		t.committing = err == nil && !earlier
-		return err
-	})
+	earlier, err := t.appendAll(ctx)
 	switch {
 	case errors.Is(err, errRolledBack) && errors.Is(t.sql.Rollback(), sql.ErrTxDone):
 		return errNotTheirs
@@ -319,6 +302,29 @@ func (t *callersTx) commit(ctx context.Context) error {
 		t.ex.changed.Notify()
 	}
 	return nil
+}
+
+// appendAll appends what waits, and lets a commit be made. When all was stored by an
+// earlier attempt none is to be made.
+func (t *callersTx) appendAll(ctx context.Context) (earlier bool, err error) {
+	err = t.raw(func() (err error) {
+		if t.rolledBack {
+			return errRolledBack
+		}
+		t.tx.conn.SetInterrupt(ctx)
+		defer t.tx.conn.SetInterrupt(context.Background())
+		t.tx.now = t.tx.clock()
+		earlier, err = sqlstore.ApplyAll(t.Writes(), func(w evento.Write) (*sqlstore.Op, error) {
+			op := sqlstore.OpOf(w)
+			return &op, op.Apply(t.tx)
+		})
+		if err == nil {
+			err = ctx.Err()
+		}
+		t.committing = err == nil && !earlier
+		return err
+	})
+	return earlier, err
 }
 
 // clear rolls back what was not committed, and leaves a connection without a

@@ -14,7 +14,7 @@ import (
 
 // Read implements [evento.Executor].
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return nil, err
 	}
 	at, err := store.Begin(q, args, ex.positions)
@@ -90,10 +90,7 @@ func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[
 			return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, s.head)
 		}
 	}
-	from, backward := at, args.IsBackward()
-	if backward && args.At() == "" {
-		from = s.head + 1
-	}
+	from, backward := store.From(args, at, s.head)
 	rows, more, err := s.rows(from, backward, args.Limit())
 	if err == nil && load && len(rows) == 0 {
 		if err = s.readHead(); err == nil {
@@ -109,13 +106,7 @@ func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case backward:
-		found.Behind, err = s.any(from-1, false)
-	case !args.IsOnward():
-		found.Behind, err = s.any(from+1, true)
-	}
-	if err != nil {
+	if err := found.LookBehind(args, from, s.any); err != nil {
 		return nil, err
 	}
 	return found.Page(args, ex.positions), nil

@@ -18,7 +18,7 @@ import (
 // read lends a connection to fn, that of the transaction to which ctx belongs
 // if it does.
 func (ex *Executor) read(ctx context.Context, fn func(c *conn) error) error {
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return err
 	}
 	if t := ex.openTransactionOf(ctx); t != nil {
@@ -168,7 +168,7 @@ func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotK
 		return err
 	}
 	if len(keys) == 0 {
-		return ex.check(ctx)
+		return ex.gate.Check(ctx)
 	}
 	size := 0
 	for _, k := range keys {

@@ -29,7 +29,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/ncruces/go-sqlite3/driver"
@@ -103,9 +102,8 @@ type Executor struct {
 	changed   store.Signal
 	feed      evento.Feed
 	closing   chan struct{}
-	closed    atomic.Bool
+	gate      store.Gate
 	watched   chan struct{} // closed when the watch has ended
-	cause     atomic.Pointer[error]
 }
 
 var _ evento.Transactor = (*Executor)(nil)
@@ -188,6 +186,7 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 		closing:   make(chan struct{}),
 		watched:   make(chan struct{}),
 	}
+	ex.gate.Inside = func(ctx context.Context) bool { return ex.openTransactionOf(ctx) != nil }
 	if err := c.giveUp(ex.closing); err != nil {
 		return nil, classify(err)
 	}
@@ -227,31 +226,29 @@ func (ex *Executor) takeAll(ctx context.Context) (watching *conn, err error) {
 // Close implements [evento.Executor]: it waits for the calls under way. What
 // is in the write-ahead log is brought into the file.
 func (ex *Executor) Close() error {
-	if ex.closed.Swap(true) {
+	return ex.gate.Close(func() error {
+		close(ex.closing)
+		ex.queue.Close()
+		<-ex.watched
+		err := errors.Join(ex.callers.close(), ex.readers.close(), ex.writer.conn.close())
+		ex.changed.Close()
+		if err != nil {
+			return fmt.Errorf("evento: sqlite: close: %w", err)
+		}
 		return nil
-	}
-	close(ex.closing)
-	ex.queue.Close()
-	<-ex.watched
-	err := errors.Join(ex.callers.close(), ex.readers.close(), ex.writer.conn.close())
-	ex.changed.Close()
-	if err != nil {
-		return fmt.Errorf("evento: sqlite: close: %w", err)
-	}
-	return nil
+	})
 }
 
 // fail closes the executor to its callers, after an error that leaves unknown
 // what is in the file.
 func (ex *Executor) fail(cause error) {
-	err := fmt.Errorf("%w: open it again: %w", evento.ErrClosed, cause)
-	ex.cause.CompareAndSwap(nil, &err)
+	ex.gate.Fail(cause)
 	ex.changed.Notify()
 }
 
 // checkWrite is check for what changes the store.
 func (ex *Executor) checkWrite(ctx context.Context) error {
-	if err := ex.check(ctx); err != nil {
+	if err := ex.gate.Check(ctx); err != nil {
 		return err
 	}
 	if ex.opts.ReadOnly {
@@ -260,23 +257,9 @@ func (ex *Executor) checkWrite(ctx context.Context) error {
 	return nil
 }
 
-// check is the first thing that every method does.
-func (ex *Executor) check(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if ex.closed.Load() && ex.openTransactionOf(ctx) == nil { // Close waits for those
-		return evento.ErrClosed
-	}
-	if cause := ex.cause.Load(); cause != nil {
-		return *cause
-	}
-	return nil
-}
-
 // CursorAt implements [evento.Executor].
 func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
-	if err := ex.check(context.Background()); err != nil {
+	if err := ex.gate.Check(context.Background()); err != nil {
 		return "", err
 	}
 	return ex.positions.At(position), nil
@@ -284,7 +267,7 @@ func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
 
 // Earlier implements [evento.Executor].
 func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
-	if err := ex.check(context.Background()); err != nil {
+	if err := ex.gate.Check(context.Background()); err != nil {
 		return "", err
 	}
 	return ex.positions.Earlier(a, b)

@@ -96,8 +96,8 @@ func (w *writer) flush(ctx context.Context, take func() (context.Context, []*app
 // begin waits for the write lock. Nobody is committed to anything yet: callers
 // whose contexts end meanwhile are let go by the queue.
 func (w *writer) begin(ctx context.Context) error {
-	if cause := w.ex.cause.Load(); cause != nil {
-		return *cause
+	if err := w.ex.gate.Failed(); err != nil {
+		return err
 	}
 	w.conn.SetInterrupt(ctx)
 	err := w.conn.exec("BEGIN IMMEDIATE")
@@ -112,7 +112,7 @@ func (ex *Executor) waitError(ctx context.Context, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case ex.closed.Load():
+	case ex.gate.Closed():
 		return evento.ErrClosed
 	}
 	return classify(err)

@@ -46,6 +46,9 @@ func (g *Gate) Check(ctx context.Context) error {
 	return g.Failed()
 }
 
+// Closed reports whether Close was called.
+func (g *Gate) Closed() bool { return g.closed.Load() }
+
 // Enter is Check, and counts a call as under way if there is no error. The caller
 // calls Leave when it ends. It never blocks.
 func (g *Gate) Enter(ctx context.Context) error {

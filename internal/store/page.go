@@ -53,6 +53,28 @@ type Found struct {
 	At, Head uint64
 }
 
+// From is where a search for a page begins that reads from a position: one that
+// reads backward from no place begins behind the head.
+func From(args cursor.Args, at, head int64) (from int64, backward bool) {
+	backward = args.IsBackward()
+	if backward && args.At() == "" {
+		return head + 1, true
+	}
+	return at, backward
+}
+
+// LookBehind sets Behind, where the page is to tell. Any reports whether there is an
+// event beyond a position.
+func (f *Found) LookBehind(args cursor.Args, from int64, any func(from int64, backward bool) (bool, error)) (err error) {
+	switch {
+	case args.IsBackward():
+		f.Behind, err = any(from-1, false)
+	case !args.IsOnward():
+		f.Behind, err = any(from+1, true)
+	}
+	return err
+}
+
 // Page makes a page, of the edges in f.
 func (f Found) Page(args cursor.Args, p cursor.Positions) *cursor.Page[evento.RawEvent] {
 	page := &cursor.Page[evento.RawEvent]{Edges: f.Edges}
