@@ -35,7 +35,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 
 // reading is a page on its way.
 type reading struct {
-	filter
+	plan
 	args     cursor.Args
 	at       int64 // the place to read from; of a page before the end, after it
 	head     int64
@@ -43,7 +43,7 @@ type reading struct {
 	near     bool // few events are beyond the place: nobody has seen any
 	more     bool // there are events beyond the page
 	next     bool // there are events on the other side of the place
-	kinds    int  // how many there are of filter.wholeTypes, after the events were read
+	kinds    int  // how many there are of plan.WholeTypes, after the events were read
 	*scratch
 }
 
@@ -62,7 +62,8 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 	}()
 	seen := ex.head.Load()
 	r := &reading{args: args, at: at, scratch: s, near: !args.IsBackward() && seen > 0 && at >= seen}
-	cached := ex.cachedFilter(q, &r.filter)
+	var cached bool
+	r.plan, cached = sqlstore.KnownPlan(ex.names, q, func(a sqlstore.Aggregate) sqlstore.Aggregate { return a })
 	if cached {
 		// The head is of use only if there are no events, and not worth its
 		// time where there are some: in what was seen beyond the place, and
@@ -80,7 +81,7 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 		if err != nil {
 			return nil, err
 		}
-		if r.Plan, err = ex.plan(ctx, q); err != nil {
+		if r.plan, err = ex.plan(ctx, q); err != nil {
 			return nil, err
 		}
 		r.headless = true
@@ -99,11 +100,11 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 // there are. Where there are no events it asks for the head too.
 func (ex *Executor) askKnown(ctx context.Context, r *reading) (known bool, err error) {
 	err = ex.ask(ctx, r, unbounded)
-	if err == nil && r.kinds == r.wholeKinds && r.headless && len(r.rows) == 0 {
+	if err == nil && r.kinds == r.WholeKinds && r.headless && len(r.rows) == 0 {
 		r.headless = false
 		err = ex.ask(ctx, r, unbounded)
 	}
-	return r.kinds == r.wholeKinds, err
+	return r.kinds == r.WholeKinds, err
 }
 
 // ask asks for the head, the events, and what lies on the other side, in one
@@ -119,19 +120,19 @@ func (ex *Executor) ask(ctx context.Context, r *reading, bound int64) error {
 		from = maxPosition
 	}
 	if !r.None {
-		text, params := ex.sql.selectEvents(&r.filter, backward, r.near, from, bound, r.args.Limit()+1)
+		text, params := ex.sql.selectEvents(&r.plan, backward, r.near, from, bound, r.args.Limit()+1)
 		batch.Queue(text, params...).Query(r.scan)
 		if !r.args.IsOnward() && from != maxPosition {
 			other := from + 1 // forward: anything up to the place
 			if backward {
 				other = from - 1
 			}
-			text, params := ex.sql.anyEvent(&r.filter, !backward, other)
+			text, params := ex.sql.anyEvent(&r.plan, !backward, other)
 			batch.Queue(text, params...).QueryRow(func(row pgx.Row) error { return row.Scan(&r.next) })
 		}
 	}
-	if len(r.wholeTypes) > 0 {
-		batch.Queue(ex.sql.countKinds, r.wholeTypes).QueryRow(func(row pgx.Row) error { return row.Scan(&r.kinds) })
+	if len(r.WholeTypes) > 0 {
+		batch.Queue(ex.sql.countKinds, r.WholeTypes).QueryRow(func(row pgx.Row) error { return row.Scan(&r.kinds) })
 	}
 	if batch.Len() == 0 {
 		return nil

@@ -3,65 +3,13 @@
 package postgres
 
 import (
-	"slices"
 	"strconv"
 
-	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
-// filter is a query with its names looked up.
-type filter struct {
-	sqlstore.Plan[sqlstore.Aggregate]
-
-	// Types of which every kind is asked for, and how many kinds that is: of
-	// what is in the cache there may be more in the store.
-	wholeTypes []int64
-	wholeKinds int
-}
-
-// cachedFilter serves the queries whose names are all known. It reports whether
-// it could. Those of whole types it serves with the kinds that are known, which
-// is right if there are wholeKinds of them in the store after the events were
-// read: kinds are never taken away, and made before their first event.
-func (ex *Executor) cachedFilter(q evento.Query, f *filter) bool {
-	d := ex.names
-	*f = filter{Plan: sqlstore.Plan[sqlstore.Aggregate]{Everything: len(q.Filters) == 0, Unrouted: q.Unrouted}}
-	if q.RoutingKey != "" {
-		if f.Routing = d.RoutingID(q.RoutingKey); f.Routing == 0 {
-			return false
-		}
-	}
-	for _, by := range q.Filters {
-		typeID := d.TypeID(by.AggregateType)
-		if typeID == 0 {
-			return false
-		}
-		var kinds []int64
-		switch {
-		case by.Name != "":
-			id := d.KindID(sqlstore.Kind{TypeID: typeID, Name: by.Name})
-			if id == 0 {
-				return false
-			}
-			kinds = []int64{id}
-		case by.AggregateID == "":
-			if kinds = d.KindsOf(typeID); len(kinds) == 0 {
-				return false
-			}
-			if !slices.Contains(f.wholeTypes, typeID) {
-				f.wholeTypes = append(f.wholeTypes, typeID)
-				f.wholeKinds += len(kinds)
-			}
-		}
-		if by.AggregateID == "" {
-			f.AddKinds(kinds)
-		} else {
-			f.AddAggregate(sqlstore.Aggregate{TypeID: typeID, ID: by.AggregateID}, kinds)
-		}
-	}
-	return true
-}
+// plan is a query with its names looked up.
+type plan = sqlstore.Plan[sqlstore.Aggregate]
 
 // mostLegs is how many kinds are merged from the index; of more, which are
 // then likely to be most of the events, the table is scanned.
@@ -80,7 +28,7 @@ const (
 type builder struct {
 	schema   string
 	columns  string
-	filter   *filter
+	plan     *plan
 	backward bool
 	near     bool  // few events are beyond the place
 	from     int64 // the place; 0, or maxPosition when reading backward: none
@@ -124,7 +72,7 @@ func (b *builder) writePlace() { b.shared(&b.placeNo, b.from) }
 // order and limit, which is what makes the server stream their merge. Several
 // are to be in parentheses.
 func (b *builder) writeLegs() {
-	f := b.filter
+	f := b.plan
 	if f.Everything {
 		b.begin("true")
 		b.end(byPosition)
@@ -153,17 +101,17 @@ func (b *builder) writeLegs() {
 // writeKinds begins a leg for all kinds.
 func (b *builder) writeKinds() {
 	b.begin("kind_id + 0 = ANY(")
-	b.param(b.filter.Kinds)
+	b.param(b.plan.Kinds)
 	b.write(")")
 }
 
 // countLegs is how many writeLegs writes.
 func (b *builder) countLegs() int {
-	n := len(b.filter.Aggregates)
-	if b.filter.Everything || len(b.filter.Kinds) > mostLegs || b.near && len(b.filter.Kinds) > 0 {
+	n := len(b.plan.Aggregates)
+	if b.plan.Everything || len(b.plan.Kinds) > mostLegs || b.near && len(b.plan.Kinds) > 0 {
 		return n + 1
 	}
-	return n + len(b.filter.Kinds)
+	return n + len(b.plan.Kinds)
 }
 
 func (b *builder) writeAggregate(a *sqlstore.PlannedAggregate[sqlstore.Aggregate]) {
@@ -231,17 +179,17 @@ func (b *builder) end(by way) {
 		b.shared(&b.boundNo, b.bound)
 	}
 	switch {
-	case b.filter.Routing != 0:
+	case b.plan.Routing != 0:
 		b.write(" AND routing_id = ")
-		b.shared(&b.routingNo, b.filter.Routing)
-	case b.filter.Unrouted:
+		b.shared(&b.routingNo, b.plan.Routing)
+	case b.plan.Unrouted:
 		b.write(" AND routing_id IS NULL")
 	}
 	b.write(order)
 	if b.backward {
 		b.write(" DESC")
 	}
-	if by == byKind || b.filter.Routing != 0 {
+	if by == byKind || b.plan.Routing != 0 {
 		b.write(" LIMIT ")
 		b.writeLimit()
 		return
@@ -259,8 +207,8 @@ func (b *builder) writeLimit() { b.shared(&b.limitNo, int64(b.limit)) }
 const eventColumns = "position, recorded_at, version, kind_id, routing_id, event_id, codec, aggregate_id, data, metadata"
 
 // selectEvents is the statement for up to limit events beyond a place.
-func (s *statements) selectEvents(f *filter, backward, near bool, from, bound int64, limit int) (string, []any) {
-	b := builder{schema: s.schema, columns: eventColumns, filter: f, backward: backward, near: near, from: from, bound: bound, limit: limit}
+func (s *statements) selectEvents(f *plan, backward, near bool, from, bound int64, limit int) (string, []any) {
+	b := builder{schema: s.schema, columns: eventColumns, plan: f, backward: backward, near: near, from: from, bound: bound, limit: limit}
 	b.text = make([]byte, 0, 512)
 	if b.countLegs() == 1 {
 		b.writeLegs()
@@ -281,8 +229,8 @@ func (s *statements) selectEvents(f *filter, backward, near bool, from, bound in
 
 // anyEvent is the statement that tells whether there is an event beyond a
 // place.
-func (s *statements) anyEvent(f *filter, backward bool, from int64) (string, []any) {
-	b := builder{schema: s.schema, columns: "position", filter: f, backward: backward, from: from, bound: unbounded, limit: 1}
+func (s *statements) anyEvent(f *plan, backward bool, from int64) (string, []any) {
+	b := builder{schema: s.schema, columns: "position", plan: f, backward: backward, from: from, bound: unbounded, limit: 1}
 	b.write("SELECT EXISTS ((")
 	b.writeLegs()
 	b.write("))")

@@ -58,32 +58,13 @@ func setOf(ids []int64) map[int64]bool {
 // statement, and no name that has to be looked up. A statement is of one
 // moment by itself, so these need no transaction. It returns nil for others.
 func (ex *Executor) cachedSearch(c *conn, q evento.Query) *search {
-	p := sqlstore.Plan[int64]{Everything: len(q.Filters) == 0, Unrouted: q.Unrouted}
-	switch {
-	case q.RoutingKey != "" || len(q.Filters) > 1:
+	if q.RoutingKey != "" || len(q.Filters) > 1 || len(q.Filters) == 1 && q.Filters[0].AggregateID == "" {
 		return nil
-	case p.Everything:
+	}
+	if p, known := sqlstore.KnownPlan(ex.names.Dictionary, q, ex.names.key); known {
 		return newSearch(c, p)
 	}
-	f, d := q.Filters[0], ex.names
-	if f.AggregateID == "" {
-		return nil
-	}
-	typeID := d.TypeID(f.AggregateType)
-	key := d.key(sqlstore.Aggregate{TypeID: typeID, ID: f.AggregateID})
-	if key == 0 {
-		return nil
-	}
-	var kinds []int64
-	if f.Name != "" {
-		id := d.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
-		if id == 0 {
-			return nil
-		}
-		kinds = []int64{id}
-	}
-	p.AddAggregate(key, kinds)
-	return newSearch(c, p)
+	return nil
 }
 
 // readHead finds the last position.

@@ -19,6 +19,10 @@ type Plan[K comparable] struct {
 	// query.
 	Kinds      []int64
 	Aggregates []PlannedAggregate[K]
+	// WholeTypes are the types of which KnownPlan has all kinds that are known, and
+	// WholeKinds is how many these are: there may be more in the store.
+	WholeTypes []int64
+	WholeKinds int
 }
 
 // PlannedAggregate is an aggregate whose events are asked for.
@@ -66,6 +70,49 @@ func NewPlan[K comparable](q evento.Query, names PlanNames[K]) (Plan[K], error) 
 	}
 	p.None = p.None || !p.Everything && len(p.Kinds)+len(p.Aggregates) == 0
 	return p, nil
+}
+
+// KnownPlan is NewPlan without asking the store, when all names are known; key is
+// the zero key of an aggregate that is not. Kinds are never taken away, and made
+// before their first event: the plan is right if the store has WholeKinds of
+// WholeTypes after the events were read.
+func KnownPlan[K comparable](d *Dictionary, q evento.Query, key func(Aggregate) K) (p Plan[K], known bool) {
+	p = Plan[K]{Everything: len(q.Filters) == 0, Unrouted: q.Unrouted}
+	if q.RoutingKey != "" {
+		if p.Routing = d.RoutingID(q.RoutingKey); p.Routing == 0 {
+			return p, false
+		}
+	}
+	for _, f := range q.Filters {
+		typeID := d.TypeID(f.AggregateType)
+		var kinds []int64
+		switch {
+		case f.Name != "":
+			id := d.KindID(Kind{typeID, f.Name})
+			if id == 0 {
+				return p, false
+			}
+			kinds = []int64{id}
+		case f.AggregateID == "":
+			if kinds = d.KindsOf(typeID); len(kinds) == 0 {
+				return p, false
+			}
+			if !slices.Contains(p.WholeTypes, typeID) {
+				p.WholeTypes = append(p.WholeTypes, typeID)
+				p.WholeKinds += len(kinds)
+			}
+		}
+		if f.AggregateID == "" {
+			p.AddKinds(kinds)
+			continue
+		}
+		k := key(Aggregate{typeID, f.AggregateID})
+		if none := *new(K); typeID == 0 || k == none {
+			return p, false
+		}
+		p.AddAggregate(k, kinds)
+	}
+	return p, true
 }
 
 // AddKinds asks for kinds, of whatever aggregate.

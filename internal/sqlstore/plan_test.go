@@ -47,6 +47,48 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// Of names that are all known the plan is the one that the store's would be.
+func TestKnownPlan(t *testing.T) {
+	t.Parallel()
+	d := sqlstore.NewDictionary(nil)
+	d.AddRouting(9, "r")
+	d.AddType(3, "a")
+	d.AddKind(1, sqlstore.Kind{TypeID: 3, Name: "one"})
+	d.AddKind(2, sqlstore.Kind{TypeID: 3, Name: "two"})
+	d.AddType(4, "empty")
+	key := func(a sqlstore.Aggregate) int64 {
+		return map[sqlstore.Aggregate]int64{{TypeID: 3, ID: "x"}: 5, {TypeID: 3, ID: "y"}: 6}[a]
+	}
+	of := func(t evento.AggregateType, name, id string) evento.Filter {
+		return evento.Filter{AggregateType: t, AggregateID: id, Name: name}
+	}
+	for _, tt := range []struct {
+		q    evento.Query
+		want string // "": not known
+	}{
+		{evento.Query{}, "true false 0 [] [] [] 0"},
+		{evento.Query{Unrouted: true}, "true true 0 [] [] [] 0"},
+		{evento.Query{RoutingKey: "r"}, "true false 9 [] [] [] 0"},
+		{evento.Query{RoutingKey: "s"}, ""},
+		{evento.Query{Filters: []evento.Filter{of("a", "", ""), of("a", "", "")}}, "false false 0 [1 2] [] [3] 2"},
+		{evento.Query{Filters: []evento.Filter{of("a", "two", ""), of("a", "one", "y")}}, "false false 0 [2] [{6 [1]}] [] 0"},
+		{evento.Query{Filters: []evento.Filter{of("a", "", "x"), of("a", "", "y")}}, "false false 0 [] [{5 []} {6 []}] [] 0"},
+		{evento.Query{Filters: []evento.Filter{of("a", "three", "")}}, ""},
+		{evento.Query{Filters: []evento.Filter{of("a", "three", "x")}}, ""},
+		{evento.Query{Filters: []evento.Filter{of("a", "", "z")}}, ""},
+		{evento.Query{Filters: []evento.Filter{of("b", "", "x")}}, ""},
+		{evento.Query{Filters: []evento.Filter{of("b", "", "")}}, ""},
+		{evento.Query{Filters: []evento.Filter{of("empty", "", "")}}, ""},
+		{evento.Query{Filters: []evento.Filter{of("a", "", "x"), of("b", "", "x")}}, ""},
+	} {
+		p, known := sqlstore.KnownPlan(d, tt.q, key)
+		got := fmt.Sprint(p.Everything, p.Unrouted, p.Routing, p.Kinds, p.Aggregates, p.WholeTypes, p.WholeKinds)
+		if known != (tt.want != "") || known && got != tt.want {
+			t.Errorf("KnownPlan(%+v): %s, %t; want %q", tt.q, got, known, tt.want)
+		}
+	}
+}
+
 func TestVersionAt(t *testing.T) {
 	t.Parallel()
 	positions := []int64{3, 7, 8, 20} // of versions 1 to 4
