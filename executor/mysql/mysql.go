@@ -22,8 +22,6 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/evento-go/evento"
@@ -278,61 +276,4 @@ func (ex *Executor) watch() {
 			ex.opts.Logger.Warn("evento: mysql: asking for commits of other processes", "error", err)
 		},
 	}.Run(ctx)
-}
-
-// durable is up to where events are known to survive a crash of the server.
-type durable struct {
-	position atomic.Int64
-	mu       sync.Mutex // one barrier at a time
-}
-
-// makeDurable returns when the events up to a position, which were read, are
-// durable. Without a binary log, InnoDB shows a commit to others before it is
-// on disk; but it writes its log in order, so that a later commit, once it is
-// acknowledged, is behind all that could be seen before.
-//
-// In a caller's transaction it is done at the end of that.
-func (ex *Executor) makeDurable(ctx context.Context, s *session, position int64) error {
-	d := &ex.durable
-	if ex.opts.AllowLoss || position <= d.position.Load() {
-		return nil
-	}
-	if ex.server.binlog {
-		store.Raise(&d.position, position)
-		return nil
-	}
-	if s.tx != nil {
-		s.tx.notDurable = true
-		return nil
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if position <= d.position.Load() {
-		return nil
-	}
-	c, err := s.counter(ctx)
-	if err != nil {
-		return err
-	}
-	if err := ex.makeAllDurable(ctx, s); err != nil {
-		return err
-	}
-	store.Raise(&d.position, c.position)
-	return nil
-}
-
-// makeAllDurable returns when all that could be read before is durable.
-func (ex *Executor) makeAllDurable(ctx context.Context, s *session) error {
-	if ex.server.binlog || ex.opts.AllowLoss {
-		return nil
-	}
-	if s.tx != nil {
-		s.tx.notDurable = true
-		return nil
-	}
-	err := s.barrier(ctx)
-	if isReadOnly(err) {
-		return nil // nobody writes here
-	}
-	return err
 }

@@ -9,12 +9,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
-	"github.com/evento-go/evento/internal/store"
 )
 
 // serverNow is the server's clock in microseconds since 1970.
@@ -80,51 +78,6 @@ func (s *session) records(ctx context.Context, q evento.RecordQuery) (*evento.Re
 	// Nobody promises the order of what was put together.
 	slices.SortFunc(found, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
 	return sqlstore.RecordPage(found, most, time.UnixMicro(now).UTC()), states, nil
-}
-
-// durableRecords knows of records that are durable.
-type durableRecords struct {
-	mu      sync.Mutex
-	records store.Cache[evento.RecordKey, state]
-}
-
-// state is one that a record has once: its revisions rise, and one that is made
-// after it was removed is another. The times of changes would not do, as the
-// server's clock may be set back.
-type state struct{ made, revision int64 }
-
-// makeRecordsDurable is makeDurable for records. Most are as they were seen before.
-func (ex *Executor) makeRecordsDurable(ctx context.Context, s *session, states map[evento.RecordKey]state) error {
-	if ex.server.binlog || ex.opts.AllowLoss {
-		return nil
-	}
-	if ex.durableRecords.knows(states) {
-		return nil
-	}
-	if err := ex.makeAllDurable(ctx, s); err != nil || s.tx != nil {
-		return err
-	}
-	ex.durableRecords.add(states)
-	return nil
-}
-
-func (d *durableRecords) knows(states map[evento.RecordKey]state) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	known := true
-	for k, v := range states { // all of them, so that the cache keeps them
-		durable, ok := d.records.Get(k)
-		known = known && ok && durable == v
-	}
-	return known
-}
-
-func (d *durableRecords) add(states map[evento.RecordKey]state) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for k, v := range states {
-		d.records.Put(k, v)
-	}
 }
 
 const (

@@ -18,7 +18,7 @@ import (
 // namesOf is where names are looked up with ctx. Those of a transaction may be its
 // own: only it knows them before it is committed.
 func (ex *Executor) namesOf(ctx context.Context) *sqlstore.Dictionary {
-	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+	if t := ex.openTransactionOf(ctx); t != nil {
 		return t.names
 	}
 	return ex.names

@@ -47,6 +47,14 @@ func (ex *Executor) transactionOf(ctx context.Context) *transaction {
 	return t
 }
 
+// openTransactionOf is the one that ctx belongs to, unless it has ended, or nil.
+func (ex *Executor) openTransactionOf(ctx context.Context) *transaction {
+	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+		return t
+	}
+	return nil
+}
+
 // querier is what a pool and a transaction both are.
 type querier interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
@@ -58,7 +66,7 @@ type querier interface {
 // db is the transaction that ctx belongs to, or the pool. A second connection
 // beside that of a transaction could be one too many for the pool.
 func (ex *Executor) db(ctx context.Context) querier {
-	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+	if t := ex.openTransactionOf(ctx); t != nil {
 		return t.tx
 	}
 	return ex.pool
@@ -72,7 +80,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+	if t := ex.openTransactionOf(ctx); t != nil {
 		return fn(ctx)
 	}
 	var fnErr error

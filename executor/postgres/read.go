@@ -25,7 +25,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	}
 	err = ex.call(ctx, func() error {
 		page, err = ex.readPage(ctx, q, args, int64(at))
-		if t := ex.transactionOf(ctx); t != nil && err == nil && !t.Ended() {
+		if t := ex.openTransactionOf(ctx); t != nil && err == nil {
 			t.Overlay(page, q, args)
 		}
 		return err

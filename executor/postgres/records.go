@@ -55,7 +55,7 @@ func (ex *Executor) readRecords(ctx context.Context, q evento.RecordQuery) (*eve
 
 // sendBeside sends a batch in the transaction that ctx belongs to, or beside it.
 func (ex *Executor) sendBeside(ctx context.Context, batch *pgx.Batch) error {
-	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+	if t := ex.openTransactionOf(ctx); t != nil {
 		return t.tx.SendBatch(ctx, batch).Close()
 	}
 	return ex.beside(ctx, func(conn *pgxpool.Conn) error { return conn.SendBatch(ctx, batch).Close() })
@@ -67,7 +67,7 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 		return err
 	}
 	return ex.call(ctx, func() error {
-		if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
+		if t := ex.openTransactionOf(ctx); t != nil {
 			t.wake = t.wake || s.Wake
 			// A savepoint, as the transaction goes on when a record is stale.
 			return pgx.BeginFunc(ctx, t.tx, func(tx pgx.Tx) error { return ex.swap(ctx, tx, s) })

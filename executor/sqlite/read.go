@@ -35,6 +35,26 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	return page, nil
 }
 
+// read lends a connection to fn, that of the transaction to which ctx belongs
+// if it does.
+func (ex *Executor) read(ctx context.Context, fn func(c *conn) error) error {
+	if err := ex.gate.Check(ctx); err != nil {
+		return err
+	}
+	if t := ex.openTransactionOf(ctx); t != nil {
+		return t.do(ctx, func(tx *transaction) error { return fn(tx.conn) })
+	}
+	c, err := ex.readers.get(ctx, ex.closing)
+	if err != nil {
+		return ex.readError(ctx, err)
+	}
+	defer ex.readers.put(c)
+	if err := fn(c); err != nil {
+		return ex.readError(ctx, err)
+	}
+	return nil
+}
+
 // readError says why a read failed, in the caller's terms.
 func (ex *Executor) readError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {

@@ -15,26 +15,6 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// read lends a connection to fn, that of the transaction to which ctx belongs
-// if it does.
-func (ex *Executor) read(ctx context.Context, fn func(c *conn) error) error {
-	if err := ex.gate.Check(ctx); err != nil {
-		return err
-	}
-	if t := ex.openTransactionOf(ctx); t != nil {
-		return t.do(ctx, func(tx *transaction) error { return fn(tx.conn) })
-	}
-	c, err := ex.readers.get(ctx, ex.closing)
-	if err != nil {
-		return ex.readError(ctx, err)
-	}
-	defer ex.readers.put(c)
-	if err := fn(c); err != nil {
-		return ex.readError(ctx, err)
-	}
-	return nil
-}
-
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (snapshot evento.Snapshot, err error) {
 	err = ex.read(ctx, func(c *conn) error {
