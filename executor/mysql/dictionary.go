@@ -12,9 +12,9 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// dictionary has names that are committed and durable: a name that a crash of the
-// server took back could get another number. That of a caller's transaction lies
-// over the executor's, as its names are not durable yet.
+// dictionary has names that are committed and durable: after a crash of the server a
+// name that was not durable could get another number. A caller's transaction has a
+// dictionary of its own over the executor's, as its names are not durable yet.
 type dictionary struct {
 	*sqlstore.Dictionary
 	ex   *Executor
@@ -28,9 +28,9 @@ func newDictionary(ex *Executor, base *dictionary) *dictionary {
 	return &dictionary{Dictionary: sqlstore.NewDictionary(nil), ex: ex, upTo: new(atomic.Int64)}
 }
 
-// refresh reads the kinds and types that were added since. Their ids rise in
-// the order of commits, as they are made under the lock of the counter. A
-// writer reads its own names too, which may be rolled back, hence outside.
+// refresh reads the kinds and types that were added since. Their ids rise in the
+// order of commits, as they are made under the counter's lock. It runs outside of the
+// writer's transaction: what that has made may be rolled back.
 func (d *dictionary) refresh(ctx context.Context, s *session) error {
 	var list []sqlstore.NumberedKind
 	err := s.query(ctx, "SELECT k.id, k.type_id, k.name, t.name FROM evento_kind k JOIN evento_type t ON t.id = k.type_id WHERE k.id > ? ORDER BY k.id", []any{d.Complete()},
@@ -50,8 +50,8 @@ func (d *dictionary) refresh(ctx context.Context, s *session) error {
 	return err
 }
 
-// cover is refresh for a head that was read before. That it was known up to
-// there is kept of what a crash cannot take back.
+// cover is refresh for a head that was read before. It remembers a durable head: up
+// to there nothing has to be read again.
 func (d *dictionary) cover(ctx context.Context, s *session, head int64) error {
 	if d.upTo != nil && head <= d.upTo.Load() {
 		return nil
@@ -90,8 +90,8 @@ func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateT
 	return d.FindType(t, func() (int64, error) { return d.durably(ctx, s, findType, string(t)) })
 }
 
-// plan looks the names of a query up after the head was read: those that are not
-// there yet belong to events above the head.
+// plan looks up the names of a query after the head was read: a name that is missing
+// then belongs to events above the head.
 func (d *dictionary) plan(ctx context.Context, s *session, q evento.Query, head int64) (sqlstore.Plan[sqlstore.Aggregate], error) {
 	return sqlstore.NewPlan(q, sqlstore.PlanNames[sqlstore.Aggregate]{
 		Routing: func(key string) (int64, error) {

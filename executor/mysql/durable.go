@@ -11,18 +11,17 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// durable is up to where events are known to survive a crash of the server.
+// durable has the position up to which events are known to survive a crash of the
+// server. Why: docs/decisions.md, "Shown to a reader only when durable".
 type durable struct {
 	position atomic.Int64
 	mu       sync.Mutex // one barrier at a time
 }
 
-// makeDurable returns when the events up to a position, which were read, are
-// durable. Without a binary log, InnoDB shows a commit to others before it is
-// on disk; but it writes its log in order, so that a later commit, once it is
-// acknowledged, is behind all that could be seen before.
-//
-// In a caller's transaction it is done at the end of that.
+// makeDurable returns when events that were read, up to a position, are durable.
+// Without a binary log, InnoDB shows a commit to others before it is on disk. But it
+// writes its log in order: once a later commit is acknowledged, all that could be seen
+// before is on disk too. A caller's transaction does this at its end.
 func (ex *Executor) makeDurable(ctx context.Context, s *session, position int64) error {
 	d := &ex.durable
 	if ex.opts.AllowLoss || position <= d.position.Load() {
@@ -52,7 +51,7 @@ func (ex *Executor) makeDurable(ctx context.Context, s *session, position int64)
 	return nil
 }
 
-// makeAllDurable returns when all that could be read before is durable.
+// makeAllDurable returns when everything that could be read before is durable.
 func (ex *Executor) makeAllDurable(ctx context.Context, s *session) error {
 	if ex.server.binlog || ex.opts.AllowLoss {
 		return nil
@@ -74,9 +73,9 @@ type durableRecords struct {
 	records store.Cache[evento.RecordKey, state]
 }
 
-// state is one that a record has once: its revisions rise, and one that is made
-// after it was removed is another. The times of changes would not do, as the
-// server's clock may be set back.
+// state identifies one state of a record: revisions rise, and a record that is made
+// again after it was removed has another number in made. The time of a change would
+// not do, as the server's clock may be set back.
 type state struct{ made, revision int64 }
 
 // makeRecordsDurable is makeDurable for records. Most are as they were seen before.

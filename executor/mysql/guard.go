@@ -1,5 +1,5 @@
-// What a caller's *sql.Tx is made of: the connection of a session, which it
-// can neither end nor commit.
+// The caller's *sql.Tx: it uses the connection of a session, and can neither end nor
+// commit the transaction.
 
 package mysql
 
@@ -15,9 +15,10 @@ import (
 
 var errNotTheirs = fmt.Errorf("%w call: InTx ends the transaction when its function returns; nothing was stored", evento.ErrInvalid)
 
-// guard lends the connection of a session that is in a transaction to a handle
-// of its own. What goes through it has the settings of the handle from which
-// the session has its connection; the session's own statements have others.
+// guard lends the connection of a session that is in a transaction to a handle of its
+// own. The caller's statements have the settings of the caller's handle; the session's
+// own statements have others. Why: docs/decisions.md, "MySQL: InTx lends a connection,
+// and knows whether it was ended".
 type guard struct {
 	sqldriver.Conn // of the session
 	s              *session
@@ -27,8 +28,8 @@ type guard struct {
 	deadlock       error // the server's, which has rolled the transaction back
 }
 
-// note notes the error of a statement that ended the transaction: who made the
-// statement may pass over it.
+// note keeps the error of a statement that ended the transaction: the caller may pass
+// over it.
 func (g *guard) note(err error) {
 	if number(err) == deadlock {
 		g.deadlock = err

@@ -12,13 +12,14 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// pool lends sessions. Handlers of subscriptions may hold all of them, for as
-// long as they like, while the leases of these subscriptions are renewed: so
-// there is one more, the reserve, which is lent only to calls that come back
-// soon. Where the handle is the caller's and limited, handlers may hold every
-// connection that it has left too, and the reserve is made at the beginning.
+// pool lends sessions. Handlers of subscriptions may hold all of them for long, while
+// the leases of these subscriptions have to be renewed. So there is one more, the
+// reserve, which is lent only to calls that give it back soon. Where the caller's
+// handle is limited, handlers may also hold every connection that it has left: there
+// the reserve is made at the beginning. Why: docs/decisions.md, "Leases: one
+// connection in reserve".
 //
-// Who has put something into a channel that is a semaphore, holds it.
+// Slots and turn are semaphores: who has put something in holds them.
 type pool struct {
 	db      *sql.DB
 	logger  *slog.Logger
@@ -103,9 +104,9 @@ func (p *pool) beside(ctx context.Context) (*session, error) {
 // openTimeout is how long a session may take that nobody waits for.
 const openTimeout = 30 * time.Second
 
-// reserved returns the reserve, to who has the turn. One that has to be made is
-// made to the end, for who comes next, when the context ends before: those of
-// renewals are short. After an error the turn is given on.
+// reserved returns the reserve; the caller has the turn. If it has to be made, it is
+// made to the end even when the context ends before, for the next caller: contexts of
+// renewals are short. After an error the turn is given up.
 func (p *pool) reserved(ctx context.Context) (*session, error) {
 	if p.reserve != nil {
 		return p.reserve, nil

@@ -82,10 +82,9 @@ func (ex *Executor) readPage(ctx context.Context, s *session, q evento.Query, ar
 // maxPosition leaves room for the arithmetic of searches.
 const maxPosition = 1 << 62
 
-// onward reads everything, or the events of one aggregate, with one statement,
-// which is of one moment by itself, so that the head does not matter: what
-// loads and catching up are made of. Not ok: there are no events, or it is
-// another kind of query.
+// onward reads everything, or the events of one aggregate, with one statement.
+// Loading and catching up are made of this. A statement sees one moment, so the head
+// need not be read. Not ok: there are no events, or it is another kind of query.
 func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []sqlstore.Row, more, ok bool, err error) {
 	if q.RoutingKey != "" || q.Unrouted || len(q.Filters) > 1 || args.IsBackward() || at != 0 && !args.IsOnward() {
 		return nil, false, false, nil
@@ -110,8 +109,8 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 	return p.found, p.more, true, nil
 }
 
-// behind reads a page that ends below what is known to be there, without
-// asking for the head. Not ok: there may be more above that.
+// behind reads a page that ends below a position that is known to be durable, so the
+// head need not be read. Not ok: there may be more above that position.
 func (ex *Executor) behind(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []sqlstore.Row, more, ok bool, err error) {
 	known := ex.durable.position.Load()
 	if !args.IsOnward() || s.tx != nil || at+int64(args.Limit()) >= known {
@@ -159,8 +158,8 @@ type place struct {
 	position  int64
 }
 
-// ends knows the versions at which pages ended, after which the next begin: of
-// durable events only, which never change.
+// ends knows the versions at which pages ended: the next pages begin after them. It
+// has durable events only, which never change.
 type ends struct {
 	mu       sync.Mutex
 	versions store.Cache[place, int64]

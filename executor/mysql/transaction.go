@@ -1,4 +1,4 @@
-// What is appended at once.
+// One flush: places, rows, the counter.
 
 package mysql
 
@@ -13,11 +13,10 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// transaction is one flush. What it would teach the caches is kept aside until
-// it is committed.
+// transaction is one flush, or the appends of one caller's transaction. The caches
+// learn from it when it is committed.
 type transaction struct {
-	// ctx is no caller's: a transaction that has begun goes on to its end, as
-	// long as anybody waits for it.
+	// ctx ends when nobody waits for the transaction any more.
 	ctx      context.Context
 	w        *writer
 	s        *session
@@ -52,8 +51,9 @@ func (w *writer) transaction(ctx context.Context, at counter, careful bool) *tra
 	}
 }
 
-// Place implements [sqlstore.Appender]. An aggregate that was not looked for is new:
-// if it is not, its first version is there, and the row is refused.
+// Place implements [sqlstore.Appender]. An aggregate that was not read counts as new:
+// if it is not, its first version is in the store, and the row is refused. Why:
+// docs/decisions.md, "New aggregates are not looked up".
 func (tx *transaction) Place(a evento.AggregateKey) (sqlstore.Place, error) {
 	if at, ok := tx.places[a]; ok {
 		return at, nil
@@ -68,7 +68,7 @@ func (tx *transaction) Place(a evento.AggregateKey) (sqlstore.Place, error) {
 // maxLegs is the most parts of one statement, a power of two.
 const maxLegs = 64
 
-// needPlaces notes the aggregates of which has to be known where they are.
+// needPlaces notes the aggregates of a write whose places have to be read.
 func (tx *transaction) needPlaces(w *evento.Write) {
 	for i := range w.Appends {
 		a := &w.Appends[i]
@@ -90,7 +90,7 @@ func (tx *transaction) needPlaces(w *evento.Write) {
 	}
 }
 
-// readPlaces reads where the aggregates are that were noted.
+// readPlaces reads the places that needPlaces has noted.
 func (tx *transaction) readPlaces() error {
 	var args []any
 	byID := map[int64]evento.AggregateType{}

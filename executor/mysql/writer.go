@@ -16,15 +16,15 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// writer owns the session that appends. Only the flush uses it, of which there
-// is one at a time, until the queue is closed.
+// writer owns the session that appends. Only the flush uses it, until the queue is
+// closed; there is one flush at a time.
 type writer struct {
 	ex *Executor
 	db *sql.DB
 	s  *session // nil: there is none now
 
-	// places are those at this position of the counter. While the counter is
-	// there nobody else has appended, and they are exact.
+	// places are exact while the counter is at this position: nobody else has
+	// appended then.
 	position int64
 	places   store.Cache[evento.AggregateKey, sqlstore.Place]
 }
@@ -47,8 +47,8 @@ func (w *writer) close() {
 
 type call = appendqueue.Call[*appendOp]
 
-// abandonAfter is how long a transaction goes on, of which the server says
-// nothing, when all who wait for it have given up.
+// abandonAfter is how long a transaction goes on when all callers have given up and
+// the server does not answer.
 const abandonAfter = 500 * time.Millisecond
 
 // flush is the queue's: it commits what callers wait for.
@@ -83,8 +83,9 @@ func finish(calls []*call, err error) {
 	}
 }
 
-// lock begins a transaction that holds the counter. Nobody is committed to
-// anything yet: it is tried again when the connection turns out to be lost.
+// lock begins a transaction that holds the counter. Nothing is sent yet: when the
+// connection turns out to be lost, it tries again on another. Why: docs/decisions.md,
+// "Positions under one row's lock".
 func (w *writer) lock(ctx context.Context) (at counter, err error) {
 	for attempt := 1; ; {
 		if at, err = w.tryLock(ctx); err == nil {
@@ -142,9 +143,9 @@ func (w *writer) rollback() {
 	}
 }
 
-// store commits the calls, in the transaction that holds the counter or, when
-// that fails before it was told to commit, in another. The context ends when
-// nobody waits any more.
+// store commits the calls in the transaction that holds the counter. When that fails
+// before COMMIT was sent, it commits them in another. The context ends when nobody
+// waits any more.
 func (w *writer) store(ctx context.Context, calls []*call, at counter) {
 	careful := false
 	for attempt := 1; ; {
@@ -206,9 +207,8 @@ func (w *writer) alone(ctx context.Context, calls []*call) {
 	}
 }
 
-// commit judges the calls, stores what is accepted and finishes all of them;
-// or it returns an error with none finished. The error is ErrOutcomeUnknown
-// only once the transaction was told to commit.
+// commit judges the calls, stores what is accepted and finishes all of them. After an
+// error none is finished. The error is ErrOutcomeUnknown only if COMMIT was sent.
 func (w *writer) commit(ctx context.Context, calls []*call, at counter, careful bool) error {
 	tx := w.transaction(ctx, at, careful)
 	for _, c := range calls {

@@ -35,8 +35,7 @@ type appendOp struct {
 // outcome counts as unknown.
 const flushTimeout = time.Minute
 
-// flushTries is how often a flush that stored nothing for a passing reason is
-// made again.
+// flushTries is how often a flush is made that stores nothing for a transient reason.
 const flushTries = 5
 
 // Write implements [evento.Executor].
@@ -101,7 +100,7 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 	return size, nil
 }
 
-// flushConn is a connection of the pool for flushes, that is replaced when it breaks.
+// flushConn is the flush's connection of the pool. It is replaced when it breaks.
 type flushConn struct {
 	pool *pgxpool.Pool
 	conn *pgxpool.Conn // nil: none
@@ -175,8 +174,8 @@ func (ex *Executor) committed() {
 	ex.announce()
 }
 
-// aggregates are those that a statement appends to already: it would not see
-// what it adds itself.
+// aggregates are those that a statement appends to. No second write to one of them may
+// be in the statement, which would not see what it has added itself.
 type aggregates map[evento.AggregateKey]bool
 
 // take adds those of op, and reports whether none was taken.
@@ -189,8 +188,9 @@ func (taken aggregates) take(op *appendOp) bool {
 	return free
 }
 
-// split takes calls of which no two append to one aggregate. One that waits
-// keeps its aggregates, so that order holds.
+// split returns the calls for one statement, no two of which append to one aggregate,
+// and those that have to wait. A call that waits makes later calls to its aggregates
+// wait too, so that the order holds.
 func split(calls []*appendCall) (now, later []*appendCall) {
 	taken := aggregates{}
 	for _, c := range calls {
@@ -249,8 +249,8 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 	}
 }
 
-// failed finishes calls whose transaction failed. When the fault may be one
-// call's, each is tried by itself, so that it fails only its own.
+// failed finishes calls whose transaction failed. When one call may be at fault, each
+// is tried by itself, so that only that one fails.
 func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, err error) {
 	switch {
 	case unsent(err):
@@ -327,7 +327,7 @@ func (op *appendOp) isPlain() bool {
 	return len(a) == 1 && !a[0].AnyVersion && !op.write.Retry && len(a[0].Events) <= most
 }
 
-// sendOne sends a plain write. When it does not fit, the outcome does not say
+// sendOne sends a plain write. When the write does not fit, the outcome does not say
 // why.
 func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp) (outcome, error) {
 	a := &op.write.Appends[0]

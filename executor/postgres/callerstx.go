@@ -23,15 +23,15 @@ type callersTx struct{ notedTx }
 func (callersTx) Commit(context.Context) error   { return errNotTheirs }
 func (callersTx) Rollback(context.Context) error { return errNotTheirs }
 
-// cause is the error of a statement that aborted the transaction. The server
-// tells it once, and only that the transaction is aborted from then on; who made
-// the statement may have passed over it.
+// cause keeps the error of the statement that aborted the transaction. The server
+// tells it once, and from then on only that the transaction is aborted; the caller may
+// have passed over it.
 type cause struct {
 	conn *pgconn.PgConn
 	err  error
 }
 
-// forget is called before each statement: when the transaction is whole, it was
+// forget is called before each statement. When the transaction is whole, the caller has
 // rolled back to a savepoint since.
 func (c *cause) forget() {
 	if c.conn.TxStatus() == 'T' {

@@ -68,13 +68,13 @@ func (ex *Executor) beside(ctx context.Context, fn func(conn *pgxpool.Conn) erro
 // shortest lease, and long for a pool that is only busy.
 const patience = 5 * time.Millisecond
 
-// first returns what pool returns or, when that takes longer than patience,
-// what is had first of pool and spare. What is had of the other as well is given
-// back. When both fail the error is that of the pool, or the context's.
+// first asks pool. When that takes longer than patience it asks spare too, and returns
+// what comes first; what comes second is given back. When both fail the error is the
+// pool's, or the context's.
 //
-// The contexts of pool and spare end when first returns. A connection that is
-// being made then must not be lost with its context: with the short contexts of
-// renewals none would ever be ready.
+// The contexts of pool and spare end when first returns. Pool and spare must not drop a
+// connection that is being made then: the contexts of renewals are short, and none would
+// ever be ready.
 func first[T any](ctx context.Context, pool, spare func(context.Context) (T, error), giveBack func(T)) (T, error) {
 	waiting, cancel := context.WithCancel(ctx)
 	s := &second[T]{done: make(chan struct{})}

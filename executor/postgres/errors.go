@@ -51,8 +51,8 @@ func classify(err error) error {
 	return err
 }
 
-// failsAll reports whether every commit would currently fail with this error. To try each by itself
-// would keep the last waiting for as many timeouts.
+// failsAll reports whether every commit would currently fail with this error. Tried one
+// by one, the last would wait for the timeouts of all.
 func failsAll(err error) bool {
 	switch code(err) {
 	case readOnlyTransaction, diskFull, outOfMemory, lockNotAvailable, queryCanceled, insufficientPrivilege:
@@ -67,10 +67,9 @@ func transient(err error) bool {
 	return code(err) == serializationFailure || code(err) == deadlockDetected
 }
 
-// unknown reports whether a batch that failed with err may have been committed
-// all the same: the server did not say, or it ended the session, which it does
-// after the commit too. So does a pool such as PgBouncer when its own connection
-// is lost.
+// unknown reports whether a batch that failed with err may have been committed all the
+// same. The server did not answer, or it ended the session, which it may do after the
+// commit too; a pool such as PgBouncer does so when its own connection is lost.
 func unknown(err error) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {

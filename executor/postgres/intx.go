@@ -63,8 +63,8 @@ type querier interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-// db is the transaction that ctx belongs to, or the pool. A second connection
-// beside that of a transaction could be one too many for the pool.
+// db is the transaction that ctx belongs to, or the pool. A call in a transaction takes
+// no second connection: the pool may have none.
 func (ex *Executor) db(ctx context.Context) querier {
 	if t := ex.openTransactionOf(ctx); t != nil {
 		return t.tx
@@ -139,8 +139,9 @@ func rollBack(conn *pgxpool.Conn) {
 	}
 }
 
-// commitTx appends what waits in the transaction and commits it, in one round
-// trip. Afterwards the connection has no transaction.
+// commitTx appends what waits in the transaction and commits it, in one round trip.
+// Afterwards the connection has no transaction. Why it blames whom: docs/decisions.md,
+// "InTx: whose fault a failed commit is".
 func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *transaction) error {
 	defer rollBack(conn)
 	switch status := conn.Conn().PgConn().TxStatus(); {

@@ -1,4 +1,4 @@
-// Telling other processes of commits, and listening of theirs.
+// Publishing commits to other processes, and listening for theirs.
 
 package postgres
 
@@ -25,16 +25,17 @@ const (
 	aliveEvery = 30 * time.Second
 )
 
-// announce asks for other processes to be told of a commit. It does not wait.
+// announce asks publishLate to publish a commit. It does not wait.
 func (ex *Executor) announce() {
 	select {
 	case ex.announced <- struct{}{}:
-	default: // they will be told of that one together with this
+	default: // this commit is published together with an earlier one
 	}
 }
 
-// mayPublish reports whether it is time again to tell other processes of commits,
-// and nobody is about to. Whoever is told so tells them.
+// mayPublish reports whether it is time to publish commits again, and nobody else is
+// about to. Who gets true publishes. Why: docs/decisions.md, "Others are told on the way
+// back".
 func (ex *Executor) mayPublish() bool {
 	if ex.opts.NoNotify || ex.publishing.Load() {
 		return false
@@ -43,8 +44,8 @@ func (ex *Executor) mayPublish() bool {
 	return now-last >= int64(announceEvery) && ex.publishedAt.CompareAndSwap(last, now)
 }
 
-// publishLate tells other processes of commits that were too close to another one to
-// do it themselves.
+// publishLate publishes commits that came too soon after another to be published on
+// their way back.
 func (ex *Executor) publishLate() {
 	failing := false
 	for {
@@ -65,7 +66,7 @@ func (ex *Executor) publishLate() {
 		}
 		ex.publishing.Store(false)
 		if err != nil && !failing && ex.closing.Err() == nil {
-			ex.opts.Logger.Warn("evento: postgres: publishing other processes of commits; they find out a little later", "error", err)
+			ex.opts.Logger.Warn("evento: postgres: publishing commits to other processes; they find out a little later", "error", err)
 		}
 		failing = err != nil
 	}

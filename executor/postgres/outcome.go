@@ -40,7 +40,8 @@ func (ex *Executor) resolve(ctx context.Context, l *flushConn, op *appendOp, out
 
 // conflict is the error for a write that was refused.
 func (ex *Executor) conflict(ctx context.Context, conn *pgx.Conn, op *appendOp, outcomes []outcome) error {
-	// The first that is misplaced; of one whose ids are partly there, itself.
+	// The first append whose version does not fit. If all fit, some of the ids are in
+	// the store already, and it is the first append.
 	at := 0
 	for i := range outcomes {
 		if a := &op.write.Appends[i]; !a.AnyVersion && a.Expected != uint64(outcomes[i].head) {

@@ -13,10 +13,10 @@
 // process share a transaction, which is what makes that fast. Any number of
 // processes may use one store.
 //
-// It works through PgBouncer in transaction mode, and polls for the commits of
-// other processes then: no state is kept in a session but prepared statements, which newer PgBouncers carry, and which
-// "default_query_exec_mode=cache_describe" in the connection string switches
-// off for older ones. PgBouncer needs more connections to the server than
+// It works through PgBouncer in transaction mode, and polls for the commits of other
+// processes then. The only state of a session is prepared statements: PgBouncer carries
+// them since 1.21, and "default_query_exec_mode=cache_describe" in the connection string
+// switches them off for older ones. PgBouncer needs more connections to the server than
 // handlers hold, or the leases of their subscriptions wait for them.
 package postgres
 

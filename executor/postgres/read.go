@@ -47,9 +47,10 @@ type reading struct {
 	*scratch
 }
 
-// readPage reads the head before the events. Up to it they have all been seen
-// then: what is committed later has a higher position, and a name that is not
-// found afterwards is the name of no event up to it.
+// readPage reads the head before the events. Then it sees all events up to the head:
+// what is committed later has a higher position, and a name that is not found
+// afterwards is the name of no event up to it. Why: docs/decisions.md, "Reads take the
+// head first, and no transaction" and "Whole types are counted, not looked up".
 func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Args, at int64) (*cursor.Page[evento.RawEvent], error) {
 	s, _ := ex.scratches.Get().(*scratch)
 	if s == nil {

@@ -52,6 +52,8 @@ func (s *statements) counterTexts() {
 	s.lockFrom = strings.Replace(s.lock, "SELECT position,", "SELECT set_config('evento.appended_from', position::text, true),", 1)
 }
 
+// appendTexts has the statement that judges and inserts a batch. Why: docs/decisions.md,
+// "The server judges the versions".
 func (s *statements) appendTexts() {
 	// The search for the head begins at the version that is expected, as the
 	// server looks at each entry of an index page that fits: a head that is

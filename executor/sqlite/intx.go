@@ -38,9 +38,10 @@ var (
 	errEnded      = fmt.Errorf("%w call: the transaction of its context has ended", evento.ErrInvalid)
 )
 
-// callers owns the connection for callers' transactions. It is not the one of
-// the flush: what a caller does to it, such as leaving a pragma changed, is
-// nothing to others, and in any doubt it is closed.
+// callers owns the connection for callers' transactions. It is not that of the flush:
+// when a caller leaves it changed, such as by a pragma, that does not reach others,
+// and in doubt it is closed. Why: docs/decisions.md, "SQLite: InTx on a connection of
+// its own" and "SQLite: hooks refuse a commit that is not ours".
 type callers struct {
 	ex     *Executor
 	openDB func() (*sql.DB, error) // nil: the database is the caller's
@@ -53,7 +54,7 @@ type callers struct {
 	writer *writer   // on the same connection
 
 	// Only looked at with the connection's lock, by raw and by SQLite.
-	committing bool // a commit is none of the caller's
+	committing bool // the executor commits, not the caller
 	rolledBack bool
 }
 
@@ -151,8 +152,8 @@ func (c *callers) open(ctx context.Context) error {
 	return nil
 }
 
-// prepare makes the connection like the executor's others, and makes sure that
-// it is to the same file: a relative path may mean another by now.
+// prepare gives the connection the settings of the executor's others, and makes sure
+// that it has opened the same file: a relative path may mean another one by now.
 func (c *callers) prepare(ctx context.Context, native *conn) error {
 	native.SetInterrupt(ctx)
 	defer native.SetInterrupt(context.Background())

@@ -63,8 +63,8 @@ func (ex *Executor) readError(ctx context.Context, err error) error {
 	return classify(err)
 }
 
-// snapshot runs fn in one read transaction, so that all it reads is of one
-// moment; in a caller's transaction it is.
+// snapshot runs fn in one read transaction, so that all it reads is of one moment. In
+// a caller's transaction that is so already.
 func (c *conn) snapshot(fn func() error) error {
 	if !c.GetAutocommit() {
 		return fn()
@@ -84,8 +84,8 @@ func (ex *Executor) readPage(c *conn, q evento.Query, args cursor.Args, at uint6
 		return ex.search(s, args, int64(at))
 	}
 	err = c.snapshot(func() error {
-		// The names are looked up in the transaction in which the events are
-		// read: one that came between the two would be passed over for good.
+		// The names are looked up in the transaction in which the events are read:
+		// a name that came between the two would be passed over for good.
 		p, err := ex.names.plan(c, q)
 		if err != nil {
 			return err
@@ -98,9 +98,9 @@ func (ex *Executor) readPage(c *conn, q evento.Query, args cursor.Args, at uint6
 
 // search reads the page and looks at what lies around it.
 func (ex *Executor) search(s *search, args cursor.Args, at int64) (*cursor.Page[evento.RawEvent], error) {
-	// The head is read before the events: up to it they have all been seen
-	// then, also where the reads do not share a snapshot. To load an
-	// aggregate from its beginning it is not needed.
+	// The head is read before the events: then all events up to it are seen, also
+	// where the two reads do not share a snapshot. It is not needed to load an
+	// aggregate from its beginning.
 	load := at == 0 && !args.IsBackward() && s.aggregatesOnly()
 	if !load {
 		if err := s.readHead(); err != nil {

@@ -54,9 +54,10 @@ func setOf(ids []int64) map[int64]bool {
 	return set
 }
 
-// cachedSearch serves the queries that loads and catching up are made of: one
-// statement, and no name that has to be looked up. A statement is of one
-// moment by itself, so these need no transaction. It returns nil for others.
+// cachedSearch is for the queries that loading and catching up are made of: they take
+// one statement, and no name has to be looked up. A statement sees one moment, so they
+// need no transaction. It returns nil for other queries. Why: docs/decisions.md, "A read
+// without a transaction where it is safe".
 func (ex *Executor) cachedSearch(c *conn, q evento.Query) *search {
 	if q.RoutingKey != "" || len(q.Filters) > 1 || len(q.Filters) == 1 && q.Filters[0].AggregateID == "" {
 		return nil

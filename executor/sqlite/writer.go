@@ -28,22 +28,22 @@ type refused struct{ err error }
 
 func (r *refused) refusal() error { return r.err }
 
-// writer has a connection that writes: that of the flush, of which there is one
-// at a time until the queue is closed, or that of callers' transactions.
+// writer has a connection that writes. There are two: that of the flush, of which one
+// runs at a time until the queue is closed, and that of callers' transactions.
 type writer struct {
 	ex   *Executor
 	conn *conn
 
 	// What the file held when this connection last wrote. It is stale when
-	// dataVersion, SQLite's count of commits by other connections, has moved.
+	// dataVersion has moved, SQLite's count of commits by other connections.
 	dataVersion int64
 	position    int64
 	recordedAt  int64
 	places      store.Cache[evento.AggregateKey, sqlstore.Place]
 }
 
-// transaction is what is written at once. What it would teach the caches is
-// kept aside until it is committed.
+// transaction is one flush, or one caller's transaction. The caches learn from it when
+// it is committed.
 type transaction struct {
 	*writer
 	now      int64 // the timestamp of its events
@@ -93,8 +93,8 @@ func (w *writer) flush(ctx context.Context, take func() (context.Context, []*app
 	returned = true
 }
 
-// begin waits for the write lock. Nobody is committed to anything yet: callers
-// whose contexts end meanwhile are let go by the queue.
+// begin waits for the write lock. Nothing is written yet: a caller whose context ends
+// meanwhile leaves the queue.
 func (w *writer) begin(ctx context.Context) error {
 	if err := w.ex.gate.Failed(); err != nil {
 		return err
@@ -163,8 +163,9 @@ func (w *writer) commit(calls []*appendqueue.Call[operation]) error {
 	return nil
 }
 
-// alone finishes calls whose common transaction failed. When the fault may be
-// one call's, each is tried by itself, so that it fails only its own.
+// alone finishes calls whose common transaction failed. When one call may be at fault,
+// each is tried by itself, so that only that one fails. Why: docs/decisions.md, "No
+// savepoints".
 func (w *writer) alone(calls []*appendqueue.Call[operation], err error) {
 	switch {
 	case errors.Is(err, sqlite3.IOERR) || errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, evento.ErrOutcomeUnknown):

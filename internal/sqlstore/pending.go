@@ -20,7 +20,8 @@ import (
 )
 
 // Pending are the writes of one transaction, in order. The zero Pending are none.
-// They are safe for concurrent use.
+// They are safe for concurrent use. Why: docs/decisions.md, "InTx: appends wait until the
+// end".
 type Pending struct {
 	ended  atomic.Bool
 	mu     sync.Mutex // held while a head is looked for
