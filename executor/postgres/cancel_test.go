@@ -374,3 +374,71 @@ func TestBlackHole(t *testing.T) {
 		t.Errorf("stored %v, and %d effects, want each once", got, count(t, admin, schema, 2))
 	}
 }
+
+// A commit that waits for standbys is committed and may not be replicated when its
+// caller gives up: the outcome is unknown, and made again it is found.
+func TestCancelledBeforeReplicated(t *testing.T) {
+	t.Parallel()
+	server := testserver.StartPostgres(t)
+	ex, err := postgres.Open(t.Context(), server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, ex, 0)
+	if err := ex.Close(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	standbys := func(names string) {
+		for _, text := range []string{"ALTER SYSTEM SET synchronous_standby_names = '" + names + "'", "SELECT pg_reload_conf()"} {
+			if _, err := conn.Exec(context.Background(), text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for now := "-"; now != names; {
+			if err := conn.QueryRow(context.Background(), "SHOW synchronous_standby_names").Scan(&now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	standbys("nobody")
+	if ex, err = postgres.Open(t.Context(), server.URL, nil); err != nil {
+		t.Fatal(err)
+	}
+	one, two := evento.Create().Event(happened{1}), evento.Create().Event(happened{2})
+	calls := map[string]func(context.Context) error{
+		"Commit": func(ctx context.Context) error {
+			_, err := one.Commit(ctx, ex)
+			return err
+		},
+		"InTx": func(ctx context.Context) error {
+			return ex.InTx(ctx, func(ctx context.Context) error {
+				_, err := two.Commit(ctx, ex)
+				return err
+			})
+		},
+	}
+	for name, call := range calls {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if err := call(ctx); !errors.Is(err, evento.ErrOutcomeUnknown) {
+			t.Errorf("%s without a standby = %v, want %v", name, err, evento.ErrOutcomeUnknown)
+		}
+		cancel()
+	}
+	standbys("")
+	for name, call := range calls {
+		if err := call(t.Context()); err != nil {
+			t.Errorf("%s again = %v", name, err)
+		}
+	}
+	if got := numbers(t, ex); got[1] != 1 || got[2] != 1 {
+		t.Errorf("stored %v, want each once", got)
+	}
+	if err := ex.Close(); err != nil {
+		t.Error(err)
+	}
+}

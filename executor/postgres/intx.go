@@ -168,6 +168,9 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 	recalled := f.end()
 	if recalled {
 		defer func() { _ = conn.Conn().Close(context.Background()) }()
+		if err == nil && ex.replicated {
+			err = errNotReplicated
+		}
 	}
 	switch {
 	case err == nil:

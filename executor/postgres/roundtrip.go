@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -64,23 +65,32 @@ func (f *roundTrip) recall() {
 	}
 }
 
+// cancel asks the server to cancel what is on its way. It does not keep end waiting: a
+// connection that was called back is used for nothing else.
 func (f *roundTrip) cancel(number int) {
+	conn := f.callBack(number)
+	if conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), hurryFor)
+	defer cancel()
+	patience := hurryFor
+	if err := conn.CancelRequest(ctx); err != nil {
+		patience = 0 // the round trip fails by itself: its outcome is unknown
+	}
+	time.AfterFunc(patience, func() { f.cut(number, conn.Conn().SetDeadline) })
+}
+
+// callBack marks a transaction as called back, and returns its connection; nil: it
+// came back before, or was called back already.
+func (f *roundTrip) callBack(number int) *pgconn.PgConn {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.conn == nil || f.number != number || f.recalled {
-		return
+		return nil
 	}
 	f.recalled = true
-	ctx, cancel := context.WithTimeout(context.Background(), hurryFor)
-	defer cancel()
-	// An answer that does not come is the round trip's own failure: its outcome is
-	// unknown.
-	if err := f.conn.PgConn().CancelRequest(ctx); err != nil {
-		_ = f.conn.PgConn().Conn().SetDeadline(time.Now())
-		return
-	}
-	conn := f.conn.PgConn().Conn()
-	time.AfterFunc(hurryFor, func() { f.cut(number, conn.SetDeadline) })
+	return f.conn.PgConn()
 }
 
 // cut breaks the connection of a transaction that does not come back.
