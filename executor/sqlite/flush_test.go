@@ -21,3 +21,12 @@ func TestBrokenFlush(t *testing.T) {
 		return ex
 	})
 }
+
+func TestWithdrawn(t *testing.T) {
+	t.Parallel()
+	ex := openFile(t, filepath.Join(t.TempDir(), "events.db"))
+	storetest.Withdrawn(t, ex)
+	if err := ex.Close(); err != nil {
+		t.Error(err)
+	}
+}
