@@ -24,12 +24,3 @@ func TestBrokenFlush(t *testing.T) {
 		return ex
 	})
 }
-
-func TestWithdrawn(t *testing.T) {
-	t.Parallel()
-	dsn := testserver.MySQL(t)
-	if dsn == "" {
-		return
-	}
-	storetest.Withdrawn(t, openWith(t, dsn, nil))
-}

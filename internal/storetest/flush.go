@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,36 +93,4 @@ func outcome(call func() error) string {
 		said = fmt.Sprint("unknown: ", errors.Is(call(), evento.ErrOutcomeUnknown))
 	}()
 	return <-told
-}
-
-// Withdrawn tests with the race detector that a write is not read any more when its
-// caller has given up and was told that nothing is stored.
-func Withdrawn(t *testing.T, ex evento.Executor) {
-	t.Helper()
-	var withdrawn atomic.Int64
-	var group sync.WaitGroup
-	for range 16 {
-		group.Go(func() {
-			for i := range 60 {
-				data := []byte(`{"n":1}`)
-				appends := []evento.Append{{AggregateType: "t", AggregateID: fmt.Sprint(i % 3), AnyVersion: true, Events: []evento.NewEvent{{ID: evento.NewID(), Name: "n", Codec: "json", Data: data}}}}
-				ctx, cancel := context.WithTimeout(t.Context(), rand.N(3*time.Millisecond))
-				_, err := ex.Write(ctx, evento.Write{Appends: appends})
-				cancel()
-				if errors.Is(err, context.DeadlineExceeded) {
-					withdrawn.Add(1)
-					data[0], appends[0].Events[0].Name, appends[0].AggregateID = '[', "m", "other"
-				}
-			}
-		})
-	}
-	group.Wait()
-	if withdrawn.Load() == 0 {
-		t.Error("no write was withdrawn")
-	}
-	for e, err := range evento.Events(t.Context(), ex, evento.Query{Filters: []evento.Filter{evento.ByType("t")}}) {
-		if err != nil || e.Name != "n" || string(e.Data) != `{"n":1}` || e.AggregateID == "other" {
-			t.Fatalf("stored %s %q of %q, %v", e.Name, e.Data, e.AggregateID, err)
-		}
-	}
 }
