@@ -105,7 +105,7 @@ func (ex *Executor) apply(b *lsm.Batch) (err error) {
 		}
 	}()
 	if err := ex.db.ApplyNoSyncWait(b, lsm.Sync); err != nil {
-		return classify(err)
+		return failure(err)
 	}
 	// A logger that does not end the process lets Pebble return from a
 	// failure as if nothing was; the batch is never synced then.

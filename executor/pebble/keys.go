@@ -222,7 +222,7 @@ func encodeMetadata(m evento.Metadata) ([]byte, error) {
 	}
 	b, err := evento.CBOR().Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("evento: pebble: encoding metadata: %w", err)
+		return nil, fmt.Errorf("encoding metadata: %w", err)
 	}
 	return b, nil
 }
