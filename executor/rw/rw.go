@@ -25,8 +25,8 @@
 //
 // # One store
 //
-// Both sides have to be of one store, and the read side must never be ahead. The first
-// read checks that; two different stores give an error that matches
+// Both sides have to be of one store, of which the read side shows the events up to some
+// position. The first read checks that; two different stores give an error that matches
 // [cursor.ErrForeign].
 //
 // It does not balance the load among several replicas: when they lag differently, one
