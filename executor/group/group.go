@@ -96,7 +96,7 @@ func New(first evento.Executor, others ...evento.Executor) *Executor {
 	var sources []func() <-chan struct{}
 	for i, m := range members {
 		if m == nil {
-			ex.first = &store.Refusing{Err: fmt.Errorf("%w group: member %d is nil", evento.ErrInvalid, i+1)}
+			ex.first = store.Refusing(fmt.Errorf("%w group: member %d is nil", evento.ErrInvalid, i+1))
 			ex.members, sources = nil, nil
 			break
 		}

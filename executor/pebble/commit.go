@@ -52,7 +52,7 @@ func (ex *Executor) recover() error {
 	if err == nil {
 		err = ex.finish(b, 0)
 	}
-	if err != nil && !(known && errors.Is(err, lsm.ErrReadOnly)) {
+	if err != nil && (!known || !errors.Is(err, lsm.ErrReadOnly)) {
 		return err
 	}
 	return ex.last(ex.keys.events(), func(key []byte, v stored) error {

@@ -84,7 +84,7 @@ func New(read, write evento.Executor) *Executor {
 	ex.same = reflect.ValueOf(read).Comparable() && reflect.ValueOf(write).Comparable() && read == write
 	ex.close = sync.OnceValue(func() error { return ex.closeSides(read, write) })
 	if read == nil || write == nil {
-		refusing := &store.Refusing{Err: fmt.Errorf("%w rw: a side is nil", evento.ErrInvalid)}
+		refusing := store.Refusing(fmt.Errorf("%w rw: a side is nil", evento.ErrInvalid))
 		ex.read, ex.write = refusing, refusing
 	}
 	ex.changed = store.NewAnySignal(ex.write.Changed, ex.read.Changed)

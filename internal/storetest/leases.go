@@ -107,16 +107,18 @@ func (l *leases) run(t *testing.T, ex, standby evento.Executor, holders []Holder
 			return err
 		}
 	}
+	return l.finish(ctx, taken, len(holders))
+}
+
+// finish waits until all events are handled, and looks whether any was handled twice.
+func (l *leases) finish(ctx, taken context.Context, holders int) error {
 	for i := range holders {
-		for {
-			n, err := l.handled(ctx, i)
-			if err != nil {
+		for n := 0; n < asks; {
+			var err error
+			if n, err = l.handled(ctx, i); err != nil {
 				return err
 			}
-			if n == asks {
-				break
-			}
-			if pause(taken) != nil {
+			if n < asks && pause(taken) != nil {
 				return fmt.Errorf("subscription %d handled %d of %d events: %w", i, n, asks, context.Cause(taken))
 			}
 		}
