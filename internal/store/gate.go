@@ -61,6 +61,9 @@ func (g *Gate) Enter(ctx context.Context) error {
 // Leave ends a call that has entered.
 func (g *Gate) Leave() { g.calls.RUnlock() }
 
+// Closed reports whether Close was called.
+func (g *Gate) Closed() bool { return g.closed.Load() }
+
 // Fail closes the executor to its callers, after an error that leaves unknown what is
 // in the store. Close still has to be called. The first cause is kept.
 func (g *Gate) Fail(cause error) {
