@@ -46,7 +46,7 @@ func closeAll(t *testing.T, executors ...evento.Executor) {
 	}
 }
 
-// is is like errors.Is. It fails the test if the text of the error does not begin with
+// is works like errors.Is. It fails the test if the text of the error does not begin with
 // evento:, or has it twice.
 func is(t *testing.T, err, target error) bool {
 	t.Helper()
