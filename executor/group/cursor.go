@@ -22,12 +22,12 @@ const (
 	// maxValue is the longest cursor.
 	maxValue = 16 << 10
 
-	// A place is stored as the bytes that its text is the base64 of, if it is,
-	// so that groups within groups do not lengthen it each time.
+	// A place whose text is base64 is stored as the bytes that it stands for, so
+	// that it does not grow with each group within a group.
 	formBytes, formText = 0, 1
 )
 
-// base64url takes one text for some bytes, and no other.
+// base64url accepts exactly one text for the same bytes.
 var base64url = base64.RawURLEncoding.Strict()
 
 // place is a member's cursor: every event up to it is before the group's
@@ -50,15 +50,14 @@ func newPlace(v cursor.Value) place {
 	return p
 }
 
-// noEdge marks a place that is not that of an edge.
+// noEdge stands for no member.
 const noEdge = -1
 
-// encode makes a cursor. The edge's member, unless it is noEdge, has its place
-// at the edge itself.
+// encode makes a cursor. Edge is the member whose event the cursor is of, or noEdge.
 func encode(places []place, edge int) (cursor.Value, error) {
 	n := len(places)
 	for n > 0 && places[n-1].value == "" {
-		n-- // so that a member more changes nothing before it is met
+		n-- // so that a new member changes no cursor before an event of it is read
 	}
 	size := 2 + binary.MaxVarintLen32 + sumLen
 	for _, p := range places[:n] {
@@ -81,7 +80,7 @@ func encode(places []place, edge int) (cursor.Value, error) {
 	return cursor.Value(v), nil
 }
 
-// decode reads a cursor of a group of some members; there is a place for each.
+// decode reads a cursor, and returns a place for each member.
 func decode(v cursor.Value, members int) (places []place, edge int, err error) {
 	places, edge, ok := parse(v)
 	switch {

@@ -8,10 +8,9 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Earlier implements [evento.Executor]. A cursor comes before another when it
-// does so, or is at the same place, in every member. Where neither does, the
-// result is a cursor with the earlier place of each member: behind it is
-// everything that is behind either, and nothing else.
+// Earlier implements [evento.Executor]. A cursor comes before another when it is before
+// it, or at the same place, in every member. When neither of the two does, the
+// result is a cursor with the earlier place of each member.
 func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 	if len(ex.members) == 0 {
 		return ex.first.Earlier(a, b)

@@ -10,50 +10,49 @@
 //
 // # Order
 //
-// A page is merged by the events' timestamps, those of one time by the member's
-// number and then in the member's order. Each member's own order is kept, and each of its
-// events comes once. A cursor holds a place in every member, so going on from
-// it leaves nothing out, whatever is committed to whichever member meanwhile.
+// A page is merged by the events' timestamps. Events of the same time come in the order
+// of the members' numbers. Each member's own order is kept, and each event comes
+// once. A cursor holds a place in every member, so going on from it leaves nothing
+// out, whatever is committed to whichever member meanwhile.
 //
 // The order among members is one of timestamps, not of commits: what a member
-// adds is merged among the events that a reader has not reached yet. So two
-// readers of a group to which nothing is added see the same order; two that
-// follow its end may see events of different members in different order, and
-// where a reader has been nothing is ever inserted. [evento.RawEvent.Position]
-// is the place in the member; it neither rises along a group nor is unique in
-// it, nor are timestamps promised to rise where a reader follows the end.
+// adds is merged among the events that a reader has not reached yet, and never before
+// the place where a reader is. Two readers of a group to which nothing is added see the
+// same order. Two that follow its end may see events of different members in different
+// order, and timestamps that fall. [evento.RawEvent.Position] is the place in the
+// member: it neither rises along a group nor is unique in it.
 //
 // # Cursors
 //
 // Members are known by their number. Others may be added at the end: old
-// cursors stay valid, and begin with the new members at their beginning. A
-// cursor that holds a place in a member that is gone, or in another store than
-// is there now, gives [cursor.ErrForeign]. A cursor is some 15 bytes and 40 for
-// each member that has events, those of groups within counted; one of more than
-// 16 KiB is refused.
+// cursors stay valid, and begin at the beginning of the new members. A
+// cursor with a place in a member that is gone, or that is another store now, gives
+// [cursor.ErrForeign]. A cursor takes about 15 bytes, and 40 for each member that has
+// events; the members of a group within the group count too. One of more than 16 KiB
+// is refused.
 //
-// With a query other than the one that it was read with, a cursor splits the
-// events into those before and those after it as ever, but a member other than
-// the edge's is split after the last event that the first query showed of it.
+// A cursor can be used with another query than the one that it was read with. It then
+// splits the events of its own event's member there, and those of any other member
+// after the last event that the first query showed of that member.
 //
-// Of two cursors neither may come before the other: the first is further in one
-// member, the second in another. [Executor.Earlier] returns a third then, up to
-// which both have come.
+// Of two cursors neither need come before the other: the first may be further in one
+// member, the second in another. [Executor.Earlier] then returns a third, which both
+// have passed.
 //
 // # Aggregates
 //
-// Each aggregate is expected to live in one member; choose ids that do not
-// repeat among them, such as those of [evento.Create]. Aggregates that live in
-// another member than the first are read-only: committing to one at the version
-// that was loaded gives [evento.ErrReadOnly]. When an id is in several members
-// nevertheless, all of its events are read, with versions that repeat. No store
-// may be in a group twice, or its events are read twice.
+// Each aggregate should be in one member: choose ids that do not repeat among the
+// members, such as those of [evento.Create]. Aggregates in another member than the
+// first are read-only: committing to one at the version that was loaded gives
+// [evento.ErrReadOnly]. When an aggregate is in several members nevertheless, all of its
+// events are read, with versions that repeat. A store that is in a group twice is read
+// twice.
 //
 // # Not for
 //
-// It is no replication and no transaction over several stores: nothing is ever
-// written to the other members. A page costs a read of each member, of twice
-// its share of the page or more; a handful of members is well, hundreds are not.
+// A group does not replicate, and has no transactions over several stores: nothing is
+// ever written to the other members. A page costs a read of each member, of about twice
+// its share of the page: a handful of members is fine, hundreds are not.
 package group
 
 import (
@@ -97,7 +96,7 @@ func New(first evento.Executor, others ...evento.Executor) *Executor {
 	var sources []func() <-chan struct{}
 	for i, m := range members {
 		if m == nil {
-			ex.first = &store.Refusing{Err: fmt.Errorf("%w group: member %d is nil", evento.ErrInvalid, i+1)}
+			ex.first = store.Refusing(fmt.Errorf("%w group: member %d is nil", evento.ErrInvalid, i+1))
 			ex.members, sources = nil, nil
 			break
 		}
@@ -107,15 +106,16 @@ func New(first evento.Executor, others ...evento.Executor) *Executor {
 	return ex
 }
 
-// Write implements [evento.Executor]. It writes to the first member. Where that
-// conflicts because the aggregate is in another member, the error is
-// [evento.ErrReadOnly]: trying again could never succeed.
+// Write implements [evento.Executor], in the first member. When it conflicts because
+// the aggregate is in another member, the error is [evento.ErrReadOnly]: trying again
+// could never succeed.
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 	receipts, err := ex.first.Write(ctx, w)
 	return receipts, ex.explain(ctx, err)
 }
 
-// explain says of a conflict that the aggregate is in another member.
+// explain returns [evento.ErrReadOnly] for a conflict if the aggregate is in another
+// member.
 func (ex *Executor) explain(ctx context.Context, err error) error {
 	var conflict *evento.ConflictError
 	if !errors.As(err, &conflict) {
@@ -137,8 +137,7 @@ func (ex *Executor) explain(ctx context.Context, err error) error {
 
 // InTx implements [evento.Transactor], in the first member. Without a first
 // member that has transactions the error matches [errors.ErrUnsupported],
-// whatever the context. What other members hold is read as ever, outside of the
-// transaction.
+// whatever the context. Other members are read outside of the transaction.
 func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	tx, ok := ex.first.(evento.Transactor)
 	if !ok {
@@ -169,9 +168,8 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 // Changed implements [evento.Executor]. It wakes when any member does.
 func (ex *Executor) Changed() <-chan struct{} { return ex.changed.Wait() }
 
-// CursorAt implements [evento.Executor]. Positions are the members' own, so
-// there is none but 0 that the group has a cursor of: the error matches
-// [errors.ErrUnsupported].
+// CursorAt implements [evento.Executor]. Positions are the members' own, so a group
+// has only the cursor of 0: for any other the error matches [errors.ErrUnsupported].
 func (ex *Executor) CursorAt(position uint64) (cursor.Value, error) {
 	if _, err := ex.first.CursorAt(0); err != nil { // it is closed
 		return "", err

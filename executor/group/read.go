@@ -54,28 +54,26 @@ type merge struct {
 	ask     int // how many events of a member are read at a time
 	sources []source
 
-	// places are where the merge is in each member. Forward, what lies up to
-	// there is before the next edge. Backward, it is the last event that is
-	// not merged yet.
+	// places are where the merge is in each member: forward the last event that
+	// was merged, backward the last one that was not merged yet.
 	places []place
-	edge   int // whose place args.At is the edge of
+	edge   int // the member whose event args.At is the cursor of
 	size   int // bytes of payload on the page
 }
 
-// source is what was read of a member and not merged yet.
+// source is a member, with what was read of it and not merged yet.
 type source struct {
 	ex    evento.Executor
 	edges []edge // the next of the page first
 	more  bool   // there is more to read, in the direction of the page
 
-	// beyond says that there are events on the far side of the place where
-	// the page begins; passed is the end of what was looked at when there
-	// was no event.
+	// beyond says that there are events before the page, or backward after it.
+	// passed is the end of the page that was read.
 	beyond bool
 	passed cursor.Value
 
-	// waiting are the events that a transaction has yet to commit. They come
-	// after all others and have no cursor.
+	// waiting are events of a transaction that is not committed yet. They come
+	// after all others and have no cursors.
 	waiting []edge
 }
 
@@ -102,7 +100,7 @@ func (m *merge) begin(ctx context.Context) error {
 	return nil
 }
 
-// first reads what of a member comes first on the page.
+// first reads the first events of a member for the page.
 func (m *merge) first(ctx context.Context, i int) error {
 	s, at := &m.sources[i], m.places[i].value
 	switch {
@@ -131,7 +129,7 @@ func (s *source) read(ctx context.Context, q evento.Query, args cursor.Args) err
 	return nil
 }
 
-// page reads from the member, and puts what waits aside.
+// page reads from the member, and sets the events without cursors aside.
 func (s *source) page(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
 	p, err := s.ex.Read(ctx, q, args)
 	if err != nil || !evento.WithinTx(ctx) {
@@ -145,8 +143,8 @@ func (s *source) page(ctx context.Context, q evento.Query, args cursor.Args) (*p
 	return p, nil
 }
 
-// upTo reads the last events up to a place and the one there too, which
-// Backward leaves out: those before the next event.
+// upTo reads the last events up to a place, with the event there. Backward leaves that
+// out, so it reads those before the next event.
 func (s *source) upTo(ctx context.Context, q evento.Query, ask int, at cursor.Value) error {
 	next, err := s.page(ctx, q, cursor.Onward(1, at))
 	if err != nil {
@@ -160,7 +158,7 @@ func (s *source) upTo(ctx context.Context, q evento.Query, ask int, at cursor.Va
 		if err := s.read(ctx, q, cursor.Backward(ask, "")); err != nil {
 			return err
 		}
-		// Were they up to the place, or did one come since we looked?
+		// An event after the place may have come since we looked.
 		if next, err = s.page(ctx, q, cursor.Onward(1, at)); err != nil || len(next.Edges) == 0 {
 			return err
 		}
@@ -241,7 +239,7 @@ func (m *merge) next(ctx context.Context) (int, error) {
 	return next, nil
 }
 
-// passed is the place after all that was looked at and had no event.
+// passed is where a page without events ends.
 func (m *merge) passed() (cursor.Value, error) {
 	moved, only, met := false, noEdge, 0
 	for i, s := range m.sources {
@@ -256,8 +254,8 @@ func (m *merge) passed() (cursor.Value, error) {
 	if !moved {
 		return m.args.At(), nil
 	}
-	// Where one member alone has events, the place is that of its last, as in
-	// any store. Among several it is after the last of each.
+	// When one member alone has events, the cursor is that of its last, as in
+	// any store. Otherwise it is of no event.
 	if met > 1 {
 		only = noEdge
 	}

@@ -1,8 +1,8 @@
 // Package memory is an evento executor that keeps everything in the process:
 // for tests and for trying things out. It keeps the whole contract of
-// [evento.Executor] but durability: what it holds is gone with it. It is also
-// the model that other executors are compared with, hence plain rather than
-// fast: a read of a few among many events looks at each.
+// [evento.Executor] except durability: its events end with it. Other executors
+// are compared with it, so it is plain rather than fast: a read of a few among
+// many events looks at each.
 package memory
 
 import (
@@ -22,8 +22,8 @@ import (
 
 // Options are the settings of [New]. The zero Options are the defaults.
 type Options struct {
-	// Clock gives the time for events and records. Where it falls, events stay
-	// at the latest time that one has. nil: [time.Now].
+	// Clock gives the time of events and records. When it goes back, new events
+	// get the time of the last event. nil: [time.Now].
 	Clock func() time.Time
 }
 
@@ -36,15 +36,13 @@ type Executor struct {
 
 	mu         sync.RWMutex
 	closed     bool
-	latest     time.Time                     // of an event
+	latest     time.Time                     // of the last event
 	log        []evento.RawEvent             // the event at position p is log[p-1]
 	aggregates map[evento.AggregateKey][]int // indexes into log, by version
 	records    map[evento.RecordKey]evento.Record
-	snapshots  map[evento.SnapshotKey]snap // copies of their own
-	inOrder    []evento.SnapshotKey        // of snapshots; nil: they are to be sorted
+	snapshots  map[evento.SnapshotKey]evento.Snapshot // with data that nobody else has
+	inOrder    []evento.SnapshotKey                   // of snapshots; nil: they are to be sorted
 }
-
-type snap = evento.Snapshot
 
 var _ evento.Executor = (*Executor)(nil)
 
@@ -58,7 +56,7 @@ func New(opts *Options) *Executor {
 		positions:  cursor.NewPositions(evento.NewID()),
 		aggregates: map[evento.AggregateKey][]int{},
 		records:    map[evento.RecordKey]evento.Record{},
-		snapshots:  map[evento.SnapshotKey]snap{},
+		snapshots:  map[evento.SnapshotKey]evento.Snapshot{},
 	}
 	if ex.clock == nil {
 		ex.clock = time.Now
@@ -66,8 +64,8 @@ func New(opts *Options) *Executor {
 	return ex
 }
 
-// lock takes the lock for writing, unless the context ended or the store is
-// closed. A caller unlocks when the error is nil.
+// lock takes the lock for writing, unless the context has ended or the store is
+// closed. The caller unlocks when the error is nil.
 func (ex *Executor) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -93,8 +91,8 @@ func (ex *Executor) rlock(ctx context.Context) error {
 	return nil
 }
 
-// now is the time of the store's clock. The caller holds the lock for writing:
-// clock is called by one at a time.
+// now is the time of the store's clock. The caller holds the lock for writing, so
+// that clock is called by one at a time.
 func (ex *Executor) now() time.Time { return ex.clock().UTC().Truncate(time.Microsecond) }
 
 // Write implements [evento.Executor].
@@ -130,14 +128,16 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	receipts := make([]evento.Receipt, len(w.Appends))
 	for i := range w.Appends {
 		ex.append(&w.Appends[i])
-		receipts[i] = evento.Receipt{
-			AggregateID: w.Appends[i].AggregateID,
-			Version:     ex.log[len(ex.log)-1].Version,
-			Position:    uint64(len(ex.log)),
-		}
+		receipts[i] = ex.receipt(len(ex.log) - 1)
 	}
 	ex.changed.Notify()
 	return receipts, nil
+}
+
+// receipt is that of an append whose last event is at an index.
+func (ex *Executor) receipt(last int) evento.Receipt {
+	e := &ex.log[last]
+	return evento.Receipt{AggregateID: e.AggregateID, Version: e.Version, Position: e.Position}
 }
 
 func (ex *Executor) append(a *evento.Append) {
@@ -176,29 +176,22 @@ func (ex *Executor) earlier(w evento.Write) []evento.Receipt {
 		if !ok {
 			return nil
 		}
-		receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: ex.log[last].Version, Position: ex.log[last].Position}
+		receipts[i] = ex.receipt(last)
 	}
 	return receipts
 }
 
-// find returns the index of the last event of an append that is stored, by
-// the ids of its events: above the expected version, or anywhere.
+// find returns the index of the last event of an append that is stored. It looks for
+// the ids of its events right after the expected version, or anywhere.
 func (ex *Executor) find(a *evento.Append, anywhere bool) (last int, ok bool) {
 	places := ex.aggregates[a.Aggregate()]
 	from, to := int(a.Expected), int(a.Expected)+1
 	if anywhere {
 		from, to = 0, len(places)
 	}
-	for ; from < to; from++ {
-		if from+len(a.Events) > len(places) {
-			return 0, false
-		}
-		same := true
-		for i := range a.Events {
-			same = same && ex.log[places[from+i]].ID == a.Events[i].ID
-		}
-		if same {
-			return places[from+len(a.Events)-1], true
+	for n := len(a.Events); from < to && from+n <= len(places); from++ {
+		if slices.EqualFunc(places[from:from+n], a.Events, func(at int, e evento.NewEvent) bool { return ex.log[at].ID == e.ID }) {
+			return places[from+n-1], true
 		}
 	}
 	return 0, false
@@ -219,24 +212,23 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, head)
 	}
 	found := finding{ex: ex, q: q, most: args.Limit(), Found: store.Found{At: at, Head: head}}
-	switch {
-	case args.IsBackward():
+	if args.IsBackward() {
 		before := at // the first position that the page must not reach
 		if args.At() == "" {
 			before = head + 1
 		}
 		for i := before; i > 1 && found.look(i-2); i-- {
 		}
-		found.Behind = before > 0 && ex.anyMatch(q, before-1, head)
-	default:
+		found.Behind = before > 0 && slices.ContainsFunc(ex.log[before-1:], q.Matches)
+	} else {
 		for i := at; i < head && found.look(i); i++ {
 		}
-		found.Behind = !args.IsOnward() && ex.anyMatch(q, 0, at)
+		found.Behind = !args.IsOnward() && slices.ContainsFunc(ex.log[:at], q.Matches)
 	}
 	return found.Page(args, ex.positions), nil
 }
 
-// finding is a page on its way.
+// finding is a page that is being filled.
 type finding struct {
 	store.Found
 	ex         *Executor
@@ -247,34 +239,18 @@ type finding struct {
 // look takes the event at an index if it matches, and reports whether the page
 // has room for another.
 func (f *finding) look(i uint64) bool {
-	if !f.q.Matches(f.ex.log[i]) {
+	e := f.ex.log[i]
+	if !f.q.Matches(e) {
 		return true
 	}
-	f.size += len(f.ex.log[i].Data)
+	f.size += len(e.Data)
 	if len(f.Edges) == f.most || len(f.Edges) > 0 && f.size > evento.PageBytes {
 		f.More = true
 		return false
 	}
-	f.Edges = append(f.Edges, f.ex.edge(i))
+	e.Data, e.Metadata = bytes.Clone(e.Data), e.Metadata.Clone() // the caller may write to them
+	f.Edges = append(f.Edges, cursor.Edge[evento.RawEvent]{Node: e})
 	return true
-}
-
-// anyMatch looks at the positions above from, up to to.
-func (ex *Executor) anyMatch(q evento.Query, from, to uint64) bool {
-	for i := from; i < to; i++ {
-		if q.Matches(ex.log[i]) {
-			return true
-		}
-	}
-	return false
-}
-
-// edge copies what a caller could write to.
-func (ex *Executor) edge(i uint64) cursor.Edge[evento.RawEvent] {
-	e := ex.log[i]
-	e.Data = bytes.Clone(e.Data)
-	e.Metadata = e.Metadata.Clone()
-	return cursor.Edge[evento.RawEvent]{Node: e}
 }
 
 // Changed implements [evento.Executor].

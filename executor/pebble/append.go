@@ -11,9 +11,8 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// Write implements [evento.Executor]. What can be made ready is made ready
-// before the order is taken: heads are looked up and events encoded, and only
-// positions, versions and the time are filled in under it.
+// Write implements [evento.Executor]. It looks up heads and encodes events before it
+// takes the order. Only positions, versions and the time are filled in under it.
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
 	if err := w.Check(); err != nil {
 		return nil, err
@@ -51,10 +50,11 @@ type pending struct {
 	made    *made // of a retry
 }
 
-// event is one in the batch, where its position is missing in keys and values.
+// event is one event of the batch: the places in the batch's memory where place fills in
+// its position.
 type event struct {
 	values [2]stored
-	keys   [4][]byte // the last of a routing key, or nil
+	keys   [4][]byte // the ends of its keys; the last is nil without a routing key
 }
 
 // prepare looks up where the aggregates are and makes the batch.
@@ -77,13 +77,14 @@ func (p *pending) routing(i int) string {
 	return p.appends[i].RoutingKey
 }
 
-// The batch keeps its keys and values in one piece of memory, which must not
-// move while they are filled in: it is made large enough at once.
+// The batch keeps its keys and values in one piece of memory, which is made large
+// enough at once: it must not move before they are filled in.
 const (
 	batchHeader   = 12
 	recordLengths = 1 + 2*5 // a record's kind and the lengths of key and value
 )
 
+// encode makes the batch.
 func (p *pending) encode() error {
 	ex := p.ex
 	size, count := batchHeader, 0
@@ -130,7 +131,8 @@ func (p *pending) encode() error {
 	return nil
 }
 
-// set adds a key that begins as given, with room for a position, and a value.
+// set adds a key of this beginning and a position, and a value of this length. It
+// returns where the position and the value are to be written.
 func (p *pending) set(beginning []byte, valueLen int) ([]byte, stored) {
 	op := p.batch.SetDeferred(len(beginning)+positionLen, valueLen)
 	copy(op.Key, beginning)
@@ -160,7 +162,7 @@ func (p *pending) commit(ctx context.Context, w *evento.Write) ([]evento.Receipt
 	return receipts, nil
 }
 
-// conflicted is a conflict with the position of the event that proves it.
+// conflicted is a conflict, and the position of the event that causes it.
 type conflicted struct {
 	err      *evento.ConflictError
 	position uint64

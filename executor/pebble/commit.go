@@ -23,8 +23,8 @@ const format = 1
 // lastPosition is after every event.
 const lastPosition = math.MaxUint64
 
-// recover finds out what the store holds, or makes it, and sees to it that all
-// of that is on the disk before it is shown.
+// recover makes the store, or finds out where it is, and makes sure that everything in
+// it is on the disk before it is shown.
 func (ex *Executor) recover() error {
 	meta, err := ex.get(ex.keys.meta())
 	if err != nil {
@@ -52,7 +52,7 @@ func (ex *Executor) recover() error {
 	if err == nil {
 		err = ex.finish(b, 0)
 	}
-	if err != nil && !(known && errors.Is(err, lsm.ErrReadOnly)) {
+	if err != nil && (!known || !errors.Is(err, lsm.ErrReadOnly)) {
 		return err
 	}
 	return ex.last(ex.keys.events(), func(key []byte, v stored) error {
@@ -95,29 +95,34 @@ func (ex *Executor) lock(ctx context.Context) error {
 
 func (ex *Executor) unlock() { <-ex.order }
 
-// apply hands a batch to Pebble, under the order. Of its errors, those that
-// match evento.ErrOutcomeUnknown closed the executor; of others nothing was
+// apply gives a batch to Pebble, under the order. After an error that matches
+// evento.ErrOutcomeUnknown the executor has closed itself; after any other, nothing was
 // stored.
 func (ex *Executor) apply(b *lsm.Batch) (err error) {
 	defer func() {
-		if p := recover(); p != nil { // so Pebble says that its log is broken
+		if p := recover(); p != nil { // Pebble panics when its log is broken
 			err = ex.unknown(fmt.Errorf("panic: %v", p))
 		}
 	}()
 	if err := ex.db.ApplyNoSyncWait(b, lsm.Sync); err != nil {
-		return classify(err)
+		return failure(err)
 	}
-	// A logger that does not end the process lets Pebble return from a
-	// failure as if nothing was; the batch is never synced then.
+	// When the logger does not end the process, Pebble returns from a failure as
+	// if nothing had happened, and never syncs the batch.
 	if err := ex.gate.Failed(); err != nil {
 		return ex.unknown(err)
 	}
 	return nil
 }
 
-// finish returns when an applied batch is on the disk, and shows its events to
-// readers: those up to a position; 0: it has none. Batches are synced in the order
-// in which they were applied, so everything before is on the disk too.
+// finish waits until an applied batch is on the disk, and then shows readers the events
+// up to a position; 0: the batch has none. Batches are synced in the order in which they
+// were applied, so everything before is on the disk too.
+//
+// It does not give up when a context ends. For that, another goroutine would have to
+// wait, and hand on the outcome, in every commit: with 32 writers, a commit took a third
+// more of the processors' time. And while the disk of a process does not answer, little
+// else goes on in it.
 func (ex *Executor) finish(b *lsm.Batch, position uint64) error {
 	err := b.SyncWait()
 	if err == nil {

@@ -1,6 +1,8 @@
 package pebble_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -42,4 +44,14 @@ func closeAll(t *testing.T, executors ...evento.Executor) {
 			t.Errorf("Close() = %v", err)
 		}
 	}
+}
+
+// is works like errors.Is. It fails the test if the text of the error does not begin with
+// evento:, or has it twice.
+func is(t *testing.T, err, target error) bool {
+	t.Helper()
+	if err != nil && (!strings.HasPrefix(err.Error(), "evento: ") || strings.Count(err.Error(), "evento: ") != 1) {
+		t.Errorf("an error says %q, want evento: once, at the front", err)
+	}
+	return errors.Is(err, target)
 }

@@ -14,13 +14,12 @@ import (
 )
 
 // disk stands between Pebble and its files, because Pebble ends the process
-// when its log fails. Here the executor closes instead: from the first failure
-// of the log on, nothing more is written to any file and nothing is removed,
-// so that the next Open finds what was there. Pebble is told that the log went
-// well; nobody believes it, as the executor asks whether it failed after every
-// sync.
+// when its log fails. Here the executor closes itself instead. From the first failure
+// of the log on, nothing is written to any file and nothing is removed, so that
+// the next Open finds what was there. Pebble is told that writing the log
+// succeeded; the executor asks after every sync whether that is true.
 //
-// It is Pebble's logger as well, because Pebble says other failures there.
+// It is Pebble's logger too, because Pebble reports other failures there.
 type disk struct {
 	vfs.FS
 	dir     string
@@ -28,14 +27,14 @@ type disk struct {
 	logger  *slog.Logger
 	armed   atomic.Pointer[func(error)] // nil while Open is at work
 	broken  atomic.Bool
-	credit  atomic.Int64 // bytes that may be written before the next look
+	credit  atomic.Int64 // bytes that may be written before asking for the free space again
 }
 
-// arm is called when the executor can be told of failures.
+// arm sets what closes the executor, once there is one.
 func (d *disk) arm(fail func(error)) { d.armed.Store(&fail) }
 
-// fail closes the executor. While there is none, it does nothing: Open fails
-// with what it meets.
+// fail closes the executor and reports true. While Open is at work there is none, and
+// Open returns the error.
 func (d *disk) fail(err error) bool {
 	fail := d.armed.Load()
 	if fail == nil {
@@ -46,7 +45,7 @@ func (d *disk) fail(err error) bool {
 	return true
 }
 
-// log passes on what a file of the log said, or keeps it from Pebble.
+// log takes an error of a file of the log. Pebble gets it only while Open is at work.
 func (d *disk) log(err error) error {
 	if err != nil && d.fail(err) {
 		return nil
@@ -62,7 +61,7 @@ func (d *disk) check() error {
 	return nil
 }
 
-// look is how many bytes are written between two looks at the free space.
+// look is the most bytes that are written before asking for the free space again.
 const look = 4 << 20
 
 // room refuses a batch for which there is no space. A nil disk has room.
@@ -72,7 +71,7 @@ func (d *disk) room(size int) error {
 	}
 	usage, err := d.GetDiskUsage(d.dir)
 	if err != nil {
-		return nil //nolint:nilerr // a file system that does not tell is taken as it comes
+		return nil //nolint:nilerr // not every file system knows
 	}
 	if need := uint64(d.minFree) + uint64(size); usage.AvailBytes < need {
 		d.credit.Store(0)
@@ -82,14 +81,14 @@ func (d *disk) room(size int) error {
 	return nil
 }
 
-// backgroundError is Pebble's, of flushes and compactions, which it repeats.
+// backgroundError logs an error of a flush or compaction, which Pebble repeats.
 func (d *disk) backgroundError(err error) {
 	if !d.broken.Load() {
 		d.logger.Error("evento: pebble: in the background", "dir", d.dir, "error", err)
 	}
 }
 
-// Infof implements Pebble's logger. What it says is for its own developers.
+// Infof implements Pebble's logger. It drops messages for Pebble's own developers.
 func (d *disk) Infof(string, ...any) {}
 
 // Errorf implements Pebble's logger.
@@ -147,8 +146,8 @@ func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts .
 	return &file{File: f, disk: d}, nil
 }
 
-// OpenDir implements vfs.FS. A directory is synced for new files of the log,
-// too, and the two cannot be told apart.
+// OpenDir implements vfs.FS. A directory is treated as a file of the log, because it
+// is synced when the log gets a new file.
 func (d *disk) OpenDir(name string) (vfs.File, error) {
 	f, err := d.FS.OpenDir(name)
 	if err != nil {

@@ -27,8 +27,8 @@ func (m *made) all() bool {
 }
 
 // search looks for the events of a write, by their ids, from where it stopped
-// the last time up to a position. A write's events are stored together, so it
-// lies on one side of where it stopped.
+// the last time up to a position. The events of a write are stored together, so they
+// are all before or all after that place.
 func (ex *Executor) search(ctx context.Context, w *evento.Write, m *made, upTo uint64) error {
 	for i := range w.Appends {
 		if m.receipts[i].Position != 0 {
@@ -48,15 +48,15 @@ func (ex *Executor) search(ctx context.Context, w *evento.Write, m *made, upTo u
 	return nil
 }
 
-// find returns the receipt of an append whose events have the positions given,
-// the first of them that version; 0: whatever version.
+// find returns the receipt of an append that is stored between two positions, its first
+// event at a version; 0: at any version.
 func (ex *Executor) find(ctx context.Context, a *evento.Append, first, from, to uint64) (r evento.Receipt, err error) {
 	it, err := ex.iterate(ex.keys.aggregate(a.AggregateType, a.AggregateID), from, to)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = closeAfter(it, err) }()
-	// From the end: what is made again was made lately.
+	// From the end: what is tried again was tried lately.
 	n := 0
 	for ok := it.Last(); ok; ok = it.Prev() {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
@@ -96,8 +96,8 @@ func followed(it *lsm.Iterator, a *evento.Append) (evento.Receipt, error) {
 	return evento.Receipt{}, it.Error()
 }
 
-// earlier gives the receipts of a write made before, when they are durable. It
-// does not give up before: the write is made.
+// earlier returns the receipts of a write that was made before, once it is durable. It
+// does not heed a context, because the write is made.
 func (ex *Executor) earlier(m *made) ([]evento.Receipt, error) {
 	last := uint64(0)
 	for i := range m.receipts {
@@ -109,7 +109,7 @@ func (ex *Executor) earlier(m *made) ([]evento.Receipt, error) {
 	return m.receipts, nil
 }
 
-// conflict answers a write that did not fit what was applied: it was made
+// conflict answers a write that does not fit what was applied: it was made
 // before, or it conflicts with what is durable.
 func (ex *Executor) conflict(ctx context.Context, w *evento.Write, c *conflicted, applied uint64) ([]evento.Receipt, error) {
 	if !w.Retry { // else it was looked for

@@ -18,7 +18,7 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// classify adds the error of evento that callers match.
+// classify adds the error of package evento that an error of Pebble's stands for.
 func classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, evento.ErrReadOnly), errors.Is(err, evento.ErrFull):
@@ -31,10 +31,10 @@ func classify(err error) error {
 	return err
 }
 
-// explain says plainly of a directory what Pebble says obliquely.
+// explain says in plain words why Open failed, where Pebble's error does not.
 func explain(err error) error {
 	switch {
-	case errors.Is(err, syscall.EAGAIN), strings.Contains(err.Error(), "lock held"): // by another process, by this
+	case errors.Is(err, syscall.EAGAIN), strings.Contains(err.Error(), "lock held"): // by another process, by this one
 		return fmt.Errorf("%w: another executor has it open: %w", evento.ErrInvalid, err)
 	case errors.Is(err, syscall.ENOTDIR):
 		return fmt.Errorf("%w: a part of the path is not a directory: %w", evento.ErrInvalid, err)

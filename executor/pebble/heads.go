@@ -12,8 +12,8 @@ import (
 // headsMost is how many heads a generation of the cache has.
 const headsMost = 1 << 15
 
-// head is where an aggregate is, its last event possibly not synced yet. The
-// zero head is that of one without events.
+// head is the last event of an aggregate, which may not be synced yet. The zero head
+// is that of an aggregate without events.
 type head struct {
 	version, position uint64
 	routing           string
@@ -29,8 +29,8 @@ func newHeads(most int) *heads {
 	return &heads{cache: store.NewCache[evento.AggregateKey, head](most)}
 }
 
-// get also returns the generation: what is put from now on is in the cache at
-// least until it has risen by two.
+// get also returns the generation of the cache: what is put from now on stays at
+// least until the generation has risen by two.
 func (c *heads) get(a evento.AggregateKey) (h head, ok bool, generation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

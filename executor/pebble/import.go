@@ -22,8 +22,8 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 		return err
 	}
 	defer ex.gate.Leave()
-	// An append of each event, with what the events say of their aggregates:
-	// so all but the positions, versions and times is made ready.
+	// An append for each event. The events say what their aggregates are like, so
+	// that everything but positions, versions and times is ready.
 	p := &pending{ex: ex, appends: store.Appends(events), heads: make([]seen, len(events))}
 	for i := range events {
 		p.heads[i].head = head{version: events[i].Version - 1, routing: events[i].RoutingKey}
@@ -40,8 +40,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 	behind, err := p.applyImport(events)
 	ex.unlock()
 	if behind > 0 {
-		// Events are compared, and versions in conflict told, when they are
-		// durable.
+		// Events are compared, and conflicts told, only with what is durable.
 		if err := ex.shown(ctx, behind); err != nil {
 			return err
 		}
@@ -52,8 +51,8 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 	return ex.finish(p.batch, events[len(events)-1].Position)
 }
 
-// applyImport is the part under the order. With a refusal it returns the last
-// position that led to it.
+// applyImport is the part under the order. When it refuses the events, it also returns
+// the last position that it looked at.
 func (p *pending) applyImport(events []evento.RawEvent) (behind uint64, err error) {
 	ex := p.ex
 	applied := ex.applied.Load()

@@ -1,6 +1,6 @@
-// The keys, in the order of which the store reads. Every name ends with a zero
-// byte, which no name holds, so that no key is taken for another's beginning
-// and bytewise order is kept. What is read in order of positions ends with one.
+// The keys, in whose order the store reads. Every name ends with a zero byte, which
+// no name contains: so no key looks like the beginning of another, and the
+// order is bytewise. Keys that are read in order of positions end with one.
 
 package pebble
 
@@ -175,7 +175,7 @@ func (v stored) version() uint64    { return binary.BigEndian.Uint64(v[offVersio
 func (v stored) recordedAt() int64  { return int64(binary.BigEndian.Uint64(v[offRecordedAt:])) }
 func (v stored) id() (id evento.ID) { copy(id[:], v[offID:]); return id }
 
-// place fills in what is known last.
+// place writes the fields that are known last.
 func (v stored) place(position, version uint64, recordedAt int64) {
 	binary.BigEndian.PutUint64(v, position)
 	binary.BigEndian.PutUint64(v[offVersion:], version)
@@ -222,7 +222,7 @@ func encodeMetadata(m evento.Metadata) ([]byte, error) {
 	}
 	b, err := evento.CBOR().Marshal(m)
 	if err != nil {
-		return nil, fmt.Errorf("evento: pebble: encoding metadata: %w", err)
+		return nil, fmt.Errorf("encoding metadata: %w", err)
 	}
 	return b, nil
 }
@@ -234,7 +234,7 @@ func decodeMetadata(b []byte, position uint64) (m evento.Metadata, err error) {
 	return m, nil
 }
 
-// place fills in an event's place everywhere in its batch.
+// place writes an event's position everywhere in its batch, and its version and time.
 func (e *event) place(position, version uint64, recordedAt int64) {
 	for _, v := range e.values {
 		v.place(position, version, recordedAt)

@@ -42,7 +42,7 @@ func TestReadOnlyOption(t *testing.T) {
 	if err != nil || len(page.Edges) != 1 {
 		t.Errorf("Read() = %v, %v, want 1 event", page, err)
 	}
-	if _, err := ex.Write(ctx, write); !errors.Is(err, evento.ErrReadOnly) {
+	if _, err := ex.Write(ctx, write); !is(t, err, evento.ErrReadOnly) {
 		t.Errorf("Write() = %v, want %v", err, evento.ErrReadOnly)
 	}
 	if err := ex.Close(); err != nil {

@@ -54,12 +54,12 @@ func TestOpenRefuses(t *testing.T) {
 				closeAll(t, ex)
 				t.Fatalf("Open(%q) = nil, want an error", tt.dir)
 			}
-			if !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.says) {
+			if !is(t, err, tt.is) || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("Open(%q) = %v, want %v that says %q", tt.dir, err, tt.is, tt.says)
 			}
 		})
 	}
-	if _, err := pebble.New(t.Context(), nil, nil); !errors.Is(err, evento.ErrInvalid) {
+	if _, err := pebble.New(t.Context(), nil, nil); !is(t, err, evento.ErrInvalid) {
 		t.Errorf("New(nil) = %v, want %v", err, evento.ErrInvalid)
 	}
 	ended, cancel := context.WithCancel(t.Context())
@@ -86,7 +86,7 @@ func TestOpenByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
 	p := startChild(t, path, 1)
-	if ex, err := pebble.Open(t.Context(), path, nil); !errors.Is(err, evento.ErrInvalid) || !strings.Contains(err.Error(), "another executor") {
+	if ex, err := pebble.Open(t.Context(), path, nil); !is(t, err, evento.ErrInvalid) || !strings.Contains(err.Error(), "another executor") {
 		t.Errorf("Open() = %v, %v, want %v", ex, err, evento.ErrInvalid)
 	}
 	p.kill(t)
@@ -111,7 +111,7 @@ func TestReadOnly(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if ex, err := pebble.New(t.Context(), db, &pebble.Options{Prefix: "another/"}); !errors.Is(err, evento.ErrReadOnly) {
+	if ex, err := pebble.New(t.Context(), db, &pebble.Options{Prefix: "another/"}); !is(t, err, evento.ErrReadOnly) {
 		t.Errorf("New() where there is no store = %v, %v, want %v", ex, err, evento.ErrReadOnly)
 	}
 	if ex, err = pebble.New(t.Context(), db, nil); err != nil {
@@ -122,16 +122,16 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("%d events, want 1", n)
 	}
 	_, err = ex.Write(t.Context(), evento.Write{Appends: []evento.Append{anyVersion("one", 1)}})
-	if !errors.Is(err, evento.ErrReadOnly) || errors.Is(err, evento.ErrOutcomeUnknown) {
+	if !is(t, err, evento.ErrReadOnly) || is(t, err, evento.ErrOutcomeUnknown) {
 		t.Errorf("Write() = %v, want %v", err, evento.ErrReadOnly)
 	}
-	if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1}); !errors.Is(err, evento.ErrReadOnly) {
+	if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1}); !is(t, err, evento.ErrReadOnly) {
 		t.Errorf("SaveSnapshot() = %v, want %v", err, evento.ErrReadOnly)
 	}
-	if err := ex.RemoveSnapshots(t.Context(), []evento.SnapshotKey{key}); !errors.Is(err, evento.ErrReadOnly) {
+	if err := ex.RemoveSnapshots(t.Context(), []evento.SnapshotKey{key}); !is(t, err, evento.ErrReadOnly) {
 		t.Errorf("RemoveSnapshots() = %v, want %v", err, evento.ErrReadOnly)
 	}
-	if err := ex.Swap(t.Context(), setting(0, "a")); !errors.Is(err, evento.ErrReadOnly) {
+	if err := ex.Swap(t.Context(), setting(0, "a")); !is(t, err, evento.ErrReadOnly) {
 		t.Errorf("Swap() = %v, want %v", err, evento.ErrReadOnly)
 	}
 	wantRecords(t, ex)

@@ -11,7 +11,9 @@
 // [Open] makes the directory. Commits are durable when they return, and shown
 // to readers only then: Pebble itself shows a batch before its log is synced,
 // so reads end at the last position that is known to be on the disk.
-// Concurrent commits share a sync.
+// Concurrent commits share a sync. When the context of a commit ends, the commit
+// is given up as long as it has not reached Pebble's log; from then on it waits for
+// the disk.
 //
 // A directory has one process, and one executor in it, at a time; a second is
 // refused. It must be on a local disk. For several processes on one store use
@@ -43,9 +45,9 @@ import (
 // Options are the settings of [Open] and [New]. The zero Options are the
 // defaults.
 type Options struct {
-	// Prefix is what the keys of the store begin with, so that a database may
-	// be shared with an application's own keys, or hold several stores. No
-	// prefix may begin with another. "": "evento/".
+	// Prefix is what every key of the store begins with. A database may so hold
+	// an application's own keys too, or several stores. No prefix may begin with
+	// another. "": "evento/".
 	Prefix string
 	// ReadOnly makes [Open] open a store to look at it: nothing is made or
 	// changed, and writing is refused with [evento.ErrReadOnly]. Still no
@@ -55,16 +57,16 @@ type Options struct {
 	FS vfs.FS
 	// CacheSize is how many bytes of blocks [Open] keeps in memory. 0: 64 MiB.
 	CacheSize int64
-	// MinFree is how many bytes [Open] leaves free on the disk: what would
-	// use them is refused with [evento.ErrFull] before anything is written,
-	// as Pebble cannot go on once its log found no space. 0: 64 MiB;
+	// MinFree is how many bytes [Open] keeps free on the disk. A write that
+	// would use them is refused with [evento.ErrFull] before anything is written,
+	// because Pebble cannot go on once its log finds no space. 0: 64 MiB;
 	// negative: none.
 	MinFree int64
-	// Clock gives the time for events and records. Where it falls, events stay
-	// at the latest time that one has. nil: [time.Now].
+	// Clock gives the time of events and records. When it goes back, new events
+	// get the time of the last event. nil: [time.Now].
 	Clock func() time.Time
-	// Logger takes what Pebble has to say of [Open]'s database: its errors.
-	// nil: [slog.Default].
+	// Logger gets the errors that Pebble logs about [Open]'s database. nil:
+	// [slog.Default].
 	Logger *slog.Logger
 }
 
@@ -103,9 +105,9 @@ type Executor struct {
 	// visible is the last position that is known to be durable.
 	visible atomic.Uint64
 
-	// order is the lock under which batches are applied: positions are given
-	// and batches reach the log in one order. A channel, so that who waits
-	// for it can give up.
+	// order is the lock under which batches get their positions and reach the
+	// log, so that both have one order. It is a channel, so that a caller can
+	// give up waiting for it.
 	order chan struct{}
 	// applied is the last position given; written under order.
 	applied atomic.Uint64
@@ -150,8 +152,8 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 		FS:        d,
 		ReadOnly:  o.ReadOnly,
 		CacheSize: o.CacheSize,
-		// Fewer, larger flushes; what is in the log twice the size of a
-		// memory table replays in well under a second.
+		// Few, large flushes. A log of twice this size is replayed in well under
+		// a second.
 		MemTableSize:       memTableSize,
 		FormatMajorVersion: lsm.FormatNewest,
 		Logger:             d,
@@ -176,17 +178,17 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 
 const (
 	memTableSize = 32 << 20
-	// blockSize suits ranges: what is read together is a page or an aggregate.
+	// blockSize suits reading a range of keys: a page or an aggregate.
 	blockSize = 32 << 10
 )
 
-// New is [Open] on a database that the caller has opened, with Pebble's default
-// comparer, and closes after the executor. Its keys begin with Options.Prefix;
-// of each prefix there must be one executor at a time. On a read-only database
-// everything is as there, but that writing gives [evento.ErrReadOnly].
+// New is [Open] on a database that the caller has opened with Pebble's default
+// comparer, and closes after the executor. All keys of the store begin with
+// Options.Prefix, and a prefix has one executor at a time. On a read-only database
+// writing gives [evento.ErrReadOnly].
 //
-// How the database meets a failing disk is as its options say: Pebble's logger
-// ends the process by default, and a log that cannot be synced may make it
+// The database's own options decide what happens when the disk fails: by default
+// Pebble's logger ends the process, and a log that cannot be synced may make Pebble
 // panic.
 func New(ctx context.Context, db *lsm.DB, opts *Options) (*Executor, error) {
 	if db == nil {
@@ -216,7 +218,7 @@ func newExecutor(ctx context.Context, db *lsm.DB, d *disk, o Options) (*Executor
 }
 
 // Close implements [evento.Executor]: it waits for the calls under way. After
-// a failure of the disk it releases what it can, and says what it could not.
+// a failure of the disk it releases what it can, and returns an error for the rest.
 func (ex *Executor) Close() error {
 	return ex.gate.Close(func() error {
 		ex.gate.Wait()

@@ -18,9 +18,9 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// Read implements [evento.Executor]. Events never change and positions only
-// grow, so what lies at or below the visible mark is the same whenever it is
-// looked at: that mark, taken once, makes the read one of a single moment.
+// Read implements [evento.Executor]. It looks at the visible mark once and reads
+// nothing above it. Events never change and positions only grow, so everything it
+// reads is of that moment.
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	from, err := store.Begin(q, args, ex.positions)
 	if err != nil {
@@ -38,11 +38,11 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if err == nil {
 		return page, nil
 	}
-	// The corruption that was met closes the executor, for one.
+	// A corruption, for one, closes the executor while it is read.
 	return nil, cmp.Or(ctx.Err(), ex.gate.Failed(), failure(err))
 }
 
-// page reads the page and looks at what lies around it.
+// page reads the page and whether there are events before and after it.
 func (s *search) page(ctx context.Context, args cursor.Args, from uint64) (*cursor.Page[evento.RawEvent], error) {
 	backward := args.IsBackward()
 	if backward && args.At() == "" {
@@ -72,9 +72,8 @@ func (s *search) any(ctx context.Context, from uint64, backward bool) (bool, err
 	return err == nil && r.matched > 0, err
 }
 
-// reading is a search for one page. What it takes from Pebble's memory, which
-// is gone at the next step, it copies into few pieces that the page's events
-// share: small ones for a page of a few events.
+// reading is a search for one page. Pebble's memory is valid only until the next step,
+// so it copies each event, into few pieces of memory that the events of the page share.
 type reading struct {
 	search   *search
 	backward bool
@@ -139,7 +138,8 @@ func (r *reading) take(v stored, p *parts) (bool, error) {
 	return true, nil
 }
 
-// name returns a text that is mostly the one before, or one of few.
+// name makes a string of b without allocating when it is that of the event before, or
+// one of the page's.
 func (r *reading) name(which int, b []byte) string {
 	if string(b) == r.recent[which] {
 		return r.recent[which]

@@ -112,7 +112,7 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.
 	return page, nil
 }
 
-// record is what a key and its value say. It copies them.
+// record makes a record of copies of a key and its value.
 func (ex *Executor) record(key, value []byte) (r evento.Record, err error) {
 	var ok bool
 	if r.RecordKey, ok = ex.keys.recordKey(key); !ok {

@@ -1,7 +1,6 @@
 package pebble_test
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -100,22 +99,22 @@ func TestSwapDurableBeforeVisible(t *testing.T) {
 				if err := <-nextDone; err != nil {
 					t.Errorf("Swap() upon it = %v", err)
 				}
-				if err := <-staleDone; !errors.Is(err, evento.ErrSwapped) {
+				if err := <-staleDone; !is(t, err, evento.ErrSwapped) {
 					t.Errorf("Swap() against it = %v, want %v", err, evento.ErrSwapped)
 				}
 				wantRecords(t, ex, "a1", "b3", "c1", "e1")
 				closeAll(t, ex)
 				return
 			}
-			if err := <-firstDone; !errors.Is(err, evento.ErrOutcomeUnknown) {
+			if err := <-firstDone; !is(t, err, evento.ErrOutcomeUnknown) {
 				t.Errorf("Swap() = %v, want %v", err, evento.ErrOutcomeUnknown)
 			}
 			for _, done := range []chan error{nextDone, staleDone} {
-				if err := <-done; !errors.Is(err, evento.ErrClosed) {
+				if err := <-done; !is(t, err, evento.ErrClosed) {
 					t.Errorf("another Swap() = %v, want %v", err, evento.ErrClosed)
 				}
 			}
-			if page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"}); !errors.Is(err, evento.ErrClosed) {
+			if page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"}); !is(t, err, evento.ErrClosed) {
 				t.Errorf("Records() = %+v, %v, want %v", page, err, evento.ErrClosed)
 			}
 			if err := ex.Close(); err != nil {
@@ -179,13 +178,13 @@ func TestDamagedRecords(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer closeAll(t, ex)
-			if page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"}); !errors.Is(err, evento.ErrDecode) {
+			if page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: "kind"}); !is(t, err, evento.ErrDecode) {
 				t.Errorf("Records() = %+v, %v, want %v", page, err, evento.ErrDecode)
 			}
 			if tt.name == "another key" {
 				return
 			}
-			if err := ex.Swap(t.Context(), setting(0, "a")); !errors.Is(err, evento.ErrDecode) {
+			if err := ex.Swap(t.Context(), setting(0, "a")); !is(t, err, evento.ErrDecode) {
 				t.Errorf("Swap() = %v, want %v", err, evento.ErrDecode)
 			}
 		})
@@ -217,17 +216,17 @@ func TestDamagedSnapshots(t *testing.T) {
 			}
 			defer closeAll(t, ex)
 			for _, states := range []bool{false, true} {
-				if page, err := ex.Snapshots(t.Context(), evento.SnapshotQuery{States: states}); !errors.Is(err, evento.ErrDecode) {
+				if page, err := ex.Snapshots(t.Context(), evento.SnapshotQuery{States: states}); !is(t, err, evento.ErrDecode) {
 					t.Errorf("Snapshots() = %+v, %v, want %v", page, err, evento.ErrDecode)
 				}
 			}
 			if tt.key != sound {
 				return
 			}
-			if s, err := ex.Snapshot(t.Context(), key); !errors.Is(err, evento.ErrDecode) {
+			if s, err := ex.Snapshot(t.Context(), key); !is(t, err, evento.ErrDecode) {
 				t.Errorf("Snapshot() = %+v, %v, want %v", s, err, evento.ErrDecode)
 			}
-			if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1}); !errors.Is(err, evento.ErrDecode) {
+			if err := ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 1}); !is(t, err, evento.ErrDecode) {
 				t.Errorf("SaveSnapshot() = %v, want %v", err, evento.ErrDecode)
 			}
 			if err := ex.RemoveSnapshots(t.Context(), []evento.SnapshotKey{key}); err != nil {

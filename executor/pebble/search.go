@@ -1,9 +1,9 @@
 // Finding the events of a query, in order.
 //
-// There are two ways. A scan goes through the events by position and drops
-// what does not match; it is the best where much matches. Legs go through the
-// indexes, one for each kind, aggregate or routing key that is asked for, and
-// are merged by position; they are the best where little does. A read begins
+// There are two ways. A scan goes through all events by position and drops
+// those that do not match; it is best where many match. Legs go through the
+// indexes, one leg for each kind, aggregate or routing key that is asked for, and
+// are merged by position; they are best where few match. A read begins
 // with a scan of a few events, unless it is for aggregates alone, and goes on
 // with legs when few of them matched. Nothing is collected to be sorted.
 
@@ -102,15 +102,15 @@ func (s *search) matches(p *parts) bool {
 }
 
 const (
-	// scanStretch is how many events are scanned at least before their
-	// density is judged.
+	// scanStretch is the fewest events that are scanned before the share of
+	// matches is judged.
 	scanStretch = 64
-	// scanDensity is the inverse of the share of matches from which on a scan
-	// is faster than legs: an event found through an index costs some ten
-	// times one that a scan passes.
+	// scanDensity: a scan is faster than legs when at least one of so many
+	// events matches. Finding an event through an index costs about ten times
+	// as much as scanning one.
 	scanDensity = 10
-	// contextEvery is how many events are examined between two looks at the
-	// context.
+	// contextEvery is how many events are examined before the context is looked
+	// at again.
 	contextEvery = 512
 )
 
@@ -125,7 +125,7 @@ func (s *search) read(ctx context.Context, from uint64, backward bool, n int, ke
 		r.edges, r.idLens = make([]cursor.Edge[evento.RawEvent], 0, most), make([]uint8, 0, most)
 	}
 	if s.one != nil && keep {
-		// What was written lately is known; else the page grows.
+		// If the aggregate is in the cache, the page can be made large enough.
 		h, _, _ := s.ex.heads.get(evento.AggregateKey{Type: s.one.AggregateType, ID: s.one.AggregateID})
 		r.edges = make([]cursor.Edge[evento.RawEvent], 0, min(uint64(n), h.version, r.left()))
 	}
@@ -153,8 +153,8 @@ func (r *reading) bounds() (from, to uint64) {
 	return r.last + 1, r.search.head
 }
 
-// scan goes through the events. It ends with the page complete or nothing
-// left (ended), or where legs promise to be faster.
+// scan goes through the events, until the page is complete or no event is left
+// (ended), or until legs promise to be faster.
 func (r *reading) scan(ctx context.Context) (ended bool, err error) {
 	s := r.search
 	l := leg{beginning: s.ex.keys.events(), whole: true}
@@ -169,7 +169,7 @@ func (r *reading) scan(ctx context.Context) (ended bool, err error) {
 			return true, err
 		}
 		if examined++; examined == scanStretch && r.keep && r.matched > scanStretch/2 {
-			// Dense as it is, the page fills up.
+			// With so many matches, the page will be full.
 			r.edges = slices.Grow(r.edges, int(min(uint64(r.want), r.left()+scanStretch))-len(r.edges))
 		}
 		if examined%contextEvery == 0 && ctx.Err() != nil {
@@ -252,8 +252,8 @@ func (r *reading) examine(l *leg, events *lsm.Iterator) (bool, error) {
 	return r.take(v, &p)
 }
 
-// legs lists what to merge. Of a routing key and filters, the filters are
-// asked for: applications have few routing keys.
+// legs lists the indexes to merge. When there are filters, those of the filters are
+// used and not that of the routing key: applications have few routing keys.
 func (s *search) legs() ([]leg, error) {
 	k := s.ex.keys
 	if s.everything {
@@ -286,8 +286,8 @@ func (s *search) legs() ([]leg, error) {
 	return legs, nil
 }
 
-// kindsOf finds the kinds of a type, from one to the next in the index. It
-// looks after the head was taken, so none with an event up to it is missed.
+// kindsOf finds the kinds of a type by going from one to the next in the index. The
+// head was read before, so no kind with an event up to it is missed.
 func (s *search) kindsOf(t evento.AggregateType) (kinds [][]byte, err error) {
 	beginning := s.ex.keys.kindsOf(t)
 	it, err := s.ex.db.NewIter(&lsm.IterOptions{LowerBound: beginning, UpperBound: end(beginning)})

@@ -1,4 +1,5 @@
-// What is read and written under single keys: snapshots, and see records.go.
+// Values that are read and written under single keys: snapshots here, records in
+// records.go.
 
 package pebble
 
@@ -18,15 +19,14 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// state is what is read and written under keys of its own. Pebble shows a batch
-// before it is synced, so readers of a key that is being written get what it
-// held before.
+// state has the keys that are being written. Pebble shows a batch before it is synced,
+// so readers of such a key get the value from here that it had before.
 type state struct {
 	mu      sync.RWMutex
 	pending map[string]durable
 }
 
-// durable is what a key that is being written still holds on the disk.
+// durable is the value on the disk of a key that is being written.
 type durable struct {
 	value []byte        // nil: nothing
 	done  chan struct{} // closed when it is written
@@ -77,8 +77,8 @@ func (ex *Executor) lockKeys(ctx context.Context, keys [][]byte) ([][]byte, erro
 	return values, nil
 }
 
-// taken returns the end of a write under way of one of the keys; nil when none
-// is being written.
+// taken returns a channel that is closed when a write of one of the keys ends; nil when
+// none is being written.
 func (s *state) taken(keys [][]byte) <-chan struct{} {
 	for _, key := range keys {
 		if d, ok := s.pending[string(key)]; ok {
@@ -132,15 +132,14 @@ func (ex *Executor) change(ctx context.Context, keys [][]byte, size int, fill fu
 	return ex.finish(b, 0)
 }
 
-// written is a key of which a change is under way, as it was before.
+// written is a key that is being written, with its value before.
 type written struct {
 	key   string
 	value []byte // nil: there was none
 }
 
-// list calls each with the keys between two and their durable values, in their
-// order and as they were at one moment, until it wants no more. The bytes are
-// valid during the call.
+// list calls each for the keys in a range, in order, with their durable values of one
+// moment, until it returns false. The bytes are valid during the call.
 func (ex *Executor) list(ctx context.Context, from, to []byte, each func(key, value []byte) (more bool, err error)) (err error) {
 	if bytes.Compare(from, to) >= 0 {
 		return nil
@@ -153,8 +152,8 @@ func (ex *Executor) list(ctx context.Context, from, to []byte, each func(key, va
 		return failure(err)
 	}
 	defer func() { err = failure(closeAfter(it, err)) }() // where the iterator stopped for an error, this tells it
-	// Both are in the order of keys; of a key that both have, it is the value
-	// before that counts.
+	// Both are in the order of keys. For a key that is in both, the value before
+	// counts.
 	for stored := it.First(); stored || len(before) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -182,8 +181,8 @@ func (ex *Executor) list(ctx context.Context, from, to []byte, each func(key, va
 	return nil
 }
 
-// between returns what is being written between two keys, in their order. The
-// caller holds the lock.
+// between returns the keys in a range that are being written, in order. The caller
+// holds the lock.
 func (s *state) between(from, to []byte) []written {
 	var ws []written
 	for key, d := range s.pending {

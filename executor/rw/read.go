@@ -15,8 +15,8 @@ import (
 const (
 	// patience is how long a read waits for the read side to catch up.
 	patience = time.Second
-	// firstPoll and mostPoll are how long it waits before it looks again
-	// when the read side gives no signal.
+	// firstPoll and mostPoll are the first and the longest pause before it looks
+	// again, when the read side gives no signal.
 	firstPoll, mostPoll = time.Millisecond, 50 * time.Millisecond
 )
 
@@ -47,7 +47,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 		if !errors.Is(err, cursor.ErrBeyondHead) {
 			return page, err
 		}
-		// A place that the write side knows is only a matter of time.
+		// The read side will get to a place that the write side knows.
 		if err := knows(ctx, ex.write, args.At()); err != nil {
 			return nil, err
 		}
@@ -69,14 +69,14 @@ func (ex *Executor) readWritten(ctx context.Context, q evento.Query, args cursor
 }
 
 // caughtUp waits until the read side shows all that this executor knows of. It
-// reports false when that takes too long.
+// returns false when that takes too long.
 func (ex *Executor) caughtUp(ctx context.Context) (bool, error) {
 	told := ex.told.Load()
 	ex.mu.Lock()
 	mark, covered := ex.mark, ex.covered
 	ex.mu.Unlock()
 	if covered < told {
-		// The end of the store is at or after whatever was told of it.
+		// The end of the store is at or after all that this executor knows of.
 		var err error
 		if mark, err = end(ctx, ex.write); err != nil {
 			return false, err
@@ -101,8 +101,8 @@ func (ex *Executor) caughtUp(ctx context.Context) (bool, error) {
 	return ok, err
 }
 
-// reach waits until the read side shows a place. Once that was in vain, it only
-// looks, until the read side is back.
+// reach waits until the read side shows a place. After it has waited in vain, it only
+// looks and does not wait, until the read side shows what it is asked for.
 func (ex *Executor) reach(ctx context.Context, at cursor.Value) (bool, error) {
 	ok, err := await(ctx, ex.read, at, ex.late.Load)
 	if err == nil {
@@ -111,8 +111,8 @@ func (ex *Executor) reach(ctx context.Context, at cursor.Value) (bool, error) {
 	return ok, err
 }
 
-// await waits until a side shows a place. It reports false when that takes too
-// long, or when enough says so.
+// await waits until a side shows a place. It returns false when that takes too
+// long, or when enough returns true.
 func await(ctx context.Context, side evento.Executor, at cursor.Value, enough func() bool) (bool, error) {
 	var patient <-chan time.Time
 	poll := firstPoll

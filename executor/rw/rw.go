@@ -7,32 +7,30 @@
 //
 // # What a reader sees
 //
-// The read side may lag: it shows a prefix of the order, which grows. Within
-// one Executor that is not noticed. A read waits until the read side shows
+// The read side may lag: it shows the store as it was a moment ago. Who uses one
+// Executor does not notice. A read waits until the read side shows
 // everything that this executor has written, and everything up to a conflict
-// that it has met; so a load after a commit shows it, and a load after a
-// conflict shows what it was about. A cursor that the read side has not reached
-// yet, such as that of a snapshot or a subscription which another process
-// stored, is waited for in the same way. What other processes commit may be
-// seen late, as a single moment of the store that has passed; decisions made on
-// it conflict and are made again, on what is new.
+// that it has met: so a load after a commit shows the commit, and a load after a
+// conflict shows the events that it conflicted with. A read also waits for a cursor
+// that the read side has not reached yet, such as that of a snapshot or subscription
+// which another process has stored. Commits of other processes may be seen late.
+// Decisions made without them conflict, and are made again.
 //
-// A read side that does not get there within a second is not waited for any
-// more: events are then read from the write side, until the read side shows
-// all that was read there.
+// When the read side does not get there within a second, events are read from the
+// write side, until the read side shows all that was read there.
 //
 // In a transaction ([Executor.InTx]) events are read from the write side.
 //
-// After a commit the next read costs two small ones more, one on each side.
+// The first read after a commit costs two more small reads, one on each side.
 //
 // # One store
 //
-// Both sides have to be of one store, with one identity, and the read side has
-// to show a prefix of it. That is looked at when events are first read; two
-// different stores give an error that matches [cursor.ErrForeign].
+// Both sides have to be of one store, of which the read side shows the events up to some
+// position. The first read checks that; two different stores give an error that matches
+// [cursor.ErrForeign].
 //
-// It does not balance among several replicas: where they lag differently, one
-// read could show less than the one before. Give each process its own.
+// It does not balance the load among several replicas: when they lag differently, one
+// read could show less than the one before. Give each process its own replica.
 package rw
 
 import (
@@ -61,12 +59,12 @@ type Executor struct {
 	close   func() error
 
 	oneStore atomic.Bool   // both sides were seen to be of one store
-	told     atomic.Uint64 // how often the read side may have come to be behind
+	told     atomic.Uint64 // how often this executor has learned something that the read side may not show yet
 	late     atomic.Bool   // the read side was waited for in vain
 
 	mu      sync.Mutex
-	covered uint64       // up to which value of told mark is
-	mark    cursor.Value // what the read side has to show; "": it does
+	covered uint64       // the value of told for which mark was read
+	mark    cursor.Value // up to where the read side has to show events; "": it does
 }
 
 // write is embedded, for the methods that are the write side's.
@@ -86,7 +84,7 @@ func New(read, write evento.Executor) *Executor {
 	ex.same = reflect.ValueOf(read).Comparable() && reflect.ValueOf(write).Comparable() && read == write
 	ex.close = sync.OnceValue(func() error { return ex.closeSides(read, write) })
 	if read == nil || write == nil {
-		refusing := &store.Refusing{Err: fmt.Errorf("%w rw: a side is nil", evento.ErrInvalid)}
+		refusing := store.Refusing(fmt.Errorf("%w rw: a side is nil", evento.ErrInvalid))
 		ex.read, ex.write = refusing, refusing
 	}
 	ex.changed = store.NewAnySignal(ex.write.Changed, ex.read.Changed)
@@ -112,7 +110,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	}
 	began := false
 	defer func() {
-		if began { // rolled back, it has shown what the write side has all the same
+		if began { // even if it is rolled back, it has read from the write side
 			ex.told.Add(1)
 		}
 	}()
@@ -129,7 +127,7 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 	if !ok {
 		return fmt.Errorf("evento: rw: Import: %w by the write side, a %T", errors.ErrUnsupported, ex.write)
 	}
-	// Refused, it has told what the write side has all the same.
+	// Even if it is refused, its error tells what the write side has.
 	defer ex.told.Add(1)
 	return im.Import(ctx, events)
 }

@@ -1,30 +1,31 @@
-// Package appendqueue is group commit: of the callers that want something
-// stored at the same time, one does it for all. Executors whose storage has
-// one writer share it.
+// Package appendqueue is group commit: when several callers want something
+// stored at the same time, one of them does it for all. Executors whose storage
+// has one writer share it.
 //
-// A caller that finds the queue idle leads: it flushes its own request, in its
-// own goroutine, and a single caller is not delayed by any hand-over. Those
-// that come meanwhile wait, and the first of them leads the next flush, which
-// takes all of them. The leader waits a moment, at most [Options].Linger, until
-// as many have come as there were the last time: otherwise a batch is always
-// half of the callers, as the other half is just returning from the one before.
+// A caller that finds the queue idle leads: it flushes its own request in its
+// own goroutine, so that a single caller never waits for another goroutine. Callers
+// that come meanwhile wait. The first of them leads the next flush, which takes
+// the requests of all of them. Before it takes them it waits until as many have come
+// as there were the last time, for at most [Options].Linger: otherwise a batch would
+// always be half of the callers, because the other half is just returning from the
+// batch before.
 //
 // # Giving up
 //
-// A caller gives up when its context ends. It may withdraw its request at any
-// time, unless a flush holds it for a transaction:
+// A caller gives up when its context ends. It may then withdraw its request, except
+// while a flush holds it for a transaction:
 //
 //	queued ──take──▶ taken ──Hold──▶ held ──Finish──▶ finished
 //	   │               │ ▲              │
-//	   └── withdrawn ◀─┘ └────Release───┘  the transaction has come to nothing
+//	   └── withdrawn ◀─┘ └────Release───┘  the transaction was rolled back
 //
-// One that has withdrawn gets its context's error, and nothing is stored. One
-// whose request is held waits for the true outcome, for [Options].Patience;
-// then it gets [Options].Unknown. The flush is told when somebody gives up, and its
-// context ends when all have: it may hurry, or stop.
+// A caller that has withdrawn gets its context's error, and nothing is stored. A caller
+// whose request is held waits for the outcome, at most [Options].Patience; then
+// it gets [Options].Unknown. The flush learns when a caller gives up ([Options].GaveUp),
+// and its context ends after all of them have, so that it can hurry, or stop.
 //
-// So that it can go away, a leader whose context can end has a goroutine flush
-// for it.
+// A leader whose context can end lets a goroutine flush for it, so that it can give up
+// too.
 package appendqueue
 
 import (
@@ -42,31 +43,31 @@ import (
 type Options struct {
 	// MaxCount is the most requests in a batch. 0: 1024.
 	MaxCount int
-	// MaxBytes is the most bytes in a batch, as its callers count them; a
-	// batch has one request at least. 0: 8 MiB.
+	// MaxBytes is the most bytes in a batch, by the sizes that callers of Do give.
+	// A batch has at least one request, of whatever size. 0: 8 MiB.
 	MaxBytes int
 	// Linger is the longest that a flush waits for a full batch. 0: 100 µs.
 	// Negative: not at all.
 	Linger time.Duration
-	// Closed is the error of requests that come after Close, or are still
-	// waiting then.
+	// Closed is the error of requests that come after Close, or still wait
+	// then.
 	Closed error
 	// GaveUp, if it is set, is called in a goroutine when the context of a caller
-	// ends whose request is held by a flush, which may be able to hurry.
+	// ends while a flush holds its request. The flush may be able to hurry.
 	GaveUp func()
 	// Patience is how long a caller whose context has ended waits for the outcome
-	// of a request that is held, and half of it is how long the context of a
-	// batch goes on when all its callers have given up. 0: 1 s.
+	// of a request that is held. When all callers of a batch have given up, the
+	// batch's context ends after half of it. 0: 1 s.
 	Patience time.Duration
-	// Unknown is the error when that is over.
+	// Unknown is the error of a request whose outcome did not come in that time.
 	Unknown error
-	// Panicked is the error of requests whose flush panicked under another
-	// caller; that caller gets the panic.
+	// Panicked is the error of the other requests when a flush panics. Its leader
+	// gets the panic.
 	Panicked error
 }
 
-// ErrWithdrawn is what a flush finishes a call with, whose caller has given up,
-// when nothing was stored: the caller returns its context's error.
+// ErrWithdrawn is how a flush finishes a call whose caller has given up, when nothing
+// was stored. The caller gets its context's error.
 var ErrWithdrawn = errors.New("appendqueue: withdrawn")
 
 // The stages of a call that was taken.
@@ -76,32 +77,32 @@ const (
 	withdrawn
 )
 
-// Call is a request on its way.
+// Call is a request in the queue or in a flush.
 type Call[R any] struct {
 	// Request is the caller's, to be read and filled in by the flush.
 	Request R
 
 	size     int
 	taken    bool   // guarded by the queue's mutex
-	batch    *batch // set when it is taken: that of its leader
-	leads    batch  // when it is the leader
+	batch    *batch // its leader's, from when it is taken
+	leads    batch  // the batch, when it is the leader
 	stage    atomic.Int32
 	givenUp  atomic.Bool
-	left     atomic.Bool  // it does not count among those of its batch who wait
-	finished bool         // the flush's
+	left     atomic.Bool  // it is no longer counted in batch.waiting
+	finished bool         // used by the flush alone
 	wake     chan message // has room for both messages that a call can get
 }
 
 // batch is what the calls of a flush have in common.
 type batch struct {
-	waiting  atomic.Int64 // callers that have neither an outcome nor given up
+	waiting  atomic.Int64 // callers that have no outcome yet and have not given up
 	gone     atomic.Bool  // somebody has given up
 	patience time.Duration
 	cancel   context.CancelFunc
 }
 
-// leave counts a caller off, once. When nobody waits any more, and not all have
-// their outcomes, the flush's context ends a while after.
+// leave counts a caller off, once. When none waits any more and some have given up,
+// the flush's context ends a while later.
 func (c *Call[R]) leave(gaveUp bool) {
 	b := c.batch
 	if b == nil || c.left.Swap(true) {
@@ -126,8 +127,8 @@ type message struct {
 // held.
 func (c *Call[R]) GivenUp() bool { return c.givenUp.Load() }
 
-// Hold keeps callers from withdrawing: their requests go into a transaction. It returns those of them whose callers
-// still want them made.
+// Hold keeps callers from withdrawing, because their requests go into a transaction. It
+// returns the calls whose callers have not given up.
 func Hold[R any](calls []*Call[R]) []*Call[R] {
 	for i, c := range calls {
 		if c.hold() {
@@ -156,26 +157,26 @@ func (c *Call[R]) hold() bool {
 	return true
 }
 
-// Release lets the callers withdraw again: nothing was stored for them.
+// Release lets callers withdraw again, because nothing was stored for them.
 func Release[R any](calls []*Call[R]) {
 	for _, c := range calls {
 		c.stage.Store(free)
 	}
 }
 
-// Finish lets the caller go on, with an error or nil. A flush calls it once
-// for each call that it took.
+// Finish gives the caller its outcome: an error or nil. A flush calls it once for each
+// call that it took.
 func (c *Call[R]) Finish(err error) {
 	c.finished = true
 	c.leave(false)
 	c.wake <- message{err: err}
 }
 
-// Flush makes a batch durable. It calls take at most once, as late as it can.
-// When ctx, the leader's, ends before that it returns without; once it has called
-// take it goes on to the end with the context that take returns, which has the
-// leader's values and ends a while after all callers have given up. Each call is
-// held before it is stored, and finished.
+// Flush makes a batch durable. It calls take at most once, as late as it can. When
+// ctx, the leader's, ends before that, it returns. After take it goes on to the end,
+// with the context that take returns: that has the leader's values, and ends a while
+// after all callers have given up. It holds each call before it stores it, and finishes
+// each.
 type Flush[R any] func(ctx context.Context, take func() (context.Context, []*Call[R]))
 
 // Queue collects requests for a flush. Its methods are safe for concurrent
@@ -210,9 +211,9 @@ func New[R any](opts Options, flush Flush[R]) *Queue[R] {
 	return &Queue[R]{opts: opts, flush: flush, idle: make(chan struct{})}
 }
 
-// Do queues a request and returns when a flush has finished it, or when ctx ends:
-// see Giving up. Size is what the request counts against MaxBytes. When it returns
-// the error Unknown, a flush may still read the request.
+// Do queues a request and returns when a flush has finished it, or when its caller gives
+// up because ctx ends. Size counts against MaxBytes. After the error Unknown, a flush
+// may still read the request.
 func (q *Queue[R]) Do(ctx context.Context, request R, size int) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -258,7 +259,7 @@ func (q *Queue[R]) wait(ctx context.Context, c *Call[R], lead bool) error {
 	}
 }
 
-// outcome is what a caller returns. The panic of a flush goes on in it.
+// outcome is what Do returns. It panics when the flush did.
 func (m message) outcome(ctx context.Context) error {
 	switch {
 	case m.panicked != nil:
@@ -273,7 +274,7 @@ func (m message) outcome(ctx context.Context) error {
 func (q *Queue[R]) giveUp(ctx context.Context, c *Call[R]) error {
 	if q.withdraw(c) {
 		select {
-		case m := <-c.wake: // was told to lead while it gave up
+		case m := <-c.wake: // it was told to lead meanwhile
 			if m.lead {
 				q.handOver(0)
 			}
@@ -301,13 +302,13 @@ func (q *Queue[R]) giveUp(ctx context.Context, c *Call[R]) error {
 			if c.stage.CompareAndSwap(free, withdrawn) {
 				return ctx.Err()
 			}
-			// Matching the context's error would say that nothing was stored.
+			// An error that matches the context's would say that nothing was stored.
 			return fmt.Errorf("%w: the store has not answered, and the caller waits no more: %v", q.opts.Unknown, ctx.Err()) //nolint:errorlint // see above
 		}
 	}
 }
 
-// leadFor leads in a goroutine for a caller that may go away.
+// leadFor leads in a goroutine of its own, for a caller that may give up.
 func (q *Queue[R]) leadFor(ctx context.Context, own *Call[R]) {
 	returned := false
 	defer func() {
@@ -326,7 +327,7 @@ func (q *Queue[R]) lead(ctx context.Context, own *Call[R]) {
 	var taken []*Call[R]
 	returned := false
 	defer func() {
-		if !returned { // a panic, which goes on in this goroutine
+		if !returned { // the flush panics
 			q.withdraw(own)
 			for _, c := range taken {
 				if c != own && !c.finished {
@@ -354,7 +355,7 @@ func (q *Queue[R]) lead(ctx context.Context, own *Call[R]) {
 	returned = true
 }
 
-// handOver ends a leadership: the caller that has waited longest leads next.
+// handOver ends a leadership. The caller that has waited longest leads next.
 func (q *Queue[R]) handOver(batch int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -394,19 +395,15 @@ func (q *Queue[R]) withdraw(c *Call[R]) bool {
 		c.leave(true)
 		return true
 	}
-	for i := range q.queued {
-		if q.queued[i] == c {
-			q.queued = append(q.queued[:i], q.queued[i+1:]...)
-			break
-		}
+	if i := slices.Index(q.queued, c); i >= 0 {
+		q.queued = slices.Delete(q.queued, i, i+1)
 	}
 	q.length.Store(int64(len(q.queued)))
 	return true
 }
 
-// linger yields to callers that are on their way back, until as many wait as
-// did at the last flush. It yields rather than sleeps: timers are coarser than
-// the whole wait.
+// linger waits until as many callers wait as did at the last flush, at most Linger. It
+// yields to them rather than sleeps: timers are coarser than the whole wait.
 func (q *Queue[R]) linger() {
 	q.mu.Lock()
 	want := int64(min(q.crowd, q.opts.MaxCount))
@@ -440,8 +437,8 @@ func (q *Queue[R]) take(b *batch) []*Call[R] {
 }
 
 // Close refuses new requests, fails those that wait, and returns when no flush
-// is under way. A flush that has not called take yet is not interrupted: its
-// executor sees to that. Closing again waits too.
+// is under way. It does not interrupt a flush that has not called take yet: the
+// executor does. Closing again waits too.
 func (q *Queue[R]) Close() {
 	q.mu.Lock()
 	if !q.closed {

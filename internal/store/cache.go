@@ -3,7 +3,7 @@
 package store
 
 // Cache forgets in generations: when the young one is full it becomes the old
-// one, and the old one is forgotten. Make it with NewCache; it is not safe for
+// one, and the old one before is forgotten. Make it with NewCache; it is not safe for
 // concurrent use.
 type Cache[K comparable, V any] struct {
 	young, old map[K]V

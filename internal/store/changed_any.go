@@ -24,9 +24,9 @@ func NewAnySignal(sources ...func() <-chan struct{}) *AnySignal {
 	return &AnySignal{sources: sources, closing: make(chan struct{})}
 }
 
-// Wait returns a channel that is closed when a source gives its signal after
-// the call, or a little before it; after Close, one that is closed. One
-// goroutine watches the sources for all who wait.
+// Wait returns a channel that is closed when a source gives its signal after the call,
+// or shortly before it. After Close it returns a closed channel. One goroutine watches
+// the sources for all who wait.
 func (a *AnySignal) Wait() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -46,9 +46,6 @@ func (g *Gate) Check(ctx context.Context) error {
 	return g.Failed()
 }
 
-// Closed reports whether Close was called.
-func (g *Gate) Closed() bool { return g.closed.Load() }
-
 // Enter is Check, and counts a call as under way if there is no error. The caller
 // calls Leave when it ends. It never blocks.
 func (g *Gate) Enter(ctx context.Context) error {
@@ -63,6 +60,9 @@ func (g *Gate) Enter(ctx context.Context) error {
 
 // Leave ends a call that has entered.
 func (g *Gate) Leave() { g.calls.RUnlock() }
+
+// Closed reports whether Close was called.
+func (g *Gate) Closed() bool { return g.closed.Load() }
 
 // Fail closes the executor to its callers, after an error that leaves unknown what is
 // in the store. Close still has to be called. The first cause is kept.

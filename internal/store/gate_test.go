@@ -22,8 +22,8 @@ func TestGateOpen(t *testing.T) {
 	if err := g.Enter(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("Enter with a context that has ended = %v", err)
 	}
-	if err := g.Failed(); err != nil {
-		t.Errorf("Failed = %v", err)
+	if err := g.Failed(); err != nil || g.Closed() {
+		t.Errorf("Failed = %v, Closed = %t", err, g.Closed())
 	}
 }
 
@@ -80,6 +80,9 @@ func TestGateClose(t *testing.T) {
 		if err := enter(t.Context()); !errors.Is(err, evento.ErrClosed) {
 			t.Errorf("while it closes a call got %v, want ErrClosed", err)
 		}
+	}
+	if !g.Closed() {
+		t.Error("while it closes, Closed = false")
 	}
 	within := context.WithValue(t.Context(), inside{}, true)
 	if err := g.Check(within); err != nil {

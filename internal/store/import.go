@@ -14,8 +14,8 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// ErrImportInTx is for an import in a caller's transaction: it would hold the order
-// of all commits until the end of that.
+// ErrImportInTx is the error of an import in a caller's transaction: it would keep all
+// other commits waiting until the transaction ends.
 var ErrImportInTx = fmt.Errorf("%w call: Import within InTx; import before or after it", evento.ErrInvalid)
 
 // Importing is what [Import] needs of a store.
@@ -27,7 +27,7 @@ type Importing struct {
 	Append func(ctx context.Context, events []evento.RawEvent) error
 }
 
-// Import is [evento.Importer]'s.
+// Import implements [evento.Importer] on a store.
 func Import(ctx context.Context, s Importing, events []evento.RawEvent) error {
 	if err := evento.CheckImport(events); err != nil {
 		return err
@@ -51,8 +51,8 @@ func Import(ctx context.Context, s Importing, events []evento.RawEvent) error {
 	return nil
 }
 
-// compare returns an error unless the events are stored. Events do not change,
-// so that it needs no transaction.
+// compare returns an error unless the events are stored. Events do not change, so it
+// needs no transaction.
 func (s *Importing) compare(ctx context.Context, events []evento.RawEvent) error {
 	for len(events) > 0 {
 		page, err := s.Read(ctx, evento.Query{}, cursor.Onward(len(events), s.Positions.Value(events[0].Position-1)))
@@ -98,13 +98,13 @@ func differ(a, b *evento.RawEvent) string {
 	return strings.Join(fields, ", ")
 }
 
-// sameMetadata takes no values and nil for the same.
+// sameMetadata compares metadata. No values and nil are the same.
 func sameMetadata(a, b *evento.Metadata) bool {
 	return a.ID == b.ID && a.RequestedBy == b.RequestedBy && a.RequestedAs == b.RequestedAs &&
 		a.CorrelationID == b.CorrelationID && a.CausationID == b.CausationID && maps.Equal(a.Values, b.Values)
 }
 
-// Head is where a store is.
+// Head is the last event of a store.
 type Head struct {
 	Position uint64
 	// RecordedAt is the timestamp of the event there, in microseconds since
@@ -112,7 +112,7 @@ type Head struct {
 	RecordedAt int64
 }
 
-// elsewhere says that events do not begin behind the head.
+// elsewhere is the error of events that do not begin right after the head.
 type elsewhere struct{ head uint64 }
 
 func (e *elsewhere) Error() string {
@@ -131,7 +131,7 @@ func (h Head) Check(events []evento.RawEvent) error {
 	return nil
 }
 
-// ImportedAggregate is one that events are of, as it has to be before them.
+// ImportedAggregate is an aggregate of imported events, as it has to be before them.
 type ImportedAggregate struct {
 	evento.AggregateKey
 	Version    uint64
@@ -139,7 +139,7 @@ type ImportedAggregate struct {
 	First      int // the index of its first event
 }
 
-// Aggregates lists those of checked events, in the order of their first ones.
+// Aggregates lists the aggregates of checked events, in the order of their first events.
 func Aggregates(events []evento.RawEvent) []ImportedAggregate {
 	var list []ImportedAggregate
 	seen := make(map[evento.AggregateKey]bool, len(events))
@@ -153,8 +153,8 @@ func Aggregates(events []evento.RawEvent) []ImportedAggregate {
 	return list
 }
 
-// Check returns an error unless the aggregate is at its version, and has its
-// routing key; that matters only if there is an event of it.
+// Check returns an error unless the aggregate is at its version and, if it has events,
+// has its routing key.
 func (a *ImportedAggregate) Check(version uint64, sameKey bool) error {
 	switch {
 	case version != a.Version:

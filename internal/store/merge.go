@@ -1,9 +1,9 @@
-// Merging what several ways through the events give.
+// Merging several ways through the events into one.
 
 package store
 
-// Leg is a way through the events, in the order of their positions, which is on
-// one of them or has ended.
+// Leg goes through some of the events in the order of their positions. It is on one of
+// them, or has ended.
 type Leg interface {
 	At() (position uint64, ended bool)
 }

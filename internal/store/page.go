@@ -1,5 +1,5 @@
-// How reading a page of events begins and ends: what was asked for is checked, and
-// what was found becomes a page with its cursors.
+// The beginning and the end of reading a page of events: Begin checks what was asked
+// for, and Found.Page makes a page with cursors of what was found.
 //
 //	at, err := store.Begin(q, args, positions)
 //	…
@@ -21,7 +21,7 @@ import (
 const most = 1 << 62
 
 // Begin checks what Read was called with, and returns the position to read
-// from; 0: the beginning or, backward, the end. It is below 1<<62.
+// from, which is below 1<<62; 0: the beginning or, backward, the end.
 func Begin(q evento.Query, args cursor.Args, p cursor.Positions) (at uint64, err error) {
 	if err := q.Check(); err != nil {
 		return 0, err
@@ -40,16 +40,16 @@ func Begin(q evento.Query, args cursor.Args, p cursor.Positions) (at uint64, err
 
 // Found is what a read has found.
 type Found struct {
-	// Edges have the events in the order in which they were met, which is
-	// backward when it was asked for so, and no cursors.
+	// Edges have the events in the order in which they were read, so the last
+	// event comes first in a backward read, and no cursors.
 	Edges []cursor.Edge[evento.RawEvent]
 	// More says that there are events beyond them.
 	More bool
 	// Behind says that there are events on the other side of the place that
 	// was read from.
 	Behind bool
-	// At is the position that was read from, and Head the last one that was
-	// looked at: where a page without events ends.
+	// At is the position that was read from. Head is the last position that was
+	// looked at, where a forward page without events ends.
 	At, Head uint64
 }
 
@@ -75,7 +75,7 @@ func (f *Found) LookBehind(args cursor.Args, from int64, any func(from int64, ba
 	return err
 }
 
-// Page makes a page, of the edges in f.
+// Page makes a page. It keeps the edges of f, and changes them.
 func (f Found) Page(args cursor.Args, p cursor.Positions) *cursor.Page[evento.RawEvent] {
 	page := &cursor.Page[evento.RawEvent]{Edges: f.Edges}
 	info, backward := &page.PageInfo, args.IsBackward()

@@ -9,42 +9,42 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Refusing is an executor whose methods return an error.
-type Refusing struct {
-	Err  error
-	feed evento.Feed
+// Refusing returns an executor, a Transactor and Importer too, whose methods return an
+// error. Its Changed never wakes, and there is nothing to close.
+func Refusing(err error) evento.Executor { return refusing{err, &evento.Feed{}} }
+
+type refusing struct {
+	err  error
+	feed *evento.Feed
 }
 
 var (
-	_ evento.Transactor = (*Refusing)(nil)
-	_ evento.Importer   = (*Refusing)(nil)
+	_ evento.Transactor = refusing{}
+	_ evento.Importer   = refusing{}
 )
 
-// Each method implements that of [evento.Executor], and returns Err. Changed never
-// wakes, and there is nothing to close.
-
-func (r *Refusing) Write(context.Context, evento.Write) ([]evento.Receipt, error) { return nil, r.Err }
-func (r *Refusing) Read(context.Context, evento.Query, cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-	return nil, r.Err
+func (r refusing) Write(context.Context, evento.Write) ([]evento.Receipt, error) { return nil, r.err }
+func (r refusing) Read(context.Context, evento.Query, cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	return nil, r.err
 }
-func (r *Refusing) InTx(context.Context, func(context.Context) error) error  { return r.Err }
-func (r *Refusing) Import(context.Context, []evento.RawEvent) error          { return r.Err }
-func (r *Refusing) Changed() <-chan struct{}                                 { return nil }
-func (r *Refusing) CursorAt(uint64) (cursor.Value, error)                    { return "", r.Err }
-func (r *Refusing) Earlier(cursor.Value, cursor.Value) (cursor.Value, error) { return "", r.Err }
-func (r *Refusing) Feed() *evento.Feed                                       { return &r.feed }
-func (r *Refusing) Records(context.Context, evento.RecordQuery) (*evento.RecordPage, error) {
-	return nil, r.Err
+func (r refusing) InTx(context.Context, func(context.Context) error) error  { return r.err }
+func (r refusing) Import(context.Context, []evento.RawEvent) error          { return r.err }
+func (r refusing) Changed() <-chan struct{}                                 { return nil }
+func (r refusing) CursorAt(uint64) (cursor.Value, error)                    { return "", r.err }
+func (r refusing) Earlier(cursor.Value, cursor.Value) (cursor.Value, error) { return "", r.err }
+func (r refusing) Feed() *evento.Feed                                       { return r.feed }
+func (r refusing) Records(context.Context, evento.RecordQuery) (*evento.RecordPage, error) {
+	return nil, r.err
 }
-func (r *Refusing) Swap(context.Context, evento.Swap) error { return r.Err }
-func (r *Refusing) Snapshot(context.Context, evento.SnapshotKey) (s evento.Snapshot, err error) {
-	return s, r.Err
+func (r refusing) Swap(context.Context, evento.Swap) error { return r.err }
+func (r refusing) Snapshot(context.Context, evento.SnapshotKey) (s evento.Snapshot, err error) {
+	return s, r.err
 }
-func (r *Refusing) SaveSnapshot(context.Context, evento.SnapshotKey, evento.Snapshot) error {
-	return r.Err
+func (r refusing) SaveSnapshot(context.Context, evento.SnapshotKey, evento.Snapshot) error {
+	return r.err
 }
-func (r *Refusing) Snapshots(context.Context, evento.SnapshotQuery) (*evento.SnapshotPage, error) {
-	return nil, r.Err
+func (r refusing) Snapshots(context.Context, evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+	return nil, r.err
 }
-func (r *Refusing) RemoveSnapshots(context.Context, []evento.SnapshotKey) error { return r.Err }
-func (r *Refusing) Close() error                                                { return nil }
+func (r refusing) RemoveSnapshots(context.Context, []evento.SnapshotKey) error { return r.err }
+func (r refusing) Close() error                                                { return nil }

@@ -9,22 +9,20 @@ const (
 	largestExpected = 64 << 10
 )
 
-// Slab lets the copies of a page of events share allocations, which begin
-// small, for a page of a few events, and grow: few allocations, and little kept
-// alive by an event that outlives its page. The zero Slab is ready; it is not
-// safe for concurrent use.
+// Slab lets the copies of a page of events share allocations. These begin small and
+// grow, so that there are few, a page of a few events needs little, and an event that
+// outlives its page keeps little alive. The zero Slab is ready; it is not safe for
+// concurrent use.
 type Slab struct {
 	free     []byte
 	size     int
 	expected int
 }
 
-// Expect tells how many bytes are going to be copied, so that no more than
-// those are allocated.
+// Expect says how many bytes are going to be copied, so that no more are allocated.
 func (s *Slab) Expect(n int) { s.expected = n }
 
-// Copy returns a copy of b that may be written to, but not appended to in
-// place; nil when b is empty.
+// Copy returns a copy of b, whose capacity is its length; nil when b is empty.
 func (s *Slab) Copy(b []byte) []byte {
 	if len(b) == 0 {
 		return nil

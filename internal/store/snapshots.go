@@ -22,8 +22,8 @@ func SnapshotsOf(q evento.SnapshotQuery) *Snapshots {
 	return &Snapshots{states: q.States, most: cmp.Or(q.Limit, evento.MaxRecords)}
 }
 
-// Take adds a snapshot of this size, and reports whether there was room for it.
-// After one without room there is none for any other.
+// Take adds a snapshot and reports whether there was room for it. Once there was none,
+// the page is complete.
 func (s *Snapshots) Take(snapshot evento.StoredSnapshot) bool {
 	n := len(s.page.Snapshots)
 	if s.states {

@@ -16,11 +16,12 @@ type Watch struct {
 	Changed *Signal
 	// Ask returns a number that differs after every commit of another process.
 	Ask func(context.Context) (int64, error)
-	// Interval is how often it asks; Quiet, when nothing has come for a second,
-	// asking fails, or Notified says that the store itself tells of commits.
+	// Interval is how often it asks. Quiet is how often while nothing has come for a
+	// second, asking fails, or Notified reports that the store tells of commits.
 	Interval, Quiet time.Duration
 	Notified        func() bool // nil: never
-	// Failed is told of an error, once until asking works again.
+	// Failed gets the first error of asking, and the first after asking has worked
+	// again.
 	Failed func(error)
 }
 

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 )
 
-// FailAtTheEnd holds transactional subscriptions to this: work whose transaction
-// cannot be committed because of what was done in it is a failure of its event.
-// doom does such work in the transaction of its context and returns nil; work does
-// what can be committed.
+// FailAtTheEnd tests transactional subscriptions: when a transaction cannot be committed
+// because of what its handler did in it, the handler's event has failed. In the
+// transaction of its context, work does what can be committed; doom does what cannot, and
+// returns nil.
 func FailAtTheEnd(t *testing.T, ex evento.Transactor, work, doom func(tx context.Context) error) {
 	t.Helper()
 	var ids []evento.ID
@@ -78,16 +79,15 @@ func parkedIs(t *testing.T, ex evento.Executor, key string, id evento.ID) {
 
 func eventAt(t *testing.T, ex evento.Executor, position uint64) evento.RawEvent {
 	t.Helper()
-	for e, err := range evento.Events(t.Context(), ex, evento.Query{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e.Position == position {
-			return e
-		}
+	before, err := ex.CursorAt(position - 1)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("there is no event at position %d", position)
-	return evento.RawEvent{}
+	page, err := ex.Read(t.Context(), evento.Query{}, cursor.Onward(1, before))
+	if err != nil || len(page.Edges) == 0 {
+		t.Fatalf("there is no event at position %d: %v", position, err)
+	}
+	return page.Edges[0].Node
 }
 
 // chore is the event of these tests.

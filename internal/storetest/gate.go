@@ -11,7 +11,7 @@ type Gate struct {
 	net.Dialer
 	closed  atomic.Bool
 	opened  chan struct{}
-	Waiting chan struct{} // receives for each connection that the closed gate keeps waiting
+	Waiting chan struct{} // gets a value for each connection that the closed gate keeps waiting
 	asked   atomic.Int64
 }
 
@@ -21,7 +21,7 @@ func NewGate() *Gate { return &Gate{opened: make(chan struct{}), Waiting: make(c
 // Close keeps connections waiting until Open.
 func (g *Gate) Close() { g.closed.Store(true) }
 
-// Open lets those through that wait, and all others. It is called once.
+// Open lets all connections through, those that wait too. It is called once.
 func (g *Gate) Open() { close(g.opened) }
 
 // Asked is how many connections were asked for.

@@ -10,8 +10,8 @@ import (
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
-// Inspector tests one of a store that is not there before open makes it. Tables
-// is what the names of tables begin with.
+// Inspector tests an inspector of a store that open makes. Tables is what the names of
+// tables begin with.
 func Inspector(t *testing.T, in *sqlstore.Inspector, tables string, open func() evento.Executor) {
 	t.Helper()
 	ctx := t.Context()
@@ -63,7 +63,7 @@ func Inspector(t *testing.T, in *sqlstore.Inspector, tables string, open func() 
 	}
 }
 
-// Judge tests what the check whose query has a text finds in a row: something with
+// Judge tests the check whose query contains a text: in this row it finds something with
 // these words; "": nothing.
 func Judge(t *testing.T, in *sqlstore.Inspector, query, words string, row ...string) {
 	t.Helper()

@@ -19,32 +19,32 @@ import (
 // leases.
 type Holder struct {
 	Transactional bool
-	// Hold takes what a handler may hold, such as a connection, and returns
-	// when released reports true, for which it asks again and again. See Until.
+	// Hold takes what a handler may hold, such as a connection, and keeps it until
+	// released returns true. It asks again and again: see Until.
 	Hold func(ctx context.Context, released func() bool) error
 }
 
 const (
 	// lease is how long a subscription keeps its key after a renewal.
 	lease = 300 * time.Millisecond
-	// several is how many leases a handler holds what it holds, and renewals
-	// at least as many as there are in that time.
+	// several is for how many leases a handler keeps what it holds. In that time
+	// there are at least so many renewals.
 	several  = 4
 	renewals = 4 * several
 	// asks is how many events there are to handle.
 	asks = 3
-	// attempts bounds how often it is tried: on a machine that is busy a lease
-	// may lapse because nothing was done at all for so long. Where leases are
-	// not renewed, they lapse every time.
+	// attempts is how often the test is tried. On a busy machine a lease may lapse
+	// because the process did nothing for so long. Leases that are not renewed
+	// lapse every time.
 	attempts = 5
 )
 
 // Leases starts a subscription on ex for each holder, and the same on standby.
 // It fails t unless all leases are renewed while all handlers hold what they
 // hold, the standby takes none over, and each event is handled once. Observer
-// is a third executor on the same store, which nobody keeps waiting. On a store
-// that has one writer at a time nothing is renewed while a transaction is open:
-// a handler holds for several leases then.
+// is a third executor on the same store, whose connections nobody holds. A store with
+// one writer at a time renews nothing while a transaction is open: there a handler
+// holds on for several leases.
 func Leases(t *testing.T, ex, standby, observer evento.Executor, oneWriter bool, holders ...Holder) {
 	t.Helper()
 	for n := range attempts {
@@ -82,7 +82,7 @@ func (l *leases) run(t *testing.T, ex, standby evento.Executor, holders []Holder
 		}
 	}
 	defer func() {
-		take(nil) // what a handler still waits for
+		take(nil) // ends the handlers that still wait
 		for _, s := range l.running {
 			<-s.Done()
 		}
@@ -107,16 +107,18 @@ func (l *leases) run(t *testing.T, ex, standby evento.Executor, holders []Holder
 			return err
 		}
 	}
+	return l.finish(ctx, taken, len(holders))
+}
+
+// finish waits until all events are handled, and looks whether any was handled twice.
+func (l *leases) finish(ctx, taken context.Context, holders int) error {
 	for i := range holders {
-		for {
-			n, err := l.handled(ctx, i)
-			if err != nil {
+		for n := 0; n < asks; {
+			var err error
+			if n, err = l.handled(ctx, i); err != nil {
 				return err
 			}
-			if n == asks {
-				break
-			}
-			if pause(taken) != nil {
+			if n < asks && pause(taken) != nil {
 				return fmt.Errorf("subscription %d handled %d of %d events: %w", i, n, asks, context.Cause(taken))
 			}
 		}
@@ -170,8 +172,8 @@ func (l *leases) first(ctx context.Context, i int, ex evento.Executor, h Holder)
 	}
 }
 
-// released says that the handler holds what it holds, and reports whether it
-// did so for long enough since all did.
+// released notes that the handler holds what it is to hold, and reports whether all have
+// done so for long enough.
 func (l *leases) released(ctx context.Context, i int, once *sync.Once) func() bool {
 	var since time.Time
 	var revision uint64
@@ -219,7 +221,7 @@ func (l *leases) handled(ctx context.Context, i int) (n int, err error) {
 	return n, nil
 }
 
-// pause is between two looks at what is to happen.
+// pause waits before the next look.
 func pause(ctx context.Context) error {
 	select {
 	case <-time.After(5 * time.Millisecond):
@@ -229,7 +231,7 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// Until calls released, and do between, until it is released.
+// Until calls do again and again until released returns true.
 func Until(ctx context.Context, released func() bool, do func(context.Context) error) error {
 	for !released() {
 		if err := errors.Join(do(ctx), pause(ctx)); err != nil {

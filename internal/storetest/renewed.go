@@ -13,9 +13,9 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// RenewedMeanwhile holds a transactional Execute to this: a renewal of its lease
-// that comes just before a transaction stores the place, and a second one while
-// it tries again, cost another attempt and nothing else.
+// RenewedMeanwhile tests a transactional Execute whose lease is renewed just before a
+// transaction stores the place, and again while it tries once more: that costs more
+// attempts and nothing else.
 func RenewedMeanwhile(t *testing.T, ex evento.Transactor) {
 	t.Helper()
 	const events = 5
@@ -51,8 +51,8 @@ func RenewedMeanwhile(t *testing.T, ex evento.Transactor) {
 	}
 }
 
-// renewing is an executor on which the record that a transaction is about to swap
-// is stored once more, unchanged, by somebody outside.
+// renewing is an executor that stores the record which a transaction is about to swap,
+// unchanged and outside of the transaction.
 type renewing struct {
 	evento.Transactor
 	t       *testing.T

@@ -1,5 +1,5 @@
-// Package storetest holds executors to the contract whose stores have a place:
-// a path, a schema, a database of a server.
+// Package storetest tests executors whose stores have a place: a path, a schema, a
+// database of a server.
 package storetest
 
 import (
@@ -12,9 +12,9 @@ import (
 	"github.com/evento-go/evento/executor/executortest"
 )
 
-// Config is that of a contract suite which opens executors at places that are
-// new, and opens those that it knows again where they are: Open, Reopen and
-// Share are set.
+// Config has the Open, Reopen and Share of a contract suite. Open opens an executor at a
+// new place; Reopen and Share open one at the place of an executor that Open, Reopen or
+// Share has returned.
 func Config[P any](place func(t testing.TB) P, open func(t testing.TB, at P) evento.Executor) executortest.Config {
 	var places sync.Map // by executor
 	at := func(t testing.TB, p P) evento.Executor {
@@ -47,8 +47,7 @@ func Config[P any](place func(t testing.TB) P, open func(t testing.TB, at P) eve
 	}
 }
 
-// SQLiteSpoil are ways to spoil a transaction of SQLite, by statements that exec
-// runs in it.
+// SQLiteSpoil returns ways to spoil a transaction of SQLite. Exec runs statements in it.
 func SQLiteSpoil(exec func(ctx context.Context, text string) error) map[string]func(context.Context) error {
 	all := func(texts ...string) func(context.Context) error {
 		return func(ctx context.Context) error {

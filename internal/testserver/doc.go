@@ -1,6 +1,5 @@
-// Package testserver gives tests the servers that they need: those that
-// environment variables name, which tests share, and private ones, for tests
-// that stop and kill them.
+// Package testserver gives tests the servers that they need: shared servers, which
+// environment variables name, and private ones, for tests that stop and kill them.
 //
 //	func TestSomething(t *testing.T) {
 //		dsn := testserver.MySQL(t) // a database of its own
@@ -15,6 +14,6 @@
 //		…
 //	}
 //
-// A test whose server cannot be had is left out: skipped, with the reason, or
-// failed where CI is set.
+// A test without its server is left out: it is skipped and says why, or fails if CI is
+// set.
 package testserver

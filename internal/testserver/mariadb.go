@@ -41,8 +41,8 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 	}
 	had.Add(1)
 	s := &MariaDBServer{t: t, dir: temporary(t), port: freePort(t), options: options}
-	// Also the folder for temporary tables: a server that starts removes those
-	// that it finds.
+	// It has its own folder for temporary tables, because a server that starts
+	// removes those that it finds.
 	out, err := command(s.dir, install, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db",
 		"--tmpdir="+s.dir, "--innodb-log-file-size=8M").CombinedOutput()
 	if err != nil {
@@ -55,7 +55,7 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 
 func (s *MariaDBServer) data() string { return filepath.Join(s.dir, "data") }
 
-// findMariaDB looks where Debian has it too, which is not in everybody's path.
+// findMariaDB also looks where Debian has it, which is not in every user's path.
 func findMariaDB() (string, error) {
 	const debian = "/usr/sbin/mariadbd"
 	if _, err := os.Stat(debian); err == nil {
@@ -64,8 +64,8 @@ func findMariaDB() (string, error) {
 	return exec.LookPath("mariadbd")
 }
 
-// Start starts the server again, after Kill or Stop, with options that overrule
-// those that it had, and returns when it takes connections.
+// Start starts the server again after Kill or Stop, and returns when it takes
+// connections. Options overrule those that it had.
 func (s *MariaDBServer) Start(options ...string) {
 	s.t.Helper()
 	s.options = append(s.options, options...)
@@ -93,7 +93,7 @@ func (s *MariaDBServer) Stop() { s.server.end(syscall.SIGTERM) }
 func (s *MariaDBServer) Freeze() {
 	s.t.Helper()
 	s.signal(syscall.SIGSTOP)
-	// A thread may go on for a moment: it is stopped when its parent is told.
+	// A thread may go on for a moment. All are stopped when the parent is notified.
 	var status syscall.WaitStatus
 	for !status.Stopped() {
 		if _, err := syscall.Wait4(s.server.Pid, &status, syscall.WUNTRACED, nil); err != nil && err != syscall.EINTR {
@@ -144,8 +144,7 @@ func (s *MariaDBServer) config(user, password, database string) *mysql.Config {
 	return cfg
 }
 
-// DSN is that of a user of the server and the database evento; root has no
-// password.
+// DSN returns the DSN of the database evento for a user; root has no password.
 func (s *MariaDBServer) DSN(user, password string) string {
 	return s.config(user, password, "evento").FormatDSN()
 }

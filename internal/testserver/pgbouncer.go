@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// PgBouncer starts a private PgBouncer in transaction mode before the server at
-// a URL, and returns the URL through it. It has few connections to the server
-// for many clients, so that statements of one client meet different sessions.
+// PgBouncer starts a private PgBouncer in transaction mode in front of the server at a
+// URL, and returns the URL through it. It has few connections to the server for many
+// clients, so that statements of one client run in different sessions.
 // The end of the test stops it. Without the program the test is left out.
 func PgBouncer(t testing.TB, server string) string {
 	t.Helper()

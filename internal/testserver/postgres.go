@@ -21,8 +21,8 @@ func Postgres(t testing.TB) string {
 }
 
 // PostgresServer is a private PostgreSQL server on a loopback port of its own,
-// for tests that stop, kill or replicate it. Its methods fail the test that
-// started it, and are called from that test's goroutine.
+// for tests that stop, kill or replicate it. Its methods are called from the goroutine of
+// the test that started it, and fail that test.
 type PostgresServer struct {
 	// URL is the server's address, the same after Restart.
 	URL string
@@ -46,8 +46,8 @@ func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 	return s
 }
 
-// Replica starts a streaming replica of a server that runs. It is a server of
-// its own, to be stopped, killed and restarted as any.
+// Replica starts a streaming replica of a running server. It is a server of its own,
+// and can be stopped, killed and restarted like any other.
 func (s *PostgresServer) Replica(settings ...string) *PostgresServer {
 	s.t.Helper()
 	r := newPostgres(s.t, append(s.settings[:len(s.settings):len(s.settings)], settings...))
@@ -56,19 +56,18 @@ func (s *PostgresServer) Replica(settings ...string) *PostgresServer {
 	return r
 }
 
-// Kill ends the server as kill -9 does, and returns when nothing of it runs any
-// more.
+// Kill ends the server as kill -9 does, and returns when none of its processes runs.
 func (s *PostgresServer) Kill() { s.process.end(os.Kill) }
 
 // Stop ends the server in an orderly way, breaking off its connections.
 func (s *PostgresServer) Stop() { s.process.end(os.Interrupt) }
 
-// StopAtOnce ends the server in its immediate mode: nobody is waited for, and
-// it recovers when it starts again.
+// StopAtOnce ends the server in its immediate mode: it waits for nobody, and recovers
+// when it starts again.
 func (s *PostgresServer) StopAtOnce() { s.process.end(syscall.SIGQUIT) }
 
-// Restart starts the server again on the same data and port, stopping it first
-// if it runs, and returns when it accepts connections.
+// Restart stops the server if it runs, starts it again on the same data and port, and
+// returns when it accepts connections.
 func (s *PostgresServer) Restart() {
 	s.t.Helper()
 	s.Stop()

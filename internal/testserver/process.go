@@ -44,8 +44,8 @@ func give(t testing.TB, path string) {
 	}
 }
 
-// servant is the user that runs servers for the superuser, as whom they refuse
-// to run; nil: they run as who we are.
+// servant is the user as whom servers run if we are the superuser, as whom they refuse
+// to run. nil: they run as our user.
 func servant() *user.User {
 	if os.Geteuid() != 0 {
 		return nil
@@ -141,8 +141,8 @@ func (p *process) text() string {
 	return string(p.said)
 }
 
-// freePort finds a loopback port below those that systems give to outgoing
-// connections, so that a server can have it again after a restart.
+// freePort finds a loopback port below those that systems use for outgoing
+// connections, so that it is still free when a server restarts.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {

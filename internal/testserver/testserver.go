@@ -7,14 +7,12 @@ import (
 	"testing"
 )
 
-// had and missed count the tests that got what they need, and those that did
-// not.
+// had and missed count the tests that got their server, and those that did not.
 var had, missed atomic.Int64
 
-// Run is the TestMain of a package that is all about a server, and exits. When
-// every test was left out, go test shows "[no tests to run]" beside the
-// package, which is all that it can show of a package that did not fail unless
-// it is run with -v.
+// Run is the TestMain of a package whose tests need a server, and exits. When every test
+// was left out, go test shows "[no tests to run]" beside the package. Without -v it can
+// show nothing else of a package that did not fail.
 func Run(m *testing.M) {
 	status := m.Run()
 	if missed.Load() > 0 && had.Load() == 0 {
@@ -24,7 +22,7 @@ func Run(m *testing.M) {
 	os.Exit(status)
 }
 
-// shared is the address in an environment variable.
+// shared returns the address in an environment variable.
 func shared(t testing.TB, variable, example string) string {
 	t.Helper()
 	address := os.Getenv(variable)
