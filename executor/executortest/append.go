@@ -53,7 +53,7 @@ func appendVersions(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 		receipts := commit(ctx, t, ex, a)
 		log := wantEvents(ctx, t, ex, evento.Query{}, want)
 		checkLog(t, c, log)
-		checkStored(t, log, evento.Write{Appends: []evento.Append{a}}, receipts)
+		checkStored(t, log, write(a), receipts)
 	}
 }
 
@@ -77,18 +77,17 @@ func appendTypesApart(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	if r := commit(ctx, t, ex, b); r[0].Version != 1 {
 		t.Errorf("got the receipt %+v, want version 1 of another aggregate", r[0])
 	}
-	wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(thing, "one")}}, raws(a, 1, ""))
-	wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(other, "one")}}, raws(b, 1, ""))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	wantEvents(ctx, t, ex, filtered(evento.ByID(thing, "one")), raws(a, 1, ""))
+	wantEvents(ctx, t, ex, filtered(evento.ByID(other, "one")), raws(b, 1, ""))
+	soundLog(ctx, t, c, ex)
 }
 
 // The appends' events are stored in the order of the appends.
 func appendSeveralAggregates(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("b", 0, "Made"))
-	w := evento.Write{Appends: []evento.Append{to("c", 0, "C1", "C2"), to("b", 1, "B2"), toAny("a", "A1", "A2", "A3"), toAny("d", "D1")}}
+	w := write(to("c", 0, "C1", "C2"), to("b", 1, "B2"), toAny("a", "A1", "A2", "A3"), toAny("d", "D1"))
 	receipts := commit(ctx, t, ex, w.Appends...)
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	checkStored(t, log, w, receipts)
 	var names []string
 	for _, e := range log {
@@ -147,7 +146,7 @@ func appendRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 // The largest commit, and the largest page.
 func appendMostEvents(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const half = evento.MaxCommitEvents / 2
-	w := evento.Write{Appends: []evento.Append{to("one", 0, many(half, "Made")...), to("two", 0, many(half, "Made")...)}}
+	w := write(to("one", 0, many(half, "Made")...), to("two", 0, many(half, "Made")...))
 	receipts := commit(ctx, t, ex, w.Appends...)
 	p := read(ctx, t, ex, evento.Query{}, cursor.Onward(cursor.MaxPage, ""))
 	checkLog(t, c, p.Edges)
@@ -166,8 +165,7 @@ func appendShared(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 		a := to("one", uint64(i), "Happened")
 		want = append(want, raws(a, uint64(i)+1, "")...)
 		commit(ctx, t, writer, a)
-		conflict(ctx, t, reader, evento.Write{Appends: []evento.Append{to("one", uint64(i), "Late")}},
-			evento.ConflictError{AggregateType: thing, AggregateID: "one", Expected: uint64(i), Actual: uint64(i) + 1})
+		conflict(ctx, t, reader, write(to("one", uint64(i), "Late")), conflictAt("one", uint64(i), uint64(i)+1))
 		checkLog(t, c, wantEvents(ctx, t, reader, evento.Query{}, want))
 	}
 }

@@ -36,11 +36,11 @@ func atomicNothingOfAConflict(ctx context.Context, t *testing.T, c Config, ex ev
 				w.Appends = append(w.Appends, to(fmt.Sprint(i), 0, "X", "Y"))
 			}
 		}
-		conflict(ctx, t, ex, w, evento.ConflictError{AggregateType: thing, AggregateID: "taken", Expected: 0, Actual: 1})
+		conflict(ctx, t, ex, w, conflictAt("taken", 0, 1))
 	}
 	// All are where they were.
 	commit(ctx, t, ex, to("0", 0, "A"), to("1", 1, "B"), to("2", 0, "A"), to("3", 0, "A"), to("4", 0, "A"), to("taken", 1, "B"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // While writers commit to several aggregates at once, readers find every
@@ -48,11 +48,8 @@ func atomicNothingOfAConflict(ctx context.Context, t *testing.T, c Config, ex ev
 func atomicNeverHalf(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, readers, each = 4, 3, 12
 	ids := []string{"a", "b", "c"}
-	reader := ex
-	if c.Share != nil {
-		reader = c.share(t, ex)
-	}
-	byID := evento.Query{Filters: []evento.Filter{evento.ByID(thing, "a"), evento.ByID(thing, "b"), evento.ByID(thing, "c")}}
+	reader := c.another(t, ex)
+	byID := filtered(evento.ByID(thing, "a"), evento.ByID(thing, "b"), evento.ByID(thing, "c"))
 
 	var writing atomic.Int32
 	writing.Store(writers)
@@ -93,8 +90,7 @@ func atomicNeverHalf(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 		}
 		return nil
 	})
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	if want := writers * each * 2 * len(ids); len(log) != want {
 		t.Errorf("got %d events, want %d", len(log), want)
 	}

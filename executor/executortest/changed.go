@@ -22,22 +22,12 @@ func testChanged(t *testing.T, c Config) {
 	}
 }
 
-// wake waits until a channel of Changed is closed.
-func wake(ctx context.Context, t *testing.T, changed <-chan struct{}, by string) {
-	t.Helper()
-	select {
-	case <-changed:
-	case <-ctx.Done():
-		t.Fatalf("Changed was not closed by %s: %v", by, ctx.Err())
-	}
-}
-
 func changedCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	for i := range 10 {
 		first, second := ex.Changed(), ex.Changed()
 		commit(ctx, t, ex, to("one", uint64(i), "Happened"))
-		wake(ctx, t, first, "a commit")
-		wake(ctx, t, second, "a commit")
+		await(ctx, t, first, "a commit")
+		await(ctx, t, second, "a commit")
 	}
 }
 
@@ -46,16 +36,12 @@ func changedSwap(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 	k := recordKey("key", "")
 	for i := range uint64(10) {
 		changed := ex.Changed()
-		if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, i, "value")}}); err != nil {
-			t.Fatal(err)
-		}
-		wake(ctx, t, changed, "a Swap")
+		must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, i, "value")}}))
+		await(ctx, t, changed, "a Swap")
 	}
 	changed := ex.Changed()
-	if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{unset(k, 10)}}); err != nil {
-		t.Fatal(err)
-	}
-	wake(ctx, t, changed, "a Swap that removes")
+	must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{unset(k, 10)}}))
+	await(ctx, t, changed, "a Swap that removes")
 }
 
 // Who is woken by a swap sees what it did.
@@ -99,12 +85,10 @@ func changedSwapSeen(ctx context.Context, t *testing.T, _ Config, ex evento.Exec
 func changedClose(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	fill(ctx, t, ex, 3)
 	before := ex.Changed()
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
-	}
-	wake(ctx, t, before, "Close")
-	wake(ctx, t, ex.Changed(), "Close, which was before")
-	wake(ctx, t, ex.Changed(), "Close, which was before")
+	must(t, ex.Close())
+	await(ctx, t, before, "Close")
+	await(ctx, t, ex.Changed(), "Close, which was before")
+	await(ctx, t, ex.Changed(), "Close, which was before")
 }
 
 // Who asks first, then reads, then waits, is woken for everything it did not
@@ -120,7 +104,7 @@ func changedNeverMissed(ctx context.Context, t *testing.T, _ Config, ex evento.E
 		id := fmt.Sprint(i / 2)
 		if i%2 == 0 { // the writer
 			for n := range uint64(rounds) {
-				if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to(id, n, "Happened")}}); err != nil {
+				if _, err := tryCommit(ctx, ex, write(to(id, n, "Happened"))); err != nil {
 					return err
 				}
 				select {
@@ -131,7 +115,7 @@ func changedNeverMissed(ctx context.Context, t *testing.T, _ Config, ex evento.E
 			}
 			return nil
 		}
-		q := evento.Query{Filters: []evento.Filter{evento.ByID(thing, id)}}
+		q := filtered(evento.ByID(thing, id))
 		at := cursor.Value("")
 		for n := 0; n < rounds; {
 			changed := ex.Changed()
@@ -163,6 +147,6 @@ func changedShared(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 	for i := range 5 {
 		changed := ex.Changed()
 		commit(ctx, t, writer, to("one", uint64(i), "Happened"))
-		wake(ctx, t, changed, "a commit of another executor")
+		await(ctx, t, changed, "a commit of another executor")
 	}
 }

@@ -40,9 +40,7 @@ func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	m := fill(ctx, t, ex, 3)
 	swap(ctx, t, ex, set(recordKey("key", ""), 0, "value"))
 	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 1, Position: 1})
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ex.Close())
 	all := calls(ex)
 	for _, position := range []uint64{0, 1} {
 		all[fmt.Sprintf("CursorAt(%d)", position)] = func(context.Context) error { _, err := ex.CursorAt(position); return err }
@@ -51,16 +49,14 @@ func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 		all[fmt.Sprintf("Earlier(%q, …)", at)] = func(context.Context) error { _, err := ex.Earlier(at, m[0].Cursor); return err }
 	}
 	for name, call := range all {
-		if err := call(ctx); !errors.Is(err, evento.ErrClosed) {
-			t.Errorf("%s after Close: got the error %v, want %q", name, err, evento.ErrClosed)
-		}
+		wantError(t, call(ctx), evento.ErrClosed, "%s after Close", name)
 	}
 }
 
 // closeUnderWay closes the executor while it has much to do, and returns the
 // writes, and how often the record at "count" was changed. Every call succeeds,
 // or says that the store is closed.
-func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) ([]attempt, uint64) {
+func closeUnderWay(ctx context.Context, t testing.TB, ex evento.Executor) ([]attempt, uint64) {
 	t.Helper()
 	const writers, others, before = 8, 8, 20
 	fill(ctx, t, ex, 10)
@@ -72,9 +68,9 @@ func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) ([]att
 		switch {
 		case i < writers:
 			for {
-				a := attempt{write: evento.Write{Appends: []evento.Append{
+				a := attempt{write: write(
 					toAny(fmt.Sprint("own ", i), "A", "B"), toAny("shared", "A"),
-				}}}
+				)}
 				a.receipts, a.err = tryCommit(ctx, ex, a.write)
 				attempts[i] = append(attempts[i], a)
 				if done.Add(1) == before {
@@ -128,8 +124,7 @@ func reopenUnderWay(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	if err != nil || count.Revision != swaps && count.Revision != swaps+1 { // the last may have been made
 		t.Errorf("a record that was swapped %d times: got %s, %v", swaps, showRecord(count), err)
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	checkOutcomes(t, log, attempts)
 	commit(ctx, t, ex, toAny("shared", "Later"))
 }
@@ -146,23 +141,22 @@ func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	swap(ctx, t, ex, set(b, 1, "second"), unset(gone, 1))
 	records := recordPage(ctx, t, ex, evento.RecordQuery{Kind: kind})
 	saveSnapshot(ctx, t, ex, snapshotKey(), snapshot)
-	removed := snapshotKey()
-	removed.AggregateID = "removed"
+	removed := snapshotKeyOf("removed")
 	saveSnapshot(ctx, t, ex, removed, snapshot)
 	removeSnapshots(ctx, t, ex, removed)
 
 	ex = c.reopen(t, ex)
 
 	wantLog(ctx, t, ex, m)
-	for _, q := range []evento.Query{{}, {RoutingKey: "left"}, {Filters: []evento.Filter{evento.ByType(thing)}}} {
+	for _, q := range []evento.Query{{}, {RoutingKey: "left"}, filtered(evento.ByType(thing))} {
 		for _, at := range []cursor.Value{"", m[0].Cursor, m[9].Cursor, m[len(m)-1].Cursor} {
 			m.wantPage(ctx, t, ex, q, cursor.Forward(5, at))
 			m.wantPage(ctx, t, ex, q, cursor.Backward(5, at))
 		}
 	}
 	sameRecords(t, "after reopening", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), records.Records)
-	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{set(b, 1, "stale"), set(a, 1, "X")}}, evento.ErrSwapped)
-	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(gone, 1)}}, evento.ErrSwapped)
+	refuseSwap(ctx, t, ex, swapOf(set(b, 1, "stale"), set(a, 1, "X")), evento.ErrSwapped)
+	refuseSwap(ctx, t, ex, swapOf(unset(gone, 1)), evento.ErrSwapped)
 	swap(ctx, t, ex, unset(a, 1), set(b, 2, "third"), set(gone, 0, "again"))
 	wantRecords(ctx, t, ex, set(b, 2, "third"), set(gone, 0, "again"))
 	wantSnapshots(ctx, t, ex, storedSnapshot(snapshotKey(), snapshot))
@@ -171,11 +165,9 @@ func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	if got, err := ex.Write(ctx, w); err != nil || !slices.Equal(got, first) {
 		t.Errorf("Write(%s) again after reopening: got %v, %v, want the first receipts %v", show(w), got, err, first)
 	}
-	conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("late", 0, "X")}},
-		evento.ConflictError{AggregateType: thing, AggregateID: "late", Expected: 0, Actual: 2})
+	conflict(ctx, t, ex, write(to("late", 0, "X")), conflictAt("late", 0, 2))
 	commit(ctx, t, ex, routed("right", to("late", 2, "C")))
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	sameEdges(t, "what was there before", log[:len(log)-1], m)
 }
 
@@ -189,9 +181,7 @@ func reopenAgain(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 		log = readAll(ctx, t, ex, evento.Query{})
 		checkLog(t, c, log)
 		if i%2 == 0 {
-			if err := ex.Close(); err != nil {
-				t.Fatal(err)
-			}
+			must(t, ex.Close())
 		}
 		ex = c.reopen(t, ex)
 		wantLog(ctx, t, ex, log)

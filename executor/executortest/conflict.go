@@ -35,20 +35,19 @@ func conflictVersions(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 		{"none", 1, 0}, // ahead of nothing
 		{"none", 3, 0},
 	} {
-		conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to(tt.id, tt.expected, "Late")}},
-			evento.ConflictError{AggregateType: thing, AggregateID: tt.id, Expected: tt.expected, Actual: tt.actual})
+		conflict(ctx, t, ex, write(to(tt.id, tt.expected, "Late")), conflictAt(tt.id, tt.expected, tt.actual))
 	}
 	// Nothing was used up by what was refused.
 	commit(ctx, t, ex, to("one", 3, "D"))
 	commit(ctx, t, ex, to("none", 0, "A"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // Of several appends that do not fit, the first in the write is named.
 func conflictFirstIsNamed(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("b", 0, "A"), to("a", 0, "A", "B"))
-	b := evento.ConflictError{AggregateType: thing, AggregateID: "b", Expected: 0, Actual: 1}
-	a := evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 7, Actual: 2}
+	b := conflictAt("b", 0, 1)
+	a := conflictAt("a", 7, 2)
 	for _, tt := range []struct {
 		appends []evento.Append
 		want    evento.ConflictError
@@ -67,34 +66,27 @@ func conflictAnyVersionNever(ctx context.Context, t *testing.T, c Config, ex eve
 	const writers, each = 8, 10
 	together(t, writers, func(int) error {
 		for range each {
-			if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{toAny("one", "Happened")}}); err != nil {
+			if _, err := tryCommit(ctx, ex, write(toAny("one", "Happened"))); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != writers*each {
-		t.Errorf("got %d events, want %d", len(log), writers*each)
-	}
+	wantStore(ctx, t, c, ex, writers*each)
 }
 
 // Of many writers that decided on the same version, one is stored, and the
 // others hear what it made of the aggregate.
 func conflictOneWins(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, rounds = 12, 5
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	for round := range uint64(rounds) {
 		var won atomic.Int32
 		together(t, writers, func(i int) error {
-			w := evento.Write{Appends: []evento.Append{to("one", 2*round, "A", "B")}}
+			w := write(to("one", 2*round, "A", "B"))
 			_, err := tryCommit(ctx, exs[i%len(exs)], w)
 			var got *evento.ConflictError
-			want := evento.ConflictError{AggregateType: thing, AggregateID: "one", Expected: 2 * round, Actual: 2*round + 2}
+			want := conflictAt("one", 2*round, 2*round+2)
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -110,9 +102,5 @@ func conflictOneWins(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 			t.Fatalf("round %d: %d of %d writers at one version succeeded, want 1", round+1, n, writers)
 		}
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 2*rounds {
-		t.Errorf("got %d events, want %d", len(log), 2*rounds)
-	}
+	wantStore(ctx, t, c, ex, 2*rounds)
 }

@@ -26,7 +26,7 @@ func testContexts(t *testing.T, c Config) {
 func calls(ex evento.Executor) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Write": func(ctx context.Context) error {
-			_, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{toAny("id 0", "X"), toAny("new", "X")}})
+			_, err := ex.Write(ctx, write(toAny("id 0", "X"), toAny("new", "X")))
 			return err
 		},
 		"Read": func(ctx context.Context) error {
@@ -34,7 +34,7 @@ func calls(ex evento.Executor) map[string]func(context.Context) error {
 			return err
 		},
 		"Read backward": func(ctx context.Context) error {
-			_, err := ex.Read(ctx, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Backward(5, ""))
+			_, err := ex.Read(ctx, filtered(evento.ByType(thing)), cursor.Backward(5, ""))
 			return err
 		},
 		"Records": func(ctx context.Context) error {
@@ -68,9 +68,7 @@ func contextsEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	for _, ended := range endedContexts(ctx) {
 		for name, call := range calls(ex) {
 			for range 10 { // as a select chooses at random
-				if err := call(ended); !errors.Is(err, ended.Err()) {
-					t.Errorf("%s with an ended context: got the error %v, want %q", name, err, ended.Err())
-				}
+				wantError(t, call(ended), ended.Err(), "%s with an ended context", name)
 			}
 		}
 	}
@@ -110,9 +108,9 @@ func contextsEndingWrites(ctx context.Context, t *testing.T, c Config, ex evento
 	together(t, writers, func(i int) error {
 		r := rand.New(rand.NewPCG(uint64(i), 7))
 		for j := range each {
-			a := attempt{write: evento.Write{Appends: []evento.Append{
+			a := attempt{write: write(
 				to(fmt.Sprint("own ", i, " ", j), 0, "A", "B"), toAny("shared", "A"),
-			}}}
+			)}
 			wctx, cancel := cancelSoon(ctx, r)
 			a.receipts, a.err = tryCommit(wctx, ex, a.write)
 			cancel()
@@ -121,11 +119,10 @@ func contextsEndingWrites(ctx context.Context, t *testing.T, c Config, ex evento
 				return a.err
 			}
 		}
-		_, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{toAny("after", "A")}})
+		_, err := tryCommit(ctx, ex, write(toAny("after", "A")))
 		return err
 	})
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	for _, as := range attempts {
 		checkOutcomes(t, log, as)
 	}
@@ -133,7 +130,7 @@ func contextsEndingWrites(ctx context.Context, t *testing.T, c Config, ex evento
 
 // checkOutcomes compares what writers were told with what is there, where the
 // end of a context or of the store came between.
-func checkOutcomes(t *testing.T, log []edge, attempts []attempt) {
+func checkOutcomes(t testing.TB, log []edge, attempts []attempt) {
 	t.Helper()
 	stored := map[evento.ID]bool{}
 	for _, e := range log {

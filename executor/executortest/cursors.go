@@ -24,7 +24,7 @@ func testCursors(t *testing.T, c Config) {
 
 // refuseCursor reads from a place, in each direction, which must be refused,
 // and not keep the store from working.
-func refuseCursor(ctx context.Context, t *testing.T, ex evento.Executor, at cursor.Value, want error) {
+func refuseCursor(ctx context.Context, t testing.TB, ex evento.Executor, at cursor.Value, want error) {
 	t.Helper()
 	for _, args := range []cursor.Args{cursor.Forward(3, at), cursor.Onward(3, at), cursor.Backward(3, at)} {
 		p, err := ex.Read(ctx, evento.Query{}, args)
@@ -128,9 +128,7 @@ func cursorsBeyondTheEnd(ctx context.Context, t *testing.T, c Config, ex evento.
 func beyondPositions(t testing.TB, ex evento.Executor, last cursor.Value) cursor.Value {
 	t.Helper()
 	p, err := ex.Read(t.Context(), evento.Query{}, cursor.Backward(1, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	head := p.Edges[0].Node.Position
 	b, err := base64.RawURLEncoding.DecodeString(string(last))
 	if err == nil && len(b) < 18 {

@@ -49,17 +49,10 @@ func noting(got *[]string) evento.SubscriptionHandler {
 	})
 }
 
-func wantTexts(t *testing.T, what string, got []string, want ...string) {
+func wantTexts(t testing.TB, what string, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -99,9 +92,7 @@ func deliveryRoutingKeys(ctx context.Context, t *testing.T, _ Config, ex evento.
 	slices.Sort(names)
 	wantTexts(t, "subscriptions", names, "key ", "key eu", "key us")
 	must(t, evento.ControlOf(ex, "key").RoutingKey("eu").Remove(ctx))
-	if _, err := evento.ControlOf(ex, "key").RoutingKey("eu").Status(ctx); !errors.Is(err, evento.ErrNotFound) {
-		t.Errorf("one that was removed: %v, want ErrNotFound", err)
-	}
+	wantError(t, discard(evento.ControlOf(ex, "key").RoutingKey("eu").Status(ctx)), evento.ErrNotFound, "one that was removed")
 	for _, control := range []*evento.Control{evento.ControlOf(ex, "key"), evento.ControlOf(ex, "key").RoutingKey("us")} {
 		if s, err := control.Status(ctx); err != nil || s.Behind != 2 {
 			t.Errorf("beside one that was removed: %+v, %v", s, err)
@@ -118,12 +109,8 @@ func deliverySelection(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	must(t, b().Execute(ctx, ex))
 	wantTexts(t, "without a routing key", got, "b1", "b2")
 	for _, other := range []*evento.SubscriptionBuilder{b().All(), b().Aggregate(thing, "a"), b().All().Aggregate(thing, "b")} {
-		if err := other.Execute(ctx, ex); !errors.Is(err, evento.ErrInvalid) {
-			t.Errorf("Execute with another selection: %v, want ErrInvalid", err)
-		}
-		if _, err := other.Start(ctx, ex); !errors.Is(err, evento.ErrInvalid) {
-			t.Errorf("Start with another selection: %v, want ErrInvalid", err)
-		}
+		wantError(t, other.Execute(ctx, ex), evento.ErrInvalid, "Execute with another selection")
+		wantError(t, discard(other.Start(ctx, ex)), evento.ErrInvalid, "Start with another selection")
 	}
 	passed, err := evento.ControlOf(ex, "key").Reselect(ctx, b().All())
 	if err != nil || passed != 1 {
@@ -286,11 +273,7 @@ func deliveryOwnHandler(ctx context.Context, t *testing.T, c Config, ex evento.E
 	})).Start(ctx, ex)
 	must(t, err)
 	close(started)
-	select {
-	case <-sub.Done():
-	case <-ctx.Done():
-		t.Fatal("a subscription that its handler shuts down does not end")
-	}
+	await(ctx, t, sub.Done(), "the end of a subscription that its handler shuts down")
 	if s, err := evento.ControlOf(ex, "stops").Status(ctx); err != nil || s.Behind != 3 || sub.Err() != nil {
 		t.Errorf("shut down by its handler: %+v, %v, ended with %v, want one event handled", s, err, sub.Err())
 	}
@@ -332,10 +315,7 @@ func deliveryResetWhileExecuting(ctx context.Context, t *testing.T, c Config, ex
 // The newer worker waits until the older one has finished the event in hand, and
 // goes on exactly behind it.
 func deliveryHandOver(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	second := ex
-	if c.Share != nil {
-		second = c.share(t, ex)
-	}
+	second := c.another(t, ex)
 	commit(ctx, t, ex, toAny("a", many(6, "Happened")...))
 	var working atomic.Int32
 	var d delivered
@@ -367,11 +347,7 @@ func deliveryHandOver(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	}
 	close(goOn)
 	d.wait(ctx, t, 6)
-	select {
-	case <-older.Done():
-	case <-ctx.Done():
-		t.Fatal("the older worker does not end")
-	}
+	await(ctx, t, older.Done(), "the end of the older worker")
 	if err := older.Err(); !errors.Is(err, evento.ErrTakenOver) {
 		t.Errorf("the older worker ended with %v, want ErrTakenOver", err)
 	}
@@ -382,10 +358,7 @@ func deliveryHandOver(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 // An owner that does not answer within its lease is fenced off, and what its
 // handler is about to do is cut short.
 func deliveryFenced(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	second := ex
-	if c.Share != nil {
-		second = c.share(t, ex)
-	}
+	second := c.another(t, ex)
 	commit(ctx, t, ex, toAny("a", many(2, "Happened")...))
 	var d delivered
 	inHand, cut := make(chan struct{}), make(chan struct{})
@@ -400,11 +373,7 @@ func deliveryFenced(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	newer, err := evento.NewSubscription("key").Logger(silent).Handler(evento.HandleAll(thing, d.add)).Start(ctx, second)
 	must(t, err)
 	d.wait(ctx, t, 2)
-	select {
-	case <-cut:
-	case <-ctx.Done():
-		t.Fatal("the context of the fenced handler lives on")
-	}
+	await(ctx, t, cut, "the end of the context of the fenced handler")
 	<-older.Done()
 	if err := older.Err(); !errors.Is(err, evento.ErrTakenOver) {
 		t.Errorf("the older worker ended with %v, want ErrTakenOver", err)
@@ -579,12 +548,8 @@ func deliveryPositions(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	control := evento.ControlOf(ex, "key")
 	got = nil
 	if _, err := ex.CursorAt(1); errors.Is(err, errors.ErrUnsupported) {
-		if err := control.ResetToPosition(ctx, 3); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("ResetToPosition: %v, want ErrUnsupported", err)
-		}
-		if err := evento.WaitFor(ctx, ex, "key", 3); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("WaitFor: %v, want ErrUnsupported", err)
-		}
+		wantError(t, control.ResetToPosition(ctx, 3), errors.ErrUnsupported, "ResetToPosition")
+		wantError(t, evento.WaitFor(ctx, ex, "key", 3), errors.ErrUnsupported, "WaitFor")
 	} else {
 		must(t, control.ResetToPosition(ctx, log[2].Node.Position))
 		must(t, b.Execute(ctx, ex))
@@ -596,9 +561,7 @@ func deliveryPositions(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	must(t, b.Execute(ctx, ex))
 	wantTexts(t, "reset to a cursor", got, "a3", "a4", "a5")
 	must(t, control.WaitForCursor(ctx, log[4].Cursor))
-	if err := control.ResetToCursor(ctx, "nonsense"); !errors.Is(err, cursor.ErrInvalid) {
-		t.Errorf("reset to nonsense: %v, want cursor.ErrInvalid", err)
-	}
+	wantError(t, control.ResetToCursor(ctx, "nonsense"), cursor.ErrInvalid, "reset to nonsense")
 }
 
 // A record that is not what the library writes is an error that names it.
@@ -630,7 +593,7 @@ func deliveryDamaged(ctx context.Context, t *testing.T, _ Config, ex evento.Exec
 				change.Revision = r.Revision
 			}
 		}
-		must(t, ex.Swap(ctx, evento.Swap{Changes: []evento.Change{change}}))
+		must(t, ex.Swap(ctx, swapOf(change)))
 		_, statusErr := evento.ControlOf(ex, "key").Status(ctx)
 		_, startErr := b.Start(ctx, ex)
 		for what, err := range map[string]error{
@@ -651,7 +614,7 @@ func deliveryDamaged(ctx context.Context, t *testing.T, _ Config, ex evento.Exec
 }
 
 // clean removes the records of subscriptions.
-func clean(ctx context.Context, t *testing.T, ex evento.Executor) {
+func clean(ctx context.Context, t testing.TB, ex evento.Executor) {
 	t.Helper()
 	page, err := ex.Records(ctx, evento.RecordQuery{Kind: "subscription"})
 	must(t, err)
@@ -684,12 +647,12 @@ func deliveryCauses(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 		}
 		must(t, b.Execute(ctx, ex))
 		for _, id := range []string{"one", "two"} {
-			cause := readAll(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(account, id)}})[0].Node
+			cause := readAll(ctx, t, ex, filtered(evento.ByID(account, id)))[0].Node
 			correlation := cause.Metadata.CorrelationID
 			if correlation == "" {
 				correlation = cause.ID.String()
 			}
-			got := readAll(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(account, key+id)}})
+			got := readAll(ctx, t, ex, filtered(evento.ByID(account, key+id)))
 			if len(got) != 2 {
 				t.Fatalf("%s of %s: %d events, want 2", key, id, len(got))
 			}
@@ -702,8 +665,6 @@ func deliveryCauses(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 		}
 	}
 }
-
-func discard[T any](_ T, err error) error { return err }
 
 // Run runs several, and ends with the context, or with the first that fails.
 func deliveryRun(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {

@@ -40,9 +40,7 @@ func followFeed(_ context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	if again := ex.Feed(); again != feed {
 		t.Errorf("Feed: got %p and then %p, want one", feed, again)
 	}
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ex.Close())
 	if again := ex.Feed(); again != feed {
 		t.Errorf("Feed after Close: got %p, want %p as before", again, feed)
 	}
@@ -182,7 +180,7 @@ func followQuery(r *rand.Rand) evento.Query {
 }
 
 // checkFollowed compares what a follower was given with the whole store.
-func checkFollowed(t *testing.T, log []edge, run followed) {
+func checkFollowed(t testing.TB, log []edge, run followed) {
 	t.Helper()
 	from := 1 + slices.IndexFunc(log, func(e edge) bool { return e.Cursor == run.after })
 	var want []evento.RawEvent
@@ -210,7 +208,7 @@ func checkFollowed(t *testing.T, log []edge, run followed) {
 func followFallBehind(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const n = 2500
 	begun, caughtUp := make(chan struct{}), make(chan struct{})
-	q := evento.Query{Filters: []evento.Filter{evento.ByID(thing, "one")}}
+	q := filtered(evento.ByID(thing, "one"))
 	follow := func(slow bool) error {
 		version := uint64(0)
 		for e, err := range evento.Follow(ctx, ex, q, "") {
@@ -240,7 +238,7 @@ func followFallBehind(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 		if i < 2 {
 			return follow(i == 0)
 		}
-		if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to("one", 0, "Happened")}}); err != nil {
+		if _, err := tryCommit(ctx, ex, write(to("one", 0, "Happened"))); err != nil {
 			return err
 		}
 		select {
@@ -249,7 +247,7 @@ func followFallBehind(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 		}
 		for at := 1; at < n; {
 			k := min(100, n-at)
-			if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to("one", uint64(at), many(k, "Happened")...)}}); err != nil {
+			if _, err := tryCommit(ctx, ex, write(to("one", uint64(at), many(k, "Happened")...))); err != nil {
 				return err
 			}
 			at += k
@@ -269,7 +267,7 @@ func followBytes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 				met.Add(followers)
 				a := to("one", n, "Happened")
 				a.Metadata.Values = map[string]string{"n": "value"}
-				if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{a}}); err != nil {
+				if _, err := tryCommit(ctx, ex, write(a)); err != nil {
 					return err
 				}
 				for range followers {
@@ -314,7 +312,7 @@ func followEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 			waiting.Wait()
 			cancel()
 			for n := range uint64(events) {
-				if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to("one", events+n, "Later")}}); err != nil {
+				if _, err := tryCommit(ctx, ex, write(to("one", events+n, "Later"))); err != nil {
 					return err
 				}
 			}

@@ -25,11 +25,11 @@ func filtersFresh(ctx context.Context, t *testing.T, _ Config, ex evento.Executo
 		a.AggregateType = evento.AggregateType(fmt.Sprint("executortest/Fresh", round))
 		a.RoutingKey = id
 		for i, q := range []evento.Query{
-			{Filters: []evento.Filter{evento.ByID(a.AggregateType, id)}},
-			{Filters: []evento.Filter{{AggregateType: a.AggregateType, Name: a.Events[0].Name}}},
-			{Filters: []evento.Filter{evento.ByType(a.AggregateType)}},
+			filtered(evento.ByID(a.AggregateType, id)),
+			filtered(evento.Filter{AggregateType: a.AggregateType, Name: a.Events[0].Name}),
+			filtered(evento.ByType(a.AggregateType)),
 			{RoutingKey: id},
-			{Filters: []evento.Filter{evento.ByID(thing, "another"), evento.ByID(a.AggregateType, id)}},
+			filtered(evento.ByID(thing, "another"), evento.ByID(a.AggregateType, id)),
 		} {
 			if i != round%5 {
 				continue // each round makes its names once
@@ -40,13 +40,13 @@ func filtersFresh(ctx context.Context, t *testing.T, _ Config, ex evento.Executo
 }
 
 // waitForFresh reads on and on while a is committed, and wants to meet it.
-func waitForFresh(ctx context.Context, t *testing.T, ex evento.Executor, q evento.Query, a evento.Append) {
+func waitForFresh(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, a evento.Append) {
 	t.Helper()
 	reading, committed := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(committed)
 		<-reading
-		if _, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{a}}); err != nil {
+		if _, err := ex.Write(ctx, write(a)); err != nil {
 			t.Errorf("Write(%v) = %v", a, err)
 		}
 	}()

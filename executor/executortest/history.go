@@ -138,7 +138,7 @@ func (h *past) randomRetry() evento.Write {
 	return w
 }
 
-func (h *past) write(ctx context.Context, t *testing.T, w evento.Write) {
+func (h *past) write(ctx context.Context, t testing.TB, w evento.Write) {
 	t.Helper()
 	h.writes = append(h.writes, w)
 	got, err := h.either().Write(ctx, w)
@@ -159,7 +159,7 @@ func (h *past) write(ctx context.Context, t *testing.T, w evento.Write) {
 }
 
 // follow reads what was added to the store and to the model.
-func (h *past) follow(ctx context.Context, t *testing.T, after string) {
+func (h *past) follow(ctx context.Context, t testing.TB, after string) {
 	t.Helper()
 	at, modelAt := cursor.Value(""), cursor.Value("")
 	if n := len(h.log); n > 0 {
@@ -184,7 +184,7 @@ func (h *past) follow(ctx context.Context, t *testing.T, after string) {
 	}
 }
 
-func (h *past) read(ctx context.Context, t *testing.T) {
+func (h *past) read(ctx context.Context, t testing.TB) {
 	t.Helper()
 	q, args := randomQuery(h.r), randomArgs(h.r, h.log)
 	got := read(ctx, t, h.either(), q, args)
@@ -214,7 +214,7 @@ func (h *past) read(ctx context.Context, t *testing.T) {
 }
 
 // swap makes a swap that mostly fits, and reads a page of records.
-func (h *past) swap(ctx context.Context, t *testing.T) {
+func (h *past) swap(ctx context.Context, t testing.TB) {
 	t.Helper()
 	all := readRecords(ctx, t, h.model, evento.RecordQuery{Kind: kind})
 	var s evento.Swap
@@ -244,7 +244,7 @@ func (h *past) swap(ctx context.Context, t *testing.T) {
 	}
 }
 
-func (h *past) snapshot(ctx context.Context, t *testing.T) {
+func (h *past) snapshot(ctx context.Context, t testing.TB) {
 	t.Helper()
 	key := snapshotKey()
 	key.AggregateID, key.Revision = h.id(), uint64(h.r.IntN(2))
@@ -263,9 +263,7 @@ func (h *past) snapshot(ctx context.Context, t *testing.T) {
 			q.After = key
 		}
 		want, err := h.model.Snapshots(ctx, q)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		got := snapshotPage(ctx, t, h.either(), q)
 		sameSnapshots(t, fmt.Sprintf("Snapshots(%+v)", q), got.Snapshots, want.Snapshots)
 		if got.More != want.More {
@@ -292,12 +290,10 @@ func alike(got, want error) bool {
 	return (got == nil) == (want == nil)
 }
 
-func (h *past) reopen(ctx context.Context, t *testing.T) {
+func (h *past) reopen(ctx context.Context, t testing.TB) {
 	t.Helper()
 	if h.sharing != nil {
-		if err := h.sharing.Close(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, h.sharing.Close())
 	}
 	h.store = h.c.reopen(t, h.store)
 	if h.sharing != nil {

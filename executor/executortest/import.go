@@ -59,11 +59,9 @@ func tryImport(ctx context.Context, ex evento.Executor, events ...evento.RawEven
 }
 
 // take is tryImport of what must succeed.
-func take(ctx context.Context, t *testing.T, ex evento.Executor, events ...evento.RawEvent) {
+func take(ctx context.Context, t testing.TB, ex evento.Executor, events ...evento.RawEvent) {
 	t.Helper()
-	if err := tryImport(ctx, ex, events...); err != nil {
-		t.Fatal(err)
-	}
+	must(t, tryImport(ctx, ex, events...))
 }
 
 func showEvents(events []evento.RawEvent) string {
@@ -77,7 +75,7 @@ func showEvents(events []evento.RawEvent) string {
 
 // wantExactly compares a query's events with what they are to be, place and
 // time included.
-func wantExactly(ctx context.Context, t *testing.T, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
+func wantExactly(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
 	t.Helper()
 	got := readAll(ctx, t, ex, q)
 	for i := range min(len(got), len(want)) {
@@ -148,9 +146,9 @@ func importExact(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 	log := wantExactly(ctx, t, ex, evento.Query{}, want)
 	checkLog(t, c, log)
 	for _, q := range []evento.Query{
-		{Filters: []evento.Filter{evento.ByType(other)}},
-		{Filters: []evento.Filter{evento.ByID(thing, "one")}},
-		{Filters: []evento.Filter{{AggregateType: thing, Name: "made"}}},
+		filtered(evento.ByType(other)),
+		filtered(evento.ByID(thing, "one")),
+		filtered(evento.Filter{AggregateType: thing, Name: "made"}),
 		{RoutingKey: "key of one "},
 		{Unrouted: true},
 	} {
@@ -168,12 +166,10 @@ func importExact(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 }
 
 // refuseImport is an import that must fail and leave the store as it was.
-func refuseImport(ctx context.Context, t *testing.T, ex evento.Executor, what string, want error, events ...evento.RawEvent) {
+func refuseImport(ctx context.Context, t testing.TB, ex evento.Executor, what string, want error, events ...evento.RawEvent) {
 	t.Helper()
 	before := readAll(ctx, t, ex, evento.Query{})
-	if err := tryImport(ctx, ex, events...); !errors.Is(err, want) {
-		t.Errorf("%s: Import(%s): got %v, want the error %q", what, showEvents(events), err, want)
-	}
+	wantError(t, tryImport(ctx, ex, events...), want, "%s: Import(%s)", what, showEvents(events))
 	wantLog(ctx, t, ex, before)
 }
 
@@ -346,10 +342,8 @@ func importGoesOn(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 	if want := (evento.Receipt{AggregateID: a.AggregateID, Version: version + 2, Position: 22}); r[0] != want {
 		t.Errorf("a commit after an import: got the receipt %+v, want %+v", r[0], want)
 	}
-	conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("one", 100, "Later")}},
-		evento.ConflictError{AggregateType: thing, AggregateID: "one", Expected: 100, Actual: versionOf(all, thing, "one")})
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	conflict(ctx, t, ex, write(to("one", 100, "Later")), conflictAt("one", 100, versionOf(all, thing, "one")))
+	log := soundLog(ctx, t, c, ex)
 	if now := log[20].Node.Timestamp; now.Before(all[19].Timestamp.AddDate(1, 0, 0)) {
 		t.Errorf("a commit after an import has the time %s, want that of the clock", now)
 	}
@@ -362,7 +356,7 @@ func importGoesOn(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 	early.ID, early.Position, early.Version, early.Timestamp = evento.NewID(), more.Position+1, more.Version+1, more.Timestamp.Add(-time.Microsecond)
 	refuseImport(ctx, t, ex, "an event from before a commit", evento.ErrInvalid, early)
 	commit(ctx, t, ex, to("new", 2, "Later"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 func versionOf(events []evento.RawEvent, t evento.AggregateType, id string) (version uint64) {
@@ -382,8 +376,7 @@ func importLaterTime(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 	take(ctx, t, ex, all...)
 	commit(ctx, t, ex, to("new", 0, "After"))
 	commit(ctx, t, ex, to("new", 1, "After"))
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	if got := log[10].Node.Timestamp; got.Before(late) {
 		t.Errorf("a commit after an import of %s has the time %s, want it never to fall", late, got)
 	}
@@ -391,14 +384,10 @@ func importLaterTime(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 
 // What subscriptions have kept already is in nobody's way.
 func importOlderThanRecords(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	if err := ex.Swap(ctx, evento.Swap{Changes: []evento.Change{set(recordKey("key", ""), 0, "value")}}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ex.Swap(ctx, swapOf(set(recordKey("key", ""), 0, "value"))))
 	all := foreign(20)
 	take(ctx, t, ex, all[:10]...)
-	if err := ex.Swap(ctx, evento.Swap{Changes: []evento.Change{set(recordKey("key", ""), 1, "value")}}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ex.Swap(ctx, swapOf(set(recordKey("key", ""), 1, "value"))))
 	take(ctx, t, ex, all[10:]...)
 	checkLog(t, c, wantExactly(ctx, t, ex, evento.Query{}, all))
 }

@@ -19,7 +19,7 @@ func importWakes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 	for i := range all {
 		changed := ex.Changed()
 		take(ctx, t, ex, all[i])
-		wake(ctx, t, changed, "an import")
+		await(ctx, t, changed, "an import")
 		if got := read(ctx, t, ex, evento.Query{}, cursor.Backward(1, "")).Edges[0].Node.Position; got != all[i].Position {
 			t.Fatalf("after waking the last position is %d, want %d", got, all[i].Position)
 		}
@@ -54,24 +54,15 @@ func importEnds(ctx context.Context, t *testing.T, _ Config, ex evento.Executor)
 	take(ctx, t, ex, all[:10]...)
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := tryImport(ended, ex, all...); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: got %v, want the error %q", err, context.Canceled)
-	}
+	wantError(t, tryImport(ended, ex, all...), context.Canceled, "with a context that has ended")
 	wantExactly(ctx, t, ex, evento.Query{}, all[:10])
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := tryImport(ctx, ex, all...); !errors.Is(err, evento.ErrClosed) {
-		t.Errorf("after Close: got %v, want the error %q", err, evento.ErrClosed)
-	}
+	must(t, ex.Close())
+	wantError(t, tryImport(ctx, ex, all...), evento.ErrClosed, "after Close")
 }
 
 // Several who import the same do it once.
 func importTogether(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	all := foreign(400)
 	together(t, 4, func(i int) error {
 		size := 10 + 7*i
@@ -97,7 +88,7 @@ func importBesideWrites(ctx context.Context, t *testing.T, c Config, ex evento.E
 		if i < writers {
 			defer running.Add(-1)
 			for n := range each {
-				if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to(fmt.Sprint("writer ", i), uint64(n), "Written"), toAny("common", "Written")}}); err != nil {
+				if _, err := tryCommit(ctx, ex, write(to(fmt.Sprint("writer ", i), uint64(n), "Written"), toAny("common", "Written"))); err != nil {
 					return err
 				}
 			}
@@ -119,8 +110,7 @@ func importBesideWrites(ctx context.Context, t *testing.T, c Config, ex evento.E
 		return nil
 	})
 	t.Logf("%d of %d imports fitted", len(imported), attempts)
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	if want := writers*each*2 + len(imported)*size; len(log) != want {
 		t.Fatalf("got %d events, want %d", len(log), want)
 	}
@@ -161,44 +151,35 @@ func behindHead(ctx context.Context, ex evento.Executor, id string, n int) ([]ev
 func importInTx(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	all := foreign(10)
 	if err := inTx(ctx, ex, func(tx context.Context) error {
-		if err := tryImport(tx, ex, all...); !errors.Is(err, evento.ErrInvalid) {
-			t.Errorf("in a transaction: got %v, want the error %q", err, evento.ErrInvalid)
-		}
-		_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("a", 0, "A")}})
+		wantError(t, tryImport(tx, ex, all...), evento.ErrInvalid, "in a transaction")
+		_, err := ex.Write(tx, write(to("a", 0, "A")))
 		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 1 {
-		t.Errorf("got %d events, want that of the transaction", len(log))
-	}
+	wantStore(ctx, t, c, ex, 1)
 }
 
 // Nothing that an executor remembers is wrong after another one's import.
 func importShared(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	second := c.share(t, ex)
 	all := foreign(60)
-	read(ctx, t, second, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Forward(10, ""))
+	read(ctx, t, second, filtered(evento.ByType(thing)), cursor.Forward(10, ""))
 	for at := 0; at < len(all); at += 10 {
 		from := []evento.Executor{ex, second}[at/10%2]
 		changed := []evento.Executor{second, ex}[at/10%2].Changed()
 		take(ctx, t, from, all[at:at+10]...)
-		wake(ctx, t, changed, "another executor's import")
+		await(ctx, t, changed, "another executor's import")
 		wantExactly(ctx, t, second, evento.Query{}, all[:at+10])
 	}
 	for i, from := range []evento.Executor{ex, second, ex} {
 		a := to("one", versionOf(all, thing, "one")+uint64(i), "Later")
 		commit(ctx, t, from, a)
 		more, err := behindHead(ctx, from, fmt.Sprint("more ", i), 3)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		take(ctx, t, []evento.Executor{second, ex, second}[i], more...)
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	if want := len(all) + 3 + 9; len(log) != want {
 		t.Errorf("got %d events, want %d", len(log), want)
 	}
@@ -213,5 +194,5 @@ func importReopened(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	ex = c.reopen(t, ex)
 	wantExactly(ctx, t, ex, evento.Query{}, all)
 	commit(ctx, t, ex, to("one", versionOf(all, thing, "one"), "Later"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }

@@ -88,7 +88,7 @@ func inTxEndedContexts(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	if err := inTx(ctx, ex, func(tx context.Context) error {
 		probe(tx)
 		probe(ctx)
-		_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("a", 0, "A")}})
+		_, err := ex.Write(tx, write(to("a", 0, "A")))
 		return err
 	}); err != nil {
 		t.Errorf("InTx: %v", err)
@@ -155,11 +155,7 @@ func inTxCommits(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 	if err != nil {
 		t.Fatalf("InTx: %v", err)
 	}
-	select {
-	case <-changed:
-	case <-ctx.Done():
-		t.Error("Changed did not wake")
-	}
+	await(ctx, t, changed, "a transaction")
 	want := slices.Concat(
 		raws(old, 1, "key"),
 		raws(writes[0].Appends[0], 1, ""), raws(writes[0].Appends[1], 1, ""),
@@ -176,7 +172,7 @@ func inTxRollsBack(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 	failure := errors.New("failure")
 	add := func(tx context.Context) {
 		t.Helper()
-		if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("old", 1, "A"), to("new", 0, "A")}}); err != nil {
+		if _, err := ex.Write(tx, write(to("old", 1, "A"), to("new", 0, "A"))); err != nil {
 			t.Error(err)
 		}
 	}
@@ -215,7 +211,7 @@ func inTxRollsBack(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 	wantLog(ctx, t, ex, before)
 	// And nothing is in the way of others.
 	commit(ctx, t, ex, to("old", 1, "A"), to("new", 0, "A"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // One who loads within the transaction sees what it has committed; nobody else
@@ -224,9 +220,7 @@ func inTxSeesItself(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 	applied := 0
 	p := balances(&applied)
 	deposit(ctx, t, ex, "a", 2)
-	if _, err := evento.Aggregate("keyed").RoutingKey("old").Event(opened{}).Commit(ctx, ex); err != nil {
-		t.Fatal(err)
-	}
+	must(t, discard(evento.Aggregate("keyed").RoutingKey("old").Event(opened{}).Commit(ctx, ex)))
 	err := inTx(ctx, ex, func(tx context.Context) error {
 		for n := range 3 {
 			r, err := p.Update(tx, ex, "a", func(l *evento.Loaded[balance]) ([]evento.Payload, error) {
@@ -277,7 +271,7 @@ func inTxOrder(ctx context.Context, t *testing.T, c Config, ex evento.Executor) 
 	err := inTx(ctx, ex, func(tx context.Context) error {
 		for n := range 20 {
 			a, b := toAny(fmt.Sprint(n%3), "A", "B"), toAny("other", "A")
-			if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{a, b}}); err != nil {
+			if _, err := ex.Write(tx, write(a, b)); err != nil {
 				return err
 			}
 			want = append(want, raws(a, uint64(n/3*2+1), "")...)
@@ -297,23 +291,17 @@ func inTxConflict(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 	commit(ctx, t, ex, to("a", 0, "A", "B"))
 	stored := to("b", 0, "A")
 	err := inTx(ctx, ex, func(tx context.Context) error {
-		conflict(tx, t, ex, evento.Write{Appends: []evento.Append{to("c", 0, "X"), to("a", 1, "X")}},
-			evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 1, Actual: 2})
-		if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{stored}}); err != nil {
+		conflict(tx, t, ex, write(to("c", 0, "X"), to("a", 1, "X")), conflictAt("a", 1, 2))
+		if _, err := ex.Write(tx, write(stored)); err != nil {
 			return err
 		}
-		conflict(tx, t, ex, evento.Write{Appends: []evento.Append{to("b", 0, "X")}},
-			evento.ConflictError{AggregateType: thing, AggregateID: "b", Expected: 0, Actual: 1})
+		conflict(tx, t, ex, write(to("b", 0, "X")), conflictAt("b", 0, 1))
 		return nil
 	})
 	if err != nil {
 		t.Fatalf("InTx: %v", err)
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 3 {
-		t.Errorf("got %d events, want 3", len(log))
-	}
+	wantStore(ctx, t, c, ex, 3)
 }
 
 // What conflicts only at the end undoes the whole transaction. Where one writer
@@ -325,7 +313,7 @@ func inTxLateConflict(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	var after []edge
 	err := inTx(ctx, ex, func(tx context.Context) error {
 		for _, a := range []evento.Append{to("before", 0, "A"), to("a", 0, "A"), to("behind", 0, "A")} {
-			if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{a}}); err != nil {
+			if _, err := ex.Write(tx, write(a)); err != nil {
 				return err
 			}
 		}
@@ -334,7 +322,7 @@ func inTxLateConflict(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 		return nil
 	})
 	var got *evento.ConflictError
-	if want := (evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 0, Actual: 2}); !errors.As(err, &got) || *got != want {
+	if want := (conflictAt("a", 0, 2)); !errors.As(err, &got) || *got != want {
 		t.Errorf("InTx: got %v, want %v", err, &want)
 	}
 	wantLog(ctx, t, ex, after)
@@ -364,11 +352,7 @@ func inTxAgain(ctx context.Context, t *testing.T, c Config, ex evento.Executor) 
 	if err := inTx(ctx, ex, both); err != nil {
 		t.Fatalf("InTx after one that was rolled back: %v", err)
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 4 {
-		t.Fatalf("got %d events, want 4", len(log))
-	}
+	log := wantStore(ctx, t, c, ex, 4)
 	if err := inTx(ctx, ex, both); err != nil {
 		t.Errorf("InTx again: %v", err)
 	}
@@ -381,9 +365,7 @@ func inTxAgain(ctx context.Context, t *testing.T, c Config, ex evento.Executor) 
 		_, err := evento.Aggregate("new").Event(opened{}).Commit(tx, ex)
 		return err
 	})
-	if !errors.Is(err, evento.ErrConflict) {
-		t.Errorf("InTx again with a new event: got %v, want the error %q", err, evento.ErrConflict)
-	}
+	wantError(t, err, evento.ErrConflict, "InTx again with a new event")
 	wantLog(ctx, t, ex, log)
 	if r, err := one.Commit(ctx, ex); err != nil || r.Version != 2 || r.Position == 0 {
 		t.Errorf("Commit of the builder without a transaction: got %+v, %v, want its first receipt", r, err)
@@ -425,7 +407,7 @@ func inTxJoins(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) 
 	failure := errors.New("failure")
 	err := inTx(ctx, ex, func(tx context.Context) error {
 		if err := inTx(tx, ex, func(tx context.Context) error {
-			_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("a", 0, "A")}})
+			_, err := ex.Write(tx, write(to("a", 0, "A")))
 			return err
 		}); err != nil {
 			t.Errorf("InTx within InTx: %v", err)
@@ -448,16 +430,10 @@ func inTxEnds(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 		t.Fatalf("InTx: %v", err)
 	}
 	before := readAll(ctx, t, ex, evento.Query{})
-	if _, err := ex.Write(left, evento.Write{Appends: []evento.Append{to("a", 0, "A")}}); !errors.Is(err, evento.ErrInvalid) {
-		t.Errorf("Write after the end: got %v, want the error %q", err, evento.ErrInvalid)
-	}
+	wantError(t, discard(ex.Write(left, write(to("a", 0, "A")))), evento.ErrInvalid, "Write after the end")
 	wantLog(ctx, t, ex, before)
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := inTx(ctx, ex, func(context.Context) error { return nil }); !errors.Is(err, evento.ErrClosed) {
-		t.Errorf("InTx after Close: got %v, want the error %q", err, evento.ErrClosed)
-	}
+	must(t, ex.Close())
+	wantError(t, inTx(ctx, ex, func(context.Context) error { return nil }), evento.ErrClosed, "InTx after Close")
 }
 
 // Transactions and plain commits at once, on common aggregates, with a reader
@@ -486,6 +462,6 @@ func inTxConcurrent(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 		}
 		return nil
 	})
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 	wantBalance(ctx, t, ex, p, "common", writers*each, balance{Total: writers * each})
 }

@@ -22,7 +22,7 @@ func inTxRecords(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 	after := []evento.Change{set(a, 2, "again"), set(b, 0, "new")}
 	work := func(tx context.Context) {
 		t.Helper()
-		if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{toAny("one", "A")}}); err != nil {
+		if _, err := ex.Write(tx, write(toAny("one", "A"))); err != nil {
 			t.Error(err)
 		}
 		swap(tx, t, ex, set(a, 1, "after"), unset(gone, 1))
@@ -31,10 +31,10 @@ func inTxRecords(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 		wantRecords(tx, t, ex, after...)
 		// What is refused changes nothing, and the rest of the transaction
 		// stands.
-		refuseSwap(tx, t, ex, evento.Swap{Changes: []evento.Change{set(b, 1, "X"), set(recordKey("new", ""), 0, "X"), set(a, 2, "stale")}}, evento.ErrSwapped)
-		refuseSwap(tx, t, ex, evento.Swap{Changes: []evento.Change{unset(a, 3), set(b, 0, "stale")}}, evento.ErrSwapped)
-		refuseSwap(tx, t, ex, evento.Swap{Changes: []evento.Change{set(a, 3, "X"), unset(gone, 1)}}, evento.ErrSwapped)
-		refuseSwap(tx, t, ex, evento.Swap{Changes: []evento.Change{unset(a, 3), unset(b, 0)}}, evento.ErrInvalid)
+		refuseSwap(tx, t, ex, swapOf(set(b, 1, "X"), set(recordKey("new", ""), 0, "X"), set(a, 2, "stale")), evento.ErrSwapped)
+		refuseSwap(tx, t, ex, swapOf(unset(a, 3), set(b, 0, "stale")), evento.ErrSwapped)
+		refuseSwap(tx, t, ex, swapOf(set(a, 3, "X"), unset(gone, 1)), evento.ErrSwapped)
+		refuseSwap(tx, t, ex, swapOf(unset(a, 3), unset(b, 0)), evento.ErrInvalid)
 		wantRecords(ctx, t, ex, before...)
 	}
 	failure := errors.New("failure")
@@ -54,13 +54,9 @@ func inTxRecords(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 	}); err != nil {
 		t.Fatalf("InTx: %v", err)
 	}
-	wake(ctx, t, changed, "a Swap in a transaction")
+	await(ctx, t, changed, "a Swap in a transaction")
 	wantRecords(ctx, t, ex, append(slices.Clone(after), set(recordKey("last", ""), 0, "last"))...)
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 1 {
-		t.Errorf("got %d events, want the one of the transaction that was committed", len(log))
-	}
+	wantStore(ctx, t, c, ex, 1)
 
 	// Without events too, and only with records that were swapped by others.
 	if err := inTx(ctx, ex, func(tx context.Context) error {
@@ -86,15 +82,13 @@ func inTxStaleRecords(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 		if err != nil || r.Revision != 1 {
 			t.Errorf("got %s, %v, want revision 1", showRecord(r), err)
 		}
-		if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{toAny("one", "A")}}); err != nil {
+		if _, err := ex.Write(tx, write(toAny("one", "A"))); err != nil {
 			return err
 		}
 		swap(ctx, t, ex, set(a, 1, "faster"))
 		return trySwap(tx, ex, set(b, 0, "stale"), set(a, 1, "stale"))
 	})
-	if !errors.Is(err, evento.ErrSwapped) {
-		t.Errorf("InTx: got %v, want the error %q", err, evento.ErrSwapped)
-	}
+	wantError(t, err, evento.ErrSwapped, "InTx")
 	wantRecords(ctx, t, ex, set(a, 1, "faster"))
 	wantLog(ctx, t, ex, nil)
 }

@@ -20,7 +20,7 @@ func inTxSpoiled(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 	swap(ctx, t, ex, set(key, 0, "before"))
 	before := readAll(ctx, t, ex, evento.Query{})
 	work := func(tx context.Context) error {
-		_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("old", 1, "A"), to(fmt.Sprint("new ", evento.NewID()), 0, "A")}})
+		_, err := ex.Write(tx, write(to("old", 1, "A"), to(fmt.Sprint("new ", evento.NewID()), 0, "A")))
 		return errors.Join(err, trySwap(tx, ex, set(key, 1, "after")))
 	}
 	for name, spoil := range c.Spoil {
@@ -63,5 +63,5 @@ func inTxSpoiled(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 	}
 	commit(ctx, t, ex, to("old", 2, "A"))
 	wantRecords(ctx, t, ex, set(key, 1, "after"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }

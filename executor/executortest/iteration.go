@@ -24,9 +24,7 @@ func iterationAllPages(ctx context.Context, t *testing.T, c Config, ex evento.Ex
 	commit(ctx, t, ex, a)
 	got := 0
 	for e, err := range evento.Events(ctx, ex, evento.Query{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if got == n || e.ID != a.Events[got].ID {
 			t.Fatalf("event %d: got %s at position %d, want each of %d events once, in order", got+1, e.ID, e.Position, n)
 		}
@@ -44,9 +42,7 @@ func iterationBreakAndClose(ctx context.Context, t *testing.T, _ Config, ex even
 	for i := range 20 {
 		got := 0
 		for e, err := range evento.Events(ctx, ex, evento.Query{}) {
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if diff := differ(e, m[got].Node); diff != "" {
 				t.Fatalf("event %d: %s", got+1, diff)
 			}
@@ -57,12 +53,8 @@ func iterationBreakAndClose(ctx context.Context, t *testing.T, _ Config, ex even
 		commit(ctx, t, ex, toAny("more", "Made"))
 	}
 	for _, err := range evento.Events(ctx, ex, evento.Query{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ex.Close(); err != nil { // from within, too
-			t.Fatal(err)
-		}
+		must(t, err)
+		must(t, ex.Close()) // from within, too
 		break
 	}
 }
@@ -72,10 +64,8 @@ func iterationCommitWithin(ctx context.Context, t *testing.T, _ Config, ex event
 	const n = 1500
 	commit(ctx, t, ex, to("one", 0, many(n, "Happened")...))
 	var got evento.RawEvent
-	for e, err := range evento.Events(ctx, ex, evento.Query{Filters: []evento.Filter{evento.ByID(thing, "one")}}) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for e, err := range evento.Events(ctx, ex, filtered(evento.ByID(thing, "one"))) {
+		must(t, err)
 		if e.Version != got.Version+1 {
 			t.Fatalf("got version %d after %d", e.Version, got.Version)
 		}

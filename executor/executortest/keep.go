@@ -4,7 +4,6 @@ package executortest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -23,7 +22,7 @@ func totals(revision uint64) *evento.Projection[balance] {
 
 // wantStates checks that the states of these accounts are listed, in the order of
 // their ids, and that each is the one that its events make.
-func wantStates(ctx context.Context, t *testing.T, what string, ex evento.Executor, p *evento.Projection[balance], ids ...string) {
+func wantStates(ctx context.Context, t testing.TB, what string, ex evento.Executor, p *evento.Projection[balance], ids ...string) {
 	t.Helper()
 	slices.Sort(ids)
 	n := 0
@@ -113,9 +112,7 @@ func libraryKeepRevisions(ctx context.Context, t *testing.T, _ Config, ex evento
 	}
 	unused("when others keep the old states", 1)
 	for _, err := range next.States(ctx, ex) {
-		if !errors.Is(err, evento.ErrNotKept) {
-			t.Errorf("States that nobody keeps: got %v, want the error %q", err, evento.ErrNotKept)
-		}
+		wantError(t, err, evento.ErrNotKept, "States that nobody keeps")
 	}
 	must(t, next.Keep("key").Execute(ctx, ex))
 	wantStates(ctx, t, "the next revision", ex, next, "a", "b")
@@ -139,10 +136,7 @@ func libraryKeepRevisions(ctx context.Context, t *testing.T, _ Config, ex evento
 
 // Workers share the key, and loads store the same snapshots, while writers write.
 func libraryKeepTogether(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	second := ex
-	if c.Share != nil {
-		second = c.share(t, ex)
-	}
+	second := c.another(t, ex)
 	p := totals(0).SnapshotEvery(1)
 	var subs []*evento.Subscription
 	for _, ex := range []evento.Executor{ex, second} {

@@ -61,7 +61,7 @@ func balances(applied *int) *evento.Projection[balance] {
 	)
 }
 
-func wantBalance(ctx context.Context, t *testing.T, ex evento.Executor, p *evento.Projection[balance], id string, version uint64, want balance, opts ...evento.LoadOption) {
+func wantBalance(ctx context.Context, t testing.TB, ex evento.Executor, p *evento.Projection[balance], id string, version uint64, want balance, opts ...evento.LoadOption) {
 	t.Helper()
 	l, err := p.Load(ctx, ex, id, opts...)
 	if err != nil {
@@ -83,9 +83,7 @@ func deposit(ctx context.Context, t testing.TB, ex evento.Executor, id string, n
 		b.Event(deposited{Amount: 1})
 	}
 	r, err := b.Commit(ctx, ex)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return r
 }
 
@@ -109,9 +107,7 @@ func libraryCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	_, err = evento.CommitAll(ctx, ex,
 		evento.Aggregate("new").Event(opened{}),
 		evento.Aggregate(created.AggregateID).OriginalVersion(2).Event(deposited{Amount: 7}))
-	if !errors.Is(err, evento.ErrConflict) {
-		t.Errorf("CommitAll at an old version: got %v, want the error %q", err, evento.ErrConflict)
-	}
+	wantError(t, err, evento.ErrConflict, "CommitAll at an old version")
 	if has, err := evento.HasEvent[opened](ctx, ex, "new"); err != nil || has {
 		t.Errorf("HasEvent of what was in a conflict: got %t, %v, want false", has, err)
 	}
@@ -120,12 +116,8 @@ func libraryCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 func libraryLoad(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	applied := 0
 	p := balances(&applied)
-	if _, err := p.Load(ctx, ex, "a"); !errors.Is(err, evento.ErrNotFound) {
-		t.Errorf("Load of an account without events: got %v, want the error %q", err, evento.ErrNotFound)
-	}
-	if _, err := evento.Aggregate("a").Event(opened{Owner: "Ada"}).Commit(ctx, ex); err != nil {
-		t.Fatal(err)
-	}
+	wantError(t, discard(p.Load(ctx, ex, "a")), evento.ErrNotFound, "Load of an account without events")
+	must(t, discard(evento.Aggregate("a").Event(opened{Owner: "Ada"}).Commit(ctx, ex)))
 	deposit(ctx, t, ex, "a", 3)
 	deposit(ctx, t, ex, "b", 2)
 	deposit(ctx, t, ex, "a", 1)
@@ -169,9 +161,7 @@ func librarySnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 // Many who decide on the same account, one after the other in the end.
 func libraryUpdate(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const deciders, each, most = 6, 6, 30
-	if _, err := evento.Aggregate("a").Event(opened{}).Commit(ctx, ex); err != nil {
-		t.Fatal(err)
-	}
+	must(t, discard(evento.Aggregate("a").Event(opened{}).Commit(ctx, ex)))
 	together(t, deciders, func(int) error {
 		p := balances(new(int)).SnapshotEvery(10)
 		for range each {
@@ -188,7 +178,7 @@ func libraryUpdate(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 		return nil
 	})
 	wantBalance(ctx, t, ex, balances(new(int)), "a", most+1, balance{Total: most})
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // delivered is what a subscription's handler was given.
@@ -210,7 +200,7 @@ func (d *delivered) add(_ context.Context, e evento.RawEvent) error {
 }
 
 // wait returns what there is once there are n.
-func (d *delivered) wait(ctx context.Context, t *testing.T, n int) []evento.RawEvent {
+func (d *delivered) wait(ctx context.Context, t testing.TB, n int) []evento.RawEvent {
 	t.Helper()
 	for {
 		d.mu.Lock()
@@ -232,7 +222,7 @@ func (d *delivered) wait(ctx context.Context, t *testing.T, n int) []evento.RawE
 }
 
 // want compares what was delivered with a part of the store.
-func (d *delivered) want(t *testing.T, what string, log []edge) {
+func (d *delivered) want(t testing.TB, what string, log []edge) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -259,26 +249,20 @@ func libraryExecute(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 		aside.AggregateType = other // which is not subscribed to
 		commit(ctx, t, ex, aside)
 		var d delivered
-		if err := subscribeTo(&d).Execute(ctx, ex); err != nil {
-			t.Fatal(err)
-		}
-		all := readAll(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}})
+		must(t, subscribeTo(&d).Execute(ctx, ex))
+		all := readAll(ctx, t, ex, filtered(evento.ByType(thing)))
 		d.want(t, "Execute", all[from:])
 		from = len(all)
 		status, err := evento.ControlOf(ex, "key").Status(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		// The place stored is one that others can read from.
-		p := read(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Forward(5, status.Partitions[0].Cursor))
+		p := read(ctx, t, ex, filtered(evento.ByType(thing)), cursor.Forward(5, status.Partitions[0].Cursor))
 		if len(p.Edges) != 0 || !p.PageInfo.HasPreviousPage {
 			t.Errorf("after Execute, from the stored cursor: got %d events, %+v, want none after it", len(p.Edges), p.PageInfo)
 		}
 	}
 	var d delivered
-	if err := subscribeTo(&d).Execute(ctx, ex); err != nil {
-		t.Fatal(err)
-	}
+	must(t, subscribeTo(&d).Execute(ctx, ex))
 	d.want(t, "Execute with nothing pending", nil)
 }
 
@@ -286,27 +270,20 @@ func libraryExecute(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 // came meanwhile after it.
 func libraryStart(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, each, events = 4, 10, 4 * 10 * 3
-	reader := ex
-	if c.Share != nil {
-		reader = c.share(t, ex)
-	}
+	reader := c.another(t, ex)
 	var d delivered
 	s, err := subscribeTo(&d).Start(ctx, reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	together(t, writers, func(i int) error {
 		for range each {
-			if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{toAny("shared", "A"), toAny(fmt.Sprint(i), "A", "B")}}); err != nil {
+			if _, err := tryCommit(ctx, ex, write(toAny("shared", "A"), toAny(fmt.Sprint(i), "A", "B"))); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	d.wait(ctx, t, events)
-	if err := s.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
+	must(t, s.Shutdown(ctx))
 	if err := s.Err(); err != nil {
 		t.Errorf("after Shutdown: %v", err)
 	}
@@ -315,36 +292,23 @@ func libraryStart(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 
 	commit(ctx, t, ex, toAny("shared", "Later", "Later"))
 	var rest delivered
-	if err := subscribeTo(&rest).Execute(ctx, reader); err != nil {
-		t.Fatal(err)
-	}
+	must(t, subscribeTo(&rest).Execute(ctx, reader))
 	rest.want(t, "after Shutdown", readAll(ctx, t, ex, evento.Query{})[len(log):])
 }
 
 // A newer worker ends the older one and goes on; together they were given
 // everything, each in order.
 func libraryTakeOver(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	second := ex
-	if c.Share != nil {
-		second = c.share(t, ex)
-	}
+	second := c.another(t, ex)
 	var older, newer delivered
 	first, err := subscribeTo(&older).Start(ctx, ex)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	commit(ctx, t, ex, toAny("a", many(20, "Happened")...))
 	older.wait(ctx, t, 1)
 	next, err := subscribeTo(&newer).Start(ctx, second)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	commit(ctx, t, ex, toAny("a", many(20, "Happened")...))
-	select {
-	case <-first.Done():
-	case <-ctx.Done():
-		t.Fatal("the older worker did not end")
-	}
+	await(ctx, t, first.Done(), "the end of the older worker")
 	if err := first.Err(); !errors.Is(err, evento.ErrTakenOver) {
 		t.Errorf("the older worker ended with %v, want %q", err, evento.ErrTakenOver)
 	}
@@ -357,9 +321,7 @@ func libraryTakeOver(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 		}
 		newer.wait(ctx, t, len(got)+1)
 	}
-	if err := next.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
+	must(t, next.Shutdown(ctx))
 	older.want(t, "the older worker", log[:min(len(log), len(older.events))])
 	newer.want(t, "the newer worker", log[max(0, len(log)-len(newer.events)):])
 	if len(older.events)+len(newer.events) < len(log) {

@@ -84,16 +84,16 @@ func namesRefused(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 	for _, name := range refusedNames() {
 		for field, a := range withName(name) {
 			t.Logf("%s %.300q", field, name)
-			refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{to("two", 0, "Made"), a}}, evento.ErrInvalid)
+			refuse(ctx, t, ex, write(to("two", 0, "Made"), a), evento.ErrInvalid)
 		}
 	}
 	for _, codec := range []string{"", strings.Repeat("x", 33), "a\nb", "\xff"} {
 		a := to("two", 0, "Made")
 		a.Events[0].Codec = codec
-		refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{a}}, evento.ErrInvalid)
+		refuse(ctx, t, ex, write(a), evento.ErrInvalid)
 	}
 	commit(ctx, t, ex, to("one", 1, "Changed"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // Every hostile name is an aggregate id of its own.
@@ -113,7 +113,7 @@ func namesApart(ctx context.Context, t *testing.T, c Config, ex evento.Executor)
 	}
 	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
 	for i, name := range names {
-		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(thing, name)}},
+		wantEvents(ctx, t, ex, filtered(evento.ByID(thing, name)),
 			[]evento.RawEvent{want[i], want[len(names)+i]})
 	}
 }
@@ -135,14 +135,14 @@ func namesEachField(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	for i, name := range names {
 		typ := evento.AggregateType(name)
 		for _, q := range []evento.Query{
-			{Filters: []evento.Filter{evento.ByType(typ)}},
-			{Filters: []evento.Filter{{AggregateType: typ, Name: name}}},
+			filtered(evento.ByType(typ)),
+			filtered(evento.Filter{AggregateType: typ, Name: name}),
 			{RoutingKey: name},
 		} {
 			wantEvents(ctx, t, ex, q, slices.Clone(want[i:i+1]))
 		}
 		unlike := names[(i+1)%len(names)]
-		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{{AggregateType: typ, Name: unlike}}}, nil)
+		wantEvents(ctx, t, ex, filtered(evento.Filter{AggregateType: typ, Name: unlike}), nil)
 		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(typ)}, RoutingKey: unlike}, nil)
 	}
 }

@@ -189,7 +189,7 @@ func orderPeek(ctx context.Context, ex evento.Executor, written <-chan struct{})
 }
 
 // checkAttempts compares what writers were told with what is there.
-func checkAttempts(t *testing.T, log []edge, attempts []attempt) {
+func checkAttempts(t testing.TB, log []edge, attempts []attempt) {
 	t.Helper()
 	events, stored := 0, 0
 	for _, a := range attempts {

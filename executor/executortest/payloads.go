@@ -22,10 +22,7 @@ func testPayloads(t *testing.T, c Config) {
 }
 
 func payloadsBytes(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
+	every := everyByte()
 	random := make([]byte, 100_000)
 	r := rand.NewChaCha8([32]byte{1})
 	_, _ = r.Read(random) // never fails
@@ -62,10 +59,10 @@ func payloadsTooLarge(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 	over := make([]byte, evento.MaxPayload+1)
 	a := to("two", 0, "Small", "Large")
 	a.Events[1].Data = over
-	refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{a}}, evento.ErrTooLarge)
+	refuse(ctx, t, ex, write(a), evento.ErrTooLarge)
 
 	const events = evento.MaxCommit/evento.MaxPayload + 1
-	w := evento.Write{Appends: []evento.Append{to("two", 0, many(events-1, "Large")...), to("three", 0, "Small")}}
+	w := write(to("two", 0, many(events-1, "Large")...), to("three", 0, "Small"))
 	for i := range w.Appends[0].Events {
 		w.Appends[0].Events[i].Data = over[:evento.MaxPayload]
 	}
@@ -122,6 +119,6 @@ func payloadsMetadataRefused(ctx context.Context, t *testing.T, _ Config, ex eve
 		a := to("two", 0, "Made")
 		a.Metadata = tt.metadata
 		t.Logf("metadata %.200v", tt.metadata)
-		refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{to("three", 0, "Made"), a}}, tt.want)
+		refuse(ctx, t, ex, write(to("three", 0, "Made"), a), tt.want)
 	}
 }

@@ -19,7 +19,7 @@ func testPlaces(t *testing.T, c Config) {
 }
 
 // cursorAt is CursorAt, which must succeed.
-func cursorAt(t *testing.T, ex evento.Executor, position uint64) cursor.Value {
+func cursorAt(t testing.TB, ex evento.Executor, position uint64) cursor.Value {
 	t.Helper()
 	v, err := ex.CursorAt(position)
 	if err != nil {
@@ -31,10 +31,7 @@ func cursorAt(t *testing.T, ex evento.Executor, position uint64) cursor.Value {
 // The cursor of a position is the same before the position is reached and
 // after, and the one that Read gives to the event there.
 func placesOfPositions(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	beginning := func() {
 		t.Helper()
 		for _, ex := range exs {
@@ -46,9 +43,8 @@ func placesOfPositions(ctx context.Context, t *testing.T, c Config, ex evento.Ex
 	beginning()
 	if c.NoPositions {
 		for _, position := range []uint64{1, 2, math.MaxUint64} {
-			if v, err := ex.CursorAt(position); !errors.Is(err, errors.ErrUnsupported) {
-				t.Errorf("CursorAt(%d): got %q, %v, want the error %q", position, v, err, errors.ErrUnsupported)
-			}
+			_, err := ex.CursorAt(position)
+			wantError(t, err, errors.ErrUnsupported, "CursorAt(%d)", position)
 		}
 		return
 	}
@@ -77,7 +73,7 @@ func placesOfPositions(ctx context.Context, t *testing.T, c Config, ex evento.Ex
 }
 
 // wantEarlier compares two places, in each order.
-func wantEarlier(t *testing.T, ex evento.Executor, first, second cursor.Value) {
+func wantEarlier(t testing.TB, ex evento.Executor, first, second cursor.Value) {
 	t.Helper()
 	for _, tt := range [][2]cursor.Value{{first, second}, {second, first}} {
 		if got, err := ex.Earlier(tt[0], tt[1]); err != nil || got != first {
@@ -95,10 +91,7 @@ func placesEarlier(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 	}
 	last := places[len(places)-1]
 	places = append(places, c.Beyond(t, ex, last))
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	for _, ex := range exs {
 		for i, first := range places {
 			for _, second := range places[i:] {

@@ -20,13 +20,14 @@ type (
 	page = cursor.Page[evento.RawEvent]
 )
 
+// filtered is the query of the events that one of the filters matches.
+func filtered(filters ...evento.Filter) evento.Query { return evento.Query{Filters: filters} }
+
 // read is one page, which must be readable.
 func read(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, args cursor.Args) *page {
 	t.Helper()
 	p, err := tryRead(ctx, ex, q, args)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return p
 }
 
@@ -50,9 +51,7 @@ func tryRead(ctx context.Context, ex evento.Executor, q evento.Query, args curso
 func readAll(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query) []edge {
 	t.Helper()
 	edges, err := tryReadAfter(ctx, ex, q, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return edges
 }
 
@@ -80,13 +79,13 @@ func last(ctx context.Context, t testing.TB, ex evento.Executor) cursor.Value {
 
 // wantLog compares the whole store with what was read of it, or of another
 // executor on it, before.
-func wantLog(ctx context.Context, t *testing.T, ex evento.Executor, want []edge) {
+func wantLog(ctx context.Context, t testing.TB, ex evento.Executor, want []edge) {
 	t.Helper()
 	sameEdges(t, "the whole store", readAll(ctx, t, ex, evento.Query{}), want)
 }
 
 // sameEdges compares events with their places and cursors.
-func sameEdges(t *testing.T, what string, got, want []edge) {
+func sameEdges(t testing.TB, what string, got, want []edge) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
 		if diff := differ(got[i].Node, want[i].Node); diff != "" {
@@ -103,7 +102,7 @@ func sameEdges(t *testing.T, what string, got, want []edge) {
 
 // wantEvents compares a query's events with what they are to be, but for the
 // place and the time that the store gave them.
-func wantEvents(ctx context.Context, t *testing.T, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
+func wantEvents(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
 	t.Helper()
 	got := readAll(ctx, t, ex, q)
 	if len(got) != len(want) {
@@ -152,7 +151,7 @@ func sameMetadata(a, b evento.Metadata) bool {
 }
 
 // checkLog holds a whole store, as it was read, to what is true of every one.
-func checkLog(t *testing.T, c Config, log []edge) {
+func checkLog(t testing.TB, c Config, log []edge) {
 	t.Helper()
 	type aggregate struct {
 		t  evento.AggregateType
@@ -203,7 +202,7 @@ func checkLog(t *testing.T, c Config, log []edge) {
 
 // checkStored looks for a write's events in a whole store, where its receipts
 // say that they are.
-func checkStored(t *testing.T, log []edge, w evento.Write, receipts []evento.Receipt) {
+func checkStored(t testing.TB, log []edge, w evento.Write, receipts []evento.Receipt) {
 	t.Helper()
 	places := map[evento.ID]evento.RawEvent{}
 	for _, e := range log {
@@ -231,7 +230,7 @@ func checkStored(t *testing.T, log []edge, w evento.Write, receipts []evento.Rec
 }
 
 // checkAbsent looks for events in a whole store that must not be there.
-func checkAbsent(t *testing.T, log []edge, w evento.Write, why error) {
+func checkAbsent(t testing.TB, log []edge, w evento.Write, why error) {
 	t.Helper()
 	ids := map[evento.ID]bool{}
 	for _, a := range w.Appends {

@@ -18,10 +18,7 @@ import (
 // Of those who change the same record at once, one does.
 func recordsOneWins(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const workers, rounds = 8, 8
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	k := recordKey("key", "")
 	var made []evento.Change
 	for round := range uint64(rounds) {
@@ -75,10 +72,7 @@ func increment(ctx context.Context, ex evento.Executor, keys ...evento.RecordKey
 // Many who count in one record, from before it is there, lose nothing.
 func recordsCounter(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const counters, each = 8, 10
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	together(t, counters, func(i int) error {
 		for range each {
 			if err := increment(ctx, exs[i%len(exs)], recordKey("count", "")); err != nil {
@@ -94,10 +88,7 @@ func recordsCounter(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 // store was at one moment.
 func recordsTogether(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, readers, each = 3, 3, 12
-	reader := ex
-	if c.Share != nil {
-		reader = c.share(t, ex)
-	}
+	reader := c.another(t, ex)
 	ends := []evento.RecordKey{recordKey("pair", "0"), recordKey("pair", "9")}
 	var between []evento.Change
 	for i := range 30 {
@@ -157,8 +148,8 @@ func recordsShared(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 		for _, ex := range exs {
 			wantRecords(ctx, t, ex, cs...)
 		}
-		refuseSwap(ctx, t, beside, evento.Swap{Changes: []evento.Change{set(a, i, "stale")}}, evento.ErrSwapped)
+		refuseSwap(ctx, t, beside, swapOf(set(a, i, "stale")), evento.ErrSwapped)
 		swap(ctx, t, beside, unset(b, 1))
-		refuseSwap(ctx, t, on, evento.Swap{Changes: []evento.Change{unset(b, 1)}}, evento.ErrSwapped)
+		refuseSwap(ctx, t, on, swapOf(unset(b, 1)), evento.ErrSwapped)
 	}
 }

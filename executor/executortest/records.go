@@ -5,7 +5,6 @@ package executortest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -54,6 +53,8 @@ func unset(k evento.RecordKey, revision uint64) evento.Change {
 	return evento.Change{RecordKey: k, Revision: revision, Remove: true}
 }
 
+func swapOf(changes ...evento.Change) evento.Swap { return evento.Swap{Changes: changes} }
+
 // trySwap is Swap with an error that shows what was swapped.
 func trySwap(ctx context.Context, ex evento.Executor, changes ...evento.Change) error {
 	if err := ex.Swap(ctx, evento.Swap{Changes: changes}); err != nil {
@@ -65,9 +66,7 @@ func trySwap(ctx context.Context, ex evento.Executor, changes ...evento.Change) 
 // swap changes records, which must succeed.
 func swap(ctx context.Context, t testing.TB, ex evento.Executor, changes ...evento.Change) {
 	t.Helper()
-	if err := trySwap(ctx, ex, changes...); err != nil {
-		t.Fatal(err)
-	}
+	must(t, trySwap(ctx, ex, changes...))
 }
 
 // swapAll is swap for any number of changes.
@@ -80,12 +79,10 @@ func swapAll(ctx context.Context, t testing.TB, ex evento.Executor, changes []ev
 
 // refuseSwap makes a swap that must fail with an error that matches want, and
 // leave the records of a kind as they were.
-func refuseSwap(ctx context.Context, t *testing.T, ex evento.Executor, s evento.Swap, want error) {
+func refuseSwap(ctx context.Context, t testing.TB, ex evento.Executor, s evento.Swap, want error) {
 	t.Helper()
 	before := readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind})
-	if err := ex.Swap(ctx, s); !errors.Is(err, want) {
-		t.Errorf("Swap(%s): got %v, want the error %q", showChanges(s.Changes), err, want)
-	}
+	wantError(t, ex.Swap(ctx, s), want, "Swap(%s)", showChanges(s.Changes))
 	sameRecords(t, "after a Swap that was refused", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), before)
 }
 
@@ -120,17 +117,15 @@ func tryRecords(ctx context.Context, ex evento.Executor, q evento.RecordQuery) (
 	return p, nil
 }
 
-func recordPage(ctx context.Context, t *testing.T, ex evento.Executor, q evento.RecordQuery) *evento.RecordPage {
+func recordPage(ctx context.Context, t testing.TB, ex evento.Executor, q evento.RecordQuery) *evento.RecordPage {
 	t.Helper()
 	p, err := tryRecords(ctx, ex, q)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return p
 }
 
 // readRecords reads page after page.
-func readRecords(ctx context.Context, t *testing.T, ex evento.Executor, q evento.RecordQuery) []evento.Record {
+func readRecords(ctx context.Context, t testing.TB, ex evento.Executor, q evento.RecordQuery) []evento.Record {
 	t.Helper()
 	var all []evento.Record
 	for {
@@ -163,7 +158,7 @@ func readRecord(ctx context.Context, ex evento.Executor, k evento.RecordKey) (ev
 }
 
 // wantRecords compares the records with what changes make.
-func wantRecords(ctx context.Context, t *testing.T, ex evento.Executor, made ...evento.Change) {
+func wantRecords(ctx context.Context, t testing.TB, ex evento.Executor, made ...evento.Change) {
 	t.Helper()
 	sameRecords(t, "the records", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), recordsOf(made...))
 }
@@ -179,7 +174,7 @@ func recordsOf(made ...evento.Change) []evento.Record {
 }
 
 // sameRecords compares records, and their times where both are known.
-func sameRecords(t *testing.T, what string, got, want []evento.Record) {
+func sameRecords(t testing.TB, what string, got, want []evento.Record) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
 		g, w := got[i], want[i]
@@ -226,9 +221,9 @@ func recordsRevisions(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 				if wrong == revision {
 					continue
 				}
-				refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{set(k, wrong, "stale")}}, evento.ErrSwapped)
+				refuseSwap(ctx, t, ex, swapOf(set(k, wrong, "stale")), evento.ErrSwapped)
 				if wrong > 0 {
-					refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(k, wrong)}}, evento.ErrSwapped)
+					refuseSwap(ctx, t, ex, swapOf(unset(k, wrong)), evento.ErrSwapped)
 				}
 			}
 			c := set(k, revision, fmt.Sprint("value ", life, revision))
@@ -240,7 +235,7 @@ func recordsRevisions(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 		}
 		swap(ctx, t, ex, unset(k, 6))
 		wantRecords(ctx, t, ex, beside)
-		refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(k, 6)}}, evento.ErrSwapped)
+		refuseSwap(ctx, t, ex, swapOf(unset(k, 6)), evento.ErrSwapped)
 	}
 }
 
@@ -298,10 +293,7 @@ func recordsAllOrNothing(ctx context.Context, t *testing.T, _ Config, ex evento.
 
 // Values are bytes.
 func recordsValues(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
+	every := everyByte()
 	values := [][]byte{
 		nil, {}, {0}, {0, 0, 0}, {'\''}, {0xff}, []byte("a\x00b"), []byte("a "), []byte(" \n"), []byte("\\x00"), []byte("NULL"), []byte("007"),
 		[]byte(`{"b": 1, "a":2}`), []byte("text ü 😀"), every, bytes.Repeat(every, 10),
@@ -352,10 +344,7 @@ func recordsBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex event
 // A change has the time of its swap, and Now is that of the query, by the same
 // clock. Where that is set back meanwhile, nothing is said.
 func recordsTimes(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	k := recordKey("key", "")
 	look := func(ex evento.Executor) (now time.Time, r evento.Record) {
 		t.Helper()
@@ -407,8 +396,8 @@ func recordsRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 		{set(recordKey("new", ""), 1<<64-1, "value"), evento.ErrInvalid},
 		{set(recordKey("new", ""), 0, strings.Repeat("x", evento.MaxRecord+1)), evento.ErrTooLarge},
 	} {
-		refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{change, tt.change}}, tt.want)
-		refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{tt.change, change}}, tt.want)
+		refuseSwap(ctx, t, ex, swapOf(change, tt.change), tt.want)
+		refuseSwap(ctx, t, ex, swapOf(tt.change, change), tt.want)
 	}
 	for _, name := range refusedNames() {
 		keys := []evento.RecordKey{{Kind: name, Key: "key"}, {Kind: kind, Key: name}}
@@ -416,7 +405,7 @@ func recordsRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 			keys = append(keys, recordKey("key", name))
 		}
 		for _, k := range keys {
-			refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{change, set(k, 0, "value")}}, evento.ErrInvalid)
+			refuseSwap(ctx, t, ex, swapOf(change, set(k, 0, "value")), evento.ErrInvalid)
 		}
 	}
 	swap(ctx, t, ex, change)

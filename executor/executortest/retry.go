@@ -4,7 +4,6 @@ package executortest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -21,7 +20,7 @@ func testRetry(t *testing.T, c Config) {
 }
 
 // retryWrites are writes of every kind, each to aggregates of its own.
-func retryWrites(ctx context.Context, t *testing.T, ex evento.Executor) []evento.Write {
+func retryWrites(ctx context.Context, t testing.TB, ex evento.Executor) []evento.Write {
 	t.Helper()
 	commit(ctx, t, ex, to("b", 0, "Old", "Older"), to("d", 0, "Old"), to("f", 0, "Old"), to("i", 0, "Old"), to("k", 0, "Old", "Older"))
 	return []evento.Write{
@@ -68,7 +67,7 @@ func retryFirstReceipts(ctx context.Context, t *testing.T, c Config, ex evento.E
 		}
 		again("at the version of the later events", moved)
 	}
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // A retry of what was never stored stores it.
@@ -76,11 +75,8 @@ func retryNotStoredBefore(ctx context.Context, t *testing.T, c Config, ex evento
 	for _, w := range retryWrites(ctx, t, ex) {
 		w.Retry = true
 		receipts, err := tryCommit(ctx, ex, w)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log := readAll(ctx, t, ex, evento.Query{})
-		checkLog(t, c, log)
+		must(t, err)
+		log := soundLog(ctx, t, c, ex)
 		checkStored(t, log, w, receipts)
 	}
 }
@@ -88,8 +84,7 @@ func retryNotStoredBefore(ctx context.Context, t *testing.T, c Config, ex evento
 func retryOtherIDsConflict(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("a", 0, "A", "B"))
 	for _, retry := range []bool{false, true} {
-		conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("a", 0, "A", "B")}, Retry: retry},
-			evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 0, Actual: 2})
+		conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("a", 0, "A", "B")}, Retry: retry}, conflictAt("a", 0, 2))
 	}
 }
 
@@ -102,7 +97,7 @@ func retrySomeIDsConflict(ctx context.Context, t *testing.T, _ Config, ex evento
 		return a
 	}
 	moved := with(to("c", 0), a.Events...)
-	onA := evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 0, Actual: 2}
+	onA := conflictAt("a", 0, 2)
 	for _, tt := range []struct {
 		name    string
 		appends []evento.Append
@@ -145,12 +140,6 @@ func retryConcurrent(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 			}
 		}
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 15 {
-		t.Errorf("got %d events, want 15", len(log))
-	}
-	if _, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{to("0", 0, "X")}}); !errors.Is(err, evento.ErrConflict) {
-		t.Errorf("another write: got %v, want a conflict", err)
-	}
+	wantStore(ctx, t, c, ex, 15)
+	wantError(t, discard(ex.Write(ctx, write(to("0", 0, "X")))), evento.ErrConflict, "another write")
 }

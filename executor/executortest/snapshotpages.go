@@ -24,7 +24,7 @@ func storedSnapshot(key evento.SnapshotKey, s evento.Snapshot) evento.StoredSnap
 
 // saveAll saves snapshots in a random order, and returns them in that of their
 // keys.
-func saveAll(ctx context.Context, t *testing.T, ex evento.Executor, all []evento.StoredSnapshot) []evento.StoredSnapshot {
+func saveAll(ctx context.Context, t testing.TB, ex evento.Executor, all []evento.StoredSnapshot) []evento.StoredSnapshot {
 	t.Helper()
 	all = slices.Clone(all)
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -41,7 +41,7 @@ func saveAll(ctx context.Context, t *testing.T, ex evento.Executor, all []evento
 	return all
 }
 
-func removeSnapshots(ctx context.Context, t *testing.T, ex evento.Executor, keys ...evento.SnapshotKey) {
+func removeSnapshots(ctx context.Context, t testing.TB, ex evento.Executor, keys ...evento.SnapshotKey) {
 	t.Helper()
 	if err := ex.RemoveSnapshots(ctx, keys); err != nil {
 		t.Fatalf("RemoveSnapshots of %d keys: %v", len(keys), err)
@@ -77,17 +77,15 @@ func trySnapshots(ctx context.Context, ex evento.Executor, q evento.SnapshotQuer
 	return p, nil
 }
 
-func snapshotPage(ctx context.Context, t *testing.T, ex evento.Executor, q evento.SnapshotQuery) *evento.SnapshotPage {
+func snapshotPage(ctx context.Context, t testing.TB, ex evento.Executor, q evento.SnapshotQuery) *evento.SnapshotPage {
 	t.Helper()
 	p, err := trySnapshots(ctx, ex, q)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return p
 }
 
 // readSnapshots reads page after page.
-func readSnapshots(ctx context.Context, t *testing.T, ex evento.Executor, q evento.SnapshotQuery) []evento.StoredSnapshot {
+func readSnapshots(ctx context.Context, t testing.TB, ex evento.Executor, q evento.SnapshotQuery) []evento.StoredSnapshot {
 	t.Helper()
 	var all []evento.StoredSnapshot
 	for {
@@ -101,12 +99,12 @@ func readSnapshots(ctx context.Context, t *testing.T, ex evento.Executor, q even
 }
 
 // wantSnapshots compares all snapshots with those that are wanted, in order.
-func wantSnapshots(ctx context.Context, t *testing.T, ex evento.Executor, want ...evento.StoredSnapshot) {
+func wantSnapshots(ctx context.Context, t testing.TB, ex evento.Executor, want ...evento.StoredSnapshot) {
 	t.Helper()
 	sameSnapshots(t, "the snapshots", readSnapshots(ctx, t, ex, evento.SnapshotQuery{States: true}), want)
 }
 
-func sameSnapshots(t *testing.T, what string, got, want []evento.StoredSnapshot) {
+func sameSnapshots(t testing.TB, what string, got, want []evento.StoredSnapshot) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
 		g, w := got[i], want[i]
@@ -134,7 +132,7 @@ func withoutStates(all []evento.StoredSnapshot) []evento.StoredSnapshot {
 }
 
 // wantSnapshotPage compares a page with what there is.
-func wantSnapshotPage(ctx context.Context, t *testing.T, ex evento.Executor, all []evento.StoredSnapshot, q evento.SnapshotQuery) {
+func wantSnapshotPage(ctx context.Context, t testing.TB, ex evento.Executor, all []evento.StoredSnapshot, q evento.SnapshotQuery) {
 	t.Helper()
 	want := slices.DeleteFunc(slices.Clone(all), func(s evento.StoredSnapshot) bool {
 		return q.Projection != "" && s.Projection != q.Projection || s.Compare(q.After) <= 0
@@ -210,7 +208,7 @@ func snapshotsOrder(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 
 // snapshotLibrary is more snapshots than a page has, where keys differ in each
 // of their fields.
-func snapshotLibrary(ctx context.Context, t *testing.T, ex evento.Executor) []evento.StoredSnapshot {
+func snapshotLibrary(ctx context.Context, t testing.TB, ex evento.Executor) []evento.StoredSnapshot {
 	t.Helper()
 	var all []evento.StoredSnapshot
 	variants := []string{evento.HashIDs("a"), evento.HashIDs("b")}
@@ -291,14 +289,10 @@ func snapshotsAfterStrangeNames(ctx context.Context, t *testing.T, _ Config, ex 
 // States, cursors and sizes, of whatever bytes; copies of them.
 func snapshotsStates(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 3)
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
+	every := everyByte()
 	var all []evento.StoredSnapshot
 	for i, data := range [][]byte{nil, {}, {0}, []byte("text"), []byte("日本"), every, bytes.Repeat(every, 8192)} {
-		key := snapshotKey()
-		key.AggregateID = fmt.Sprint(i)
+		key := snapshotKeyOf(fmt.Sprint(i))
 		s := evento.Snapshot{Version: uint64(i), Position: 1<<62 - 1 - uint64(i), Cursor: m[i%3].Cursor, Data: data}
 		all = append(all, storedSnapshot(key, s))
 	}
@@ -328,8 +322,7 @@ func largeSnapshots() []evento.StoredSnapshot {
 		evento.PageBytes + 1, evento.PageBytes + 1, // alone
 		0, 10, evento.PageBytes / 3, evento.PageBytes / 3, evento.PageBytes / 3, 20, 1,
 	} {
-		key := snapshotKey()
-		key.AggregateID = fmt.Sprintf("%02d", i)
+		key := snapshotKeyOf(fmt.Sprintf("%02d", i))
 		all = append(all, storedSnapshot(key, evento.Snapshot{Version: 1, Data: bytes.Repeat([]byte{byte(i)}, size)}))
 	}
 	return all
@@ -370,8 +363,7 @@ func snapshotsRemoved(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 	}
 	all = saveAll(ctx, t, ex, all)
 	removeSnapshots(ctx, t, ex)
-	missing := snapshotKey()
-	missing.AggregateID = "never saved"
+	missing := snapshotKeyOf("never saved")
 	tooLate := snapshotKey()
 	tooLate.Revision = math.MaxUint64
 	removeSnapshots(ctx, t, ex, missing, tooLate)
@@ -407,9 +399,7 @@ func snapshotsRemoved(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 		}
 		keys = append(keys, key)
 	}
-	if err := ex.RemoveSnapshots(ctx, keys); !errors.Is(err, evento.ErrInvalid) {
-		t.Errorf("RemoveSnapshots of %d keys: got %v, want the error %q", len(keys), err, evento.ErrInvalid)
-	}
+	wantError(t, ex.RemoveSnapshots(ctx, keys), evento.ErrInvalid, "RemoveSnapshots of %d keys", len(keys))
 	wantSnapshot(ctx, t, ex, keys[0], evento.Snapshot{Version: 1})
 	removeSnapshots(ctx, t, ex, keys[1:]...)
 	removeSnapshots(ctx, t, ex, keys[0])
@@ -423,8 +413,7 @@ func snapshotsRemovedTogether(ctx context.Context, t *testing.T, _ Config, ex ev
 	const workers, each = 6, 10
 	var keys []evento.SnapshotKey
 	for i := range 20 {
-		key := snapshotKey()
-		key.AggregateID = fmt.Sprint(i)
+		key := snapshotKeyOf(fmt.Sprint(i))
 		keys = append(keys, key)
 	}
 	stays := storedSnapshot(snapshotKey(), evento.Snapshot{Version: 1, Data: []byte("stays")})
@@ -476,9 +465,8 @@ func snapshotsRefusedQueries(ctx context.Context, t *testing.T, _ Config, ex eve
 		}
 	}
 	for _, q := range refused {
-		if p, err := ex.Snapshots(ctx, q); !errors.Is(err, evento.ErrInvalid) {
-			t.Errorf("Snapshots(%.400s): got %v, %v, want the error %q", fmt.Sprintf("%+v", q), p, err, evento.ErrInvalid)
-		}
+		_, err := ex.Snapshots(ctx, q)
+		wantError(t, err, evento.ErrInvalid, "Snapshots(%.400s)", fmt.Sprintf("%+v", q))
 	}
 }
 
@@ -512,7 +500,7 @@ func inTxListedSnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.
 		}
 		wantSnapshots(tx, t, ex, after...)
 		wantSnapshots(ctx, t, ex, before...)
-		_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{toAny("one", "A")}})
+		_, err := ex.Write(tx, write(toAny("one", "A")))
 		return err
 	}
 	failure := errors.New("failure")

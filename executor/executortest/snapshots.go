@@ -5,7 +5,6 @@ package executortest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -37,7 +36,14 @@ func snapshotKey() evento.SnapshotKey {
 	return evento.SnapshotKey{Projection: "balance", Revision: 1, Variant: evento.HashIDs("a"), AggregateType: thing, AggregateID: "one"}
 }
 
-func wantSnapshot(ctx context.Context, t *testing.T, ex evento.Executor, key evento.SnapshotKey, want evento.Snapshot) {
+// snapshotKeyOf is snapshotKey for another aggregate.
+func snapshotKeyOf(id string) evento.SnapshotKey {
+	key := snapshotKey()
+	key.AggregateID = id
+	return key
+}
+
+func wantSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key evento.SnapshotKey, want evento.Snapshot) {
 	t.Helper()
 	got, err := ex.Snapshot(ctx, key)
 	if err != nil {
@@ -48,7 +54,7 @@ func wantSnapshot(ctx context.Context, t *testing.T, ex evento.Executor, key eve
 	}
 }
 
-func saveSnapshot(ctx context.Context, t *testing.T, ex evento.Executor, key evento.SnapshotKey, s evento.Snapshot) {
+func saveSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key evento.SnapshotKey, s evento.Snapshot) {
 	t.Helper()
 	if err := ex.SaveSnapshot(ctx, key, s); err != nil {
 		t.Fatalf("SaveSnapshot(%+v, version %d, position %d): %v", key, s.Version, s.Position, err)
@@ -56,25 +62,20 @@ func saveSnapshot(ctx context.Context, t *testing.T, ex evento.Executor, key eve
 }
 
 func snapshotsNotFound(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	if s, err := ex.Snapshot(ctx, snapshotKey()); !errors.Is(err, evento.ErrNotFound) {
-		t.Errorf("Snapshot of nothing: got %v, %v, want the error %q", s, err, evento.ErrNotFound)
-	}
+	_, err := ex.Snapshot(ctx, snapshotKey())
+	wantError(t, err, evento.ErrNotFound, "Snapshot of nothing")
 }
 
 func snapshotsRoundTrip(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 3)
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
+	every := everyByte()
 	for i, s := range []evento.Snapshot{
 		{Version: 1, Position: 1, Cursor: m[0].Cursor, Data: every},
 		{Version: 2, Position: 7, Cursor: m[2].Cursor, Data: nil},
 		{Version: 3, Position: 7, Cursor: m[2].Cursor, Data: []byte{}},
 		{Version: 1<<62 - 1, Position: 1<<62 - 1, Cursor: m[1].Cursor, Data: bytes.Repeat(every, 8192)},
 	} {
-		key := snapshotKey()
-		key.AggregateID = fmt.Sprint(i)
+		key := snapshotKeyOf(fmt.Sprint(i))
 		saveSnapshot(ctx, t, ex, key, s)
 		wantSnapshot(ctx, t, ex, key, s)
 		saveSnapshot(ctx, t, ex, snapshotKey(), s) // over each other
@@ -148,9 +149,7 @@ func snapshotsBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex eve
 	for range 2 {
 		wantSnapshot(ctx, t, ex, snapshotKey(), want)
 		got, err := ex.Snapshot(ctx, snapshotKey())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		clear(got.Data)
 	}
 }

@@ -17,27 +17,24 @@ func testTimestamps(t *testing.T, c Config) {
 
 // checkLog looks at them: UTC, microseconds, never falling.
 func timestampsNeverFall(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex)) // whose clock counts too
-	}
+	exs := c.all(t, ex) // whose clock counts too
 	together(t, 6, func(i int) error {
 		for range 20 {
-			w := evento.Write{Appends: []evento.Append{toAny("one", "A", "B"), toAny("two", "A")}}
+			w := write(toAny("one", "A", "B"), toAny("two", "A"))
 			if _, err := tryCommit(ctx, exs[i%len(exs)], w); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // A time is the same whichever way the event is read.
 func timestampsStay(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 20)
 	for _, e := range m {
-		q := evento.Query{Filters: []evento.Filter{evento.ByID(e.Node.AggregateType, e.Node.AggregateID)}}
+		q := filtered(evento.ByID(e.Node.AggregateType, e.Node.AggregateID))
 		m.wantPage(ctx, t, ex, q, cursor.Backward(3, e.Cursor))
 	}
 	commit(ctx, t, ex, toAny("id 0", "Later"))

@@ -48,13 +48,19 @@ func many(n int, name string) []string {
 	return names
 }
 
+// write is the write of some appends.
+func write(appends ...evento.Append) evento.Write { return evento.Write{Appends: appends} }
+
+// conflictAt is the conflict of a write that expected a thing at another version.
+func conflictAt(id string, expected, actual uint64) evento.ConflictError {
+	return evento.ConflictError{AggregateType: thing, AggregateID: id, Expected: expected, Actual: actual}
+}
+
 // commit writes the appends as one, which must succeed.
 func commit(ctx context.Context, t testing.TB, ex evento.Executor, appends ...evento.Append) []evento.Receipt {
 	t.Helper()
 	receipts, err := tryCommit(ctx, ex, evento.Write{Appends: appends})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return receipts
 }
 
@@ -78,7 +84,7 @@ func tryCommit(ctx context.Context, ex evento.Executor, w evento.Write) ([]event
 
 // refuse makes a write that must fail with an error that matches want, and
 // leave the store as it was.
-func refuse(ctx context.Context, t *testing.T, ex evento.Executor, w evento.Write, want error) {
+func refuse(ctx context.Context, t testing.TB, ex evento.Executor, w evento.Write, want error) {
 	t.Helper()
 	before := readAll(ctx, t, ex, evento.Query{})
 	receipts, err := ex.Write(ctx, w)
@@ -90,7 +96,7 @@ func refuse(ctx context.Context, t *testing.T, ex evento.Executor, w evento.Writ
 
 // conflict makes a write that must fail with exactly this conflict, and leave
 // the store as it was.
-func conflict(ctx context.Context, t *testing.T, ex evento.Executor, w evento.Write, want evento.ConflictError) {
+func conflict(ctx context.Context, t testing.TB, ex evento.Executor, w evento.Write, want evento.ConflictError) {
 	t.Helper()
 	before := readAll(ctx, t, ex, evento.Query{})
 	receipts, err := ex.Write(ctx, w)
