@@ -34,52 +34,38 @@ func changedCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 // A swap wakes when it is to.
 func changedSwap(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	k := recordKey("key", "")
-	for i := range uint64(10) {
+	for i := range uint64(11) {
+		change := set(k, i, "value")
+		if i == 10 {
+			change = unset(k, i)
+		}
 		changed := ex.Changed()
-		must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, i, "value")}}))
-		await(ctx, t, changed, "a Swap")
+		must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{change}}))
+		await(ctx, t, changed, "Swap("+showChanges([]evento.Change{change})+")")
 	}
-	changed := ex.Changed()
-	must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{unset(k, 10)}}))
-	await(ctx, t, changed, "a Swap that removes")
 }
 
 // Who is woken by a swap sees what it did.
 func changedSwapSeen(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const rounds = 25
 	k, seen := recordKey("key", ""), make(chan struct{}, rounds)
-	together(t, 2, func(i int) error {
+	crowds(t, crowd{1, func(t testing.TB, _ int) {
 		for round := range uint64(rounds) {
-			if i == 0 {
-				if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, round, "value")}}); err != nil {
-					return err
-				}
-				select {
-				case <-seen:
-				case <-ctx.Done():
-					return fmt.Errorf("swap %d was not seen: %w", round+1, ctx.Err())
-				}
-				continue
-			}
+			must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, round, "value")}}))
+			await(ctx, t, seen, fmt.Sprint("the reader of swap ", round+1))
+		}
+	}}, crowd{1, func(t testing.TB, _ int) {
+		for round := range uint64(rounds) {
 			for {
 				changed := ex.Changed()
-				r, err := readRecord(ctx, ex, k)
-				if err != nil {
-					return err
-				}
-				if r.Revision > round {
+				if readRecord(ctx, t, ex, k).Revision > round {
 					break
 				}
-				select {
-				case <-changed:
-				case <-ctx.Done():
-					return fmt.Errorf("waiting for swap %d: %w", round+1, ctx.Err())
-				}
+				await(ctx, t, changed, fmt.Sprint("swap ", round+1))
 			}
 			seen <- struct{}{}
 		}
-		return nil
-	})
+	}})
 }
 
 func changedClose(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
@@ -100,45 +86,26 @@ func changedNeverMissed(ctx context.Context, t *testing.T, _ Config, ex evento.E
 	for i := range seen {
 		seen[i] = make(chan struct{}, rounds)
 	}
-	together(t, 2*pairs, func(i int) error {
-		id := fmt.Sprint(i / 2)
-		if i%2 == 0 { // the writer
-			for n := range uint64(rounds) {
-				if _, err := tryCommit(ctx, ex, write(to(id, n, "Happened"))); err != nil {
-					return err
-				}
-				select {
-				case <-seen[i/2]:
-				case <-ctx.Done():
-					return fmt.Errorf("event %d was not read: %w", n+1, ctx.Err())
-				}
-			}
-			return nil
+	crowds(t, crowd{pairs, func(t testing.TB, i int) {
+		for n := range uint64(rounds) {
+			commit(ctx, t, ex, to(fmt.Sprint(i), n, "Happened"))
+			await(ctx, t, seen[i], fmt.Sprint("the reader of event ", n+1))
 		}
-		q := filtered(evento.ByID(thing, id))
-		at := cursor.Value("")
+	}}, crowd{pairs, func(t testing.TB, i int) {
+		q, at := filtered(evento.ByID(thing, fmt.Sprint(i))), cursor.Value("")
 		for n := 0; n < rounds; {
 			changed := ex.Changed()
-			p, err := tryRead(ctx, ex, q, cursor.Onward(10, at))
-			if err != nil {
-				return err
-			}
+			p := read(ctx, t, ex, q, cursor.Onward(10, at))
 			at = p.PageInfo.EndCursor
 			for range p.Edges {
-				seen[i/2] <- struct{}{}
+				seen[i] <- struct{}{}
 				n++
 			}
-			if len(p.Edges) > 0 {
-				continue
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return fmt.Errorf("waiting for event %d: %w", n+1, ctx.Err())
+			if len(p.Edges) == 0 {
+				await(ctx, t, changed, fmt.Sprint("event ", n+1))
 			}
 		}
-		return nil
-	})
+	}})
 }
 
 // Commits of another executor on the store wake too, if later.

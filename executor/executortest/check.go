@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -56,7 +57,7 @@ func wantStore(ctx context.Context, t testing.TB, c Config, ex evento.Executor, 
 	t.Helper()
 	log := soundLog(ctx, t, c, ex)
 	if len(log) != n {
-		t.Fatalf("got %d events %s, want %d", len(log), showEdges(log), n)
+		t.Fatalf("got %d events, want %d", len(log), n)
 	}
 	return log
 }
@@ -70,19 +71,54 @@ func everyByte() []byte {
 	return every
 }
 
-// together runs do in n goroutines that begin at once, waits for them, and
-// fails the test when one returns an error.
-func together(t testing.TB, n int, do func(i int) error) {
+// goroutine is the T of one of the goroutines of a test: Fatal ends that
+// goroutine, and the test when all of them have ended.
+type goroutine struct {
+	testing.TB
+	i int
+}
+
+func (g goroutine) FailNow() {
+	g.Fail()
+	runtime.Goexit()
+}
+
+func (g goroutine) Fatal(args ...any) {
+	g.Helper()
+	g.Fatalf("%s", fmt.Sprint(args...))
+}
+
+func (g goroutine) Fatalf(format string, args ...any) {
+	g.Helper()
+	g.Errorf("goroutine %d: "+format, append([]any{g.i}, args...)...)
+	runtime.Goexit()
+}
+
+// crowd is n goroutines that do the same.
+type crowd struct {
+	n  int
+	do func(t testing.TB, i int)
+}
+
+// together runs do in n goroutines that begin at once, each with a T of its
+// own. It waits for them, and ends the test when one has failed.
+func together(t testing.TB, n int, do func(t testing.TB, i int)) {
+	t.Helper()
+	crowds(t, crowd{n, do})
+}
+
+// crowds is together for goroutines that do different things.
+func crowds(t testing.TB, crowds ...crowd) {
 	t.Helper()
 	start := make(chan struct{})
 	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			<-start
-			if err := do(i); err != nil {
-				t.Errorf("goroutine %d: %v", i, err)
-			}
-		})
+	for _, c := range crowds {
+		for i := range c.n {
+			wg.Go(func() {
+				<-start
+				c.do(goroutine{t, i}, i)
+			})
+		}
 	}
 	close(start)
 	wg.Wait()

@@ -30,10 +30,8 @@ func testReopen(t *testing.T, c Config) {
 
 func closeTwice(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	fill(ctx, t, ex, 3)
-	together(t, 4, func(int) error { return ex.Close() })
-	if err := ex.Close(); err != nil {
-		t.Errorf("Close of a closed executor: %v", err)
-	}
+	together(t, 4, func(t testing.TB, _ int) { must(t, ex.Close()) })
+	must(t, ex.Close())
 }
 
 func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
@@ -41,91 +39,72 @@ func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	swap(ctx, t, ex, set(recordKey("key", ""), 0, "value"))
 	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 1, Position: 1})
 	must(t, ex.Close())
-	all := calls(ex)
+	for name, call := range calls(ex) {
+		wantError(t, call(ctx), evento.ErrClosed, "%s after Close", name)
+	}
 	for _, position := range []uint64{0, 1} {
-		all[fmt.Sprintf("CursorAt(%d)", position)] = func(context.Context) error { _, err := ex.CursorAt(position); return err }
+		wantError(t, discard(ex.CursorAt(position)), evento.ErrClosed, "CursorAt(%d) after Close", position)
 	}
 	for _, at := range []cursor.Value{"", m[1].Cursor} {
-		all[fmt.Sprintf("Earlier(%q, …)", at)] = func(context.Context) error { _, err := ex.Earlier(at, m[0].Cursor); return err }
-	}
-	for name, call := range all {
-		wantError(t, call(ctx), evento.ErrClosed, "%s after Close", name)
+		wantError(t, discard(ex.Earlier(at, m[0].Cursor)), evento.ErrClosed, "Earlier(%q, …) after Close", at)
 	}
 }
 
 // closeUnderWay closes the executor while it has much to do, and returns the
 // writes, and how often the record at "count" was changed. Every call succeeds,
 // or says that the store is closed.
-func closeUnderWay(ctx context.Context, t testing.TB, ex evento.Executor) ([]attempt, uint64) {
+func closeUnderWay(ctx context.Context, t testing.TB, ex evento.Executor) (attempts []attempt, swaps uint64) {
 	t.Helper()
-	const writers, others, before = 8, 8, 20
+	const writers, before = 8, 20
 	fill(ctx, t, ex, 10)
-	attempts := make([][]attempt, writers)
-	swaps := uint64(0)
+	all := calls(ex)
+	all["Swap"] = func(ctx context.Context) error {
+		err := ex.Swap(ctx, swapOf(set(recordKey("count", ""), swaps, fmt.Sprint(swaps+1))))
+		if err == nil {
+			swaps++
+		}
+		return err
+	}
+	others := []string{"Read", "Read backward", "Records", "Swap", "Snapshot", "SaveSnapshot", "Snapshots", "RemoveSnapshots"}
+	made := make([][]attempt, writers)
 	var done atomic.Int32
 	busy := make(chan struct{}) // closed when writes are under way
-	together(t, writers+others+1, func(i int) error {
-		switch {
-		case i < writers:
-			for {
-				a := attempt{write: write(
-					toAny(fmt.Sprint("own ", i), "A", "B"), toAny("shared", "A"),
-				)}
-				a.receipts, a.err = tryCommit(ctx, ex, a.write)
-				attempts[i] = append(attempts[i], a)
-				if done.Add(1) == before {
-					close(busy)
-				}
-				switch {
-				case errors.Is(a.err, evento.ErrClosed) || errors.Is(a.err, evento.ErrOutcomeUnknown):
-					return nil
-				case a.err != nil:
-					return a.err
-				}
+	crowds(t, crowd{writers, func(t testing.TB, i int) {
+		for {
+			a := attempt{write: write(toAny(fmt.Sprint("own ", i), "A", "B"), toAny("shared", "A"))}
+			a.receipts, a.err = tryCommit(ctx, ex, a.write)
+			made[i] = append(made[i], a)
+			if done.Add(1) == before {
+				close(busy)
 			}
-		case i < writers+others:
-			all := calls(ex)
-			all["Swap"] = func(ctx context.Context) error {
-				err := trySwap(ctx, ex, set(recordKey("count", ""), swaps, fmt.Sprint(swaps+1)))
-				if err == nil {
-					swaps++
-				}
-				return err
+			if errors.Is(a.err, evento.ErrClosed) || errors.Is(a.err, evento.ErrOutcomeUnknown) {
+				return
 			}
-			name := []string{"Read", "Read backward", "Records", "Swap", "Snapshot", "SaveSnapshot", "Snapshots", "RemoveSnapshots"}[i-writers]
-			for {
-				err := all[name](ctx)
-				switch {
-				case errors.Is(err, evento.ErrClosed):
-					return nil
-				case err != nil && !errors.Is(err, evento.ErrNotFound):
-					return fmt.Errorf("%s while the executor closes: got %w, want success or %w", name, err, evento.ErrClosed)
-				}
-			}
-		default:
-			select {
-			case <-busy:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if err := ex.Close(); err != nil {
-				return fmt.Errorf("closing with calls under way: %w", err)
-			}
-			return nil
+			must(t, a.err)
 		}
-	})
-	return slices.Concat(attempts...), swaps
+	}}, crowd{len(others), func(t testing.TB, i int) {
+		for {
+			switch err := all[others[i]](ctx); {
+			case errors.Is(err, evento.ErrClosed):
+				return
+			case err != nil && !errors.Is(err, evento.ErrNotFound):
+				t.Fatalf("%s while the executor closes: got %v, want success or %q", others[i], err, evento.ErrClosed)
+			}
+		}
+	}}, crowd{1, func(t testing.TB, _ int) {
+		await(ctx, t, busy, "writes under way")
+		must(t, ex.Close())
+	}})
+	return slices.Concat(made...), swaps
 }
 
 func reopenUnderWay(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	attempts, swaps := closeUnderWay(ctx, t, ex)
 	ex = c.reopen(t, ex)
-	count, err := readRecord(ctx, ex, recordKey("count", ""))
-	if err != nil || count.Revision != swaps && count.Revision != swaps+1 { // the last may have been made
-		t.Errorf("a record that was swapped %d times: got %s, %v", swaps, showRecord(count), err)
+	if count := readRecord(ctx, t, ex, recordKey("count", "")); count.Revision != swaps && count.Revision != swaps+1 { // the last may have been made
+		t.Errorf("a record that was swapped %d times: got %s", swaps, showRecord(count))
 	}
-	log := soundLog(ctx, t, c, ex)
-	checkOutcomes(t, log, attempts)
+	checkOutcomes(t, soundLog(ctx, t, c, ex), attempts)
 	commit(ctx, t, ex, toAny("shared", "Later"))
 }
 

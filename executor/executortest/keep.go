@@ -24,23 +24,16 @@ func totals(revision uint64) *evento.Projection[balance] {
 // their ids, and that each is the one that its events make.
 func wantStates(ctx context.Context, t testing.TB, what string, ex evento.Executor, p *evento.Projection[balance], ids ...string) {
 	t.Helper()
-	slices.Sort(ids)
-	n := 0
+	var listed []string
 	for got, err := range p.States(ctx, ex) {
-		if err != nil {
-			t.Fatalf("%s: States: %v", what, err)
-		}
-		if n == len(ids) || got.ID != ids[n] {
-			t.Fatalf("%s: States: got %q as number %d of %d", what, got.ID, n+1, len(ids))
-		}
+		must(t, err)
 		if want, err := p.Load(ctx, ex, got.ID); err != nil || *got != *want {
 			t.Errorf("%s: States: got %+v, want %+v, %v", what, *got, want, err)
 		}
-		n++
+		listed = append(listed, got.ID)
 	}
-	if n != len(ids) {
-		t.Errorf("%s: States: got %d, want %d", what, n, len(ids))
-	}
+	slices.Sort(ids)
+	wantTexts(t, what+": States", listed, ids...)
 }
 
 // The states are those that the events make, whatever way the subscription runs,
@@ -145,21 +138,15 @@ func libraryKeepTogether(ctx context.Context, t *testing.T, c Config, ex evento.
 		subs = append(subs, sub)
 	}
 	ids := []string{"a", "b", "c", "d", "e"}
-	together(t, 4, func(i int) error {
+	together(t, 4, func(t testing.TB, i int) {
 		for range 10 {
 			for _, id := range ids {
-				if _, err := evento.Aggregate(id).AnyVersion().Event(deposited{Amount: 1}).Commit(ctx, ex); err != nil {
-					return err
-				}
+				deposit(ctx, t, ex, id, 1)
 			}
-			if _, err := p.Load(ctx, second, ids[i]); err != nil {
-				return err
-			}
+			must(t, discard(p.Load(ctx, second, ids[i])))
 		}
-		return nil
 	})
-	log := readAll(ctx, t, ex, evento.Query{})
-	must(t, evento.ControlOf(ex, "key").WaitForCursor(ctx, log[len(log)-1].Cursor))
+	must(t, evento.ControlOf(ex, "key").WaitForCursor(ctx, last(ctx, t, ex)))
 	wantStates(ctx, t, "together", ex, p, ids...)
 	for _, sub := range subs {
 		must(t, sub.Shutdown(ctx))

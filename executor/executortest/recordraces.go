@@ -4,6 +4,7 @@ package executortest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,49 +23,47 @@ func recordsOneWins(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	k := recordKey("key", "")
 	var made []evento.Change
 	for round := range uint64(rounds) {
-		won := make([]bool, workers)
 		changes := func(i int) []evento.Change {
-			cs := []evento.Change{set(k, round, fmt.Sprint("by ", i)), set(recordKey("of", fmt.Sprint(round, i)), 0, "won")}
+			return []evento.Change{set(k, round, fmt.Sprint("by ", i)), set(recordKey("of", fmt.Sprint(round, i)), 0, "won")}
+		}
+		won := make([]bool, workers)
+		together(t, workers, func(t testing.TB, i int) {
+			cs := changes(i)
 			if i%2 == 0 {
 				slices.Reverse(cs)
 			}
-			return cs
-		}
-		together(t, workers, func(i int) error {
-			err := trySwap(ctx, exs[i%len(exs)], changes(i)...)
-			if won[i] = err == nil; errors.Is(err, evento.ErrSwapped) {
-				return nil
+			err := exs[i%len(exs)].Swap(ctx, swapOf(cs...))
+			if won[i] = err == nil; !won[i] {
+				wantError(t, err, evento.ErrSwapped, "Swap(%s)", showChanges(cs))
 			}
-			return err
 		})
 		winner := slices.Index(won, true)
 		if winner < 0 || slices.Contains(won[winner+1:], true) {
 			t.Fatalf("round %d: Swap succeeded for the workers %v, want it for one", round+1, won)
 		}
-		made = append(made, set(recordKey("of", fmt.Sprint(round, winner)), 0, "won"))
-		wantRecords(ctx, t, ex, append(slices.Clone(made), set(k, round, fmt.Sprint("by ", winner)))...)
+		cs := changes(winner)
+		made = append(made, cs[1])
+		wantRecords(ctx, t, ex, append(slices.Clone(made), cs[0])...)
 	}
 }
 
 // increment adds 1 to the numbers in some records, as one, until that succeeds.
-func increment(ctx context.Context, ex evento.Executor, keys ...evento.RecordKey) error {
+func increment(ctx context.Context, t testing.TB, ex evento.Executor, keys ...evento.RecordKey) {
+	t.Helper()
 	for {
 		var changes []evento.Change
 		for _, k := range keys {
-			r, err := readRecord(ctx, ex, k)
-			if err != nil {
-				return err
-			}
-			n := 0
-			if r.Revision > 0 {
-				if n, err = strconv.Atoi(string(r.Value)); err != nil {
-					return err
-				}
-			}
+			r := readRecord(ctx, t, ex, k)
+			n, err := strconv.Atoi(cmp.Or(string(r.Value), "0"))
+			must(t, err)
 			changes = append(changes, set(k, r.Revision, fmt.Sprint(n+1)))
 		}
-		if err := trySwap(ctx, ex, changes...); !errors.Is(err, evento.ErrSwapped) {
-			return err
+		err := ex.Swap(ctx, swapOf(changes...))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, evento.ErrSwapped) {
+			t.Fatal(err)
 		}
 	}
 }
@@ -73,13 +72,10 @@ func increment(ctx context.Context, ex evento.Executor, keys ...evento.RecordKey
 func recordsCounter(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const counters, each = 8, 10
 	exs := c.all(t, ex)
-	together(t, counters, func(i int) error {
+	together(t, counters, func(t testing.TB, i int) {
 		for range each {
-			if err := increment(ctx, exs[i%len(exs)], recordKey("count", "")); err != nil {
-				return err
-			}
+			increment(ctx, t, exs[i%len(exs)], recordKey("count", ""))
 		}
-		return nil
 	})
 	wantRecords(ctx, t, ex, set(recordKey("count", ""), counters*each-1, fmt.Sprint(counters*each)))
 }
@@ -98,41 +94,32 @@ func recordsTogether(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 	swap(ctx, t, ex, set(ends[0], 0, "0"), set(ends[1], 0, "0"))
 	var writing atomic.Int32
 	writing.Store(writers)
-	together(t, writers+readers, func(i int) error {
-		if i < writers {
-			defer writing.Add(-1)
-			keys := slices.Clone(ends)
-			if i%2 == 0 {
-				slices.Reverse(keys)
-			}
-			for range each {
-				if err := increment(ctx, ex, keys...); err != nil {
-					return err
-				}
-			}
-			return nil
+	crowds(t, crowd{writers, func(t testing.TB, i int) {
+		defer writing.Add(-1)
+		keys := slices.Clone(ends)
+		if i%2 == 0 {
+			slices.Reverse(keys)
 		}
+		for range each {
+			increment(ctx, t, ex, keys...)
+		}
+	}}, crowd{readers, func(t testing.TB, _ int) {
 		for more := true; more; {
 			more = writing.Load() > 0
 			for _, q := range []evento.RecordQuery{{Kind: kind, Key: "pair"}, {Kind: kind, Limit: len(between) + 2}} {
-				p, err := tryRecords(ctx, reader, q)
-				if err != nil {
-					return err
-				}
+				p := recordPage(ctx, t, reader, q)
 				if len(p.Records) != len(between)+2 {
-					return fmt.Errorf("Records(%+v): got %d records, want %d", q, len(p.Records), len(between)+2)
+					t.Fatalf("Records(%+v): got %d records, want %d", q, len(p.Records), len(between)+2)
 				}
 				a, b := p.Records[0], p.Records[len(p.Records)-1]
 				if a.Revision != b.Revision || !bytes.Equal(a.Value, b.Value) {
-					return fmt.Errorf("Records(%+v): got %s and %s, which change together", q, showRecord(a), showRecord(b))
+					t.Fatalf("Records(%+v): got %s and %s, which change together", q, showRecord(a), showRecord(b))
 				}
 			}
 		}
-		return nil
-	})
-	r, err := readRecord(ctx, ex, ends[0])
-	if err != nil || string(r.Value) != fmt.Sprint(writers*each) {
-		t.Errorf("got %s, %v, want the value %d", showRecord(r), err, writers*each)
+	}})
+	if r := readRecord(ctx, t, ex, ends[0]); string(r.Value) != fmt.Sprint(writers*each) {
+		t.Errorf("got %s, want the value %d", showRecord(r), writers*each)
 	}
 }
 

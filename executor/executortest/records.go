@@ -4,6 +4,7 @@ package executortest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -55,18 +56,12 @@ func unset(k evento.RecordKey, revision uint64) evento.Change {
 
 func swapOf(changes ...evento.Change) evento.Swap { return evento.Swap{Changes: changes} }
 
-// trySwap is Swap with an error that shows what was swapped.
-func trySwap(ctx context.Context, ex evento.Executor, changes ...evento.Change) error {
-	if err := ex.Swap(ctx, evento.Swap{Changes: changes}); err != nil {
-		return fmt.Errorf("Swap(%s): %w", showChanges(changes), err)
-	}
-	return nil
-}
-
 // swap changes records, which must succeed.
 func swap(ctx context.Context, t testing.TB, ex evento.Executor, changes ...evento.Change) {
 	t.Helper()
-	must(t, trySwap(ctx, ex, changes...))
+	if err := ex.Swap(ctx, swapOf(changes...)); err != nil {
+		t.Fatalf("Swap(%s): %v", showChanges(changes), err)
+	}
 }
 
 // swapAll is swap for any number of changes.
@@ -86,41 +81,31 @@ func refuseSwap(ctx context.Context, t testing.TB, ex evento.Executor, s evento.
 	sameRecords(t, "after a Swap that was refused", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), before)
 }
 
-// tryRecords is Records with a look at what is promised of every page.
-func tryRecords(ctx context.Context, ex evento.Executor, q evento.RecordQuery) (*evento.RecordPage, error) {
+// recordPage is Records with a look at what is promised of every page.
+func recordPage(ctx context.Context, t testing.TB, ex evento.Executor, q evento.RecordQuery) *evento.RecordPage {
+	t.Helper()
 	p, err := ex.Records(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("Records(%+v): %w", q, err)
+		t.Fatalf("Records(%+v): %v", q, err)
 	}
-	most := q.Limit
-	if most == 0 {
-		most = evento.MaxRecords
-	}
-	if len(p.Records) > most || p.More && len(p.Records) == 0 {
-		return nil, fmt.Errorf("Records(%+v): got a page of %d records, more %t", q, len(p.Records), p.More)
+	if len(p.Records) > cmp.Or(q.Limit, evento.MaxRecords) || p.More && len(p.Records) == 0 {
+		t.Fatalf("Records(%+v): got a page of %d records, more %t", q, len(p.Records), p.More)
 	}
 	last := q.After
 	for _, r := range p.Records {
 		switch {
 		case r.Kind != q.Kind, q.Key != "" && r.Key != q.Key, r.Compare(last) <= 0:
-			return nil, fmt.Errorf("Records(%+v): got %+v after %+v", q, r.RecordKey, last)
+			t.Fatalf("Records(%+v): got %+v after %+v", q, r.RecordKey, last)
 		case r.Revision == 0:
-			return nil, fmt.Errorf("Records(%+v): got %+v at revision 0", q, r.RecordKey)
+			t.Fatalf("Records(%+v): got %+v at revision 0", q, r.RecordKey)
 		case r.ChangedAt.IsZero() || r.ChangedAt.Location() != time.UTC:
-			return nil, fmt.Errorf("Records(%+v): got %+v changed at %v, want a time in UTC", q, r.RecordKey, r.ChangedAt)
+			t.Fatalf("Records(%+v): got %+v changed at %v, want a time in UTC", q, r.RecordKey, r.ChangedAt)
 		}
 		last = r.RecordKey
 	}
 	if p.Now.Location() != time.UTC {
-		return nil, fmt.Errorf("Records(%+v): got %v for Now, want it in UTC", q, p.Now)
+		t.Fatalf("Records(%+v): got %v for Now, want it in UTC", q, p.Now)
 	}
-	return p, nil
-}
-
-func recordPage(ctx context.Context, t testing.TB, ex evento.Executor, q evento.RecordQuery) *evento.RecordPage {
-	t.Helper()
-	p, err := tryRecords(ctx, ex, q)
-	must(t, err)
 	return p
 }
 
@@ -139,22 +124,14 @@ func readRecords(ctx context.Context, t testing.TB, ex evento.Executor, q evento
 }
 
 // readRecord returns one record, or the zero Record when there is none.
-func readRecord(ctx context.Context, ex evento.Executor, k evento.RecordKey) (evento.Record, error) {
-	for q := (evento.RecordQuery{Kind: k.Kind, Key: k.Key}); ; {
-		p, err := tryRecords(ctx, ex, q)
-		if err != nil {
-			return evento.Record{}, err
-		}
-		for _, r := range p.Records {
-			if r.RecordKey == k {
-				return r, nil
-			}
-			q.After = r.RecordKey
-		}
-		if !p.More {
-			return evento.Record{}, nil
+func readRecord(ctx context.Context, t testing.TB, ex evento.Executor, k evento.RecordKey) evento.Record {
+	t.Helper()
+	for _, r := range readRecords(ctx, t, ex, evento.RecordQuery{Kind: k.Kind, Key: k.Key}) {
+		if r.RecordKey == k {
+			return r
 		}
 	}
+	return evento.Record{}
 }
 
 // wantRecords compares the records with what changes make.
@@ -176,18 +153,13 @@ func recordsOf(made ...evento.Change) []evento.Record {
 // sameRecords compares records, and their times where both are known.
 func sameRecords(t testing.TB, what string, got, want []evento.Record) {
 	t.Helper()
-	for i := range min(len(got), len(want)) {
-		g, w := got[i], want[i]
-		if w.ChangedAt.IsZero() {
-			w.ChangedAt = g.ChangedAt
+	same(t, what, got, want, func(got, want evento.Record) string {
+		timed := want.ChangedAt.IsZero() || got.ChangedAt.Equal(want.ChangedAt)
+		if got.RecordKey == want.RecordKey && got.Revision == want.Revision && timed && bytes.Equal(got.Value, want.Value) {
+			return ""
 		}
-		if g.RecordKey != w.RecordKey || g.Revision != w.Revision || !g.ChangedAt.Equal(w.ChangedAt) || !bytes.Equal(g.Value, w.Value) {
-			t.Fatalf("%s: record %d of %d: got %s, want %s", what, i+1, len(want), showRecord(g), showRecord(w))
-		}
-	}
-	if len(got) != len(want) {
-		t.Fatalf("%s: got %d records, want %d", what, len(got), len(want))
-	}
+		return fmt.Sprintf("got %s, want %s", showRecord(got), showRecord(want))
+	})
 }
 
 func showRecord(r evento.Record) string {
@@ -243,51 +215,34 @@ func recordsRevisions(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 func recordsAllOrNothing(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const changes = 5
 	there := func(i int) evento.RecordKey { return recordKey(fmt.Sprint("there ", i%2), fmt.Sprint(i)) }
+	var bystanders []evento.Change
 	for i := range changes {
-		swap(ctx, t, ex, set(there(i), 0, "before"), set(recordKey("bystander", fmt.Sprint(i)), 0, "before"))
+		bystanders = append(bystanders, set(recordKey("bystander", fmt.Sprint(i)), 0, "before"))
+		swap(ctx, t, ex, set(there(i), 0, "before"), bystanders[i])
 	}
-	good := func(round int) []evento.Change {
-		var cs []evento.Change
-		for i := range changes {
-			switch i % 3 {
-			case 0:
-				cs = append(cs, set(there(i), 1, "after"))
-			case 1:
-				cs = append(cs, set(recordKey("new", fmt.Sprint(round, i)), 0, "after"))
-			default:
-				cs = append(cs, unset(there(i), 1))
-			}
-		}
-		return cs
+	good := func() []evento.Change {
+		added := func(part string) evento.Change { return set(recordKey("new", part), 0, "after") }
+		return []evento.Change{set(there(0), 1, "after"), added("1"), unset(there(2), 1), set(there(3), 1, "after"), added("4")}
 	}
 	for bad := range changes {
 		for _, stale := range []evento.Change{
-			set(recordKey("there 0", "0"), 2, "stale"), set(recordKey("there 0", "0"), 0, "stale"), unset(recordKey("there 0", "0"), 3),
+			set(there(0), 2, "stale"), set(there(0), 0, "stale"), unset(there(0), 3),
 			set(recordKey("missing", ""), 1, "stale"), unset(recordKey("missing", ""), 1),
 		} {
-			cs := good(bad)
-			if bad != 0 {
-				cs[0] = set(recordKey("new", "first"), 0, "after") // as it may be the stale one
-			}
+			cs := good()
+			cs[0] = set(recordKey("new", "first"), 0, "after") // as there(0) may be the stale one
 			cs[bad] = stale
 			refuseSwap(ctx, t, ex, evento.Swap{Changes: cs, Wake: true}, evento.ErrSwapped)
 		}
 	}
-	cs := good(0)
+	cs := good()
 	swap(ctx, t, ex, cs...)
-	want := slices.DeleteFunc(cs, func(c evento.Change) bool { return c.Remove })
-	for i := range changes {
-		want = append(want, set(recordKey("bystander", fmt.Sprint(i)), 0, "before"))
-		if i%3 == 1 {
-			want = append(want, set(there(i), 0, "before"))
-		}
-	}
-	wantRecords(ctx, t, ex, want...)
+	made := slices.DeleteFunc(cs, func(c evento.Change) bool { return c.Remove })
+	wantRecords(ctx, t, ex, slices.Concat(made, bystanders, []evento.Change{set(there(1), 0, "before"), set(there(4), 0, "before")})...)
 	// One swap may move what two records hold, whatever their order.
 	swap(ctx, t, ex, set(there(0), 2, "moved"), unset(there(3), 2), set(there(2), 0, "made again"))
-	got, err := readRecord(ctx, ex, there(2))
-	if err != nil || got.Revision != 1 || string(got.Value) != "made again" {
-		t.Errorf("a record that was removed and made again: got %s, %v, want revision 1", showRecord(got), err)
+	if got := readRecord(ctx, t, ex, there(2)); got.Revision != 1 || string(got.Value) != "made again" {
+		t.Errorf("a record that was removed and made again: got %s, want revision 1", showRecord(got))
 	}
 }
 
@@ -376,36 +331,34 @@ func recordsTimes(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 }
 
 func recordsRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	there := set(recordKey("there", ""), 0, "value")
+	there, added := set(recordKey("there", ""), 0, "value"), recordKey("new", "")
 	swap(ctx, t, ex, there)
 	change := set(there.RecordKey, 1, "changed") // good, beside the one that is not
-	refuseSwap(ctx, t, ex, evento.Swap{}, evento.ErrInvalid)
+	refuseSwap(ctx, t, ex, swapOf(), evento.ErrInvalid)
 	over := make([]evento.Change, evento.MaxSwap+1)
 	for i := range over {
 		over[i] = set(recordKey("over", fmt.Sprint(i)), 0, "value")
 	}
-	refuseSwap(ctx, t, ex, evento.Swap{Changes: over}, evento.ErrInvalid)
+	refuseSwap(ctx, t, ex, swapOf(over...), evento.ErrInvalid)
 	for _, tt := range []struct {
 		change evento.Change
 		want   error
 	}{
 		{set(there.RecordKey, 1, "again"), evento.ErrInvalid},
 		{unset(there.RecordKey, 1), evento.ErrInvalid},
-		{unset(recordKey("new", ""), 0), evento.ErrInvalid},
-		{set(recordKey("new", ""), 1<<62, "value"), evento.ErrInvalid},
-		{set(recordKey("new", ""), 1<<64-1, "value"), evento.ErrInvalid},
-		{set(recordKey("new", ""), 0, strings.Repeat("x", evento.MaxRecord+1)), evento.ErrTooLarge},
+		{unset(added, 0), evento.ErrInvalid},
+		{set(added, 1<<62, "value"), evento.ErrInvalid},
+		{set(added, 1<<64-1, "value"), evento.ErrInvalid},
+		{set(added, 0, strings.Repeat("x", evento.MaxRecord+1)), evento.ErrTooLarge},
 	} {
 		refuseSwap(ctx, t, ex, swapOf(change, tt.change), tt.want)
 		refuseSwap(ctx, t, ex, swapOf(tt.change, change), tt.want)
 	}
 	for _, name := range refusedNames() {
-		keys := []evento.RecordKey{{Kind: name, Key: "key"}, {Kind: kind, Key: name}}
+		refuseSwap(ctx, t, ex, swapOf(change, set(evento.RecordKey{Kind: name, Key: "key"}, 0, "value")), evento.ErrInvalid)
+		refuseSwap(ctx, t, ex, swapOf(change, set(recordKey(name, ""), 0, "value")), evento.ErrInvalid)
 		if name != "" {
-			keys = append(keys, recordKey("key", name))
-		}
-		for _, k := range keys {
-			refuseSwap(ctx, t, ex, swapOf(change, set(k, 0, "value")), evento.ErrInvalid)
+			refuseSwap(ctx, t, ex, swapOf(change, set(recordKey("key", name), 0, "value")), evento.ErrInvalid)
 		}
 	}
 	swap(ctx, t, ex, change)

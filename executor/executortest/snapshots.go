@@ -54,6 +54,11 @@ func wantSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key eve
 	}
 }
 
+func wantNoSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key evento.SnapshotKey) {
+	t.Helper()
+	wantError(t, discard(ex.Snapshot(ctx, key)), evento.ErrNotFound, "Snapshot(%+v)", key)
+}
+
 func saveSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key evento.SnapshotKey, s evento.Snapshot) {
 	t.Helper()
 	if err := ex.SaveSnapshot(ctx, key, s); err != nil {
@@ -62,8 +67,28 @@ func saveSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key eve
 }
 
 func snapshotsNotFound(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	_, err := ex.Snapshot(ctx, snapshotKey())
-	wantError(t, err, evento.ErrNotFound, "Snapshot of nothing")
+	wantNoSnapshot(ctx, t, ex, snapshotKey())
+}
+
+// distinctKeys are keys that differ in one field, with hostile names in each.
+func distinctKeys() []evento.SnapshotKey {
+	keys := []evento.SnapshotKey{snapshotKey()}
+	add := func(change func(*evento.SnapshotKey)) {
+		key := snapshotKey()
+		change(&key)
+		keys = append(keys, key)
+	}
+	add(func(k *evento.SnapshotKey) { k.Revision = 0 })
+	add(func(k *evento.SnapshotKey) { k.Revision = math.MaxInt64 })
+	add(func(k *evento.SnapshotKey) { k.Variant = evento.HashIDs("b") })
+	add(func(k *evento.SnapshotKey) { k.AggregateType = other })
+	add(func(k *evento.SnapshotKey) { k.Projection, k.AggregateID = k.AggregateID, k.Projection })
+	for _, name := range hostileNames() {
+		add(func(k *evento.SnapshotKey) { k.Projection = name })
+		add(func(k *evento.SnapshotKey) { k.AggregateType = evento.AggregateType(name) })
+		add(func(k *evento.SnapshotKey) { k.AggregateID = name })
+	}
+	return keys
 }
 
 func snapshotsRoundTrip(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
@@ -84,30 +109,15 @@ func snapshotsRoundTrip(ctx context.Context, t *testing.T, _ Config, ex evento.E
 	wantLog(ctx, t, ex, m)
 }
 
-// Keys that differ in one field, and hostile names in each, never meet.
+// Keys that differ in one field never meet.
 func snapshotsKeysApart(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	keys := []evento.SnapshotKey{snapshotKey()}
-	add := func(change func(*evento.SnapshotKey)) {
-		key := snapshotKey()
-		change(&key)
-		keys = append(keys, key)
-	}
-	add(func(k *evento.SnapshotKey) { k.Revision = 0 })
-	add(func(k *evento.SnapshotKey) { k.Revision = math.MaxInt64 })
-	add(func(k *evento.SnapshotKey) { k.Variant = evento.HashIDs("b") })
-	add(func(k *evento.SnapshotKey) { k.Projection, k.AggregateID = k.AggregateID, k.Projection })
-	for _, name := range hostileNames() {
-		add(func(k *evento.SnapshotKey) { k.Projection = name })
-		add(func(k *evento.SnapshotKey) { k.AggregateType = evento.AggregateType(name) })
-		add(func(k *evento.SnapshotKey) { k.AggregateID = name })
-	}
 	snapshot := func(i int) evento.Snapshot {
 		return evento.Snapshot{Version: uint64(i%3 + 1), Position: 5, Data: fmt.Append(nil, i)}
 	}
-	for i, key := range keys {
+	for i, key := range distinctKeys() {
 		saveSnapshot(ctx, t, ex, key, snapshot(i))
 	}
-	for i, key := range keys {
+	for i, key := range distinctKeys() {
 		wantSnapshot(ctx, t, ex, key, snapshot(i))
 	}
 }
@@ -157,23 +167,19 @@ func snapshotsBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex eve
 // Whoever saves last, the furthest stays.
 func snapshotsConcurrent(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const savers, each = 8, 15
-	together(t, savers, func(i int) error {
+	snapshot := func(n uint64) evento.Snapshot {
+		return evento.Snapshot{Version: n, Position: n, Data: fmt.Append(nil, n)}
+	}
+	together(t, savers, func(t testing.TB, i int) {
 		for j := range uint64(each) {
 			version := uint64(i) + j*savers + 1
-			err := ex.SaveSnapshot(ctx, snapshotKey(), evento.Snapshot{Version: version, Position: version, Data: fmt.Append(nil, version)})
-			if err != nil {
-				return err
-			}
+			saveSnapshot(ctx, t, ex, snapshotKey(), snapshot(version))
 			got, err := ex.Snapshot(ctx, snapshotKey())
-			if err != nil {
-				return err
-			}
+			must(t, err)
 			if got.Version < version || got.Position != got.Version || string(got.Data) != fmt.Sprint(got.Version) {
-				return fmt.Errorf("after saving version %d: got %+v with data %q, want that or a later one, whole", version, got, got.Data)
+				t.Fatalf("after saving version %d: got %+v with data %q, want that or a later one, whole", version, got, got.Data)
 			}
 		}
-		return nil
 	})
-	const last = savers * each
-	wantSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: last, Position: last, Data: fmt.Append(nil, last)})
+	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot(savers*each))
 }
