@@ -108,11 +108,11 @@ func together(t testing.TB, n int, do func(t testing.TB, i int)) {
 }
 
 // crowds is together for goroutines that do different things.
-func crowds(t testing.TB, crowds ...crowd) {
+func crowds(t testing.TB, all ...crowd) {
 	t.Helper()
 	start := make(chan struct{})
 	var wg sync.WaitGroup
-	for _, c := range crowds {
+	for _, c := range all {
 		for i := range c.n {
 			wg.Go(func() {
 				<-start

@@ -226,9 +226,9 @@ func (d *delivered) want(t testing.TB, what string, log []edge) {
 	same(t, what, d.events, log, func(got evento.RawEvent, want edge) string { return differ(got, want.Node) })
 }
 
-// execute runs a subscription to all things until nothing is pending, which
+// wantDelivered runs a subscription to all things until nothing is pending, which
 // must be given these events.
-func execute(ctx context.Context, t testing.TB, ex evento.Executor, want []edge) {
+func wantDelivered(ctx context.Context, t testing.TB, ex evento.Executor, want []edge) {
 	t.Helper()
 	var d delivered
 	must(t, subscribeTo(&d).Execute(ctx, ex))
@@ -248,7 +248,7 @@ func libraryExecute(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 		aside.AggregateType = other // which is not subscribed to
 		commit(ctx, t, ex, aside)
 		all := readAll(ctx, t, ex, q)
-		execute(ctx, t, ex, all[from:])
+		wantDelivered(ctx, t, ex, all[from:])
 		from = len(all)
 		status, err := evento.ControlOf(ex, "key").Status(ctx)
 		must(t, err)
@@ -258,7 +258,7 @@ func libraryExecute(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 			t.Errorf("after Execute, from the stored cursor: got %d events, %+v, want none after it", len(p.Edges), p.PageInfo)
 		}
 	}
-	execute(ctx, t, ex, nil)
+	wantDelivered(ctx, t, ex, nil)
 }
 
 // Exactly the events, in order, while writers write; then Shutdown, and what
@@ -281,7 +281,7 @@ func libraryStart(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 	d.want(t, "Start", log)
 
 	commit(ctx, t, ex, toAny("shared", "Later", "Later"))
-	execute(ctx, t, reader, readAll(ctx, t, ex, evento.Query{})[len(log):])
+	wantDelivered(ctx, t, reader, readAll(ctx, t, ex, evento.Query{})[len(log):])
 }
 
 // A newer worker ends the older one and goes on; together they were given
