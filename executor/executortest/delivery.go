@@ -60,6 +60,35 @@ func wantTexts(t testing.TB, what string, got []string, want ...string) {
 	}
 }
 
+// wantBehind checks how many events a subscription has still to handle, and
+// returns its status.
+func wantBehind(ctx context.Context, t testing.TB, control *evento.Control, n uint64) *evento.Status {
+	t.Helper()
+	s, err := control.Status(ctx)
+	must(t, err)
+	if s.Behind != n {
+		t.Errorf("status: got %+v, want %d events behind", *s, n)
+	}
+	return s
+}
+
+// transactional is how handlers can run on the store: false, not in
+// transactions, and true, in them.
+func (c Config) transactional() []bool {
+	if c.Transactor {
+		return []bool{false, true}
+	}
+	return []bool{false}
+}
+
+// runOnce executes a subscription, whose handler runs in transactions or not.
+func runOnce(ctx context.Context, ex evento.Executor, b *evento.SubscriptionBuilder, transactional bool) error {
+	if transactional {
+		b.Transactional()
+	}
+	return b.Execute(ctx, ex)
+}
+
 // A key with two routing keys, and without, is three subscriptions.
 func deliveryRoutingKeys(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	for range 2 {
@@ -609,33 +638,4 @@ func deliveryRun(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 			t.Errorf("%s: %+v, want no owner", key, s)
 		}
 	}
-}
-
-// wantBehind checks how many events a subscription has still to handle, and
-// returns its status.
-func wantBehind(ctx context.Context, t testing.TB, control *evento.Control, n uint64) *evento.Status {
-	t.Helper()
-	s, err := control.Status(ctx)
-	must(t, err)
-	if s.Behind != n {
-		t.Errorf("status: got %+v, want %d events behind", *s, n)
-	}
-	return s
-}
-
-// transactional is how handlers can run on the store: false, not in
-// transactions, and true, in them.
-func (c Config) transactional() []bool {
-	if c.Transactor {
-		return []bool{false, true}
-	}
-	return []bool{false}
-}
-
-// runOnce executes a subscription, whose handler runs in transactions or not.
-func runOnce(ctx context.Context, ex evento.Executor, b *evento.SubscriptionBuilder, transactional bool) error {
-	if transactional {
-		b.Transactional()
-	}
-	return b.Execute(ctx, ex)
 }
