@@ -49,12 +49,12 @@ func changedSwap(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 func changedSwapSeen(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const rounds = 25
 	k, seen := recordKey("key", ""), make(chan struct{}, rounds)
-	crowds(t, crowd{1, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		for round := range uint64(rounds) {
 			must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, round, "value")}}))
 			await(ctx, t, seen, fmt.Sprint("the reader of swap ", round+1))
 		}
-	}}, crowd{1, func(t testing.TB, _ int) {
+	}}, goroutines{1, func(t testing.TB, _ int) {
 		for round := range uint64(rounds) {
 			for {
 				changed := ex.Changed()
@@ -86,12 +86,12 @@ func changedNeverMissed(ctx context.Context, t *testing.T, _ Config, ex evento.E
 	for i := range seen {
 		seen[i] = make(chan struct{}, rounds)
 	}
-	crowds(t, crowd{pairs, func(t testing.TB, i int) {
+	concurrently(t, goroutines{pairs, func(t testing.TB, i int) {
 		for n := range uint64(rounds) {
 			commit(ctx, t, ex, to(fmt.Sprint(i), n, "Happened"))
 			await(ctx, t, seen[i], fmt.Sprint("the reader of event ", n+1))
 		}
-	}}, crowd{pairs, func(t testing.TB, i int) {
+	}}, goroutines{pairs, func(t testing.TB, i int) {
 		q, at := filtered(evento.ByID(thing, fmt.Sprint(i))), cursor.Value("")
 		for n := 0; n < rounds; {
 			changed := ex.Changed()

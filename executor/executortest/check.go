@@ -71,31 +71,31 @@ func everyByte() []byte {
 	return every
 }
 
-// goroutine is the T of one of the goroutines of a test: Fatal ends that
+// goroutineT is the T of one of the goroutines of a test: Fatal ends that
 // goroutine, and the test when all of them have ended.
-type goroutine struct {
+type goroutineT struct {
 	testing.TB
 	i int
 }
 
-func (g goroutine) FailNow() {
+func (g goroutineT) FailNow() {
 	g.Fail()
 	runtime.Goexit()
 }
 
-func (g goroutine) Fatal(args ...any) {
+func (g goroutineT) Fatal(args ...any) {
 	g.Helper()
 	g.Fatalf("%s", fmt.Sprint(args...))
 }
 
-func (g goroutine) Fatalf(format string, args ...any) {
+func (g goroutineT) Fatalf(format string, args ...any) {
 	g.Helper()
 	g.Errorf("goroutine %d: "+format, append([]any{g.i}, args...)...)
 	runtime.Goexit()
 }
 
-// crowd is n goroutines that do the same.
-type crowd struct {
+// goroutines are n of them that do the same.
+type goroutines struct {
 	n  int
 	do func(t testing.TB, i int)
 }
@@ -104,19 +104,19 @@ type crowd struct {
 // own. It waits for them, and ends the test when one has failed.
 func together(t testing.TB, n int, do func(t testing.TB, i int)) {
 	t.Helper()
-	crowds(t, crowd{n, do})
+	concurrently(t, goroutines{n, do})
 }
 
-// crowds is together for goroutines that do different things.
-func crowds(t testing.TB, all ...crowd) {
+// concurrently is together for goroutines that do different things.
+func concurrently(t testing.TB, all ...goroutines) {
 	t.Helper()
 	start := make(chan struct{})
 	var wg sync.WaitGroup
-	for _, c := range all {
-		for i := range c.n {
+	for _, g := range all {
+		for i := range g.n {
 			wg.Go(func() {
 				<-start
-				c.do(goroutine{t, i}, i)
+				g.do(goroutineT{t, i}, i)
 			})
 		}
 	}

@@ -69,7 +69,7 @@ func closeUnderWay(ctx context.Context, t testing.TB, ex evento.Executor) (attem
 	made := make([][]attempt, writers)
 	var done atomic.Int32
 	busy := make(chan struct{}) // closed when writes are under way
-	crowds(t, crowd{writers, func(t testing.TB, i int) {
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
 		for {
 			a := attempt{write: write(toAny(fmt.Sprint("own ", i), "A", "B"), toAny("shared", "A"))}
 			a.receipts, a.err = tryCommit(ctx, ex, a.write)
@@ -82,7 +82,7 @@ func closeUnderWay(ctx context.Context, t testing.TB, ex evento.Executor) (attem
 			}
 			must(t, a.err)
 		}
-	}}, crowd{len(others), func(t testing.TB, i int) {
+	}}, goroutines{len(others), func(t testing.TB, i int) {
 		for {
 			switch err := all[others[i]](ctx); {
 			case errors.Is(err, evento.ErrClosed):
@@ -91,7 +91,7 @@ func closeUnderWay(ctx context.Context, t testing.TB, ex evento.Executor) (attem
 				t.Fatalf("%s while the executor closes: got %v, want success or %q", others[i], err, evento.ErrClosed)
 			}
 		}
-	}}, crowd{1, func(t testing.TB, _ int) {
+	}}, goroutines{1, func(t testing.TB, _ int) {
 		await(ctx, t, busy, "writes under way")
 		must(t, ex.Close())
 	}})

@@ -121,7 +121,7 @@ func atomicNeverHalf(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 	byID := filtered(evento.ByID(thing, "a"), evento.ByID(thing, "b"), evento.ByID(thing, "c"))
 	var writing atomic.Int32
 	writing.Store(writers)
-	crowds(t, crowd{writers, func(t testing.TB, i int) {
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
 		defer writing.Add(-1)
 		for range each {
 			var appends []evento.Append
@@ -131,7 +131,7 @@ func atomicNeverHalf(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 			}
 			commit(ctx, t, ex, appends...)
 		}
-	}}, crowd{readers, func(t testing.TB, _ int) {
+	}}, goroutines{readers, func(t testing.TB, _ int) {
 		for more := true; more; {
 			more = writing.Load() > 0
 			for _, args := range []cursor.Args{cursor.Onward(cursor.MaxPage, ""), cursor.Backward(cursor.MaxPage, "")} {

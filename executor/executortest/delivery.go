@@ -619,11 +619,11 @@ func deliveryRun(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 	var one, two delivered
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	crowds(t, crowd{1, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		must(t, evento.Run(running, ex, // ends without an error, with its context
 			evento.NewSubscription("one").Handler(evento.HandleEvery(one.add)),
 			evento.NewSubscription("two").All().Handler(evento.HandleEvery(two.add))))
-	}}, crowd{1, func(t testing.TB, _ int) {
+	}}, goroutines{1, func(t testing.TB, _ int) {
 		one.wait(ctx, t, 3)
 		two.wait(ctx, t, 3)
 		stop()

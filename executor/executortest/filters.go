@@ -162,11 +162,11 @@ func waitForFresh(ctx context.Context, t testing.TB, ex evento.Executor, q event
 	t.Helper()
 	reading := make(chan struct{})
 	var committed atomic.Bool
-	crowds(t, crowd{1, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		<-reading
 		commit(ctx, t, ex, a)
 		committed.Store(true)
-	}}, crowd{1, func(t testing.TB, _ int) {
+	}}, goroutines{1, func(t testing.TB, _ int) {
 		begin := sync.OnceFunc(func() { close(reading) })
 		defer begin()
 		for at := cursor.Value(""); ; {

@@ -66,17 +66,17 @@ func followRandom(ctx context.Context, t *testing.T, exs []evento.Executor) {
 	var runs [followers][]followed
 	var writing sync.WaitGroup
 	writing.Add(writers)
-	crowds(t, crowd{1, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		writing.Wait()
 		var last []evento.Append
 		for _, key := range lastKeys {
 			last = append(last, routed(key, to(lastOf(key), 0, "Ended")))
 		}
 		commit(ctx, t, exs[0], last...)
-	}}, crowd{writers, func(t testing.TB, i int) {
+	}}, goroutines{writers, func(t testing.TB, i int) {
 		defer writing.Done()
 		followWrite(ctx, t, exs[i%len(exs)], rand.New(rand.NewPCG(uint64(i), 0)))
-	}}, crowd{followers, func(t testing.TB, i int) {
+	}}, goroutines{followers, func(t testing.TB, i int) {
 		runs[i] = followSome(ctx, t, exs[i%len(exs)], rand.New(rand.NewPCG(uint64(i), 1)))
 	}})
 	log := readAll(ctx, t, exs[0], evento.Query{})
@@ -180,15 +180,15 @@ func followFallBehind(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 			}
 		}
 	}
-	crowds(t, crowd{1, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		follow(t, func() {
 			close(begun)
 			await(ctx, t, caughtUp, "the other follower")
 		})
-	}}, crowd{1, func(t testing.TB, _ int) {
+	}}, goroutines{1, func(t testing.TB, _ int) {
 		follow(t, func() {})
 		close(caughtUp)
-	}}, crowd{1, func(t testing.TB, _ int) {
+	}}, goroutines{1, func(t testing.TB, _ int) {
 		commit(ctx, t, ex, to("one", 0, "Happened"))
 		await(ctx, t, begun, "the slow follower")
 		for at := 1; at < n; at += 100 {
@@ -201,7 +201,7 @@ func followFallBehind(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 func followBytes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const followers, rounds = 4, 10
 	turns := make(chan struct{}, followers) // of a round: all of them share the feed
-	crowds(t, crowd{1, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		for n := range uint64(rounds) {
 			a := to("one", n, "Happened")
 			a.Metadata.Values = map[string]string{"n": "value"}
@@ -210,7 +210,7 @@ func followBytes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 				await(ctx, t, turns, "the followers")
 			}
 		}
-	}}, crowd{followers, func(t testing.TB, i int) {
+	}}, goroutines{followers, func(t testing.TB, i int) {
 		got := 0
 		for e, err := range evento.Follow(ctx, ex, evento.Query{}, "") {
 			must(t, err)
@@ -235,13 +235,13 @@ func followEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 	defer cancel()
 	var waiting sync.WaitGroup // for the next event, or nearly
 	waiting.Add(followers)
-	crowds(t, crowd{1, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		waiting.Wait()
 		cancel()
 		for n := range uint64(events) {
 			commit(ctx, t, ex, to("one", events+n, "Later"))
 		}
-	}}, crowd{followers, func(t testing.TB, i int) {
+	}}, goroutines{followers, func(t testing.TB, i int) {
 		own, want := ctx, error(nil)
 		if i%2 == 0 {
 			own, want = ended, context.Canceled
@@ -274,10 +274,10 @@ func followClosed(ctx context.Context, t *testing.T, _ Config, ex evento.Executo
 	commit(ctx, t, ex, to("one", 0, many(events, "Happened")...))
 	var waiting sync.WaitGroup
 	waiting.Add(followers)
-	crowds(t, crowd{1, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		waiting.Wait()
 		must(t, ex.Close())
-	}}, crowd{followers, func(t testing.TB, _ int) {
+	}}, goroutines{followers, func(t testing.TB, _ int) {
 		got := 0
 		for _, err := range evento.Follow(ctx, ex, evento.Query{}, "") {
 			if err != nil {

@@ -416,12 +416,12 @@ func importBesideWrites(ctx context.Context, t *testing.T, c Config, ex evento.E
 	running.Store(writers)
 	var imported [][]evento.RawEvent
 	attempts := 0
-	crowds(t, crowd{writers, func(t testing.TB, i int) {
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
 		defer running.Add(-1)
 		for n := range uint64(each) {
 			commit(ctx, t, ex, to(fmt.Sprint("writer ", i), n, "Written"), toAny("common", "Written"))
 		}
-	}}, crowd{1, func(t testing.TB, _ int) {
+	}}, goroutines{1, func(t testing.TB, _ int) {
 		for ; running.Load() > 0 || len(imported) == 0; attempts++ {
 			events := behindHead(ctx, t, ex, fmt.Sprint("import ", attempts), size)
 			if err := tryImport(ctx, ex, events...); err == nil {

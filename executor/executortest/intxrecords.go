@@ -110,12 +110,12 @@ func inTxSwappedGoesOn(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 func inTxRecordsBeside(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const transactions, rounds = 32, 50 // more than an executor has connections
 	released, holding := make(chan struct{}), make(chan struct{}, transactions)
-	crowds(t, crowd{transactions, func(t testing.TB, _ int) {
+	concurrently(t, goroutines{transactions, func(t testing.TB, _ int) {
 		inTxDone(ctx, t, ex, func(context.Context) {
 			holding <- struct{}{}
 			<-released
 		})
-	}}, crowd{1, func(t testing.TB, _ int) {
+	}}, goroutines{1, func(t testing.TB, _ int) {
 		defer close(released)
 		await(ctx, t, holding, "a transaction")
 		key := recordKey("key", "")

@@ -52,12 +52,12 @@ func order(ctx context.Context, t *testing.T, c Config, exs []evento.Executor) {
 	)
 	running.Add(writers)
 	go func() { running.Wait(); close(written) }()
-	crowds(t, crowd{writers, func(t testing.TB, i int) {
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
 		defer running.Done()
 		attempts[i] = orderWrite(ctx, t, exs[i%len(exs)], &clock, i)
-	}}, crowd{tails, func(t testing.TB, i int) {
+	}}, goroutines{tails, func(t testing.TB, i int) {
 		tailed[i] = orderTail(ctx, t, exs[i%len(exs)], written, i)
-	}}, crowd{peeks, func(t testing.TB, i int) {
+	}}, goroutines{peeks, func(t testing.TB, i int) {
 		peeked[i] = orderPeek(ctx, t, exs[i%len(exs)], written)
 	}})
 	log := soundLog(ctx, t, c, exs[0])

@@ -446,7 +446,7 @@ func recordsTogether(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 	swap(ctx, t, ex, set(ends[0], 0, "0"), set(ends[1], 0, "0"))
 	var writing atomic.Int32
 	writing.Store(writers)
-	crowds(t, crowd{writers, func(t testing.TB, i int) {
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
 		defer writing.Add(-1)
 		keys := slices.Clone(ends)
 		if i%2 == 0 {
@@ -455,7 +455,7 @@ func recordsTogether(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 		for range each {
 			increment(ctx, t, ex, keys...)
 		}
-	}}, crowd{readers, func(t testing.TB, _ int) {
+	}}, goroutines{readers, func(t testing.TB, _ int) {
 		for more := true; more; {
 			more = writing.Load() > 0
 			for _, q := range []evento.RecordQuery{{Kind: kind, Key: "pair"}, {Kind: kind, Limit: len(between) + 2}} {
