@@ -27,14 +27,11 @@ func testAppend(t *testing.T, c Config) {
 }
 
 func appendEmpty(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	if got := readAll(ctx, t, ex, evento.Query{}); len(got) != 0 {
-		t.Errorf("a new store: got %d events, want none", len(got))
-	}
+	wantLog(ctx, t, ex, nil)
 }
 
 func appendFirst(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	a := to("one", 0, "Made")
-	a.RoutingKey = "key"
+	a := routed("key", to("one", 0, "Made"))
 	a.Metadata = evento.Metadata{RequestedBy: "somebody", Values: map[string]string{"a": "b"}}
 	got := commit(ctx, t, ex, a)
 	log := wantEvents(ctx, t, ex, evento.Query{}, raws(a, 1, "key"))
@@ -48,12 +45,11 @@ func appendVersions(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	var want []evento.RawEvent
 	for _, n := range []int{1, 3, 1, 10, 2} {
 		a := to("one", uint64(len(want)), many(n, "Happened")...)
-		first := uint64(len(want)) + 1
-		want = append(want, raws(a, first, "")...)
+		want = append(want, raws(a, uint64(len(want))+1, "")...)
 		receipts := commit(ctx, t, ex, a)
 		log := wantEvents(ctx, t, ex, evento.Query{}, want)
 		checkLog(t, c, log)
-		checkStored(t, log, evento.Write{Appends: []evento.Append{a}}, receipts)
+		checkStored(t, byID(log), write(a), receipts)
 	}
 }
 
@@ -77,36 +73,28 @@ func appendTypesApart(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	if r := commit(ctx, t, ex, b); r[0].Version != 1 {
 		t.Errorf("got the receipt %+v, want version 1 of another aggregate", r[0])
 	}
-	wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(thing, "one")}}, raws(a, 1, ""))
-	wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(other, "one")}}, raws(b, 1, ""))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	wantEvents(ctx, t, ex, filtered(evento.ByID(thing, "one")), raws(a, 1, ""))
+	wantEvents(ctx, t, ex, filtered(evento.ByID(other, "one")), raws(b, 1, ""))
+	soundLog(ctx, t, c, ex)
 }
 
 // The appends' events are stored in the order of the appends.
 func appendSeveralAggregates(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	commit(ctx, t, ex, to("b", 0, "Made"))
-	w := evento.Write{Appends: []evento.Append{to("c", 0, "C1", "C2"), to("b", 1, "B2"), toAny("a", "A1", "A2", "A3"), toAny("d", "D1")}}
+	first := to("b", 0, "Made")
+	commit(ctx, t, ex, first)
+	w := write(to("c", 0, "C1", "C2"), to("b", 1, "B2"), toAny("a", "A1", "A2", "A3"), toAny("d", "D1"))
 	receipts := commit(ctx, t, ex, w.Appends...)
-	log := readAll(ctx, t, ex, evento.Query{})
+	log := wantEvents(ctx, t, ex, evento.Query{}, slices.Concat(
+		raws(first, 1, ""), raws(w.Appends[0], 1, ""), raws(w.Appends[1], 2, ""), raws(w.Appends[2], 1, ""), raws(w.Appends[3], 1, "")))
 	checkLog(t, c, log)
-	checkStored(t, log, w, receipts)
-	var names []string
-	for _, e := range log {
-		names = append(names, e.Node.Name)
-	}
-	if want := []string{"Made", "C1", "C2", "B2", "A1", "A2", "A3", "D1"}; !slices.Equal(names, want) {
-		t.Errorf("got the events %q, want %q", names, want)
-	}
+	checkStored(t, byID(log), w, receipts)
 }
 
 // What the caller gave stays the caller's, and what a reader got the reader's.
 func appendBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	a := to("one", 0, "Made", "Changed")
 	a.Metadata.Values = map[string]string{"key": "value"}
-	want := raws(a, 1, "")
-	for i := range want {
-		want[i].Data, want[i].Metadata = slices.Clone(want[i].Data), want[i].Metadata.Clone()
-	}
+	want := clones(raws(a, 1, ""))
 	commit(ctx, t, ex, a)
 
 	clear(a.Events[0].Data)
@@ -127,19 +115,19 @@ func appendRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	both := toAny("two", "Made")
 	both.Expected = 1
 	for _, tt := range []struct {
-		name    string
-		appends []evento.Append
-		want    error
+		name  string
+		write evento.Write
+		want  error
 	}{
-		{"no appends", nil, evento.ErrNoEvents},
-		{"an append without events", []evento.Append{to("two", 0, "Made"), to("three", 0)}, evento.ErrNoEvents},
-		{"an aggregate twice", []evento.Append{to("two", 0, "Made"), to("two", 1, "Changed")}, evento.ErrInvalid},
-		{"expected and any version", []evento.Append{both}, evento.ErrInvalid},
-		{"a version too high", []evento.Append{to("two", 1<<63, "Made")}, evento.ErrInvalid},
-		{"too many events", []evento.Append{to("two", 0, many(evento.MaxCommitEvents, "Made")...), to("three", 0, "Made")}, evento.ErrTooLarge},
+		{"no appends", write(), evento.ErrNoEvents},
+		{"an append without events", write(to("two", 0, "Made"), to("three", 0)), evento.ErrNoEvents},
+		{"an aggregate twice", write(to("two", 0, "Made"), to("two", 1, "Changed")), evento.ErrInvalid},
+		{"expected and any version", write(both), evento.ErrInvalid},
+		{"a version too high", write(to("two", 1<<63, "Made")), evento.ErrInvalid},
+		{"too many events", write(to("two", 0, many(evento.MaxCommitEvents, "Made")...), to("three", 0, "Made")), evento.ErrTooLarge},
 	} {
 		t.Log(tt.name)
-		refuse(ctx, t, ex, evento.Write{Appends: tt.appends}, tt.want)
+		refuse(ctx, t, ex, tt.write, tt.want)
 	}
 	commit(ctx, t, ex, to("one", 1, "Changed"))
 }
@@ -147,11 +135,11 @@ func appendRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 // The largest commit, and the largest page.
 func appendMostEvents(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const half = evento.MaxCommitEvents / 2
-	w := evento.Write{Appends: []evento.Append{to("one", 0, many(half, "Made")...), to("two", 0, many(half, "Made")...)}}
+	w := write(to("one", 0, many(half, "Made")...), to("two", 0, many(half, "Made")...))
 	receipts := commit(ctx, t, ex, w.Appends...)
 	p := read(ctx, t, ex, evento.Query{}, cursor.Onward(cursor.MaxPage, ""))
 	checkLog(t, c, p.Edges)
-	checkStored(t, p.Edges, w, receipts)
+	checkStored(t, byID(p.Edges), w, receipts)
 	if p.PageInfo.HasNextPage {
 		t.Errorf("got a next page after all %d events", len(p.Edges))
 	}
@@ -159,15 +147,14 @@ func appendMostEvents(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 
 // Two executors on one store are as one.
 func appendShared(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	exs := []evento.Executor{ex, c.share(t, ex)}
+	exs := c.all(t, ex)
 	var want []evento.RawEvent
-	for i := range 10 {
+	for i := range uint64(10) {
 		writer, reader := exs[i%2], exs[1-i%2]
-		a := to("one", uint64(i), "Happened")
-		want = append(want, raws(a, uint64(i)+1, "")...)
+		a := to("one", i, "Happened")
+		want = append(want, raws(a, i+1, "")...)
 		commit(ctx, t, writer, a)
-		conflict(ctx, t, reader, evento.Write{Appends: []evento.Append{to("one", uint64(i), "Late")}},
-			evento.ConflictError{AggregateType: thing, AggregateID: "one", Expected: uint64(i), Actual: uint64(i) + 1})
+		conflict(ctx, t, reader, write(to("one", i, "Late")), conflictAt("one", i, i+1))
 		checkLog(t, c, wantEvents(ctx, t, reader, evento.Query{}, want))
 	}
 }

@@ -38,7 +38,7 @@ func Benchmark(b *testing.B, c Config) {
 	run("Load/10000", benchLoad(10_000, 0))
 	run("Load/10000Snapshot", benchLoad(10_000, 1000))
 	run("Read/All", benchRead(evento.Query{}))
-	run("Read/Filtered", benchRead(evento.Query{Filters: []evento.Filter{{AggregateType: thing, Name: "Rare"}}}))
+	run("Read/Filtered", benchRead(filtered(evento.Filter{AggregateType: thing, Name: "Rare"})))
 	run("Subscription", benchSubscription)
 }
 
@@ -48,7 +48,7 @@ func benchWrite(n int, payload []byte) evento.Write {
 	for i := range a.Events {
 		a.Events[i].Data = payload
 	}
-	return evento.Write{Appends: []evento.Append{a}}
+	return write(a)
 }
 
 func benchAppend(n int) func(context.Context, *testing.B, evento.Executor) int {

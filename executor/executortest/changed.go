@@ -22,89 +22,59 @@ func testChanged(t *testing.T, c Config) {
 	}
 }
 
-// wake waits until a channel of Changed is closed.
-func wake(ctx context.Context, t *testing.T, changed <-chan struct{}, by string) {
-	t.Helper()
-	select {
-	case <-changed:
-	case <-ctx.Done():
-		t.Fatalf("Changed was not closed by %s: %v", by, ctx.Err())
-	}
-}
-
 func changedCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	for i := range 10 {
 		first, second := ex.Changed(), ex.Changed()
 		commit(ctx, t, ex, to("one", uint64(i), "Happened"))
-		wake(ctx, t, first, "a commit")
-		wake(ctx, t, second, "a commit")
+		await(ctx, t, first, "a commit")
+		await(ctx, t, second, "a commit")
 	}
 }
 
 // A swap wakes when it is to.
 func changedSwap(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	k := recordKey("key", "")
-	for i := range uint64(10) {
-		changed := ex.Changed()
-		if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, i, "value")}}); err != nil {
-			t.Fatal(err)
+	for i := range uint64(11) {
+		change := set(k, i, "value")
+		if i == 10 {
+			change = unset(k, i)
 		}
-		wake(ctx, t, changed, "a Swap")
+		changed := ex.Changed()
+		must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{change}}))
+		await(ctx, t, changed, "Swap("+showChanges([]evento.Change{change})+")")
 	}
-	changed := ex.Changed()
-	if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{unset(k, 10)}}); err != nil {
-		t.Fatal(err)
-	}
-	wake(ctx, t, changed, "a Swap that removes")
 }
 
 // Who is woken by a swap sees what it did.
 func changedSwapSeen(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const rounds = 25
 	k, seen := recordKey("key", ""), make(chan struct{}, rounds)
-	together(t, 2, func(i int) error {
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
 		for round := range uint64(rounds) {
-			if i == 0 {
-				if err := ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, round, "value")}}); err != nil {
-					return err
-				}
-				select {
-				case <-seen:
-				case <-ctx.Done():
-					return fmt.Errorf("swap %d was not seen: %w", round+1, ctx.Err())
-				}
-				continue
-			}
+			must(t, ex.Swap(ctx, evento.Swap{Wake: true, Changes: []evento.Change{set(k, round, "value")}}))
+			await(ctx, t, seen, fmt.Sprint("the reader of swap ", round+1))
+		}
+	}}, goroutines{1, func(t testing.TB, _ int) {
+		for round := range uint64(rounds) {
 			for {
 				changed := ex.Changed()
-				r, err := readRecord(ctx, ex, k)
-				if err != nil {
-					return err
-				}
-				if r.Revision > round {
+				if readRecord(ctx, t, ex, k).Revision > round {
 					break
 				}
-				select {
-				case <-changed:
-				case <-ctx.Done():
-					return fmt.Errorf("waiting for swap %d: %w", round+1, ctx.Err())
-				}
+				await(ctx, t, changed, fmt.Sprint("swap ", round+1))
 			}
 			seen <- struct{}{}
 		}
-		return nil
-	})
+	}})
 }
 
 func changedClose(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	fill(ctx, t, ex, 3)
 	before := ex.Changed()
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
-	}
-	wake(ctx, t, before, "Close")
-	wake(ctx, t, ex.Changed(), "Close, which was before")
-	wake(ctx, t, ex.Changed(), "Close, which was before")
+	must(t, ex.Close())
+	await(ctx, t, before, "Close")
+	await(ctx, t, ex.Changed(), "Close, which was before")
+	await(ctx, t, ex.Changed(), "Close, which was before")
 }
 
 // Who asks first, then reads, then waits, is woken for everything it did not
@@ -116,45 +86,26 @@ func changedNeverMissed(ctx context.Context, t *testing.T, _ Config, ex evento.E
 	for i := range seen {
 		seen[i] = make(chan struct{}, rounds)
 	}
-	together(t, 2*pairs, func(i int) error {
-		id := fmt.Sprint(i / 2)
-		if i%2 == 0 { // the writer
-			for n := range uint64(rounds) {
-				if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to(id, n, "Happened")}}); err != nil {
-					return err
-				}
-				select {
-				case <-seen[i/2]:
-				case <-ctx.Done():
-					return fmt.Errorf("event %d was not read: %w", n+1, ctx.Err())
-				}
-			}
-			return nil
+	concurrently(t, goroutines{pairs, func(t testing.TB, i int) {
+		for n := range uint64(rounds) {
+			commit(ctx, t, ex, to(fmt.Sprint(i), n, "Happened"))
+			await(ctx, t, seen[i], fmt.Sprint("the reader of event ", n+1))
 		}
-		q := evento.Query{Filters: []evento.Filter{evento.ByID(thing, id)}}
-		at := cursor.Value("")
+	}}, goroutines{pairs, func(t testing.TB, i int) {
+		q, at := filtered(evento.ByID(thing, fmt.Sprint(i))), cursor.Value("")
 		for n := 0; n < rounds; {
 			changed := ex.Changed()
-			p, err := tryRead(ctx, ex, q, cursor.Onward(10, at))
-			if err != nil {
-				return err
-			}
+			p := read(ctx, t, ex, q, cursor.Onward(10, at))
 			at = p.PageInfo.EndCursor
 			for range p.Edges {
-				seen[i/2] <- struct{}{}
+				seen[i] <- struct{}{}
 				n++
 			}
-			if len(p.Edges) > 0 {
-				continue
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return fmt.Errorf("waiting for event %d: %w", n+1, ctx.Err())
+			if len(p.Edges) == 0 {
+				await(ctx, t, changed, fmt.Sprint("event ", n+1))
 			}
 		}
-		return nil
-	})
+	}})
 }
 
 // Commits of another executor on the store wake too, if later.
@@ -163,6 +114,6 @@ func changedShared(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 	for i := range 5 {
 		changed := ex.Changed()
 		commit(ctx, t, writer, to("one", uint64(i), "Happened"))
-		wake(ctx, t, changed, "a commit of another executor")
+		await(ctx, t, changed, "a commit of another executor")
 	}
 }

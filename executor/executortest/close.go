@@ -30,107 +30,81 @@ func testReopen(t *testing.T, c Config) {
 
 func closeTwice(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	fill(ctx, t, ex, 3)
-	together(t, 4, func(int) error { return ex.Close() })
-	if err := ex.Close(); err != nil {
-		t.Errorf("Close of a closed executor: %v", err)
-	}
+	together(t, 4, func(t testing.TB, _ int) { must(t, ex.Close()) })
+	must(t, ex.Close())
 }
 
 func closeMethodsAfter(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 3)
 	swap(ctx, t, ex, set(recordKey("key", ""), 0, "value"))
 	saveSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: 1, Position: 1})
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
+	must(t, ex.Close())
+	for name, call := range calls(ex) {
+		wantError(t, call(ctx), evento.ErrClosed, "%s after Close", name)
 	}
-	all := calls(ex)
 	for _, position := range []uint64{0, 1} {
-		all[fmt.Sprintf("CursorAt(%d)", position)] = func(context.Context) error { _, err := ex.CursorAt(position); return err }
+		wantError(t, discard(ex.CursorAt(position)), evento.ErrClosed, "CursorAt(%d) after Close", position)
 	}
 	for _, at := range []cursor.Value{"", m[1].Cursor} {
-		all[fmt.Sprintf("Earlier(%q, …)", at)] = func(context.Context) error { _, err := ex.Earlier(at, m[0].Cursor); return err }
-	}
-	for name, call := range all {
-		if err := call(ctx); !errors.Is(err, evento.ErrClosed) {
-			t.Errorf("%s after Close: got the error %v, want %q", name, err, evento.ErrClosed)
-		}
+		wantError(t, discard(ex.Earlier(at, m[0].Cursor)), evento.ErrClosed, "Earlier(%q, …) after Close", at)
 	}
 }
 
 // closeUnderWay closes the executor while it has much to do, and returns the
 // writes, and how often the record at "count" was changed. Every call succeeds,
 // or says that the store is closed.
-func closeUnderWay(ctx context.Context, t *testing.T, ex evento.Executor) ([]attempt, uint64) {
+func closeUnderWay(ctx context.Context, t testing.TB, ex evento.Executor) (attempts []attempt, swaps uint64) {
 	t.Helper()
-	const writers, others, before = 8, 8, 20
+	const writers, before = 8, 20
 	fill(ctx, t, ex, 10)
-	attempts := make([][]attempt, writers)
-	swaps := uint64(0)
+	all := calls(ex)
+	all["Swap"] = func(ctx context.Context) error {
+		err := ex.Swap(ctx, swapOf(set(recordKey("count", ""), swaps, fmt.Sprint(swaps+1))))
+		if err == nil {
+			swaps++
+		}
+		return err
+	}
+	others := []string{"Read", "Read backward", "Records", "Swap", "Snapshot", "SaveSnapshot", "Snapshots", "RemoveSnapshots"}
+	made := make([][]attempt, writers)
 	var done atomic.Int32
 	busy := make(chan struct{}) // closed when writes are under way
-	together(t, writers+others+1, func(i int) error {
-		switch {
-		case i < writers:
-			for {
-				a := attempt{write: evento.Write{Appends: []evento.Append{
-					toAny(fmt.Sprint("own ", i), "A", "B"), toAny("shared", "A"),
-				}}}
-				a.receipts, a.err = tryCommit(ctx, ex, a.write)
-				attempts[i] = append(attempts[i], a)
-				if done.Add(1) == before {
-					close(busy)
-				}
-				switch {
-				case errors.Is(a.err, evento.ErrClosed) || errors.Is(a.err, evento.ErrOutcomeUnknown):
-					return nil
-				case a.err != nil:
-					return a.err
-				}
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
+		for {
+			a := attempt{write: write(toAny(fmt.Sprint("own ", i), "A", "B"), toAny("shared", "A"))}
+			a.receipts, a.err = tryCommit(ctx, ex, a.write)
+			made[i] = append(made[i], a)
+			if done.Add(1) == before {
+				close(busy)
 			}
-		case i < writers+others:
-			all := calls(ex)
-			all["Swap"] = func(ctx context.Context) error {
-				err := trySwap(ctx, ex, set(recordKey("count", ""), swaps, fmt.Sprint(swaps+1)))
-				if err == nil {
-					swaps++
-				}
-				return err
+			if errors.Is(a.err, evento.ErrClosed) || errors.Is(a.err, evento.ErrOutcomeUnknown) {
+				return
 			}
-			name := []string{"Read", "Read backward", "Records", "Swap", "Snapshot", "SaveSnapshot", "Snapshots", "RemoveSnapshots"}[i-writers]
-			for {
-				err := all[name](ctx)
-				switch {
-				case errors.Is(err, evento.ErrClosed):
-					return nil
-				case err != nil && !errors.Is(err, evento.ErrNotFound):
-					return fmt.Errorf("%s while the executor closes: got %w, want success or %w", name, err, evento.ErrClosed)
-				}
-			}
-		default:
-			select {
-			case <-busy:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if err := ex.Close(); err != nil {
-				return fmt.Errorf("closing with calls under way: %w", err)
-			}
-			return nil
+			must(t, a.err)
 		}
-	})
-	return slices.Concat(attempts...), swaps
+	}}, goroutines{len(others), func(t testing.TB, i int) {
+		for {
+			switch err := all[others[i]](ctx); {
+			case errors.Is(err, evento.ErrClosed):
+				return
+			case err != nil && !errors.Is(err, evento.ErrNotFound):
+				t.Fatalf("%s while the executor closes: got %v, want success or %q", others[i], err, evento.ErrClosed)
+			}
+		}
+	}}, goroutines{1, func(t testing.TB, _ int) {
+		await(ctx, t, busy, "writes under way")
+		must(t, ex.Close())
+	}})
+	return slices.Concat(made...), swaps
 }
 
 func reopenUnderWay(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	attempts, swaps := closeUnderWay(ctx, t, ex)
 	ex = c.reopen(t, ex)
-	count, err := readRecord(ctx, ex, recordKey("count", ""))
-	if err != nil || count.Revision != swaps && count.Revision != swaps+1 { // the last may have been made
-		t.Errorf("a record that was swapped %d times: got %s, %v", swaps, showRecord(count), err)
+	if count := readRecord(ctx, t, ex, recordKey("count", "")); count.Revision != swaps && count.Revision != swaps+1 { // the last may have been made
+		t.Errorf("a record that was swapped %d times: got %s", swaps, showRecord(count))
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	checkOutcomes(t, log, attempts)
+	checkOutcomes(t, soundLog(ctx, t, c, ex), attempts)
 	commit(ctx, t, ex, toAny("shared", "Later"))
 }
 
@@ -146,23 +120,22 @@ func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	swap(ctx, t, ex, set(b, 1, "second"), unset(gone, 1))
 	records := recordPage(ctx, t, ex, evento.RecordQuery{Kind: kind})
 	saveSnapshot(ctx, t, ex, snapshotKey(), snapshot)
-	removed := snapshotKey()
-	removed.AggregateID = "removed"
+	removed := snapshotKeyOf("removed")
 	saveSnapshot(ctx, t, ex, removed, snapshot)
 	removeSnapshots(ctx, t, ex, removed)
 
 	ex = c.reopen(t, ex)
 
 	wantLog(ctx, t, ex, m)
-	for _, q := range []evento.Query{{}, {RoutingKey: "left"}, {Filters: []evento.Filter{evento.ByType(thing)}}} {
+	for _, q := range []evento.Query{{}, {RoutingKey: "left"}, filtered(evento.ByType(thing))} {
 		for _, at := range []cursor.Value{"", m[0].Cursor, m[9].Cursor, m[len(m)-1].Cursor} {
 			m.wantPage(ctx, t, ex, q, cursor.Forward(5, at))
 			m.wantPage(ctx, t, ex, q, cursor.Backward(5, at))
 		}
 	}
 	sameRecords(t, "after reopening", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), records.Records)
-	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{set(b, 1, "stale"), set(a, 1, "X")}}, evento.ErrSwapped)
-	refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(gone, 1)}}, evento.ErrSwapped)
+	refuseSwap(ctx, t, ex, swapOf(set(b, 1, "stale"), set(a, 1, "X")), evento.ErrSwapped)
+	refuseSwap(ctx, t, ex, swapOf(unset(gone, 1)), evento.ErrSwapped)
 	swap(ctx, t, ex, unset(a, 1), set(b, 2, "third"), set(gone, 0, "again"))
 	wantRecords(ctx, t, ex, set(b, 2, "third"), set(gone, 0, "again"))
 	wantSnapshots(ctx, t, ex, storedSnapshot(snapshotKey(), snapshot))
@@ -171,11 +144,9 @@ func reopenEverything(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	if got, err := ex.Write(ctx, w); err != nil || !slices.Equal(got, first) {
 		t.Errorf("Write(%s) again after reopening: got %v, %v, want the first receipts %v", show(w), got, err, first)
 	}
-	conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("late", 0, "X")}},
-		evento.ConflictError{AggregateType: thing, AggregateID: "late", Expected: 0, Actual: 2})
+	conflict(ctx, t, ex, write(to("late", 0, "X")), conflictAt("late", 0, 2))
 	commit(ctx, t, ex, routed("right", to("late", 2, "C")))
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	sameEdges(t, "what was there before", log[:len(log)-1], m)
 }
 
@@ -189,9 +160,7 @@ func reopenAgain(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 		log = readAll(ctx, t, ex, evento.Query{})
 		checkLog(t, c, log)
 		if i%2 == 0 {
-			if err := ex.Close(); err != nil {
-				t.Fatal(err)
-			}
+			must(t, ex.Close())
 		}
 		ex = c.reopen(t, ex)
 		wantLog(ctx, t, ex, log)

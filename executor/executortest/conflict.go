@@ -1,15 +1,15 @@
-// Writes that do not fit.
+// Writes that do not fit, and writes of several aggregates: all or nothing.
 
 package executortest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 )
 
 func testConflict(t *testing.T, c Config) {
@@ -17,6 +17,11 @@ func testConflict(t *testing.T, c Config) {
 	c.run(t, "FirstIsNamed", conflictFirstIsNamed)
 	c.run(t, "AnyVersionNever", conflictAnyVersionNever)
 	c.run(t, "OneWins", conflictOneWins)
+}
+
+func testAtomic(t *testing.T, c Config) {
+	c.run(t, "NothingOfAConflict", atomicNothingOfAConflict)
+	c.run(t, "NeverHalf", atomicNeverHalf)
 }
 
 func conflictVersions(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
@@ -35,84 +40,120 @@ func conflictVersions(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 		{"none", 1, 0}, // ahead of nothing
 		{"none", 3, 0},
 	} {
-		conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to(tt.id, tt.expected, "Late")}},
-			evento.ConflictError{AggregateType: thing, AggregateID: tt.id, Expected: tt.expected, Actual: tt.actual})
+		conflict(ctx, t, ex, write(to(tt.id, tt.expected, "Late")), conflictAt(tt.id, tt.expected, tt.actual))
 	}
 	// Nothing was used up by what was refused.
 	commit(ctx, t, ex, to("one", 3, "D"))
 	commit(ctx, t, ex, to("none", 0, "A"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // Of several appends that do not fit, the first in the write is named.
 func conflictFirstIsNamed(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("b", 0, "A"), to("a", 0, "A", "B"))
-	b := evento.ConflictError{AggregateType: thing, AggregateID: "b", Expected: 0, Actual: 1}
-	a := evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 7, Actual: 2}
+	b, a := conflictAt("b", 0, 1), conflictAt("a", 7, 2)
 	for _, tt := range []struct {
-		appends []evento.Append
-		want    evento.ConflictError
+		write evento.Write
+		want  evento.ConflictError
 	}{
-		{[]evento.Append{to("b", 0, "X"), to("a", 7, "X")}, b},
-		{[]evento.Append{to("a", 7, "X"), to("b", 0, "X")}, a},
-		{[]evento.Append{to("new", 0, "X"), to("b", 0, "X"), to("a", 7, "X")}, b},
-		{[]evento.Append{to("new", 0, "X"), toAny("b", "X"), to("a", 7, "X")}, a},
-		{[]evento.Append{to("b", 1, "X"), to("a", 7, "X"), to("new", 0, "X")}, a},
+		{write(to("b", 0, "X"), to("a", 7, "X")), b},
+		{write(to("a", 7, "X"), to("b", 0, "X")), a},
+		{write(to("new", 0, "X"), to("b", 0, "X"), to("a", 7, "X")), b},
+		{write(to("new", 0, "X"), toAny("b", "X"), to("a", 7, "X")), a},
+		{write(to("b", 1, "X"), to("a", 7, "X"), to("new", 0, "X")), a},
 	} {
-		conflict(ctx, t, ex, evento.Write{Appends: tt.appends}, tt.want)
+		conflict(ctx, t, ex, tt.write, tt.want)
 	}
 }
 
 func conflictAnyVersionNever(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, each = 8, 10
-	together(t, writers, func(int) error {
+	together(t, writers, func(t testing.TB, _ int) {
 		for range each {
-			if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{toAny("one", "Happened")}}); err != nil {
-				return err
-			}
+			commit(ctx, t, ex, toAny("one", "Happened"))
 		}
-		return nil
 	})
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != writers*each {
-		t.Errorf("got %d events, want %d", len(log), writers*each)
-	}
+	wantStore(ctx, t, c, ex, writers*each)
 }
 
 // Of many writers that decided on the same version, one is stored, and the
 // others hear what it made of the aggregate.
 func conflictOneWins(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, rounds = 12, 5
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	for round := range uint64(rounds) {
 		var won atomic.Int32
-		together(t, writers, func(i int) error {
-			w := evento.Write{Appends: []evento.Append{to("one", 2*round, "A", "B")}}
-			_, err := tryCommit(ctx, exs[i%len(exs)], w)
-			var got *evento.ConflictError
-			want := evento.ConflictError{AggregateType: thing, AggregateID: "one", Expected: 2 * round, Actual: 2*round + 2}
-			switch {
-			case err == nil:
+		together(t, writers, func(t testing.TB, i int) {
+			_, err := tryCommit(ctx, exs[i%len(exs)], write(to("one", 2*round, "A", "B")))
+			if err == nil {
 				won.Add(1)
-				return nil
-			case !errors.As(err, &got):
-				return err
-			case *got != want:
-				return fmt.Errorf("got %+v, want %+v", *got, want)
+				return
 			}
-			return nil
+			wantConflict(t, err, conflictAt("one", 2*round, 2*round+2), "Write")
 		})
 		if n := won.Load(); n != 1 {
 			t.Fatalf("round %d: %d of %d writers at one version succeeded, want 1", round+1, n, writers)
 		}
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 2*rounds {
-		t.Errorf("got %d events, want %d", len(log), 2*rounds)
+	wantStore(ctx, t, c, ex, 2*rounds)
+}
+
+// Wherever in the write the append is that does not fit.
+func atomicNothingOfAConflict(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	commit(ctx, t, ex, to("taken", 0, "A"))
+	commit(ctx, t, ex, to("1", 0, "A"))
+	for bad := range 5 {
+		w := write(to("0", 0, "X", "Y"), to("1", 1, "X", "Y"), toAny("2", "X"), to("3", 0, "X", "Y"), to("4", 0, "X", "Y"))
+		w.Appends[bad] = to("taken", 0, "X", "Y")
+		conflict(ctx, t, ex, w, conflictAt("taken", 0, 1))
+	}
+	// All are where they were.
+	commit(ctx, t, ex, to("0", 0, "A"), to("1", 1, "B"), to("2", 0, "A"), to("3", 0, "A"), to("4", 0, "A"), to("taken", 1, "B"))
+	soundLog(ctx, t, c, ex)
+}
+
+// While writers commit to several aggregates at once, readers find every
+// commit whole, from whichever end and through whichever filter they read.
+func atomicNeverHalf(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const writers, readers, each = 4, 3, 12
+	ids := []string{"a", "b", "c"}
+	reader := c.another(t, ex)
+	byID := filtered(evento.ByID(thing, "a"), evento.ByID(thing, "b"), evento.ByID(thing, "c"))
+	var writing atomic.Int32
+	writing.Store(writers)
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
+		defer writing.Add(-1)
+		for range each {
+			var appends []evento.Append
+			name := evento.NewID().String() // tells the commits apart
+			for j := range ids {
+				appends = append(appends, toAny(ids[(i+j)%len(ids)], name, name))
+			}
+			commit(ctx, t, ex, appends...)
+		}
+	}}, goroutines{readers, func(t testing.TB, _ int) {
+		for more := true; more; {
+			more = writing.Load() > 0
+			for _, args := range []cursor.Args{cursor.Onward(cursor.MaxPage, ""), cursor.Backward(cursor.MaxPage, "")} {
+				for _, q := range []evento.Query{{}, byID} {
+					wantWhole(t, fmt.Sprintf("Read(%s, %s)", showQuery(q), showArgs(args)), read(ctx, t, reader, q, args), 2*len(ids))
+				}
+			}
+		}
+	}})
+	wantStore(ctx, t, c, ex, writers*each*2*len(ids))
+}
+
+// wantWhole checks that a page has all n events of each name, or none.
+func wantWhole(t testing.TB, what string, p *page, n int) {
+	t.Helper()
+	counts := map[string]int{}
+	for _, e := range p.Edges {
+		counts[e.Node.Name]++
+	}
+	for name, got := range counts {
+		if got != n {
+			t.Fatalf("%s: got %d of the %d events of the commit %s", what, got, n, name)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -26,7 +27,7 @@ func testContexts(t *testing.T, c Config) {
 func calls(ex evento.Executor) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Write": func(ctx context.Context) error {
-			_, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{toAny("id 0", "X"), toAny("new", "X")}})
+			_, err := ex.Write(ctx, write(toAny("id 0", "X"), toAny("new", "X")))
 			return err
 		},
 		"Read": func(ctx context.Context) error {
@@ -34,7 +35,7 @@ func calls(ex evento.Executor) map[string]func(context.Context) error {
 			return err
 		},
 		"Read backward": func(ctx context.Context) error {
-			_, err := ex.Read(ctx, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Backward(5, ""))
+			_, err := ex.Read(ctx, filtered(evento.ByType(thing)), cursor.Backward(5, ""))
 			return err
 		},
 		"Records": func(ctx context.Context) error {
@@ -68,9 +69,7 @@ func contextsEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	for _, ended := range endedContexts(ctx) {
 		for name, call := range calls(ex) {
 			for range 10 { // as a select chooses at random
-				if err := call(ended); !errors.Is(err, ended.Err()) {
-					t.Errorf("%s with an ended context: got the error %v, want %q", name, err, ended.Err())
-				}
+				wantError(t, call(ended), ended.Err(), "%s with an ended context", name)
 			}
 		}
 	}
@@ -107,53 +106,44 @@ func cancelSoon(ctx context.Context, r *rand.Rand) (context.Context, context.Can
 func contextsEndingWrites(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, each = 12, 10
 	attempts := make([][]attempt, writers)
-	together(t, writers, func(i int) error {
+	together(t, writers, func(t testing.TB, i int) {
 		r := rand.New(rand.NewPCG(uint64(i), 7))
 		for j := range each {
-			a := attempt{write: evento.Write{Appends: []evento.Append{
-				to(fmt.Sprint("own ", i, " ", j), 0, "A", "B"), toAny("shared", "A"),
-			}}}
+			a := attempt{write: write(to(fmt.Sprint("own ", i, " ", j), 0, "A", "B"), toAny("shared", "A"))}
 			wctx, cancel := cancelSoon(ctx, r)
 			a.receipts, a.err = tryCommit(wctx, ex, a.write)
 			cancel()
 			attempts[i] = append(attempts[i], a)
-			if a.err != nil && !errors.Is(a.err, context.Canceled) && !errors.Is(a.err, evento.ErrOutcomeUnknown) {
-				return a.err
+			if !errors.Is(a.err, context.Canceled) && !errors.Is(a.err, evento.ErrOutcomeUnknown) {
+				must(t, a.err)
 			}
 		}
-		_, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{toAny("after", "A")}})
-		return err
+		commit(ctx, t, ex, toAny("after", "A"))
 	})
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	for _, as := range attempts {
-		checkOutcomes(t, log, as)
-	}
+	checkOutcomes(t, soundLog(ctx, t, c, ex), slices.Concat(attempts...))
 }
 
 // checkOutcomes compares what writers were told with what is there, where the
 // end of a context or of the store came between.
-func checkOutcomes(t *testing.T, log []edge, attempts []attempt) {
+func checkOutcomes(t testing.TB, log []edge, attempts []attempt) {
 	t.Helper()
-	stored := map[evento.ID]bool{}
-	for _, e := range log {
-		stored[e.Node.ID] = true
-	}
+	there := byID(log)
 	for _, a := range attempts {
 		switch {
 		case a.err == nil:
-			checkStored(t, log, a.write, a.receipts)
+			checkStored(t, there, a.write, a.receipts)
 		case errors.Is(a.err, evento.ErrOutcomeUnknown):
-			whole := stored[a.write.Appends[0].Events[0].ID]
-			for _, w := range a.write.Appends {
-				for _, e := range w.Events {
-					if stored[e.ID] != whole {
-						t.Errorf("Write(%s) failed with %q, and half of it is there", show(a.write), a.err)
-					}
+			n := 0
+			for _, id := range idsOf(a.write) {
+				if _, ok := there[id]; ok {
+					n++
 				}
 			}
+			if n != 0 && n != len(idsOf(a.write)) {
+				t.Errorf("Write(%s) failed with %q, and a part of it is there", show(a.write), a.err)
+			}
 		default:
-			checkAbsent(t, log, a.write, a.err)
+			checkAbsent(t, there, a.write, a.err)
 		}
 	}
 }
@@ -164,17 +154,17 @@ func checkOutcomes(t *testing.T, log []edge, attempts []attempt) {
 // it, and settles which it was.
 func contextsEndingSwaps(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const workers, each = 8, 15
-	together(t, workers, func(i int) error {
+	together(t, workers, func(t testing.TB, i int) {
 		r := rand.New(rand.NewPCG(uint64(i), 9))
 		keys := []evento.RecordKey{recordKey("own", fmt.Sprint(i)), recordKey("beside", fmt.Sprint(i))}
 		swap := func(ctx context.Context, revision uint64, value string) error {
-			return trySwap(ctx, ex, set(keys[0], revision, value), set(keys[1], revision, value))
+			return ex.Swap(ctx, swapOf(set(keys[0], revision, value), set(keys[1], revision, value)))
 		}
 		for revision := range uint64(each) {
-			sctx, cancel := cancelSoon(ctx, r)
-			err := swap(sctx, revision, "first")
-			cancel()
 			want := "first"
+			sctx, cancel := cancelSoon(ctx, r)
+			err := swap(sctx, revision, want)
+			cancel()
 			if errors.Is(err, context.Canceled) {
 				if err = swap(ctx, revision, "second"); err == nil {
 					want = "second"
@@ -182,43 +172,34 @@ func contextsEndingSwaps(ctx context.Context, t *testing.T, _ Config, ex evento.
 					err = nil // as the first was made
 				}
 			}
-			if err != nil {
-				return err
-			}
+			must(t, err)
 			for _, k := range keys {
-				got, err := readRecord(ctx, ex, k)
-				if err != nil {
-					return err
-				}
-				if got.Revision != revision+1 || string(got.Value) != want {
-					return fmt.Errorf("after the swap at revision %d: got %s, want %q at revision %d", revision, showRecord(got), want, revision+1)
+				if got := readRecord(ctx, t, ex, k); got.Revision != revision+1 || string(got.Value) != want {
+					t.Fatalf("after the swap at revision %d: got %s, want %q at revision %d", revision, showRecord(got), want, revision+1)
 				}
 			}
 		}
-		return swap(ctx, each, "after")
+		must(t, swap(ctx, each, "after"))
 	})
 }
 
 // A read that was cut short leaves nothing behind that later ones stumble on.
-func contextsEndingReads(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+func contextsEndingReads(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("one", 0, many(300, "Happened")...))
-	together(t, 6, func(i int) error {
+	together(t, 6, func(t testing.TB, i int) {
 		r := rand.New(rand.NewPCG(uint64(i), 8))
 		for range 10 {
 			rctx, cancel := cancelSoon(ctx, r)
-			p, err := tryRead(rctx, ex, evento.Query{}, cursor.Forward(200, ""))
+			p, err := ex.Read(rctx, evento.Query{}, cursor.Forward(200, ""))
 			cancel()
 			switch {
 			case err == nil && len(p.Edges) != 200:
-				return fmt.Errorf("a read that succeeded while its context ended: got %d events, want 200", len(p.Edges))
-			case err != nil && !errors.Is(err, context.Canceled):
-				return err
+				t.Fatalf("a read that succeeded while its context ended: got %d events, want 200", len(p.Edges))
+			case !errors.Is(err, context.Canceled):
+				must(t, err)
 			}
 		}
-		return nil
 	})
-	if got := readAll(ctx, t, ex, evento.Query{}); len(got) != 300 {
-		t.Errorf("after the reads that were cancelled: got %d events, want 300", len(got))
-	}
+	wantStore(ctx, t, c, ex, 300)
 	commit(ctx, t, ex, to("one", 300, "Later"))
 }

@@ -4,6 +4,7 @@ package executortest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,9 @@ func testDelivery(t *testing.T, c Config) {
 // silent is for subscriptions whose handlers fail on purpose.
 var silent = slog.New(slog.DiscardHandler)
 
+// ignoring handles things by doing nothing.
+var ignoring = evento.HandleAll(thing, func(context.Context, evento.RawEvent) error { return nil })
+
 // noting handles the events of a type by noting aggregate and version.
 func noting(got *[]string) evento.SubscriptionHandler {
 	return evento.HandleAll(thing, func(_ context.Context, e evento.RawEvent) error {
@@ -49,18 +53,40 @@ func noting(got *[]string) evento.SubscriptionHandler {
 	})
 }
 
-func wantTexts(t *testing.T, what string, got []string, want ...string) {
+func wantTexts(t testing.TB, what string, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
 
-func must(t *testing.T, err error) {
+// wantBehind checks how many events a subscription has still to handle, and
+// returns its status.
+func wantBehind(ctx context.Context, t testing.TB, control *evento.Control, n uint64) *evento.Status {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
+	s, err := control.Status(ctx)
+	must(t, err)
+	if s.Behind != n {
+		t.Errorf("status: got %+v, want %d events behind", *s, n)
 	}
+	return s
+}
+
+// transactional is how handlers can run on the store: false, not in
+// transactions, and true, in them.
+func (c Config) transactional() []bool {
+	if c.Transactor {
+		return []bool{false, true}
+	}
+	return []bool{false}
+}
+
+// runOnce executes a subscription, whose handler runs in transactions or not.
+func runOnce(ctx context.Context, ex evento.Executor, b *evento.SubscriptionBuilder, transactional bool) error {
+	if transactional {
+		b.Transactional()
+	}
+	return b.Execute(ctx, ex)
 }
 
 // A key with two routing keys, and without, is three subscriptions.
@@ -68,45 +94,33 @@ func deliveryRoutingKeys(ctx context.Context, t *testing.T, _ Config, ex evento.
 	for range 2 {
 		commit(ctx, t, ex, routed("eu", toAny("a", "Happened")), routed("us", toAny("b", "Happened")), toAny("c", "Happened"))
 	}
-	var names []string
-	for _, key := range []string{"", "us", "eu"} {
-		b := func(got *[]string) *evento.SubscriptionBuilder {
-			b := evento.NewSubscription("key").Handler(noting(got))
-			if key != "" {
-				b.RoutingKey(key)
-			}
-			return b
-		}
-		id := map[string]string{"": "c", "us": "b", "eu": "a"}[key]
-		for _, want := range [][]string{{id + "1", id + "2"}, nil} {
+	control := func(key string) *evento.Control { return evento.ControlOf(ex, "key").RoutingKey(key) }
+	for _, tt := range []struct{ key, id string }{{"", "c"}, {"us", "b"}, {"eu", "a"}} {
+		for _, want := range [][]string{{tt.id + "1", tt.id + "2"}, nil} {
 			var got []string
-			must(t, b(&got).Execute(ctx, ex))
-			wantTexts(t, fmt.Sprintf("routing key %q", key), got, want...)
+			b := evento.NewSubscription("key").Handler(noting(&got))
+			if tt.key != "" {
+				b.RoutingKey(tt.key)
+			}
+			must(t, b.Execute(ctx, ex))
+			wantTexts(t, fmt.Sprintf("routing key %q", tt.key), got, want...)
 		}
-		control := evento.ControlOf(ex, "key")
-		if key != "" {
-			control = control.RoutingKey(key)
-		}
-		must(t, control.ResetToStart(ctx))
-		if s, err := control.Status(ctx); err != nil || s.RoutingKey != key || s.Behind != 2 {
-			t.Errorf("routing key %q: status %+v, %v, want 2 events behind", key, s, err)
+		must(t, control(tt.key).ResetToStart(ctx))
+		if s := wantBehind(ctx, t, control(tt.key), 2); s.RoutingKey != tt.key {
+			t.Errorf("routing key %q: status %+v", tt.key, s)
 		}
 	}
+	var names []string
 	for name, err := range evento.Subscriptions(ctx, ex) {
 		must(t, err)
 		names = append(names, name.Key+" "+name.RoutingKey)
 	}
 	slices.Sort(names)
 	wantTexts(t, "subscriptions", names, "key ", "key eu", "key us")
-	must(t, evento.ControlOf(ex, "key").RoutingKey("eu").Remove(ctx))
-	if _, err := evento.ControlOf(ex, "key").RoutingKey("eu").Status(ctx); !errors.Is(err, evento.ErrNotFound) {
-		t.Errorf("one that was removed: %v, want ErrNotFound", err)
-	}
-	for _, control := range []*evento.Control{evento.ControlOf(ex, "key"), evento.ControlOf(ex, "key").RoutingKey("us")} {
-		if s, err := control.Status(ctx); err != nil || s.Behind != 2 {
-			t.Errorf("beside one that was removed: %+v, %v", s, err)
-		}
-	}
+	must(t, control("eu").Remove(ctx))
+	wantError(t, discard(control("eu").Status(ctx)), evento.ErrNotFound, "one that was removed")
+	wantBehind(ctx, t, control(""), 2)
+	wantBehind(ctx, t, control("us"), 2)
 }
 
 // Another selection of a key is refused; Reselect changes it, and says what is
@@ -118,12 +132,8 @@ func deliverySelection(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	must(t, b().Execute(ctx, ex))
 	wantTexts(t, "without a routing key", got, "b1", "b2")
 	for _, other := range []*evento.SubscriptionBuilder{b().All(), b().Aggregate(thing, "a"), b().All().Aggregate(thing, "b")} {
-		if err := other.Execute(ctx, ex); !errors.Is(err, evento.ErrInvalid) {
-			t.Errorf("Execute with another selection: %v, want ErrInvalid", err)
-		}
-		if _, err := other.Start(ctx, ex); !errors.Is(err, evento.ErrInvalid) {
-			t.Errorf("Start with another selection: %v, want ErrInvalid", err)
-		}
+		wantError(t, other.Execute(ctx, ex), evento.ErrInvalid, "Execute with another selection")
+		wantError(t, discard(other.Start(ctx, ex)), evento.ErrInvalid, "Start with another selection")
 	}
 	passed, err := evento.ControlOf(ex, "key").Reselect(ctx, b().All())
 	if err != nil || passed != 1 {
@@ -150,39 +160,36 @@ func deliverySelection(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 func deliveryPending(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	for _, partitions := range []int{1, 4} {
 		key := fmt.Sprint("key", partitions)
-		b := evento.NewSubscription(key).Partitions(partitions).Handler(evento.HandleAll(thing, func(context.Context, evento.RawEvent) error { return nil }))
+		b := evento.NewSubscription(key).Partitions(partitions).Logger(silent).Handler(ignoring)
 		commit(ctx, t, ex, toAny(key, "Happened"))
 		must(t, b.Execute(ctx, ex))
 		control := evento.ControlOf(ex, key)
-		wantBehind := func(n uint64) {
+		wantPending := func(n uint64) {
 			t.Helper()
-			s, err := control.Status(ctx)
-			if err != nil || s.Behind != n || (s.Lag > 0) != (n > 0) {
-				t.Errorf("%d partitions: %d behind, lag %s, %v, want %d", partitions, s.Behind, s.Lag, err, n)
+			if s := wantBehind(ctx, t, control, n); (s.Lag > 0) != (n > 0) {
+				t.Errorf("%d partitions: a lag of %s with %d events behind", partitions, s.Lag, n)
 			}
 		}
-		wantBehind(0)
+		wantPending(0)
 		// Nothing of what comes is the subscription's.
 		aside := toAny("aside"+key, many(3, "Happened")...)
 		aside.AggregateType = other
 		commit(ctx, t, ex, aside, routed("eu", toAny("left"+key, "Happened")))
-		wantBehind(0)
-		head := read(ctx, t, ex, evento.Query{}, cursor.Backward(1, "")).PageInfo.EndCursor
+		wantPending(0)
+		head := last(ctx, t, ex)
 		must(t, control.WaitForCursor(ctx, head))
 		commit(ctx, t, ex, toAny(key, "Happened"), toAny(key+"b", "Happened"))
 		time.Sleep(time.Millisecond) // a lag that is rounded down is more than 0
-		wantBehind(2)
-		at := read(ctx, t, ex, evento.Query{}, cursor.Backward(1, "")).PageInfo.EndCursor
+		wantPending(2)
+		at := last(ctx, t, ex)
 		must(t, control.WaitForCursor(ctx, head)) // which has not changed
 		early, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-		if err := control.WaitForCursor(early, at); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%d partitions: WaitForCursor with events pending: %v, want its context's error", partitions, err)
-		}
+		wantError(t, control.WaitForCursor(early, at), context.DeadlineExceeded, "%d partitions: WaitForCursor with events pending", partitions)
 		cancel()
-		sub, err := b.Logger(silent).Start(ctx, ex)
+		sub, err := b.Start(ctx, ex)
 		must(t, err)
 		must(t, control.WaitForCursor(ctx, at))
-		wantBehind(0)
+		wantPending(0)
 		must(t, sub.Shutdown(ctx))
 	}
 }
@@ -191,85 +198,62 @@ func deliveryPending(ctx context.Context, t *testing.T, _ Config, ex evento.Exec
 // goes on.
 func deliveryStartAt(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	commit(ctx, t, ex, toAny("a", "Happened", "Happened"))
-	for {
-		// The clock of the store has to have moved on.
+	var log []edge
+	var at time.Time
+	for len(log) == 0 || !at.After(log[1].Node.Timestamp) { // the clock of the store has to have moved on
 		commit(ctx, t, ex, toAny("b", "Happened"))
-		log := readAll(ctx, t, ex, evento.Query{})
-		if log[len(log)-1].Node.Timestamp.After(log[1].Node.Timestamp) {
-			break
-		}
+		log = readAll(ctx, t, ex, evento.Query{})
+		at = log[len(log)-1].Node.Timestamp
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	run := func(b *evento.SubscriptionBuilder) (got, replayed int) {
+	late := slices.DeleteFunc(slices.Clone(log), func(e edge) bool { return e.Node.Timestamp.Before(at) })
+	run := func(what string, b *evento.SubscriptionBuilder, want, wantReplayed int) {
 		t.Helper()
+		got, replayed := 0, 0
 		must(t, b.Handler(evento.HandleAll(thing, func(ctx context.Context, _ evento.RawEvent) error {
 			if got++; evento.DeliveryFrom(ctx).Replay {
 				replayed++
 			}
 			return nil
 		})).Execute(ctx, ex))
-		return got, replayed
-	}
-	at := log[len(log)-1].Node.Timestamp
-	late := 0
-	for _, e := range log {
-		if !e.Node.Timestamp.Before(at) {
-			late++
+		if got != want || wantReplayed >= 0 && replayed != wantReplayed {
+			t.Errorf("%s: %d events, %d replayed, want %d and %d", what, got, replayed, want, wantReplayed)
 		}
 	}
-	if n, _ := run(evento.NewSubscription("end").StartAtEnd()); n != 0 {
-		t.Errorf("from the end: %d events, want none", n)
-	}
-	if n, _ := run(evento.NewSubscription("time").StartAt(at)); n != late {
-		t.Errorf("from %s: %d events, want %d", at, n, late)
-	}
+	run("from the end", evento.NewSubscription("end").StartAtEnd(), 0, -1)
+	run("from a time", evento.NewSubscription("time").StartAt(at), len(late), -1)
 	commit(ctx, t, ex, toAny("c", "Happened"))
-	for _, b := range []*evento.SubscriptionBuilder{evento.NewSubscription("end").StartAtEnd(), evento.NewSubscription("time").StartAt(at.Add(time.Hour))} {
-		if n, replayed := run(b); n != 1 || replayed != 0 {
-			t.Errorf("one that was used: %d events, %d replayed, want one that is new", n, replayed)
-		}
-	}
+	run("one that began at the end", evento.NewSubscription("end").StartAtEnd(), 1, 0)
+	run("one that began at a time", evento.NewSubscription("time").StartAt(at.Add(time.Hour)), 1, 0)
 	must(t, evento.ControlOf(ex, "end").ResetToStart(ctx))
 	commit(ctx, t, ex, toAny("d", "Happened"))
-	if n, replayed := run(evento.NewSubscription("end")); n != len(log)+2 || replayed != len(log)+1 {
-		t.Errorf("after a reset: %d events, %d replayed, want %d and all but the last", n, replayed, len(log)+2)
-	}
+	run("after a reset", evento.NewSubscription("end"), len(log)+2, len(log)+1)
 }
 
 // A handler may pause and reset its own subscription; the event in hand counts as
 // handled.
 func deliveryOwnHandler(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	commit(ctx, t, ex, toAny("a", many(4, "Happened")...))
-	for _, transactional := range []bool{false, true} {
-		if transactional && !c.Transactor {
-			continue
-		}
+	for _, transactional := range c.transactional() {
 		key := fmt.Sprint("key", transactional)
 		control := evento.ControlOf(ex, key)
 		var got []uint64
-		resets := 0
 		execute := func() error {
 			b := evento.NewSubscription(key).ChunkSize(1).Retry(2).Logger(silent).Handler(evento.HandleAll(thing, func(ctx context.Context, e evento.RawEvent) error {
-				got = append(got, e.Version)
-				switch {
-				case e.Version == 2 && len(got) == 2:
+				switch got = append(got, e.Version); len(got) {
+				case 2:
 					return control.Pause(ctx)
-				case e.Version == 4 && resets < 1:
-					resets++
+				case 4:
 					return control.ResetToStart(ctx)
 				}
 				return nil
 			}))
-			if transactional {
-				b.Transactional()
+			return runOnce(ctx, ex, b, transactional)
+		}
+		for range 2 { // the second time, the key is paused
+			wantError(t, execute(), evento.ErrPaused, "transactional %t", transactional)
+			if !slices.Equal(got, []uint64{1, 2}) {
+				t.Fatalf("transactional %t: handled %v, want 1 and 2", transactional, got)
 			}
-			return b.Execute(ctx, ex)
-		}
-		if err := execute(); !errors.Is(err, evento.ErrPaused) || !slices.Equal(got, []uint64{1, 2}) {
-			t.Fatalf("transactional %t: handled %v, then %v, want 1 and 2, then ErrPaused", transactional, got, err)
-		}
-		if err := execute(); !errors.Is(err, evento.ErrPaused) || len(got) != 2 {
-			t.Errorf("transactional %t: Execute of a paused key: %v, handled %v, want ErrPaused", transactional, err, got)
 		}
 		must(t, control.Resume(ctx))
 		must(t, execute())
@@ -286,28 +270,23 @@ func deliveryOwnHandler(ctx context.Context, t *testing.T, c Config, ex evento.E
 	})).Start(ctx, ex)
 	must(t, err)
 	close(started)
-	select {
-	case <-sub.Done():
-	case <-ctx.Done():
-		t.Fatal("a subscription that its handler shuts down does not end")
-	}
-	if s, err := evento.ControlOf(ex, "stops").Status(ctx); err != nil || s.Behind != 3 || sub.Err() != nil {
-		t.Errorf("shut down by its handler: %+v, %v, ended with %v, want one event handled", s, err, sub.Err())
-	}
+	await(ctx, t, sub.Done(), "the end of a subscription that its handler shuts down")
+	must(t, sub.Err())
+	wantBehind(ctx, t, evento.ControlOf(ex, "stops"), 3)
 }
 
 func deliveryResetWhileExecuting(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	commit(ctx, t, ex, toAny("a", many(5, "Happened")...))
+	ways := c.transactional()
+	if c.OneWriter { // whose transaction keeps the reset waiting
+		ways = ways[:1]
+	}
 	for _, at := range []uint64{1, 3, 5} {
-		for _, transactional := range []bool{false, true} {
-			// A transaction of a store with one writer keeps the reset waiting.
-			if transactional && (!c.Transactor || c.OneWriter) {
-				continue
-			}
+		for _, transactional := range ways {
 			key := fmt.Sprint("key", at, transactional)
 			var got []uint64
 			done := false
-			b := evento.NewSubscription(key).Handler(evento.HandleAll(thing, func(handling context.Context, e evento.RawEvent) error {
+			b := evento.NewSubscription(key).Handler(evento.HandleAll(thing, func(_ context.Context, e evento.RawEvent) error {
 				got = append(got, e.Version)
 				if e.Version == at && !done {
 					done = true
@@ -315,16 +294,11 @@ func deliveryResetWhileExecuting(ctx context.Context, t *testing.T, c Config, ex
 				}
 				return nil
 			}))
-			if transactional {
-				b.Transactional()
-			}
-			must(t, b.Execute(ctx, ex))
+			must(t, runOnce(ctx, ex, b, transactional))
 			if n := len(got); n < 5 || !slices.Equal(got[n-5:], []uint64{1, 2, 3, 4, 5}) {
 				t.Errorf("reset within event %d, transactional %t: handled %v, want all of them at the end", at, transactional, got)
 			}
-			if s, err := evento.ControlOf(ex, key).Status(ctx); err != nil || s.Behind != 0 {
-				t.Errorf("reset within event %d, transactional %t: %d behind, %v", at, transactional, s.Behind, err)
-			}
+			wantBehind(ctx, t, evento.ControlOf(ex, key), 0)
 		}
 	}
 }
@@ -332,16 +306,12 @@ func deliveryResetWhileExecuting(ctx context.Context, t *testing.T, c Config, ex
 // The newer worker waits until the older one has finished the event in hand, and
 // goes on exactly behind it.
 func deliveryHandOver(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	second := ex
-	if c.Share != nil {
-		second = c.share(t, ex)
-	}
 	commit(ctx, t, ex, toAny("a", many(6, "Happened")...))
 	var working atomic.Int32
 	var d delivered
 	inHand, goOn := make(chan struct{}), make(chan struct{})
-	b := func(name string) *evento.SubscriptionBuilder {
-		return evento.NewSubscription("key").Lease(time.Minute).Logger(silent).Handler(evento.HandleAll(thing, func(ctx context.Context, e evento.RawEvent) error {
+	start := func(name string, ex evento.Executor) *evento.Subscription {
+		s, err := evento.NewSubscription("key").Lease(time.Minute).Logger(silent).Handler(evento.HandleAll(thing, func(ctx context.Context, e evento.RawEvent) error {
 			if working.Add(1) > 1 {
 				t.Error("two workers handle events at once")
 			}
@@ -351,30 +321,21 @@ func deliveryHandOver(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 				<-goOn
 			}
 			return errors.Join(d.add(ctx, e), ctx.Err())
-		}))
-	}
-	older, err := b("older").Start(ctx, ex)
-	must(t, err)
-	<-inHand
-	newer, err := b("newer").Start(ctx, second)
-	must(t, err)
-	for { // until the owner is asked
-		page, err := ex.Records(ctx, evento.RecordQuery{Kind: "subscription", Key: "key"})
+		})).Start(ctx, ex)
 		must(t, err)
-		if slices.ContainsFunc(page.Records, func(r evento.Record) bool { return bytes.Contains(r.Value, []byte(newer.ID.String())) }) {
-			break
-		}
+		return s
+	}
+	older := start("older", ex)
+	<-inHand
+	newer := start("newer", c.another(t, ex))
+	for asked := false; !asked; { // until the owner is asked to go
+		asked = slices.ContainsFunc(readRecords(ctx, t, ex, evento.RecordQuery{Kind: "subscription", Key: "key"}), func(r evento.Record) bool {
+			return bytes.Contains(r.Value, []byte(newer.ID.String()))
+		})
 	}
 	close(goOn)
 	d.wait(ctx, t, 6)
-	select {
-	case <-older.Done():
-	case <-ctx.Done():
-		t.Fatal("the older worker does not end")
-	}
-	if err := older.Err(); !errors.Is(err, evento.ErrTakenOver) {
-		t.Errorf("the older worker ended with %v, want ErrTakenOver", err)
-	}
+	wantTakenOver(ctx, t, older)
 	must(t, newer.Shutdown(ctx))
 	d.want(t, "both", readAll(ctx, t, ex, evento.Query{}))
 }
@@ -382,10 +343,6 @@ func deliveryHandOver(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 // An owner that does not answer within its lease is fenced off, and what its
 // handler is about to do is cut short.
 func deliveryFenced(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	second := ex
-	if c.Share != nil {
-		second = c.share(t, ex)
-	}
 	commit(ctx, t, ex, toAny("a", many(2, "Happened")...))
 	var d delivered
 	inHand, cut := make(chan struct{}), make(chan struct{})
@@ -397,18 +354,11 @@ func deliveryFenced(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	})).Start(ctx, ex)
 	must(t, err)
 	<-inHand
-	newer, err := evento.NewSubscription("key").Logger(silent).Handler(evento.HandleAll(thing, d.add)).Start(ctx, second)
+	newer, err := evento.NewSubscription("key").Logger(silent).Handler(evento.HandleAll(thing, d.add)).Start(ctx, c.another(t, ex))
 	must(t, err)
 	d.wait(ctx, t, 2)
-	select {
-	case <-cut:
-	case <-ctx.Done():
-		t.Fatal("the context of the fenced handler lives on")
-	}
-	<-older.Done()
-	if err := older.Err(); !errors.Is(err, evento.ErrTakenOver) {
-		t.Errorf("the older worker ended with %v, want ErrTakenOver", err)
-	}
+	await(ctx, t, cut, "the end of the context of the fenced handler")
+	wantTakenOver(ctx, t, older)
 	must(t, newer.Shutdown(ctx))
 	d.want(t, "the newer worker", readAll(ctx, t, ex, evento.Query{}))
 }
@@ -418,51 +368,14 @@ func deliveryChangedData(ctx context.Context, t *testing.T, c Config, ex evento.
 	for i := range 5 {
 		commit(ctx, t, ex, toAny(fmt.Sprint("a", i), "Happened"))
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	same := func(what string, es []evento.RawEvent) {
-		t.Helper()
-		for _, e := range es {
-			i := slices.IndexFunc(log, func(l edge) bool { return l.Node.ID == e.ID })
-			if i < 0 {
-				t.Fatalf("%s: was given an event that is not there: %+v", what, e)
-			}
-			if diff := differ(e, log[i].Node); diff != "" {
-				t.Errorf("%s: %s", what, diff)
-			}
-		}
-	}
-	for _, transactional := range []bool{false, true} {
-		if transactional && !c.Transactor {
-			continue
-		}
+	stored := byID(readAll(ctx, t, ex, evento.Query{}))
+	for _, transactional := range c.transactional() {
 		for _, partitions := range []int{1, 2} {
 			for _, batch := range []bool{false, true} {
 				key := fmt.Sprint("key", transactional, partitions, batch)
-				var calls, handled atomic.Int32
-				one := func(es []evento.RawEvent) error {
-					same(key, es)
-					n := calls.Add(1)
-					for i := range es {
-						clear(es[i].Data)
-						es[i].Data = append(es[i].Data, "beyond"...)
-					}
-					if n%3 != 0 {
-						slices.Reverse(es)
-						clear(es[:len(es)/2])
-						return errors.New("not yet")
-					}
-					handled.Add(int32(len(es)))
-					return nil
-				}
-				h := evento.HandleAll(thing, func(_ context.Context, e evento.RawEvent) error { return one([]evento.RawEvent{e}) })
-				if batch {
-					h = evento.HandleAllBatch(thing, func(_ context.Context, es []evento.RawEvent) error { return one(es) })
-				}
-				b := evento.NewSubscription(key).Retry(20).Partitions(partitions).Logger(silent).Handler(h)
-				if transactional {
-					b.Transactional()
-				}
-				must(t, b.Execute(ctx, ex))
+				handled := new(atomic.Int32)
+				b := evento.NewSubscription(key).Retry(20).Partitions(partitions).Logger(silent).Handler(scribbling(t, stored, batch, handled))
+				must(t, runOnce(ctx, ex, b, transactional))
 				must(t, evento.ControlOf(ex, key).ResetToStart(ctx))
 				must(t, b.Execute(ctx, ex))
 				// In a transaction that is rolled back some were handled in vain.
@@ -472,6 +385,34 @@ func deliveryChangedData(ctx context.Context, t *testing.T, c Config, ex evento.
 			}
 		}
 	}
+}
+
+// scribbling handles things by writing over them, each time after it has
+// compared them with what is stored. Every third call succeeds.
+func scribbling(t testing.TB, stored map[evento.ID]evento.RawEvent, batch bool, handled *atomic.Int32) evento.SubscriptionHandler {
+	var calls atomic.Int32
+	scribble := func(es []evento.RawEvent) error {
+		for _, e := range es {
+			if diff := differ(e, stored[e.ID]); diff != "" {
+				t.Errorf("a handler was given another event than is stored: %s", diff)
+			}
+		}
+		for i := range es {
+			clear(es[i].Data)
+			es[i].Data = append(es[i].Data, "beyond"...)
+		}
+		if calls.Add(1)%3 != 0 {
+			slices.Reverse(es)
+			clear(es[:len(es)/2])
+			return errors.New("not yet")
+		}
+		handled.Add(int32(len(es)))
+		return nil
+	}
+	if batch {
+		return evento.HandleAllBatch(thing, func(_ context.Context, es []evento.RawEvent) error { return scribble(es) })
+	}
+	return evento.HandleAll(thing, func(_ context.Context, e evento.RawEvent) error { return scribble([]evento.RawEvent{e}) })
 }
 
 // What is told of an event that was given up is the event, whatever its handler has
@@ -503,10 +444,7 @@ func deliveryPoisonInBatch(ctx context.Context, t *testing.T, c Config, ex event
 	for i := range 20 {
 		commit(ctx, t, ex, toAny(fmt.Sprint("a", i%10), "Happened"))
 	}
-	for _, transactional := range []bool{false, true} {
-		if transactional && !c.Transactor {
-			continue
-		}
+	for _, transactional := range c.transactional() {
 		key := fmt.Sprint("key", transactional)
 		calls, handled := 0, map[string]int{}
 		b := evento.NewSubscription(key).Retry(1).AcceptFailure().Logger(silent).Handler(evento.HandleAllBatch(thing, func(_ context.Context, es []evento.RawEvent) error {
@@ -519,15 +457,12 @@ func deliveryPoisonInBatch(ctx context.Context, t *testing.T, c Config, ex event
 			}
 			return nil
 		}))
-		if transactional {
-			b.Transactional()
-		}
-		must(t, b.Execute(ctx, ex))
+		must(t, runOnce(ctx, ex, b, transactional))
 		if len(handled) != 9 || calls > 40 {
 			t.Errorf("transactional %t: %d aggregates were handled in %d calls, want 9 in a few: %v", transactional, len(handled), calls, handled)
 		}
-		if s, err := evento.ControlOf(ex, key).Status(ctx); err != nil || s.Parked != 2 || s.Behind != 0 {
-			t.Errorf("transactional %t: status %+v, %v, want 2 events parked", transactional, s, err)
+		if s := wantBehind(ctx, t, evento.ControlOf(ex, key), 0); s.Parked != 2 {
+			t.Errorf("transactional %t: status %+v, want 2 events parked", transactional, s)
 		}
 	}
 }
@@ -573,137 +508,110 @@ func deliveryRepartition(ctx context.Context, t *testing.T, _ Config, ex evento.
 func deliveryPositions(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	commit(ctx, t, ex, toAny("a", many(5, "Happened")...))
 	log := readAll(ctx, t, ex, evento.Query{})
-	var got []string
-	b := evento.NewSubscription("key").Handler(noting(&got))
-	must(t, b.Execute(ctx, ex))
 	control := evento.ControlOf(ex, "key")
-	got = nil
+	execute := func(what string, want ...string) {
+		t.Helper()
+		var got []string
+		must(t, evento.NewSubscription("key").Handler(noting(&got)).Execute(ctx, ex))
+		wantTexts(t, what, got, want...)
+	}
+	execute("at first", "a1", "a2", "a3", "a4", "a5")
 	if _, err := ex.CursorAt(1); errors.Is(err, errors.ErrUnsupported) {
-		if err := control.ResetToPosition(ctx, 3); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("ResetToPosition: %v, want ErrUnsupported", err)
-		}
-		if err := evento.WaitFor(ctx, ex, "key", 3); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("WaitFor: %v, want ErrUnsupported", err)
-		}
+		wantError(t, control.ResetToPosition(ctx, 3), errors.ErrUnsupported, "ResetToPosition")
+		wantError(t, evento.WaitFor(ctx, ex, "key", 3), errors.ErrUnsupported, "WaitFor")
 	} else {
 		must(t, control.ResetToPosition(ctx, log[2].Node.Position))
-		must(t, b.Execute(ctx, ex))
-		wantTexts(t, "reset to a position", got, "a4", "a5")
+		execute("reset to a position", "a4", "a5")
 		must(t, evento.WaitFor(ctx, ex, "key", log[4].Node.Position))
 	}
-	got = nil
 	must(t, control.ResetToCursor(ctx, log[1].Cursor))
-	must(t, b.Execute(ctx, ex))
-	wantTexts(t, "reset to a cursor", got, "a3", "a4", "a5")
+	execute("reset to a cursor", "a3", "a4", "a5")
 	must(t, control.WaitForCursor(ctx, log[4].Cursor))
-	if err := control.ResetToCursor(ctx, "nonsense"); !errors.Is(err, cursor.ErrInvalid) {
-		t.Errorf("reset to nonsense: %v, want cursor.ErrInvalid", err)
-	}
+	wantError(t, control.ResetToCursor(ctx, "nonsense"), cursor.ErrInvalid, "reset to nonsense")
 }
 
 // A record that is not what the library writes is an error that names it.
 func deliveryDamaged(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	commit(ctx, t, ex, toAny("a", "Happened"))
-	shared := evento.RecordKey{Kind: "subscription", Key: "key"}
-	partition := evento.RecordKey{Kind: "subscription", Key: "key", Part: "0000"}
-	for _, tt := range []struct {
-		key   evento.RecordKey
-		value string
-	}{
-		{shared, `{"partitions":-1}`}, {shared, `{"partitions":0}`}, {shared, `{}`}, {shared, `{"partitions":1000000000}`},
-		{shared, `{"partitions":9223372036854775807}`}, {shared, `{"partitions":1e400}`}, {shared, `{"partitions":"1"}`},
-		{shared, ``}, {shared, `null`}, {shared, `[]`}, {shared, "\x00\xff"}, {shared, `{"partitions":2}`},
-		{shared, `{"partitions":1,"aggregates":{"":[""]}}`}, {shared, `{"partitions":1,"events":{"a\n":null}}`},
-		{partition, ``}, {partition, `{"epoch":-1}`}, {partition, `{"lease_ms":-5}`}, {partition, `{"lease_ms":9223372036854775807}`},
-		{partition, `{"epoch":18446744073709551615}`}, {partition, `{"cursor":7}`}, {partition, `{"cursor":"","position":5}`},
-		{evento.RecordKey{Kind: "subscription", Key: "key", Part: "0001"}, `{}`},
-		{evento.RecordKey{Kind: "subscription", Key: "key", Part: "-1"}, `{}`},
-		{evento.RecordKey{Kind: "subscription", Key: "key", Part: "who knows"}, `{}`},
+	for part, values := range map[string][]string{
+		"": {
+			`{"partitions":-1}`, `{"partitions":0}`, `{}`, `{"partitions":1000000000}`,
+			`{"partitions":9223372036854775807}`, `{"partitions":1e400}`, `{"partitions":"1"}`,
+			``, `null`, `[]`, "\x00\xff", `{"partitions":2}`,
+			`{"partitions":1,"aggregates":{"":[""]}}`, `{"partitions":1,"events":{"a\n":null}}`,
+		},
+		"0000": {
+			``, `{"epoch":-1}`, `{"lease_ms":-5}`, `{"lease_ms":9223372036854775807}`,
+			`{"epoch":18446744073709551615}`, `{"cursor":7}`, `{"cursor":"","position":5}`,
+		},
+		"0001": {`{}`}, "-1": {`{}`}, "who knows": {`{}`},
 	} {
-		b := evento.NewSubscription("key").Logger(silent).Handler(evento.HandleAll(thing, func(context.Context, evento.RawEvent) error { return nil }))
-		must(t, b.Execute(ctx, ex))
-		page, err := ex.Records(ctx, evento.RecordQuery{Kind: "subscription", Key: "key"})
-		must(t, err)
-		change := evento.Change{RecordKey: tt.key, Value: []byte(tt.value)}
-		for _, r := range page.Records {
-			if r.RecordKey == tt.key {
-				change.Revision = r.Revision
-			}
+		for _, value := range values {
+			damaged(ctx, t, ex, evento.RecordKey{Kind: "subscription", Key: "key", Part: part}, value)
 		}
-		must(t, ex.Swap(ctx, evento.Swap{Changes: []evento.Change{change}}))
-		_, statusErr := evento.ControlOf(ex, "key").Status(ctx)
-		_, startErr := b.Start(ctx, ex)
-		for what, err := range map[string]error{
-			"Status": statusErr, "Start": startErr, "Execute": b.Execute(ctx, ex), "Pause": evento.ControlOf(ex, "key").Pause(ctx),
-			"WaitFor": evento.ControlOf(ex, "key").WaitForCursor(ctx, ""),
-		} {
-			if !errors.Is(err, evento.ErrDamaged) || !strings.Contains(fmt.Sprint(err), `"key"`) {
-				t.Errorf("record %q %q: %s: %v, want ErrDamaged and the key", tt.key.Part, tt.value, what, err)
-			}
-		}
-		for name, err := range evento.Subscriptions(ctx, ex) {
-			if err != nil || name.Key != "key" {
-				t.Errorf("record %q %q: listed as %v, %v", tt.key.Part, tt.value, name, err)
-			}
-		}
-		clean(ctx, t, ex)
 	}
 }
 
-// clean removes the records of subscriptions.
-func clean(ctx context.Context, t *testing.T, ex evento.Executor) {
+// damaged makes a subscription, puts a value that it does not write into one of
+// its records, and looks for the error. It leaves no records.
+func damaged(ctx context.Context, t testing.TB, ex evento.Executor, key evento.RecordKey, value string) {
 	t.Helper()
-	page, err := ex.Records(ctx, evento.RecordQuery{Kind: "subscription"})
-	must(t, err)
-	var s evento.Swap
-	for _, r := range page.Records {
-		s.Changes = append(s.Changes, evento.Change{RecordKey: r.RecordKey, Revision: r.Revision, Remove: true})
+	b := evento.NewSubscription("key").Logger(silent).Handler(ignoring)
+	must(t, b.Execute(ctx, ex))
+	swap(ctx, t, ex, set(key, readRecord(ctx, t, ex, key).Revision, value))
+	control := evento.ControlOf(ex, "key")
+	for what, err := range map[string]error{
+		"Status": discard(control.Status(ctx)), "Start": discard(b.Start(ctx, ex)), "Execute": b.Execute(ctx, ex),
+		"Pause": control.Pause(ctx), "WaitFor": control.WaitForCursor(ctx, ""),
+	} {
+		if !errors.Is(err, evento.ErrDamaged) || !strings.Contains(fmt.Sprint(err), `"key"`) {
+			t.Errorf("record %q %q: %s: %v, want ErrDamaged and the key", key.Part, value, what, err)
+		}
 	}
-	must(t, ex.Swap(ctx, s))
+	for name, err := range evento.Subscriptions(ctx, ex) {
+		if err != nil || name.Key != "key" {
+			t.Errorf("record %q %q: listed as %v, %v", key.Part, value, name, err)
+		}
+	}
+	var all []evento.Change
+	for _, r := range readRecords(ctx, t, ex, evento.RecordQuery{Kind: "subscription"}) {
+		all = append(all, unset(r.RecordKey, r.Revision))
+	}
+	swap(ctx, t, ex, all...)
 }
 
 // What a handler commits is caused by its event, unless it says otherwise.
 func deliveryCauses(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	first, err := evento.Aggregate("one").Event(opened{Owner: "x"}).MetadataFrom(evento.Metadata{CorrelationID: "request"}).Commit(ctx, ex)
-	must(t, err)
+	must(t, discard(evento.Aggregate("one").Event(opened{Owner: "x"}).MetadataFrom(evento.Metadata{CorrelationID: "request"}).Commit(ctx, ex)))
 	must(t, discard(evento.Aggregate("two").Event(opened{Owner: "y"}).Commit(ctx, ex)))
-	_ = first
-	for _, transactional := range []bool{false, true} {
-		if transactional && !c.Transactor {
-			continue
-		}
+	own := evento.Metadata{CausationID: "own", CorrelationID: "mine"}
+	for _, transactional := range c.transactional() {
 		key := fmt.Sprint("key", transactional)
 		b := evento.NewSubscription(key).Handler(evento.Handle(func(ctx context.Context, e evento.Event[opened]) error {
-			if err := discard(evento.Aggregate(key+e.AggregateID).AnyVersion().Event(deposited{Amount: 1}).Commit(ctx, evento.ExecutorFrom(ctx))); err != nil {
+			caused := evento.Aggregate(key + e.AggregateID).AnyVersion().Event(deposited{Amount: 1})
+			if err := discard(caused.Commit(ctx, evento.ExecutorFrom(ctx))); err != nil {
 				return err
 			}
-			return discard(evento.Aggregate(key+e.AggregateID).AnyVersion().MetadataFrom(evento.Metadata{CausationID: "own", CorrelationID: "mine"}).Event(deposited{Amount: 2}).Commit(ctx, evento.ExecutorFrom(ctx)))
+			said := evento.Aggregate(key + e.AggregateID).AnyVersion().MetadataFrom(own).Event(deposited{Amount: 2})
+			return discard(said.Commit(ctx, evento.ExecutorFrom(ctx)))
 		}))
-		if transactional {
-			b.Transactional()
-		}
-		must(t, b.Execute(ctx, ex))
+		must(t, runOnce(ctx, ex, b, transactional))
 		for _, id := range []string{"one", "two"} {
-			cause := readAll(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(account, id)}})[0].Node
-			correlation := cause.Metadata.CorrelationID
-			if correlation == "" {
-				correlation = cause.ID.String()
-			}
-			got := readAll(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(account, key+id)}})
+			cause := readAll(ctx, t, ex, filtered(evento.ByID(account, id)))[0].Node
+			correlation := cmp.Or(cause.Metadata.CorrelationID, cause.ID.String())
+			got := readAll(ctx, t, ex, filtered(evento.ByID(account, key+id)))
 			if len(got) != 2 {
 				t.Fatalf("%s of %s: %d events, want 2", key, id, len(got))
 			}
 			if m := got[0].Node.Metadata; m.CausationID != cause.ID.String() || m.CorrelationID != correlation {
 				t.Errorf("%s of %s: caused by %q, correlation %q, want %q, %q", key, id, m.CausationID, m.CorrelationID, cause.ID, correlation)
 			}
-			if m := got[1].Node.Metadata; m.CausationID != "own" || m.CorrelationID != "mine" {
+			if m := got[1].Node.Metadata; m.CausationID != own.CausationID || m.CorrelationID != own.CorrelationID {
 				t.Errorf("%s of %s: what was set became %+v", key, id, m)
 			}
 		}
 	}
 }
-
-func discard[T any](_ T, err error) error { return err }
 
 // Run runs several, and ends with the context, or with the first that fails.
 func deliveryRun(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
@@ -711,28 +619,23 @@ func deliveryRun(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 	var one, two delivered
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- evento.Run(running, ex,
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
+		must(t, evento.Run(running, ex, // ends without an error, with its context
 			evento.NewSubscription("one").Handler(evento.HandleEvery(one.add)),
-			evento.NewSubscription("two").All().Handler(evento.HandleEvery(two.add)))
-	}()
-	one.wait(ctx, t, 3)
-	two.wait(ctx, t, 3)
-	stop()
-	if err := <-ended; err != nil {
-		t.Errorf("Run ended with %v, want nil with its context", err)
-	}
+			evento.NewSubscription("two").All().Handler(evento.HandleEvery(two.add))))
+	}}, goroutines{1, func(t testing.TB, _ int) {
+		one.wait(ctx, t, 3)
+		two.wait(ctx, t, 3)
+		stop()
+	}})
 	poison := errors.New("poison")
 	err := evento.Run(ctx, ex,
 		evento.NewSubscription("one").Handler(evento.HandleEvery(one.add)),
 		evento.NewSubscription("three").Retry(0).Logger(silent).Handler(evento.HandleEvery(func(context.Context, evento.RawEvent) error { return poison })))
-	if !errors.Is(err, poison) {
-		t.Errorf("Run with one that fails: %v, want its error", err)
-	}
+	wantError(t, err, poison, "Run with one that fails")
 	for _, key := range []string{"one", "two"} {
-		if s, err := evento.ControlOf(ex, key).Status(ctx); err != nil || s.Behind != 0 || s.Partitions[0].Owner != "" {
-			t.Errorf("%s: %+v, %v, want its place stored and no owner", key, s, err)
+		if s := wantBehind(ctx, t, evento.ControlOf(ex, key), 0); s.Partitions[0].Owner != "" {
+			t.Errorf("%s: %+v, want no owner", key, s)
 		}
 	}
 }

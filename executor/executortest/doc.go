@@ -17,8 +17,8 @@
 //	}
 //
 // Run it with -race. What the suite demands is what is written at
-// [evento.Executor], [evento.Query] and [cursor.PageInfo], and no more; the
-// topics are subtests, in a file each:
+// [evento.Executor], [evento.Query] and [cursor.PageInfo], and no more. The
+// topics are subtests; those that are alike share a file:
 //
 //   - Append, Conflict, Atomic, Retry: what one write does, and what it does
 //     when it does not fit, spans aggregates, or is made twice;

@@ -3,7 +3,6 @@ package executortest
 import (
 	"context"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -166,6 +165,22 @@ func (c Config) share(t testing.TB, ex evento.Executor) evento.Executor {
 	return closing(t, c.Share(t, ex))
 }
 
+// all are the executors on a store: ex, and another one where it can be shared.
+func (c Config) all(t testing.TB, ex evento.Executor) []evento.Executor {
+	t.Helper()
+	if c.Share == nil {
+		return []evento.Executor{ex}
+	}
+	return []evento.Executor{ex, c.share(t, ex)}
+}
+
+// another is another executor on the store of ex, or ex where it is the only one.
+func (c Config) another(t testing.TB, ex evento.Executor) evento.Executor {
+	t.Helper()
+	exs := c.all(t, ex)
+	return exs[len(exs)-1]
+}
+
 func closing(t testing.TB, ex evento.Executor) evento.Executor {
 	t.Helper()
 	t.Cleanup(func() {
@@ -174,25 +189,4 @@ func closing(t testing.TB, ex evento.Executor) evento.Executor {
 		}
 	})
 	return ex
-}
-
-// together runs do in n goroutines that begin at once, waits for them, and
-// fails the test when one returns an error.
-func together(t *testing.T, n int, do func(i int) error) {
-	t.Helper()
-	start := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			<-start
-			if err := do(i); err != nil {
-				t.Errorf("goroutine %d: %v", i, err)
-			}
-		})
-	}
-	close(start)
-	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
 }

@@ -4,7 +4,6 @@ package executortest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -40,9 +39,7 @@ func followFeed(_ context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	if again := ex.Feed(); again != feed {
 		t.Errorf("Feed: got %p and then %p, want one", feed, again)
 	}
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ex.Close())
 	if again := ex.Feed(); again != feed {
 		t.Errorf("Feed after Close: got %p, want %p as before", again, feed)
 	}
@@ -65,70 +62,53 @@ func lastOf(key string) string { return "the last " + key }
 // followRandom lets followers of all kinds of queries come and go while writers
 // commit. Writers and followers are spread over the executors.
 func followRandom(ctx context.Context, t *testing.T, exs []evento.Executor) {
-	const writers, followers, commits = 4, 8, 30
+	const writers, followers = 4, 8
 	var runs [followers][]followed
 	var writing sync.WaitGroup
 	writing.Add(writers)
-	together(t, 1+writers+followers, func(i int) error {
-		ex := exs[i%len(exs)]
-		switch {
-		case i == 0:
-			writing.Wait()
-			var w evento.Write
-			for _, key := range lastKeys {
-				w.Appends = append(w.Appends, routed(key, to(lastOf(key), 0, "Ended")))
-			}
-			_, err := tryCommit(ctx, ex, w)
-			return err
-		case i <= writers:
-			defer writing.Done()
-			return followWrite(ctx, ex, commits, rand.New(rand.NewPCG(uint64(i), 0)))
-		default:
-			var err error
-			runs[i-writers-1], err = followSome(ctx, ex, rand.New(rand.NewPCG(uint64(i), 1)))
-			return err
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
+		writing.Wait()
+		var last []evento.Append
+		for _, key := range lastKeys {
+			last = append(last, routed(key, to(lastOf(key), 0, "Ended")))
 		}
-	})
+		commit(ctx, t, exs[0], last...)
+	}}, goroutines{writers, func(t testing.TB, i int) {
+		defer writing.Done()
+		followWrite(ctx, t, exs[i%len(exs)], rand.New(rand.NewPCG(uint64(i), 0)))
+	}}, goroutines{followers, func(t testing.TB, i int) {
+		runs[i] = followSome(ctx, t, exs[i%len(exs)], rand.New(rand.NewPCG(uint64(i), 1)))
+	}})
 	log := readAll(ctx, t, exs[0], evento.Query{})
 	for _, run := range slices.Concat(runs[:]...) {
 		checkFollowed(t, log, run)
 	}
 }
 
-func followWrite(ctx context.Context, ex evento.Executor, commits int, r *rand.Rand) error {
-	for range commits {
-		var w evento.Write
+func followWrite(ctx context.Context, t testing.TB, ex evento.Executor, r *rand.Rand) {
+	t.Helper()
+	for range 30 {
+		var appends []evento.Append
 		for _, n := range r.Perm(6)[:1+r.IntN(2)] {
-			a := toAny(fmt.Sprint("id ", n))
-			a.RoutingKey = []string{"", "left", "right"}[n%3]
+			a := routed([]string{"", "left", "right"}[n%3], toAny(fmt.Sprint("id ", n), randomNames(r, 1+r.IntN(3))...))
 			if n > 3 {
 				a.AggregateType = other
 			}
-			for range 1 + r.IntN(3) {
-				a.Events = append(a.Events, event(fmt.Sprint("Name", r.IntN(3))))
-			}
-			w.Appends = append(w.Appends, a)
+			appends = append(appends, a)
 		}
-		if _, err := tryCommit(ctx, ex, w); err != nil {
-			return err
-		}
+		commit(ctx, t, ex, appends...)
 	}
-	return nil
 }
 
 // followSome follows some queries, and breaks off, until it has come to the end of
 // one.
-func followSome(ctx context.Context, ex evento.Executor, r *rand.Rand) ([]followed, error) {
-	var runs []followed
+func followSome(ctx context.Context, t testing.TB, ex evento.Executor, r *rand.Rand) (runs []followed) {
+	t.Helper()
 	for n := 0; ; n++ {
 		run := followed{query: followQuery(r)}
 		last := lastOf(run.query.RoutingKey)
 		if r.IntN(2) == 0 {
-			p, err := tryRead(ctx, ex, evento.Query{}, cursor.Onward(1+r.IntN(100), ""))
-			if err != nil {
-				return nil, err
-			}
-			run.after = p.PageInfo.EndCursor
+			run.after = read(ctx, t, ex, evento.Query{}, cursor.Onward(1+r.IntN(100), "")).PageInfo.EndCursor
 		}
 		most := -1
 		if n < 4 {
@@ -136,12 +116,10 @@ func followSome(ctx context.Context, ex evento.Executor, r *rand.Rand) ([]follow
 		}
 		for e, err := range evento.Follow(ctx, ex, run.query, run.after) {
 			if err != nil {
-				return nil, fmt.Errorf("following %s after %d events: %w", showQuery(run.query), len(run.got), err)
+				t.Fatalf("following %s after %d events: %v", showQuery(run.query), len(run.got), err)
 			}
 			if r.IntN(8) == 0 { // is slow
-				if _, err := tryRead(ctx, ex, evento.Query{}, cursor.Backward(50, "")); err != nil {
-					return nil, err
-				}
+				read(ctx, t, ex, evento.Query{}, cursor.Backward(50, ""))
 			}
 			run.got = append(run.got, e)
 			if run.ended = e.AggregateID == last; run.ended || len(run.got) == most {
@@ -149,7 +127,7 @@ func followSome(ctx context.Context, ex evento.Executor, r *rand.Rand) ([]follow
 			}
 		}
 		if runs = append(runs, run); run.ended {
-			return runs, nil
+			return runs
 		}
 	}
 }
@@ -163,46 +141,22 @@ func followQuery(r *rand.Rand) evento.Query {
 	case 1:
 		q.Unrouted = true
 	}
-	n := r.IntN(4)
-	if n == 0 {
-		return q
+	if n := r.IntN(4); n > 0 {
+		q.Filters = append(randomFilters(r, n), evento.ByID(thing, lastOf(q.RoutingKey)))
 	}
-	for range n {
-		f := evento.ByType([]evento.AggregateType{thing, other}[r.IntN(2)])
-		if r.IntN(3) > 0 {
-			f.AggregateID = fmt.Sprint("id ", r.IntN(6))
-		}
-		if r.IntN(3) == 0 {
-			f.Name = fmt.Sprint("Name", r.IntN(3))
-		}
-		q.Filters = append(q.Filters, f)
-	}
-	q.Filters = append(q.Filters, evento.ByID(thing, lastOf(q.RoutingKey)))
 	return q
 }
 
 // checkFollowed compares what a follower was given with the whole store.
-func checkFollowed(t *testing.T, log []edge, run followed) {
+func checkFollowed(t testing.TB, log []edge, run followed) {
 	t.Helper()
 	from := 1 + slices.IndexFunc(log, func(e edge) bool { return e.Cursor == run.after })
-	var want []evento.RawEvent
-	for _, e := range log[from:] {
-		if run.query.Matches(e.Node) {
-			want = append(want, e.Node)
-		}
+	want := model(log[from:]).matching(run.query)
+	if !run.ended { // broke off somewhere
+		want = want[:min(len(want), len(run.got))]
 	}
 	what := fmt.Sprintf("following %s from the event %d on", showQuery(run.query), from+1)
-	for i, e := range run.got {
-		if i == len(want) {
-			t.Fatalf("%s: got %d events, the last of them %+v, want %d", what, len(run.got), e, len(want))
-		}
-		if diff := differ(e, want[i]); diff != "" {
-			t.Fatalf("%s, event %d of %d: %s", what, i+1, len(run.got), diff)
-		}
-	}
-	if run.ended && len(run.got) != len(want) {
-		t.Errorf("%s: got %d events up to the last, want %d", what, len(run.got), len(want))
-	}
+	same(t, what, run.got, want, func(got evento.RawEvent, want edge) string { return differ(got, want.Node) })
 }
 
 // A follower who is slow is given everything in the end, and does not hold up
@@ -210,85 +164,58 @@ func checkFollowed(t *testing.T, log []edge, run followed) {
 func followFallBehind(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const n = 2500
 	begun, caughtUp := make(chan struct{}), make(chan struct{})
-	q := evento.Query{Filters: []evento.Filter{evento.ByID(thing, "one")}}
-	follow := func(slow bool) error {
+	follow := func(t testing.TB, first func()) {
+		t.Helper()
 		version := uint64(0)
-		for e, err := range evento.Follow(ctx, ex, q, "") {
-			if err != nil {
-				return fmt.Errorf("event %d of %d: %w", version+1, n, err)
-			}
+		for e, err := range evento.Follow(ctx, ex, filtered(evento.ByID(thing, "one")), "") {
+			must(t, err)
 			if version++; e.Version != version {
-				return fmt.Errorf("got version %d, want %d", e.Version, version)
+				t.Fatalf("got version %d, want %d", e.Version, version)
 			}
-			if slow && version == 1 {
-				close(begun)
-				select {
-				case <-caughtUp:
-				case <-ctx.Done():
-				}
-			}
-			if version == n {
-				break
+			switch version {
+			case 1:
+				first()
+			case n:
+				return
 			}
 		}
-		if !slow {
-			close(caughtUp)
-		}
-		return nil
 	}
-	together(t, 3, func(i int) error {
-		if i < 2 {
-			return follow(i == 0)
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
+		follow(t, func() {
+			close(begun)
+			await(ctx, t, caughtUp, "the other follower")
+		})
+	}}, goroutines{1, func(t testing.TB, _ int) {
+		follow(t, func() {})
+		close(caughtUp)
+	}}, goroutines{1, func(t testing.TB, _ int) {
+		commit(ctx, t, ex, to("one", 0, "Happened"))
+		await(ctx, t, begun, "the slow follower")
+		for at := 1; at < n; at += 100 {
+			commit(ctx, t, ex, to("one", uint64(at), many(min(100, n-at), "Happened")...))
 		}
-		if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to("one", 0, "Happened")}}); err != nil {
-			return err
-		}
-		select {
-		case <-begun:
-		case <-ctx.Done():
-		}
-		for at := 1; at < n; {
-			k := min(100, n-at)
-			if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to("one", uint64(at), many(k, "Happened")...)}}); err != nil {
-				return err
-			}
-			at += k
-		}
-		return nil
-	})
+	}})
 }
 
 // What one follower does to its events is nothing to another.
 func followBytes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const followers, rounds = 4, 10
-	var met sync.WaitGroup // in each round, so that all of them share the feed
-	turns := make(chan struct{}, followers)
-	together(t, followers+1, func(i int) error {
-		if i == followers {
-			for n := range uint64(rounds) {
-				met.Add(followers)
-				a := to("one", n, "Happened")
-				a.Metadata.Values = map[string]string{"n": "value"}
-				if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{a}}); err != nil {
-					return err
-				}
-				for range followers {
-					select {
-					case <-turns:
-					case <-ctx.Done():
-						return ctx.Err()
-					}
-				}
+	turns := make(chan struct{}, followers) // of a round: all of them share the feed
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
+		for n := range uint64(rounds) {
+			a := to("one", n, "Happened")
+			a.Metadata.Values = map[string]string{"n": "value"}
+			commit(ctx, t, ex, a)
+			for range followers {
+				await(ctx, t, turns, "the followers")
 			}
-			return nil
 		}
+	}}, goroutines{followers, func(t testing.TB, i int) {
 		got := 0
 		for e, err := range evento.Follow(ctx, ex, evento.Query{}, "") {
-			if err != nil {
-				return err
-			}
+			must(t, err)
 			if !slices.Equal(e.Data, e.ID[:]) || len(e.Metadata.Values) != 1 || e.Metadata.Values["n"] != "value" {
-				return fmt.Errorf("event %d, which another follower has written to: got the data %x and the metadata %v", got+1, e.Data, e.Metadata.Values)
+				t.Fatalf("event %d, which another follower has written to: got the data %x and the metadata %v", got+1, e.Data, e.Metadata.Values)
 			}
 			clear(e.Data)
 			e.Metadata.Values["n"] = fmt.Sprint(i)
@@ -297,8 +224,7 @@ func followBytes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 				break
 			}
 		}
-		return nil
-	})
+	}})
 }
 
 // The end of a follower's context ends that one, and no other.
@@ -309,17 +235,13 @@ func followEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 	defer cancel()
 	var waiting sync.WaitGroup // for the next event, or nearly
 	waiting.Add(followers)
-	together(t, followers+1, func(i int) error {
-		if i == followers {
-			waiting.Wait()
-			cancel()
-			for n := range uint64(events) {
-				if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{to("one", events+n, "Later")}}); err != nil {
-					return err
-				}
-			}
-			return nil
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
+		waiting.Wait()
+		cancel()
+		for n := range uint64(events) {
+			commit(ctx, t, ex, to("one", events+n, "Later"))
 		}
+	}}, goroutines{followers, func(t testing.TB, i int) {
 		own, want := ctx, error(nil)
 		if i%2 == 0 {
 			own, want = ended, context.Canceled
@@ -327,13 +249,13 @@ func followEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 		got, last := 0, error(nil)
 		for e, err := range evento.Follow(own, ex, evento.Query{}, "") {
 			if last != nil {
-				return fmt.Errorf("got %v, %w after the error %w", e, err, last)
+				t.Fatalf("got %v, %v after the error %v", e, err, last)
 			}
 			if last = err; err != nil {
 				continue
 			}
 			if got++; e.Version != uint64(got) {
-				return fmt.Errorf("got version %d, want %d", e.Version, got)
+				t.Fatalf("got version %d, want %d", e.Version, got)
 			}
 			if got == events {
 				waiting.Done()
@@ -342,11 +264,8 @@ func followEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 				break
 			}
 		}
-		if !errors.Is(last, want) || want == nil && last != nil {
-			return fmt.Errorf("after %d events: got the error %w, want %w", got, last, want)
-		}
-		return nil
-	})
+		wantError(t, last, want, "after %d events", got)
+	}})
 }
 
 // Close ends those who follow.
@@ -355,28 +274,23 @@ func followClosed(ctx context.Context, t *testing.T, _ Config, ex evento.Executo
 	commit(ctx, t, ex, to("one", 0, many(events, "Happened")...))
 	var waiting sync.WaitGroup
 	waiting.Add(followers)
-	together(t, followers+1, func(i int) error {
-		if i == followers {
-			waiting.Wait()
-			return ex.Close()
-		}
+	concurrently(t, goroutines{1, func(t testing.TB, _ int) {
+		waiting.Wait()
+		must(t, ex.Close())
+	}}, goroutines{followers, func(t testing.TB, _ int) {
 		got := 0
 		for _, err := range evento.Follow(ctx, ex, evento.Query{}, "") {
 			if err != nil {
-				if !errors.Is(err, evento.ErrClosed) {
-					return fmt.Errorf("after Close: got the error %w, want %w", err, evento.ErrClosed)
-				}
-				return nil
+				wantError(t, err, evento.ErrClosed, "after Close")
+				return
 			}
 			if got++; got == events {
 				waiting.Done()
 			}
 		}
-		return errors.New("the range ended without an error")
-	})
+		t.Error("the range ended without an error")
+	}})
 	for _, err := range evento.Follow(ctx, ex, evento.Query{}, "") {
-		if !errors.Is(err, evento.ErrClosed) {
-			t.Errorf("after Close: got the error %v, want %v", err, evento.ErrClosed)
-		}
+		wantError(t, err, evento.ErrClosed, "after Close")
 	}
 }

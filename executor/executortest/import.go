@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 )
 
 // testImport is about executors that are an [evento.Importer], of which one made
@@ -59,11 +61,9 @@ func tryImport(ctx context.Context, ex evento.Executor, events ...evento.RawEven
 }
 
 // take is tryImport of what must succeed.
-func take(ctx context.Context, t *testing.T, ex evento.Executor, events ...evento.RawEvent) {
+func take(ctx context.Context, t testing.TB, ex evento.Executor, events ...evento.RawEvent) {
 	t.Helper()
-	if err := tryImport(ctx, ex, events...); err != nil {
-		t.Fatal(err)
-	}
+	must(t, tryImport(ctx, ex, events...))
 }
 
 func showEvents(events []evento.RawEvent) string {
@@ -73,22 +73,6 @@ func showEvents(events []evento.RawEvent) string {
 	first, end := &events[0], &events[len(events)-1]
 	return fmt.Sprintf("%d events from position %d, version %d of %.40q, to %d, version %d of %.40q",
 		len(events), first.Position, first.Version, first.AggregateID, end.Position, end.Version, end.AggregateID)
-}
-
-// wantExactly compares a query's events with what they are to be, place and
-// time included.
-func wantExactly(ctx context.Context, t *testing.T, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
-	t.Helper()
-	got := readAll(ctx, t, ex, q)
-	for i := range min(len(got), len(want)) {
-		if diff := differ(got[i].Node, want[i]); diff != "" {
-			t.Fatalf("reading %s, event %d of %d: %s", showQuery(q), i+1, len(want), diff)
-		}
-	}
-	if len(got) != len(want) {
-		t.Fatalf("reading %s: got %d events %s, want %d", showQuery(q), len(got), showEdges(got), len(want))
-	}
-	return got
 }
 
 // foreign is events as another store gave them out, long ago: of several
@@ -145,21 +129,15 @@ func importExact(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 	for _, part := range [][]evento.RawEvent{want[:1], want[1:50], want[50:]} {
 		take(ctx, t, ex, part...)
 	}
-	log := wantExactly(ctx, t, ex, evento.Query{}, want)
-	checkLog(t, c, log)
+	checkLog(t, c, wantExactly(ctx, t, ex, evento.Query{}, want))
 	for _, q := range []evento.Query{
-		{Filters: []evento.Filter{evento.ByType(other)}},
-		{Filters: []evento.Filter{evento.ByID(thing, "one")}},
-		{Filters: []evento.Filter{{AggregateType: thing, Name: "made"}}},
+		filtered(evento.ByType(other)),
+		filtered(evento.ByID(thing, "one")),
+		filtered(evento.Filter{AggregateType: thing, Name: "made"}),
 		{RoutingKey: "key of one "},
 		{Unrouted: true},
 	} {
-		var matching []evento.RawEvent
-		for _, e := range want {
-			if q.Matches(e) {
-				matching = append(matching, e)
-			}
-		}
+		matching := slices.DeleteFunc(slices.Clone(want), func(e evento.RawEvent) bool { return !q.Matches(e) })
 		if len(matching) == 0 {
 			t.Fatalf("no event matches %s", showQuery(q))
 		}
@@ -168,107 +146,86 @@ func importExact(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 }
 
 // refuseImport is an import that must fail and leave the store as it was.
-func refuseImport(ctx context.Context, t *testing.T, ex evento.Executor, what string, want error, events ...evento.RawEvent) {
+func refuseImport(ctx context.Context, t testing.TB, ex evento.Executor, what string, want error, events ...evento.RawEvent) {
 	t.Helper()
 	before := readAll(ctx, t, ex, evento.Query{})
-	if err := tryImport(ctx, ex, events...); !errors.Is(err, want) {
-		t.Errorf("%s: Import(%s): got %v, want the error %q", what, showEvents(events), err, want)
-	}
+	wantError(t, tryImport(ctx, ex, events...), want, "%s: Import(%s)", what, showEvents(events))
 	wantLog(ctx, t, ex, before)
 }
 
 func importRefused(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	all := foreign(30)
 	const half = 15
-	take(ctx, t, ex, all[:half]...)
+	all := foreign(2 * half)
 	next := all[half:]
-	// sameID is the last of the next events that is of the first's aggregate.
-	again := slices.IndexFunc(next[1:], func(e evento.RawEvent) bool {
-		return e.AggregateID == next[0].AggregateID && e.AggregateType == next[0].AggregateType
-	}) + 1
-	routed := slices.IndexFunc(next, func(e evento.RawEvent) bool { return e.RoutingKey != "" && e.Version > 1 })
-	if again == 0 || routed < 0 {
-		t.Fatal("the events have not what is to be bent")
+	take(ctx, t, ex, all[:half]...)
+	for _, tt := range refusedImports(t, all[:half], next) {
+		refuseImport(ctx, t, ex, tt.name, tt.want, tt.events...)
 	}
-	for _, tt := range []struct {
-		name string
-		want error
-		bend func(es []evento.RawEvent) []evento.RawEvent
-	}{
-		{"a gap before", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { return es[1:] }},
-		{"a gap within", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { return slices.Delete(es, 3, 4) }},
-		{"an event twice", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { return slices.Insert(es, 3, es[3]) }},
-		{"in another order", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { slices.Reverse(es); return es }},
-		{"position 0", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { es[0].Position = 0; return es[:1] }},
-		{"version 0", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { es[5].Version = 0; return es }},
-		{"an id twice", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { es[9].ID = es[0].ID; return es }},
-		{"events of the store at new positions", evento.ErrConflict, func([]evento.RawEvent) []evento.RawEvent {
-			es := clones(all[:half])
-			for i := range es {
-				es[i].Position, es[i].Timestamp = next[i].Position, next[i].Timestamp
-			}
-			return es
-		}},
-		{"a version left out", evento.ErrConflict, func(es []evento.RawEvent) []evento.RawEvent { es[0].Version++; return es[:1] }},
-		{"a version left out within", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { es[again].Version++; return es }},
-		{"an aggregate that begins in the middle", evento.ErrConflict, func(es []evento.RawEvent) []evento.RawEvent {
-			es[14].AggregateID = "new"
-			es[14].Version = 2
-			return es
-		}},
-		{"a timestamp that falls behind the store's", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent {
-			es[0].Timestamp = all[half-1].Timestamp.Add(-time.Microsecond)
-			return es
-		}},
-		{"a timestamp that falls", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent {
-			es[7].Timestamp = es[6].Timestamp.Add(-time.Microsecond)
-			return es
-		}},
-		{"a timestamp of nanoseconds", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent {
-			es[14].Timestamp = es[14].Timestamp.Add(1)
-			return es
-		}},
-		{"no timestamp", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { es[0].Timestamp = time.Time{}; return es }},
-		{"another routing key than the store's", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent {
-			for i := range es {
-				if es[i].AggregateID == es[routed].AggregateID {
-					es[i].RoutingKey = "another"
-				}
-			}
-			return es
-		}},
-		{"no routing key where the store has one", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent {
-			for i := range es {
-				es[i].RoutingKey = ""
-			}
-			return es
-		}},
-		{"another routing key within", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { es[again].RoutingKey = "another"; return es }},
-		{"a name that cannot be stored", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent { es[14].Name = "a\x00b"; return es }},
-		{"an aggregate id too long", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent {
-			es[14].AggregateID = strings.Repeat("x", evento.MaxName+1)
-			return es
-		}},
-		{"a payload too large", evento.ErrTooLarge, func(es []evento.RawEvent) []evento.RawEvent {
-			es[14].Data = make([]byte, evento.MaxPayload+1)
-			return es
-		}},
-		{"metadata that cannot be stored", evento.ErrInvalid, func(es []evento.RawEvent) []evento.RawEvent {
-			es[14].Metadata.RequestedBy = "\xff"
-			return es
-		}},
-	} {
-		refuseImport(ctx, t, ex, tt.name, tt.want, tt.bend(clones(next))...)
-	}
-	var got *evento.ConflictError
 	wrong := clones(next[:1])
 	wrong[0].Version += 2
 	want := evento.ConflictError{AggregateType: wrong[0].AggregateType, AggregateID: wrong[0].AggregateID, Expected: wrong[0].Version - 1, Actual: wrong[0].Version - 3}
-	if err := tryImport(ctx, ex, wrong...); !errors.As(err, &got) || *got != want {
-		t.Errorf("got %v, want %+v", err, want)
-	}
+	wantConflict(t, tryImport(ctx, ex, wrong...), want, "two versions left out")
 	take(ctx, t, ex, next...)
 	checkLog(t, c, wantExactly(ctx, t, ex, evento.Query{}, all))
+}
+
+// refusedImport is what must be refused with an error that matches want.
+type refusedImport struct {
+	name   string
+	want   error
+	events []evento.RawEvent
+}
+
+// refusedImports are wrong where the events next would be right, behind what is
+// stored.
+func refusedImports(t testing.TB, stored, next []evento.RawEvent) []refusedImport {
+	t.Helper()
+	again := slices.IndexFunc(next[1:], func(e evento.RawEvent) bool { // the first one's aggregate
+		return e.AggregateID == next[0].AggregateID && e.AggregateType == next[0].AggregateType
+	}) + 1
+	keyed := slices.IndexFunc(next, func(e evento.RawEvent) bool { return e.RoutingKey != "" && e.Version > 1 })
+	if again == 0 || keyed < 0 {
+		t.Fatal("the events have not what is to be bent")
+	}
+	bent := func(i int, bend func(e *evento.RawEvent)) []evento.RawEvent {
+		es := clones(next)
+		bend(&es[i])
+		return es
+	}
+	backward, moved, otherKey, noKeys := clones(next), clones(stored), clones(next), clones(next)
+	slices.Reverse(backward)
+	for i := range next {
+		moved[i].Position, moved[i].Timestamp = next[i].Position, next[i].Timestamp
+		if next[i].AggregateID == next[keyed].AggregateID {
+			otherKey[i].RoutingKey = "another"
+		}
+		noKeys[i].RoutingKey = ""
+	}
+	before := func(e evento.RawEvent) time.Time { return e.Timestamp.Add(-time.Microsecond) }
+	return []refusedImport{
+		{"a gap before", evento.ErrInvalid, next[1:]},
+		{"a gap within", evento.ErrInvalid, slices.Delete(clones(next), 3, 4)},
+		{"an event twice", evento.ErrInvalid, slices.Insert(clones(next), 3, next[3])},
+		{"in another order", evento.ErrInvalid, backward},
+		{"position 0", evento.ErrInvalid, bent(0, func(e *evento.RawEvent) { e.Position = 0 })[:1]},
+		{"version 0", evento.ErrInvalid, bent(5, func(e *evento.RawEvent) { e.Version = 0 })},
+		{"an id twice", evento.ErrInvalid, bent(9, func(e *evento.RawEvent) { e.ID = next[0].ID })},
+		{"events of the store at new positions", evento.ErrConflict, moved},
+		{"a version left out", evento.ErrConflict, bent(0, func(e *evento.RawEvent) { e.Version++ })[:1]},
+		{"a version left out within", evento.ErrInvalid, bent(again, func(e *evento.RawEvent) { e.Version++ })},
+		{"an aggregate that begins in the middle", evento.ErrConflict, bent(14, func(e *evento.RawEvent) { e.AggregateID, e.Version = "new", 2 })},
+		{"a timestamp that falls behind the store's", evento.ErrInvalid, bent(0, func(e *evento.RawEvent) { e.Timestamp = before(stored[len(stored)-1]) })},
+		{"a timestamp that falls", evento.ErrInvalid, bent(7, func(e *evento.RawEvent) { e.Timestamp = before(next[6]) })},
+		{"a timestamp of nanoseconds", evento.ErrInvalid, bent(14, func(e *evento.RawEvent) { e.Timestamp = e.Timestamp.Add(1) })},
+		{"no timestamp", evento.ErrInvalid, bent(0, func(e *evento.RawEvent) { e.Timestamp = time.Time{} })},
+		{"another routing key than the store's", evento.ErrInvalid, otherKey},
+		{"no routing key where the store has one", evento.ErrInvalid, noKeys},
+		{"another routing key within", evento.ErrInvalid, bent(again, func(e *evento.RawEvent) { e.RoutingKey = "another" })},
+		{"a name that cannot be stored", evento.ErrInvalid, bent(14, func(e *evento.RawEvent) { e.Name = "a\x00b" })},
+		{"an aggregate id too long", evento.ErrInvalid, bent(14, func(e *evento.RawEvent) { e.AggregateID = strings.Repeat("x", evento.MaxName+1) })},
+		{"a payload too large", evento.ErrTooLarge, bent(14, func(e *evento.RawEvent) { e.Data = make([]byte, evento.MaxPayload+1) })},
+		{"metadata that cannot be stored", evento.ErrInvalid, bent(14, func(e *evento.RawEvent) { e.Metadata.RequestedBy = "\xff" })},
+	}
 }
 
 // Events at positions of the store are those of the store, in every field.
@@ -303,10 +260,9 @@ func importOtherEvents(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 
 func importAgain(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	all := foreign(50)
-	take(ctx, t, ex, all...)
-	take(ctx, t, ex, all...)
-	take(ctx, t, ex, all[20:30]...)
-	take(ctx, t, ex, all[49:]...)
+	for _, part := range [][]evento.RawEvent{all, all, all[20:30], all[49:]} {
+		take(ctx, t, ex, part...)
+	}
 	checkLog(t, c, wantExactly(ctx, t, ex, evento.Query{}, all))
 	// Nil is as good as empty.
 	bare := clones(all)
@@ -334,35 +290,31 @@ func importHalf(ctx context.Context, t *testing.T, c Config, ex evento.Executor)
 func importGoesOn(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	all := foreign(20)
 	take(ctx, t, ex, all...)
-	routed := slices.IndexFunc(all, func(e evento.RawEvent) bool { return e.RoutingKey != "" })
-	a := evento.Append{AggregateType: all[routed].AggregateType, AggregateID: all[routed].AggregateID, AnyVersion: true, RoutingKey: "later", Events: []evento.NewEvent{event("Later"), event("Later")}}
-	version := uint64(0)
-	for _, e := range all {
-		if e.AggregateID == a.AggregateID {
-			version = e.Version
-		}
-	}
+	keyed := all[slices.IndexFunc(all, func(e evento.RawEvent) bool { return e.RoutingKey != "" })]
+	a := routed("later", toAny(keyed.AggregateID, "Later", "Later"))
+	a.AggregateType = keyed.AggregateType
 	r := commit(ctx, t, ex, a, to("new", 0, "Later"))
-	if want := (evento.Receipt{AggregateID: a.AggregateID, Version: version + 2, Position: 22}); r[0] != want {
+	if want := (evento.Receipt{AggregateID: a.AggregateID, Version: versionOf(all, a.AggregateType, a.AggregateID) + 2, Position: 22}); r[0] != want {
 		t.Errorf("a commit after an import: got the receipt %+v, want %+v", r[0], want)
 	}
-	conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("one", 100, "Later")}},
-		evento.ConflictError{AggregateType: thing, AggregateID: "one", Expected: 100, Actual: versionOf(all, thing, "one")})
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	conflict(ctx, t, ex, write(to("one", 100, "Later")), conflictAt("one", 100, versionOf(all, thing, "one")))
+	log := soundLog(ctx, t, c, ex)
 	if now := log[20].Node.Timestamp; now.Before(all[19].Timestamp.AddDate(1, 0, 0)) {
 		t.Errorf("a commit after an import has the time %s, want that of the clock", now)
 	}
 	// An import behind it, at the time of the last event.
-	end := log[len(log)-1].Node
-	more := end
-	more.ID, more.Position, more.Version, more.Data = evento.NewID(), end.Position+1, end.Version+1, []byte("more")
+	more := log[len(log)-1].Node
+	more.ID, more.Data = evento.NewID(), []byte("more")
+	more.Position++
+	more.Version++
 	take(ctx, t, ex, more)
 	early := more
-	early.ID, early.Position, early.Version, early.Timestamp = evento.NewID(), more.Position+1, more.Version+1, more.Timestamp.Add(-time.Microsecond)
+	early.ID, early.Timestamp = evento.NewID(), more.Timestamp.Add(-time.Microsecond)
+	early.Position++
+	early.Version++
 	refuseImport(ctx, t, ex, "an event from before a commit", evento.ErrInvalid, early)
 	commit(ctx, t, ex, to("new", 2, "Later"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 func versionOf(events []evento.RawEvent, t evento.AggregateType, id string) (version uint64) {
@@ -382,8 +334,7 @@ func importLaterTime(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 	take(ctx, t, ex, all...)
 	commit(ctx, t, ex, to("new", 0, "After"))
 	commit(ctx, t, ex, to("new", 1, "After"))
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
+	log := soundLog(ctx, t, c, ex)
 	if got := log[10].Node.Timestamp; got.Before(late) {
 		t.Errorf("a commit after an import of %s has the time %s, want it never to fall", late, got)
 	}
@@ -391,14 +342,161 @@ func importLaterTime(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 
 // What subscriptions have kept already is in nobody's way.
 func importOlderThanRecords(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	if err := ex.Swap(ctx, evento.Swap{Changes: []evento.Change{set(recordKey("key", ""), 0, "value")}}); err != nil {
-		t.Fatal(err)
-	}
+	swap(ctx, t, ex, set(recordKey("key", ""), 0, "value"))
 	all := foreign(20)
 	take(ctx, t, ex, all[:10]...)
-	if err := ex.Swap(ctx, evento.Swap{Changes: []evento.Change{set(recordKey("key", ""), 1, "value")}}); err != nil {
-		t.Fatal(err)
-	}
+	swap(ctx, t, ex, set(recordKey("key", ""), 1, "value"))
 	take(ctx, t, ex, all[10:]...)
 	checkLog(t, c, wantExactly(ctx, t, ex, evento.Query{}, all))
+}
+
+func importWakes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	all := foreign(10)
+	for i := range all {
+		changed := ex.Changed()
+		take(ctx, t, ex, all[i])
+		await(ctx, t, changed, "an import")
+		if got := read(ctx, t, ex, evento.Query{}, cursor.Backward(1, "")).Edges[0].Node.Position; got != all[i].Position {
+			t.Fatalf("after waking the last position is %d, want %d", got, all[i].Position)
+		}
+	}
+}
+
+// What the caller gave stays the caller's.
+func importBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	want := foreign(20)
+	given := clones(want)
+	take(ctx, t, ex, given...)
+	for i := range given {
+		clear(given[i].Data)
+		clear(given[i].Metadata.Values)
+		given[i].Name = "Other"
+	}
+	wantExactly(ctx, t, ex, evento.Query{}, want)
+}
+
+// The most events of one call.
+func importMost(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	all := foreign(evento.MaxCommitEvents + 1)
+	refuseImport(ctx, t, ex, "too many events", evento.ErrTooLarge, all...)
+	take(ctx, t, ex, all[:evento.MaxCommitEvents]...)
+	take(ctx, t, ex, all[1:]...)
+	wantExactly(ctx, t, ex, evento.Query{}, all)
+}
+
+// An import that is not wanted any more, or comes too late, stores nothing.
+func importEnds(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	all := foreign(20)
+	take(ctx, t, ex, all[:10]...)
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	wantError(t, tryImport(ended, ex, all...), context.Canceled, "with a context that has ended")
+	wantExactly(ctx, t, ex, evento.Query{}, all[:10])
+	must(t, ex.Close())
+	wantError(t, tryImport(ctx, ex, all...), evento.ErrClosed, "after Close")
+}
+
+// Several who import the same do it once.
+func importTogether(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	exs := c.all(t, ex)
+	all := foreign(400)
+	together(t, 4, func(t testing.TB, i int) {
+		for part := range slices.Chunk(all, 10+7*i) {
+			take(ctx, t, exs[i%len(exs)], part...)
+		}
+	})
+	checkLog(t, c, wantExactly(ctx, t, ex, evento.Query{}, all))
+}
+
+// An import that meets a commit at its positions is refused, as a whole; none
+// of both is lost or comes in between.
+func importBesideWrites(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const writers, each, size = 3, 20, 5
+	var running atomic.Int64
+	running.Store(writers)
+	var imported [][]evento.RawEvent
+	attempts := 0
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
+		defer running.Add(-1)
+		for n := range uint64(each) {
+			commit(ctx, t, ex, to(fmt.Sprint("writer ", i), n, "Written"), toAny("common", "Written"))
+		}
+	}}, goroutines{1, func(t testing.TB, _ int) {
+		for ; running.Load() > 0 || len(imported) == 0; attempts++ {
+			events := behindHead(ctx, t, ex, fmt.Sprint("import ", attempts), size)
+			if err := tryImport(ctx, ex, events...); err == nil {
+				imported = append(imported, events)
+			} else if !errors.Is(err, evento.ErrInvalid) {
+				t.Fatal(err)
+			}
+		}
+	}})
+	t.Logf("%d of %d imports fitted", len(imported), attempts)
+	log := wantStore(ctx, t, c, ex, writers*each*2+len(imported)*size)
+	for _, e := range log {
+		if e.Node.Name == "Written" && e.Node.Timestamp.Year() < 2002 {
+			t.Errorf("position %d was written with the time %s of what was imported before", e.Node.Position, e.Node.Timestamp)
+		}
+	}
+	for _, e := range slices.Concat(imported...) {
+		if diff := differ(log[e.Position-1].Node, e); diff != "" {
+			t.Fatalf("position %d: %s", e.Position, diff)
+		}
+	}
+}
+
+// behindHead makes new events that fit behind the store's last one, of a clock
+// that is ahead.
+func behindHead(ctx context.Context, t testing.TB, ex evento.Executor, id string, n int) []evento.RawEvent {
+	t.Helper()
+	p := read(ctx, t, ex, evento.Query{}, cursor.Backward(1, ""))
+	events := foreign(n)
+	for i := range events {
+		e := &events[i]
+		e.AggregateType, e.AggregateID, e.Version, e.RoutingKey = thing, id, uint64(i+1), "import"
+		for _, last := range p.Edges {
+			e.Position += last.Node.Position
+			e.Timestamp = last.Node.Timestamp.Add(time.Second)
+		}
+	}
+	return events
+}
+
+// In a transaction it is refused, and is not in the way of the rest.
+func importInTx(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	inTxDone(ctx, t, ex, func(tx context.Context) {
+		wantError(t, tryImport(tx, ex, foreign(10)...), evento.ErrInvalid, "in a transaction")
+		commit(tx, t, ex, to("a", 0, "A"))
+	})
+	wantStore(ctx, t, c, ex, 1)
+}
+
+// Nothing that an executor remembers is wrong after another one's import.
+func importShared(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	exs := c.all(t, ex)
+	all := foreign(60)
+	read(ctx, t, exs[1], filtered(evento.ByType(thing)), cursor.Forward(10, ""))
+	for i := range 6 {
+		changed := exs[1-i%2].Changed()
+		take(ctx, t, exs[i%2], all[10*i:10*i+10]...)
+		await(ctx, t, changed, "another executor's import")
+		wantExactly(ctx, t, exs[1], evento.Query{}, all[:10*i+10])
+	}
+	for i := range 3 {
+		commit(ctx, t, exs[i%2], to("one", versionOf(all, thing, "one")+uint64(i), "Later"))
+		take(ctx, t, exs[1-i%2], behindHead(ctx, t, exs[i%2], fmt.Sprint("more ", i), 3)...)
+	}
+	wantStore(ctx, t, c, ex, len(all)+3+9)
+}
+
+func importReopened(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	all := foreign(40)
+	take(ctx, t, ex, all[:20]...)
+	ex = c.reopen(t, ex)
+	wantExactly(ctx, t, ex, evento.Query{}, all[:20])
+	take(ctx, t, ex, all...)
+	ex = c.reopen(t, ex)
+	wantExactly(ctx, t, ex, evento.Query{}, all)
+	commit(ctx, t, ex, to("one", versionOf(all, thing, "one"), "Later"))
+	soundLog(ctx, t, c, ex)
 }

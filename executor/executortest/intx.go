@@ -49,18 +49,39 @@ func inTx(ctx context.Context, ex evento.Executor, fn func(ctx context.Context) 
 	return tx.InTx(ctx, fn)
 }
 
+// inTxDone runs fn in a transaction that must be committed.
+func inTxDone(ctx context.Context, t testing.TB, ex evento.Executor, fn func(tx context.Context)) {
+	t.Helper()
+	err := inTx(ctx, ex, func(tx context.Context) error {
+		fn(tx)
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("InTx: %v", err)
+	}
+}
+
+// inTxUndone runs fn in a transaction whose function fails in the end.
+func inTxUndone(ctx context.Context, t testing.TB, ex evento.Executor, fn func(tx context.Context)) {
+	t.Helper()
+	failure := errors.New("failure")
+	err := inTx(ctx, ex, func(tx context.Context) error {
+		fn(tx)
+		return failure
+	})
+	if err != failure { //nolint:errorlint // as it is
+		t.Fatalf("InTx of a function that fails: got %v, want its error as it is", err)
+	}
+}
+
 // Who has InTx without transactions says so, whatever the context.
 func inTxUnsupported(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	tx, ok := ex.(evento.Transactor)
-	if !ok {
+	if _, ok := ex.(evento.Transactor); !ok {
 		return
 	}
 	for _, ctx := range append(endedContexts(ctx), ctx) {
 		for range 10 { // as a select chooses at random
-			err := tx.InTx(ctx, func(context.Context) error {
-				t.Error("the function ran")
-				return nil
-			})
+			err := inTx(ctx, ex, neverRuns(t))
 			if !errors.Is(err, errors.ErrUnsupported) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 				t.Errorf("InTx with a context that ended with %v: got %v, want the error %q", ctx.Err(), err, errors.ErrUnsupported)
 			}
@@ -68,34 +89,32 @@ func inTxUnsupported(ctx context.Context, t *testing.T, _ Config, ex evento.Exec
 	}
 }
 
+// neverRuns is the function of a transaction that cannot begin.
+func neverRuns(t testing.TB) func(context.Context) error {
+	return func(context.Context) error {
+		t.Error("the function of a transaction ran that could not begin")
+		return nil
+	}
+}
+
 // With a context that has ended InTx returns its error, and has done nothing:
 // so can be asked whether there are transactions. The same holds within one.
-func inTxEndedContexts(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+func inTxEndedContexts(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	probe := func(ctx context.Context) {
 		t.Helper()
 		for _, ended := range endedContexts(ctx) {
 			for range 10 { // as a select chooses at random
-				if err := inTx(ended, ex, func(context.Context) error {
-					t.Error("the function ran")
-					return nil
-				}); !errors.Is(err, ended.Err()) {
-					t.Errorf("InTx with an ended context: got %v, want the error %q", err, ended.Err())
-				}
+				wantError(t, inTx(ended, ex, neverRuns(t)), ended.Err(), "InTx with an ended context")
 			}
 		}
 	}
 	probe(ctx)
-	if err := inTx(ctx, ex, func(tx context.Context) error {
+	inTxDone(ctx, t, ex, func(tx context.Context) {
 		probe(tx)
 		probe(ctx)
-		_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("a", 0, "A")}})
-		return err
-	}); err != nil {
-		t.Errorf("InTx: %v", err)
-	}
-	if log := readAll(ctx, t, ex, evento.Query{}); len(log) != 1 {
-		t.Errorf("got %d events, want the one of the transaction", len(log))
-	}
+		commit(tx, t, ex, to("a", 0, "A"))
+	})
+	wantStore(ctx, t, c, ex, 1)
 }
 
 // The function's context says that it is of a transaction, so that nothing is
@@ -106,65 +125,35 @@ func inTxContext(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 	}
 	type key struct{}
 	called := 0
-	err := inTx(context.WithValue(ctx, key{}, "caller's"), ex, func(tx context.Context) error {
+	inTxDone(context.WithValue(ctx, key{}, "caller's"), t, ex, func(tx context.Context) {
 		called++
 		if !evento.WithinTx(tx) || tx.Value(key{}) == nil {
 			t.Errorf("InTx: its function's context must be made by evento.TxContext from the caller's; WithinTx is %t, a value of the caller is %v", evento.WithinTx(tx), tx.Value(key{}))
 		}
-		return nil
 	})
-	if err != nil || called != 1 {
-		t.Errorf("InTx: %v; the function was called %d times", err, called)
+	if called != 1 {
+		t.Errorf("InTx: the function was called %d times", called)
 	}
 }
 
 // What was committed in a transaction is there after it, not before.
 func inTxCommits(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	old := to("old", 0, "Old")
-	old.RoutingKey = "key"
+	old := routed("key", to("old", 0, "Old"))
 	commit(ctx, t, ex, old)
-	writes := []evento.Write{
-		{Appends: []evento.Append{to("a", 0, "A", "B"), to("b", 0, "A")}},
-		{Appends: []evento.Append{toAny("old", "A", "B")}},
-		{Appends: []evento.Append{to("c", 0, "A")}},
-	}
-	writes[2].Appends[0].RoutingKey = "other"
-	writes[2].Appends[0].Metadata = evento.Metadata{RequestedBy: "somebody"}
+	a, b, again, last := to("a", 0, "A", "B"), to("b", 0, "A"), toAny("old", "A", "B"), routed("other", to("c", 0, "A"))
+	last.Metadata = evento.Metadata{RequestedBy: "somebody"}
 	before := readAll(ctx, t, ex, evento.Query{})
 	changed := ex.Changed()
-	err := inTx(ctx, ex, func(tx context.Context) error {
-		for _, w := range writes {
-			receipts, err := ex.Write(tx, w)
-			if err != nil {
-				return err
-			}
-			for i, r := range receipts {
-				a := w.Appends[i]
-				version := uint64(len(a.Events))
-				if a.AggregateID == "old" {
-					version++
-				}
-				if want := (evento.Receipt{AggregateID: a.AggregateID, Version: version}); r != want {
-					t.Errorf("Write in the transaction: got the receipt %+v, want %+v", r, want)
-				}
-			}
+	inTxDone(ctx, t, ex, func(tx context.Context) {
+		receipts := slices.Concat(commit(tx, t, ex, a, b), commit(tx, t, ex, again), commit(tx, t, ex, last))
+		want := []evento.Receipt{{AggregateID: "a", Version: 2}, {AggregateID: "b", Version: 1}, {AggregateID: "old", Version: 3}, {AggregateID: "c", Version: 1}}
+		if !slices.Equal(receipts, want) {
+			t.Errorf("Write in the transaction: got the receipts %+v, want %+v", receipts, want)
 		}
 		wantLog(ctx, t, ex, before)
-		return nil
 	})
-	if err != nil {
-		t.Fatalf("InTx: %v", err)
-	}
-	select {
-	case <-changed:
-	case <-ctx.Done():
-		t.Error("Changed did not wake")
-	}
-	want := slices.Concat(
-		raws(old, 1, "key"),
-		raws(writes[0].Appends[0], 1, ""), raws(writes[0].Appends[1], 1, ""),
-		raws(writes[1].Appends[0], 2, "key"),
-		raws(writes[2].Appends[0], 1, "other"))
+	await(ctx, t, changed, "a transaction")
+	want := slices.Concat(raws(old, 1, "key"), raws(a, 1, ""), raws(b, 1, ""), raws(again, 2, "key"), raws(last, 1, "other"))
 	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
 }
 
@@ -173,61 +162,44 @@ func inTxCommits(ctx context.Context, t *testing.T, c Config, ex evento.Executor
 func inTxRollsBack(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("old", 0, "Old"))
 	before := readAll(ctx, t, ex, evento.Query{})
-	failure := errors.New("failure")
 	add := func(tx context.Context) {
 		t.Helper()
-		if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("old", 1, "A"), to("new", 0, "A")}}); err != nil {
-			t.Error(err)
-		}
+		commit(tx, t, ex, to("old", 1, "A"), to("new", 0, "A"))
 	}
-	if err := inTx(ctx, ex, func(tx context.Context) error {
-		add(tx)
-		return failure
-	}); err != failure { //nolint:errorlint // as it is
-		t.Errorf("InTx of a function that fails: got %v, want its error as it is", err)
-	}
+	inTxUndone(ctx, t, ex, add)
 	func() {
 		defer func() {
-			if p := recover(); p != failure { //nolint:errorlint // as it is
-				t.Errorf("InTx of a function that panics: got the panic %v, want %v", p, failure)
+			if p := recover(); p != "panic" {
+				t.Errorf("InTx of a function that panics: got the panic %v, want its own", p)
 			}
 		}()
 		err := inTx(ctx, ex, func(tx context.Context) error {
 			add(tx)
-			panic(failure)
+			panic("panic")
 		})
 		t.Errorf("InTx of a function that panics: returned %v", err)
 	}()
 	ending, cancel := context.WithCancel(ctx)
-	if err := inTx(ending, ex, func(tx context.Context) error {
+	err := inTx(ending, ex, func(tx context.Context) error {
 		add(tx)
 		cancel()
 		return nil
-	}); !errors.Is(err, context.Canceled) {
-		t.Errorf("InTx whose context ended: got %v, want the error %q", err, context.Canceled)
-	}
-	if err := inTx(ending, ex, func(context.Context) error {
-		t.Error("the function ran although the context had ended")
-		return nil
-	}); !errors.Is(err, context.Canceled) {
-		t.Errorf("InTx with a context that has ended: got %v, want the error %q", err, context.Canceled)
-	}
+	})
+	wantError(t, err, context.Canceled, "InTx whose context ended")
+	wantError(t, inTx(ending, ex, neverRuns(t)), context.Canceled, "InTx with a context that has ended")
 	wantLog(ctx, t, ex, before)
 	// And nothing is in the way of others.
-	commit(ctx, t, ex, to("old", 1, "A"), to("new", 0, "A"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	add(ctx)
+	soundLog(ctx, t, c, ex)
 }
 
 // One who loads within the transaction sees what it has committed; nobody else
 // does.
 func inTxSeesItself(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	applied := 0
-	p := balances(&applied)
+	p := balances(new(int))
 	deposit(ctx, t, ex, "a", 2)
-	if _, err := evento.Aggregate("keyed").RoutingKey("old").Event(opened{}).Commit(ctx, ex); err != nil {
-		t.Fatal(err)
-	}
-	err := inTx(ctx, ex, func(tx context.Context) error {
+	must(t, discard(evento.Aggregate("keyed").RoutingKey("old").Event(opened{}).Commit(ctx, ex)))
+	inTxDone(ctx, t, ex, func(tx context.Context) {
 		for n := range 3 {
 			r, err := p.Update(tx, ex, "a", func(l *evento.Loaded[balance]) ([]evento.Payload, error) {
 				if l.Version != uint64(n+2) || l.State.Total != n+2 {
@@ -240,33 +212,17 @@ func inTxSeesItself(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 			}
 		}
 		wantBalance(ctx, t, ex, p, "a", 2, balance{Total: 2})
-		if has, err := evento.HasEvent[opened](tx, ex, "new"); err != nil || has {
-			t.Errorf("HasEvent: got %t, %v, want false", has, err)
-		}
-		if _, err := evento.Aggregate("new").RoutingKey("key").Event(opened{}).Commit(tx, ex); err != nil {
-			return err
-		}
-		if _, err := evento.Aggregate("keyed").OriginalVersion(1).Event(deposited{}).Commit(tx, ex); err != nil {
-			return err
-		}
-		if has, err := evento.HasEvent[opened](tx, ex, "new"); err != nil || !has {
-			t.Errorf("HasEvent of what the transaction committed: got %t, %v, want true", has, err)
-		}
+		wantHasEvent[opened](tx, t, ex, "new", false)
+		must(t, discard(evento.Aggregate("new").RoutingKey("key").Event(opened{}).Commit(tx, ex)))
+		must(t, discard(evento.Aggregate("keyed").OriginalVersion(1).Event(deposited{}).Commit(tx, ex)))
+		wantHasEvent[opened](tx, t, ex, "new", true)
 		var seen []string
 		for e, err := range evento.Events(tx, ex, evento.Query{}) {
-			if err != nil {
-				return err
-			}
+			must(t, err)
 			seen = append(seen, fmt.Sprint(e.AggregateID, e.Version, e.RoutingKey))
 		}
-		if want := []string{"a1", "a2", "keyed1old", "a3", "a4", "a5", "new1key", "keyed2old"}; !slices.Equal(seen, want) {
-			t.Errorf("Events: got %v, want %v", seen, want)
-		}
-		return nil
+		wantTexts(t, "Events", seen, "a1", "a2", "keyed1old", "a3", "a4", "a5", "new1key", "keyed2old")
 	})
-	if err != nil {
-		t.Fatalf("InTx: %v", err)
-	}
 	wantBalance(ctx, t, ex, p, "a", 5, balance{Total: 5})
 }
 
@@ -274,20 +230,13 @@ func inTxSeesItself(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 // turns.
 func inTxOrder(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	var want []evento.RawEvent
-	err := inTx(ctx, ex, func(tx context.Context) error {
+	inTxDone(ctx, t, ex, func(tx context.Context) {
 		for n := range 20 {
 			a, b := toAny(fmt.Sprint(n%3), "A", "B"), toAny("other", "A")
-			if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{a, b}}); err != nil {
-				return err
-			}
-			want = append(want, raws(a, uint64(n/3*2+1), "")...)
-			want = append(want, raws(b, uint64(n+1), "")...)
+			commit(tx, t, ex, a, b)
+			want = slices.Concat(want, raws(a, uint64(n/3*2+1), ""), raws(b, uint64(n+1), ""))
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatalf("InTx: %v", err)
-	}
 	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
 }
 
@@ -295,25 +244,12 @@ func inTxOrder(ctx context.Context, t *testing.T, c Config, ex evento.Executor) 
 // function wants to.
 func inTxConflict(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("a", 0, "A", "B"))
-	stored := to("b", 0, "A")
-	err := inTx(ctx, ex, func(tx context.Context) error {
-		conflict(tx, t, ex, evento.Write{Appends: []evento.Append{to("c", 0, "X"), to("a", 1, "X")}},
-			evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 1, Actual: 2})
-		if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{stored}}); err != nil {
-			return err
-		}
-		conflict(tx, t, ex, evento.Write{Appends: []evento.Append{to("b", 0, "X")}},
-			evento.ConflictError{AggregateType: thing, AggregateID: "b", Expected: 0, Actual: 1})
-		return nil
+	inTxDone(ctx, t, ex, func(tx context.Context) {
+		conflict(tx, t, ex, write(to("c", 0, "X"), to("a", 1, "X")), conflictAt("a", 1, 2))
+		commit(tx, t, ex, to("b", 0, "A"))
+		conflict(tx, t, ex, write(to("b", 0, "X")), conflictAt("b", 0, 1))
 	})
-	if err != nil {
-		t.Fatalf("InTx: %v", err)
-	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 3 {
-		t.Errorf("got %d events, want 3", len(log))
-	}
+	wantStore(ctx, t, c, ex, 3)
 }
 
 // What conflicts only at the end undoes the whole transaction. Where one writer
@@ -324,19 +260,14 @@ func inTxLateConflict(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	}
 	var after []edge
 	err := inTx(ctx, ex, func(tx context.Context) error {
-		for _, a := range []evento.Append{to("before", 0, "A"), to("a", 0, "A"), to("behind", 0, "A")} {
-			if _, err := ex.Write(tx, evento.Write{Appends: []evento.Append{a}}); err != nil {
-				return err
-			}
+		for _, id := range []string{"before", "a", "behind"} {
+			commit(tx, t, ex, to(id, 0, "A"))
 		}
 		commit(ctx, t, ex, to("a", 0, "Faster", "Faster"))
 		after = readAll(ctx, t, ex, evento.Query{})
 		return nil
 	})
-	var got *evento.ConflictError
-	if want := (evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 0, Actual: 2}); !errors.As(err, &got) || *got != want {
-		t.Errorf("InTx: got %v, want %v", err, &want)
-	}
+	wantConflict(t, err, conflictAt("a", 0, 2), "InTx")
 	wantLog(ctx, t, ex, after)
 }
 
@@ -345,45 +276,23 @@ func inTxAgain(ctx context.Context, t *testing.T, c Config, ex evento.Executor) 
 	deposit(ctx, t, ex, "any", 1)
 	one := evento.Aggregate("one").Event(opened{}, deposited{Amount: 1})
 	anyOf := evento.Aggregate("any").AnyVersion().Event(deposited{Amount: 1})
-	both := func(tx context.Context) error {
+	both := func(tx context.Context) {
+		t.Helper()
 		for _, b := range []*evento.CommitBuilder{one, anyOf, one} {
-			if _, err := b.Commit(tx, ex); err != nil {
-				return err
-			}
+			must(t, discard(b.Commit(tx, ex)))
 		}
-		return nil
 	}
-	if err := inTx(ctx, ex, func(tx context.Context) error {
-		if err := both(tx); err != nil {
-			t.Error(err)
-		}
-		return context.Canceled
-	}); err != context.Canceled { //nolint:errorlint // as it is
-		t.Fatalf("InTx: %v", err)
-	}
-	if err := inTx(ctx, ex, both); err != nil {
-		t.Fatalf("InTx after one that was rolled back: %v", err)
-	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 4 {
-		t.Fatalf("got %d events, want 4", len(log))
-	}
-	if err := inTx(ctx, ex, both); err != nil {
-		t.Errorf("InTx again: %v", err)
-	}
+	inTxUndone(ctx, t, ex, both)
+	inTxDone(ctx, t, ex, both)
+	log := wantStore(ctx, t, c, ex, 4)
+	inTxDone(ctx, t, ex, both)
 	wantLog(ctx, t, ex, log)
 	// With something new beside it, it is neither that transaction nor another.
 	err := inTx(ctx, ex, func(tx context.Context) error {
-		if err := both(tx); err != nil {
-			return err
-		}
-		_, err := evento.Aggregate("new").Event(opened{}).Commit(tx, ex)
-		return err
+		both(tx)
+		return discard(evento.Aggregate("new").Event(opened{}).Commit(tx, ex))
 	})
-	if !errors.Is(err, evento.ErrConflict) {
-		t.Errorf("InTx again with a new event: got %v, want the error %q", err, evento.ErrConflict)
-	}
+	wantError(t, err, evento.ErrConflict, "InTx again with a new event")
 	wantLog(ctx, t, ex, log)
 	if r, err := one.Commit(ctx, ex); err != nil || r.Version != 2 || r.Position == 0 {
 		t.Errorf("Commit of the builder without a transaction: got %+v, %v, want its first receipt", r, err)
@@ -396,23 +305,15 @@ func inTxSnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	p := balances(&applied).SnapshotEvery(2)
 	deposit(ctx, t, ex, "a", 1)
 	deposit(ctx, t, ex, "b", 5)
-	if err := inTx(ctx, ex, func(tx context.Context) error {
+	inTxUndone(ctx, t, ex, func(tx context.Context) {
 		deposit(tx, t, ex, "a", 4)
 		wantBalance(tx, t, ex, p, "a", 5, balance{Total: 5})
 		wantBalance(tx, t, ex, p, "b", 5, balance{Total: 5}) // stores one
-		return context.Canceled
-	}); err != context.Canceled { //nolint:errorlint // as it is
-		t.Fatalf("InTx: %v", err)
-	}
+	})
 	wantBalance(ctx, t, ex, p, "a", 1, balance{Total: 1})
 	wantBalance(ctx, t, ex, p, "b", 5, balance{Total: 5})
 	deposit(ctx, t, ex, "a", 2)
-	if err := inTx(ctx, ex, func(tx context.Context) error {
-		wantBalance(tx, t, ex, p, "a", 3, balance{Total: 3})
-		return nil
-	}); err != nil {
-		t.Fatalf("InTx: %v", err)
-	}
+	inTxDone(ctx, t, ex, func(tx context.Context) { wantBalance(tx, t, ex, p, "a", 3, balance{Total: 3}) })
 	applied = 0
 	wantBalance(ctx, t, ex, p, "a", 3, balance{Total: 3})
 	if applied != 0 {
@@ -421,71 +322,90 @@ func inTxSnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 }
 
 func inTxJoins(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	before := readAll(ctx, t, ex, evento.Query{})
-	failure := errors.New("failure")
-	err := inTx(ctx, ex, func(tx context.Context) error {
-		if err := inTx(tx, ex, func(tx context.Context) error {
-			_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{to("a", 0, "A")}})
-			return err
-		}); err != nil {
-			t.Errorf("InTx within InTx: %v", err)
-		}
-		return failure
+	inTxUndone(ctx, t, ex, func(tx context.Context) {
+		inTxDone(tx, t, ex, func(tx context.Context) { commit(tx, t, ex, to("a", 0, "A")) })
 	})
-	if err != failure { //nolint:errorlint // as it is
-		t.Errorf("InTx: got %v, want the function's error", err)
-	}
-	wantLog(ctx, t, ex, before)
+	wantLog(ctx, t, ex, nil)
 }
 
 // Its context is of no use when the transaction has ended.
 func inTxEnds(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	var left context.Context
-	if err := inTx(ctx, ex, func(tx context.Context) error {
-		left = tx
-		return nil
-	}); err != nil {
-		t.Fatalf("InTx: %v", err)
-	}
-	before := readAll(ctx, t, ex, evento.Query{})
-	if _, err := ex.Write(left, evento.Write{Appends: []evento.Append{to("a", 0, "A")}}); !errors.Is(err, evento.ErrInvalid) {
-		t.Errorf("Write after the end: got %v, want the error %q", err, evento.ErrInvalid)
-	}
-	wantLog(ctx, t, ex, before)
-	if err := ex.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := inTx(ctx, ex, func(context.Context) error { return nil }); !errors.Is(err, evento.ErrClosed) {
-		t.Errorf("InTx after Close: got %v, want the error %q", err, evento.ErrClosed)
-	}
+	inTxDone(ctx, t, ex, func(tx context.Context) { left = tx })
+	wantError(t, discard(ex.Write(left, write(to("a", 0, "A")))), evento.ErrInvalid, "Write after the end")
+	wantLog(ctx, t, ex, nil)
+	must(t, ex.Close())
+	wantError(t, inTx(ctx, ex, neverRuns(t)), evento.ErrClosed, "InTx after Close")
 }
 
-// Transactions and plain commits at once, on common aggregates, with a reader
-// that follows.
+// Transactions and plain commits at once, on common aggregates.
 func inTxConcurrent(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, each = 8, 8
-	applied := 0
-	p := balances(&applied)
-	together(t, writers, func(i int) error {
-		for n := range each {
-			add := func(ctx context.Context) error {
-				_, err := evento.CommitAll(ctx, ex,
+	together(t, writers, func(t testing.TB, i int) {
+		for n := range uint64(each) {
+			add := func(ctx context.Context) {
+				must(t, discard(evento.CommitAll(ctx, ex,
 					evento.Aggregate("common").AnyVersion().Event(deposited{Amount: 1}),
-					evento.Aggregate(fmt.Sprint("own-", i)).OriginalVersion(uint64(n)).Event(deposited{Amount: 1}))
-				return err
+					evento.Aggregate(fmt.Sprint("own-", i)).OriginalVersion(n).Event(deposited{Amount: 1}))))
 			}
-			var err error
 			if i%2 == 0 {
-				err = add(ctx)
+				add(ctx)
 			} else {
-				err = inTx(ctx, ex, add)
-			}
-			if err != nil {
-				return err
+				inTxDone(ctx, t, ex, add)
 			}
 		}
-		return nil
 	})
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
-	wantBalance(ctx, t, ex, p, "common", writers*each, balance{Total: writers * each})
+	soundLog(ctx, t, c, ex)
+	wantBalance(ctx, t, ex, balances(new(int)), "common", writers*each, balance{Total: writers * each})
+}
+
+// A transaction that was spoiled by what was done in it is rolled back, with an
+// error that nobody takes for one of the store: trying it again without a change
+// is of no use, and there is nothing to find out.
+func inTxSpoiled(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	key := recordKey("key", "")
+	commit(ctx, t, ex, to("old", 0, "Old"))
+	swap(ctx, t, ex, set(key, 0, "before"))
+	before := readAll(ctx, t, ex, evento.Query{})
+	work := func(tx context.Context) error {
+		err := discard(ex.Write(tx, write(to("old", 1, "A"), to(fmt.Sprint("new ", evento.NewID()), 0, "A"))))
+		return errors.Join(err, ex.Swap(tx, swapOf(set(key, 1, "after"))))
+	}
+	for name, spoil := range c.Spoil {
+		for when, fn := range map[string]func(tx context.Context) error{
+			"alone":            spoil,
+			"after other work": func(tx context.Context) error { return errors.Join(work(tx), spoil(tx)) },
+			"before other work": func(tx context.Context) error {
+				err := spoil(tx)
+				_ = work(tx) // may fail, which it passes over
+				return err
+			},
+		} {
+			returned := errors.New("it did not return")
+			err := inTx(ctx, ex, func(tx context.Context) error {
+				returned = fn(tx)
+				return returned
+			})
+			if returned != nil {
+				t.Fatalf("InTx, %s %s: the function returned %v, want nil", name, when, returned)
+			}
+			if err == nil {
+				t.Errorf("InTx, %s %s: got no error", name, when)
+			}
+			for _, other := range []error{
+				evento.ErrOutcomeUnknown, evento.ErrConflict, evento.ErrClosed, evento.ErrFull, evento.ErrReadOnly,
+				context.Canceled, context.DeadlineExceeded,
+			} {
+				if errors.Is(err, other) {
+					t.Errorf("InTx, %s %s: got %v, want it not to match %q", name, when, err, other)
+				}
+			}
+			wantLog(ctx, t, ex, before)
+			wantRecords(ctx, t, ex, set(key, 0, "before"))
+		}
+	}
+	must(t, inTx(ctx, ex, work))
+	commit(ctx, t, ex, to("old", 2, "A"))
+	wantRecords(ctx, t, ex, set(key, 1, "after"))
+	soundLog(ctx, t, c, ex)
 }

@@ -4,7 +4,6 @@ package executortest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -23,25 +22,18 @@ func totals(revision uint64) *evento.Projection[balance] {
 
 // wantStates checks that the states of these accounts are listed, in the order of
 // their ids, and that each is the one that its events make.
-func wantStates(ctx context.Context, t *testing.T, what string, ex evento.Executor, p *evento.Projection[balance], ids ...string) {
+func wantStates(ctx context.Context, t testing.TB, what string, ex evento.Executor, p *evento.Projection[balance], ids ...string) {
 	t.Helper()
-	slices.Sort(ids)
-	n := 0
+	var listed []string
 	for got, err := range p.States(ctx, ex) {
-		if err != nil {
-			t.Fatalf("%s: States: %v", what, err)
-		}
-		if n == len(ids) || got.ID != ids[n] {
-			t.Fatalf("%s: States: got %q as number %d of %d", what, got.ID, n+1, len(ids))
-		}
+		must(t, err)
 		if want, err := p.Load(ctx, ex, got.ID); err != nil || *got != *want {
 			t.Errorf("%s: States: got %+v, want %+v, %v", what, *got, want, err)
 		}
-		n++
+		listed = append(listed, got.ID)
 	}
-	if n != len(ids) {
-		t.Errorf("%s: States: got %d, want %d", what, n, len(ids))
-	}
+	slices.Sort(ids)
+	wantTexts(t, what+": States", listed, ids...)
 }
 
 // The states are those that the events make, whatever way the subscription runs,
@@ -113,9 +105,7 @@ func libraryKeepRevisions(ctx context.Context, t *testing.T, _ Config, ex evento
 	}
 	unused("when others keep the old states", 1)
 	for _, err := range next.States(ctx, ex) {
-		if !errors.Is(err, evento.ErrNotKept) {
-			t.Errorf("States that nobody keeps: got %v, want the error %q", err, evento.ErrNotKept)
-		}
+		wantError(t, err, evento.ErrNotKept, "States that nobody keeps")
 	}
 	must(t, next.Keep("key").Execute(ctx, ex))
 	wantStates(ctx, t, "the next revision", ex, next, "a", "b")
@@ -139,10 +129,7 @@ func libraryKeepRevisions(ctx context.Context, t *testing.T, _ Config, ex evento
 
 // Workers share the key, and loads store the same snapshots, while writers write.
 func libraryKeepTogether(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	second := ex
-	if c.Share != nil {
-		second = c.share(t, ex)
-	}
+	second := c.another(t, ex)
 	p := totals(0).SnapshotEvery(1)
 	var subs []*evento.Subscription
 	for _, ex := range []evento.Executor{ex, second} {
@@ -151,21 +138,15 @@ func libraryKeepTogether(ctx context.Context, t *testing.T, c Config, ex evento.
 		subs = append(subs, sub)
 	}
 	ids := []string{"a", "b", "c", "d", "e"}
-	together(t, 4, func(i int) error {
+	together(t, 4, func(t testing.TB, i int) {
 		for range 10 {
 			for _, id := range ids {
-				if _, err := evento.Aggregate(id).AnyVersion().Event(deposited{Amount: 1}).Commit(ctx, ex); err != nil {
-					return err
-				}
+				deposit(ctx, t, ex, id, 1)
 			}
-			if _, err := p.Load(ctx, second, ids[i]); err != nil {
-				return err
-			}
+			must(t, discard(p.Load(ctx, second, ids[i])))
 		}
-		return nil
 	})
-	log := readAll(ctx, t, ex, evento.Query{})
-	must(t, evento.ControlOf(ex, "key").WaitForCursor(ctx, log[len(log)-1].Cursor))
+	must(t, evento.ControlOf(ex, "key").WaitForCursor(ctx, last(ctx, t, ex)))
 	wantStates(ctx, t, "together", ex, p, ids...)
 	for _, sub := range subs {
 		must(t, sub.Shutdown(ctx))

@@ -4,7 +4,6 @@ package executortest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -61,7 +60,7 @@ func balances(applied *int) *evento.Projection[balance] {
 	)
 }
 
-func wantBalance(ctx context.Context, t *testing.T, ex evento.Executor, p *evento.Projection[balance], id string, version uint64, want balance, opts ...evento.LoadOption) {
+func wantBalance(ctx context.Context, t testing.TB, ex evento.Executor, p *evento.Projection[balance], id string, version uint64, want balance, opts ...evento.LoadOption) {
 	t.Helper()
 	l, err := p.Load(ctx, ex, id, opts...)
 	if err != nil {
@@ -83,9 +82,7 @@ func deposit(ctx context.Context, t testing.TB, ex evento.Executor, id string, n
 		b.Event(deposited{Amount: 1})
 	}
 	r, err := b.Commit(ctx, ex)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return r
 }
 
@@ -94,10 +91,7 @@ func libraryCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	if err != nil || created.Version != 2 {
 		t.Fatalf("Create: got %+v, %v, want version 2", created, err)
 	}
-	has, err := evento.HasEvent[deposited](ctx, ex, created.AggregateID)
-	if err != nil || !has {
-		t.Errorf("HasEvent: got %t, %v, want true", has, err)
-	}
+	wantHasEvent[deposited](ctx, t, ex, created.AggregateID, true)
 	b := evento.Aggregate(created.AggregateID).OriginalVersion(2).Event(deposited{Amount: 6})
 	first, err := b.Commit(ctx, ex)
 	if err != nil || first.Version != 3 {
@@ -109,23 +103,22 @@ func libraryCommit(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 	_, err = evento.CommitAll(ctx, ex,
 		evento.Aggregate("new").Event(opened{}),
 		evento.Aggregate(created.AggregateID).OriginalVersion(2).Event(deposited{Amount: 7}))
-	if !errors.Is(err, evento.ErrConflict) {
-		t.Errorf("CommitAll at an old version: got %v, want the error %q", err, evento.ErrConflict)
-	}
-	if has, err := evento.HasEvent[opened](ctx, ex, "new"); err != nil || has {
-		t.Errorf("HasEvent of what was in a conflict: got %t, %v, want false", has, err)
+	wantError(t, err, evento.ErrConflict, "CommitAll at an old version")
+	wantHasEvent[opened](ctx, t, ex, "new", false)
+}
+
+func wantHasEvent[P evento.Payload](ctx context.Context, t testing.TB, ex evento.Executor, id string, want bool) {
+	t.Helper()
+	if has, err := evento.HasEvent[P](ctx, ex, id); err != nil || has != want {
+		t.Errorf("HasEvent of %q: got %t, %v, want %t", id, has, err, want)
 	}
 }
 
 func libraryLoad(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	applied := 0
 	p := balances(&applied)
-	if _, err := p.Load(ctx, ex, "a"); !errors.Is(err, evento.ErrNotFound) {
-		t.Errorf("Load of an account without events: got %v, want the error %q", err, evento.ErrNotFound)
-	}
-	if _, err := evento.Aggregate("a").Event(opened{Owner: "Ada"}).Commit(ctx, ex); err != nil {
-		t.Fatal(err)
-	}
+	wantError(t, discard(p.Load(ctx, ex, "a")), evento.ErrNotFound, "Load of an account without events")
+	must(t, discard(evento.Aggregate("a").Event(opened{Owner: "Ada"}).Commit(ctx, ex)))
 	deposit(ctx, t, ex, "a", 3)
 	deposit(ctx, t, ex, "b", 2)
 	deposit(ctx, t, ex, "a", 1)
@@ -169,26 +162,20 @@ func librarySnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 // Many who decide on the same account, one after the other in the end.
 func libraryUpdate(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const deciders, each, most = 6, 6, 30
-	if _, err := evento.Aggregate("a").Event(opened{}).Commit(ctx, ex); err != nil {
-		t.Fatal(err)
-	}
-	together(t, deciders, func(int) error {
+	must(t, discard(evento.Aggregate("a").Event(opened{}).Commit(ctx, ex)))
+	together(t, deciders, func(t testing.TB, _ int) {
 		p := balances(new(int)).SnapshotEvery(10)
 		for range each {
-			_, err := p.Update(ctx, ex, "a", func(l *evento.Loaded[balance]) ([]evento.Payload, error) {
+			must(t, discard(p.Update(ctx, ex, "a", func(l *evento.Loaded[balance]) ([]evento.Payload, error) {
 				if l.State.Total == most { // which nobody may go over
 					return nil, nil
 				}
 				return []evento.Payload{deposited{Amount: 1}}, nil
-			})
-			if err != nil {
-				return err
-			}
+			})))
 		}
-		return nil
 	})
 	wantBalance(ctx, t, ex, balances(new(int)), "a", most+1, balance{Total: most})
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // delivered is what a subscription's handler was given.
@@ -210,7 +197,7 @@ func (d *delivered) add(_ context.Context, e evento.RawEvent) error {
 }
 
 // wait returns what there is once there are n.
-func (d *delivered) wait(ctx context.Context, t *testing.T, n int) []evento.RawEvent {
+func (d *delivered) wait(ctx context.Context, t testing.TB, n int) []evento.RawEvent {
 	t.Helper()
 	for {
 		d.mu.Lock()
@@ -232,18 +219,20 @@ func (d *delivered) wait(ctx context.Context, t *testing.T, n int) []evento.RawE
 }
 
 // want compares what was delivered with a part of the store.
-func (d *delivered) want(t *testing.T, what string, log []edge) {
+func (d *delivered) want(t testing.TB, what string, log []edge) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range min(len(d.events), len(log)) {
-		if diff := differ(d.events[i], log[i].Node); diff != "" {
-			t.Fatalf("%s: delivery %d of %d: %s", what, i+1, len(log), diff)
-		}
-	}
-	if len(d.events) != len(log) {
-		t.Fatalf("%s: got %d deliveries, want %d", what, len(d.events), len(log))
-	}
+	same(t, what, d.events, log, func(got evento.RawEvent, want edge) string { return differ(got, want.Node) })
+}
+
+// wantDelivered runs a subscription to all things until nothing is pending, which
+// must be given these events.
+func wantDelivered(ctx context.Context, t testing.TB, ex evento.Executor, want []edge) {
+	t.Helper()
+	var d delivered
+	must(t, subscribeTo(&d).Execute(ctx, ex))
+	d.want(t, "Execute", want)
 }
 
 func subscribeTo(d *delivered) *evento.SubscriptionBuilder {
@@ -252,117 +241,78 @@ func subscribeTo(d *delivered) *evento.SubscriptionBuilder {
 
 // What is pending, once; then what came since.
 func libraryExecute(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	from := 0
+	q, from := filtered(evento.ByType(thing)), 0
 	for _, n := range []int{0, 20, 0, 1, 7, 14} {
 		commit(ctx, t, ex, routed("left", toAny("a", many(n+1, "Happened")...)), toAny("b", "Happened"))
 		aside := toAny("aside", "Happened")
 		aside.AggregateType = other // which is not subscribed to
 		commit(ctx, t, ex, aside)
-		var d delivered
-		if err := subscribeTo(&d).Execute(ctx, ex); err != nil {
-			t.Fatal(err)
-		}
-		all := readAll(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}})
-		d.want(t, "Execute", all[from:])
+		all := readAll(ctx, t, ex, q)
+		wantDelivered(ctx, t, ex, all[from:])
 		from = len(all)
 		status, err := evento.ControlOf(ex, "key").Status(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		// The place stored is one that others can read from.
-		p := read(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, cursor.Forward(5, status.Partitions[0].Cursor))
+		p := read(ctx, t, ex, q, cursor.Forward(5, status.Partitions[0].Cursor))
 		if len(p.Edges) != 0 || !p.PageInfo.HasPreviousPage {
 			t.Errorf("after Execute, from the stored cursor: got %d events, %+v, want none after it", len(p.Edges), p.PageInfo)
 		}
 	}
-	var d delivered
-	if err := subscribeTo(&d).Execute(ctx, ex); err != nil {
-		t.Fatal(err)
-	}
-	d.want(t, "Execute with nothing pending", nil)
+	wantDelivered(ctx, t, ex, nil)
 }
 
 // Exactly the events, in order, while writers write; then Shutdown, and what
 // came meanwhile after it.
 func libraryStart(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	const writers, each, events = 4, 10, 4 * 10 * 3
-	reader := ex
-	if c.Share != nil {
-		reader = c.share(t, ex)
-	}
+	reader := c.another(t, ex)
 	var d delivered
 	s, err := subscribeTo(&d).Start(ctx, reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	together(t, writers, func(i int) error {
+	must(t, err)
+	together(t, writers, func(t testing.TB, i int) {
 		for range each {
-			if _, err := tryCommit(ctx, ex, evento.Write{Appends: []evento.Append{toAny("shared", "A"), toAny(fmt.Sprint(i), "A", "B")}}); err != nil {
-				return err
-			}
+			commit(ctx, t, ex, toAny("shared", "A"), toAny(fmt.Sprint(i), "A", "B"))
 		}
-		return nil
 	})
 	d.wait(ctx, t, events)
-	if err := s.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Err(); err != nil {
-		t.Errorf("after Shutdown: %v", err)
-	}
+	must(t, s.Shutdown(ctx))
+	must(t, s.Err())
 	log := readAll(ctx, t, ex, evento.Query{})
 	d.want(t, "Start", log)
 
 	commit(ctx, t, ex, toAny("shared", "Later", "Later"))
-	var rest delivered
-	if err := subscribeTo(&rest).Execute(ctx, reader); err != nil {
-		t.Fatal(err)
-	}
-	rest.want(t, "after Shutdown", readAll(ctx, t, ex, evento.Query{})[len(log):])
+	wantDelivered(ctx, t, reader, readAll(ctx, t, ex, evento.Query{})[len(log):])
 }
 
 // A newer worker ends the older one and goes on; together they were given
 // everything, each in order.
 func libraryTakeOver(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	second := ex
-	if c.Share != nil {
-		second = c.share(t, ex)
-	}
+	second := c.another(t, ex)
 	var older, newer delivered
 	first, err := subscribeTo(&older).Start(ctx, ex)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	commit(ctx, t, ex, toAny("a", many(20, "Happened")...))
 	older.wait(ctx, t, 1)
 	next, err := subscribeTo(&newer).Start(ctx, second)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	commit(ctx, t, ex, toAny("a", many(20, "Happened")...))
-	select {
-	case <-first.Done():
-	case <-ctx.Done():
-		t.Fatal("the older worker did not end")
-	}
-	if err := first.Err(); !errors.Is(err, evento.ErrTakenOver) {
-		t.Errorf("the older worker ended with %v, want %q", err, evento.ErrTakenOver)
-	}
+	wantTakenOver(ctx, t, first)
 	commit(ctx, t, ex, toAny("a", "Last"))
 	log := readAll(ctx, t, ex, evento.Query{})
-	for { // until the newer one was given the last
-		got := newer.wait(ctx, t, 1)
-		if got[len(got)-1].Position == log[len(log)-1].Node.Position {
-			break
-		}
-		newer.wait(ctx, t, len(got)+1)
+	for got := newer.wait(ctx, t, 1); got[len(got)-1].ID != log[len(log)-1].Node.ID; { // until the last
+		got = newer.wait(ctx, t, len(got)+1)
 	}
-	if err := next.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
+	must(t, next.Shutdown(ctx))
 	older.want(t, "the older worker", log[:min(len(log), len(older.events))])
 	newer.want(t, "the newer worker", log[max(0, len(log)-len(newer.events)):])
 	if len(older.events)+len(newer.events) < len(log) {
 		t.Errorf("the older worker was given %d events and the newer %d, want all %d among them", len(older.events), len(newer.events), len(log))
 	}
+}
+
+// wantTakenOver waits for the end of a worker whose key another one has taken.
+func wantTakenOver(ctx context.Context, t testing.TB, s *evento.Subscription) {
+	t.Helper()
+	await(ctx, t, s.Done(), "the end of the older worker")
+	wantError(t, s.Err(), evento.ErrTakenOver, "the older worker")
 }

@@ -27,6 +27,19 @@ func readMutants() []mutant {
 				return p, err
 			}
 		}},
+		{"a page that finds nothing ends behind what came meanwhile", []string{"Filters/Fresh"}, func(b *bent) {
+			b.read = func(ctx context.Context, q evento.Query, args cursor.Args) (*page, error) {
+				p, err := b.handle.Read(ctx, q, args)
+				if err != nil || len(p.Edges) > 0 || args.IsBackward() {
+					return p, err
+				}
+				last, err := b.handle.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
+				if err == nil {
+					p.PageInfo.EndCursor = last.PageInfo.EndCursor
+				}
+				return p, err
+			}
+		}},
 		{"HasPreviousPage left out", []string{"Pages/Walk", "Pages/Model", "History/Fixed"}, eachPage(func(p *page, args cursor.Args) {
 			if !args.IsBackward() {
 				p.PageInfo.HasPreviousPage = false

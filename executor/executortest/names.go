@@ -5,7 +5,6 @@ package executortest
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -60,21 +59,12 @@ func strangeNames() (strange, refused []string) {
 
 // withName are appends with a name in each place that takes one.
 func withName(name string) map[string]evento.Append {
-	appends := map[string]evento.Append{}
-	for _, field := range []string{"aggregate type", "aggregate id", "event name", "routing key"} {
-		appends[field] = to("id", 0, "Name", "Name")
-	}
-	a := appends["aggregate type"]
-	a.AggregateType = evento.AggregateType(name)
-	appends["aggregate type"] = a
-	a = appends["aggregate id"]
-	a.AggregateID = name
-	appends["aggregate id"] = a
-	appends["event name"].Events[1].Name = name
+	ofType, named := to("id", 0, "Name", "Name"), to("id", 0, "Name", "Name")
+	ofType.AggregateType = evento.AggregateType(name)
+	named.Events[1].Name = name
+	appends := map[string]evento.Append{"aggregate type": ofType, "aggregate id": to(name, 0, "Name", "Name"), "event name": named}
 	if name != "" { // which is no routing key
-		appends["routing key"] = routed(name, appends["routing key"])
-	} else {
-		delete(appends, "routing key")
+		appends["routing key"] = routed(name, to("id", 0, "Name", "Name"))
 	}
 	return appends
 }
@@ -84,28 +74,29 @@ func namesRefused(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 	for _, name := range refusedNames() {
 		for field, a := range withName(name) {
 			t.Logf("%s %.300q", field, name)
-			refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{to("two", 0, "Made"), a}}, evento.ErrInvalid)
+			refuse(ctx, t, ex, write(to("two", 0, "Made"), a), evento.ErrInvalid)
 		}
 	}
 	for _, codec := range []string{"", strings.Repeat("x", 33), "a\nb", "\xff"} {
 		a := to("two", 0, "Made")
 		a.Events[0].Codec = codec
-		refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{a}}, evento.ErrInvalid)
+		refuse(ctx, t, ex, write(a), evento.ErrInvalid)
 	}
 	commit(ctx, t, ex, to("one", 1, "Changed"))
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // Every hostile name is an aggregate id of its own.
 func namesApart(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	names := hostileNames()
-	w := evento.Write{}
+	var first []evento.Append
 	var want []evento.RawEvent
 	for _, name := range names {
-		w.Appends = append(w.Appends, to(name, 0, "Made"))
-		want = append(want, raws(w.Appends[len(w.Appends)-1], 1, "")...)
+		a := to(name, 0, "Made")
+		first = append(first, a)
+		want = append(want, raws(a, 1, "")...)
 	}
-	commit(ctx, t, ex, w.Appends...)
+	commit(ctx, t, ex, first...)
 	for _, name := range names { // each is still at version 1
 		a := to(name, 1, "Changed")
 		commit(ctx, t, ex, a)
@@ -113,8 +104,7 @@ func namesApart(ctx context.Context, t *testing.T, c Config, ex evento.Executor)
 	}
 	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
 	for i, name := range names {
-		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByID(thing, name)}},
-			[]evento.RawEvent{want[i], want[len(names)+i]})
+		wantEvents(ctx, t, ex, filtered(evento.ByID(thing, name)), []evento.RawEvent{want[i], want[len(names)+i]})
 	}
 }
 
@@ -134,15 +124,11 @@ func namesEachField(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
 	for i, name := range names {
 		typ := evento.AggregateType(name)
-		for _, q := range []evento.Query{
-			{Filters: []evento.Filter{evento.ByType(typ)}},
-			{Filters: []evento.Filter{{AggregateType: typ, Name: name}}},
-			{RoutingKey: name},
-		} {
-			wantEvents(ctx, t, ex, q, slices.Clone(want[i:i+1]))
-		}
+		wantEvents(ctx, t, ex, filtered(evento.ByType(typ)), want[i:i+1])
+		wantEvents(ctx, t, ex, filtered(evento.Filter{AggregateType: typ, Name: name}), want[i:i+1])
+		wantEvents(ctx, t, ex, evento.Query{RoutingKey: name}, want[i:i+1])
 		unlike := names[(i+1)%len(names)]
-		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{{AggregateType: typ, Name: unlike}}}, nil)
+		wantEvents(ctx, t, ex, filtered(evento.Filter{AggregateType: typ, Name: unlike}), nil)
 		wantEvents(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(typ)}, RoutingKey: unlike}, nil)
 	}
 }

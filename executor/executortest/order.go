@@ -44,164 +44,139 @@ func order(ctx context.Context, t *testing.T, c Config, exs []evento.Executor) {
 	const writers, tails, peeks = 8, 3, 2
 	var (
 		clock    atomic.Int64
-		attempts = make([][]attempt, writers)
-		tailed   = make([][]edge, tails)
-		peeked   = make([][][]edge, peeks)
+		attempts [writers][]attempt
+		tailed   [tails][]edge
+		peeked   [peeks][][]edge
 		written  = make(chan struct{}) // closed when the writers are done
 		running  sync.WaitGroup
 	)
 	running.Add(writers)
 	go func() { running.Wait(); close(written) }()
-
-	together(t, writers+tails+peeks, func(i int) (err error) {
-		ex := exs[i%len(exs)]
-		switch {
-		case i < writers:
-			defer running.Done()
-			attempts[i], err = orderWrite(ctx, ex, &clock, i)
-		case i < writers+tails:
-			tailed[i-writers], err = orderTail(ctx, ex, written, i)
-		default:
-			peeked[i-writers-tails], err = orderPeek(ctx, ex, written)
-		}
-		return err
-	})
-
-	log := readAll(ctx, t, exs[0], evento.Query{})
-	checkLog(t, c, log)
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
+		defer running.Done()
+		attempts[i] = orderWrite(ctx, t, exs[i%len(exs)], &clock, i)
+	}}, goroutines{tails, func(t testing.TB, i int) {
+		tailed[i] = orderTail(ctx, t, exs[i%len(exs)], written, i)
+	}}, goroutines{peeks, func(t testing.TB, i int) {
+		peeked[i] = orderPeek(ctx, t, exs[i%len(exs)], written)
+	}})
+	log := soundLog(ctx, t, c, exs[0])
 	for i, got := range tailed {
 		sameEdges(t, fmt.Sprintf("reader %d, which followed the end", i), got, log)
 	}
-	for _, seen := range peeked {
-		for _, got := range seen {
-			sameEdges(t, "a reader that had seen the last of these", got, log[:min(len(got), len(log))])
-		}
+	for _, got := range slices.Concat(peeked[:]...) {
+		sameEdges(t, "a reader that had seen the last of these", got, log[:min(len(got), len(log))])
 	}
-	checkAttempts(t, log, slices.Concat(attempts...))
+	checkAttempts(t, log, slices.Concat(attempts[:]...))
 }
 
 // orderWrite is one writer: mostly small commits, now and then one that takes
 // the store long; some expect what is not so.
-func orderWrite(ctx context.Context, ex evento.Executor, clock *atomic.Int64, seed int) ([]attempt, error) {
-	const commits = 25
+func orderWrite(ctx context.Context, t testing.TB, ex evento.Executor, clock *atomic.Int64, seed int) []attempt {
+	t.Helper()
 	r := rand.New(rand.NewPCG(uint64(seed), 0))
-	var attempts []attempt
+	attempts := make([]attempt, 25)
 	versions := map[string]uint64{} // where this writer believes aggregates are
-	for range commits {
-		a := attempt{}
+	for i := range attempts {
+		a := &attempts[i]
 		aggregates, events := 1, 1
 		if r.IntN(8) == 0 {
 			aggregates, events = 1+r.IntN(4), 5+r.IntN(15)
 		}
 		for _, n := range r.Perm(6)[:aggregates] {
 			id := fmt.Sprint("shared ", n)
+			part := to(id, versions[id], many(events, "Happened")...)
 			if r.IntN(2) == 0 {
-				a.write.Appends = append(a.write.Appends, toAny(id, many(events, "Happened")...))
-			} else {
-				a.write.Appends = append(a.write.Appends, to(id, versions[id], many(events, "Happened")...))
+				part.AnyVersion, part.Expected = true, 0
 			}
+			a.write.Appends = append(a.write.Appends, part)
 		}
 		a.invoked = clock.Add(1)
 		a.receipts, a.err = tryCommit(ctx, ex, a.write)
 		a.answered = clock.Add(1)
-		attempts = append(attempts, a)
-
 		var conflict *evento.ConflictError
-		switch {
-		case errors.As(a.err, &conflict):
+		if errors.As(a.err, &conflict) {
 			versions[conflict.AggregateID] = conflict.Actual
-		case a.err != nil:
-			return nil, a.err
+			continue
 		}
+		must(t, a.err)
 		for _, r := range a.receipts {
 			versions[r.AggregateID] = r.Version
 		}
 	}
-	return attempts, nil
+	return attempts
 }
 
 // orderTail reads onward from place to place until the writers are done, and
 // returns what it met.
-func orderTail(ctx context.Context, ex evento.Executor, written <-chan struct{}, seed int) ([]edge, error) {
+func orderTail(ctx context.Context, t testing.TB, ex evento.Executor, written <-chan struct{}, seed int) []edge {
+	t.Helper()
 	r := rand.New(rand.NewPCG(uint64(seed), 1))
 	var seen []edge
 	at, done := cursor.Value(""), false
 	for {
 		changed := ex.Changed()
-		p, err := tryRead(ctx, ex, evento.Query{}, cursor.Onward(1+r.IntN(20), at))
-		if err != nil {
-			return nil, err
-		}
+		p := read(ctx, t, ex, evento.Query{}, cursor.Onward(1+r.IntN(20), at))
 		seen = append(seen, p.Edges...)
 		at = p.PageInfo.EndCursor
 		switch {
 		case len(p.Edges) > 0:
 			continue
 		case done:
-			return seen, nil
+			return seen
 		}
 		select {
 		case <-changed:
 		case <-written:
 			done = true
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			t.Fatal(ctx.Err())
 		}
 	}
 }
 
 // orderPeek looks at the end, and then at everything up to there: what it
 // cannot read now must never appear.
-func orderPeek(ctx context.Context, ex evento.Executor, written <-chan struct{}) ([][]edge, error) {
+func orderPeek(ctx context.Context, t testing.TB, ex evento.Executor, written <-chan struct{}) [][]edge {
+	t.Helper()
 	const most = 12 // as each reads all
 	var seen [][]edge
 	for range most {
-		end, err := tryRead(ctx, ex, evento.Query{}, cursor.Backward(1, ""))
-		if err != nil {
-			return nil, err
-		}
-		if len(end.Edges) == 1 {
+		for _, end := range read(ctx, t, ex, evento.Query{}, cursor.Backward(1, "")).Edges {
 			// Once forward and once backward, of which neither may know more.
-			position := end.Edges[0].Node.Position
 			for _, args := range []cursor.Args{cursor.Onward(cursor.MaxPage, ""), cursor.Backward(cursor.MaxPage, "")} {
-				p, err := tryRead(ctx, ex, evento.Query{}, args)
-				if err != nil {
-					return nil, err
+				edges := read(ctx, t, ex, evento.Query{}, args).Edges
+				i := slices.IndexFunc(edges, func(e edge) bool { return e.Node.Position == end.Node.Position })
+				if i < 0 {
+					t.Fatalf("Read(%s): position %d, read before, is not there", showArgs(args), end.Node.Position)
 				}
-				i, ok := slices.BinarySearchFunc(p.Edges, position, func(e edge, position uint64) int {
-					return cmp.Compare(e.Node.Position, position)
-				})
-				if !ok {
-					return nil, fmt.Errorf("Read(%s): position %d, read before, is not there", showArgs(args), position)
-				}
-				seen = append(seen, p.Edges[:i+1])
+				seen = append(seen, edges[:i+1])
 			}
 		}
 		select {
 		case <-written:
-			return seen, nil
+			return seen
 		case <-ex.Changed():
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			t.Fatal(ctx.Err())
 		}
 	}
-	return seen, nil
+	return seen
 }
 
 // checkAttempts compares what writers were told with what is there.
-func checkAttempts(t *testing.T, log []edge, attempts []attempt) {
+func checkAttempts(t testing.TB, log []edge, attempts []attempt) {
 	t.Helper()
+	there := byID(log)
 	events, stored := 0, 0
 	for _, a := range attempts {
 		if a.err != nil {
-			checkAbsent(t, log, a.write, a.err)
+			checkAbsent(t, there, a.write, a.err)
 			continue
 		}
 		stored++
-		checkStored(t, log, a.write, a.receipts)
-		for _, w := range a.write.Appends {
-			events += len(w.Events)
-		}
+		events += len(idsOf(a.write))
+		checkStored(t, there, a.write, a.receipts)
 	}
 	if events != len(log) {
 		t.Errorf("writers were told of %d events, the store has %d", events, len(log))
@@ -217,10 +192,7 @@ func checkAttempts(t *testing.T, log []edge, attempts []attempt) {
 // realTime looks for a write that comes before another in the order, though
 // it was invoked after that one had been answered.
 func realTime(log []edge, attempts []attempt) error {
-	places := map[evento.ID]uint64{}
-	for _, e := range log {
-		places[e.Node.ID] = e.Node.Position
-	}
+	stored := byID(log)
 	type span struct {
 		attempt
 		first, last uint64
@@ -231,10 +203,8 @@ func realTime(log []edge, attempts []attempt) error {
 			continue
 		}
 		s := span{attempt: a, first: ^uint64(0)}
-		for _, w := range a.write.Appends {
-			for _, e := range w.Events {
-				s.first, s.last = min(s.first, places[e.ID]), max(s.last, places[e.ID])
-			}
+		for _, id := range idsOf(a.write) {
+			s.first, s.last = min(s.first, stored[id].Position), max(s.last, stored[id].Position)
 		}
 		byInvoked = append(byInvoked, s)
 	}

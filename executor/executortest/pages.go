@@ -1,10 +1,9 @@
-// Pages, compared with those of a slice.
+// Pages, compared with those of a slice, and ranging over events.
 
 package executortest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -48,15 +47,19 @@ func (m model) page(q evento.Query, args cursor.Args) *page {
 		p.Edges = after[:cut]
 		p.PageInfo.HasPreviousPage, p.PageInfo.HasNextPage = len(before) > 0, cut < len(after)
 	}
+	p.PageInfo.StartCursor, p.PageInfo.EndCursor = args.At(), args.At()
 	switch n := len(p.Edges); {
 	case n > 0:
 		p.PageInfo.StartCursor, p.PageInfo.EndCursor = p.Edges[0].Cursor, p.Edges[n-1].Cursor
-	case args.IsBackward() || len(m) == 0:
-		p.PageInfo.StartCursor, p.PageInfo.EndCursor = args.At(), args.At()
-	default:
-		p.PageInfo.StartCursor, p.PageInfo.EndCursor = args.At(), m[len(m)-1].Cursor
+	case !args.IsBackward() && len(m) > 0:
+		p.PageInfo.EndCursor = m[len(m)-1].Cursor
 	}
 	return p
+}
+
+// everyWay is reading n events from a place, in each way.
+func everyWay(n int, at cursor.Value) []cursor.Args {
+	return []cursor.Args{cursor.Forward(n, at), cursor.Onward(n, at), cursor.Backward(n, at)}
 }
 
 func (m model) matching(q evento.Query) []edge {
@@ -70,12 +73,12 @@ func (m model) matching(q evento.Query) []edge {
 }
 
 // wantPage compares a page of the store with the model's.
-func (m model) wantPage(ctx context.Context, t *testing.T, ex evento.Executor, q evento.Query, args cursor.Args) {
+func (m model) wantPage(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, args cursor.Args) {
 	t.Helper()
 	samePage(t, q, args, read(ctx, t, ex, q, args), m.page(q, args))
 }
 
-func samePage(t *testing.T, q evento.Query, args cursor.Args, got, want *page) {
+func samePage(t testing.TB, q evento.Query, args cursor.Args, got, want *page) {
 	t.Helper()
 	what := fmt.Sprintf("Read(%s, %s)", showQuery(q), showArgs(args))
 	sameEdges(t, what, got.Edges, want.Edges)
@@ -89,30 +92,34 @@ func samePage(t *testing.T, q evento.Query, args cursor.Args, got, want *page) {
 
 // fill commits n events to a few aggregates of two types, some of them with a
 // routing key, and returns the store as a model.
-func fill(ctx context.Context, t *testing.T, ex evento.Executor, n int) model {
+func fill(ctx context.Context, t testing.TB, ex evento.Executor, n int) model {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
 	for n > 0 {
-		events := min(n, 1+r.IntN(6))
+		events, id := min(n, 1+r.IntN(6)), r.IntN(5)
 		n -= events
-		id := r.IntN(5)
-		a := toAny(fmt.Sprint("id ", id))
+		a := routed([]string{"", "", "left", "right", "left"}[id], toAny(fmt.Sprint("id ", id), randomNames(r, events)...))
 		if r.IntN(3) == 0 {
 			a.AggregateType = other
-		}
-		a.RoutingKey = []string{"", "", "left", "right", "left"}[id]
-		for range events {
-			a.Events = append(a.Events, event(fmt.Sprint("Name", r.IntN(3))))
 		}
 		commit(ctx, t, ex, a)
 	}
 	return readAll(ctx, t, ex, evento.Query{})
 }
 
+// randomNames are n names of events.
+func randomNames(r *rand.Rand, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint("Name", r.IntN(3))
+	}
+	return names
+}
+
 func pagesEmpty(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	for _, args := range []cursor.Args{cursor.Forward(5, ""), cursor.Onward(5, ""), cursor.Backward(5, "")} {
+	for _, args := range everyWay(5, "") {
 		model{}.wantPage(ctx, t, ex, evento.Query{}, args)
-		model{}.wantPage(ctx, t, ex, evento.Query{Filters: []evento.Filter{evento.ByType(thing)}}, args)
+		model{}.wantPage(ctx, t, ex, filtered(evento.ByType(thing)), args)
 	}
 }
 
@@ -122,30 +129,47 @@ func pagesWalk(ctx context.Context, t *testing.T, c Config, ex evento.Executor) 
 	m := fill(ctx, t, ex, n)
 	checkLog(t, c, m)
 	for _, size := range []int{1, 4, n / 2, n - 1, n, n + 1, cursor.MaxPage} {
-		var got []edge
-		for at := cursor.Value(""); ; {
-			p := read(ctx, t, ex, evento.Query{}, cursor.Forward(size, at))
-			samePage(t, evento.Query{}, cursor.Forward(size, at), p, m.page(evento.Query{}, cursor.Forward(size, at)))
-			got = append(got, p.Edges...)
-			if !p.PageInfo.HasNextPage {
-				break
-			}
-			at = p.PageInfo.EndCursor
+		for _, way := range []func(int, cursor.Value) cursor.Args{cursor.Forward, cursor.Backward} {
+			got := walk(ctx, t, ex, func(at cursor.Value) cursor.Args { return way(size, at) }, func(args cursor.Args, p *page) {
+				samePage(t, evento.Query{}, args, p, m.page(evento.Query{}, args))
+			})
+			sameEdges(t, "page after page, as "+showArgs(way(size, "")), got, m)
 		}
-		sameEdges(t, fmt.Sprintf("forward by %d", size), got, m)
-
-		got = nil
-		for at := cursor.Value(""); ; {
-			p := read(ctx, t, ex, evento.Query{}, cursor.Backward(size, at))
-			samePage(t, evento.Query{}, cursor.Backward(size, at), p, m.page(evento.Query{}, cursor.Backward(size, at)))
-			got = append(slices.Clone(p.Edges), got...)
-			if !p.PageInfo.HasPreviousPage {
-				break
-			}
-			at = p.PageInfo.StartCursor
-		}
-		sameEdges(t, fmt.Sprintf("backward by %d", size), got, m)
 	}
+}
+
+// walk reads the whole store from page to page, the way that args has, and
+// returns its events in order. Check looks at each page.
+func walk(ctx context.Context, t testing.TB, ex evento.Executor, args func(at cursor.Value) cursor.Args, check func(cursor.Args, *page)) []edge {
+	t.Helper()
+	var all []edge
+	for a, more := args(""), true; more; {
+		p := read(ctx, t, ex, evento.Query{}, a)
+		check(a, p)
+		if a.IsBackward() {
+			all = slices.Concat(p.Edges, all)
+			a, more = args(p.PageInfo.StartCursor), p.PageInfo.HasPreviousPage
+		} else {
+			all = append(all, p.Edges...)
+			a, more = args(p.PageInfo.EndCursor), p.PageInfo.HasNextPage
+		}
+	}
+	return all
+}
+
+// randomFilters are filters for what fill commits, and for some that it does not.
+func randomFilters(r *rand.Rand, n int) []evento.Filter {
+	filters := make([]evento.Filter, n)
+	for i := range filters {
+		filters[i].AggregateType = []evento.AggregateType{thing, other}[r.IntN(2)]
+		if r.IntN(2) == 0 {
+			filters[i].AggregateID = fmt.Sprint("id ", r.IntN(6))
+		}
+		if r.IntN(3) == 0 {
+			filters[i].Name = fmt.Sprint("Name", r.IntN(4))
+		}
+	}
+	return filters
 }
 
 // Pages of random queries, sizes, places and directions.
@@ -159,20 +183,7 @@ func pagesModel(ctx context.Context, t *testing.T, _ Config, ex evento.Executor)
 
 // randomQuery is a query of what fill commits, and of some that it does not.
 func randomQuery(r *rand.Rand) evento.Query {
-	q := evento.Query{}
-	for range r.IntN(4) {
-		f := evento.Filter{AggregateType: thing}
-		if r.IntN(3) == 0 {
-			f.AggregateType = other
-		}
-		if r.IntN(2) == 0 {
-			f.AggregateID = fmt.Sprint("id ", r.IntN(6))
-		}
-		if r.IntN(3) == 0 {
-			f.Name = fmt.Sprint("Name", r.IntN(4))
-		}
-		q.Filters = append(q.Filters, f)
-	}
+	q := filtered(randomFilters(r, r.IntN(4))...)
 	switch r.IntN(6) {
 	case 0:
 		q.Unrouted = true
@@ -206,10 +217,10 @@ func randomArgs(r *rand.Rand, m model) cursor.Args {
 // finds what comes there.
 func pagesPastTheEnd(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 20)
-	q := evento.Query{Filters: []evento.Filter{evento.ByID(thing, "late")}}
+	q := filtered(evento.ByID(thing, "late"))
 	end := m[len(m)-1].Cursor
 	for _, at := range []cursor.Value{"", m[3].Cursor, end} {
-		for _, args := range []cursor.Args{cursor.Forward(5, at), cursor.Onward(5, at), cursor.Backward(5, at)} {
+		for _, args := range everyWay(5, at) {
 			m.wantPage(ctx, t, ex, q, args)
 		}
 	}
@@ -218,78 +229,146 @@ func pagesPastTheEnd(ctx context.Context, t *testing.T, _ Config, ex evento.Exec
 
 	commit(ctx, t, ex, to("late", 0, "Made"))
 	m = readAll(ctx, t, ex, evento.Query{})
-	for _, args := range []cursor.Args{cursor.Forward(5, end), cursor.Onward(5, end), cursor.Backward(5, ""), cursor.Backward(5, end)} {
+	for _, args := range append(everyWay(5, end), cursor.Backward(5, "")) {
 		m.wantPage(ctx, t, ex, q, args)
 	}
 }
 
 // A page ends early when its events are large, but not before the first.
 func pagesBytes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	sizes := []int{
-		evento.PageBytes / 2, evento.PageBytes / 2, // just fit
-		evento.PageBytes + 1, evento.PageBytes + 1, // alone
-		0, 10, evento.PageBytes / 3, evento.PageBytes / 3, evento.PageBytes / 3, 20,
-	}
+	sizes := largeSizes()
 	for i, size := range sizes {
 		a := to(fmt.Sprint(i), 0, "Made")
 		a.Events[0].Data = make([]byte, size)
 		commit(ctx, t, ex, a)
 	}
-	var forward, backward []edge
-	check := func(p *page, args cursor.Args) {
-		t.Helper()
+	check := func(args cursor.Args, p *page) {
 		size, largest := 0, 0
 		for _, e := range p.Edges {
 			size, largest = size+len(e.Node.Data), max(largest, len(e.Node.Data))
+		}
+		before := p.PageInfo.HasPreviousPage
+		if args.IsBackward() {
+			before = p.PageInfo.HasNextPage
 		}
 		switch {
 		case len(p.Edges) == 0:
 			t.Fatalf("Read(%s): got no events, want at least one", showArgs(args))
 		case size-largest > evento.PageBytes:
 			t.Errorf("Read(%s): got %d events of %d bytes, want the page cut at %d", showArgs(args), len(p.Edges), size, evento.PageBytes)
+		case before != (args.At() != ""):
+			t.Errorf("Read(%s): got %+v, want every page but the first to have one before", showArgs(args), p.PageInfo)
 		}
 	}
-	for at, more := cursor.Value(""), true; more; {
-		args := cursor.Forward(100, at)
-		p := read(ctx, t, ex, evento.Query{}, args)
-		at, more = p.PageInfo.EndCursor, p.PageInfo.HasNextPage
-		check(p, args)
-		if p.PageInfo.HasPreviousPage != (len(forward) > 0) {
-			t.Errorf("Read(%s): got HasPreviousPage %t", showArgs(args), p.PageInfo.HasPreviousPage)
+	forward := walk(ctx, t, ex, func(at cursor.Value) cursor.Args { return cursor.Forward(100, at) }, check)
+	backward := walk(ctx, t, ex, func(at cursor.Value) cursor.Args { return cursor.Backward(100, at) }, check)
+	same(t, "forward", forward, sizes, func(got edge, size int) string {
+		if len(got.Node.Data) == size {
+			return ""
 		}
-		forward = append(forward, p.Edges...)
-	}
-	for at, more := cursor.Value(""), true; more; {
-		args := cursor.Backward(100, at)
-		p := read(ctx, t, ex, evento.Query{}, args)
-		at, more = p.PageInfo.StartCursor, p.PageInfo.HasPreviousPage
-		check(p, args)
-		if p.PageInfo.HasNextPage != (len(backward) > 0) {
-			t.Errorf("Read(%s): got HasNextPage %t", showArgs(args), p.PageInfo.HasNextPage)
-		}
-		backward = append(slices.Clone(p.Edges), backward...)
-	}
-	for i, size := range sizes {
-		if i >= len(forward) || len(forward[i].Node.Data) != size {
-			t.Fatalf("forward: got %d events, want %d of %v bytes", len(forward), len(sizes), sizes)
-		}
-	}
+		return fmt.Sprintf("got %d bytes, want %d", len(got.Node.Data), size)
+	})
 	sameEdges(t, "backward", backward, forward)
 
 	small := read(ctx, t, ex, evento.Query{}, cursor.Forward(2, forward[3].Cursor))
 	sameEdges(t, "two small events", small.Edges, forward[4:6])
 }
 
+// largeSizes are those of payloads of which some pages have to be cut.
+func largeSizes() []int {
+	return []int{
+		evento.PageBytes / 2, evento.PageBytes / 2, // just fit
+		evento.PageBytes + 1, evento.PageBytes + 1, // alone
+		0, 10, evento.PageBytes / 3, evento.PageBytes / 3, evento.PageBytes / 3, 20,
+	}
+}
+
 func pagesSizes(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	fill(ctx, t, ex, 3)
-	for _, n := range []int{0, -1, cursor.MaxPage + 1} {
-		for _, args := range []cursor.Args{cursor.Forward(n, ""), cursor.Onward(n, ""), cursor.Backward(n, "")} {
-			if p, err := ex.Read(ctx, evento.Query{}, args); !errors.Is(err, cursor.ErrInvalid) {
-				t.Errorf("Read(%s): got %v, %v, want the error %q", showArgs(args), p, err, cursor.ErrInvalid)
+	for _, args := range slices.Concat(everyWay(0, ""), everyWay(-1, ""), everyWay(cursor.MaxPage+1, ""), []cursor.Args{{}}) {
+		wantError(t, discard(ex.Read(ctx, evento.Query{}, args)), cursor.ErrInvalid, "Read(%s)", showArgs(args))
+	}
+}
+
+func testIteration(t *testing.T, c Config) {
+	c.run(t, "AllPages", iterationAllPages)
+	c.run(t, "BreakAndClose", iterationBreakAndClose)
+	c.run(t, "CommitWithin", iterationCommitWithin)
+	c.run(t, "Ended", iterationEnded)
+}
+
+// More events than the library reads at a time.
+func iterationAllPages(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const n = 2100
+	a := to("one", 0, many(n, "Happened")...)
+	commit(ctx, t, ex, a)
+	got := 0
+	for e, err := range evento.Events(ctx, ex, evento.Query{}) {
+		must(t, err)
+		if got == n || e.ID != a.Events[got].ID {
+			t.Fatalf("event %d: got %s at position %d, want each of %d events once, in order", got+1, e.ID, e.Position, n)
+		}
+		got++
+	}
+	if got != n {
+		t.Errorf("got %d events, want %d", got, n)
+	}
+}
+
+// Breaking off leaves nothing open: the range can begin again, writes go on,
+// and Close has nothing to wait for.
+func iterationBreakAndClose(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	m := fill(ctx, t, ex, 20)
+	for i := range 20 {
+		got := 0
+		for e, err := range evento.Events(ctx, ex, evento.Query{}) {
+			must(t, err)
+			if diff := differ(e, m[got].Node); diff != "" {
+				t.Fatalf("event %d: %s", got+1, diff)
+			}
+			if got++; got > i {
+				break
 			}
 		}
+		commit(ctx, t, ex, toAny("more", "Made"))
 	}
-	if p, err := ex.Read(ctx, evento.Query{}, cursor.Args{}); !errors.Is(err, cursor.ErrInvalid) {
-		t.Errorf("Read with the zero Args: got %v, %v, want the error %q", p, err, cursor.ErrInvalid)
+	for _, err := range evento.Events(ctx, ex, evento.Query{}) {
+		must(t, err)
+		must(t, ex.Close()) // from within, too
+		break
+	}
+}
+
+// The loop's body may use the store, and what it commits is reached.
+func iterationCommitWithin(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	const n = 1500
+	commit(ctx, t, ex, to("one", 0, many(n, "Happened")...))
+	var got evento.RawEvent
+	for e, err := range evento.Events(ctx, ex, filtered(evento.ByID(thing, "one"))) {
+		must(t, err)
+		if e.Version != got.Version+1 {
+			t.Fatalf("got version %d after %d", e.Version, got.Version)
+		}
+		if got = e; e.Version == 500 {
+			commit(ctx, t, ex, to("one", n, "Later"), toAny("other", "Later"))
+		}
+	}
+	if got.Version != n+1 || got.Name != "Later" {
+		t.Errorf("got version %d %q last, want %d, which was committed meanwhile", got.Version, got.Name, n+1)
+	}
+}
+
+// At most one error, and it is last.
+func iterationEnded(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	fill(ctx, t, ex, 5)
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	got := 0
+	for _, err := range evento.Events(ctx, ex, evento.Query{}) {
+		got++
+		wantError(t, err, context.Canceled, "item %d with an ended context", got)
+	}
+	if got != 1 {
+		t.Errorf("got %d items with an ended context, want the error", got)
 	}
 }

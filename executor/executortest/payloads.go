@@ -1,4 +1,4 @@
-// Payloads and metadata come back as they were.
+// Payloads and metadata come back as they were, and times as they were given.
 
 package executortest
 
@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,20 +23,13 @@ func testPayloads(t *testing.T, c Config) {
 }
 
 func payloadsBytes(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
-	random := make([]byte, 100_000)
-	r := rand.NewChaCha8([32]byte{1})
-	_, _ = r.Read(random) // never fails
+	every, random := everyByte(), make([]byte, 100_000)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(random) // never fails
 	payloads := [][]byte{
 		nil, {}, {0}, {0, 0, 0}, {'\''}, {0xff}, []byte("a\x00b"), []byte("\\x00"), []byte(`{"json": true}`), []byte("text ü 😀"),
 		every, bytes.Repeat(every, 100), make([]byte, 70_000), random,
 	}
-	for i := range every {
-		payloads = append(payloads, every[i:i+1])
-	}
+	payloads = slices.AppendSeq(payloads, slices.Chunk(every, 1))
 	a := to("one", 0, many(len(payloads), "Made")...)
 	for i, data := range payloads {
 		a.Events[i].Data = data
@@ -62,10 +56,10 @@ func payloadsTooLarge(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 	over := make([]byte, evento.MaxPayload+1)
 	a := to("two", 0, "Small", "Large")
 	a.Events[1].Data = over
-	refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{a}}, evento.ErrTooLarge)
+	refuse(ctx, t, ex, write(a), evento.ErrTooLarge)
 
 	const events = evento.MaxCommit/evento.MaxPayload + 1
-	w := evento.Write{Appends: []evento.Append{to("two", 0, many(events-1, "Large")...), to("three", 0, "Small")}}
+	w := write(to("two", 0, many(events-1, "Large")...), to("three", 0, "Small"))
 	for i := range w.Appends[0].Events {
 		w.Appends[0].Events[i].Data = over[:evento.MaxPayload]
 	}
@@ -79,7 +73,9 @@ func payloadsMetadata(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	for _, name := range hostileNames() {
 		values[name] = name
 	}
-	metadata := []evento.Metadata{
+	var appends []evento.Append
+	var want []evento.RawEvent
+	for i, m := range []evento.Metadata{
 		{},
 		{Values: map[string]string{}},
 		{ID: "id"}, {RequestedBy: "by"}, {RequestedAs: "as"}, {CorrelationID: "correlation"}, {CausationID: "causation"},
@@ -88,40 +84,65 @@ func payloadsMetadata(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 		{ID: text, RequestedBy: text + "1", RequestedAs: text + "2", CorrelationID: text + "3", CausationID: text + "4", Values: map[string]string{"key": text}},
 		{Values: values},
 		{Values: map[string]string{"key": strings.Repeat("ü", (evento.MaxMetadata-3)/2)}},
-	}
-	w := evento.Write{}
-	var want []evento.RawEvent
-	for i, m := range metadata {
+	} {
 		a := to(strings.Repeat("x", i+1), 0, "Made", "Changed")
 		a.Metadata = m
-		w.Appends = append(w.Appends, a)
+		appends = append(appends, a)
 		want = append(want, raws(a, 1, "")...)
 	}
-	commit(ctx, t, ex, w.Appends...)
+	commit(ctx, t, ex, appends...)
 	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, want))
 }
 
 func payloadsMetadataRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("one", 0, "Made"))
-	for _, tt := range []struct {
-		metadata evento.Metadata
-		want     error
-	}{
-		{evento.Metadata{ID: "a\x00b"}, evento.ErrInvalid},
-		{evento.Metadata{RequestedBy: "\xff"}, evento.ErrInvalid},
-		{evento.Metadata{RequestedAs: "\xff"}, evento.ErrInvalid},
-		{evento.Metadata{CorrelationID: "\x00"}, evento.ErrInvalid},
-		{evento.Metadata{CausationID: "\xc3"}, evento.ErrInvalid},
-		{evento.Metadata{Values: map[string]string{"": "a"}}, evento.ErrInvalid},
-		{evento.Metadata{Values: map[string]string{"a\nb": "a"}}, evento.ErrInvalid},
-		{evento.Metadata{Values: map[string]string{"key": "\x00"}}, evento.ErrInvalid},
-		{evento.Metadata{Values: map[string]string{"key": "\xff"}}, evento.ErrInvalid},
-		{evento.Metadata{Values: map[string]string{"key": strings.Repeat("x", evento.MaxMetadata)}}, evento.ErrTooLarge},
-		{evento.Metadata{ID: strings.Repeat("x", evento.MaxMetadata/2), CausationID: strings.Repeat("x", evento.MaxMetadata/2+1)}, evento.ErrTooLarge},
-	} {
-		a := to("two", 0, "Made")
-		a.Metadata = tt.metadata
-		t.Logf("metadata %.200v", tt.metadata)
-		refuse(ctx, t, ex, evento.Write{Appends: []evento.Append{to("three", 0, "Made"), a}}, tt.want)
+	refused := func(want error, metadata ...evento.Metadata) {
+		t.Helper()
+		for _, m := range metadata {
+			a := to("two", 0, "Made")
+			a.Metadata = m
+			t.Logf("metadata %.200v", m)
+			refuse(ctx, t, ex, write(to("three", 0, "Made"), a), want)
+		}
 	}
+	refused(evento.ErrInvalid,
+		evento.Metadata{ID: "a\x00b"},
+		evento.Metadata{RequestedBy: "\xff"},
+		evento.Metadata{RequestedAs: "\xff"},
+		evento.Metadata{CorrelationID: "\x00"},
+		evento.Metadata{CausationID: "\xc3"},
+		evento.Metadata{Values: map[string]string{"": "a"}},
+		evento.Metadata{Values: map[string]string{"a\nb": "a"}},
+		evento.Metadata{Values: map[string]string{"key": "\x00"}},
+		evento.Metadata{Values: map[string]string{"key": "\xff"}})
+	refused(evento.ErrTooLarge,
+		evento.Metadata{Values: map[string]string{"key": strings.Repeat("x", evento.MaxMetadata)}},
+		evento.Metadata{ID: strings.Repeat("x", evento.MaxMetadata/2), CausationID: strings.Repeat("x", evento.MaxMetadata/2+1)})
+}
+
+func testTimestamps(t *testing.T, c Config) {
+	c.run(t, "NeverFall", timestampsNeverFall)
+	c.run(t, "Stay", timestampsStay)
+}
+
+// checkLog looks at them: UTC, microseconds, never falling.
+func timestampsNeverFall(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	exs := c.all(t, ex) // whose clocks count too
+	together(t, 6, func(t testing.TB, i int) {
+		for range 20 {
+			commit(ctx, t, exs[i%len(exs)], toAny("one", "A", "B"), toAny("two", "A"))
+		}
+	})
+	soundLog(ctx, t, c, ex)
+}
+
+// A time is the same whichever way the event is read.
+func timestampsStay(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	m := fill(ctx, t, ex, 20)
+	for _, e := range m {
+		q := filtered(evento.ByID(e.Node.AggregateType, e.Node.AggregateID))
+		m.wantPage(ctx, t, ex, q, cursor.Backward(3, e.Cursor))
+	}
+	commit(ctx, t, ex, toAny("id 0", "Later"))
+	sameEdges(t, "the first events", read(ctx, t, ex, evento.Query{}, cursor.Forward(len(m), "")).Edges, m)
 }

@@ -1,11 +1,15 @@
-// Places: the cursors of positions, and which of two comes first.
+// Places: the cursors of positions, which of two comes first, and cursors that are
+// not of this store, or of nowhere.
 
 package executortest
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -19,7 +23,7 @@ func testPlaces(t *testing.T, c Config) {
 }
 
 // cursorAt is CursorAt, which must succeed.
-func cursorAt(t *testing.T, ex evento.Executor, position uint64) cursor.Value {
+func cursorAt(t testing.TB, ex evento.Executor, position uint64) cursor.Value {
 	t.Helper()
 	v, err := ex.CursorAt(position)
 	if err != nil {
@@ -31,10 +35,7 @@ func cursorAt(t *testing.T, ex evento.Executor, position uint64) cursor.Value {
 // The cursor of a position is the same before the position is reached and
 // after, and the one that Read gives to the event there.
 func placesOfPositions(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	beginning := func() {
 		t.Helper()
 		for _, ex := range exs {
@@ -46,9 +47,7 @@ func placesOfPositions(ctx context.Context, t *testing.T, c Config, ex evento.Ex
 	beginning()
 	if c.NoPositions {
 		for _, position := range []uint64{1, 2, math.MaxUint64} {
-			if v, err := ex.CursorAt(position); !errors.Is(err, errors.ErrUnsupported) {
-				t.Errorf("CursorAt(%d): got %q, %v, want the error %q", position, v, err, errors.ErrUnsupported)
-			}
+			wantError(t, discard(ex.CursorAt(position)), errors.ErrUnsupported, "CursorAt(%d)", position)
 		}
 		return
 	}
@@ -77,7 +76,7 @@ func placesOfPositions(ctx context.Context, t *testing.T, c Config, ex evento.Ex
 }
 
 // wantEarlier compares two places, in each order.
-func wantEarlier(t *testing.T, ex evento.Executor, first, second cursor.Value) {
+func wantEarlier(t testing.TB, ex evento.Executor, first, second cursor.Value) {
 	t.Helper()
 	for _, tt := range [][2]cursor.Value{{first, second}, {second, first}} {
 		if got, err := ex.Earlier(tt[0], tt[1]); err != nil || got != first {
@@ -95,11 +94,7 @@ func placesEarlier(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 	}
 	last := places[len(places)-1]
 	places = append(places, c.Beyond(t, ex, last))
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
-	for _, ex := range exs {
+	for _, ex := range c.all(t, ex) {
 		for i, first := range places {
 			for _, second := range places[i:] {
 				wantEarlier(t, ex, first, second)
@@ -120,16 +115,15 @@ func placesEarlier(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 // What Read refuses, Earlier does, wherever it is given.
 func placesRefused(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 3)
-	foreign := fill(ctx, t, c.open(t), 3)
 	refuse := func(bad cursor.Value, want error) {
 		t.Helper()
 		for _, tt := range [][2]cursor.Value{{bad, ""}, {"", bad}, {bad, m[1].Cursor}, {m[1].Cursor, bad}, {bad, bad}} {
-			if got, err := ex.Earlier(tt[0], tt[1]); !errors.Is(err, want) || !errors.Is(err, cursor.ErrInvalid) {
-				t.Errorf("Earlier(%.200q, %.200q): got %.200q, %v, want the error %q", tt[0], tt[1], got, err, want)
-			}
+			err := discard(ex.Earlier(tt[0], tt[1]))
+			wantError(t, err, want, "Earlier(%.200q, %.200q)", tt[0], tt[1])
+			wantError(t, err, cursor.ErrInvalid, "Earlier(%.200q, %.200q)", tt[0], tt[1])
 		}
 	}
-	for _, e := range foreign {
+	for _, e := range fill(ctx, t, c.open(t), 3) {
 		refuse(e.Cursor, cursor.ErrForeign)
 	}
 	at := m[2].Cursor
@@ -141,4 +135,124 @@ func placesRefused(ctx context.Context, t *testing.T, c Config, ex evento.Execut
 		b[i] ^= 1
 		refuse(cursor.Value(b), cursor.ErrInvalid)
 	}
+}
+
+func testCursors(t *testing.T, c Config) {
+	c.run(t, "Form", cursorsForm)
+	c.run(t, "Foreign", cursorsForeign)
+	c.run(t, "Malformed", cursorsMalformed)
+	c.run(t, "Damaged", cursorsDamaged)
+	c.run(t, "BeyondTheEnd", cursorsBeyondTheEnd)
+}
+
+// refuseCursor reads from a place, in each way, which must be refused, and not
+// keep the store from working.
+func refuseCursor(ctx context.Context, t testing.TB, ex evento.Executor, at cursor.Value, want error) {
+	t.Helper()
+	for _, args := range everyWay(3, at) {
+		err := discard(ex.Read(ctx, evento.Query{}, args))
+		wantError(t, err, want, "Read(%s)", showArgs(args))
+		wantError(t, err, cursor.ErrInvalid, "Read(%s)", showArgs(args))
+	}
+}
+
+// Cursors go into addresses and forms as they are.
+func cursorsForm(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	for _, e := range fill(ctx, t, ex, 20) {
+		unsafe := strings.ContainsFunc(string(e.Cursor), func(r rune) bool {
+			return !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~", r)
+		})
+		if e.Cursor == "" || unsafe || len(e.Cursor) > 500 {
+			t.Errorf("position %d has the cursor %q, want a URL-safe text of at most a few hundred bytes", e.Node.Position, e.Cursor)
+		}
+	}
+}
+
+func cursorsForeign(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	elsewhere := c.open(t)
+	foreign := fill(ctx, t, elsewhere, 3)
+	refuseCursor(ctx, t, ex, foreign[0].Cursor, cursor.ErrForeign) // while this store is empty
+	m := fill(ctx, t, ex, 10)
+	for _, e := range foreign {
+		refuseCursor(ctx, t, ex, e.Cursor, cursor.ErrForeign)
+	}
+	refuseCursor(ctx, t, elsewhere, m[0].Cursor, cursor.ErrForeign)
+	wantLog(ctx, t, ex, m)
+	wantLog(ctx, t, elsewhere, foreign)
+}
+
+// malformedCursors are like the cursor at, or not at all, and none.
+func malformedCursors(at cursor.Value) []cursor.Value {
+	return []cursor.Value{
+		"0", "1", "4", "-1", "x", " ", "null", "undefined", "\x00", "\xff\xfe", "é",
+		"' OR 1=1 --", "18446744073709551616",
+		" " + at, at + " ", at + "\n", at + "=", at + "A", at + at, "/" + at,
+		cursor.Value(strings.Repeat("A", len(at))),
+		cursor.Value(strings.Repeat("A", 1<<20)),
+		cursor.Value(base64.RawURLEncoding.EncodeToString([]byte(`{"position":4}`))),
+	}
+}
+
+func cursorsMalformed(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	m := fill(ctx, t, ex, 10)
+	for _, bad := range malformedCursors(m[4].Cursor) {
+		refuseCursor(ctx, t, ex, bad, cursor.ErrMalformed)
+	}
+	wantLog(ctx, t, ex, m)
+}
+
+// A cursor that was cut, or of which a character was mistyped, is told from
+// every right one: going on from a wrong place would leave events out.
+func cursorsDamaged(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	m := fill(ctx, t, ex, 40)
+	at := m[9].Cursor
+	for i := 1; i < len(at); i++ {
+		refuseCursor(ctx, t, ex, at[:i], cursor.ErrInvalid)
+		refuseCursor(ctx, t, ex, at[i:], cursor.ErrInvalid)
+	}
+	for i := range len(at) {
+		mistyped := []byte("Aa09-_")
+		for bit := range 8 {
+			mistyped = append(mistyped, at[i]^1<<bit)
+		}
+		for _, b := range mistyped {
+			if b != at[i] {
+				refuseCursor(ctx, t, ex, at[:i]+cursor.Value([]byte{b})+at[i+1:], cursor.ErrInvalid)
+			}
+		}
+	}
+	wantLog(ctx, t, ex, m)
+	commit(ctx, t, ex, toAny("id 0", "Later"))
+}
+
+// A place that the store has not reached: an older state of it was restored,
+// and who goes on from there would miss what is written first.
+func cursorsBeyondTheEnd(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	for range 3 {
+		commit(ctx, t, ex, toAny("one", "A", "B"))
+		beyond := c.Beyond(t, ex, last(ctx, t, ex))
+		refuseCursor(ctx, t, ex, beyond, cursor.ErrBeyondHead)
+	}
+	m := model(readAll(ctx, t, ex, evento.Query{}))
+	m.wantPage(ctx, t, ex, evento.Query{}, cursor.Forward(5, m[len(m)-1].Cursor))
+	commit(ctx, t, ex, toAny("one", "C"))
+}
+
+// beyondPositions finds the store's identity in a cursor of the form that
+// cursor.Positions describes, and makes the cursor of the next position.
+func beyondPositions(t testing.TB, ex evento.Executor, last cursor.Value) cursor.Value {
+	t.Helper()
+	head := read(t.Context(), t, ex, evento.Query{}, cursor.Backward(1, "")).Edges[0].Node.Position
+	b, err := base64.RawURLEncoding.DecodeString(string(last))
+	if err == nil && len(b) < 18 {
+		err = fmt.Errorf("%d bytes", len(b))
+	}
+	if err != nil {
+		t.Fatalf("the cursor %q is not of cursor.Positions (%v); set Config.Beyond", last, err)
+	}
+	positions := cursor.NewPositions([16]byte(b[2:18]))
+	if got := positions.Value(head); got != last {
+		t.Fatalf("the cursor %q is not of cursor.Positions, which would give %q; set Config.Beyond", last, got)
+	}
+	return positions.Value(head + 1)
 }

@@ -20,53 +20,35 @@ type (
 	page = cursor.Page[evento.RawEvent]
 )
 
+// filtered is the query of the events that one of the filters matches.
+func filtered(filters ...evento.Filter) evento.Query { return evento.Query{Filters: filters} }
+
 // read is one page, which must be readable.
 func read(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, args cursor.Args) *page {
 	t.Helper()
-	p, err := tryRead(ctx, ex, q, args)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// tryRead is Read with an error that shows what was asked.
-func tryRead(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*page, error) {
 	p, err := ex.Read(ctx, q, args)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("Read(%s, %s): %w", showQuery(q), showArgs(args), err)
+		t.Fatalf("Read(%s, %s): %v", showQuery(q), showArgs(args), err)
 	case p == nil:
-		return nil, fmt.Errorf("Read(%s, %s): no page and no error", showQuery(q), showArgs(args))
+		t.Fatalf("Read(%s, %s): no page and no error", showQuery(q), showArgs(args))
 	case len(p.Edges) > args.Limit():
-		return nil, fmt.Errorf("Read(%s, %s): got %d events", showQuery(q), showArgs(args), len(p.Edges))
+		t.Fatalf("Read(%s, %s): got %d events", showQuery(q), showArgs(args), len(p.Edges))
 	case len(p.Edges) == 0 && p.PageInfo.HasNextPage && !args.IsBackward():
-		return nil, fmt.Errorf("Read(%s, %s): got an empty page that says there are more", showQuery(q), showArgs(args))
+		t.Fatalf("Read(%s, %s): got an empty page that says there are more", showQuery(q), showArgs(args))
 	}
-	return p, nil
+	return p
 }
 
 // readAll is every event of a query.
 func readAll(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query) []edge {
 	t.Helper()
-	edges, err := tryReadAfter(ctx, ex, q, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return edges
-}
-
-// tryReadAfter is every event of a query after a place.
-func tryReadAfter(ctx context.Context, ex evento.Executor, q evento.Query, at cursor.Value) ([]edge, error) {
 	var edges []edge
-	for {
-		p, err := tryRead(ctx, ex, q, cursor.Onward(1000, at))
-		if err != nil {
-			return nil, err
-		}
+	for at := cursor.Value(""); ; {
+		p := read(ctx, t, ex, q, cursor.Onward(1000, at))
 		edges = append(edges, p.Edges...)
 		if !p.PageInfo.HasNextPage {
-			return edges, nil
+			return edges
 		}
 		at = p.PageInfo.EndCursor
 	}
@@ -80,41 +62,55 @@ func last(ctx context.Context, t testing.TB, ex evento.Executor) cursor.Value {
 
 // wantLog compares the whole store with what was read of it, or of another
 // executor on it, before.
-func wantLog(ctx context.Context, t *testing.T, ex evento.Executor, want []edge) {
+func wantLog(ctx context.Context, t testing.TB, ex evento.Executor, want []edge) {
 	t.Helper()
 	sameEdges(t, "the whole store", readAll(ctx, t, ex, evento.Query{}), want)
 }
 
-// sameEdges compares events with their places and cursors.
-func sameEdges(t *testing.T, what string, got, want []edge) {
+// same compares two lists, item by item. Differ says how two items differ, and
+// "" when they do not.
+func same[T, U any](t testing.TB, what string, got []T, want []U, differ func(got T, want U) string) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
-		if diff := differ(got[i].Node, want[i].Node); diff != "" {
-			t.Fatalf("%s, event %d of %d: %s", what, i+1, len(want), diff)
-		}
-		if got[i].Cursor != want[i].Cursor {
-			t.Fatalf("%s, event %d of %d: got the cursor %q, want %q", what, i+1, len(want), got[i].Cursor, want[i].Cursor)
+		if diff := differ(got[i], want[i]); diff != "" {
+			t.Fatalf("%s, number %d of %d: %s", what, i+1, len(want), diff)
 		}
 	}
 	if len(got) != len(want) {
-		t.Fatalf("%s: got %d events %s, want %d %s", what, len(got), showEdges(got), len(want), showEdges(want))
+		t.Fatalf("%s: got %d, want %d", what, len(got), len(want))
 	}
 }
 
-// wantEvents compares a query's events with what they are to be, but for the
-// place and the time that the store gave them.
-func wantEvents(ctx context.Context, t *testing.T, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
+// sameEdges compares events with their places and cursors.
+func sameEdges(t testing.TB, what string, got, want []edge) {
+	t.Helper()
+	same(t, what, got, want, func(got, want edge) string {
+		diff := differ(got.Node, want.Node)
+		if got.Cursor != want.Cursor {
+			diff += fmt.Sprintf(" got the cursor %q, want %q", got.Cursor, want.Cursor)
+		}
+		return diff
+	})
+}
+
+// wantExactly compares a query's events with what they are to be, place and
+// time included.
+func wantExactly(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
 	t.Helper()
 	got := readAll(ctx, t, ex, q)
-	if len(got) != len(want) {
-		t.Fatalf("reading %s: got %d events %s, want %d", showQuery(q), len(got), showEdges(got), len(want))
-	}
-	for i, e := range want {
-		e.Position, e.Timestamp = got[i].Node.Position, got[i].Node.Timestamp
-		if diff := differ(got[i].Node, e); diff != "" {
-			t.Fatalf("reading %s, event %d of %d: %s", showQuery(q), i+1, len(want), diff)
-		}
-	}
+	same(t, "reading "+showQuery(q), got, want, func(got edge, want evento.RawEvent) string { return differ(got.Node, want) })
+	return got
+}
+
+// wantEvents is wantExactly but for the place and the time that the store gave
+// the events.
+func wantEvents(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, want []evento.RawEvent) []edge {
+	t.Helper()
+	got := readAll(ctx, t, ex, q)
+	same(t, "reading "+showQuery(q), got, want, func(got edge, want evento.RawEvent) string {
+		want.Position, want.Timestamp = got.Node.Position, got.Node.Timestamp
+		return differ(got.Node, want)
+	})
 	return got
 }
 
@@ -152,7 +148,7 @@ func sameMetadata(a, b evento.Metadata) bool {
 }
 
 // checkLog holds a whole store, as it was read, to what is true of every one.
-func checkLog(t *testing.T, c Config, log []edge) {
+func checkLog(t testing.TB, c Config, log []edge) {
 	t.Helper()
 	type aggregate struct {
 		t  evento.AggregateType
@@ -201,17 +197,13 @@ func checkLog(t *testing.T, c Config, log []edge) {
 	}
 }
 
-// checkStored looks for a write's events in a whole store, where its receipts
-// say that they are.
-func checkStored(t *testing.T, log []edge, w evento.Write, receipts []evento.Receipt) {
+// checkStored looks for a write's events in a store, where its receipts say that
+// they are.
+func checkStored(t testing.TB, there map[evento.ID]evento.RawEvent, w evento.Write, receipts []evento.Receipt) {
 	t.Helper()
-	places := map[evento.ID]evento.RawEvent{}
-	for _, e := range log {
-		places[e.Node.ID] = e.Node
-	}
 	for i, a := range w.Appends {
 		for j, n := range a.Events {
-			e, ok := places[n.ID]
+			e, ok := there[n.ID]
 			if !ok {
 				t.Errorf("Write(%s) succeeded with %v, but event %d to %q is not there", show(w), receipts, j+1, a.AggregateID)
 				continue
@@ -230,18 +222,12 @@ func checkStored(t *testing.T, log []edge, w evento.Write, receipts []evento.Rec
 	}
 }
 
-// checkAbsent looks for events in a whole store that must not be there.
-func checkAbsent(t *testing.T, log []edge, w evento.Write, why error) {
+// checkAbsent looks for events in a store that must not be there.
+func checkAbsent(t testing.TB, there map[evento.ID]evento.RawEvent, w evento.Write, why error) {
 	t.Helper()
-	ids := map[evento.ID]bool{}
-	for _, a := range w.Appends {
-		for _, n := range a.Events {
-			ids[n.ID] = true
-		}
-	}
-	for _, e := range log {
-		if ids[e.Node.ID] {
-			t.Errorf("Write(%s) failed with %q, but position %d holds an event of it", show(w), why, e.Node.Position)
+	for _, id := range idsOf(w) {
+		if e, ok := there[id]; ok {
+			t.Errorf("Write(%s) failed with %q, but position %d holds an event of it", show(w), why, e.Position)
 		}
 	}
 }
@@ -264,15 +250,11 @@ func showArgs(a cursor.Args) string {
 	return fmt.Sprintf("%s(%d, %q)", name, a.Limit(), a.At())
 }
 
-// showEdges is the positions of some events.
-func showEdges(edges []edge) string {
-	const most = 20
-	var positions []uint64
-	for _, e := range edges[:min(most, len(edges))] {
-		positions = append(positions, e.Node.Position)
+// byID is where the events of a store are found by their ids.
+func byID(log []edge) map[evento.ID]evento.RawEvent {
+	events := map[evento.ID]evento.RawEvent{}
+	for _, e := range log {
+		events[e.Node.ID] = e.Node
 	}
-	if len(edges) > most {
-		return fmt.Sprintf("at %d and on", positions)
-	}
-	return fmt.Sprintf("at %d", positions)
+	return events
 }

@@ -4,12 +4,15 @@ package executortest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,19 +57,13 @@ func unset(k evento.RecordKey, revision uint64) evento.Change {
 	return evento.Change{RecordKey: k, Revision: revision, Remove: true}
 }
 
-// trySwap is Swap with an error that shows what was swapped.
-func trySwap(ctx context.Context, ex evento.Executor, changes ...evento.Change) error {
-	if err := ex.Swap(ctx, evento.Swap{Changes: changes}); err != nil {
-		return fmt.Errorf("Swap(%s): %w", showChanges(changes), err)
-	}
-	return nil
-}
+func swapOf(changes ...evento.Change) evento.Swap { return evento.Swap{Changes: changes} }
 
 // swap changes records, which must succeed.
 func swap(ctx context.Context, t testing.TB, ex evento.Executor, changes ...evento.Change) {
 	t.Helper()
-	if err := trySwap(ctx, ex, changes...); err != nil {
-		t.Fatal(err)
+	if err := ex.Swap(ctx, swapOf(changes...)); err != nil {
+		t.Fatalf("Swap(%s): %v", showChanges(changes), err)
 	}
 }
 
@@ -80,57 +77,43 @@ func swapAll(ctx context.Context, t testing.TB, ex evento.Executor, changes []ev
 
 // refuseSwap makes a swap that must fail with an error that matches want, and
 // leave the records of a kind as they were.
-func refuseSwap(ctx context.Context, t *testing.T, ex evento.Executor, s evento.Swap, want error) {
+func refuseSwap(ctx context.Context, t testing.TB, ex evento.Executor, s evento.Swap, want error) {
 	t.Helper()
 	before := readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind})
-	if err := ex.Swap(ctx, s); !errors.Is(err, want) {
-		t.Errorf("Swap(%s): got %v, want the error %q", showChanges(s.Changes), err, want)
-	}
+	wantError(t, ex.Swap(ctx, s), want, "Swap(%s)", showChanges(s.Changes))
 	sameRecords(t, "after a Swap that was refused", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), before)
 }
 
-// tryRecords is Records with a look at what is promised of every page.
-func tryRecords(ctx context.Context, ex evento.Executor, q evento.RecordQuery) (*evento.RecordPage, error) {
+// recordPage is Records with a look at what is promised of every page.
+func recordPage(ctx context.Context, t testing.TB, ex evento.Executor, q evento.RecordQuery) *evento.RecordPage {
+	t.Helper()
 	p, err := ex.Records(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("Records(%+v): %w", q, err)
+		t.Fatalf("Records(%+v): %v", q, err)
 	}
-	most := q.Limit
-	if most == 0 {
-		most = evento.MaxRecords
-	}
-	if len(p.Records) > most || p.More && len(p.Records) == 0 {
-		return nil, fmt.Errorf("Records(%+v): got a page of %d records, more %t", q, len(p.Records), p.More)
+	if len(p.Records) > cmp.Or(q.Limit, evento.MaxRecords) || p.More && len(p.Records) == 0 {
+		t.Fatalf("Records(%+v): got a page of %d records, more %t", q, len(p.Records), p.More)
 	}
 	last := q.After
 	for _, r := range p.Records {
 		switch {
 		case r.Kind != q.Kind, q.Key != "" && r.Key != q.Key, r.Compare(last) <= 0:
-			return nil, fmt.Errorf("Records(%+v): got %+v after %+v", q, r.RecordKey, last)
+			t.Fatalf("Records(%+v): got %+v after %+v", q, r.RecordKey, last)
 		case r.Revision == 0:
-			return nil, fmt.Errorf("Records(%+v): got %+v at revision 0", q, r.RecordKey)
+			t.Fatalf("Records(%+v): got %+v at revision 0", q, r.RecordKey)
 		case r.ChangedAt.IsZero() || r.ChangedAt.Location() != time.UTC:
-			return nil, fmt.Errorf("Records(%+v): got %+v changed at %v, want a time in UTC", q, r.RecordKey, r.ChangedAt)
+			t.Fatalf("Records(%+v): got %+v changed at %v, want a time in UTC", q, r.RecordKey, r.ChangedAt)
 		}
 		last = r.RecordKey
 	}
 	if p.Now.Location() != time.UTC {
-		return nil, fmt.Errorf("Records(%+v): got %v for Now, want it in UTC", q, p.Now)
-	}
-	return p, nil
-}
-
-func recordPage(ctx context.Context, t *testing.T, ex evento.Executor, q evento.RecordQuery) *evento.RecordPage {
-	t.Helper()
-	p, err := tryRecords(ctx, ex, q)
-	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("Records(%+v): got %v for Now, want it in UTC", q, p.Now)
 	}
 	return p
 }
 
 // readRecords reads page after page.
-func readRecords(ctx context.Context, t *testing.T, ex evento.Executor, q evento.RecordQuery) []evento.Record {
+func readRecords(ctx context.Context, t testing.TB, ex evento.Executor, q evento.RecordQuery) []evento.Record {
 	t.Helper()
 	var all []evento.Record
 	for {
@@ -144,26 +127,18 @@ func readRecords(ctx context.Context, t *testing.T, ex evento.Executor, q evento
 }
 
 // readRecord returns one record, or the zero Record when there is none.
-func readRecord(ctx context.Context, ex evento.Executor, k evento.RecordKey) (evento.Record, error) {
-	for q := (evento.RecordQuery{Kind: k.Kind, Key: k.Key}); ; {
-		p, err := tryRecords(ctx, ex, q)
-		if err != nil {
-			return evento.Record{}, err
-		}
-		for _, r := range p.Records {
-			if r.RecordKey == k {
-				return r, nil
-			}
-			q.After = r.RecordKey
-		}
-		if !p.More {
-			return evento.Record{}, nil
+func readRecord(ctx context.Context, t testing.TB, ex evento.Executor, k evento.RecordKey) evento.Record {
+	t.Helper()
+	for _, r := range readRecords(ctx, t, ex, evento.RecordQuery{Kind: k.Kind, Key: k.Key}) {
+		if r.RecordKey == k {
+			return r
 		}
 	}
+	return evento.Record{}
 }
 
 // wantRecords compares the records with what changes make.
-func wantRecords(ctx context.Context, t *testing.T, ex evento.Executor, made ...evento.Change) {
+func wantRecords(ctx context.Context, t testing.TB, ex evento.Executor, made ...evento.Change) {
 	t.Helper()
 	sameRecords(t, "the records", readRecords(ctx, t, ex, evento.RecordQuery{Kind: kind}), recordsOf(made...))
 }
@@ -179,20 +154,15 @@ func recordsOf(made ...evento.Change) []evento.Record {
 }
 
 // sameRecords compares records, and their times where both are known.
-func sameRecords(t *testing.T, what string, got, want []evento.Record) {
+func sameRecords(t testing.TB, what string, got, want []evento.Record) {
 	t.Helper()
-	for i := range min(len(got), len(want)) {
-		g, w := got[i], want[i]
-		if w.ChangedAt.IsZero() {
-			w.ChangedAt = g.ChangedAt
+	same(t, what, got, want, func(got, want evento.Record) string {
+		timed := want.ChangedAt.IsZero() || got.ChangedAt.Equal(want.ChangedAt)
+		if got.RecordKey == want.RecordKey && got.Revision == want.Revision && timed && bytes.Equal(got.Value, want.Value) {
+			return ""
 		}
-		if g.RecordKey != w.RecordKey || g.Revision != w.Revision || !g.ChangedAt.Equal(w.ChangedAt) || !bytes.Equal(g.Value, w.Value) {
-			t.Fatalf("%s: record %d of %d: got %s, want %s", what, i+1, len(want), showRecord(g), showRecord(w))
-		}
-	}
-	if len(got) != len(want) {
-		t.Fatalf("%s: got %d records, want %d", what, len(got), len(want))
-	}
+		return fmt.Sprintf("got %s, want %s", showRecord(got), showRecord(want))
+	})
 }
 
 func showRecord(r evento.Record) string {
@@ -226,9 +196,9 @@ func recordsRevisions(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 				if wrong == revision {
 					continue
 				}
-				refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{set(k, wrong, "stale")}}, evento.ErrSwapped)
+				refuseSwap(ctx, t, ex, swapOf(set(k, wrong, "stale")), evento.ErrSwapped)
 				if wrong > 0 {
-					refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(k, wrong)}}, evento.ErrSwapped)
+					refuseSwap(ctx, t, ex, swapOf(unset(k, wrong)), evento.ErrSwapped)
 				}
 			}
 			c := set(k, revision, fmt.Sprint("value ", life, revision))
@@ -240,7 +210,7 @@ func recordsRevisions(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 		}
 		swap(ctx, t, ex, unset(k, 6))
 		wantRecords(ctx, t, ex, beside)
-		refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{unset(k, 6)}}, evento.ErrSwapped)
+		refuseSwap(ctx, t, ex, swapOf(unset(k, 6)), evento.ErrSwapped)
 	}
 }
 
@@ -248,60 +218,40 @@ func recordsRevisions(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 func recordsAllOrNothing(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const changes = 5
 	there := func(i int) evento.RecordKey { return recordKey(fmt.Sprint("there ", i%2), fmt.Sprint(i)) }
+	var bystanders []evento.Change
 	for i := range changes {
-		swap(ctx, t, ex, set(there(i), 0, "before"), set(recordKey("bystander", fmt.Sprint(i)), 0, "before"))
+		bystanders = append(bystanders, set(recordKey("bystander", fmt.Sprint(i)), 0, "before"))
+		swap(ctx, t, ex, set(there(i), 0, "before"), bystanders[i])
 	}
-	good := func(round int) []evento.Change {
-		var cs []evento.Change
-		for i := range changes {
-			switch i % 3 {
-			case 0:
-				cs = append(cs, set(there(i), 1, "after"))
-			case 1:
-				cs = append(cs, set(recordKey("new", fmt.Sprint(round, i)), 0, "after"))
-			default:
-				cs = append(cs, unset(there(i), 1))
-			}
-		}
-		return cs
+	good := func() []evento.Change {
+		added := func(part string) evento.Change { return set(recordKey("new", part), 0, "after") }
+		return []evento.Change{set(there(0), 1, "after"), added("1"), unset(there(2), 1), set(there(3), 1, "after"), added("4")}
 	}
 	for bad := range changes {
 		for _, stale := range []evento.Change{
-			set(recordKey("there 0", "0"), 2, "stale"), set(recordKey("there 0", "0"), 0, "stale"), unset(recordKey("there 0", "0"), 3),
+			set(there(0), 2, "stale"), set(there(0), 0, "stale"), unset(there(0), 3),
 			set(recordKey("missing", ""), 1, "stale"), unset(recordKey("missing", ""), 1),
 		} {
-			cs := good(bad)
-			if bad != 0 {
-				cs[0] = set(recordKey("new", "first"), 0, "after") // as it may be the stale one
-			}
+			cs := good()
+			cs[0] = set(recordKey("new", "first"), 0, "after") // as there(0) may be the stale one
 			cs[bad] = stale
 			refuseSwap(ctx, t, ex, evento.Swap{Changes: cs, Wake: true}, evento.ErrSwapped)
 		}
 	}
-	cs := good(0)
+	cs := good()
 	swap(ctx, t, ex, cs...)
-	want := slices.DeleteFunc(cs, func(c evento.Change) bool { return c.Remove })
-	for i := range changes {
-		want = append(want, set(recordKey("bystander", fmt.Sprint(i)), 0, "before"))
-		if i%3 == 1 {
-			want = append(want, set(there(i), 0, "before"))
-		}
-	}
-	wantRecords(ctx, t, ex, want...)
+	made := slices.DeleteFunc(cs, func(c evento.Change) bool { return c.Remove })
+	wantRecords(ctx, t, ex, slices.Concat(made, bystanders, []evento.Change{set(there(1), 0, "before"), set(there(4), 0, "before")})...)
 	// One swap may move what two records hold, whatever their order.
 	swap(ctx, t, ex, set(there(0), 2, "moved"), unset(there(3), 2), set(there(2), 0, "made again"))
-	got, err := readRecord(ctx, ex, there(2))
-	if err != nil || got.Revision != 1 || string(got.Value) != "made again" {
-		t.Errorf("a record that was removed and made again: got %s, %v, want revision 1", showRecord(got), err)
+	if got := readRecord(ctx, t, ex, there(2)); got.Revision != 1 || string(got.Value) != "made again" {
+		t.Errorf("a record that was removed and made again: got %s, want revision 1", showRecord(got))
 	}
 }
 
 // Values are bytes.
 func recordsValues(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
+	every := everyByte()
 	values := [][]byte{
 		nil, {}, {0}, {0, 0, 0}, {'\''}, {0xff}, []byte("a\x00b"), []byte("a "), []byte(" \n"), []byte("\\x00"), []byte("NULL"), []byte("007"),
 		[]byte(`{"b": 1, "a":2}`), []byte("text ü 😀"), every, bytes.Repeat(every, 10),
@@ -352,10 +302,7 @@ func recordsBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex event
 // A change has the time of its swap, and Now is that of the query, by the same
 // clock. Where that is set back meanwhile, nothing is said.
 func recordsTimes(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
-	exs := []evento.Executor{ex}
-	if c.Share != nil {
-		exs = append(exs, c.share(t, ex))
-	}
+	exs := c.all(t, ex)
 	k := recordKey("key", "")
 	look := func(ex evento.Executor) (now time.Time, r evento.Record) {
 		t.Helper()
@@ -387,38 +334,161 @@ func recordsTimes(ctx context.Context, t *testing.T, c Config, ex evento.Executo
 }
 
 func recordsRefused(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	there := set(recordKey("there", ""), 0, "value")
+	there, added := set(recordKey("there", ""), 0, "value"), recordKey("new", "")
 	swap(ctx, t, ex, there)
 	change := set(there.RecordKey, 1, "changed") // good, beside the one that is not
-	refuseSwap(ctx, t, ex, evento.Swap{}, evento.ErrInvalid)
+	refuseSwap(ctx, t, ex, swapOf(), evento.ErrInvalid)
 	over := make([]evento.Change, evento.MaxSwap+1)
 	for i := range over {
 		over[i] = set(recordKey("over", fmt.Sprint(i)), 0, "value")
 	}
-	refuseSwap(ctx, t, ex, evento.Swap{Changes: over}, evento.ErrInvalid)
+	refuseSwap(ctx, t, ex, swapOf(over...), evento.ErrInvalid)
 	for _, tt := range []struct {
 		change evento.Change
 		want   error
 	}{
 		{set(there.RecordKey, 1, "again"), evento.ErrInvalid},
 		{unset(there.RecordKey, 1), evento.ErrInvalid},
-		{unset(recordKey("new", ""), 0), evento.ErrInvalid},
-		{set(recordKey("new", ""), 1<<62, "value"), evento.ErrInvalid},
-		{set(recordKey("new", ""), 1<<64-1, "value"), evento.ErrInvalid},
-		{set(recordKey("new", ""), 0, strings.Repeat("x", evento.MaxRecord+1)), evento.ErrTooLarge},
+		{unset(added, 0), evento.ErrInvalid},
+		{set(added, 1<<62, "value"), evento.ErrInvalid},
+		{set(added, 1<<64-1, "value"), evento.ErrInvalid},
+		{set(added, 0, strings.Repeat("x", evento.MaxRecord+1)), evento.ErrTooLarge},
 	} {
-		refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{change, tt.change}}, tt.want)
-		refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{tt.change, change}}, tt.want)
+		refuseSwap(ctx, t, ex, swapOf(change, tt.change), tt.want)
+		refuseSwap(ctx, t, ex, swapOf(tt.change, change), tt.want)
 	}
 	for _, name := range refusedNames() {
-		keys := []evento.RecordKey{{Kind: name, Key: "key"}, {Kind: kind, Key: name}}
+		refuseSwap(ctx, t, ex, swapOf(change, set(evento.RecordKey{Kind: name, Key: "key"}, 0, "value")), evento.ErrInvalid)
+		refuseSwap(ctx, t, ex, swapOf(change, set(recordKey(name, ""), 0, "value")), evento.ErrInvalid)
 		if name != "" {
-			keys = append(keys, recordKey("key", name))
-		}
-		for _, k := range keys {
-			refuseSwap(ctx, t, ex, evento.Swap{Changes: []evento.Change{change, set(k, 0, "value")}}, evento.ErrInvalid)
+			refuseSwap(ctx, t, ex, swapOf(change, set(recordKey("key", name), 0, "value")), evento.ErrInvalid)
 		}
 	}
 	swap(ctx, t, ex, change)
 	wantRecords(ctx, t, ex, change)
+}
+
+// Of those who change the same record at once, one does.
+func recordsOneWins(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const workers, rounds = 8, 8
+	exs := c.all(t, ex)
+	k := recordKey("key", "")
+	var made []evento.Change
+	for round := range uint64(rounds) {
+		changes := func(i int) []evento.Change {
+			return []evento.Change{set(k, round, fmt.Sprint("by ", i)), set(recordKey("of", fmt.Sprint(round, i)), 0, "won")}
+		}
+		won := make([]bool, workers)
+		together(t, workers, func(t testing.TB, i int) {
+			cs := changes(i)
+			if i%2 == 0 {
+				slices.Reverse(cs)
+			}
+			err := exs[i%len(exs)].Swap(ctx, swapOf(cs...))
+			if won[i] = err == nil; !won[i] {
+				wantError(t, err, evento.ErrSwapped, "Swap(%s)", showChanges(cs))
+			}
+		})
+		winner := slices.Index(won, true)
+		if winner < 0 || slices.Contains(won[winner+1:], true) {
+			t.Fatalf("round %d: Swap succeeded for the workers %v, want it for one", round+1, won)
+		}
+		cs := changes(winner)
+		made = append(made, cs[1])
+		wantRecords(ctx, t, ex, append(slices.Clone(made), cs[0])...)
+	}
+}
+
+// increment adds 1 to the numbers in some records, as one, until that succeeds.
+func increment(ctx context.Context, t testing.TB, ex evento.Executor, keys ...evento.RecordKey) {
+	t.Helper()
+	for {
+		var changes []evento.Change
+		for _, k := range keys {
+			r := readRecord(ctx, t, ex, k)
+			n, err := strconv.Atoi(cmp.Or(string(r.Value), "0"))
+			must(t, err)
+			changes = append(changes, set(k, r.Revision, fmt.Sprint(n+1)))
+		}
+		err := ex.Swap(ctx, swapOf(changes...))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, evento.ErrSwapped) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Many who count in one record, from before it is there, lose nothing.
+func recordsCounter(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const counters, each = 8, 10
+	exs := c.all(t, ex)
+	together(t, counters, func(t testing.TB, i int) {
+		for range each {
+			increment(ctx, t, exs[i%len(exs)], recordKey("count", ""))
+		}
+	})
+	wantRecords(ctx, t, ex, set(recordKey("count", ""), counters*each-1, fmt.Sprint(counters*each)))
+}
+
+// Records that are changed together are never seen apart: a page is as the
+// store was at one moment.
+func recordsTogether(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	const writers, readers, each = 3, 3, 12
+	reader := c.another(t, ex)
+	ends := []evento.RecordKey{recordKey("pair", "0"), recordKey("pair", "9")}
+	var between []evento.Change
+	for i := range 30 {
+		between = append(between, set(recordKey("pair", fmt.Sprint("5 ", i)), 0, "between"))
+	}
+	swap(ctx, t, ex, between...)
+	swap(ctx, t, ex, set(ends[0], 0, "0"), set(ends[1], 0, "0"))
+	var writing atomic.Int32
+	writing.Store(writers)
+	concurrently(t, goroutines{writers, func(t testing.TB, i int) {
+		defer writing.Add(-1)
+		keys := slices.Clone(ends)
+		if i%2 == 0 {
+			slices.Reverse(keys)
+		}
+		for range each {
+			increment(ctx, t, ex, keys...)
+		}
+	}}, goroutines{readers, func(t testing.TB, _ int) {
+		for more := true; more; {
+			more = writing.Load() > 0
+			for _, q := range []evento.RecordQuery{{Kind: kind, Key: "pair"}, {Kind: kind, Limit: len(between) + 2}} {
+				p := recordPage(ctx, t, reader, q)
+				if len(p.Records) != len(between)+2 {
+					t.Fatalf("Records(%+v): got %d records, want %d", q, len(p.Records), len(between)+2)
+				}
+				a, b := p.Records[0], p.Records[len(p.Records)-1]
+				if a.Revision != b.Revision || !bytes.Equal(a.Value, b.Value) {
+					t.Fatalf("Records(%+v): got %s and %s, which change together", q, showRecord(a), showRecord(b))
+				}
+			}
+		}
+	}})
+	if r := readRecord(ctx, t, ex, ends[0]); string(r.Value) != fmt.Sprint(writers*each) {
+		t.Errorf("got %s, want the value %d", showRecord(r), writers*each)
+	}
+}
+
+// What one executor swapped, another on the store shows from then on, and
+// swaps.
+func recordsShared(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	exs := []evento.Executor{ex, c.share(t, ex), c.share(t, ex)}
+	a, b := recordKey("key", ""), recordKey("key", "part")
+	for i := range uint64(9) {
+		on, beside := exs[i%3], exs[(i+1)%3]
+		cs := []evento.Change{set(a, i, fmt.Sprint(i)), set(b, 0, fmt.Sprint(i))}
+		swap(ctx, t, on, cs...)
+		for _, ex := range exs {
+			wantRecords(ctx, t, ex, cs...)
+		}
+		refuseSwap(ctx, t, beside, swapOf(set(a, i, "stale")), evento.ErrSwapped)
+		swap(ctx, t, beside, unset(b, 1))
+		refuseSwap(ctx, t, on, swapOf(unset(b, 1)), evento.ErrSwapped)
+	}
 }

@@ -4,7 +4,6 @@ package executortest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -21,7 +20,7 @@ func testRetry(t *testing.T, c Config) {
 }
 
 // retryWrites are writes of every kind, each to aggregates of its own.
-func retryWrites(ctx context.Context, t *testing.T, ex evento.Executor) []evento.Write {
+func retryWrites(ctx context.Context, t testing.TB, ex evento.Executor) []evento.Write {
 	t.Helper()
 	commit(ctx, t, ex, to("b", 0, "Old", "Older"), to("d", 0, "Old"), to("f", 0, "Old"), to("i", 0, "Old"), to("k", 0, "Old", "Older"))
 	return []evento.Write{
@@ -68,7 +67,7 @@ func retryFirstReceipts(ctx context.Context, t *testing.T, c Config, ex evento.E
 		}
 		again("at the version of the later events", moved)
 	}
-	checkLog(t, c, readAll(ctx, t, ex, evento.Query{}))
+	soundLog(ctx, t, c, ex)
 }
 
 // A retry of what was never stored stores it.
@@ -76,20 +75,22 @@ func retryNotStoredBefore(ctx context.Context, t *testing.T, c Config, ex evento
 	for _, w := range retryWrites(ctx, t, ex) {
 		w.Retry = true
 		receipts, err := tryCommit(ctx, ex, w)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log := readAll(ctx, t, ex, evento.Query{})
-		checkLog(t, c, log)
-		checkStored(t, log, w, receipts)
+		must(t, err)
+		checkStored(t, byID(soundLog(ctx, t, c, ex)), w, receipts)
 	}
 }
 
 func retryOtherIDsConflict(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	commit(ctx, t, ex, to("a", 0, "A", "B"))
-	for _, retry := range []bool{false, true} {
-		conflict(ctx, t, ex, evento.Write{Appends: []evento.Append{to("a", 0, "A", "B")}, Retry: retry},
-			evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 0, Actual: 2})
+	retryConflict(ctx, t, ex, write(to("a", 0, "A", "B")))
+}
+
+// retryConflict makes a write that must be in conflict with what is stored of
+// "a", whether it is said to be a retry or not.
+func retryConflict(ctx context.Context, t testing.TB, ex evento.Executor, w evento.Write) {
+	t.Helper()
+	for _, w.Retry = range []bool{false, true} {
+		conflict(ctx, t, ex, w, conflictAt("a", 0, 2))
 	}
 }
 
@@ -101,27 +102,22 @@ func retrySomeIDsConflict(ctx context.Context, t *testing.T, _ Config, ex evento
 		a.Events = events
 		return a
 	}
-	moved := with(to("c", 0), a.Events...)
-	onA := evento.ConflictError{AggregateType: thing, AggregateID: "a", Expected: 0, Actual: 2}
 	for _, tt := range []struct {
-		name    string
-		appends []evento.Append
-		want    evento.ConflictError
+		name  string
+		write evento.Write
 	}{
-		{"the first event and another", []evento.Append{with(a, a.Events[0], event("X"))}, onA},
-		{"another and the second event", []evento.Append{with(a, event("X"), a.Events[1])}, onA},
-		{"in another order", []evento.Append{with(a, a.Events[1], a.Events[0])}, onA},
-		{"one more event", []evento.Append{with(a, a.Events[0], a.Events[1], event("X"))}, onA},
-		{"one aggregate of two, and a new one", []evento.Append{a, to("c", 0, "X")}, onA},
-		{"a new aggregate, and one of two", []evento.Append{to("c", 0, "X"), a}, onA},
-		{"one aggregate of two, and any version of a new one", []evento.Append{a, toAny("c", "X")}, onA},
-		{"one of two with other events", []evento.Append{a, to("b", 0, "X")}, onA},
-		{"its events in another aggregate too", []evento.Append{a, moved}, onA},
+		{"the first event and another", write(with(a, a.Events[0], event("X")))},
+		{"another and the second event", write(with(a, event("X"), a.Events[1]))},
+		{"in another order", write(with(a, a.Events[1], a.Events[0]))},
+		{"one more event", write(with(a, a.Events[0], a.Events[1], event("X")))},
+		{"one aggregate of two, and a new one", write(a, to("c", 0, "X"))},
+		{"a new aggregate, and one of two", write(to("c", 0, "X"), a)},
+		{"one aggregate of two, and any version of a new one", write(a, toAny("c", "X"))},
+		{"one of two with other events", write(a, to("b", 0, "X"))},
+		{"its events in another aggregate too", write(a, with(to("c", 0), a.Events...))},
 	} {
-		for _, retry := range []bool{false, true} {
-			t.Logf("%s, retry %t", tt.name, retry)
-			conflict(ctx, t, ex, evento.Write{Appends: tt.appends, Retry: retry}, tt.want)
-		}
+		t.Log(tt.name)
+		retryConflict(ctx, t, ex, tt.write)
 	}
 }
 
@@ -131,13 +127,13 @@ func retryConcurrent(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 		id := fmt.Sprint(round)
 		w := evento.Write{Appends: []evento.Append{to(id, 0, "A", "B"), to("all", uint64(round), "A")}, Retry: true}
 		if round%2 == 1 {
-			w.Appends[0] = toAny(id, "A", "B")
-			w.Appends[1] = toAny("all", "A")
+			w.Appends = []evento.Append{toAny(id, "A", "B"), toAny("all", "A")}
 		}
 		receipts := make([][]evento.Receipt, 6)
-		together(t, len(receipts), func(i int) (err error) {
+		together(t, len(receipts), func(t testing.TB, i int) {
+			var err error
 			receipts[i], err = tryCommit(ctx, ex, w)
-			return err
+			must(t, err)
 		})
 		for _, r := range receipts {
 			if !slices.Equal(r, receipts[0]) {
@@ -145,12 +141,6 @@ func retryConcurrent(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 			}
 		}
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log)
-	if len(log) != 15 {
-		t.Errorf("got %d events, want 15", len(log))
-	}
-	if _, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{to("0", 0, "X")}}); !errors.Is(err, evento.ErrConflict) {
-		t.Errorf("another write: got %v, want a conflict", err)
-	}
+	wantStore(ctx, t, c, ex, 15)
+	wantError(t, discard(ex.Write(ctx, write(to("0", 0, "X")))), evento.ErrConflict, "another write")
 }

@@ -88,27 +88,20 @@ func routingConcurrent(ctx context.Context, t *testing.T, c Config, ex evento.Ex
 	const writers, rounds = 6, 5
 	keys := map[evento.ID]string{} // what the event was given
 	for round := range rounds {
-		id := fmt.Sprint(round)
-		writes := make([]evento.Append, writers)
-		for i := range writes {
-			writes[i] = routed(fmt.Sprint("key ", i), toAny(id, "A", "B"))
-			keys[writes[i].Events[0].ID] = writes[i].RoutingKey
+		appends := make([]evento.Append, writers)
+		for i := range appends {
+			key := fmt.Sprint("key ", i)
+			if i == round {
+				key = ""
+			}
+			appends[i] = routed(key, toAny(fmt.Sprint(round), "A", "B"))
+			keys[appends[i].Events[0].ID] = key
 		}
-		writes[round%writers].RoutingKey = ""
-		keys[writes[round%writers].Events[0].ID] = ""
-		together(t, writers, func(i int) error {
-			_, err := tryCommit(ctx, ex, evento.Write{Appends: writes[i : i+1]})
-			return err
-		})
+		together(t, writers, func(t testing.TB, i int) { commit(ctx, t, ex, appends[i]) })
 	}
-	log := readAll(ctx, t, ex, evento.Query{})
-	checkLog(t, c, log) // every event has the key of the first
-	for _, e := range log {
+	for _, e := range wantStore(ctx, t, c, ex, 2*writers*rounds) { // every event has the key of the first
 		if want := keys[e.Node.ID]; e.Node.Version == 1 && e.Node.RoutingKey != want {
 			t.Errorf("the first event of %q has the routing key %q, want %q, which its append gave", e.Node.AggregateID, e.Node.RoutingKey, want)
 		}
-	}
-	if len(log) != 2*writers*rounds {
-		t.Errorf("got %d events, want %d", len(log), 2*writers*rounds)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -24,70 +23,59 @@ func storedSnapshot(key evento.SnapshotKey, s evento.Snapshot) evento.StoredSnap
 
 // saveAll saves snapshots in a random order, and returns them in that of their
 // keys.
-func saveAll(ctx context.Context, t *testing.T, ex evento.Executor, all []evento.StoredSnapshot) []evento.StoredSnapshot {
+func saveAll(ctx context.Context, t testing.TB, ex evento.Executor, all []evento.StoredSnapshot) []evento.StoredSnapshot {
 	t.Helper()
 	all = slices.Clone(all)
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	const savers = 8
-	together(t, savers, func(i int) error {
+	together(t, savers, func(t testing.TB, i int) {
 		for ; i < len(all); i += savers {
-			if err := ex.SaveSnapshot(ctx, all[i].SnapshotKey, all[i].Snapshot); err != nil {
-				return fmt.Errorf("SaveSnapshot(%+v): %w", all[i].SnapshotKey, err)
-			}
+			saveSnapshot(ctx, t, ex, all[i].SnapshotKey, all[i].Snapshot)
 		}
-		return nil
 	})
 	slices.SortFunc(all, func(a, b evento.StoredSnapshot) int { return a.Compare(b.SnapshotKey) })
 	return all
 }
 
-func removeSnapshots(ctx context.Context, t *testing.T, ex evento.Executor, keys ...evento.SnapshotKey) {
+func removeSnapshots(ctx context.Context, t testing.TB, ex evento.Executor, keys ...evento.SnapshotKey) {
 	t.Helper()
 	if err := ex.RemoveSnapshots(ctx, keys); err != nil {
 		t.Fatalf("RemoveSnapshots of %d keys: %v", len(keys), err)
 	}
 }
 
-// trySnapshots is Snapshots with a look at what is promised of every page.
-func trySnapshots(ctx context.Context, ex evento.Executor, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
+// snapshotPage is Snapshots with a look at what is promised of every page.
+func snapshotPage(ctx context.Context, t testing.TB, ex evento.Executor, q evento.SnapshotQuery) *evento.SnapshotPage {
+	t.Helper()
 	p, err := ex.Snapshots(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("Snapshots(%+v): %w", q, err)
+		t.Fatalf("Snapshots(%+v): %v", q, err)
 	}
 	n := len(p.Snapshots)
 	if n > cmp.Or(q.Limit, evento.MaxRecords) || p.More && n == 0 {
-		return nil, fmt.Errorf("Snapshots(%+v): got a page of %d snapshots, more %t", q, n, p.More)
+		t.Fatalf("Snapshots(%+v): got a page of %d snapshots, more %t", q, n, p.More)
 	}
 	last, size := q.After, 0
 	for _, s := range p.Snapshots {
 		switch {
 		case q.Projection != "" && s.Projection != q.Projection, s.Compare(last) <= 0:
-			return nil, fmt.Errorf("Snapshots(%+v): got %+v after %+v", q, s.SnapshotKey, last)
+			t.Fatalf("Snapshots(%+v): got %+v after %+v", q, s.SnapshotKey, last)
 		case !q.States && (s.Cursor != "" || len(s.Data) > 0):
-			return nil, fmt.Errorf("Snapshots(%+v): got the cursor %q and %d bytes of %+v, and did not ask for states", q, s.Cursor, len(s.Data), s.SnapshotKey)
+			t.Fatalf("Snapshots(%+v): got the cursor %q and %d bytes of %+v, and did not ask for states", q, s.Cursor, len(s.Data), s.SnapshotKey)
 		case q.States && len(s.Data) != s.Size:
-			return nil, fmt.Errorf("Snapshots(%+v): got %d bytes of %+v, and the size %d", q, len(s.Data), s.SnapshotKey, s.Size)
+			t.Fatalf("Snapshots(%+v): got %d bytes of %+v, and the size %d", q, len(s.Data), s.SnapshotKey, s.Size)
 		}
 		last = s.SnapshotKey
 		size += len(s.Data)
 	}
 	if n > 1 && size > evento.PageBytes {
-		return nil, fmt.Errorf("Snapshots(%+v): got %d snapshots of %d bytes, want the page cut at %d", q, n, size, evento.PageBytes)
-	}
-	return p, nil
-}
-
-func snapshotPage(ctx context.Context, t *testing.T, ex evento.Executor, q evento.SnapshotQuery) *evento.SnapshotPage {
-	t.Helper()
-	p, err := trySnapshots(ctx, ex, q)
-	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("Snapshots(%+v): got %d snapshots of %d bytes, want the page cut at %d", q, n, size, evento.PageBytes)
 	}
 	return p
 }
 
 // readSnapshots reads page after page.
-func readSnapshots(ctx context.Context, t *testing.T, ex evento.Executor, q evento.SnapshotQuery) []evento.StoredSnapshot {
+func readSnapshots(ctx context.Context, t testing.TB, ex evento.Executor, q evento.SnapshotQuery) []evento.StoredSnapshot {
 	t.Helper()
 	var all []evento.StoredSnapshot
 	for {
@@ -101,22 +89,19 @@ func readSnapshots(ctx context.Context, t *testing.T, ex evento.Executor, q even
 }
 
 // wantSnapshots compares all snapshots with those that are wanted, in order.
-func wantSnapshots(ctx context.Context, t *testing.T, ex evento.Executor, want ...evento.StoredSnapshot) {
+func wantSnapshots(ctx context.Context, t testing.TB, ex evento.Executor, want ...evento.StoredSnapshot) {
 	t.Helper()
 	sameSnapshots(t, "the snapshots", readSnapshots(ctx, t, ex, evento.SnapshotQuery{States: true}), want)
 }
 
-func sameSnapshots(t *testing.T, what string, got, want []evento.StoredSnapshot) {
+func sameSnapshots(t testing.TB, what string, got, want []evento.StoredSnapshot) {
 	t.Helper()
-	for i := range min(len(got), len(want)) {
-		g, w := got[i], want[i]
-		if g.SnapshotKey != w.SnapshotKey || g.Version != w.Version || g.Position != w.Position || g.Size != w.Size || g.Cursor != w.Cursor || !bytes.Equal(g.Data, w.Data) {
-			t.Fatalf("%s: snapshot %d of %d: got %s, want %s", what, i+1, len(want), showSnapshot(g), showSnapshot(w))
+	same(t, what, got, want, func(g, w evento.StoredSnapshot) string {
+		if g.SnapshotKey == w.SnapshotKey && g.Version == w.Version && g.Position == w.Position && g.Size == w.Size && g.Cursor == w.Cursor && bytes.Equal(g.Data, w.Data) {
+			return ""
 		}
-	}
-	if len(got) != len(want) {
-		t.Fatalf("%s: got %d snapshots, want %d", what, len(got), len(want))
-	}
+		return fmt.Sprintf("got %s, want %s", showSnapshot(g), showSnapshot(w))
+	})
 }
 
 func showSnapshot(s evento.StoredSnapshot) string {
@@ -134,7 +119,7 @@ func withoutStates(all []evento.StoredSnapshot) []evento.StoredSnapshot {
 }
 
 // wantSnapshotPage compares a page with what there is.
-func wantSnapshotPage(ctx context.Context, t *testing.T, ex evento.Executor, all []evento.StoredSnapshot, q evento.SnapshotQuery) {
+func wantSnapshotPage(ctx context.Context, t testing.TB, ex evento.Executor, all []evento.StoredSnapshot, q evento.SnapshotQuery) {
 	t.Helper()
 	want := slices.DeleteFunc(slices.Clone(all), func(s evento.StoredSnapshot) bool {
 		return q.Projection != "" && s.Projection != q.Projection || s.Compare(q.After) <= 0
@@ -186,10 +171,11 @@ func snapshotsOrder(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 	}
 	for _, revision := range []uint64{0, 2, 9, 10, 11, 99, 100, 127, 128, 255, 256, 1 << 16, 1<<31 - 1, 1 << 31, 1 << 32, math.MaxInt64 - 1, math.MaxInt64} {
 		for _, projection := range []string{"balance", "b", "balance "} {
-			add(func(k *evento.SnapshotKey) { k.Projection, k.Revision = projection, revision })
-			add(func(k *evento.SnapshotKey) {
-				k.Projection, k.Revision, k.Variant = projection, revision, evento.HashIDs("c")
-			})
+			for _, variant := range []string{"a", "c"} {
+				add(func(k *evento.SnapshotKey) {
+					k.Projection, k.Revision, k.Variant = projection, revision, evento.HashIDs(variant)
+				})
+			}
 		}
 	}
 	slices.SortFunc(keys, evento.SnapshotKey.Compare)
@@ -210,7 +196,7 @@ func snapshotsOrder(ctx context.Context, t *testing.T, _ Config, ex evento.Execu
 
 // snapshotLibrary is more snapshots than a page has, where keys differ in each
 // of their fields.
-func snapshotLibrary(ctx context.Context, t *testing.T, ex evento.Executor) []evento.StoredSnapshot {
+func snapshotLibrary(ctx context.Context, t testing.TB, ex evento.Executor) []evento.StoredSnapshot {
 	t.Helper()
 	var all []evento.StoredSnapshot
 	variants := []string{evento.HashIDs("a"), evento.HashIDs("b")}
@@ -291,16 +277,11 @@ func snapshotsAfterStrangeNames(ctx context.Context, t *testing.T, _ Config, ex 
 // States, cursors and sizes, of whatever bytes; copies of them.
 func snapshotsStates(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	m := fill(ctx, t, ex, 3)
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
+	every := everyByte()
 	var all []evento.StoredSnapshot
 	for i, data := range [][]byte{nil, {}, {0}, []byte("text"), []byte("日本"), every, bytes.Repeat(every, 8192)} {
-		key := snapshotKey()
-		key.AggregateID = fmt.Sprint(i)
 		s := evento.Snapshot{Version: uint64(i), Position: 1<<62 - 1 - uint64(i), Cursor: m[i%3].Cursor, Data: data}
-		all = append(all, storedSnapshot(key, s))
+		all = append(all, storedSnapshot(snapshotKeyOf(fmt.Sprint(i)), s))
 	}
 	all = saveAll(ctx, t, ex, all)
 	for range 2 {
@@ -323,14 +304,9 @@ func snapshotsStates(ctx context.Context, t *testing.T, _ Config, ex evento.Exec
 // largeSnapshots are such that some pages have to be cut.
 func largeSnapshots() []evento.StoredSnapshot {
 	var all []evento.StoredSnapshot
-	for i, size := range []int{
-		evento.PageBytes / 2, evento.PageBytes / 2, // just fit
-		evento.PageBytes + 1, evento.PageBytes + 1, // alone
-		0, 10, evento.PageBytes / 3, evento.PageBytes / 3, evento.PageBytes / 3, 20, 1,
-	} {
-		key := snapshotKey()
-		key.AggregateID = fmt.Sprintf("%02d", i)
-		all = append(all, storedSnapshot(key, evento.Snapshot{Version: 1, Data: bytes.Repeat([]byte{byte(i)}, size)}))
+	for i, size := range append(largeSizes(), 1) {
+		s := evento.Snapshot{Version: 1, Data: bytes.Repeat([]byte{byte(i)}, size)}
+		all = append(all, storedSnapshot(snapshotKeyOf(fmt.Sprintf("%02d", i)), s))
 	}
 	return all
 }
@@ -353,27 +329,13 @@ func snapshotsLargePages(ctx context.Context, t *testing.T, _ Config, ex evento.
 // What is removed is gone, nothing else is, and it may be saved anew.
 func snapshotsRemoved(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	var all []evento.StoredSnapshot
-	add := func(change func(*evento.SnapshotKey)) {
-		key := snapshotKey()
-		change(&key)
-		all = append(all, snapshotOf(key, len(all)))
-	}
-	add(func(*evento.SnapshotKey) {})
-	add(func(k *evento.SnapshotKey) { k.Revision = 0 })
-	add(func(k *evento.SnapshotKey) { k.Revision = math.MaxInt64 })
-	add(func(k *evento.SnapshotKey) { k.Variant = evento.HashIDs("b") })
-	add(func(k *evento.SnapshotKey) { k.AggregateType = other })
-	for _, name := range hostileNames() {
-		add(func(k *evento.SnapshotKey) { k.Projection = name })
-		add(func(k *evento.SnapshotKey) { k.AggregateType = evento.AggregateType(name) })
-		add(func(k *evento.SnapshotKey) { k.AggregateID = name })
+	for i, key := range distinctKeys() {
+		all = append(all, snapshotOf(key, i))
 	}
 	all = saveAll(ctx, t, ex, all)
-	removeSnapshots(ctx, t, ex)
-	missing := snapshotKey()
-	missing.AggregateID = "never saved"
-	tooLate := snapshotKey()
+	missing, tooLate := snapshotKeyOf("never saved"), snapshotKey()
 	tooLate.Revision = math.MaxUint64
+	removeSnapshots(ctx, t, ex)
 	removeSnapshots(ctx, t, ex, missing, tooLate)
 	wantSnapshots(ctx, t, ex, all...)
 	all = slices.DeleteFunc(all, func(s evento.StoredSnapshot) bool { return s.SnapshotKey == snapshotKey() })
@@ -388,32 +350,27 @@ func snapshotsRemoved(ctx context.Context, t *testing.T, _ Config, ex evento.Exe
 		removeSnapshots(ctx, t, ex, append(keys, keys[len(keys)-1])...)
 		wantSnapshots(ctx, t, ex, all...)
 		for _, key := range keys {
-			if s, err := ex.Snapshot(ctx, key); !errors.Is(err, evento.ErrNotFound) {
-				t.Fatalf("Snapshot(%+v) after its removal: got %.100v, %v, want the error %q", key, s, err, evento.ErrNotFound)
-			}
+			wantNoSnapshot(ctx, t, ex, key)
 		}
 	}
 	// Of what was removed nothing keeps an older one from being saved.
 	again := storedSnapshot(all[1].SnapshotKey, evento.Snapshot{Version: 0, Position: 0, Data: []byte("again")})
 	removeSnapshots(ctx, t, ex, again.SnapshotKey)
 	saveSnapshot(ctx, t, ex, again.SnapshotKey, again.Snapshot)
-	wantSnapshot(ctx, t, ex, again.SnapshotKey, again.Snapshot)
+	all[1] = again
+	wantSnapshots(ctx, t, ex, all...)
 
 	var keys []evento.SnapshotKey
 	for i := range evento.MaxRecords + 1 {
-		key := snapshotKey()
-		if key.AggregateID = fmt.Sprint("most ", i); i%100 == 0 {
-			saveSnapshot(ctx, t, ex, key, evento.Snapshot{Version: 1})
+		keys = append(keys, snapshotKeyOf(fmt.Sprint("most ", i)))
+		if i%100 == 0 {
+			saveSnapshot(ctx, t, ex, keys[i], evento.Snapshot{Version: 1})
 		}
-		keys = append(keys, key)
 	}
-	if err := ex.RemoveSnapshots(ctx, keys); !errors.Is(err, evento.ErrInvalid) {
-		t.Errorf("RemoveSnapshots of %d keys: got %v, want the error %q", len(keys), err, evento.ErrInvalid)
-	}
+	wantError(t, ex.RemoveSnapshots(ctx, keys), evento.ErrInvalid, "RemoveSnapshots of %d keys", len(keys))
 	wantSnapshot(ctx, t, ex, keys[0], evento.Snapshot{Version: 1})
 	removeSnapshots(ctx, t, ex, keys[1:]...)
 	removeSnapshots(ctx, t, ex, keys[0])
-	all[1] = again
 	wantSnapshots(ctx, t, ex, all...)
 }
 
@@ -423,35 +380,24 @@ func snapshotsRemovedTogether(ctx context.Context, t *testing.T, _ Config, ex ev
 	const workers, each = 6, 10
 	var keys []evento.SnapshotKey
 	for i := range 20 {
-		key := snapshotKey()
-		key.AggregateID = fmt.Sprint(i)
-		keys = append(keys, key)
+		keys = append(keys, snapshotKeyOf(fmt.Sprint(i)))
 	}
 	stays := storedSnapshot(snapshotKey(), evento.Snapshot{Version: 1, Data: []byte("stays")})
 	saveSnapshot(ctx, t, ex, stays.SnapshotKey, stays.Snapshot)
-	together(t, workers, func(i int) error {
+	together(t, workers, func(t testing.TB, i int) {
 		mine := slices.Clone(keys)
 		rand.New(rand.NewPCG(uint64(i), 1)).Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] })
 		for j := range each {
 			for _, key := range mine[:7] {
-				if err := ex.SaveSnapshot(ctx, key, evento.Snapshot{Version: uint64(j), Data: []byte("state")}); err != nil {
-					return err
-				}
+				saveSnapshot(ctx, t, ex, key, evento.Snapshot{Version: uint64(j), Data: []byte("state")})
 			}
-			if err := ex.RemoveSnapshots(ctx, mine); err != nil {
-				return err
-			}
-			p, err := trySnapshots(ctx, ex, evento.SnapshotQuery{States: true})
-			if err != nil {
-				return err
-			}
-			for _, s := range p.Snapshots {
+			removeSnapshots(ctx, t, ex, mine...)
+			for _, s := range snapshotPage(ctx, t, ex, evento.SnapshotQuery{States: true}).Snapshots {
 				if s.SnapshotKey != stays.SnapshotKey && string(s.Data) != "state" {
-					return fmt.Errorf("got %s, want it whole", showSnapshot(s))
+					t.Fatalf("got %s, want it whole", showSnapshot(s))
 				}
 			}
 		}
-		return nil
 	})
 	removeSnapshots(ctx, t, ex, keys...)
 	wantSnapshots(ctx, t, ex, stays)
@@ -476,9 +422,7 @@ func snapshotsRefusedQueries(ctx context.Context, t *testing.T, _ Config, ex eve
 		}
 	}
 	for _, q := range refused {
-		if p, err := ex.Snapshots(ctx, q); !errors.Is(err, evento.ErrInvalid) {
-			t.Errorf("Snapshots(%.400s): got %v, %v, want the error %q", fmt.Sprintf("%+v", q), p, err, evento.ErrInvalid)
-		}
+		wantError(t, discard(ex.Snapshots(ctx, q)), evento.ErrInvalid, "Snapshots(%.400s)", fmt.Sprintf("%+v", q))
 	}
 }
 
@@ -504,7 +448,8 @@ func inTxListedSnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.
 	before := saveAll(ctx, t, ex, largeSnapshots())
 	added := storedSnapshot(snapshotKey(), evento.Snapshot{Version: 1, Data: []byte("added")})
 	after := append(slices.Clone(before[1:len(before)-1]), added)
-	work := func(tx context.Context) error {
+	work := func(tx context.Context) {
+		t.Helper()
 		saveSnapshot(tx, t, ex, added.SnapshotKey, added.Snapshot)
 		removeSnapshots(tx, t, ex, before[0].SnapshotKey, before[len(before)-1].SnapshotKey)
 		for i := range after { // pages of states that are cut, too
@@ -512,16 +457,10 @@ func inTxListedSnapshots(ctx context.Context, t *testing.T, _ Config, ex evento.
 		}
 		wantSnapshots(tx, t, ex, after...)
 		wantSnapshots(ctx, t, ex, before...)
-		_, err := ex.Write(tx, evento.Write{Appends: []evento.Append{toAny("one", "A")}})
-		return err
+		commit(tx, t, ex, toAny("one", "A"))
 	}
-	failure := errors.New("failure")
-	if err := inTx(ctx, ex, func(tx context.Context) error { return errors.Join(work(tx), failure) }); !errors.Is(err, failure) {
-		t.Fatalf("InTx: got %v, want the function's error", err)
-	}
+	inTxUndone(ctx, t, ex, work)
 	wantSnapshots(ctx, t, ex, before...)
-	if err := inTx(ctx, ex, work); err != nil {
-		t.Fatalf("InTx: %v", err)
-	}
+	inTxDone(ctx, t, ex, work)
 	wantSnapshots(ctx, t, ex, after...)
 }

@@ -5,7 +5,6 @@ package executortest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -37,7 +36,14 @@ func snapshotKey() evento.SnapshotKey {
 	return evento.SnapshotKey{Projection: "balance", Revision: 1, Variant: evento.HashIDs("a"), AggregateType: thing, AggregateID: "one"}
 }
 
-func wantSnapshot(ctx context.Context, t *testing.T, ex evento.Executor, key evento.SnapshotKey, want evento.Snapshot) {
+// snapshotKeyOf is snapshotKey for another aggregate.
+func snapshotKeyOf(id string) evento.SnapshotKey {
+	key := snapshotKey()
+	key.AggregateID = id
+	return key
+}
+
+func wantSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key evento.SnapshotKey, want evento.Snapshot) {
 	t.Helper()
 	got, err := ex.Snapshot(ctx, key)
 	if err != nil {
@@ -48,7 +54,12 @@ func wantSnapshot(ctx context.Context, t *testing.T, ex evento.Executor, key eve
 	}
 }
 
-func saveSnapshot(ctx context.Context, t *testing.T, ex evento.Executor, key evento.SnapshotKey, s evento.Snapshot) {
+func wantNoSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key evento.SnapshotKey) {
+	t.Helper()
+	wantError(t, discard(ex.Snapshot(ctx, key)), evento.ErrNotFound, "Snapshot(%+v)", key)
+}
+
+func saveSnapshot(ctx context.Context, t testing.TB, ex evento.Executor, key evento.SnapshotKey, s evento.Snapshot) {
 	t.Helper()
 	if err := ex.SaveSnapshot(ctx, key, s); err != nil {
 		t.Fatalf("SaveSnapshot(%+v, version %d, position %d): %v", key, s.Version, s.Position, err)
@@ -56,35 +67,11 @@ func saveSnapshot(ctx context.Context, t *testing.T, ex evento.Executor, key eve
 }
 
 func snapshotsNotFound(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	if s, err := ex.Snapshot(ctx, snapshotKey()); !errors.Is(err, evento.ErrNotFound) {
-		t.Errorf("Snapshot of nothing: got %v, %v, want the error %q", s, err, evento.ErrNotFound)
-	}
+	wantNoSnapshot(ctx, t, ex, snapshotKey())
 }
 
-func snapshotsRoundTrip(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	m := fill(ctx, t, ex, 3)
-	every := make([]byte, 256)
-	for i := range every {
-		every[i] = byte(i)
-	}
-	for i, s := range []evento.Snapshot{
-		{Version: 1, Position: 1, Cursor: m[0].Cursor, Data: every},
-		{Version: 2, Position: 7, Cursor: m[2].Cursor, Data: nil},
-		{Version: 3, Position: 7, Cursor: m[2].Cursor, Data: []byte{}},
-		{Version: 1<<62 - 1, Position: 1<<62 - 1, Cursor: m[1].Cursor, Data: bytes.Repeat(every, 8192)},
-	} {
-		key := snapshotKey()
-		key.AggregateID = fmt.Sprint(i)
-		saveSnapshot(ctx, t, ex, key, s)
-		wantSnapshot(ctx, t, ex, key, s)
-		saveSnapshot(ctx, t, ex, snapshotKey(), s) // over each other
-		wantSnapshot(ctx, t, ex, snapshotKey(), s)
-	}
-	wantLog(ctx, t, ex, m)
-}
-
-// Keys that differ in one field, and hostile names in each, never meet.
-func snapshotsKeysApart(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+// distinctKeys are keys that differ in one field, with hostile names in each.
+func distinctKeys() []evento.SnapshotKey {
 	keys := []evento.SnapshotKey{snapshotKey()}
 	add := func(change func(*evento.SnapshotKey)) {
 		key := snapshotKey()
@@ -94,19 +81,43 @@ func snapshotsKeysApart(ctx context.Context, t *testing.T, _ Config, ex evento.E
 	add(func(k *evento.SnapshotKey) { k.Revision = 0 })
 	add(func(k *evento.SnapshotKey) { k.Revision = math.MaxInt64 })
 	add(func(k *evento.SnapshotKey) { k.Variant = evento.HashIDs("b") })
+	add(func(k *evento.SnapshotKey) { k.AggregateType = other })
 	add(func(k *evento.SnapshotKey) { k.Projection, k.AggregateID = k.AggregateID, k.Projection })
 	for _, name := range hostileNames() {
 		add(func(k *evento.SnapshotKey) { k.Projection = name })
 		add(func(k *evento.SnapshotKey) { k.AggregateType = evento.AggregateType(name) })
 		add(func(k *evento.SnapshotKey) { k.AggregateID = name })
 	}
+	return keys
+}
+
+func snapshotsRoundTrip(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	m := fill(ctx, t, ex, 3)
+	every := everyByte()
+	for i, s := range []evento.Snapshot{
+		{Version: 1, Position: 1, Cursor: m[0].Cursor, Data: every},
+		{Version: 2, Position: 7, Cursor: m[2].Cursor, Data: nil},
+		{Version: 3, Position: 7, Cursor: m[2].Cursor, Data: []byte{}},
+		{Version: 1<<62 - 1, Position: 1<<62 - 1, Cursor: m[1].Cursor, Data: bytes.Repeat(every, 8192)},
+	} {
+		key := snapshotKeyOf(fmt.Sprint(i))
+		saveSnapshot(ctx, t, ex, key, s)
+		wantSnapshot(ctx, t, ex, key, s)
+		saveSnapshot(ctx, t, ex, snapshotKey(), s) // over each other
+		wantSnapshot(ctx, t, ex, snapshotKey(), s)
+	}
+	wantLog(ctx, t, ex, m)
+}
+
+// Keys that differ in one field never meet.
+func snapshotsKeysApart(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	snapshot := func(i int) evento.Snapshot {
 		return evento.Snapshot{Version: uint64(i%3 + 1), Position: 5, Data: fmt.Append(nil, i)}
 	}
-	for i, key := range keys {
+	for i, key := range distinctKeys() {
 		saveSnapshot(ctx, t, ex, key, snapshot(i))
 	}
-	for i, key := range keys {
+	for i, key := range distinctKeys() {
 		wantSnapshot(ctx, t, ex, key, snapshot(i))
 	}
 }
@@ -148,9 +159,7 @@ func snapshotsBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex eve
 	for range 2 {
 		wantSnapshot(ctx, t, ex, snapshotKey(), want)
 		got, err := ex.Snapshot(ctx, snapshotKey())
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		clear(got.Data)
 	}
 }
@@ -158,23 +167,19 @@ func snapshotsBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex eve
 // Whoever saves last, the furthest stays.
 func snapshotsConcurrent(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	const savers, each = 8, 15
-	together(t, savers, func(i int) error {
+	snapshot := func(n uint64) evento.Snapshot {
+		return evento.Snapshot{Version: n, Position: n, Data: fmt.Append(nil, n)}
+	}
+	together(t, savers, func(t testing.TB, i int) {
 		for j := range uint64(each) {
 			version := uint64(i) + j*savers + 1
-			err := ex.SaveSnapshot(ctx, snapshotKey(), evento.Snapshot{Version: version, Position: version, Data: fmt.Append(nil, version)})
-			if err != nil {
-				return err
-			}
+			saveSnapshot(ctx, t, ex, snapshotKey(), snapshot(version))
 			got, err := ex.Snapshot(ctx, snapshotKey())
-			if err != nil {
-				return err
-			}
+			must(t, err)
 			if got.Version < version || got.Position != got.Version || string(got.Data) != fmt.Sprint(got.Version) {
-				return fmt.Errorf("after saving version %d: got %+v with data %q, want that or a later one, whole", version, got, got.Data)
+				t.Fatalf("after saving version %d: got %+v with data %q, want that or a later one, whole", version, got, got.Data)
 			}
 		}
-		return nil
 	})
-	const last = savers * each
-	wantSnapshot(ctx, t, ex, snapshotKey(), evento.Snapshot{Version: last, Position: last, Data: fmt.Append(nil, last)})
+	wantSnapshot(ctx, t, ex, snapshotKey(), snapshot(savers*each))
 }

@@ -48,13 +48,19 @@ func many(n int, name string) []string {
 	return names
 }
 
+// write is the write of some appends.
+func write(appends ...evento.Append) evento.Write { return evento.Write{Appends: appends} }
+
+// conflictAt is the conflict of a write that expected a thing at another version.
+func conflictAt(id string, expected, actual uint64) evento.ConflictError {
+	return evento.ConflictError{AggregateType: thing, AggregateID: id, Expected: expected, Actual: actual}
+}
+
 // commit writes the appends as one, which must succeed.
 func commit(ctx context.Context, t testing.TB, ex evento.Executor, appends ...evento.Append) []evento.Receipt {
 	t.Helper()
 	receipts, err := tryCommit(ctx, ex, evento.Write{Appends: appends})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return receipts
 }
 
@@ -78,32 +84,30 @@ func tryCommit(ctx context.Context, ex evento.Executor, w evento.Write) ([]event
 
 // refuse makes a write that must fail with an error that matches want, and
 // leave the store as it was.
-func refuse(ctx context.Context, t *testing.T, ex evento.Executor, w evento.Write, want error) {
+func refuse(ctx context.Context, t testing.TB, ex evento.Executor, w evento.Write, want error) {
 	t.Helper()
 	before := readAll(ctx, t, ex, evento.Query{})
-	receipts, err := ex.Write(ctx, w)
-	if !errors.Is(err, want) {
-		t.Errorf("Write(%s): got %v, %v, want the error %q", show(w), receipts, err, want)
-	}
+	wantError(t, discard(ex.Write(ctx, w)), want, "Write(%s)", show(w))
 	wantLog(ctx, t, ex, before)
 }
 
 // conflict makes a write that must fail with exactly this conflict, and leave
 // the store as it was.
-func conflict(ctx context.Context, t *testing.T, ex evento.Executor, w evento.Write, want evento.ConflictError) {
+func conflict(ctx context.Context, t testing.TB, ex evento.Executor, w evento.Write, want evento.ConflictError) {
 	t.Helper()
 	before := readAll(ctx, t, ex, evento.Query{})
-	receipts, err := ex.Write(ctx, w)
-	var got *evento.ConflictError
-	switch {
-	case !errors.Is(err, evento.ErrConflict):
-		t.Errorf("Write(%s): got %v, %v, want the error %q", show(w), receipts, err, evento.ErrConflict)
-	case !errors.As(err, &got):
-		t.Errorf("Write(%s): got %T (%v), want a *evento.ConflictError", show(w), err, err)
-	case *got != want:
-		t.Errorf("Write(%s): got %+v, want %+v", show(w), *got, want)
-	}
+	wantConflict(t, discard(ex.Write(ctx, w)), want, "Write(%s)", show(w))
 	wantLog(ctx, t, ex, before)
+}
+
+// wantConflict checks that an error is exactly this conflict.
+func wantConflict(t testing.TB, err error, want evento.ConflictError, what string, args ...any) {
+	t.Helper()
+	var got *evento.ConflictError
+	wantError(t, err, evento.ErrConflict, what, args...)
+	if !errors.As(err, &got) || *got != want {
+		t.Errorf("%s: got %v, want the conflict %+v", fmt.Sprintf(what, args...), err, want)
+	}
 }
 
 // show is a write in few words.
@@ -143,4 +147,15 @@ func raws(a evento.Append, first uint64, routingKey string) []evento.RawEvent {
 		}
 	}
 	return es
+}
+
+// idsOf is the ids of a write's events.
+func idsOf(w evento.Write) []evento.ID {
+	var ids []evento.ID
+	for _, a := range w.Appends {
+		for _, e := range a.Events {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids
 }
