@@ -1,4 +1,4 @@
-// What a subscription selects, stored beside its place.
+// The selection of a subscription, stored with its cursor.
 
 package evento
 
