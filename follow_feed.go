@@ -264,7 +264,7 @@ func (f *Feed) remove(w *follower) {
 	f.interests.remove(w)
 }
 
-// drop removes a follower, whom take tells so.
+// drop removes a follower; its next take reports that it has left.
 func (f *Feed) drop(w *follower) {
 	f.remove(w)
 	w.notify()
