@@ -33,6 +33,8 @@ import (
 // at work is never the reader. So nothing is read while nobody waits, and when the
 // last follower leaves there is nothing to stop.
 //
+// Why: docs/decisions.md, "Who waits reads, and there is no goroutine".
+//
 // A follower is joining, joined, or has left:
 //
 //	joining → joined         by the reader, at the end of a look, see below
@@ -89,6 +91,7 @@ const (
 	// feedFailures is how many failures in a row are waited out, some seconds.
 	// Then the feed gives up, so that an event that cannot be read stops only
 	// the followers that it concerns.
+	// Why: docs/decisions.md, "What cannot be read stops those whom it concerns".
 	feedFailures = 8
 	// feedWarning is the least time between two warnings of failures, however
 	// many followers meet them.
@@ -96,6 +99,7 @@ const (
 	// By default a feed reads everything: that is the least work for a store
 	// when little is new. After a page with more than feedUnwanted bytes of
 	// payload that concerned nobody it asks for less, for feedNarrow looks.
+	// Why: docs/decisions.md, "Everything is read, and not the union of the filters".
 	feedUnwanted = 64 << 10
 	feedNarrow   = 1000
 	// feedPause is the least time between two looks when the first has found

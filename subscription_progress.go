@@ -111,6 +111,7 @@ func (p *progress) resolve(s *partitionState) (moved bool) {
 }
 
 // pace decides how often the cursor is stored.
+// Why: docs/decisions.md, "A subscription's cursor is stored by work, not by chunk".
 type pace struct {
 	storedAt time.Duration // by the lease's clock
 	took     time.Duration // how long storing took

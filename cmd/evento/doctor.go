@@ -244,6 +244,7 @@ func (d *doctor) schema(ctx context.Context) (current bool, err error) {
 }
 
 // settings makes the checks of the store's database.
+// Why: docs/decisions.md, "Settings are warnings".
 func (d *doctor) settings(ctx context.Context) (err error) {
 	in, err := d.s.address.inspect()
 	if err != nil || in == nil {

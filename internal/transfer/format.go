@@ -30,6 +30,7 @@ const (
 )
 
 // header is the first line.
+// Why: docs/decisions.md, "Exports do not name their store".
 type header struct {
 	Kind    string `json:"evento"`
 	Version int    `json:"version"`
