@@ -33,8 +33,6 @@ import (
 // at work is never the reader. So nothing is read while nobody waits, and when the
 // last follower leaves there is nothing to stop.
 //
-// Why: docs/decisions.md, "Who waits reads, and there is no goroutine".
-//
 // A follower is joining, joined, or has left:
 //
 //	joining → joined         by the reader, at the end of a look, see below
@@ -53,6 +51,8 @@ import (
 // while the reader reads or waits, and whenever an executor is called; meanwhile
 // only the reader moves at and the state of the look. No other lock is taken while
 // mu is held.
+//
+// Why: docs/decisions.md, "Who waits reads, and there is no goroutine".
 type Feed struct {
 	mu      sync.Mutex
 	reader  *follower // reads or waits for a signal; nil: nobody

@@ -274,8 +274,8 @@ func (p *Projection[V]) kept(ctx context.Context, ex Executor, key SnapshotKey, 
 }
 
 // strange reports whether the cursor and the version of a snapshot contradict an
-// event of its aggregate, as after a restore of the store. In executor/group it
-// finds only cursors of other stores.
+// event of its aggregate, as after a restore of the store. Where one position is
+// not a place, it finds only cursors of other stores.
 func strange(ex Executor, after cursor.Value, version uint64, e *RawEvent) (bool, error) {
 	at, err := ex.CursorAt(e.Position)
 	if errors.Is(err, errors.ErrUnsupported) {

@@ -68,13 +68,13 @@ type Executor interface {
 	Changed() <-chan struct{}
 
 	// CursorAt returns the cursor of a position, which need not be reached yet; for
-	// 0 it returns "". In executor/group a cursor combines positions of several
-	// stores, so one position is not a place: the error matches
+	// 0 it returns "". Where a cursor combines positions of several stores, as in
+	// executor/group, one position is not a place: the error matches
 	// [errors.ErrUnsupported].
 	CursorAt(position uint64) (cursor.Value, error)
 	// Earlier compares two places and returns the one that comes first; if they are
-	// the same, it returns a. In executor/group each place may be further in a
-	// different store: then Earlier returns the last place that comes before both.
+	// the same, it returns a. If each is further in one of several stores, Earlier
+	// returns the last place that comes before both.
 	// So a is at or before b exactly when Earlier(a, b) returns a. Earlier does not
 	// access the storage. Errors: those of Read for a cursor, except
 	// [cursor.ErrBeyondHead].

@@ -160,15 +160,15 @@ func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
 }
 
 // Retry is how often a handler is called again for an event that failed. The wait
-// before each retry doubles, from 10 ms to 10 s. Default 30 retries, which take 158
-// s on average and 210 s at most. 0: none.
+// before each retry doubles, from 10 ms to 10 s. Default 30, which take 158 s on
+// average and 210 s at most. 0: no retries.
 func (b *SubscriptionBuilder) Retry(n int) *SubscriptionBuilder {
 	b.retries = n
 	return b
 }
 
-// StartAtEnd makes a new key begin after the store's present end, instead of at the
-// first. A known key continues where it was.
+// StartAtEnd makes a new key begin after the event that is then the store's last,
+// instead of at the first. A known key continues where it was.
 func (b *SubscriptionBuilder) StartAtEnd() *SubscriptionBuilder {
 	b.start = startPlace{end: true}
 	return b

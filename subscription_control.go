@@ -108,8 +108,8 @@ func (c *Control) ResetToStart(ctx context.Context) error {
 	return c.resetTo(ctx, "ResetToStart", "", 0)
 }
 
-// ResetToPosition makes the subscription continue after a position. In
-// executor/group, where one position is not a place, the error matches
+// ResetToPosition makes the subscription continue after a position. Where one
+// position is not a place, as in executor/group, the error matches
 // [errors.ErrUnsupported]; see ResetToCursor.
 func (c *Control) ResetToPosition(ctx context.Context, position uint64) error {
 	head, last, err := headOf(ctx, c.ex)

@@ -102,11 +102,11 @@ func (s *Subscription) Shutdown(ctx context.Context) error {
 // worker begins. If it does not answer within its lease, it is fenced off. Start
 // does not wait for this. See Standby and Partitions for workers that share a key.
 //
-// Why: docs/decisions.md, "A key is handed over".
-//
 // Errors: [ErrInvalid] for a mistake in the builder, and for a selection that
 // differs from the key's stored one; [errors.ErrUnsupported]; [ErrDamaged]; those
 // of [Executor].
+//
+// Why: docs/decisions.md, "A key is handed over".
 func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscription, error) {
 	s, err := b.subscriber(ctx, ex)
 	if err != nil {

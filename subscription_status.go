@@ -27,8 +27,8 @@ type Status struct {
 	// Parked is how many events are parked.
 	Parked int
 	// Position is that of the last event before the first pending one: up to there,
-	// every event is handled, parked, or not selected. 0 in executor/group, where
-	// one position is not a place.
+	// every event is handled, parked, or not selected. 0 where one position is not
+	// a place, as in executor/group.
 	Position uint64
 	// Head is the position of the store's last event.
 	Head uint64

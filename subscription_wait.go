@@ -22,8 +22,8 @@ const (
 // does not show the position yet. It waits for the subscription without a routing
 // key; see [Control.WaitFor] for others.
 //
-// Errors: the context's; [errors.ErrUnsupported] in executor/group, where one
-// position is not a place, see [Control.WaitForCursor]; [ErrDamaged]; those of
+// Errors: the context's; [errors.ErrUnsupported] where one position is not a place,
+// as in executor/group, see [Control.WaitForCursor]; [ErrDamaged]; those of
 // [Executor].
 func WaitFor(ctx context.Context, ex Executor, key string, position uint64) error {
 	return ControlOf(ex, key).WaitFor(ctx, position)

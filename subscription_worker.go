@@ -443,7 +443,7 @@ func (w *worker) write(s *partitionState) error {
 	return w.progress.write(s)
 }
 
-// noteStored notes that the cursor was stored at the worker's place.
+// noteStored notes that the cursor is stored at the worker's place, and calls the hook.
 func (w *worker) noteStored(ctx context.Context) {
 	if w.progress.handled && w.progress.last != nil && w.hooks.Stored != nil {
 		w.hooks.Stored(ctx, w.name.key, w.lease.partition, *w.progress.last)

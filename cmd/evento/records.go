@@ -50,7 +50,7 @@ type entry struct {
 	name   evento.SubscriptionName
 	prefix string // of the parts of its records
 	found  bool   // its shared record was found
-	used   bool   // a record was found that proves use; those of instances do not
+	used   bool   // it has other records than those that instances may leave behind
 	err    error  // why its name is not known
 }
 
@@ -144,8 +144,8 @@ func (s *session) removeRecords(ctx context.Context, name evento.SubscriptionNam
 	return nil
 }
 
-// removePage removes those records of a page that have a prefix, together, and
-// returns how many had another one.
+// removePage removes those records of a page that have a prefix, together. It
+// returns how many it could not remove, as their keys are not valid.
 func (s *session) removePage(ctx context.Context, page *evento.RecordPage, prefix string) (left int, err error) {
 	var swap evento.Swap
 	for i := range page.Records {
