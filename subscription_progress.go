@@ -121,7 +121,7 @@ const (
 	// storeSoon limits how much work is repeated after a crash: after a chunk, or
 	// when no events are pending, the cursor is stored if it was last stored this
 	// long ago. A durable write for every chunk would cost more than reading the
-	// chunk. If storing is slow, it is done less often, so that it takes a share of
+	// chunk. If storing is slow, it is done less often, so that it takes
 	// storeShare of the time.
 	storeSoon  = 20 * time.Millisecond
 	storeShare = 1.0 / 50
