@@ -15,17 +15,16 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// Codec turns payloads into bytes and back. Its name is stored with every
-// event, so that a store may hold events of several codecs and old ones stay
-// readable when the default changes. Implementations are safe for concurrent
-// use, bound the depth of what they decode, and return an error, never panic,
-// on input that they did not write.
+// Codec encodes and decodes payloads. Its name is stored with every event, so a
+// store may hold events of several codecs, and old events stay readable when the
+// default changes. Implementations are safe for concurrent use, limit the depth of
+// what they decode, and on foreign input return an error and never panic.
 type Codec interface {
 	// Name is at most 32 bytes, and never changes.
 	Name() string
 	Marshal(v any) ([]byte, error)
-	// Unmarshal decodes into what v points to. Fields that v has not are
-	// left out; fields that data has not keep their value.
+	// Unmarshal decodes into what v points to. It ignores fields of data that v
+	// does not have; fields of v that data does not have keep their values.
 	Unmarshal(data []byte, v any) error
 }
 
@@ -33,23 +32,25 @@ type Codec interface {
 const (
 	// MaxDepth is how deep arrays and objects may be nested.
 	MaxDepth = 64
-	// maxElements bounds an array or map in CBOR, whose header can claim
-	// more than there is.
+	// maxElements bounds an array or map in CBOR, whose header can announce more
+	// elements than there are.
 	maxElements = 4 << 20
 )
 
-// CBOR is the default codec, named "cbor": compact and self-describing (RFC
-// 8949), with fields by name as encoding/json would choose them (the same
-// struct tags serve), so that added and dropped fields stay readable. Times
-// are RFC 3339 with nanoseconds, and come back in UTC. Equal values give equal bytes (RFC 8949,
-// section 4.2.1, core deterministic). Types with MarshalBinary or MarshalText
-// are stored through those. A [CBORAppender] or [CBORDecoder] is faster, and
-// stored alike.
+// CBOR is the default codec, named "cbor": compact and self-describing (RFC 8949).
+// Fields are stored by the names that encoding/json would use (the same struct tags
+// apply), so data stays readable when fields are added or dropped. Times are RFC
+// 3339 with nanoseconds, and come back in UTC. Equal values give equal bytes (RFC
+// 8949, section 4.2.1, core deterministic). Types with MarshalBinary or MarshalText
+// are stored through these methods. A [CBORAppender] or [CBORDecoder] is faster,
+// and stores the same bytes.
+//
+// Why: docs/decisions.md, "CBOR strings that are not UTF-8".
 func CBOR() Codec { return cborCodec{} }
 
 type cborCodec struct{}
 
-// The modes are immutable and cost a microsecond to make, hence made once.
+// The modes are immutable and take a microsecond to make, so they are made once.
 var cborEncoding, cborDecoding = mustCBOR()
 
 func mustCBOR() (cbor.EncMode, cbor.DecMode) {
@@ -67,7 +68,7 @@ func mustCBOR() (cbor.EncMode, cbor.DecMode) {
 		MaxArrayElements: maxElements,
 		MaxMapPairs:      maxElements,
 		TextUnmarshaler:  cbor.TextUnmarshalerTextString,
-		// A Go string may hold any bytes, and gets back those it had.
+		// A Go string may hold any bytes, and gets them back unchanged.
 		UTF8: cbor.UTF8DecodeInvalid,
 	}.DecMode()
 	if err != nil {
@@ -83,7 +84,7 @@ func (cborCodec) Marshal(v any) ([]byte, error) {
 	if data, ok, err := marshalAppender(v); ok || err != nil {
 		return data, err
 	}
-	// A level may be an interface, a pointer and what that points to.
+	// One level may be an interface, a pointer and what it points to.
 	if err := checkNesting(reflect.ValueOf(v), 3*(MaxDepth+1)); err != nil {
 		return nil, fmt.Errorf("cbor: %w", err)
 	}
@@ -104,18 +105,18 @@ func (cborCodec) Unmarshal(data []byte, v any) error {
 	return cborDecoding.Unmarshal(data, v)
 }
 
-// JSON is encoding/json as a codec, named "json": larger and slower than
-// [CBOR], for stores that other programs read. What encoding/json does not
-// carry is not carried: the seconds of a time zone's offset, as there were
-// before 1930. Strings that are not valid UTF-8 are refused.
+// JSON is encoding/json as a codec, named "json": larger and slower than [CBOR],
+// for stores that other programs read. It loses what encoding/json loses: the
+// seconds of a time zone's offset, which existed before 1930. It refuses strings
+// that are not valid UTF-8.
 func JSON() Codec { return jsonCodec{} }
 
 type jsonCodec struct{}
 
 func (jsonCodec) Name() string { return "json" }
 
-// Marshal refuses what Unmarshal would not give back: values nested too deep,
-// and strings that are not valid UTF-8, which encoding/json would change.
+// Marshal refuses what Unmarshal would not return unchanged: values nested too
+// deep, and strings that are not valid UTF-8, which encoding/json would replace.
 func (jsonCodec) Marshal(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -185,7 +186,7 @@ func checkJSONDepth(data []byte) error {
 	return nil
 }
 
-// codecs are those that a reader knows beside the two built in.
+// codecs are the codecs that a reader knows besides the two built in.
 type codecs []Codec
 
 func (cs codecs) byName(name string) (Codec, bool) {
@@ -203,8 +204,8 @@ func (cs codecs) byName(name string) (Codec, bool) {
 	return nil, false
 }
 
-// decode reads a stored payload into what into points to, which is payload or
-// holds it; its errors name the event.
+// decode decodes a stored payload into what into points to: payload itself, or a
+// variable that holds it. Its errors name the event.
 func (cs codecs) decode(raw *RawEvent, payload, into any) (err error) {
 	codec, ok := cs.byName(raw.Codec)
 	if !ok {
@@ -221,7 +222,7 @@ func (cs codecs) decode(raw *RawEvent, payload, into any) (err error) {
 	}
 }
 
-// check refuses codecs whose names could not be stored or told apart.
+// check refuses codecs whose names cannot be stored or are not unique.
 func (cs codecs) check() error {
 	for i, c := range cs {
 		if c == nil {
@@ -245,8 +246,8 @@ func checkCodecName(name string) error {
 	return checkName("codec name", name)
 }
 
-// unbounded remembers of each type whether its values may be nested without
-// bound: types that contain themselves, or an interface.
+// unbounded caches for each type whether its values may be nested without limit:
+// the type contains itself, or an interface.
 var unbounded sync.Map // reflect.Type: bool
 
 func isUnbounded(t reflect.Type) bool {
@@ -286,8 +287,9 @@ func contains(t reflect.Type, within map[reflect.Type]bool) bool {
 	}
 }
 
-// checkNesting stands before an encoder that recurses as deep as a value is,
-// which for one that contains itself is until the stack of the process ends.
+// checkNesting protects an encoder that recurses as deep as a value is nested. On a
+// value that contains itself, the encoder would overflow the stack and end the
+// process.
 func checkNesting(v reflect.Value, left int) error {
 	if !v.IsValid() || !isUnbounded(v.Type()) {
 		return nil

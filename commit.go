@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// CommitBuilder collects what is to be committed to one aggregate. [Create]
-// and [Aggregate] make it; its methods return it for chaining. It may be
-// committed again, and is not safe for concurrent use.
+// CommitBuilder collects the events to commit to one aggregate. [Create] and
+// [Aggregate] make it; its methods return it for chaining. It may be committed
+// again, and is not safe for concurrent use.
 type CommitBuilder struct {
 	id         string
 	expected   uint64
@@ -17,8 +17,8 @@ type CommitBuilder struct {
 	codec      Codec
 	payloads   []Payload
 
-	// Made at the first attempt and kept, so that every later one is known
-	// by its ids for the same commit.
+	// Set at the first attempt and kept: by these ids the store recognises later
+	// attempts as the same commit.
 	aggregateType AggregateType
 	events        []NewEvent
 	tried         bool
@@ -32,15 +32,16 @@ func Create() *CommitBuilder { return Aggregate(NewID().String()) }
 // OriginalVersion or AnyVersion says otherwise, the aggregate must be new.
 func Aggregate(id string) *CommitBuilder { return &CommitBuilder{id: id} }
 
-// OriginalVersion makes the commit succeed only while the aggregate is at
-// version n: that of the state on which the decision was made. 0: it is new.
+// OriginalVersion makes the commit succeed only while the aggregate is at version
+// n, the version of the state that the decision was based on. 0: the aggregate must
+// be new.
 func (b *CommitBuilder) OriginalVersion(n uint64) *CommitBuilder {
 	b.expected, b.any = n, false
 	return b
 }
 
-// AnyVersion appends at whatever version the aggregate is, new or not: for
-// events that no other event can contradict.
+// AnyVersion appends at any version of the aggregate, new or not: for events that
+// cannot contradict other events.
 func (b *CommitBuilder) AnyVersion() *CommitBuilder {
 	b.expected, b.any = 0, true
 	return b
@@ -52,7 +53,7 @@ func (b *CommitBuilder) Event(payloads ...Payload) *CommitBuilder {
 		b.late = true
 	}
 	if !b.tried {
-		b.events = nil // encoded for a commit that never was
+		b.events = nil // discard what was encoded for a commit that was not sent
 	}
 	b.payloads = append(b.payloads, payloads...)
 	return b
@@ -74,7 +75,7 @@ func (b *CommitBuilder) Metadata(key, value string) *CommitBuilder {
 	return b
 }
 
-// MetadataFrom replaces the whole metadata by a copy of m.
+// MetadataFrom replaces all metadata with a copy of m.
 func (b *CommitBuilder) MetadataFrom(m Metadata) *CommitBuilder {
 	b.metadata = m.Clone()
 	return b
@@ -92,8 +93,8 @@ func (b *CommitBuilder) RequestedAs(whom string) *CommitBuilder {
 	return b
 }
 
-// CausedBy records that e led to this commit: its id becomes the causation id,
-// and its correlation id is carried on, or begins here with e's id.
+// CausedBy records that e led to this commit. The causation id becomes e's id; the
+// correlation id becomes e's correlation id, or e's id if it has none.
 func (b *CommitBuilder) CausedBy(e RawEvent) *CommitBuilder {
 	b.metadata.CausationID = e.ID.String()
 	b.metadata.CorrelationID = e.Metadata.CorrelationID
@@ -103,17 +104,18 @@ func (b *CommitBuilder) CausedBy(e RawEvent) *CommitBuilder {
 	return b
 }
 
-// Codec encodes the payloads; nil, the default, is [CBOR]. Readers need to
-// know a codec other than the two built in: see the projections' and
-// subscriptions' Codecs.
+// Codec encodes the payloads; nil, the default, is [CBOR]. Readers must be given
+// any codec other than the two built in: see the Codecs methods of projections and
+// subscriptions.
 func (b *CommitBuilder) Codec(c Codec) *CommitBuilder {
 	b.codec = c
 	return b
 }
 
-// Commit stores the events: all of them at consecutive positions and
-// versions, or none. With the context of a subscription's handler they are caused
-// by its event, unless CausedBy or MetadataFrom says otherwise. See [CommitAll] for the errors.
+// Commit stores the events, all of them at consecutive positions and versions, or
+// none. With the context of a subscription's handler, the handler's event becomes
+// their cause, unless CausedBy or MetadataFrom says otherwise. See [CommitAll] for
+// the errors.
 func (b *CommitBuilder) Commit(ctx context.Context, ex Executor) (Receipt, error) {
 	receipts, err := CommitAll(ctx, ex, b)
 	if err != nil {
@@ -122,17 +124,15 @@ func (b *CommitBuilder) Commit(ctx context.Context, ex Executor) (Receipt, error
 	return receipts[0], nil
 }
 
-// CommitAll commits several aggregates as one: all of it or nothing. The
-// receipts are in the order of the builders, of which each has its own
-// aggregate.
+// CommitAll commits to several aggregates atomically. Each builder has an aggregate
+// of its own. The receipts are in the order of the builders.
 //
-// Committing the same builders to the same store again is safe: what an
-// earlier attempt stored is found by its ids, and its first receipts are
-// returned.
+// Committing the same builders to the same store again is safe: the store finds by
+// their ids the events of an earlier attempt, and returns its receipts.
 //
 // Errors: [ErrConflict], [ErrNoEvents], [ErrInvalid] and [ErrTooLarge], with
-// nothing stored; [ErrOutcomeUnknown], after which committing again tells;
-// what a codec says; and those of [Executor].
+// nothing stored; [ErrOutcomeUnknown], after which committing again finds out the
+// outcome; errors of the codec; and those of [Executor].
 func CommitAll(ctx context.Context, ex Executor, builders ...*CommitBuilder) ([]Receipt, error) {
 	w := Write{Appends: make([]Append, 0, len(builders))}
 	for _, b := range builders {
@@ -159,7 +159,7 @@ func CommitAll(ctx context.Context, ex Executor, builders ...*CommitBuilder) ([]
 	return ex.Write(ctx, w)
 }
 
-// encode fixes ids and bytes, once.
+// encode sets the ids and the encoded payloads, once.
 func (b *CommitBuilder) encode() error {
 	if b.late {
 		return fmt.Errorf("%w commit: events were added to the builder of %s after it was committed", ErrInvalid, shorten(b.id))

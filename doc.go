@@ -12,15 +12,15 @@
 //     begin a commit, [CommitAll] makes several one.
 //   - A [Projection] replays events into a state; a snapshot stores that state
 //     so that the next replay is short. [Projection.Update] decides on it.
-//   - A subscription processes events continuously, in order, at least once,
-//     and stores its cursor: [NewSubscription].
-//   - An [Executor] is where all of it is stored. The packages under executor
-//     have one a storage; executor/sqlite is the one to begin with.
+//   - A subscription processes events continuously, in order, at least once, and
+//     stores its cursor: [NewSubscription].
+//   - An [Executor] is the storage. There is one package for each storage under
+//     executor; executor/sqlite is the one to begin with.
 //
-// Every event of a store has a position in one total order that no writer can
-// add to below a place that somebody has read: a subscription that went past
-// a position has missed nothing before it. How the executors keep that is in
-// docs/ordering.md.
+// All events of a store are in one total order, each at its position. No writer can
+// add an event below a position that somebody has read, so a subscription that has
+// passed a position has missed nothing before it. docs/ordering.md explains how the
+// executors keep this promise.
 //
 // The package is not a message queue between applications, nor a database for
 // state that needs no history.

@@ -15,9 +15,9 @@ var (
 	ErrConflict = errors.New("evento: version conflict")
 	// ErrNoEvents: a commit without events.
 	ErrNoEvents = errors.New("evento: no events to commit")
-	// ErrOutcomeUnknown: the commit may or may not have been stored, because
-	// the store's answer was lost. Committing the same builder again is safe
-	// and settles it.
+	// ErrOutcomeUnknown: the commit may or may not have been stored, because the
+	// store's answer did not arrive. Committing the same builder again is safe and
+	// finds out the outcome.
 	ErrOutcomeUnknown = errors.New("evento: outcome unknown")
 	// ErrTxRefused: a transaction was rolled back because of what was done in it,
 	// though its function returned nil. Nothing was stored.
@@ -31,8 +31,8 @@ var (
 	ErrNotFound = errors.New("evento: not found")
 	// ErrUnhandledEvent: with a safety check, an event without a handler.
 	ErrUnhandledEvent = errors.New("evento: unhandled event")
-	// ErrNotKept: no subscription keeps all of a projection's states, of its
-	// present revision and shape.
+	// ErrNotKept: no subscription keeps all states of the projection's present
+	// revision and shape.
 	ErrNotKept = errors.New("evento: states are not kept")
 	// ErrDecode: a stored payload that its codec cannot read. [DecodeError]
 	// names the event.
@@ -40,13 +40,11 @@ var (
 	// ErrDamaged: a stored record is not what the library has written; the text
 	// names it.
 	ErrDamaged = errors.New("evento: damaged")
-	// ErrPaused: the subscription is paused, and what was asked for needs that
-	// it is not.
+	// ErrPaused: the subscription is paused, and the call needs it running.
 	ErrPaused = errors.New("evento: subscription is paused")
 	// ErrTakenOver: a newer worker took the subscription's key.
 	ErrTakenOver = errors.New("evento: subscription taken over by a newer worker")
-	// ErrRunning: the subscription has workers, and what was asked for needs
-	// that it has none.
+	// ErrRunning: the subscription has workers, and the call needs it to have none.
 	ErrRunning = errors.New("evento: subscription is running")
 	// ErrSwapped: a record is not at the revision that a [Swap] expected;
 	// nothing was changed.
@@ -62,7 +60,7 @@ var (
 	ErrNewerStore = errors.New("evento: store is newer than this library")
 )
 
-// ConflictError says where an aggregate was when a commit did not fit. It
+// ConflictError says at which version an aggregate was when a commit conflicted. It
 // matches [ErrConflict].
 type ConflictError struct {
 	AggregateType AggregateType
@@ -100,21 +98,21 @@ func (e *DecodeError) Error() string {
 // Is makes errors.Is(err, ErrDecode) hold.
 func (e *DecodeError) Is(target error) bool { return target == ErrDecode }
 
-// Unwrap returns what the codec said.
+// Unwrap returns the codec's error.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// HandlerError is why a subscription stopped at an event: its handler failed
-// on every try.
+// HandlerError is the error of a subscription that stopped at an event because its
+// handler failed at every attempt.
 type HandlerError struct {
-	// Key and RoutingKey are the subscription's; RoutingKey is "" for one
-	// without, or with All.
+	// Key and RoutingKey are the subscription's; RoutingKey is "" if the
+	// subscription has none, or has All.
 	Key, RoutingKey string
-	// Event is the one that could not be handled; the subscription's stored
-	// cursor is before it.
+	// Event is the event whose handler failed; the subscription's stored cursor is
+	// before it.
 	Event RawEvent
-	// Attempts counts the tries, the first included.
+	// Attempts counts all attempts, the first included.
 	Attempts int
-	// Err is what the handler returned the last time.
+	// Err is what the handler returned at the last attempt.
 	Err error
 }
 
@@ -130,15 +128,16 @@ func (e *HandlerError) Error() string {
 // Unwrap returns the handler's error.
 func (e *HandlerError) Unwrap() error { return e.Err }
 
-// errorPrefix begins the text of every error of the library, and is in it once. So
-// fmt.Errorf is for texts that begin with it, or with %w of an error that does: what
-// is to stand before another error goes through wrap.
+// errorPrefix begins the text of every error of the library, and is in it only
+// once. So use fmt.Errorf only for a text that begins with the prefix, or with %w
+// of an error that does; use wrap to put a text before another error.
 const errorPrefix = "evento: "
 
-// bare is the text of an error without the prefix, as it stands within another.
+// bare returns an error's text without the prefix, for use within another text.
 func bare(err error) string { return strings.TrimPrefix(fmt.Sprint(err), errorPrefix) }
 
-// wrap returns an error whose text says what err is about, and then what err says.
+// wrap puts a text before the text of err: the formatted one, and then err's
+// without prefix.
 func wrap(err error, format string, args ...any) error {
 	return &wrappedError{errorPrefix + fmt.Sprintf(format, args...) + ": " + bare(err), err}
 }
@@ -151,7 +150,7 @@ type wrappedError struct {
 func (e *wrappedError) Error() string { return e.text }
 func (e *wrappedError) Unwrap() error { return e.err }
 
-// join is [errors.Join] with the prefix before the first text only.
+// join is [errors.Join], with one prefix before all texts.
 func join(errs ...error) error {
 	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	switch len(errs) {

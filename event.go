@@ -43,22 +43,24 @@ type RawEvent struct {
 	RoutingKey string
 	// Codec is the name of the codec that wrote Data.
 	Codec string
-	// Data is the encoded payload. It is the reader's own: writing to it
-	// changes nothing in the store. Events of one page may share an array.
+	// Data is the encoded payload. The reader may write to it; that changes nothing
+	// in the store. Events of one page may share an array.
 	Data []byte
 
 	Metadata Metadata
 
-	// Timestamp is when the store recorded the event: UTC, in microseconds.
-	// It never falls from a position to the next, even when clocks do.
+	// Timestamp is when the store recorded the event: UTC, in microseconds. It
+	// never decreases from one position to the next, even when clocks are set back.
+	//
+	// Why: docs/decisions.md, "Timestamps are the store's".
 	Timestamp time.Time
 }
 
-// Aggregate is the one that the event is of.
+// Aggregate returns the key of the event's aggregate.
 func (e *RawEvent) Aggregate() AggregateKey { return AggregateKey{e.AggregateType, e.AggregateID} }
 
-// Metadata is what a commit says about itself beside its events. Every field
-// is optional; all events of a commit carry the same.
+// Metadata describes a commit. Every field is optional; all events of a commit have
+// the same metadata.
 type Metadata struct {
 	// ID identifies the request or message that led to the commit.
 	ID string `json:"id,omitempty"`
@@ -93,10 +95,10 @@ type Event[D Payload] struct {
 	Data D
 }
 
-// Decode gives a stored event with its payload, for programs that read events
-// themselves; handlers get theirs decoded. The event is of D's kind, or has one
-// of its former names, see [Renamed]. The codecs are those by which it may
-// have been written, beside [CBOR] and [JSON].
+// Decode decodes the payload of a stored event, for programs that read events
+// themselves; handlers get decoded events. The event must be of D's kind, or have
+// one of its former names, see [Renamed]. The others are further codecs that may
+// have written it, besides [CBOR] and [JSON].
 //
 // Errors: [ErrInvalid] when the event is not of D's kind; [ErrDecode].
 func Decode[D Payload](raw RawEvent, others ...Codec) (Event[D], error) {
@@ -110,11 +112,11 @@ func Decode[D Payload](raw RawEvent, others ...Codec) (Event[D], error) {
 	return decoder[D]()(others, &raw)
 }
 
-// decoder returns the function that makes typed events of raw ones.
+// decoder returns the function that turns raw events into typed ones.
 func decoder[D Payload]() func(codecs, *RawEvent) (Event[D], error) {
 	pointer := reflect.TypeFor[D]().Kind() == reflect.Pointer
 	return func(codecs codecs, raw *RawEvent) (Event[D], error) {
-		var d D // alone, so that only it has to live on the heap
+		var d D // separate, so that only the payload has to be on the heap
 		payload := any(&d)
 		if pointer {
 			d = newPayload[D]()

@@ -64,6 +64,8 @@ var errBrokenOff = errors.New("broken off")
 // At any time at and given together say how far it is: it has yielded every event
 // of the query up to at, and after at those in given and no others. One goroutine
 // uses it.
+//
+// Why: docs/decisions.md, "Joining by events, not by places".
 type following struct {
 	ex    Executor
 	feed  *Feed

@@ -51,6 +51,8 @@ import (
 // while the reader reads or waits, and whenever an executor is called; meanwhile
 // only the reader moves at and the state of the look. No other lock is taken while
 // mu is held.
+//
+// Why: docs/decisions.md, "Who waits reads, and there is no goroutine".
 type Feed struct {
 	mu      sync.Mutex
 	reader  *follower // reads or waits for a signal; nil: nobody
@@ -89,6 +91,7 @@ const (
 	// feedFailures is how many failures in a row are waited out, some seconds.
 	// Then the feed gives up, so that an event that cannot be read stops only
 	// the followers that it concerns.
+	// Why: docs/decisions.md, "What cannot be read stops those whom it concerns".
 	feedFailures = 8
 	// feedWarning is the least time between two warnings of failures, however
 	// many followers meet them.
@@ -96,6 +99,7 @@ const (
 	// By default a feed reads everything: that is the least work for a store
 	// when little is new. After a page with more than feedUnwanted bytes of
 	// payload that concerned nobody it asks for less, for feedNarrow looks.
+	// Why: docs/decisions.md, "Everything is read, and not the union of the filters".
 	feedUnwanted = 64 << 10
 	feedNarrow   = 1000
 	// feedPause is the least time between two looks when the first has found
@@ -264,7 +268,7 @@ func (f *Feed) remove(w *follower) {
 	f.interests.remove(w)
 }
 
-// drop removes a follower, whom take tells so.
+// drop removes a follower; its next take reports that it has left.
 func (f *Feed) drop(w *follower) {
 	f.remove(w)
 	w.notify()

@@ -12,14 +12,16 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// NewID returns a new ULID, greater than every earlier one of this process,
-// also when the clock steps back. Safe for concurrent use.
+// NewID returns a new ULID, greater than every earlier one of this process, even
+// when the clock is set back. Safe for concurrent use.
+//
+// Why: docs/decisions.md, "One place of state in the process".
 func NewID() ID { return ids.next() }
 
-// HashIDs makes one aggregate id of several, for an entity that is named by
-// more than one key: the same ids always give the same text, and different
-// lists give different texts, ("ab", "c") and ("a", "bc") too. The result is
-// the SHA-256 of the ids with their lengths, in 64 hexadecimal digits.
+// HashIDs makes one aggregate id from several ids, for an entity that has a
+// composite key. The same list always gives the same id; different lists give
+// different ids, also ("ab", "c") and ("a", "bc"). The result is the SHA-256 of the
+// ids with their lengths, as 64 hexadecimal digits.
 func HashIDs(ids ...string) string {
 	h := sha256.New()
 	var size [8]byte
@@ -31,8 +33,8 @@ func HashIDs(ids ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// ids is the one piece of state that the package keeps by itself: ids that
-// rise within the process need a place that the whole process shares.
+// ids is the package's only global state besides caches: ids that rise within the
+// process need a source that the whole process shares.
 var ids = newIDSource(time.Now)
 
 type idSource struct {
@@ -43,14 +45,14 @@ type idSource struct {
 }
 
 func newIDSource(now func() time.Time) *idSource {
-	// Buffered, as one system call an id would be most of an id's cost.
+	// Buffered: one system call for each id would be most of its cost.
 	return &idSource{now: now, entropy: ulid.Monotonic(bufio.NewReaderSize(rand.Reader, 1024), 0)}
 }
 
 func (s *idSource) next() ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A clock outside of what a ULID can say (1970 to 10889) counts as its ends.
+	// A time outside the range of a ULID (1970 to 10889) is set to the nearer end.
 	now := uint64(max(0, s.now().UnixMilli()))
 	s.last = max(s.last, min(now, ulid.MaxTime()))
 	for {
@@ -58,7 +60,8 @@ func (s *idSource) next() ID {
 		if err == nil {
 			return id
 		}
-		// The random part ran over within one millisecond: borrow the next.
+		// The random part overflowed within one millisecond: use the next
+		// millisecond.
 		s.last = (s.last + 1) % ulid.MaxTime()
 	}
 }

@@ -1,5 +1,5 @@
-// The limits of what is stored: what every store must be able to give back
-// unchanged, checked in one place.
+// The limits of what is stored. Every store must be able to return it unchanged, so
+// all limits are checked here, in one place.
 
 package evento
 
@@ -25,8 +25,8 @@ const (
 )
 
 // checkName refuses what some store would fold, cut or misread: texts that are
-// empty, over [MaxName] bytes, not valid UTF-8, or with control characters.
-// What says which name it is.
+// empty, over [MaxName] bytes, not valid UTF-8, or with control characters. The
+// argument what is the kind of name, for the error.
 func checkName(what, s string) error {
 	switch {
 	case s == "":
@@ -61,8 +61,8 @@ func checkText(what, s string) error {
 	return nil
 }
 
-// checkValue is for metadata: any valid UTF-8, line breaks included, but NUL,
-// which PostgreSQL cannot store.
+// checkValue checks a text of metadata: it may be any valid UTF-8, line breaks
+// included, except for NUL, which PostgreSQL cannot store.
 func checkValue(what, s string) error {
 	for i := range len(s) {
 		if s[i] == 0 {
@@ -75,9 +75,9 @@ func checkValue(what, s string) error {
 	return nil
 }
 
-// checkAfter is for the texts of a key behind which a page begins. A store that
-// others write to may have names that checkName refuses, and is to be read on
-// behind them.
+// checkAfter checks the texts of the key after which a page begins. It accepts more
+// than checkName: other programs may have written names that checkName refuses, and
+// a reader must be able to continue after them.
 func checkAfter(texts ...string) error {
 	for _, s := range texts {
 		if err := checkValue("key to begin behind", s); err != nil {
@@ -116,7 +116,7 @@ func (m Metadata) check() error {
 	return nil
 }
 
-// shorten quotes a text for an error without repeating a flood of it.
+// shorten quotes a text for an error, cut to 64 bytes.
 func shorten(s string) string {
 	const most = 64
 	if len(s) > most {

@@ -1,5 +1,5 @@
-// What a payload is: two methods, and those that it may have besides, which the
-// generator writes; and the kinds of events that it stands for.
+// What a payload is: two methods, and optional ones, which the generator writes;
+// and the kinds of events that a payload reads.
 
 package evento
 
@@ -13,78 +13,82 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// Payload is what an application says of one kind of event: a struct with the
-// facts as exported fields, and these two methods, written by hand or by the
-// generator. Both must return the same for every value of the type, its zero
-// value included.
+// Payload describes one kind of event: a struct with the facts as exported fields,
+// and these two methods, written by hand or by the generator. Both must return the
+// same for every value of the type, its zero value included.
 //
-// It may have more methods, none of which it needs: see [CBORAppender],
-// [CBORDecoder], [Evolved], [Renamed] and [Retired].
+// Further methods are optional: see [CBORAppender], [CBORDecoder], [Evolved],
+// [Renamed] and [Retired].
+//
+// Why: docs/decisions.md, "Methods on the payload, no registry".
 type Payload interface {
 	AggregateType() AggregateType
 	EventName() string
 }
 
 // CBORAppender is a payload that [CBOR] encodes without reflection. AppendCBOR
-// adds to b the very bytes that CBOR would write for a struct with the same
-// fields and without the method, or returns an error; it has a receiver that is
-// not a pointer. The package cborwire has what it takes.
+// appends to b exactly the bytes that CBOR would write for a struct with the same
+// fields and without the method, or returns an error. Its receiver is not a
+// pointer. The package cborwire has the functions to write it with.
 //
-// The method of an embedded payload is not used for the struct around it, whose
-// other fields it would lose. What it writes for the first value of a type is
-// checked to be well-formed; when values of the type may be nested deeper than
-// [MaxDepth], or have more elements than CBOR reads, each is checked. Values
-// that contain themselves are not noticed before the method recurses into them,
-// and are for it to leave to cborwire.AppendAny.
+// When a struct embeds a payload, CBOR does not use the embedded payload's method
+// for the struct: it would lose the other fields. CBOR checks that the first value
+// of a type is well-formed. It checks each value if values of the type may be
+// nested deeper than [MaxDepth] or have more elements than CBOR reads. It does not
+// notice a value that contains itself before AppendCBOR recurses into it: encode
+// fields that may contain themselves with cborwire.AppendAny.
+//
+// Why: docs/decisions.md, "What they write is not looked at every time".
 type CBORAppender interface {
 	AppendCBOR(b []byte) ([]byte, error)
 }
 
-// CBORDecoder is a payload that [CBOR] decodes without reflection. DecodeCBOR
-// has a pointer receiver. It reports true when it has decoded data just as CBOR
-// would do it without the method. When data has a shape for which it was not
-// made, or is broken, it reports false and leaves the receiver as it was: CBOR
-// then decodes the same data by its fields, and says what is wrong with it. An
-// error is final. It keeps no part of data.
+// CBORDecoder is a payload that [CBOR] decodes without reflection. DecodeCBOR has a
+// pointer receiver. It reports true when it has decoded data exactly as CBOR would
+// without the method. When data is broken, or has a shape that the method does not
+// know, it leaves the receiver unchanged and reports false: CBOR then decodes the
+// same data by its fields, and returns the error if there is one. An error of
+// DecodeCBOR is final. It must not keep any part of data.
 //
 // As with [CBORAppender], the method of an embedded payload is not used.
 type CBORDecoder interface {
 	DecodeCBOR(data []byte) (ok bool, err error)
 }
 
-// Evolved is a payload that decodes itself: because fields were renamed, or
-// have defaults for events that were stored without them, or because it is made
-// from older shapes. DecodeEvent has a pointer receiver. It gets what is stored:
-// the name of the event, which is the EventName or one of the FormerNames, the
-// codec that wrote it and the data. Its errors are wrapped in a [DecodeError],
-// which names the event.
+// Evolved is a payload that decodes itself: because fields were renamed, have
+// defaults for events that were stored without them, or are computed from older
+// shapes. DecodeEvent has a pointer receiver. Its arguments are the stored name of
+// the event (the EventName or one of the FormerNames), the codec that wrote the
+// event, and the data. Its errors are wrapped in a [DecodeError], which names the
+// event.
 //
-// Whatever reads events for handlers, and [Decode], uses it instead of the
-// codec's Unmarshal. An embedded payload that is Evolved would decode itself
-// alone, so that a payload which embeds one is refused with [ErrInvalid].
+// [Decode], and everything that reads events for handlers, calls it instead of the
+// codec's Unmarshal. A payload that embeds an Evolved payload is refused with
+// [ErrInvalid], as DecodeEvent would decode the embedded one only.
+//
+// Why: docs/decisions.md, "Embedded ones are written by their fields".
 type Evolved interface {
 	DecodeEvent(name string, codec Codec, data []byte) error
 }
 
-// Renamed is a payload whose events were once stored under other names, and
-// which reads those as well: handlers of the payload are given them,
-// [RawEvent].Name being the stored name; Skip, [HasEvent], [EventsOf] and
-// [Decode] mean them too. They are of the payload's aggregate type. New events
-// have the present name.
+// Renamed is a payload whose events were once stored under other names. It reads
+// these events too: handlers of the payload are given them, with the stored name in
+// [RawEvent].Name, and Skip, [HasEvent], [EventsOf] and [Decode] include them. They
+// have the payload's aggregate type. New events have the present name.
 //
-// FormerNames must return the same for every value of the type. A name that is
-// there twice, or is the present one, is an error, [ErrInvalid].
+// FormerNames must return the same for every value of the type. It is an error,
+// [ErrInvalid], if it has a name twice, or the present name.
 type Renamed interface {
 	FormerNames() []string
 }
 
-// Retired is a payload that can be read, and no longer committed: a commit
+// Retired is a payload that can still be read, but no longer committed: a commit
 // fails with [ErrInvalid].
 type Retired interface {
 	Retired()
 }
 
-// kindsOf asks a payload for all kinds of events that it reads, its own first.
+// kindsOf returns all kinds of events that a payload reads, its own first.
 func kindsOf(p Payload) ([]eventKind, error) {
 	k, err := kindOf(p)
 	if err != nil {
@@ -108,8 +112,8 @@ func kindsOf(p Payload) ([]eventKind, error) {
 	return kinds, nil
 }
 
-// decodePayload reads a stored payload. Into points to what is decoded; payload
-// is the same, or, for payloads that are pointers, what into points to.
+// decodePayload decodes a stored payload into what into points to. payload is into
+// itself or, if the payload type is a pointer, the pointer that into points to.
 func decodePayload(codec Codec, raw *RawEvent, payload, into any) error {
 	if e, ok := payload.(Evolved); ok {
 		return e.DecodeEvent(raw.Name, codec, raw.Data)
@@ -122,7 +126,7 @@ func decodePayload(codec Codec, raw *RawEvent, payload, into any) error {
 	return codec.Unmarshal(raw.Data, into)
 }
 
-// kindsFor is kindsOf a type of payload that is to be decoded.
+// kindsFor is kindsOf for a payload type that is to be decoded.
 func kindsFor[D Payload]() ([]eventKind, error) {
 	if t := reflect.TypeFor[D](); t.Kind() == reflect.Interface {
 		return nil, fmt.Errorf("%w event: %s is an interface, not a payload", ErrInvalid, t)
@@ -134,7 +138,7 @@ func kindsFor[D Payload]() ([]eventKind, error) {
 	return kindsToDecode(d, &d)
 }
 
-// kindsToDecode is kindsOf a payload to whose pointer events are decoded.
+// kindsToDecode is kindsOf for a payload whose events are decoded into pointer.
 func kindsToDecode(p Payload, pointer any) ([]eventKind, error) {
 	if _, ok := pointer.(Evolved); ok {
 		if f, ok := embeds[Evolved](reflect.TypeOf(pointer).Elem()); ok {
@@ -144,8 +148,8 @@ func kindsToDecode(p Payload, pointer any) ([]eventKind, error) {
 	return kindsOf(p)
 }
 
-// embeds finds an embedded field of a struct that has the methods of T, which
-// the struct then has as well.
+// embeds finds an embedded field that gives its methods of T to the struct around
+// it.
 func embeds[T any](t reflect.Type) (field reflect.Type, ok bool) {
 	if t.Kind() != reflect.Struct {
 		return nil, false
@@ -163,18 +167,18 @@ func embeds[T any](t reflect.Type) (field reflect.Type, ok bool) {
 	return nil, false
 }
 
-// generatedType is what is known of a type with methods of its own for CBOR.
+// generatedType is what is known about a type with its own CBOR methods.
 type generatedType struct {
-	// byFields: the methods may be those of an embedded payload, so that the
-	// values are written and read by their fields all the same.
+	// byFields: the methods may be those of an embedded payload, so values are
+	// written and read by their fields instead.
 	byFields bool
-	// checked: what AppendCBOR writes need not be looked at (any more).
+	// checked: the output of AppendCBOR need not be checked any more.
 	checked atomic.Bool
-	// always: it is to be looked at each time.
+	// always: the output must be checked each time.
 	always bool
 }
 
-// generatedTypes remembers them.
+// generatedTypes caches them.
 var generatedTypes sync.Map // reflect.Type: *generatedType
 
 func generatedTypeOf(t reflect.Type) *generatedType {
@@ -194,9 +198,9 @@ func generatedTypeOf(t reflect.Type) *generatedType {
 	return known.(*generatedType)
 }
 
-// nesting is how many maps and arrays the values of a type are nested, or more.
-// The type is not unbounded by itself; of types that write CBOR themselves
-// nothing is known.
+// nesting returns an upper bound of how deep maps and arrays are nested in values
+// of a type that is not unbounded. For types that write their own CBOR it is over
+// MaxDepth, as nothing is known about them.
 func nesting(t reflect.Type) int {
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[cbor.Marshaler]()) {
 		return MaxDepth + 1
@@ -247,14 +251,14 @@ func marshalAppender(v any) (data []byte, ok bool, err error) {
 	return data, true, err
 }
 
-// appendBuffers are kept for payloads that encode themselves.
+// appendBuffers are reused by payloads that encode themselves.
 var appendBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// mostKept is the largest buffer that is kept for later payloads.
+// mostKept is the capacity of the largest buffer that is kept for reuse.
 const mostKept = 64 << 10
 
-// unmarshalDecoder decodes into what v points to, if that can decode itself,
-// and reports false if the data is still to be decoded by its fields.
+// unmarshalDecoder decodes into what v points to by v's own method. It reports
+// false if v has none, or if the data must be decoded by its fields.
 func unmarshalDecoder(data []byte, v any) (ok bool, err error) {
 	d, ok := v.(CBORDecoder)
 	if !ok {
@@ -267,7 +271,7 @@ func unmarshalDecoder(data []byte, v any) (ok bool, err error) {
 	return d.DecodeCBOR(data)
 }
 
-// eventKind is what handlers are found by.
+// eventKind is the key by which handlers are found.
 type eventKind struct {
 	aggregateType AggregateType
 	name          string
@@ -283,8 +287,8 @@ func (k eventKind) String() string {
 	return string(k.aggregateType) + " " + k.name
 }
 
-// kindOf asks a payload for its kind. There is none of nil, and its names must
-// be fit to be stored.
+// kindOf returns the kind of a payload. It refuses nil, and names that cannot be
+// stored.
 func kindOf(p Payload) (eventKind, error) {
 	if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return eventKind{}, fmt.Errorf("%w event: the payload is nil", ErrInvalid)
@@ -299,9 +303,9 @@ func kindOf(p Payload) (eventKind, error) {
 	return k, nil
 }
 
-// newPayload returns a value of D on which the methods of Payload can be
-// called and into which a codec can decode: the zero value, or what a new
-// pointer of the type points to.
+// newPayload returns a value of D that methods of Payload can be called on and that
+// a codec can decode into: the zero value or, if D is a pointer type, a pointer to
+// a new value.
 func newPayload[D Payload]() D {
 	var d D
 	if t := reflect.TypeFor[D](); t.Kind() == reflect.Pointer {

@@ -1,4 +1,4 @@
-// Reading ahead: the next page is on its way while the last one is replayed.
+// Reading ahead: the next page is read while the last one is replayed.
 
 package evento
 
@@ -8,31 +8,34 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// readAhead reads one page after the other: while its caller works on a full
-// one, the next is read. One goroutine uses it, and calls stop at the end.
+// readAhead reads one page after the other: while its caller works on a full page,
+// it reads the next. One goroutine uses it, and calls stop at the end.
+//
+// Why: docs/decisions.md, "The next page is read while the last is worked on".
 type readAhead struct {
 	read func(context.Context, cursor.Args) (*cursor.Page[RawEvent], error)
-	// least and most are how many events a page has: behind a full one the
-	// next is twice as large.
+	// least and most bound how many events a page has: after a full page, the next
+	// is twice as large.
 	least, most int
-	// all: the caller wants all that there is at the first read, and nothing
-	// else. Otherwise it may break off, so nothing is read beside the first
-	// page; and what is read ahead counts only when it is full, as only that can
-	// never change: a commit may have come since.
+	// all: the caller wants everything that is stored at the first read, and
+	// nothing later. Otherwise the caller may break off, so the page after the
+	// first one is not read ahead. And a page that was read ahead counts only if it
+	// is full, as only a full page never changes: others may lack events that were
+	// committed since.
 	all bool
-	// pipelined: the caller is slow beside reading, as it calls handlers. Then one
-	// goroutine reads on and on, at most two pages ahead: one that begins with
-	// each page comes to work when much of the page before is done. For a quick
-	// caller that is the better one, as both take turns on one processor.
+	// pipelined: the caller is slow compared with reading, as it calls handlers.
+	// Then one goroutine reads at most two pages ahead. For a fast caller a new
+	// goroutine for each page is better, as it starts to work when the caller has
+	// done much of the page before, and both take turns on one processor.
 	pipelined bool
 
 	behind bool           // a page was read before
 	limit  int            // of the next page; 0: least
-	coming chan aheadPage // what is read ahead, in order; nil: nobody reads
-	quit   chan struct{}  // closed when nobody is to read on
+	coming chan aheadPage // what is read ahead, in order; nil: nothing is
+	quit   chan struct{}  // closed to end reading ahead
 }
 
-// aheadPage is a page that was read ahead, or why it could not be.
+// aheadPage is a page that was read ahead, or the error of reading it.
 type aheadPage struct {
 	at   cursor.Value // where it begins
 	page *cursor.Page[RawEvent]
@@ -45,8 +48,8 @@ func newReadAhead(ex Executor, q Query) *readAhead {
 	}}
 }
 
-// get reads the page behind a cursor. Where every call shares the connection
-// of a transaction, nothing is read beside the caller.
+// get reads the page after a cursor. In a transaction, where all calls share one
+// connection, it does not read ahead.
 func (r *readAhead) get(ctx context.Context, after cursor.Value) (*cursor.Page[RawEvent], error) {
 	page, err := r.take(after)
 	if page == nil && err == nil {
@@ -59,7 +62,7 @@ func (r *readAhead) get(ctx context.Context, after cursor.Value) (*cursor.Page[R
 	return page, nil
 }
 
-// follow has what comes behind a page read ahead.
+// follow starts reading the page after a given one.
 func (r *readAhead) follow(ctx context.Context, page *cursor.Page[RawEvent]) {
 	r.limit = r.behindOf(page)
 	if !page.PageInfo.HasNextPage {
@@ -71,7 +74,7 @@ func (r *readAhead) follow(ctx context.Context, page *cursor.Page[RawEvent]) {
 	r.behind = true
 }
 
-// behindOf is how many events are to be read behind a page.
+// behindOf returns how many events to read after a page.
 func (r *readAhead) behindOf(page *cursor.Page[RawEvent]) int {
 	if !page.PageInfo.HasNextPage {
 		return r.least
@@ -79,7 +82,7 @@ func (r *readAhead) behindOf(page *cursor.Page[RawEvent]) int {
 	return max(r.least, min(2*len(page.Edges), r.most))
 }
 
-// begin has a goroutine read what comes behind a page.
+// begin starts a goroutine that reads what comes after a page.
 func (r *readAhead) begin(ctx context.Context, at cursor.Value) {
 	coming, quit, limit := make(chan aheadPage, 1), make(chan struct{}), r.limit
 	r.coming, r.quit = coming, quit
@@ -104,7 +107,8 @@ func (r *readAhead) begin(ctx context.Context, at cursor.Value) {
 	}()
 }
 
-// take returns what was read ahead, if it is of use.
+// take returns the page that was read ahead, if it is the one after the cursor;
+// else nil.
 func (r *readAhead) take(after cursor.Value) (*cursor.Page[RawEvent], error) {
 	if r.coming == nil {
 		return nil, nil
@@ -120,14 +124,14 @@ func (r *readAhead) take(after cursor.Value) (*cursor.Page[RawEvent], error) {
 	return next.page, next.err
 }
 
-// forget drops what was read ahead, so that it is read again, and begins with
-// small pages.
+// forget drops what was read ahead, so that it is read again, beginning with small
+// pages.
 func (r *readAhead) forget() {
 	r.stop()
 	r.limit, r.behind = 0, false
 }
 
-// stop has nobody read on, and waits for what is on its way.
+// stop ends reading ahead, and waits for a read that is running.
 func (r *readAhead) stop() {
 	if r.coming == nil {
 		return

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// Projection computes a state V of one aggregate by replaying its events. It
-// is built once with [NewProjection] and loads any number of aggregates; after
-// the first load it is not to be changed, and is safe for concurrent use.
+// Projection computes a state V of one aggregate by replaying its events. It is
+// built once with [NewProjection] and loads any number of aggregates. After the
+// first load it must not be changed, and is safe for concurrent use.
 //
 // V is a plain type. Its zero value is the state before the first event.
 type Projection[V any] struct {
@@ -23,9 +23,9 @@ type Projection[V any] struct {
 	snapshotEvery uint64
 	codecs        codecs
 	data          shared
-	err           error // the first mistake of the builder, told by every load
+	err           error // the builder's first mistake, returned by every load
 
-	shape func() (hash string, err error) // of V, found once
+	shape func() (hash string, err error) // of V, computed once
 }
 
 // Applier is a projection's handler of one kind of event; [Apply] and
@@ -38,9 +38,9 @@ type Applier[V any] struct {
 
 type applier[V any] func(context.Context, codecs, *V, *RawEvent) error
 
-// Apply makes a projection's handler of the events with payload D, those stored
-// under its former names included, see [Renamed]. The
-// function changes the state; an error that it returns ends the load.
+// Apply makes a projection's handler of the events with payload D, including those
+// stored under its former names, see [Renamed]. The function changes the state; if
+// it returns an error, the load fails with it.
 func Apply[V any, D Payload](fn func(*V, Event[D]) error) Applier[V] {
 	if fn == nil {
 		return Applier[V]{err: errNilFunc}
@@ -48,8 +48,8 @@ func Apply[V any, D Payload](fn func(*V, Event[D]) error) Applier[V] {
 	return ApplyContext(func(_ context.Context, v *V, e Event[D]) error { return fn(v, e) })
 }
 
-// ApplyContext is [Apply] for a function that needs the context of the load,
-// to read what was given to the projection's Data.
+// ApplyContext is [Apply] for a function that needs the context of the load, to
+// read the values that were given to the projection's Data method.
 func ApplyContext[V any, D Payload](fn func(context.Context, *V, Event[D]) error) Applier[V] {
 	if fn == nil {
 		return Applier[V]{err: errNilFunc}
@@ -74,8 +74,8 @@ var (
 	errNoHandler = fmt.Errorf("%w handler: it is empty", ErrInvalid)
 )
 
-// NewProjection begins a projection of the aggregates of a type. The name
-// tells its snapshots from those of other projections.
+// NewProjection begins a projection of the aggregates of a type. Its snapshots are
+// stored under the name, so each projection needs its own.
 func NewProjection[V any](name string, aggregateType AggregateType) *Projection[V] {
 	p := &Projection[V]{
 		name:          name,
@@ -113,7 +113,7 @@ func (p *Projection[V]) Handler(handlers ...Applier[V]) *Projection[V] {
 	return p
 }
 
-// Skip names events that have no handler on purpose, for SafetyCheck.
+// Skip names events that have no handler on purpose; SafetyCheck accepts them.
 func (p *Projection[V]) Skip(payloads ...Payload) *Projection[V] {
 	for _, d := range payloads {
 		kinds, err := kindsOf(d)
@@ -125,17 +125,16 @@ func (p *Projection[V]) Skip(payloads ...Payload) *Projection[V] {
 	return p
 }
 
-// SafetyCheck makes a load fail with [ErrUnhandledEvent] at an event that has
-// neither a handler nor was given to Skip. By default such events are passed
-// over.
+// SafetyCheck makes a load fail with [ErrUnhandledEvent] at an event that has no
+// handler and was not given to Skip. By default such events are ignored.
 func (p *Projection[V]) SafetyCheck() *Projection[V] {
 	p.safetyCheck = true
 	return p
 }
 
-// Revision is to be raised whenever a handler's meaning changes: snapshots of
-// another revision are not used. Default 0; at most [math.MaxInt64]. A change of V's fields is noticed
-// without it.
+// Revision must be raised whenever the meaning of a handler changes: snapshots of
+// another revision are not used. Default 0; at most [math.MaxInt64]. A change of
+// V's fields is detected without it.
 func (p *Projection[V]) Revision(n uint64) *Projection[V] {
 	if n > math.MaxInt64 {
 		p.fail(fmt.Errorf("%w revision: %d is over %d", ErrInvalid, n, math.MaxInt64))
@@ -144,23 +143,22 @@ func (p *Projection[V]) Revision(n uint64) *Projection[V] {
 	return p
 }
 
-// SnapshotEvery stores the state when a load has replayed at least n events
-// since the last snapshot, so that the next load begins there. 0, the
-// default: never. V must then be made of exported fields that CBOR can store.
+// SnapshotEvery stores the state when a load has replayed at least n events since
+// the last snapshot, so that the next load begins there. 0, the default: never.
+// With snapshots, V must consist of exported fields that CBOR can store.
 func (p *Projection[V]) SnapshotEvery(n uint64) *Projection[V] {
 	p.snapshotEvery = n
 	return p
 }
 
-// Codecs adds codecs by which payloads may have been written, beside [CBOR]
-// and [JSON].
+// Codecs adds codecs that may have written payloads, besides [CBOR] and [JSON].
 func (p *Projection[V]) Codecs(cs ...Codec) *Projection[V] {
 	p.codecs = append(p.codecs, cs...)
 	p.fail(p.codecs.check())
 	return p
 }
 
-// Data gives the handlers made by [ApplyContext] a value, which they read with
+// Data provides a value to the handlers made by [ApplyContext], which read it with
 // the function [Data]. One value of each type.
 func (p *Projection[V]) Data(v any) *Projection[V] {
 	p.data = append(p.data, v)

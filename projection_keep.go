@@ -16,29 +16,35 @@ import (
 )
 
 // Keep begins a subscription that keeps the state of every aggregate of the
-// projection's type: it brings the snapshots of the aggregates in a chunk up to
-// its events. [Projection.States] lists them: a read model without a table, on
-// every executor. Loads of a projection with SnapshotEvery begin at them too.
+// projection's type: for each chunk of events it updates the snapshots of their
+// aggregates. [Projection.States] lists the states: a read model without a table,
+// on every executor. Loads of a projection with SnapshotEvery begin at these
+// snapshots too.
 //
-// It takes what other subscriptions take, such as Transactional, Partitions,
-// Standby and AcceptFailure. RoutingKey and Aggregate narrow what is kept. An
-// event for which a Handler is added is in the state with the next event of its
-// aggregate. It begins at the first event, whatever StartAtEnd and StartAt say.
+// It has the options of other subscriptions, such as Transactional, Partitions,
+// Standby and AcceptFailure. RoutingKey and Aggregate restrict what is kept. If a
+// Handler is added for an event, Keep does not apply this event before the next
+// event of its aggregate. Keep begins at the first event, whatever StartAtEnd and
+// StartAt say.
 //
-// An error of one of the projection's handlers is the event's failure. One that
-// cannot be decoded, that SafetyCheck refuses, or behind which the state cannot
-// be stored, is not tried again. While an event is parked, the state of its
-// aggregate stays the one before it. To drop it does not leave it out of the state:
-// the next event fails too, as a load does. Errors of a store that fails are no
-// event's failure; they are waited out.
+// When a handler of the projection returns an error, its event has failed. The
+// failure is final, without retries, if the event cannot be decoded, if SafetyCheck
+// refuses it, or if the state after it cannot be stored. While an event is parked,
+// its aggregate's state stays the one before the event. Dropping the parked event
+// does not remove it from the replay: the next event fails too, as a load does.
+// Errors of a failing store are not failures of an event; the subscription waits
+// and tries again.
 //
-// States are of one revision of the projection and one shape of V. A key that
-// kept others begins anew at the first event, when a worker with the present ones
-// comes to own it; the old states are kept no longer. To keep both while old and
-// new processes run, give each revision a key of its own.
+// States have one revision of the projection and one shape of V. If a key has kept
+// states of another revision or shape, then the first worker with the present ones
+// that takes the key begins again at the first event, and the old states are no
+// longer kept. To keep both while old and new processes run, give each revision its
+// own key.
 //
-// Start and Execute return the mistakes of the projection, and [ErrInvalid] for a
-// V that a snapshot cannot hold.
+// Start and Execute return the mistakes of the projection, and [ErrInvalid] for a V
+// that a snapshot cannot hold.
+//
+// Why: docs/decisions.md, "A place of kept states is of one revision".
 func (p *Projection[V]) Keep(key string) *SubscriptionBuilder {
 	b := NewSubscription(key).All()
 	b.fail(p.err)
@@ -48,19 +54,19 @@ func (p *Projection[V]) Keep(key string) *SubscriptionBuilder {
 	return b.Handler(HandleAllBatch(p.aggregateType, p.keep))
 }
 
-// keptState says of which states a partition's place tells how far they are. It
-// is the zero value for a subscription that keeps none.
+// keptState identifies the states that a partition keeps up to its cursor. It is
+// the zero value for a subscription that keeps none.
 type keptState struct {
 	Projection    string        `json:"projection"`
 	Revision      uint64        `json:"revision,omitempty"`
 	Variant       string        `json:"variant"`
 	AggregateType AggregateType `json:"aggregate_type"`
-	// Complete is where the store ended when they were begun. Before the
-	// subscription was there some of them are missing.
+	// Complete was the end of the store when the subscription began to keep these
+	// states. Before the partition has reached it, some states are missing.
 	Complete cursor.Value `json:"complete,omitempty"`
 }
 
-// keeps is which states the projection has at present.
+// keeps returns which states the projection has at present.
 func (p *Projection[V]) keeps() (keptState, error) {
 	key, err := p.snapshotKey("", nil)
 	return keptState{Projection: key.Projection, Revision: key.Revision, Variant: key.Variant, AggregateType: key.AggregateType}, err
@@ -78,8 +84,8 @@ func (k *keptState) check() error {
 	return nil
 }
 
-// begin puts a partition that tells of other states back to the first event. It
-// is part of taking the partition.
+// begin resets a partition that has kept other states to the first event. It runs
+// when a worker takes the partition.
 func (k keptState) begin(ctx context.Context, ex Executor, s *partitionState) (err error) {
 	switch {
 	case k.same(s.Kept):
@@ -96,8 +102,8 @@ func (k keptState) begin(ctx context.Context, ex Executor, s *partitionState) (e
 	return nil
 }
 
-// complete reports whether the states of a partition are all there: it was where
-// the store ended when they were begun.
+// complete reports whether all states of a partition have been built: the partition
+// has reached the end that the store had when they were begun.
 func (s *partitionState) complete(ex Executor) bool {
 	for _, at := range []cursor.Value{s.Cursor, s.Furthest} {
 		if done, err := notAfter(ex, s.Kept.Complete, at); err == nil && done {
@@ -107,8 +113,8 @@ func (s *partitionState) complete(ex Executor) bool {
 	return false
 }
 
-// together is what partitions that are joined tell of: states of which both told,
-// or none.
+// together returns what a partition keeps that is joined from two: the same states
+// if both kept them, else none.
 func (k keptState) together(ex Executor, other keptState) (keptState, error) {
 	if !k.same(other) {
 		return keptState{}, nil
@@ -118,8 +124,8 @@ func (k keptState) together(ex Executor, other keptState) (keptState, error) {
 	return k, err
 }
 
-// storeError is one of the store's that the library's own handler met. It is not
-// the event's failure while the store fails.
+// storeError is an error of the store that the library's own handler has met. While
+// the store fails, it is not the event's failure.
 type storeError struct{ err error }
 
 func (e *storeError) Error() string { return e.err.Error() }
@@ -134,7 +140,7 @@ type eventError struct {
 func (e *eventError) Error() string { return e.err.Error() }
 func (e *eventError) Unwrap() error { return e.err }
 
-// storeFailed is what the store says of the state behind an event.
+// storeFailed wraps the store's error about the state after an event.
 func storeFailed(e *RawEvent, err error) error {
 	if errors.Is(err, ErrTooLarge) {
 		err = Permanent(err)
@@ -154,12 +160,14 @@ func (p *Projection[V]) keep(ctx context.Context, events []RawEvent) error {
 	return saves.wait()
 }
 
-// saver saves several snapshots at once: stores make writes durable together. In a
-// transaction, which has one connection, it saves one after the other. One
-// goroutine uses it.
+// saver saves several snapshots at once, as stores make concurrent writes durable
+// together. In a transaction, which has one connection, it saves one after the
+// other. One goroutine uses it.
+//
+// Why: docs/decisions.md, "Kept states are saved together".
 type saver struct {
 	ex    Executor
-	slots chan struct{} // as many as there may be saves under way
+	slots chan struct{} // its capacity is how many saves may run at once
 	wg    sync.WaitGroup
 
 	mu  sync.Mutex
@@ -168,7 +176,7 @@ type saver struct {
 
 const savesAtOnce = 16
 
-// save returns an earlier error, or begins to save the state behind an event.
+// save returns an earlier error, or begins to save the state after an event.
 func (s *saver) save(ctx context.Context, key SnapshotKey, snapshot Snapshot, e *RawEvent) error {
 	if WithinTx(ctx) {
 		s.note(e, s.ex.SaveSnapshot(ctx, key, snapshot))
@@ -199,14 +207,14 @@ func (s *saver) failed() error {
 	return s.err
 }
 
-// wait returns when nothing is under way any more.
+// wait returns when no save is running any more.
 func (s *saver) wait() error {
 	s.wg.Wait()
 	return s.failed()
 }
 
-// byAggregate splits events of one type, by aggregate in the order of their first
-// ones.
+// byAggregate groups events of one type by aggregate, in the order of their first
+// events.
 func byAggregate(events []RawEvent) (groups [][]*RawEvent) {
 	of := make(map[string]int, len(events))
 	for i := range events {
@@ -221,7 +229,7 @@ func byAggregate(events []RawEvent) (groups [][]*RawEvent) {
 	return groups
 }
 
-// keepOne brings the snapshot of an aggregate up to the last of some events of it.
+// keepOne applies an aggregate's events to its snapshot.
 func (p *Projection[V]) keepOne(ctx context.Context, ex Executor, events []*RawEvent, saves *saver) error {
 	id, last := events[0].AggregateID, events[len(events)-1]
 	key, err := p.snapshotKey(id, nil)
@@ -251,7 +259,7 @@ func (p *Projection[V]) keepOne(ctx context.Context, ex Executor, events []*RawE
 	return saves.save(ctx, key, s, last)
 }
 
-// kept loads the snapshot, and removes one that is not of the store's events.
+// kept loads the snapshot, and removes one that does not match the store's events.
 func (p *Projection[V]) kept(ctx context.Context, ex Executor, key SnapshotKey, l *Loaded[V], last *RawEvent) (after cursor.Value, err error) {
 	after, err = loadSnapshot(ctx, ex, key, l, nil)
 	if err != nil || after == "" {
@@ -265,9 +273,9 @@ func (p *Projection[V]) kept(ctx context.Context, ex Executor, key SnapshotKey, 
 	return "", ex.RemoveSnapshots(ctx, []SnapshotKey{key})
 }
 
-// strange reports whether the place and the version of a snapshot do not go with
-// an event of its aggregate, as after a store was restored. Where positions say
-// nothing, only places of other stores are found.
+// strange reports whether the cursor and the version of a snapshot contradict an
+// event of its aggregate, as after a restore of the store. Where one position is
+// not a place, it finds only cursors of other stores.
 func strange(ex Executor, after cursor.Value, version uint64, e *RawEvent) (bool, error) {
 	at, err := ex.CursorAt(e.Position)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -287,8 +295,8 @@ func strange(ex Executor, after cursor.Value, version uint64, e *RawEvent) (bool
 	return first != a, err
 }
 
-// advance applies events to a state, with those between that are missing, and
-// returns the place of the last. A panic is an applyError.
+// advance applies events to a state, and also missing ones between them. It returns
+// the cursor of the last. A panic becomes an applyError.
 func (p *Projection[V]) advance(ctx context.Context, ex Executor, after cursor.Value, l *Loaded[V], events []*RawEvent) (at cursor.Value, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -312,14 +320,15 @@ func (p *Projection[V]) advance(ctx context.Context, ex Executor, after cursor.V
 		return at, nil
 	}
 	_, at, err = p.catchUp(ctx, ex, Query{Filters: []Filter{ByID(p.aggregateType, l.ID)}}, after, l, loadOptions{version: &last.Version})
-	if err == nil && l.Version < last.Version { // as of a replica
+	if err == nil && l.Version < last.Version { // from a replica that is behind
 		err = fmt.Errorf("%w: version %d of %s %s, which the store has shown before", ErrNotFound, last.Version, p.aggregateType, shorten(l.ID))
 	}
 	return at, err
 }
 
-// blame names the event that could not be applied, by its version. One that is not
-// among the events was dropped before, and they cannot be handled without it.
+// blame returns the failure of the event that could not be applied, found by its
+// version. If it is not among the events, it was dropped before; then the first of
+// them fails, as none can be handled without it.
 func blame(events []*RawEvent, version uint64, err error) error {
 	if errors.Is(err, ErrDecode) || errors.Is(err, ErrUnhandledEvent) {
 		err = Permanent(err)

@@ -1,4 +1,4 @@
-// Replaying events into a projection's state, and deciding on it.
+// Replaying events into a projection's state, and making decisions on it.
 
 package evento
 
@@ -12,18 +12,20 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Loaded is a projection's state of one aggregate.
+// Loaded is the state of one aggregate, computed by a projection.
 type Loaded[V any] struct {
 	// ID is the aggregate's.
 	ID string
-	// Version is that of the aggregate itself, also when an event of a
-	// related one is newer. It is what a commit builds on.
+	// Version is that of the aggregate itself, even when an event of a related one
+	// is newer. A commit builds on it.
 	Version uint64
-	// Position is that of the last event that went into the state.
+	// Position is that of the last event that was applied to the state.
 	Position uint64
 	State    V
-	// SnapshotErr is why a snapshot that was due could not be stored. The
-	// state is complete all the same.
+	// SnapshotErr is why a snapshot that was due could not be stored. The state is
+	// complete in any case.
+	//
+	// Why: docs/decisions.md, "A snapshot that cannot be stored does not fail the load".
 	SnapshotErr error
 }
 
@@ -44,40 +46,38 @@ type loadOptions struct {
 	commit  []func(*CommitBuilder)
 }
 
-// Related lets the events of another aggregate join in, in their place in the
-// order. May be given several times.
+// Related also applies the events of another aggregate, in the order of positions.
+// It may be given several times.
 func Related(t AggregateType, id string) LoadOption {
 	return func(o *loadOptions) { o.related = append(o.related, ByID(t, id)) }
 }
 
 // AtVersion loads the state as it was when the aggregate reached version n.
-// [ErrNotFound] when it has not.
+// [ErrNotFound] if it has not reached it.
 func AtVersion(n uint64) LoadOption {
 	return func(o *loadOptions) { o.version = &n }
 }
 
-// AsOf loads the state as it was at a time, with the events whose Timestamp is
-// not after it. [ErrNotFound] when the aggregate had none. It reads no
-// snapshot.
+// AsOf loads the state as it was at a time, from the events whose Timestamp is not
+// after it. [ErrNotFound] if the aggregate had none. It does not use snapshots.
 func AsOf(t time.Time) LoadOption {
 	return func(o *loadOptions) { o.asOf = &t }
 }
 
-// OrNew loads an aggregate without events as the zero state at version 0,
-// instead of failing with [ErrNotFound]: for an Update that creates what is not
-// there yet.
+// OrNew loads an aggregate without events as the zero state at version 0, instead
+// of failing with [ErrNotFound]: for an Update that may create the aggregate.
 func OrNew() LoadOption {
 	return func(o *loadOptions) { o.orNew = true }
 }
 
-// WithCommit lets Update set more on what it commits, such as metadata. Load
+// WithCommit lets Update configure its commit further, such as with metadata. Load
 // does not use it.
 func WithCommit(fn func(*CommitBuilder)) LoadOption {
 	return func(o *loadOptions) { o.commit = append(o.commit, fn) }
 }
 
-// Load replays the aggregate with this id, from its snapshot if there is one.
-// It streams: any number of events in flat memory.
+// Load replays the aggregate with this id, beginning at its snapshot if there is
+// one. It streams any number of events in flat memory.
 //
 // Errors: [ErrNotFound] when the aggregate has no events; [ErrUnhandledEvent];
 // [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options;
@@ -129,28 +129,28 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 		return nil, fmt.Errorf("%w: %s %s", ErrNotFound, p.aggregateType, shorten(id))
 	case o.version != nil && l.Version < *o.version:
 		return nil, fmt.Errorf("%w: version %d of %s %s, which is at %d", ErrNotFound, *o.version, p.aggregateType, shorten(id), l.Version)
-	case last == "" && replayed > 0: // with events of a transaction that has no place yet
+	case last == "" && replayed > 0: // with events of a transaction that have no position yet
 	case p.snapshotEvery > 0 && replayed >= p.snapshotEvery && o.version == nil && o.asOf == nil:
 		l.SnapshotErr = saveSnapshot(ctx, ex, key, l, last)
 	}
 	return l, nil
 }
 
-// catchUp replays what is behind the place of a snapshot; "": there is none.
+// catchUp replays the events after a snapshot's cursor; "": there is no snapshot.
 func (p *Projection[V]) catchUp(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
 	replayed, last, err = p.replay(ctx, ex, query, after, l, o)
 	if after != "" && errors.Is(err, cursor.ErrInvalid) {
-		// The snapshot's place is not one of this store, as after a restore:
-		// the events are the truth.
+		// The snapshot's cursor is not of this store, as after a restore: rebuild
+		// the state from the events.
 		*l = Loaded[V]{ID: l.ID}
 		return p.replay(ctx, ex, query, "", l, o)
 	}
 	return replayed, last, err
 }
 
-// replay applies the events of the query after a place, and returns how many
-// there were and the place of the last. An applyError is of the event behind the
-// last one that went into the state.
+// replay applies the events of the query after a cursor. It returns how many there
+// were and the cursor of the last. An applyError concerns the event after the last
+// one that was applied.
 func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
 	page, err := ex.Read(ctx, query, cursor.Onward(streamPage, after))
 	if err != nil {
@@ -185,8 +185,8 @@ func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, af
 	}
 }
 
-// applyError is why an event could not be applied, where the store's errors are
-// told from it.
+// applyError says that an event could not be applied; it distinguishes this from
+// errors of the store.
 type applyError struct{ err error }
 
 func (e *applyError) Error() string { return e.err.Error() }
@@ -198,7 +198,7 @@ func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEven
 	case apply != nil:
 		if err := apply(ctx, p.codecs, &l.State, e); err != nil {
 			if errors.Is(err, ErrDecode) {
-				return err // names the event already
+				return err // it already names the event
 			}
 			return wrap(err, "projection %q: %s of %q, version %d, position %d", p.name, kind, e.AggregateID, e.Version, e.Position)
 		}
@@ -206,23 +206,23 @@ func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEven
 		return fmt.Errorf("%w: projection %q: %s of %q, version %d, position %d",
 			ErrUnhandledEvent, p.name, kind, e.AggregateID, e.Version, e.Position)
 	}
-	l.Position = max(l.Position, e.Position) // 0: of a transaction under way
+	l.Position = max(l.Position, e.Position) // 0: in a running transaction
 	if e.AggregateType == p.aggregateType && e.AggregateID == l.ID {
 		l.Version = e.Version
 	}
 	return nil
 }
 
-// outcomeRetries is how often Update settles an unknown outcome by itself.
+// outcomeRetries is how often Update resolves an unknown outcome by itself.
 const outcomeRetries = 3
 
-// Update loads an aggregate, lets decide say which events follow from its
-// state, and commits them. When another writer was faster, it loads and
-// decides again, until the context ends. No events: nothing is committed, and
-// the receipt says where the aggregate is.
+// Update loads an aggregate, calls decide with its state, and commits the events
+// that decide returns. On a conflict, it loads and decides again, until the context
+// ends. If decide returns no events, nothing is committed, and the receipt is that
+// of the loaded state.
 //
-// Errors: those of Load and of [CommitAll], but conflicts, and what decide
-// returns, unchanged.
+// Errors: those of Load and of [CommitAll], except conflicts; and those of decide,
+// unchanged.
 func (p *Projection[V]) Update(ctx context.Context, ex Executor, id string, decide func(*Loaded[V]) ([]Payload, error), opts ...LoadOption) (Receipt, error) {
 	var o loadOptions
 	for _, opt := range opts {
@@ -267,8 +267,8 @@ func (p *Projection[V]) Update(ctx context.Context, ex Executor, id string, deci
 	}
 }
 
-// relatedText is part of a snapshot's key: the same whatever the order in
-// which related aggregates were given.
+// relatedText is part of a snapshot's key. It does not depend on the order in which
+// related aggregates were given.
 func relatedText(related []Filter) []string {
 	texts := make([]string, len(related))
 	for i, f := range related {

@@ -32,8 +32,8 @@ func (p *Projection[V]) snapshotKey(id string, related []Filter) (SnapshotKey, e
 	}, nil
 }
 
-// loadSnapshot fills in l from the snapshot under key, if there is one that is
-// of use, and returns the place after which to go on.
+// loadSnapshot fills l from the snapshot under key, if there is a usable one, and
+// returns the cursor after which to replay.
 func loadSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *Loaded[V], version *uint64) (cursor.Value, error) {
 	s, err := ex.Snapshot(ctx, key)
 	switch {
@@ -46,7 +46,7 @@ func loadSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *L
 	}
 	var state V
 	if CBOR().Unmarshal(s.Data, &state) != nil {
-		return "", nil //nolint:nilerr // no longer decodes: it is rebuilt from the events
+		return "", nil //nolint:nilerr // cannot be decoded any more: it is rebuilt from the events
 	}
 	l.State, l.Version, l.Position = state, s.Version, s.Position
 	return s.Cursor, nil
@@ -71,15 +71,14 @@ func encodeSnapshot[V any](key SnapshotKey, l *Loaded[V], at cursor.Value) (Snap
 	return Snapshot{Version: l.Version, Position: l.Position, Cursor: at, Data: data}, nil
 }
 
-// A snapshot's variant is the hash of its state's shape and that of the related
-// aggregates, so that those of another shape can be told from the present ones.
+// A snapshot's variant is the hash of its state's shape, followed by the hash of
+// the related aggregates, so that snapshots of another shape can be recognised.
 const variantHashLen = 32
 
 func variantHash(texts ...string) string { return HashIDs(texts...)[:variantHashLen] }
 
-// snapshotShape is the hash of the fields of V, so that a snapshot of another
-// shape is not taken for one of this. It refuses a V of which a snapshot would
-// lose something.
+// snapshotShape returns the hash of the fields of V, so that snapshots of another
+// shape are not used. It refuses a V that a snapshot could not hold completely.
 func snapshotShape[V any]() (string, error) {
 	var b strings.Builder
 	if err := describe(&b, reflect.TypeFor[V](), "", map[reflect.Type]bool{}); err != nil {
@@ -155,8 +154,8 @@ type SnapshotFilter struct {
 	projection string
 	revision   *uint64
 	aggregate  AggregateKey
-	but        func(SnapshotKey) bool // chooses what is left out
-	passOver   *keptState             // all of this revision and shape are
+	but        func(SnapshotKey) bool // selects what is left out
+	passOver   *keptState             // the whole revision and shape is left out
 	err        error
 }
 
@@ -185,7 +184,7 @@ func SnapshotsOfAggregate(t AggregateType, id string) SnapshotFilter {
 	return f
 }
 
-// allOf is a filter for what each of some filters chooses.
+// allOf returns a filter for the snapshots that every one of the filters selects.
 func allOf(filters []SnapshotFilter) (all SnapshotFilter) {
 	for _, f := range filters {
 		switch {
@@ -215,7 +214,8 @@ func (f *SnapshotFilter) chooses(key SnapshotKey) bool {
 	return f.but == nil || !f.but(key)
 }
 
-// snapshots ranges over what is chosen. At most one error is yielded, and it is last.
+// snapshots ranges over the selected snapshots. At most one error is yielded, and
+// it is last.
 func (f *SnapshotFilter) snapshots(ctx context.Context, ex Executor) iter.Seq2[StoredSnapshot, error] {
 	return func(yield func(StoredSnapshot, error) bool) {
 		if f.err != nil {
@@ -238,14 +238,14 @@ func (f *SnapshotFilter) snapshots(ctx context.Context, ex Executor) iter.Seq2[S
 	}
 }
 
-// next is a key before the next one that may be chosen: a projection may have many
-// snapshots, of which none is.
+// next returns a key before the next snapshot that may be selected. It skips the
+// snapshots between, which may be many.
 func (f *SnapshotFilter) next(last SnapshotKey) SnapshotKey {
 	next := SnapshotKey{Projection: last.Projection, Revision: last.Revision}
 	at := AggregateKey{last.AggregateType, last.AggregateID}
 	switch {
 	case f.passOver != nil && f.passOver.shares(last):
-		next.Variant = last.Variant[:variantHashLen] + "g" // no digit
+		next.Variant = last.Variant[:variantHashLen] + "g" // greater than every digit
 	case f.aggregate.ID == "":
 	case cmp.Or(cmp.Compare(at.Type, f.aggregate.Type), cmp.Compare(at.ID, f.aggregate.ID)) >= 0:
 		next.Variant = last.Variant + "0"
@@ -260,7 +260,7 @@ func (f *SnapshotFilter) next(last SnapshotKey) SnapshotKey {
 	return next
 }
 
-// remove removes what is chosen, also what was found before an error.
+// remove removes the selected snapshots, also those found before an error.
 func (f *SnapshotFilter) remove(ctx context.Context, ex Executor) (n int, err error) {
 	var found []SnapshotKey
 	for s, listing := range f.snapshots(ctx, ex) {
@@ -296,13 +296,13 @@ func Snapshots(ctx context.Context, ex Executor, filters ...SnapshotFilter) iter
 	return f.snapshots(ctx, ex)
 }
 
-// DeleteSnapshots deletes the stored snapshots that every filter chooses, without
-// filters all, and returns how many they were, also with an error.
+// DeleteSnapshots deletes the stored snapshots that every filter chooses; without
+// filters, all. It returns how many it has deleted, also with an error.
 //
-// That is safe at any time: loads replay the events, and store snapshots again. A
-// state that [Projection.Keep] keeps is missing in [Projection.States] until its
-// aggregate has a new event, or [Control.ResetToStart] makes the subscription
-// begin anew.
+// Deleting is safe at any time: loads replay the events, and store snapshots again.
+// A state that [Projection.Keep] keeps is missing in [Projection.States] until its
+// aggregate has a new event, or [Control.ResetToStart] makes the subscription begin
+// again.
 //
 // Errors: those of Snapshots.
 func DeleteSnapshots(ctx context.Context, ex Executor, filters ...SnapshotFilter) (n int, err error) {
@@ -310,14 +310,15 @@ func DeleteSnapshots(ctx context.Context, ex Executor, filters ...SnapshotFilter
 	return f.remove(ctx, ex)
 }
 
-// DeleteUnusedSnapshots deletes the snapshots of the projection that it cannot use
-// any more, since they are of another revision or of another shape of V, and
-// returns how many they were, also with an error. A process with another release
-// that still runs stores its own again.
+// DeleteUnusedSnapshots deletes the snapshots that the projection cannot use any
+// more, because they have another revision or another shape of V. It returns how
+// many it has deleted, also with an error. A process with another release that
+// still runs stores its own again.
 //
-// It never deletes a present state, nor those that the subscription of a
-// [Projection.Keep] keeps: the ones that a key kept before are deleted once it
-// was taken by the present revision, or removed.
+// It never deletes a present state, nor a state that a subscription of
+// [Projection.Keep] keeps. The states that a key has kept before are deleted once a
+// worker with the present revision has taken the key, or the subscription was
+// removed.
 //
 // Errors: [ErrInvalid] for a mistake in the projection, and for a V that a snapshot
 // cannot hold; [ErrDamaged] for a record of a subscription; those of [Executor].

@@ -1,4 +1,4 @@
-// Listing the states that are kept.
+// Listing the kept states.
 
 package evento
 
@@ -19,18 +19,18 @@ type statesOptions struct {
 	soFar bool
 }
 
-// StatesAfter begins behind an aggregate id, which need not exist, such as the
-// last one of the page before.
+// StatesAfter begins after an aggregate id, such as the last one of the page
+// before. The id need not exist.
 func StatesAfter(id string) StatesOption {
 	return func(o *statesOptions) { o.after = id }
 }
 
-// StatesSoFar lists the states that there are, whether they are all or not.
+// StatesSoFar lists the existing states, even if some are not built yet.
 func StatesSoFar() StatesOption {
 	return func(o *statesOptions) { o.soFar = true }
 }
 
-// firstStates is how many states are read at first: a page of a list often has no
+// firstStates is how many states are read first: a page of a list often has no
 // more.
 const firstStates = 64
 
@@ -39,18 +39,19 @@ const firstStates = 64
 // by page. At most one error is yielded, and it is last. Breaking off leaves
 // nothing open; ranging again reads again.
 //
-// The states are those of this revision and shape of V. Each is as current as the
-// subscription: use [WaitFor] with its key to read one's own writes. A state is
-// missing, or older, when its events are parked, when the subscription is narrowed
-// to others or was reset past them, and when its snapshot was deleted, until its
-// aggregate has a new event or the subscription was reset to the start. What changes during the range
-// is in it or not. Loads with SnapshotEvery store under the same keys: a state
-// may be newer than the subscription.
+// The states have this revision and this shape of V. Each is as current as the
+// subscription: use [WaitFor] with its key to read your own writes. A state is
+// missing or older if its events are parked, or if the subscription was restricted
+// to other aggregates or was reset to a place after its events. It is missing if
+// its snapshot was deleted, until its aggregate has a new event or the subscription
+// was reset to the start. A state that changes during the range may or may not be
+// yielded. Loads with SnapshotEvery store under the same keys: a state may be newer
+// than the subscription.
 //
-// Errors: [ErrNotKept] when no subscription keeps the states, or none has built
-// all of them yet, as after a change of Revision; see [StatesSoFar]. [ErrInvalid]
-// for a mistake in the projection, the options, or V; those of [Executor], and
-// those of Load for a state that can no longer be decoded, which is loaded anew.
+// Errors: [ErrNotKept] when no subscription keeps the states, or none has built all
+// of them yet, as after a change of Revision; see [StatesSoFar]. [ErrInvalid] for a
+// mistake in the projection, the options, or V; those of [Executor]; and those of
+// Load for a state that can no longer be decoded, which is loaded again.
 func (p *Projection[V]) States(ctx context.Context, ex Executor, opts ...StatesOption) iter.Seq2[*Loaded[V], error] {
 	return func(yield func(*Loaded[V], error) bool) {
 		var o statesOptions
@@ -64,7 +65,7 @@ func (p *Projection[V]) States(ctx context.Context, ex Executor, opts ...StatesO
 	}
 }
 
-// eachState calls fn with each state until it returns false; then it returns nil.
+// eachState calls fn with each state until fn returns false; then it returns nil.
 func (p *Projection[V]) eachState(ctx context.Context, ex Executor, o statesOptions, fn func(*Loaded[V]) bool) error {
 	if p.err != nil {
 		return p.err
@@ -141,7 +142,7 @@ type keeper struct {
 	partitions []partitionState
 }
 
-// of is how many partitions keep some states.
+// of returns how many partitions keep the wanted states.
 func (k *keeper) of(want keptState) (n int) {
 	for i := range k.partitions {
 		if k.partitions[i].Kept.same(want) {
@@ -164,10 +165,10 @@ func (k *keeper) complete(ex Executor) bool {
 	return true
 }
 
-// keepersOf finds the subscriptions that keep states of a projection. An error
-// about a record that cannot be read is returned with all others.
+// keepersOf finds the subscriptions that keep states of a projection. If a record
+// cannot be read, it returns an error together with all other subscriptions.
 func keepersOf(ctx context.Context, ex Executor, projection string) (keepers []*keeper, unreadable error) {
-	found := map[RecordKey]*keeper{} // by a key with the beginning of their parts
+	found := map[RecordKey]*keeper{} // by key and prefix of the parts
 	for r, err := range records(ctx, ex, RecordQuery{Kind: subscriptionKind}) {
 		if err != nil {
 			return nil, err
@@ -190,8 +191,8 @@ func keepersOf(ctx context.Context, ex Executor, projection string) (keepers []*
 	return slices.DeleteFunc(keepers, func(k *keeper) bool { return !k.keeps(projection) }), unreadable
 }
 
-// partitionPart reports whether a record's part is that of a partition, and what
-// it begins with where its subscription has a routing key.
+// partitionPart reports whether a record's part is that of a partition. The prefix
+// is that of the subscription's routing key; "" for one without.
 func partitionPart(part string) (prefix string, ok bool) {
 	number := part
 	if strings.HasPrefix(part, routePrefix) {

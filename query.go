@@ -8,26 +8,25 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Query says which events to read. The zero Query is all of them.
+// Query says which events to read. The zero Query selects all of them.
 type Query struct {
-	// Filters choose by aggregate and name: an event is read, once, when any
-	// of them matches. None: every event.
+	// Filters select by aggregate and name: an event is read, once, when any of
+	// them matches. None: every event.
 	Filters []Filter
-	// RoutingKey chooses the events with this routing key. "": whatever key.
+	// RoutingKey selects the events with this routing key. "": any or none.
 	RoutingKey string
-	// Unrouted chooses the events without a routing key. It excludes
-	// RoutingKey.
+	// Unrouted selects the events without a routing key. It excludes RoutingKey.
 	Unrouted bool
 }
 
-// Filter matches the events that agree with each field that is set. At least
-// AggregateType is.
+// Filter matches the events that agree with each field that is set. AggregateType
+// must be set.
 type Filter struct {
 	AggregateType AggregateType
 	AggregateID   string
 	Name          string
 
-	mistake string // of a call below, told by Check
+	mistake string // of one of the functions below; Check returns it
 }
 
 // ByType matches every event of a type of aggregate.
@@ -42,9 +41,9 @@ func ByID(t AggregateType, id string) Filter {
 	return f
 }
 
-// ByEvent matches the events of the payload's kind; the payload's fields do
-// not matter: ByEvent(AccountOpened{}). It is for the present name: [EventsOf]
-// is for the former ones too.
+// ByEvent matches the events of the payload's kind; the payload's fields do not
+// matter: ByEvent(AccountOpened{}). It matches the present name only; [EventsOf]
+// also matches the former ones.
 func ByEvent(p Payload) Filter {
 	k, err := kindOf(p)
 	if err != nil {
@@ -63,10 +62,12 @@ func ByIDAndEvent(id string, p Payload) Filter {
 	return f
 }
 
-// EventsOf matches the events of the payload's kind under all names that it
-// ever had, see [Renamed]: a filter for each, the present name first. The
-// payload's fields do not matter. For those of one aggregate, set the AggregateID
-// of each.
+// EventsOf returns filters for the events of the payload's kind under all its
+// names, see [Renamed]: one filter for each name, the present one first. The
+// payload's fields do not matter. For the events of one aggregate, set AggregateID
+// in each filter.
+//
+// Why: docs/decisions.md, "Former names belong to the payload".
 func EventsOf(p Payload) []Filter {
 	kinds, err := kindsOf(p)
 	if err != nil {
@@ -82,8 +83,8 @@ func EventsOf(p Payload) []Filter {
 // MaxFilters is the most filters that a query may have.
 const MaxFilters = 1000
 
-// Check returns an error for a query that names what cannot be stored, so
-// that a mistake does not look like an empty store. Executors call it first.
+// Check returns an error for a query with names that no store can hold, so that a
+// mistake does not look like an empty store. Executors call it first.
 func (q Query) Check() error {
 	if len(q.Filters) > MaxFilters {
 		return fmt.Errorf("%w query: %d filters, at most %d are allowed", ErrInvalid, len(q.Filters), MaxFilters)
@@ -137,14 +138,14 @@ func (f Filter) Matches(e RawEvent) bool {
 		(f.Name == "" || f.Name == e.Name)
 }
 
-// streamPage is how many events the package's own loops read at a time:
-// enough for the cost of a read not to count, and little memory.
+// streamPage is how many events the package's own loops read at a time: enough to
+// make the cost of a read small, and little memory.
 const streamPage = 1000
 
-// Events ranges over every event of a query in order, page after page, in
-// flat memory. Events that are committed meanwhile are reached too; the range
-// ends when there is none left. At most one error is yielded, and it is last.
-// Breaking off leaves nothing open; ranging again reads again.
+// Events ranges over every event of a query in order, page after page, in flat
+// memory. It also yields events that are committed meanwhile, and ends when there
+// are no more. At most one error is yielded, and it is last. Breaking off leaves
+// nothing open; ranging again reads again.
 func Events(ctx context.Context, ex Executor, q Query) iter.Seq2[RawEvent, error] {
 	return func(yield func(RawEvent, error) bool) {
 		at := cursor.Value("")

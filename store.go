@@ -1,4 +1,4 @@
-// What a store of events can do, and what is written to it.
+// The interface of a store of events, and what is written to it.
 
 package evento
 
@@ -9,43 +9,42 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Executor is a store of events, snapshots and subscription cursors. The
-// packages under executor implement it; so can yours: the promises are
-// written at each method, and executor/executortest holds an implementation
-// to them.
+// Executor is a store of events, snapshots and subscription cursors. The packages
+// under executor implement it, and you can implement it too: each method's comment
+// states its promises, and executor/executortest tests an implementation against
+// them.
 //
 // The promises that span methods:
 //
-//   - One total order. Every event has a position, unique and rising in the
-//     order of commits. Whoever reads a position can already read every lower
-//     one: nothing ever appears below a place that somebody has read.
-//   - All or nothing. The events of a Write are stored together or not at
-//     all. Versions of an aggregate are 1..n without gaps, in position order.
+//   - One total order. Every event has a position, unique and rising in the order
+//     of commits. Whoever reads a position can already read every lower one: no
+//     event ever appears below a position that somebody has read.
+//   - All or nothing. The events of a Write are stored together or not at all.
+//     Versions of an aggregate are 1..n without gaps, in position order.
 //   - Durable before acknowledged, durable before visible.
 //   - Bytes come back unchanged; names and ids are compared bytewise.
-//   - A context that ends makes a call return soon, with the context's error,
-//     and a Write that returns it has stored nothing.
+//   - When its context ends, a call returns soon with the context's error. A Write
+//     that returns it has stored nothing.
 //   - After Close, every method that returns errors returns [ErrClosed].
 //
 // All methods are safe for concurrent use.
 type Executor interface {
-	// Write stores the appends of w as one, and returns a receipt for each
+	// Write stores the appends of w atomically, and returns a receipt for each
 	// append, in order. It calls w.Check first.
 	//
-	// When an aggregate is not where its append expects it, Write stores
-	// nothing and returns a *[ConflictError] for the first such append,
-	// unless the events stored above the expected version are, id by id,
-	// those of the append: then the write was made before, and its first
-	// receipts are returned. With w.Retry that is looked for in any case, at
-	// whatever version.
+	// When an aggregate is not at the version that its append expects, Write
+	// compares the stored events above that version with the append's, id by id. If
+	// they are the same, an earlier attempt has stored this write, and Write
+	// returns the receipts of that attempt. If not, it stores nothing and returns a
+	// *[ConflictError] for the first such append. With w.Retry, Write looks for an
+	// earlier attempt in any case, at any version.
 	//
-	// A new aggregate takes the append's routing key; an existing one keeps
-	// its own. Timestamps are given by the store and never fall along the
-	// positions.
+	// A new aggregate gets the append's routing key; an existing one keeps its own.
+	// The store sets the timestamps; they never decrease along the positions.
 	//
 	// Errors: [ErrConflict], [ErrOutcomeUnknown], [ErrClosed], [ErrFull],
-	// [ErrReadOnly], those of w.Check, and the store's own, which mean that
-	// nothing was stored.
+	// [ErrReadOnly], those of w.Check, and the store's own. After an error of the
+	// store's own, nothing was stored.
 	Write(ctx context.Context, w Write) ([]Receipt, error)
 
 	// Read returns a page of the events that match q, in position order. It
@@ -54,77 +53,85 @@ type Executor interface {
 	// [cursor.ErrBeyondHead], any other text [cursor.ErrMalformed]; all of
 	// them are [cursor.ErrInvalid].
 	//
-	// A page has the number of events that were asked for, if there are that
-	// many, or fewer but at least one when they hold more than [PageBytes]
-	// of payload. An empty forward page moves EndCursor to the last position
-	// examined (the head), so that one who polls examines nothing twice.
+	// A page has as many events as were asked for, if there are that many. It has
+	// fewer, but at least one, when they hold more than [PageBytes] of payload. An
+	// empty forward page moves EndCursor to the last position examined (the head),
+	// so that a caller who polls examines nothing twice.
+	//
+	// Why: docs/decisions.md, "Reading has no second way in".
 	Read(ctx context.Context, q Query, args cursor.Args) (*cursor.Page[RawEvent], error)
 
-	// Changed returns a channel that is closed when events may have been
-	// committed, by anybody, after the call, or when the executor closes. It
-	// only wakes: it may be late for commits of other processes, and early.
-	// Ask first, then read, then wait.
+	// Changed returns a channel that is closed when anybody may have committed
+	// events after the call, or when the executor closes. It is only a signal: it
+	// may come late for commits of other processes, and it may come without a
+	// commit. Call Changed first, then read, then wait.
 	Changed() <-chan struct{}
 
-	// CursorAt returns the cursor of a position, whether it was reached yet or
-	// not; of 0 it is "". Where the events of one cursor have positions in
-	// several stores, as in executor/group, the error matches
-	// [errors.ErrUnsupported]: a position says nothing there, a cursor does.
+	// CursorAt returns the cursor of a position, which need not be reached yet; for
+	// 0 it returns "". Where a cursor combines positions of several stores, as in
+	// executor/group, one position is not a place: the error matches
+	// [errors.ErrUnsupported].
 	CursorAt(position uint64) (cursor.Value, error)
-	// Earlier compares two places: it returns the one that comes before the
-	// other, or at the same place a. Where neither does, since each is further
-	// in one of several stores, it returns the last place that comes before
-	// both. So a is at or before b exactly when Earlier(a, b) returns a. Nothing
-	// is asked of the storage. Errors: those of Read for a cursor, but for
+	// Earlier compares two places and returns the one that comes first; if they are
+	// the same, it returns a. If each is further in one of several stores, Earlier
+	// returns the last place that comes before both.
+	// So a is at or before b exactly when Earlier(a, b) returns a. Earlier does not
+	// access the storage. Errors: those of Read for a cursor, except
 	// [cursor.ErrBeyondHead].
+	//
+	// Why: docs/decisions.md, "Places are compared by the executor".
 	Earlier(a, b cursor.Value) (cursor.Value, error)
 
-	// Feed returns what those share who follow the store through this executor,
-	// see [Follow]. An executor has one field of this type and returns its
-	// address, always the same and also after Close; it has nothing else to do
-	// with it. One that embeds another executor shares that one's, unless it
-	// changes what Read returns: then it has its own.
+	// Feed returns what all followers of the store share in this executor, see
+	// [Follow]. An executor has one field of type Feed and always returns its
+	// address, also after Close; it does nothing else with it. An executor that
+	// embeds another one shares its feed, unless it changes what Read returns: then
+	// it has a feed of its own.
+	//
+	// Why: docs/decisions.md, "The feed is a field of the executor".
 	Feed() *Feed
 
 	// Records lists records in the order of their keys, compared bytewise, and
-	// tells the time of the store's clock. It calls q.Check first.
+	// returns the time of the store's clock. It calls q.Check first.
 	Records(ctx context.Context, q RecordQuery) (*RecordPage, error)
-	// Swap changes records, all of them or none: none, with an error that
-	// matches [ErrSwapped], when one is not at the revision that the change
-	// expects. It calls s.Check first. Records are durable like events; what
-	// Swap returned is what Records shows from then on.
+	// Swap changes all records of s, or none. When a record is not at the revision
+	// that its change expects, Swap changes none, and its error matches
+	// [ErrSwapped]. It calls s.Check first. Records are durable like events; what
+	// Swap has stored, Records returns from then on.
 	//
-	// After any other error the change may have been made or not, or be made yet
-	// when ctx ended: the next Swap of the same records waits for it and tells.
+	// After any other error the outcome is unknown; if ctx ended, the change may
+	// still be applied. The next Swap of the same records waits for it, and finds
+	// out.
 	Swap(ctx context.Context, s Swap) error
 
 	// Snapshot returns the snapshot stored under key, or [ErrNotFound].
 	Snapshot(ctx context.Context, key SnapshotKey) (Snapshot, error)
-	// SaveSnapshot stores a snapshot under key, unless the one there is
-	// further along: has a higher version, or the same and a higher position.
+	// SaveSnapshot stores a snapshot under key, unless the stored one is newer: it
+	// has a higher version, or the same version and a higher position.
 	SaveSnapshot(ctx context.Context, key SnapshotKey, s Snapshot) error
-	// Snapshots lists stored snapshots in the order of [SnapshotKey.Compare].
-	// It calls q.Check first. A page of states may have fewer than were asked
-	// for, but at least one, when they hold more than [PageBytes].
+	// Snapshots lists stored snapshots in the order of [SnapshotKey.Compare]. It
+	// calls q.Check first. A page with states may have fewer than were asked for,
+	// but at least one, when they hold more than [PageBytes].
 	Snapshots(ctx context.Context, q SnapshotQuery) (*SnapshotPage, error)
-	// RemoveSnapshots removes the snapshots with these keys, at most
-	// [MaxRecords] of them; those that are not there count as removed. After an
-	// error some may be gone.
+	// RemoveSnapshots removes the snapshots with these keys, at most [MaxRecords];
+	// missing ones count as removed. After an error some may have been removed.
 	RemoveSnapshots(ctx context.Context, keys []SnapshotKey) error
 
-	// Close waits for the calls under way, releases what the executor holds,
-	// and closes the channels of Changed. Closing again does nothing.
+	// Close waits for the calls that are running, releases the executor's
+	// resources, and closes the channels of Changed. Closing again does nothing.
 	Close() error
 }
 
 // PageBytes is how many bytes of payload a page may hold before it is cut.
+//
+// Why: docs/decisions.md, "A page is cut at 4 MiB of payload".
 const PageBytes = 4 << 20
 
 // Write is one atomic addition to the store. [CommitBuilder] makes it.
 type Write struct {
-	// Appends has one entry an aggregate.
+	// Appends has one entry for each aggregate.
 	Appends []Append
-	// Retry says that the same write was tried before.
+	// Retry says that this write was tried before.
 	Retry bool
 }
 
@@ -134,19 +141,19 @@ type Append struct {
 	AggregateID   string
 	// Expected is the version that the aggregate must be at; 0: it is new.
 	Expected uint64
-	// AnyVersion appends at whatever version; Expected is 0 then.
+	// AnyVersion appends at any version; Expected must then be 0.
 	AnyVersion bool
-	// RoutingKey is the aggregate's if this append creates it; "" is none.
+	// RoutingKey becomes the aggregate's if this append creates it; "" is none.
 	RoutingKey string
-	// Metadata is that of each of the events.
+	// Metadata is stored with each of the events.
 	Metadata Metadata
 	Events   []NewEvent
 }
 
-// Aggregate is the one that is appended to.
+// Aggregate returns the key of the aggregate that is appended to.
 func (a *Append) Aggregate() AggregateKey { return AggregateKey{a.AggregateType, a.AggregateID} }
 
-// NewEvent is an event that has no place yet.
+// NewEvent is an event that is not stored yet.
 type NewEvent struct {
 	ID    ID
 	Name  string
@@ -154,17 +161,17 @@ type NewEvent struct {
 	Data  []byte
 }
 
-// Receipt says where a commit's events are.
+// Receipt says where a commit's events were stored.
 type Receipt struct {
 	AggregateID string
-	// Version is the aggregate's, after the commit.
+	// Version is the aggregate's version after the commit.
 	Version uint64
-	// Position is that of the commit's last event of this aggregate.
+	// Position is the position of this aggregate's last event in the commit.
 	Position uint64
 }
 
-// Check returns an error for a write that some store could not give back
-// unchanged, or that is over a limit. Executors call it first.
+// Check returns an error for a write that exceeds a limit, or that some store could
+// not return unchanged. Executors call it first.
 func (w Write) Check() error {
 	if len(w.Appends) == 0 {
 		return ErrNoEvents
@@ -198,7 +205,7 @@ func (w Write) Check() error {
 	return nil
 }
 
-// check returns the bytes of payload.
+// check returns the number of bytes of payload.
 func (a *Append) check() (int, error) {
 	if err := checkName("aggregate type", string(a.AggregateType)); err != nil {
 		return 0, err

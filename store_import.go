@@ -1,4 +1,4 @@
-// Taking over the events of another store as they are.
+// Importing the events of another store unchanged.
 
 package evento
 
@@ -8,44 +8,47 @@ import (
 	"time"
 )
 
-// Importer is an [Executor] that can take over events of another store as they
-// are: the way to move a store to another database, or to restore a backup.
-// Those of this library are Importers. [Executor.Write] is for new facts;
-// an import repeats what was recorded before.
+// Importer is an [Executor] that can import events of another store unchanged, to
+// move a store to another database or to restore a backup. All executors of this
+// library are Importers. [Executor.Write] stores new facts; Import repeats recorded
+// ones.
 type Importer interface {
 	Executor
 	// Import appends events exactly as they are given: their ids, positions,
 	// versions, timestamps, metadata, routing keys, codecs and bytes. It calls
 	// [CheckImport] first.
 	//
-	// The first event's position is the one after the store's last, or lies in
-	// the store; then the events up to the last are compared with those stored,
-	// and when they are the same only the rest is appended. So the same events
-	// may be imported again, and an import that was interrupted goes on where
-	// it was. Each aggregate's versions go on from its own, and its routing key
-	// is the one that it has. Timestamps do not fall, and nothing that is
-	// written later has an earlier one.
+	// The first event's position is the one after the store's last event, or one
+	// that the store has already. In the second case Import compares the events
+	// that the store has with the given ones; if they are the same, it appends the
+	// rest. So the same events may be imported again, and an interrupted import
+	// continues where it was. Each aggregate's versions must continue its stored
+	// ones, with its stored routing key. Timestamps must not decrease; events
+	// written later have no earlier timestamp.
 	//
-	// It is all or nothing, durable when it returns, and for readers and
-	// Changed what any commit is. It is not part of a transaction of
-	// [Transactor]: in one it is refused.
+	// Import is all or nothing, and durable when it returns. Readers and Changed
+	// treat it like any commit. It cannot be part of a transaction of [Transactor]:
+	// there it is refused.
 	//
-	// An id that an event of the store has already is refused by stores that
-	// keep an index of ids; the others trust the order of versions, which lets
-	// no event in twice.
+	// A store with an index of event ids refuses an id that it has already. The
+	// others check the versions alone, which keeps any event from being stored
+	// twice.
 	//
-	// Errors: a *[ConflictError] for an aggregate at another version;
-	// [ErrInvalid] for events that do not follow the store's last one or differ
-	// from those at their positions; [ErrOutcomeUnknown], after which importing
-	// the same again tells; those of CheckImport; [ErrClosed], [ErrFull],
-	// [ErrReadOnly], and the store's own, which mean that nothing was stored.
+	// Errors: a *[ConflictError] for an aggregate at another version; [ErrInvalid]
+	// for events that do not follow the store's last one or differ from the stored
+	// ones at their positions; [ErrOutcomeUnknown], after which importing the same
+	// events again finds out the outcome; those of CheckImport; [ErrClosed],
+	// [ErrFull], [ErrReadOnly], and the store's own, after which nothing was
+	// stored.
+	//
+	// Why: docs/decisions.md, "Import: compared, not remembered".
 	Import(ctx context.Context, events []RawEvent) error
 }
 
-// CheckImport returns an error for events that no store takes over together:
-// because one could not be given back unchanged, because they do not follow each
-// other, or because they are more than one commit may have ([MaxCommitEvents],
-// [MaxCommit]). No events are fine. Importers call it first.
+// CheckImport returns an error for events that no store imports together: because
+// one cannot be returned unchanged, because they are not consecutive, or because
+// they exceed the limits of a commit ([MaxCommitEvents], [MaxCommit]). No events
+// are no error. Importers call it first.
 func CheckImport(events []RawEvent) error {
 	if len(events) > MaxCommitEvents {
 		return fmt.Errorf("%w: an import of %d events, at most %d are allowed at once", ErrTooLarge, len(events), MaxCommitEvents)
@@ -87,7 +90,7 @@ func CheckImport(events []RawEvent) error {
 	return nil
 }
 
-// follows looks at what two neighbours have in common.
+// follows checks that e may come directly after another event.
 func (e *RawEvent) follows(before *RawEvent) error {
 	if e.Position != before.Position+1 {
 		return fmt.Errorf("%w import: position %d comes after %d: positions have to follow each other", ErrInvalid, e.Position, before.Position)
@@ -99,7 +102,7 @@ func (e *RawEvent) follows(before *RawEvent) error {
 	return nil
 }
 
-// check looks at a stored event by itself, and returns its bytes of payload.
+// check checks a stored event by itself, and returns its number of payload bytes.
 func (e *RawEvent) check() (int, error) {
 	if e.Position == 0 || e.Position > maxVersion {
 		return 0, fmt.Errorf("%w position: %d", ErrInvalid, e.Position)
@@ -107,7 +110,7 @@ func (e *RawEvent) check() (int, error) {
 	if e.Version == 0 || e.Version > maxVersion {
 		return 0, fmt.Errorf("%w version: %d of %s %s", ErrInvalid, e.Version, e.AggregateType, shorten(e.AggregateID))
 	}
-	// What every store can hold, and JSON can say.
+	// The range that every store can hold and JSON can express.
 	if us := e.Timestamp.UnixMicro(); us < 0 || e.Timestamp.UTC().Year() > 9999 || !e.Timestamp.Equal(time.UnixMicro(us)) {
 		return 0, fmt.Errorf("%w timestamp: %s, it has to be in whole microseconds of the years 1970 to 9999", ErrInvalid, e.Timestamp)
 	}

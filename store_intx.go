@@ -1,4 +1,4 @@
-// Events and the tables of an application in one transaction.
+// Events and the application's own tables in one transaction.
 
 package evento
 
@@ -21,50 +21,51 @@ import (
 type Transactor interface {
 	Executor
 
-	// InTx runs fn in a transaction of the storage, which the package of the
-	// executor finds in fn's context (its Tx function) for statements of the
-	// caller. When fn returns nil, all that was done with that context is
-	// committed together; when it returns an error, or panics, nothing is.
-	// InTx within InTx joins the outer one.
+	// InTx runs fn in a transaction of the storage. The Tx function of the
+	// executor's package finds it in fn's context, for the caller's own statements.
+	// When fn returns nil, everything that was done with that context is committed
+	// together; when it returns an error, or panics, nothing is. InTx within InTx
+	// joins the outer transaction.
 	//
-	// Events that fn commits with its context get their positions at the end,
-	// so that a transaction that takes long keeps nobody waiting. Until then
-	// their receipts have Position 0, and only fn sees them: with its context
-	// Load, Update, Events and HasEvent include them, pages do not. A conflict
-	// that can be seen is returned to fn; InTx returns one that came about
-	// later, and nothing was stored.
+	// Events that fn commits with its context get their positions at the end, so
+	// that a long transaction does not make others wait. Until then their receipts
+	// have Position 0, and only fn can read them: with its context, Load, Update,
+	// Events and HasEvent include them; pages do not. A conflict that can be found
+	// during the transaction is returned to fn. If one arises later, InTx returns
+	// it and nothing was stored.
 	//
-	// A Swap that is refused with [ErrSwapped] has done nothing: the transaction
-	// goes on, sees what it has swapped before, and commits.
+	// A Swap that is refused with [ErrSwapped] has changed nothing. The transaction
+	// goes on, still contains its earlier swaps, and commits.
 	//
-	// Like the connection that it holds, fn's context is for one goroutine at
-	// a time, and of no use after fn has returned. Calls that fn makes with
+	// Like the connection of the transaction, fn's context may be used by one
+	// goroutine at a time, and not after fn has returned. Calls that fn makes with
 	// another context are not part of the transaction, and may wait for it. But
-	// Records and Swap outside of transactions never wait for the connections
-	// that transactions hold: so leases are renewed however many there are.
-	// (Where there is one writer at a time, Swap waits for the transaction.)
+	// Records and Swap outside transactions never wait for the connections that
+	// transactions hold, so leases are renewed whatever the number of transactions.
+	// (In a storage with one writer at a time, Swap waits for the transaction.)
 	//
-	// Errors: what fn returns, as it is; those of Write, with nothing stored;
-	// [ErrOutcomeUnknown], after which InTx with the same builders settles it:
-	// when all the events that fn commits are found to be stored already, so
-	// was the rest of that transaction, and this one is rolled back and nil
-	// returned.
+	// Errors: what fn returns, unchanged; those of Write, with nothing stored;
+	// [ErrOutcomeUnknown], after which InTx with the same builders finds out the
+	// outcome: if all events that fn commits are stored already, then so is the
+	// rest of the first transaction, and InTx rolls this one back and returns nil.
 	//
-	// When fn returned nil, and what was done in the transaction keeps it from
-	// being committed (a deferred constraint that does not hold, a statement
-	// whose error fn passed over, one that ended the transaction), InTx returns
-	// [ErrTxRefused], with the driver's error in it and nothing stored. It matches
-	// neither ErrOutcomeUnknown nor ErrConflict, ErrClosed, ErrFull or
-	// ErrReadOnly: it is about fn, and not about the store.
+	// When fn returned nil, but what it did prevents the commit (a deferred
+	// constraint that does not hold, a failed statement whose error fn ignored, a
+	// statement that ended the transaction), InTx returns [ErrTxRefused], which
+	// wraps the driver's error; nothing was stored. It matches neither
+	// ErrOutcomeUnknown nor ErrConflict, ErrClosed, ErrFull or ErrReadOnly: the
+	// cause is fn, not the store.
 	//
-	// InTx calls fn with a context that [TxContext] has made. It may look at
-	// [TxIdleLimit].
+	// InTx calls fn with a context made by [TxContext]. It may use [TxIdleLimit].
 	//
 	// An executor on top of others that have no transactions returns
-	// [errors.ErrUnsupported] before anything else, also when ctx has ended.
-	// Any other returns the error of a context that has ended without touching
-	// the storage. So InTx with such a context asks whether there are
-	// transactions, and costs nothing.
+	// [errors.ErrUnsupported] first of all, also when ctx has ended. Any other
+	// executor returns the error of a context that has ended, without accessing the
+	// storage. So InTx with such a context is a cheap test for transactions.
+	//
+	// Why: docs/decisions.md, "InTx: appends wait until the end".
+	//
+	// Why: docs/decisions.md, "InTx: whose fault a failed commit is".
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 }
 
@@ -73,22 +74,22 @@ type (
 	txIdleKey   struct{}
 )
 
-// TxContext marks a context as one of a transaction; it is for the authors of a
-// [Transactor]. What is done with such a context shares the connection of the
-// transaction, so the library reads nothing beside the caller, and executors made
-// of executors ask the one that the transaction is of. The executor finds its
-// transaction by a value of its own, which it adds.
+// TxContext marks a context as that of a transaction; it is for authors of a
+// [Transactor]. All calls with such a context share the connection of the
+// transaction, so the library does not read concurrently with the caller, and an
+// executor made of executors uses the one that runs the transaction. The executor
+// adds a context value of its own, by which it finds its transaction.
 func TxContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, withinTxKey{}, true)
 }
 
-// WithinTx reports whether a context is of a transaction, of whichever executor.
+// WithinTx reports whether ctx is the context of a transaction, of any executor.
 func WithinTx(ctx context.Context) bool { return ctx.Value(withinTxKey{}) != nil }
 
-// TxIdleLimit is for how long a transaction that is begun with this context may
-// do nothing before the storage is to end it, if it can: its process may have been
-// halted, and others wait for its locks. 0: there is no limit. Transactional
-// subscriptions set it, to twice their lease.
+// TxIdleLimit returns how long a transaction that is begun with ctx may stay idle
+// before the storage aborts it, if the storage can do that. Its process may have
+// been halted while others wait for its locks. 0: no limit. Transactional
+// subscriptions set it to twice their lease.
 func TxIdleLimit(ctx context.Context) time.Duration {
 	d, _ := ctx.Value(txIdleKey{}).(time.Duration)
 	return d

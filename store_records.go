@@ -20,13 +20,13 @@ const (
 	MaxRecords = 1000
 )
 
-// RecordKey names a record. Records with different keys never meet.
+// RecordKey identifies a record.
 type RecordKey struct {
-	// Kind says what it is about, such as "subscription".
+	// Kind is the kind of state, such as "subscription".
 	Kind string
-	// Key is whose it is, such as the subscription's.
+	// Key is what the state belongs to, such as the subscription's key.
 	Key string
-	// Part tells several of one Key apart; "" is one too.
+	// Part distinguishes several records of one Key; "" is a part too.
 	Part string
 }
 
@@ -48,15 +48,17 @@ func (k RecordKey) check() error {
 	return checkName("record part", k.Part)
 }
 
-// Record is a small piece of state that is neither an event nor a snapshot:
-// who owns a subscription and how far it is. It is changed by comparing and
-// swapping, so that whoever acted on an old state changes nothing.
+// Record is a small piece of state that is neither an event nor a snapshot: who
+// owns a subscription and how far it is. It is changed by compare-and-swap, so that
+// nobody can change it on the basis of an older revision.
+//
+// Why: docs/decisions.md, "Subscriptions are records that are compared and swapped".
 type Record struct {
 	RecordKey
-	// Revision counts its changes: 1 when it was made.
+	// Revision counts the changes: 1 for a new record.
 	Revision uint64
-	// ChangedAt is when that was, by the store's clock as it was then, which may
-	// be set back; in UTC, to the millisecond or finer.
+	// ChangedAt is the time of the last change by the store's clock, which may have
+	// been set back since; in UTC, to the millisecond or finer.
 	ChangedAt time.Time
 	Value     []byte
 }
@@ -64,18 +66,18 @@ type Record struct {
 // RecordQuery chooses records of one kind.
 type RecordQuery struct {
 	Kind string
-	// Key chooses those of one Key; "" chooses all.
+	// Key selects the records of one Key; "" selects all.
 	Key string
-	// After goes on behind a record, which need not exist; the zero value begins
-	// with the first. Unlike what is stored, it may have empty and long texts and
-	// control characters: whoever reads page by page has it from the store, which
-	// others can write to.
+	// After is the key after which the page begins. No record needs to have it; the
+	// zero value begins at the first record. Its texts may be empty or long and
+	// have control characters, unlike stored ones: readers take it from the page
+	// before, and other programs may write to the store.
 	After RecordKey
 	// Limit is the most records in the page, up to [MaxRecords]. 0: MaxRecords.
 	Limit int
 }
 
-// Check returns an error for a query that no store takes. Executors call it
+// Check returns an error for a query that no store accepts. Executors call it
 // first.
 func (q RecordQuery) Check() error {
 	if err := (RecordKey{Kind: q.Kind, Key: cmp.Or(q.Key, "-")}).check(); err != nil {
@@ -93,33 +95,33 @@ func (q RecordQuery) Check() error {
 // RecordPage is what Records returns.
 type RecordPage struct {
 	Records []Record
-	// More: there are records behind these.
+	// More: there are further records after these.
 	More bool
-	// Now is the time of the store's clock. It is before ChangedAt of a record
-	// that was changed before the clock was set back.
+	// Now is the time of the store's clock. A record may have a later ChangedAt, if
+	// the clock was set back.
 	Now time.Time
 }
 
 // Swap changes records together.
 type Swap struct {
 	Changes []Change
-	// Wake wakes those who wait on Changed, once it is done.
+	// Wake signals Changed after the swap.
 	Wake bool
 }
 
 // Change is what a Swap does to one record.
 type Change struct {
 	RecordKey
-	// Revision is what the record is expected to be at; 0: there is none.
-	// Afterwards it is one higher.
+	// Revision is the revision that the record must have; 0: it must not exist. The
+	// change increments it.
 	Revision uint64
 	Value    []byte
-	// Remove removes the record instead. One of the same key made later
-	// begins at revision 1 again.
+	// Remove removes the record. A new record with the same key begins at revision
+	// 1.
 	Remove bool
 }
 
-// Check returns an error for a swap that some store could not make. Executors
+// Check returns an error for a swap that some store could not execute. Executors
 // call it first.
 func (s Swap) Check() error {
 	if len(s.Changes) == 0 || len(s.Changes) > MaxSwap {
@@ -145,14 +147,15 @@ func (s Swap) Check() error {
 	return nil
 }
 
-// readRecord is a record as a page had it.
+// readRecord is a record as it was read in a page.
 type readRecord struct {
 	Record
 	now time.Time // of the store's clock, when the page was read
 }
 
 // records ranges over the records of a query, page after page. At most one error is
-// yielded, and it is last; records that are changed meanwhile are in it or not.
+// yielded, and it is last. A record that is changed meanwhile may or may not be
+// yielded.
 func records(ctx context.Context, ex Executor, q RecordQuery) iter.Seq2[readRecord, error] {
 	return func(yield func(readRecord, error) bool) {
 		for q := q; ; {

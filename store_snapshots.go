@@ -12,16 +12,17 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// SnapshotKey says whose state a snapshot is. Snapshots with different keys
-// never meet.
+// SnapshotKey identifies the state that a snapshot holds.
+//
+// Why: docs/decisions.md, "Snapshots carry the shape of the state".
 type SnapshotKey struct {
 	// Projection and Revision are the projection's. A revision fits in 63
 	// bits.
 	Projection string
 	Revision   uint64
-	// Variant tells apart states of different shape, or that joined in
-	// different related aggregates: 64 hexadecimal digits, half of them for
-	// either.
+	// Variant distinguishes states of different shapes or with different related
+	// aggregates. It is 64 hexadecimal digits: 32 for the shape and 32 for the
+	// related aggregates.
 	Variant       string
 	AggregateType AggregateType
 	AggregateID   string
@@ -37,9 +38,9 @@ func (k SnapshotKey) Compare(other SnapshotKey) int {
 
 // Snapshot is a stored projection state.
 type Snapshot struct {
-	// Version is the aggregate's, Position that of the last event applied.
+	// Version is the aggregate's, Position that of the last applied event.
 	Version, Position uint64
-	// Cursor is the place after which replay goes on.
+	// Cursor is the place after which the replay continues.
 	Cursor cursor.Value
 	// Data is the encoded state.
 	Data []byte
@@ -47,21 +48,21 @@ type Snapshot struct {
 
 // SnapshotQuery chooses stored snapshots.
 type SnapshotQuery struct {
-	// Projection chooses those of one projection; "" chooses all.
+	// Projection selects the snapshots of one projection; "" selects all.
 	Projection string
-	// After goes on behind a key, which need not exist; the zero value begins
-	// with the first. A key without an AggregateID is before all those of its
-	// projection, revision, variant and type. Its texts are valid UTF-8 without
-	// NUL, and otherwise may be what is not stored.
+	// After is the key after which the page begins. No snapshot needs to have it;
+	// the zero value begins at the first. A key without an AggregateID is before
+	// all snapshots of its projection, revision, variant and type. Its texts must
+	// be valid UTF-8 without NUL; the other rules of stored names do not apply.
 	After SnapshotKey
-	// States asks for the snapshots themselves; otherwise the page has their
-	// keys, versions and positions.
+	// States asks for complete snapshots; otherwise the page has only their keys,
+	// versions, positions and sizes.
 	States bool
 	// Limit is the most snapshots in the page, up to [MaxRecords]. 0: MaxRecords.
 	Limit int
 }
 
-// Check returns an error for a query that no store takes. Executors call it
+// Check returns an error for a query that no store accepts. Executors call it
 // first.
 func (q SnapshotQuery) Check() error {
 	if q.Projection != "" {
@@ -81,7 +82,7 @@ func (q SnapshotQuery) Check() error {
 // SnapshotPage is what Snapshots returns.
 type SnapshotPage struct {
 	Snapshots []StoredSnapshot
-	// More: there are snapshots behind these.
+	// More: there are further snapshots after these.
 	More bool
 }
 
@@ -90,13 +91,14 @@ type SnapshotPage struct {
 type StoredSnapshot struct {
 	SnapshotKey
 	Snapshot
-	// Size is the number of bytes in Data, also when that was not asked for.
+	// Size is the number of bytes in Data, even if Data was not asked for.
 	Size int
 }
 
 // snapshots ranges over the snapshots of a query, page after page, each page twice
-// as large as the one before. Next says behind which key to go on when a page ended
-// with another; nil: behind that one. At most one error is yielded, and it is last.
+// as large as the one before. When a page has ended, next maps its last key to the
+// key after which the next page begins; nil: that key itself. At most one error is
+// yielded, and it is last.
 func snapshots(ctx context.Context, ex Executor, q SnapshotQuery, next func(last SnapshotKey) SnapshotKey) iter.Seq2[StoredSnapshot, error] {
 	return func(yield func(StoredSnapshot, error) bool) {
 		for q := q; ; q.Limit = min(2*q.Limit, MaxRecords) {

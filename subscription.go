@@ -13,14 +13,14 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// SubscriptionBuilder describes a subscription: continuous processing of the
-// events that it has handlers for, at least once, in order, with the place up
-// to which it got stored under its key. [NewSubscription] makes it. It may be
-// started several times; it is not safe for concurrent use, and not to be
-// changed once it was started.
+// SubscriptionBuilder describes a subscription. A subscription continuously
+// processes the events that it has handlers for, in order and at least once, and
+// stores under its key how far it is. [NewSubscription] makes the builder. It may
+// be started several times, is not safe for concurrent use, and must not be changed
+// after the first start.
 type SubscriptionBuilder struct {
 	key           string
-	handlers      map[eventKind]*handler // without a name: of every event of the type; without a type: of every event
+	handlers      map[eventKind]*handler // a key without a name: for all events of the type; without a type: for all events
 	skip          map[eventKind]bool
 	safetyCheck   bool
 	aggregates    []Filter
@@ -35,12 +35,12 @@ type SubscriptionBuilder struct {
 	partitions    int
 	lease         time.Duration
 	start         startPlace
-	kept          keptState // what it keeps: see Projection.Keep
+	kept          keptState // which states it keeps: see Projection.Keep
 	hooks         SubscriptionHooks
 	codecs        codecs
 	data          shared
 	logger        *slog.Logger
-	err           error // the first mistake, told by Start and Execute
+	err           error // the first mistake, returned by Start and Execute
 }
 
 // Defaults of a subscription.
@@ -51,15 +51,18 @@ const (
 	minLease         = 100 * time.Millisecond
 )
 
-// NewSubscription begins a subscription. Its place is stored under the key:
-// the same key goes on where the last worker stopped, a new key begins at the
-// first event, unless StartAtEnd or StartAt says otherwise. With a routing key it is
-// another subscription than without, or with another routing key.
+// NewSubscription begins a subscription. Its cursor is stored under the key: a
+// known key continues where its last worker stopped; a new key begins at the first
+// event, unless StartAtEnd or StartAt says otherwise. The routing key is part of a
+// subscription's identity: with another routing key, or none, it is another
+// subscription.
 //
-// What it selects (the routing key or All, and Aggregate) is stored beside the
-// place: another selection with the same key would pass over events, and is
-// refused; see [Control.Reselect]. Its handlers may change. A new one is called for
-// events behind the place.
+// The selection (the routing key or All, and Aggregate) is stored with the cursor.
+// A different selection with the same key is refused, as it would miss events; see
+// [Control.Reselect]. Handlers may change: a new handler is called for the events
+// after the cursor.
+//
+// Why: docs/decisions.md, "The selection is stored beside the place".
 func NewSubscription(key string) *SubscriptionBuilder {
 	b := &SubscriptionBuilder{
 		key:        key,
@@ -80,9 +83,9 @@ func (b *SubscriptionBuilder) fail(err error) {
 	}
 }
 
-// Handler adds handlers. Two for one kind of event, for one type or for every
-// event are an error when it starts. Of one for a kind, one for its type and one
-// for every event, the narrowest is called.
+// Handler adds handlers: for a kind of event, for an aggregate type, or for every
+// event. For each event the most specific one is called. Start returns an error if
+// there are two for the same kind or type, or two for every event.
 func (b *SubscriptionBuilder) Handler(handlers ...SubscriptionHandler) *SubscriptionBuilder {
 	for _, h := range handlers {
 		if h.one == nil && h.many == nil {
@@ -103,7 +106,7 @@ func (b *SubscriptionBuilder) Handler(handlers ...SubscriptionHandler) *Subscrip
 	return b
 }
 
-// Skip names events that have no handler on purpose, for SafetyCheck.
+// Skip names events that have no handler on purpose; SafetyCheck accepts them.
 func (b *SubscriptionBuilder) Skip(payloads ...Payload) *SubscriptionBuilder {
 	for _, p := range payloads {
 		kinds, err := kindsOf(p)
@@ -115,15 +118,15 @@ func (b *SubscriptionBuilder) Skip(payloads ...Payload) *SubscriptionBuilder {
 	return b
 }
 
-// SafetyCheck makes the subscription stop with [ErrUnhandledEvent] at an event
-// of a type of aggregate that it handles, for which it has neither a handler
-// nor a Skip. By default such events are passed over.
+// SafetyCheck makes the subscription stop with [ErrUnhandledEvent] at an event that
+// has no handler and was not given to Skip, if the subscription handles other
+// events of its aggregate type. By default such events are ignored.
 func (b *SubscriptionBuilder) SafetyCheck() *SubscriptionBuilder {
 	b.safetyCheck = true
 	return b
 }
 
-// Aggregate narrows the subscription to one aggregate, or to several when
+// Aggregate restricts the subscription to one aggregate, or to several if it is
 // called again.
 func (b *SubscriptionBuilder) Aggregate(t AggregateType, id string) *SubscriptionBuilder {
 	b.fail(checkName("aggregate type", string(t)))
@@ -132,139 +135,142 @@ func (b *SubscriptionBuilder) Aggregate(t AggregateType, id string) *Subscriptio
 	return b
 }
 
-// RoutingKey chooses the events with this routing key. Default: the events
-// that have none. It belongs to the subscription's name: see [NewSubscription].
+// RoutingKey selects the events with this routing key. Default: the events that
+// have none. It is part of the subscription's identity: see [NewSubscription].
 func (b *SubscriptionBuilder) RoutingKey(key string) *SubscriptionBuilder {
 	b.routingKey, b.all = key, false
 	b.fail(checkName("routing key", key))
 	return b
 }
 
-// All chooses events whatever their routing key.
+// All selects events with any routing key or none.
 func (b *SubscriptionBuilder) All() *SubscriptionBuilder {
 	b.routingKey, b.all = "", true
 	return b
 }
 
-// ChunkSize is how many events are handled together: after each chunk the
-// cursor is stored, unless it was within the last 20 ms, or longer ago where
-// storing is slow; within a chunk, at least every second. It is the most events of a batch, and of a transaction.
-// As many are read at once, and up to 2,000 by a subscription that is behind.
-// 1 to [cursor.MaxPage]; default 300.
+// ChunkSize is how many events are handled together, 1 to [cursor.MaxPage]; default
+// 300. It is the maximum for a batch, and for a transaction. After each chunk the
+// cursor is stored, unless it was stored within the last 20 ms, or longer ago if
+// storing is slow. Within a chunk it is stored at least every second. A page that
+// is read has as many events, and up to 2,000 if the subscription is behind.
 func (b *SubscriptionBuilder) ChunkSize(n int) *SubscriptionBuilder {
 	b.chunkSize = n
 	return b
 }
 
-// Retry is how often an event whose handler fails is tried again, with a wait
-// that doubles from 10 ms up to 10 s. Default 30, which take 158 s in the mean and
-// 210 s at most. 0: not once.
+// Retry is how often a handler is called again for an event that failed. The wait
+// before each retry doubles, from 10 ms to 10 s. Default 30, which take 158 s on
+// average and 210 s at most. 0: no retries.
 func (b *SubscriptionBuilder) Retry(n int) *SubscriptionBuilder {
 	b.retries = n
 	return b
 }
 
-// StartAtEnd makes a key that was never used begin behind the last event that the
-// store has then, instead of at the first. A key that was used goes on.
+// StartAtEnd makes a new key begin after the event that is then the store's last,
+// instead of at the first. A known key continues where it was.
 func (b *SubscriptionBuilder) StartAtEnd() *SubscriptionBuilder {
 	b.start = startPlace{end: true}
 	return b
 }
 
-// StartAt makes a key that was never used begin at the first event of that time or
-// later, instead of at the first. A key that was used goes on.
+// StartAt makes a new key begin at the first event with this timestamp or a later
+// one, instead of at the first. A known key continues where it was.
 func (b *SubscriptionBuilder) StartAt(t time.Time) *SubscriptionBuilder {
 	b.start = startPlace{at: t}
 	return b
 }
 
-// Delay is how long a started subscription waits before its first event, so
-// that the instances of a deployment do not begin all at once. Default 0.
-// Execute does not wait.
+// Delay is how long a started subscription waits before its first event, so that
+// the instances of a deployment do not all begin at once. Default 0. Execute does
+// not wait.
 func (b *SubscriptionBuilder) Delay(d time.Duration) *SubscriptionBuilder {
 	b.delay = d
 	return b
 }
 
-// AcceptFailure makes the subscription park an event whose retries ran out, and
-// go on: later events of the same aggregate are parked behind it, so that their
-// order holds, and all others are handled. See [Parked]. By default the
-// subscription stops at such an event.
+// AcceptFailure makes the subscription park an event that has failed after all
+// retries, and continue. Later events of the same aggregate are parked too, to keep
+// their order; all others are handled. See [Parked]. By default the subscription
+// stops at such an event.
 func (b *SubscriptionBuilder) AcceptFailure() *SubscriptionBuilder {
 	b.acceptFailure = true
 	return b
 }
 
-// Transactional makes the handlers of a chunk run in one transaction of the
-// storage, which also stores the cursor: what they write there happens exactly
-// once. They find the transaction with the Tx function of the executor's
-// package; what they commit to the executor with their context is part of it.
-// It takes a [Transactor]; Start and Execute return [errors.ErrUnsupported]
-// for any other executor.
+// Transactional runs the handlers of a chunk in one transaction of the storage,
+// which also stores the cursor: what handlers write in it is written exactly once.
+// They get the transaction from the Tx function of the executor's package. What
+// they commit to the executor with their context is part of it. The executor must
+// be a [Transactor]; Start and Execute return [errors.ErrUnsupported] for any
+// other.
 //
-// What a handler does elsewhere, such as sending a mail, is done again when
-// the transaction fails. On PostgreSQL the server ends a transaction of which
-// nothing was asked for twice the lease, as of a process that was halted: raise
-// Lease for handlers that take longer between their statements.
+// What a handler does elsewhere, such as sending a mail, is repeated when the
+// transaction fails. PostgreSQL aborts a transaction that is idle for twice the
+// lease, as its process may have been halted: raise Lease if handlers take longer
+// than that between statements.
+//
+// Why: docs/decisions.md, "What fails at the end of a transaction is the event's failure".
 func (b *SubscriptionBuilder) Transactional() *SubscriptionBuilder {
 	b.transactional = true
 	return b
 }
 
-// Standby makes the worker wait for as long as another one owns the key, and take
-// over when that one shuts down or nothing was heard of it for its lease. By
-// default the newest worker asks the one before for the key, which then ends with
-// [ErrTakenOver]. A worker on standby that loses the key, as when its process was
-// halted, goes back to waiting. It logs for whom it waits. Execute does not wait.
+// Standby makes the worker wait while another worker owns the key. It takes over
+// when the other shuts down, or has given no sign of life for its lease. A standby
+// worker that is itself taken over, such as when its process was halted, waits
+// again. It logs which worker it waits for. Execute does not wait. By default,
+// without Standby, the newest worker asks the owner to hand over the key; the old
+// owner then ends with [ErrTakenOver].
 func (b *SubscriptionBuilder) Standby() *SubscriptionBuilder {
 	b.standby = true
 	return b
 }
 
-// Lease is how long after its last sign of life a worker keeps the key from
-// others, and how long it has to answer one that asks for it. A worker gives a sign
-// three times as often, also while a handler is at work. Each process counts by
-// its own monotonic clock; wall clocks do not matter. 100 ms to a year; default
-// 15 s.
+// Lease is how long a worker keeps the key after its last sign of life, and how
+// long it has to answer a worker that asks for the key. A worker gives a sign of
+// life three times per lease, also while a handler runs. Each process measures by
+// its own monotonic clock, not by wall clocks. 100 ms to a year; default 15 s.
+//
+// Why: docs/decisions.md, "Leases without wall clocks".
 func (b *SubscriptionBuilder) Lease(d time.Duration) *SubscriptionBuilder {
 	b.lease = d
 	return b
 }
 
-// Partitions splits the aggregates into n parts, 1 to 64, which are handled in
-// parallel; the events of one aggregate stay in order. All workers that run
-// with the same key share them: each handles a fair part, takes over those of
-// one that has gone when its lease has lapsed, and gives some up to one that
-// comes. (So Start does not take over then.) The number is fixed when the
-// key is first used; [Control.Repartition] changes it. Default 1.
+// Partitions splits the aggregates into n partitions, 1 to 64, which are handled in
+// parallel; the events of one aggregate stay in order. All running workers with the
+// same key share the partitions evenly: a new worker gets some of them by
+// hand-over, and the others take over those of a worker whose lease has expired. So
+// Start does not take over the key. The number is fixed when the key is first used;
+// [Control.Repartition] changes it. Default 1.
 func (b *SubscriptionBuilder) Partitions(n int) *SubscriptionBuilder {
 	b.partitions = n
 	return b
 }
 
-// Hooks are told of what the subscription does.
+// Hooks sets functions that are called when the subscription does something.
 func (b *SubscriptionBuilder) Hooks(h SubscriptionHooks) *SubscriptionBuilder {
 	b.hooks = h
 	return b
 }
 
-// Codecs adds codecs by which payloads may have been written, beside [CBOR]
-// and [JSON].
+// Codecs adds codecs that may have written payloads, besides [CBOR] and [JSON].
 func (b *SubscriptionBuilder) Codecs(cs ...Codec) *SubscriptionBuilder {
 	b.codecs = append(b.codecs, cs...)
 	b.fail(b.codecs.check())
 	return b
 }
 
-// Data gives the handlers a value, which they read with the function [Data].
+// Data provides a value to the handlers, which read it with the function [Data].
 // One value of each type.
 func (b *SubscriptionBuilder) Data(v any) *SubscriptionBuilder {
 	b.data = append(b.data, v)
 	return b
 }
 
-// Logger takes the warnings of retries and accepted failures. Default:
-// [slog.Default].
+// Logger receives the warnings about retries, parked events, and a failing store.
+// Default: [slog.Default].
 func (b *SubscriptionBuilder) Logger(l *slog.Logger) *SubscriptionBuilder {
 	b.logger = l
 	return b
@@ -302,9 +308,9 @@ func (b *SubscriptionBuilder) subscriber(ctx context.Context, ex Executor) (*sub
 
 func (b *SubscriptionBuilder) name() subscriptionName { return nameOf(b.key, b.routingKey) }
 
-// transactorOf asks an executor for transactions. One made of others tells only
-// when it is asked for one, and before it begins one, as in a context that has
-// ended.
+// transactorOf returns the executor as a Transactor. An executor made of others
+// finds out whether it has transactions only when InTx is called; with a context
+// that has ended, it does not begin one.
 func transactorOf(ctx context.Context, ex Executor) (Transactor, error) {
 	t, ok := ex.(Transactor)
 	if !ok {

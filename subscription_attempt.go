@@ -1,5 +1,5 @@
-// What is attempted at once (an event, a batch, a chunk in a transaction, a parked
-// event that is tried again), and what comes of a failure: retries, giving up.
+// Units of work (an event, a batch, a chunk in a transaction, a parked event to
+// retry), and what follows a failure: retrying and giving up.
 
 package evento
 
@@ -12,35 +12,35 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// unit is a run of events that are attempted together: all of them are done, or
-// none. It is one call of a handler, or in a transaction several.
+// unit is a sequence of events that are attempted together: all of them are done,
+// or none. It is one call of a handler or, in a transaction, several.
 type unit struct {
-	edges []cursor.Edge[RawEvent] // also those of other partitions, which are passed over
-	retry *parkedRetry            // nil: its events are the next in the order
+	edges []cursor.Edge[RawEvent] // including those of other partitions, which are skipped
+	retry *parkedRetry            // nil: the events are the next in order
 }
 
 func (u unit) last() *cursor.Edge[RawEvent] { return &u.edges[len(u.edges)-1] }
 
-// failure is what came of a unit that a handler could not handle.
+// failure describes the failure of a handler on a unit.
 type failure struct {
 	err   error
-	at, n int  // the call that failed: its first event in the unit, and how many it had
-	known bool // which call it was; else the first is given
+	at, n int  // the failed call: its first event in the unit, and its number of events
+	known bool // which call failed is known; else at and n are those of the first call
 }
 
-// trouble is what the worker remembers of a unit that failed until its events
-// are done. The events themselves are read again: a handler may have changed
+// trouble is what the worker remembers of a failed unit until its events are done.
+// It does not keep the events: they are read again, as a handler may have changed
 // what it was given.
 type trouble struct {
-	sizes    []int // of the units to come, in events; none: they are as large as they can be
-	attempts int   // of the next unit that have failed
-	err      error // the last time
+	sizes    []int // sizes of the next units, in events; none: as large as possible
+	attempts int   // failed attempts of the next unit
+	err      error // of the last attempt
 	event    *RawEvent
-	stored   bool // the store knows of it
-	repeats  bool // the transaction could not be committed before
+	stored   bool // it is stored in the partition's record
+	repeats  bool // an earlier commit of the transaction has failed
 }
 
-// passed says that n events are done.
+// passed removes n events, which are done.
 func (t *trouble) passed(n int) {
 	t.attempts, t.err, t.event, t.stored, t.repeats = 0, nil, nil, false, false
 	for n > 0 && len(t.sizes) > 0 {
@@ -52,7 +52,7 @@ func (t *trouble) passed(n int) {
 	}
 }
 
-// cut makes smaller units of what the next one has.
+// cut splits the next unit into smaller ones.
 func (t *trouble) cut(sizes ...int) {
 	for _, n := range sizes {
 		if len(t.sizes) > 0 {
@@ -66,7 +66,7 @@ func (t *trouble) cut(sizes ...int) {
 	t.attempts = 0
 }
 
-// unitOf is the unit that begins with the first of the events.
+// unitOf returns the unit that begins with the first of the events.
 func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (unit, error) {
 	if len(w.trouble.sizes) > 0 {
 		edges = edges[:min(len(edges), w.trouble.sizes[0])]
@@ -85,8 +85,8 @@ func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (uni
 	return unit{edges: edges[:n]}, nil
 }
 
-// handle attempts the unit at the beginning of edges, and returns how many of
-// them are done; none, when they are to be read again and attempted once more.
+// handle attempts the unit at the beginning of edges, and returns how many of its
+// events are done: 0 if they must be read and attempted again.
 func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (done int, err error) {
 	if parked, err := w.isParked(ctx, &edges[0].Node); err != nil {
 		return 0, err
@@ -115,25 +115,26 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 	return len(u.edges), nil
 }
 
-// attempt calls the handlers of a unit, and stores what is to be stored with
-// their work. The failure is the handlers'; an error is of anything else.
+// attempt calls the handlers of a unit, and stores what must be stored together
+// with their work. It returns a failure if a handler failed, and an error for
+// anything else.
 func (w *worker) attempt(ctx context.Context, u unit) (failed *failure, err error) {
 	if w.transactor != nil {
 		failed, err = w.attemptInTx(ctx, u)
 	} else if failed, err = w.callAll(ctx, u); failed == nil && err == nil && u.retry != nil {
 		err = w.lease.swap(ctx, u.retry.done, keepState)
 	}
-	if failed != nil && ctx.Err() != nil { // it was cut short: that is none of the event's
+	if failed != nil && ctx.Err() != nil { // the handler was cancelled: not the event's failure
 		return nil, ctx.Err()
 	}
 	return failed, err
 }
 
-// keepState is for changes that leave the partition's state alone.
+// keepState is a change that leaves the partition's state as it is.
 func keepState(*partitionState) error { return nil }
 
-// attemptInTx is attempt in a transaction, which also stores the cursor, or
-// removes the record of a parked event.
+// attemptInTx is attempt in a transaction, which also stores the cursor, or removes
+// the record of a parked event.
 func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err error) {
 	var more Swap
 	change := func(s *partitionState) error { return w.progress.writeWith(u.last(), s) }
@@ -142,7 +143,7 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 		more, change, sent = u.retry.done, keepState, w.progress.at
 	}
 	var stored *partitionRecord
-	var own error // of the library's own work in the transaction
+	var own error // the error of the library's own work in the transaction
 	called := false
 	err = w.transactor.InTx(withTxIdleLimit(ctx, 2*w.lease.length), func(tx context.Context) error {
 		failed, own, called = nil, nil, false
@@ -171,8 +172,8 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 	return nil, err
 }
 
-// blames reports whether a transaction could not be committed because of what
-// was done in it: nothing was stored, and the store works.
+// blames reports whether a commit failed because of what was done in the
+// transaction: nothing was stored, and the store works.
 func (w *worker) blames(ctx context.Context, err error) bool {
 	if isAny(err, ErrOutcomeUnknown, ErrClosed, ErrFull, ErrReadOnly, context.Canceled, context.DeadlineExceeded) {
 		return false
@@ -180,8 +181,8 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 	return refused(err) || w.lease.reload(ctx) == nil
 }
 
-// refused reports whether it is certain that a transaction was not committed
-// because of what was done in it.
+// refused reports whether the executor says for certain that a transaction was not
+// committed because of what was done in it.
 func refused(err error) bool {
 	return isAny(err, ErrConflict, ErrTxRefused)
 }
@@ -198,7 +199,7 @@ func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 		switch {
 		case err != nil && u.retry != nil:
 			return &failure{err: err, n: 1, known: true}, nil
-		case err != nil && i > 0: // those before it are handled first
+		case err != nil && i > 0: // the calls before it are handled first
 			return &failure{err: err, at: i, n: 1, known: true}, nil
 		case err != nil:
 			return nil, err
@@ -216,7 +217,8 @@ func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 }
 
 // blame narrows the failure of a call to the event that the library's own handler
-// names. What it says of a store that fails is no event's failure.
+// has named. If that handler failed because the store fails, it returns the error
+// instead: no event has failed.
 func (w *worker) blame(ctx context.Context, u unit, f *failure) (*failure, error) {
 	var store *storeError
 	if errors.As(f.err, &store) && w.transactor == nil && !w.blames(ctx, store.err) {
@@ -231,8 +233,8 @@ func (w *worker) blame(ctx context.Context, u unit, f *failure) (*failure, error
 	return f, nil
 }
 
-// callOne calls the handler of the events that begin at i, and tells how many it
-// takes.
+// callOne calls the handler of the events that begin at i, and returns how many
+// events it has taken.
 func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int, err error) {
 	edges, batch := u.edges[i:], []RawEvent(nil)
 	n = 1
@@ -247,7 +249,7 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 	}
 	last := &edges[n-1]
 	attempt, replay := w.trouble.attempts+1, false
-	if u.retry != nil { // what is parked was never handled
+	if u.retry != nil { // a parked event was never handled before
 		attempt = u.retry.parked.Attempts + 1
 	} else if w.progress.furthest != "" {
 		past, err := notAfter(w.ex, last.Cursor, w.progress.furthest)
@@ -256,7 +258,7 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 	return n, w.call(w.contextFor(ctx, attempt, replay, &last.Node), h, &edges[0].Node, batch)
 }
 
-// firstCall is how many of the events the first call takes.
+// firstCall returns how many of the events the first call takes.
 func (w *worker) firstCall(edges []cursor.Edge[RawEvent]) (n int) {
 	h, err := w.handlerOf(&edges[0].Node)
 	if err != nil || h == nil || h.many == nil {
@@ -274,11 +276,11 @@ func (w *worker) firstCall(edges []cursor.Edge[RawEvent]) (n int) {
 	return n
 }
 
-// failed sees to a unit that failed: it is attempted again, cut into smaller
-// ones, or given up.
+// failed decides what follows a unit's failure: it is attempted again, split into
+// smaller units, or given up.
 func (w *worker) failed(ctx context.Context, u unit, f *failure) (done int, err error) {
 	switch whole := f.n == len(u.edges); {
-	case !whole && f.known: // those before it, then the call that failed
+	case !whole && f.known: // first the events before the failed call, then that call
 		w.trouble.cut(f.at, f.n)
 		return 0, errAgain
 	case !whole:
@@ -312,8 +314,8 @@ func (w *worker) backOff(ctx context.Context, e *RawEvent, attempt int) error {
 	if w.hooks.Retry != nil {
 		w.hooks.Retry(ctx, w.name.key, *e, attempt, w.trouble.err)
 	}
-	// What was handled before is not to wait for this event. A store that
-	// fails is met again, and reported, after it.
+	// Store the cursor first: what is handled must not wait for this event. If the
+	// store fails here, the next access reports it.
 	if err := w.storeAfter(ctx, storeSoon); isAny(err, ErrTakenOver, errMoved) {
 		return err
 	}
@@ -323,8 +325,8 @@ func (w *worker) backOff(ctx context.Context, e *RawEvent, attempt int) error {
 	return errAgain
 }
 
-// giveUp parks an event whose retries ran out, or ends the worker. It tells of the
-// event as it is in the store: the handler may have changed what it was given.
+// giveUp parks an event that has failed after all retries, or ends the worker. It
+// reports the event as it is in the store: the handler may have changed its copy.
 func (w *worker) giveUp(ctx context.Context, edge *cursor.Edge[RawEvent], err error, attempts int) error {
 	if page, readErr := w.pages.read(ctx, cursor.Onward(1, w.progress.at)); readErr == nil && len(page.Edges) > 0 && page.Edges[0].Node.ID == edge.Node.ID {
 		edge = &page.Edges[0]
@@ -339,15 +341,15 @@ func (w *worker) giveUp(ctx context.Context, edge *cursor.Edge[RawEvent], err er
 	return w.park(ctx, edge, err, attempts)
 }
 
-// about is what logs say of an event.
+// about returns the log attributes of an event.
 func about(e *RawEvent) []any {
 	return []any{"event", e.ID.String(), "kind", string(e.AggregateType) + " " + e.Name, "aggregate", e.AggregateID, "position", e.Position}
 }
 
-// errAgain: the events of a unit are to be read again.
+// errAgain: the events of a unit must be read and attempted again.
 var errAgain = errors.New("evento: to be attempted again")
 
-// text is what the partition's record says of the trouble.
+// text returns what the partition's record says about the trouble.
 func (t *trouble) text(n subscriptionName) (text, event string) {
 	if t.err == nil {
 		return "", ""
@@ -356,7 +358,8 @@ func (t *trouble) text(n subscriptionName) (text, event string) {
 	return cut(h.Error()), t.event.ID.String()
 }
 
-// sleepOwning sleeps, and ends early when there is a reason to.
+// sleepOwning sleeps. It returns early with an error if the worker has to stop, or
+// if others have changed or asked for its partition.
 func (w *worker) sleepOwning(ctx context.Context, d time.Duration) error {
 	for ; d > 0; d -= pollInterval {
 		if err := pause(ctx, min(d, pollInterval), w.stopping, nil); err != nil {

@@ -1,4 +1,5 @@
-// Changing subscriptions from outside: pausing, resetting, splitting, removing.
+// Controlling subscriptions from outside: pausing, resetting, repartitioning,
+// removing.
 
 package evento
 
@@ -11,18 +12,18 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Control looks at a subscription and changes it, whoever runs it and whether it
-// runs. Its methods are safe for concurrent use; those that change something are
-// seen by the workers within a second, and fence off what they were about to
-// store. A handler may use it on its own subscription, with its own context.
+// Control shows and changes a subscription, whether it runs or not and in whichever
+// process. Its methods are safe for concurrent use. Workers notice a change within
+// a second, and cannot store anything that is based on the state before it. A
+// handler may use Control on its own subscription, with its own context.
 type Control struct {
 	ex   Executor
 	name subscriptionName
 }
 
-// ControlOf returns the control of the subscription with a key that has no routing
-// key, or All. Its methods return [ErrNotFound] when it was never started, and
-// [ErrDamaged] when its records cannot be read.
+// ControlOf returns the control of the subscription with this key that has no
+// routing key, or has All. Its methods return [ErrNotFound] if it was never
+// started, and [ErrDamaged] if its records cannot be read.
 func ControlOf(ex Executor, key string) *Control { return &Control{ex: ex, name: nameOf(key, "")} }
 
 // RoutingKey returns the control of the subscription with the same key and this
@@ -45,15 +46,16 @@ func (c *Control) state(ctx context.Context) (*subscriptionState, error) {
 	return state, nil
 }
 
-// change changes every partition, and notes by whom. Each by itself: all together
-// may never be as they were read, while their workers store cursors.
+// change changes every partition, and notes who did it. It changes them one by one:
+// while their workers store cursors, all records together might never be at the
+// revisions that were read.
 func (c *Control) change(ctx context.Context, what string, change func(*partitionState) error) error {
 	state, err := c.state(ctx)
 	if err != nil {
 		return err
 	}
 	if h := handling(ctx); h != nil && h.worker.name == c.name {
-		defer h.worker.lease.suspect() // it is the worker's own handler that asks
+		defer h.worker.lease.suspect() // called by the worker's own handler
 	}
 	note := ControlChange{What: what, By: hostName(), At: time.Now().UTC().Truncate(time.Millisecond)}
 	for i := 0; i < len(state.partitions); {
@@ -81,7 +83,7 @@ func (c *Control) change(ctx context.Context, what string, change func(*partitio
 	return nil
 }
 
-// Pause makes the workers finish the event in hand and handle no more, until
+// Pause makes the workers finish their current event and handle no more until
 // Resume. They keep the key.
 func (c *Control) Pause(ctx context.Context) error {
 	return c.change(ctx, "Pause", func(s *partitionState) error { return s.pause(true) })
@@ -100,15 +102,15 @@ func (s *partitionState) pause(paused bool) error {
 	return nil
 }
 
-// ResetToStart makes the subscription handle everything again. Parked events
-// stay parked.
+// ResetToStart makes the subscription handle all events again. Parked events stay
+// parked.
 func (c *Control) ResetToStart(ctx context.Context) error {
 	return c.resetTo(ctx, "ResetToStart", "", 0)
 }
 
-// ResetToPosition makes the subscription go on behind a position: with the
-// first event that has a higher one. Where positions say nothing, as in
-// executor/group, the error matches [errors.ErrUnsupported]; see ResetToCursor.
+// ResetToPosition makes the subscription continue after a position. Where one
+// position is not a place, as in executor/group, the error matches
+// [errors.ErrUnsupported]; see ResetToCursor.
 func (c *Control) ResetToPosition(ctx context.Context, position uint64) error {
 	head, last, err := headOf(ctx, c.ex)
 	if err != nil {
@@ -126,12 +128,12 @@ func (c *Control) ResetToPosition(ctx context.Context, position uint64) error {
 	return c.resetTo(ctx, "ResetToPosition", at, position)
 }
 
-// ResetToCursor makes the subscription go on behind a place, such as that of an
+// ResetToCursor makes the subscription continue after a cursor, such as that of an
 // edge of a page.
 func (c *Control) ResetToCursor(ctx context.Context, at cursor.Value) error {
 	var position uint64
 	if at != "" {
-		// Also finds out whether it is a place of this store.
+		// This also checks that the cursor is one of this store.
 		page, err := c.ex.Read(ctx, Query{}, cursor.Onward(1, at))
 		switch {
 		case errors.Is(err, cursor.ErrInvalid):
@@ -149,8 +151,8 @@ func (c *Control) ResetToCursor(ctx context.Context, at cursor.Value) error {
 	return c.resetTo(ctx, "ResetToCursor", at, position)
 }
 
-// ResetToTime makes the subscription go on with the first event of that time or
-// later.
+// ResetToTime makes the subscription continue with the first event with this
+// timestamp or a later one.
 func (c *Control) ResetToTime(ctx context.Context, t time.Time) error {
 	at, position, err := placeBefore(ctx, c.ex, t)
 	if err != nil {
@@ -166,7 +168,7 @@ func (c *Control) resetTo(ctx context.Context, what string, at cursor.Value, pos
 			return err
 		}
 		if err != nil {
-			s.Furthest = "" // of another store, which a reset is the way out of
+			s.Furthest = "" // of another store; a reset repairs that
 		}
 		s.Cursor, s.Position = at, position
 		s.Epoch++
@@ -175,11 +177,11 @@ func (c *Control) resetTo(ctx context.Context, what string, at cursor.Value, pos
 	})
 }
 
-// Reselect gives the subscription another selection, that of a builder with the
-// same key: other aggregates, or All instead of the events without a routing key,
-// or the other way round. None of its workers may run. It goes on from its place:
-// events before it that only the new selection has do not come, unless it is
-// reset; passed is how many those are.
+// Reselect gives the subscription the selection of a builder with the same key:
+// other aggregates, or All instead of the events without a routing key, or the
+// reverse. None of its workers may run. It continues at its cursor: it does not
+// handle earlier events that only the new selection has, unless it is reset. passed
+// is the number of such events.
 func (c *Control) Reselect(ctx context.Context, b *SubscriptionBuilder) (passed uint64, err error) {
 	s, err := b.subscriber(ctx, c.ex)
 	if err != nil {
@@ -198,8 +200,8 @@ func (c *Control) Reselect(ctx context.Context, b *SubscriptionBuilder) (passed 
 	return passed, err
 }
 
-// passedOver counts the events before the partitions' places that another
-// selection has and the present one has not.
+// passedOver counts the events before the partitions' cursors that only the next
+// selection has.
 func (c *Control) passedOver(ctx context.Context, state *subscriptionState, next *Selection) (n uint64, err error) {
 	before := state.shared.query()
 	after, at := next.query(), cursor.Value("")
@@ -231,8 +233,8 @@ func (c *Control) passedOver(ctx context.Context, state *subscriptionState, next
 }
 
 // Repartition splits the subscription into n partitions. None of its workers may
-// run. They all go on from the place that every old partition has reached: some
-// events are handled again.
+// run. All partitions continue at the lowest cursor of the old ones, so some events
+// are handled again.
 func (c *Control) Repartition(ctx context.Context, n int) error {
 	if n < 1 || n > maxPartitions {
 		return fmt.Errorf("%w partitions: %d is not 1 to %d", ErrInvalid, n, maxPartitions)
@@ -263,8 +265,8 @@ func (c *Control) Repartition(ctx context.Context, n int) error {
 	})
 }
 
-// lowest is a state up to whose place, and furthest place, every partition has
-// come.
+// lowest returns a state with the lowest cursor, and the lowest furthest place, of
+// all partitions.
 func (c *Control) lowest(state *subscriptionState) (low partitionState, err error) {
 	for i := range state.partitions {
 		p := state.partitions[i].partitionState
@@ -295,8 +297,8 @@ func (c *Control) lowest(state *subscriptionState) (low partitionState, err erro
 	return low, nil
 }
 
-// Remove forgets the subscription, with its parked events. None of its workers
-// may run. One that is started later begins at the first event.
+// Remove deletes the subscription and its parked events. None of its workers may
+// run. If it is started later, it begins at the first event.
 func (c *Control) Remove(ctx context.Context) error {
 	remove := func(state *subscriptionState) (Swap, error) {
 		swap := Swap{Wake: true}
@@ -325,13 +327,13 @@ func (c *Control) Remove(ctx context.Context) error {
 	return c.rebuild(ctx, remove)
 }
 
-// clockStep is the time between two looks at a subscription that may run.
+// clockStep is the time between two checks of a subscription that may run.
 const clockStep = 50 * time.Millisecond
 
-// unused returns [ErrRunning] for a subscription that has workers: those that were
-// heard of within their lease by the store's clock. Where that clock does not run
-// or was set back, it is watched whether a worker gives a sign of life within its
-// lease.
+// unused returns [ErrRunning] for a subscription that has live workers: by the
+// store's clock, they gave a sign of life within their lease. If that clock does
+// not run or was set back, unused waits to see whether a worker gives a sign of
+// life within its lease.
 func (c *Control) unused(ctx context.Context, first *subscriptionState) error {
 	began, seen := time.Now(), map[string]uint64{}
 	for state := first; ; {
@@ -384,7 +386,7 @@ func (s *subscriptionState) residents() (all []resident) {
 	return all
 }
 
-// rebuild changes a subscription that does not run.
+// rebuild changes a subscription that is not running.
 func (c *Control) rebuild(ctx context.Context, change func(*subscriptionState) (Swap, error)) error {
 	for {
 		state, err := c.state(ctx)

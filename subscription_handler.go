@@ -1,5 +1,5 @@
-// Handlers of a subscription (one event at a time, or several), what they find in
-// their context, and the hooks around them.
+// Handlers of a subscription (for one event, or for several), the contents of their
+// context, and the hooks around them.
 
 package evento
 
@@ -13,34 +13,34 @@ import (
 	"strings"
 )
 
-// SubscriptionHandler is what a subscription does with one kind of event, with
-// every event of a type, or with every event. [Handle], [HandleAll],
-// [HandleEvery], [HandleBatch] and [HandleAllBatch] make it. Where several are
-// for an event, the narrowest is called.
+// SubscriptionHandler handles one kind of event, every event of an aggregate type,
+// or every event. [Handle], [HandleAll], [HandleEvery], [HandleBatch] and
+// [HandleAllBatch] make it. If several handlers match an event, the most specific
+// one is called.
 type SubscriptionHandler struct {
 	kinds []eventKind // without a name: every event of the type; without a type: every event
 	handler
 	err error
 }
 
-// handler is a user's function. One that takes several events takes one as well.
+// handler is a user's function. One for batches is also called with single events.
 type handler struct {
 	one  func(context.Context, codecs, *RawEvent) error
 	many func(context.Context, codecs, []RawEvent) error
 }
 
-// Handle makes a handler of the events with payload D, those stored under its
-// former names included, see [Renamed]. Its context is the subscription's, with
-// [Data], [ExecutorFrom] and [DeliveryFrom]; what is committed with it carries
-// the event as its cause, unless the commit says otherwise. The event counts as
-// handled when it returns nil; an error, or a panic, makes it be called again,
-// with the event as it is in the store.
+// Handle makes a handler of the events with payload D, including those stored under
+// its former names, see [Renamed]. Its context is derived from the subscription's,
+// with [Data], [ExecutorFrom] and [DeliveryFrom]. What is committed with this
+// context has the event as its cause, unless the commit says otherwise. When the
+// handler returns nil, the event is handled; after an error or a panic it is called
+// again, with the event as it is in the store.
 //
-// Events come at least once: after a crash those since the last stored
-// cursor come again. A handler that is not idempotent by nature can tell by the
-// event's Position or ID.
+// Events come at least once: after a crash, those after the last stored cursor come
+// again. A handler that is not idempotent can recognise them by Position or ID.
 //
-// A handler may pause or reset its own subscription with [ControlOf], and call
+// With its own context, a handler may pause or reset its own subscription with
+// [ControlOf], and call Shutdown on it.
 // Shutdown on it, with its own context.
 func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHandler {
 	if fn == nil {
@@ -61,12 +61,12 @@ func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHan
 	return h
 }
 
-// HandleAll makes a handler of every event of a type of aggregate, undecoded.
+// HandleAll makes a handler of every event of an aggregate type, undecoded.
 func HandleAll(t AggregateType, fn func(context.Context, RawEvent) error) SubscriptionHandler {
 	return handleRaw(fn).ofType(t)
 }
 
-// HandleEvery makes a handler of every event, of whatever type, undecoded.
+// HandleEvery makes a handler of every event of any type, undecoded.
 func HandleEvery(fn func(context.Context, RawEvent) error) SubscriptionHandler {
 	return handleRaw(fn)
 }
@@ -80,11 +80,11 @@ func handleRaw(fn func(context.Context, RawEvent) error) SubscriptionHandler {
 	return h
 }
 
-// HandleBatch makes a handler that is given events with payload D that follow
-// each other, as many as a chunk has: for a read model that is written in bulk.
-// They count as handled when it returns nil. When it fails until the retries
-// run out, they are handed over one by one, so that the one that fails is found.
-// What it commits is caused by the last of them.
+// HandleBatch makes a handler of several consecutive events with payload D, up to a
+// whole chunk: for a read model that is written in bulk. When it returns nil, all
+// of them are handled. When it still fails after all retries, it is called with
+// each event alone, to find the one that fails. What it commits has the last event
+// as its cause.
 func HandleBatch[D Payload](fn func(context.Context, []Event[D]) error) SubscriptionHandler {
 	if fn == nil {
 		return SubscriptionHandler{err: errNilFunc}
@@ -107,8 +107,7 @@ func HandleBatch[D Payload](fn func(context.Context, []Event[D]) error) Subscrip
 	return h
 }
 
-// HandleAllBatch is HandleBatch for every event of a type of aggregate,
-// undecoded.
+// HandleAllBatch is HandleBatch for every event of an aggregate type, undecoded.
 func HandleAllBatch(t AggregateType, fn func(context.Context, []RawEvent) error) SubscriptionHandler {
 	if fn == nil {
 		return SubscriptionHandler{err: errNilFunc}
@@ -132,8 +131,8 @@ func (h SubscriptionHandler) ofType(t AggregateType) SubscriptionHandler {
 	return h
 }
 
-// handlerOf finds the handler of an event; nil: it is skipped. Events of one
-// kind often come in runs, so the last answer is kept.
+// handlerOf returns the handler of an event; nil: the event is skipped. It caches
+// the last result, as consecutive events often have the same kind.
 func (w *worker) handlerOf(e *RawEvent) (*handler, error) {
 	kind := eventKind{e.AggregateType, e.Name}
 	if kind != w.lastKind || w.lastHandler == nil {
@@ -180,8 +179,8 @@ func (w *worker) callGuarded(ctx context.Context, h *handler, e *RawEvent, batch
 	return h.many(ctx, w.codecs, batch)
 }
 
-// Permanent marks an error of a handler as one that trying again does not help:
-// the event counts as failed at once. nil stays nil.
+// Permanent marks a handler's error as permanent: the event fails at once, without
+// retries. nil stays nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -194,31 +193,32 @@ type permanentError struct{ err error }
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
-// hopeless reports whether trying again does not help: an error says so, or that
-// this very event cannot be decoded.
+// hopeless reports whether retrying cannot help: the error is permanent, or this
+// event cannot be decoded.
 func hopeless(err error, e *RawEvent) bool {
 	var p *permanentError
 	var d *DecodeError
 	return errors.As(err, &p) || errors.As(err, &d) && d.ID == e.ID
 }
 
-// Delivery is what the library knows of a call of a subscription's handler.
+// Delivery describes a call of a subscription's handler.
 type Delivery struct {
-	// Key and RoutingKey are the subscription's; RoutingKey is "" where it
-	// chooses the events without one, or all.
+	// Key and RoutingKey are the subscription's; RoutingKey is "" if the
+	// subscription has none, or has All.
 	Key, RoutingKey string
-	// Attempt counts the calls for the event, or batch, from 1.
+	// Attempt counts the calls for the event or batch, from 1.
 	Attempt int
-	// Replay: the subscription was past this event before, and was reset since.
-	// Of a batch: past all of it. An event that comes again after a crash is
-	// no replay, as it may have been handled or not; nor is a parked event that is
-	// tried again.
+	// Replay: the subscription had already passed this event, or the whole batch,
+	// and was then reset. An event that is repeated after a crash is no replay, as
+	// it may not have been handled; nor is a retried parked event.
+	//
+	// Why: docs/decisions.md, "A replay is only what is certain to be one".
 	Replay bool
 }
 
-// DeliveryFrom returns what is known of the call whose handler has this context.
-// In [SubscriptionHooks] other than Handle it has Key and RoutingKey alone. Elsewhere
-// it is the zero Delivery.
+// DeliveryFrom returns the delivery of the handler call that has this context. In
+// [SubscriptionHooks] other than Handle, only Key and RoutingKey are set. In other
+// contexts it is the zero Delivery.
 func DeliveryFrom(ctx context.Context) Delivery {
 	h := handling(ctx)
 	if h == nil {
@@ -228,8 +228,8 @@ func DeliveryFrom(ctx context.Context) Delivery {
 	return Delivery{Key: h.worker.name.key, RoutingKey: h.worker.name.routingKey, Attempt: h.attempt, Replay: h.replay}
 }
 
-// ExecutorFrom returns the executor on which the subscription whose handler
-// has this context runs; nil outside of one.
+// ExecutorFrom returns the executor of the subscription whose handler has this
+// context; nil for any other context.
 func ExecutorFrom(ctx context.Context) Executor {
 	if h := handling(ctx); h != nil {
 		return h.worker.ex
@@ -237,21 +237,20 @@ func ExecutorFrom(ctx context.Context) Executor {
 	return nil
 }
 
-// handlerContext is the context of one call of a handler. It does not change, so
-// that a handler may keep it.
+// handlerContext is the context of one handler call. It is immutable, so a handler
+// may keep it.
 type handlerContext struct {
 	context.Context
 	worker  *worker
-	event   *RawEvent // what commits are caused by; of a batch the last
+	event   *RawEvent // the cause of what is committed; of a batch the last
 	attempt int
 	replay  bool
 }
 
 type handlingKey struct{}
 
-// hookContext is the context of one call of a hook that is not called around a
-// handler. Around it may be a handler of another subscription, which has started
-// this one.
+// hookContext is the context of a call of any hook except Handle. Its parent may be
+// the context of another subscription's handler that has started this one.
 type hookContext struct {
 	context.Context
 	name subscriptionName
@@ -283,17 +282,17 @@ func (h *handlerContext) Value(key any) any {
 	return h.Context.Value(key)
 }
 
-// handling is the call that has a context; nil outside of one.
+// handling returns the handler call that has this context; nil if there is none.
 func handling(ctx context.Context) *handlerContext {
 	h, _ := ctx.Value(handlingKey{}).(*handlerContext)
 	return h
 }
 
-// contextsAtOnce is for how many calls contexts are made together: one by one
-// they would be a large part of what a light handler costs.
+// contextsAtOnce is how many contexts are allocated at a time: allocating each
+// alone would be a large part of the cost of a light handler.
 const contextsAtOnce = 32
 
-// contextFor is the context of a call for events.
+// contextFor returns the context of a handler call.
 func (w *worker) contextFor(ctx context.Context, attempt int, replay bool, event *RawEvent) *handlerContext {
 	if len(w.contexts) == 0 {
 		w.contexts = make([]handlerContext, contextsAtOnce)
@@ -304,8 +303,8 @@ func (w *worker) contextFor(ctx context.Context, attempt int, replay bool, event
 	return h
 }
 
-// causedBy adds to the metadata of a commit what it was caused by, when its
-// context is a handler's and it does not say so itself.
+// causedBy adds the cause to a commit's metadata, if its context is a handler's and
+// the commit does not set it itself.
 func (m Metadata) causedBy(ctx context.Context) Metadata {
 	if m.CausationID != "" && m.CorrelationID != "" {
 		return m
@@ -327,13 +326,13 @@ func (m Metadata) causedBy(ctx context.Context) Metadata {
 	return m
 }
 
-// dataKey is the context key of a value that was given to Data.
+// dataKey is the context key of a value that was given to a Data method.
 type dataKey struct{ t reflect.Type }
 
-// shared is what builders collect with their Data methods.
+// shared are the values that were given to a builder's Data method.
 type shared []any
 
-// find returns the value of a type that was given last; nil: there is none.
+// find returns the last value given of a type; nil: there is none.
 func (s shared) find(t reflect.Type) any {
 	for _, v := range slices.Backward(s) {
 		if reflect.TypeOf(v) == t {
@@ -351,38 +350,37 @@ func (s shared) into(ctx context.Context) context.Context {
 }
 
 // Data returns the value of type T that was given to the Data method of the
-// projection or subscription whose handler has this context, and whether
-// there is one. T is the type of the value exactly as it was given.
+// projection or subscription whose handler has this context, and whether there is
+// one. T must be exactly the type of the given value.
 func Data[T any](ctx context.Context) (T, bool) {
 	v, ok := ctx.Value(dataKey{reflect.TypeFor[T]()}).(T)
 	return v, ok
 }
 
-// SubscriptionHooks are told what a subscription does; package eventotel makes
-// traces and metrics of it. A nil field is not called. They are called from the
-// subscription's goroutines, with partitions from several at once, and have to
-// return soon. key is the subscription's; [DeliveryFrom] has its routing key
-// from the context of each of them.
+// SubscriptionHooks are called when a subscription does something; package
+// eventotel makes traces and metrics from them. A nil field is not called. The
+// subscription's goroutines call them, with partitions several at once, and they
+// must return soon. key is the subscription's; [DeliveryFrom] returns its routing
+// key from each hook's context.
 type SubscriptionHooks struct {
-	// Handle is called around each call of a handler: with one event, or
-	// with those of a batch. It calls next, once, with ctx or one made from
-	// it, and returns its error.
+	// Handle is called around each call of a handler, with one event or with a
+	// batch. It calls next once, with ctx or a context derived from it, and returns
+	// its error.
 	Handle func(ctx context.Context, key string, events []RawEvent, next func(context.Context) error) error
-	// Retry is called when a handler failed and is to be called again.
+	// Retry is called when a handler has failed and will be called again.
 	Retry func(ctx context.Context, key string, e RawEvent, attempt int, err error)
-	// GaveUp is called when the retries ran out: the event is parked, or the
-	// subscription ends.
+	// GaveUp is called when an event has failed after all retries: it is parked, or
+	// the subscription ends.
 	GaveUp func(ctx context.Context, key string, e RawEvent, attempts int, err error)
-	// Owner is called when a partition was taken, and when it was given up or
-	// lost.
+	// Owner is called when a partition was taken, and when it was given up or taken
+	// over.
 	Owner func(ctx context.Context, key string, partition int, owner bool)
-	// Stored is called when the cursor was stored behind e, the last event
-	// that was handled.
+	// Stored is called when the cursor was stored behind e, the last handled event.
 	Stored func(ctx context.Context, key string, partition int, e RawEvent)
 }
 
-// of makes hooks whose contexts say which subscription they are told of. That of
-// Handle is the handler's, which does already.
+// of returns hooks with contexts that identify the subscription. Handle needs none:
+// its context is already the handler's.
 func (h SubscriptionHooks) of(n subscriptionName) SubscriptionHooks {
 	in := func(ctx context.Context) context.Context { return &hookContext{ctx, n} }
 	if retry := h.Retry; retry != nil {

@@ -1,5 +1,5 @@
-// Who owns a partition: taking it, keeping it, asking and waiting for it, handing it
-// over, and telling whether its owner is alive.
+// The ownership of a partition: taking, renewing, asking for, waiting for and
+// handing over the lease; and whether an owner is alive.
 
 package evento
 
@@ -13,18 +13,20 @@ import (
 	"time"
 )
 
-// lease is a worker's hold on a partition. It is used by the worker and by the
-// goroutine that renews it; neither waits for a call of the other. The mutex
-// guards what is known of the record, the rest is the worker's alone.
+// lease is a worker's lease of a partition. Two goroutines use it: the worker's,
+// and the one that renews it. Neither waits for a call of the other. mu guards the
+// known record; the atomic fields are shared, and all others belong to the worker.
 //
 //	            take                    another asks (Next)
 //	nobody ───────────────▶ owner ─────────────────────────▶ asked
-//	  ▲                       │ ▲ renew                        │ event in hand done
+//	  ▲                       │ ▲ renew                        │ current event done
 //	  └───────────────────────┴─┴──────────────────────────────┘
-//	         finish, or nothing heard for the whole lease
+//	         finish, or no sign of life for the whole lease
 //
-// Nobody's clock decides. Who waits sees the record's revision unchanged for the
-// whole lease, by its own monotonic clock; see [sightings].
+// Clocks are not compared. A waiting worker measures with its own monotonic clock
+// that the record's revision does not change for the whole lease; see [sightings].
+//
+// Why: docs/decisions.md, "Leases without wall clocks".
 type lease struct {
 	ex        Executor
 	name      subscriptionName
@@ -32,41 +34,42 @@ type lease struct {
 	worker    ID
 	kept      keptState
 	length    time.Duration
-	began     time.Time // times below are since then, by the monotonic clock
+	began     time.Time // the zero of the lease's clock; the times below are durations since then
 	sightings sightings
-	asked     bool          // for a hand-over
-	until     time.Duration // when the owner that was asked has had its lease
+	asked     bool          // it has asked for a hand-over
+	until     time.Duration // when the lease of the owner that was asked has expired
 	looks     int           // how often it has waited for the key
 	changed   <-chan struct{}
 
-	lost      func()       // is called when somebody else is found to own it
-	renewed   atomic.Int64 // when the store was asked that last began the lease
-	confirmed atomic.Int64 // when the store was asked that last knew this owner
+	lost      func()       // called when another worker is found to own the partition
+	renewed   atomic.Int64 // when the request was sent that last renewed the lease
+	confirmed atomic.Int64 // when the request was sent that last confirmed this owner
 
 	mu    sync.Mutex
-	at    partitionRecord // the latest that is known
-	epoch uint64          // the one that the worker acts in
-	moved atomic.Bool     // at has another epoch, or another worker asks for it
+	at    partitionRecord // the latest known record
+	epoch uint64          // the epoch in which the worker acts
+	moved atomic.Bool     // at has another epoch, or another worker asks for the partition
 }
 
-// errMoved: the record was changed by somebody else, such as by a reset, and the
+// errMoved: somebody else has changed the record, such as by a reset, and the
 // worker still owns it. It is returned until the worker enters the new epoch.
 var errMoved = errors.New("evento: subscription was changed")
 
 // clock is the time since the lease was made.
 func (l *lease) clock() time.Duration { return time.Since(l.began) }
 
-// leased is how long ago, at a time of the clock, the lease may have begun.
+// leased returns for how long the lease may have run at the given time.
 func (l *lease) leased(now time.Duration) time.Duration {
 	return now - time.Duration(l.renewed.Load())
 }
 
-// unconfirmed is how long ago, at a time of the clock, the store knew this owner.
+// unconfirmed returns how long before the given time the store last confirmed this
+// owner.
 func (l *lease) unconfirmed(now time.Duration) time.Duration {
 	return now - time.Duration(l.confirmed.Load())
 }
 
-// hostName is where this process runs, and its number.
+// hostName returns the host's name and the process id.
 func hostName() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -75,9 +78,9 @@ func hostName() string {
 	return fmt.Sprintf("%s/%d", name, os.Getpid())
 }
 
-// take makes the worker the owner of the partition, if it may be taken now, and
-// else reports after what time it may. The owner that was asked and did not
-// answer within its lease is fenced off.
+// take makes the worker the owner of the partition if it can be taken now; else it
+// reports after what time it can. An owner that was asked and did not answer within
+// its lease is fenced off.
 func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, more ...Change) (taken bool, left time.Duration, err error) {
 	asked := l.clock()
 	r := state.partitions[l.partition]
@@ -113,14 +116,14 @@ func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, 
 	return true, 0, nil
 }
 
-// left is how long the owner of the partition may yet be alive.
+// left returns for how much longer the owner of the partition may be alive.
 func (l *lease) left(r *partitionRecord, now time.Time) time.Duration {
 	return l.sightings.left(l.part(), r.revision, r.changedAt, now, r.lease())
 }
 
 func (l *lease) part() string { return l.name.partition(l.partition).Part }
 
-// enter makes the worker act in the epoch that is known, and returns the state.
+// enter makes the worker act in the latest known epoch, and returns the state.
 func (l *lease) enter() partitionState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,12 +132,13 @@ func (l *lease) enter() partitionState {
 	return l.at.partitionState
 }
 
-// look notes whether the worker has a reason to stop. The mutex is held.
+// look updates moved, which says whether the worker has a reason to stop. mu is
+// held.
 func (l *lease) look() {
 	l.moved.Store(l.at.Epoch != l.epoch || l.at.Next != "" && l.at.Next != l.worker.String())
 }
 
-// state is what is known of the partition.
+// state returns the latest known state of the partition.
 func (l *lease) state() partitionState {
 	at, _ := l.known()
 	return at.partitionState
@@ -146,8 +150,8 @@ func (l *lease) known() (at partitionRecord, epoch uint64) {
 	return l.at, l.epoch
 }
 
-// confirm asks the store whether the worker still owns the partition. It
-// returns [ErrTakenOver], or errMoved.
+// confirm asks the store whether the worker still owns the partition. It returns
+// [ErrTakenOver] or errMoved if not, or if the epoch has changed.
 func (l *lease) confirm(ctx context.Context) error {
 	if err := l.reload(ctx); err != nil {
 		return err
@@ -170,8 +174,8 @@ func (l *lease) reload(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r.revision > l.at.revision {
-		// It was changed after it was last known otherwise; those who wait
-		// count from the change.
+		// The record has changed since, and waiting workers count from that change:
+		// it began the lease again.
 		l.at = r
 		l.look()
 		later(&l.renewed, time.Duration(l.confirmed.Load()))
@@ -180,21 +184,20 @@ func (l *lease) reload(ctx context.Context) error {
 	return nil
 }
 
-// takenOver is what a worker ends with that has lost its partition. Whatever its
-// handler is about to do is cut short.
+// takenOver returns the error of a worker whose partition was taken over, and
+// cancels its handler.
 func (l *lease) takenOver() error {
 	l.lost()
 	return fmt.Errorf("%w: key %s", ErrTakenOver, l.name)
 }
 
-// later moves a time forward. The mutex is held.
+// later raises a time. It never lowers it.
 func later(t *atomic.Int64, to time.Duration) { t.Store(max(t.Load(), int64(to))) }
 
-// suspect makes the worker ask whether it still owns the partition before its next
-// event.
+// suspect makes the worker confirm its lease before its next event.
 func (l *lease) suspect() { l.confirmed.Store(int64(-confirmInterval)) }
 
-// keepRenewing renews the lease while a handler takes its time.
+// keepRenewing renews the lease until ctx ends, also while a handler runs.
 func (l *lease) keepRenewing(ctx context.Context, failed func(error)) {
 	t := time.NewTicker(l.length / 6)
 	defer t.Stop()
@@ -215,21 +218,21 @@ func (l *lease) keepRenewing(ctx context.Context, failed func(error)) {
 	}
 }
 
-// renew extends the lease, in whatever epoch.
+// renew extends the lease, in any epoch.
 func (l *lease) renew(ctx context.Context) error {
 	next, _ := l.known()
 	err := l.put(ctx, Swap{}, &next)
 	switch {
 	case err == nil:
 		l.adopt(&next)
-	case errors.Is(err, ErrSwapped): // by the worker itself, or by somebody else
+	case errors.Is(err, ErrSwapped): // the worker itself or another has changed the record
 		return l.reload(ctx)
 	}
 	return err
 }
 
-// swap changes the state, with other records, if the worker still owns the
-// partition in the epoch that it acts in.
+// swap changes the state, together with other records, if the worker still owns the
+// partition in its epoch.
 func (l *lease) swap(ctx context.Context, more Swap, change func(*partitionState) error) error {
 	for {
 		next, epoch := l.known()
@@ -251,15 +254,15 @@ func (l *lease) swap(ctx context.Context, more Swap, change func(*partitionState
 			return err
 		}
 		if at, _ := l.known(); at.revision == next.revision {
-			return err // for another of the records
+			return err // because of one of the other records
 		}
 	}
 }
 
-// swapInTx is swap in a transaction. What changed the record meanwhile may have
-// been a handler in it, which pauses or resets its own subscription, so the
-// worker goes by what the transaction sees. The state is stored when the
-// transaction is committed; then adopt takes it.
+// swapInTx is swap in a transaction. A handler in this transaction may have changed
+// the record, as when it pauses or resets its own subscription, so swapInTx uses
+// the record that the transaction reads. The new state is stored when the
+// transaction commits; then the caller passes it to adopt.
 func (l *lease) swapInTx(tx context.Context, more Swap, change func(*partitionState) error) (*partitionRecord, error) {
 	next, _ := l.known()
 	for try := 1; ; try++ {
@@ -277,7 +280,7 @@ func (l *lease) swapInTx(tx context.Context, more Swap, change func(*partitionSt
 		case r.Owner != l.worker.String():
 			return nil, fmt.Errorf("%w: key %s", ErrTakenOver, l.name)
 		case r.revision == next.revision:
-			return nil, err // for another of the records
+			return nil, err // because of one of the other records
 		}
 		next = r
 	}
@@ -294,7 +297,7 @@ func (l *lease) put(ctx context.Context, more Swap, next *partitionRecord) error
 	return nil
 }
 
-// adopt takes a state that is stored now, unless a later one is known.
+// adopt takes over a stored state, unless a later one is known.
 func (l *lease) adopt(next *partitionRecord) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -306,17 +309,18 @@ func (l *lease) adopt(next *partitionRecord) {
 	later(&l.renewed, next.asked)
 }
 
-// manner is how a worker comes to own a partition that has an owner.
+// manner is how a worker takes a partition that has an owner.
 type manner int
 
 const (
 	byHandOver manner = iota // asks the owner for it
 	byStandby                // waits until the owner is gone
-	byForce                  // takes it
+	byForce                  // takes it at once
 )
 
-// manner is how a worker comes to own its partition: one that is started within
-// a handler of the same subscription would wait for that for ever.
+// manner returns how a worker takes its partition. A worker that is started within
+// a handler of the same subscription takes it at once, as it would wait for that
+// handler for ever.
 func (w *worker) manner(ctx context.Context, how manner) manner {
 	if h := handling(ctx); h != nil && how == byHandOver && h.worker.name == w.name && h.worker.lease.partition == w.lease.partition {
 		return byForce
@@ -324,7 +328,7 @@ func (w *worker) manner(ctx context.Context, how manner) manner {
 	return how
 }
 
-// tellWaiting logs for whom the worker waits, once.
+// tellWaiting logs, once, which owner the worker waits for.
 func (w *worker) tellWaiting(ctx context.Context, r *partitionRecord, left time.Duration) {
 	if w.lease.sightings.told(w.lease.part(), r.Owner) {
 		return
@@ -341,8 +345,8 @@ func (w *worker) tellTaken(ctx context.Context, r *partitionRecord) {
 	}
 }
 
-// await waits until the worker owns its partition, and first for what is left of
-// somebody's lease.
+// await waits until the worker owns its partition; left is for how much longer its
+// owner may be alive.
 func (w *worker) await(ctx context.Context, how manner, left time.Duration) error {
 	for failures := 0; ; {
 		if left > 0 {
@@ -368,15 +372,16 @@ func (w *worker) await(ctx context.Context, how manner, left time.Duration) erro
 	}
 }
 
-// standbyInterval is the shortest time between two looks of a worker that waits
+// standbyInterval is the shortest time between two checks by a worker that waits
 // for its key.
 const standbyInterval = 200 * time.Millisecond
 
-// waitForKey waits until the key may be free. A store that changes all the time
-// is not looked at each time; the answer to what was asked may be here at once.
+// waitForKey waits until the key may be free. If the store changes all the time, it
+// does not check after each change; but after asking for the key the first checks
+// are quick, as the answer may come at once.
 func (w *worker) waitForKey(ctx context.Context, left time.Duration) error {
 	short := standbyInterval
-	if w.lease.asked { // the first looks are woken by what others do at once
+	if w.lease.asked { // wake soon for the first checks
 		short = min(short, firstBackoff*time.Duration(max(0, w.lease.looks-3)))
 	}
 	w.lease.looks++
@@ -387,8 +392,8 @@ func (w *worker) waitForKey(ctx context.Context, left time.Duration) error {
 	return pause(ctx, min(left, pollInterval)-short, w.stopping, w.lease.changed)
 }
 
-// ask asks the owner for a hand-over, once, and reports how long it has to
-// answer. The newest that asks gets it.
+// ask asks the owner for a hand-over, once, and returns how long the owner has to
+// answer. If several workers ask, the last one gets the partition.
 func (l *lease) ask(ctx context.Context, r *partitionRecord, left time.Duration) (time.Duration, error) {
 	me := l.worker.String()
 	if r.Next != me {
@@ -404,7 +409,7 @@ func (l *lease) ask(ctx context.Context, r *partitionRecord, left time.Duration)
 	return l.until - l.clock(), nil
 }
 
-// withdraw takes back what was asked.
+// withdraw cancels a request for a hand-over.
 func (l *lease) withdraw(ctx context.Context) {
 	if !l.asked {
 		return
@@ -414,37 +419,37 @@ func (l *lease) withdraw(ctx context.Context) {
 	r, err := l.name.readPartition(ctx, l.ex, l.partition)
 	if err == nil && r.revision > 0 && r.Next == l.worker.String() {
 		r.Next = ""
-		// Whoever changed it meanwhile goes on without being asked.
+		// If another has changed the record meanwhile, the request stays as it is.
 		_ = l.ex.Swap(ctx, Swap{Changes: []Change{r.change(l.name, l.partition)}})
 	}
 }
 
-// sightings tell when a lease is over without trusting any clock but that of this
-// process: a record that has kept its revision for the whole lease has no live
-// owner. Where the store's clock says that the record was old when it was first
-// seen, that counts too, but for a third of the lease at most: clocks are set,
-// and an owner renews more often than in the rest. By part of the record's key.
+// sightings decide whether a lease is over, by the monotonic clock of this process:
+// the owner of a record that has kept its revision for the whole lease is not
+// alive. If the record was already old by the store's clock when it was first read,
+// this age counts too, but at most a third of the lease: clocks are set, and an
+// owner renews within the other two thirds. The key is the record's part.
 type sightings map[string]sighting
 
 type sighting struct {
 	revision uint64
-	since    time.Time // with the monotonic clock; zero: it was not seen yet
+	since    time.Time // with the monotonic clock; zero: not read yet
 	before   time.Duration
-	owner    string // the one that the log has named
+	owner    string // the owner that was logged last
 }
 
-// left is how long a record has yet to keep its revision.
+// left returns for how much longer a record must keep its revision.
 func (s sightings) left(part string, revision uint64, changedAt, now time.Time, lease time.Duration) time.Duration {
 	at := s[part]
 	if at.since.IsZero() || at.revision != revision {
 		at = sighting{revision, time.Now(), min(max(0, now.Sub(changedAt)), lease/3), at.owner}
 		s[part] = at
 	}
-	// Times of the store may be rounded down to the millisecond.
+	// Times of the store may be rounded down to milliseconds.
 	return lease + 2*time.Millisecond - at.before - time.Since(at.since)
 }
 
-// told reports whether the log has named an owner, and notes that it does now.
+// told reports whether an owner was logged already, and notes that it now is.
 func (s sightings) told(part, owner string) bool {
 	at := s[part]
 	told := at.owner == owner

@@ -1,5 +1,5 @@
-// Events that could not be handled, and those of their aggregates behind them:
-// parking them, trying them again, listing and dropping them.
+// Parking: events that have failed and the later ones of their aggregates, and how
+// they are retried, listed and dropped.
 
 package evento
 
@@ -14,15 +14,16 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// parkedKind is that of the records of parked events. Their parts are the
-// events' positions, with as many digits as any, and their ids.
+// parkedKind is the kind of the records of parked events. Their part is the event's
+// position, zero-padded, and its id.
 const parkedKind = "parked"
 
-// Parked is an event that a subscription with AcceptFailure has put aside: its
-// retries ran out, or an earlier event of its aggregate is parked, and order
-// is to hold. [Control] lists them, has them handled again, and drops them.
+// Parked is an event that a subscription with AcceptFailure has put aside, because
+// it has failed after all retries, or because an earlier event of its aggregate is
+// parked and the order must be kept. [Control] lists, retries and drops parked
+// events.
 type Parked struct {
-	// Part names it among those of the subscription.
+	// Part identifies it among the subscription's parked events.
 	Part          string        `json:"-"`
 	ID            ID            `json:"event_id"`
 	Position      uint64        `json:"position"`
@@ -30,16 +31,16 @@ type Parked struct {
 	AggregateID   string        `json:"aggregate_id"`
 	Version       uint64        `json:"version"`
 	Name          string        `json:"name"`
-	// Error is what the handler said the last time; "" of an event that only
-	// waits behind another.
+	// Error is the handler's last error; "" for an event that only waits for an
+	// earlier one.
 	Error string `json:"error,omitempty"`
-	// Attempts counts how often it was tried.
+	// Attempts counts how often it was attempted.
 	Attempts int       `json:"attempts"`
 	ParkedAt time.Time `json:"parked_at"`
-	// Retry says that it is to be handled again: "one", or "all" for those
-	// behind it too.
+	// Retry says that it must be retried: "one", or "all" for the later ones of its
+	// aggregate too.
 	Retry string `json:"retry,omitempty"`
-	// After is a cursor from which the event is the next of its aggregate.
+	// After is a cursor after which the event is the next of its aggregate.
 	After cursor.Value `json:"after"`
 
 	revision uint64
@@ -83,7 +84,7 @@ func (n subscriptionName) parked(ctx context.Context, ex Executor) iter.Seq2[Par
 	}
 }
 
-// parkedAggregates are those of which events are parked.
+// parkedAggregates are the aggregates that have parked events.
 type parkedAggregates struct {
 	loaded bool
 	counts map[AggregateKey]int
@@ -105,7 +106,7 @@ func (w *worker) isParked(ctx context.Context, e *RawEvent) (bool, error) {
 	return len(p.counts) > 0 && p.counts[e.Aggregate()] > 0, nil
 }
 
-// park puts an event aside and moves the cursor behind it, as one change.
+// park parks an event and moves the cursor behind it, atomically.
 func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason error, attempts int) error {
 	e := &edge.Node
 	p := Parked{
@@ -122,7 +123,7 @@ func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason e
 		return w.progress.writeWith(edge, s)
 	}
 	err := w.lease.swap(ctx, Swap{Changes: []Change{p.change(w.name)}}, behind)
-	if errors.Is(err, ErrSwapped) && !w.progress.stale(w.lease.state()) { // after a reset: it is parked already
+	if errors.Is(err, ErrSwapped) && !w.progress.stale(w.lease.state()) { // after a reset: it was parked before
 		err = w.lease.swap(ctx, Swap{}, behind)
 	}
 	if err != nil {
@@ -135,13 +136,13 @@ func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason e
 	return nil
 }
 
-// parkedRetry is what belongs to a unit that is a parked event.
+// parkedRetry belongs to a unit that retries a parked event.
 type parkedRetry struct {
 	parked *Parked
-	done   Swap // removes its record, and has the next one handled too
+	done   Swap // removes the event's record, and requests the retry of the next one
 }
 
-// retryParked handles parked events again, when somebody has asked for it.
+// retryParked retries parked events, when that was requested.
 func (w *worker) retryParked(ctx context.Context) error {
 	w.parked.loaded = false // some may have been dropped
 	var list []Parked
@@ -153,7 +154,7 @@ func (w *worker) retryParked(ctx context.Context) error {
 			list = append(list, p)
 		}
 	}
-	waits := map[AggregateKey]bool{} // behind one that is not handled
+	waits := map[AggregateKey]bool{} // behind an event that was not handled
 	for i := range list {
 		p := &list[i]
 		if p.Retry == "" || waits[p.aggregate()] {
@@ -175,7 +176,7 @@ func (w *worker) retryParked(ctx context.Context) error {
 	return nil
 }
 
-// nextOf is the event that the first of the list takes along; nil: none.
+// nextOf returns the event to retry after the first of the list; nil: none.
 func nextOf(list []Parked) *Parked {
 	p := &list[0]
 	n := slices.IndexFunc(list[1:], func(other Parked) bool { return other.aggregate() == p.aggregate() })
@@ -185,8 +186,8 @@ func nextOf(list []Parked) *Parked {
 	return &list[1+n]
 }
 
-// retryOne handles one parked event, and reports whether it was handled; then
-// the next, unless it is nil, is to be handled too.
+// retryOne retries one parked event, and reports whether it was handled. If so, it
+// also requests the retry of next, unless that is nil.
 func (w *worker) retryOne(ctx context.Context, p, next *Parked) (handled bool, err error) {
 	remove := p.change(w.name)
 	remove.Value, remove.Remove = nil, true
@@ -234,15 +235,15 @@ type ParkedFilter struct {
 	one       bool
 }
 
-// AllParked chooses all.
+// AllParked selects all parked events.
 func AllParked() ParkedFilter { return ParkedFilter{} }
 
-// ParkedOf chooses those of an aggregate.
+// ParkedOf selects the parked events of an aggregate.
 func ParkedOf(t AggregateType, id string) ParkedFilter {
 	return ParkedFilter{aggregate: AggregateKey{t, id}}
 }
 
-// ParkedEvent chooses one event.
+// ParkedEvent selects one event.
 func ParkedEvent(id ID) ParkedFilter { return ParkedFilter{id: id, one: true} }
 
 func (f ParkedFilter) matches(p *Parked) bool {
@@ -270,12 +271,12 @@ func (c *Control) Parked(ctx context.Context, f ParkedFilter) iter.Seq2[Parked, 
 	}
 }
 
-// RetryParked asks the workers to handle parked events again, in order: of an
-// aggregate until one fails, or of one event, which has to be the first of its
-// aggregate. It returns when that was asked for, not when it was done.
+// RetryParked asks the workers to handle parked events again: those of an aggregate
+// in order until one fails, or one event, which must be the first of its aggregate.
+// It returns when the request is stored, not when it is done.
 //
-// Errors: [ErrNotFound] when none is parked of the aggregate or event that is
-// chosen; [ErrInvalid] for one event behind another.
+// Errors: [ErrNotFound] if the selected aggregate or event has nothing parked;
+// [ErrInvalid] for one event that is not its aggregate's first.
 func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
 	seen := map[AggregateKey]*Parked{}
 	return c.changeParked(ctx, "RetryParked", f, func(p *Parked) (Change, error) {
@@ -287,7 +288,7 @@ func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
 		case !f.matches(p):
 			return Change{}, nil
 		case !f.one && first != nil:
-			return Change{}, nil // the first takes it along
+			return Change{}, nil // it is retried after the first
 		case first != nil:
 			return Change{}, fmt.Errorf("%w event: %s waits behind %s of the same aggregate", ErrInvalid, p.ID, first.ID)
 		}
@@ -299,8 +300,8 @@ func (c *Control) RetryParked(ctx context.Context, f ParkedFilter) error {
 	})
 }
 
-// DropParked forgets parked events without handling them. [ErrNotFound] when none
-// is parked of the aggregate or event that is chosen.
+// DropParked removes parked events without handling them. [ErrNotFound] if the
+// selected aggregate or event has nothing parked.
 func (c *Control) DropParked(ctx context.Context, f ParkedFilter) error {
 	return c.changeParked(ctx, "DropParked", f, func(p *Parked) (Change, error) {
 		if !f.matches(p) {
@@ -312,7 +313,7 @@ func (c *Control) DropParked(ctx context.Context, f ParkedFilter) error {
 	})
 }
 
-// changeParked changes parked events, and then tells the workers.
+// changeParked changes parked events, and then notifies the workers.
 func (c *Control) changeParked(ctx context.Context, what string, f ParkedFilter, change func(*Parked) (Change, error)) error {
 	if _, err := c.state(ctx); err != nil {
 		return err
@@ -338,7 +339,7 @@ func (c *Control) changeParked(ctx context.Context, what string, f ParkedFilter,
 	}
 	for len(changes) > 0 {
 		n := min(len(changes), MaxSwap)
-		// One that a worker has changed meanwhile is as it wants it.
+		// If a worker has changed one meanwhile, that one needs no change.
 		if err := c.ex.Swap(ctx, Swap{Changes: changes[:n]}); errors.Is(err, ErrSwapped) {
 			for i := range changes[:n] {
 				if err := c.ex.Swap(ctx, Swap{Changes: changes[i : i+1]}); err != nil && !errors.Is(err, ErrSwapped) {
@@ -353,7 +354,7 @@ func (c *Control) changeParked(ctx context.Context, what string, f ParkedFilter,
 	return c.request(ctx, what)
 }
 
-// request tells the workers that parked events were changed.
+// request notifies the workers that parked events were changed.
 func (c *Control) request(ctx context.Context, what string) error {
 	return c.change(ctx, what, func(s *partitionState) error { s.Retry++; return nil })
 }

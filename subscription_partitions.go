@@ -1,5 +1,5 @@
-// Partitions: which events are whose, instances that share them, and reading once
-// for all partitions of a process.
+// Partitions: which partition an event belongs to, sharing partitions between
+// processes, and reading once for all partitions of a process.
 
 package evento
 
@@ -13,10 +13,10 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// instancePrefix begins the part of the record of an instance.
+// instancePrefix is the prefix of the part of an instance's record.
 const instancePrefix = "instance-"
 
-// instanceState says that a process takes part.
+// instanceState is the record of a process that shares the partitions.
 type instanceState struct {
 	Host        string `json:"host"`
 	LeaseMillis int64  `json:"lease_ms"`
@@ -33,7 +33,7 @@ func (r *instanceRecord) lease() time.Duration {
 	return time.Duration(r.LeaseMillis) * time.Millisecond
 }
 
-// instance is this process's part in a subscription.
+// instance is this process's share of a subscription.
 type instance struct {
 	*subscriber
 	sub     *Subscription
@@ -42,7 +42,7 @@ type instance struct {
 	running map[int]*runningPartition
 	ended   chan *runningPartition
 
-	sightings sightings // of other instances and of owners of partitions
+	sightings sightings // of other instances and of the partitions' owners
 }
 
 type runningPartition struct {
@@ -52,11 +52,11 @@ type runningPartition struct {
 	err       error
 }
 
-// rebalanceInterval is how often an instance looks for partitions that it is to
-// have and does not yet.
+// rebalanceInterval is how often an instance checks for partitions that it should
+// have and does not have yet.
 const rebalanceInterval = 100 * time.Millisecond
 
-// share runs a fair part of the partitions.
+// share runs a fair share of the partitions.
 func (s *subscriber) share(ctx context.Context, sub *Subscription, delay time.Duration) error {
 	if err := pause(ctx, delay, sub.stopping, nil); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *subscriber) share(ctx context.Context, sub *Subscription, delay time.Du
 		in.stop(p)
 	}
 	if err != nil && !errors.Is(err, errStopping) && ctx.Err() == nil {
-		cancel() // what stopped one stops all
+		cancel() // the error of one stops all
 	}
 	errs := []error{unlessStopping(err)}
 	for len(in.running) > 0 {
@@ -106,10 +106,10 @@ func (in *instance) loop(ctx context.Context) error {
 		case <-time.After(wait):
 		case p := <-in.ended:
 			delete(in.running, p.partition)
-			in.pages.forget() // its handler may have changed what it was given
+			in.pages.forget() // its handler may have changed the events
 			switch {
 			case p.err == nil || lost(p.err):
-			case p.stopped && !final(p.err): // its lease lapses
+			case p.stopped && !final(p.err): // its lease expires
 				in.logger.WarnContext(ctx, "evento: a partition was not given up", "subscription", in.name.key, "partition", p.partition, "error", p.err)
 			default:
 				return p.err
@@ -122,8 +122,9 @@ func (in *instance) loop(ctx context.Context) error {
 	}
 }
 
-// balance renews the instance's record, gives up partitions that are others'
-// and takes its own. It reports whether some of those are missing.
+// balance renews the instance's record, gives up partitions that belong to other
+// instances, and takes its own. It reports whether it could not take some of them
+// yet.
 func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 	state, err := in.state(ctx)
 	if err != nil {
@@ -135,7 +136,7 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 	}
 	for p := range state.partitions {
 		mine := live[p*len(live)/len(state.partitions)] == in.part
-		running, left := in.running[p], in.left(p, state) // of all: so it is known when one becomes its own
+		running, left := in.running[p], in.left(p, state) // of all partitions, as any may become its own
 		switch {
 		case running != nil && !mine:
 			in.stop(running)
@@ -150,8 +151,8 @@ func (in *instance) balance(ctx context.Context) (missing bool, err error) {
 	return missing, nil
 }
 
-// show says that this instance lives, removes those long gone, and returns the
-// living in their order.
+// show renews the record of this instance, removes the records of instances that
+// are long gone, and returns the live instances, sorted.
 func (in *instance) show(ctx context.Context, state *subscriptionState) (live []string, err error) {
 	own := Change{RecordKey: in.name.instance(in.part), Value: encodeState(instanceState{Host: hostName(), LeaseMillis: in.lease.Milliseconds()})}
 	live = append(live, in.part)
@@ -188,7 +189,7 @@ func (in *instance) leave(ctx context.Context) {
 	defer cancel()
 	state, err := in.name.read(ctx, in.ex)
 	if err != nil {
-		return // its lease lapses
+		return // its lease expires
 	}
 	for _, r := range state.instances {
 		if r.part == in.part {
@@ -197,7 +198,7 @@ func (in *instance) leave(ctx context.Context) {
 	}
 }
 
-// left is how long the owner of a partition may yet be alive.
+// left returns for how much longer the owner of a partition may be alive.
 func (in *instance) left(partition int, state *subscriptionState) time.Duration {
 	r := &state.partitions[partition]
 	if r.Owner == "" || r.Owner == in.sub.ID.String() {
@@ -206,7 +207,7 @@ func (in *instance) left(partition int, state *subscriptionState) time.Duration 
 	return in.sightings.left(in.name.partition(partition).Part, r.revision, r.changedAt, state.now, r.lease())
 }
 
-// start runs a partition, if nobody else does.
+// start runs a partition, if no other worker does.
 func (in *instance) start(ctx context.Context, partition int, r *partitionRecord, left time.Duration) (bool, error) {
 	p := &runningPartition{partition: partition, stop: make(chan struct{}), err: errors.New("evento: a handler ended its goroutine")}
 	w := in.worker(in.sub.ID, partition, p.stop)
@@ -235,17 +236,17 @@ func (in *instance) stop(p *runningPartition) {
 }
 
 const (
-	// hashSlices is into how many parts the aggregates are split, of which a
-	// partition has a contiguous range.
+	// hashSlices is how many slices the aggregates are split into; a partition is a
+	// contiguous range of slices.
 	hashSlices = 1024
-	// maxPartitions bounds how many records change together.
+	// maxPartitions limits how many records change together.
 	maxPartitions = 64
 )
 
-// partitionOf is the partition of an aggregate. It is the same for ever: the
-// hash is FNV-1a (64 bits, of the type, a zero byte and the id) with the
-// finalizer of MurmurHash3, so that also the high bits depend on all of it.
-// http://www.isthe.com/chongo/tech/comp/fnv/
+// partitionOf returns the partition of an aggregate. It must never change: the hash
+// is 64-bit FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/) of the type, a zero
+// byte and the id, with the finalizer of MurmurHash3, so that the high bits also
+// depend on all input.
 func partitionOf(t AggregateType, id string, partitions int) int {
 	h := uint64(14695981039346656037)
 	const prime = 1099511628211
@@ -264,9 +265,12 @@ func partitionOf(t AggregateType, id string, partitions int) int {
 	return int(h%hashSlices) * partitions / hashSlices
 }
 
-// sharedPages is reading for several workers that go along the same events. A
-// page that is full never changes, so whoever comes to its place later, or to
-// one within it, takes what the first has read. Of the last pages some are kept.
+// sharedPages shares reading between workers that read the same events. A full page
+// never changes, so a worker that comes to its beginning later, or to a place
+// within it, gets the page that the first one has read. Only some of the last pages
+// are kept.
+//
+// Why: docs/decisions.md, "Partitions read pages once".
 type sharedPages struct {
 	read func(context.Context, cursor.Args) (*cursor.Page[RawEvent], error)
 	keep bool
@@ -278,12 +282,12 @@ type sharedPages struct {
 type sharedPage struct {
 	at    cursor.Value
 	ready chan struct{}
-	page  *cursor.Page[RawEvent] // set before ready is closed; nil when it was not full, or reading failed
+	page  *cursor.Page[RawEvent] // set before ready is closed; nil if the page was not full, or reading failed
 }
 
 const keptPages = 16
 
-// get reads a page. A subscription without partitions keeps none.
+// get reads a page. A subscription without partitions keeps no pages.
 func (s *sharedPages) get(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
 	if !s.keep {
 		return s.read(ctx, args)
@@ -318,8 +322,8 @@ func (s *sharedPages) get(ctx context.Context, args cursor.Args) (*cursor.Page[R
 	return page, err
 }
 
-// forget drops the pages that were read: what a handler was given it may have
-// changed.
+// forget drops the kept pages: a handler may have changed the events that it was
+// given.
 func (s *sharedPages) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -336,11 +340,11 @@ func (s *sharedPages) wait(ctx context.Context, p *sharedPage, args cursor.Args)
 	if p.page != nil {
 		return p.page, nil
 	}
-	// What was not full then may have grown since.
+	// A page that was not full may have grown since.
 	return s.read(ctx, args)
 }
 
-// behind returns what a page has behind a cursor within it; else nil.
+// behind returns the part of a page after a cursor within it; else nil.
 func (p *sharedPage) behind(at cursor.Value) *cursor.Page[RawEvent] {
 	select {
 	case <-p.ready:

@@ -1,5 +1,5 @@
-// Places in the order: those that people name otherwise than by a cursor, and which
-// of two comes first.
+// Places in the order: finding the place of the end or of a time, and comparing two
+// places.
 
 package evento
 
@@ -29,7 +29,7 @@ func (p startPlace) find(ctx context.Context, ex Executor) (cursor.Value, uint64
 	return placeBefore(ctx, ex, p.at)
 }
 
-// headOf is the place of the last event.
+// headOf returns the place and the position of the last event.
 func headOf(ctx context.Context, ex Executor) (cursor.Value, uint64, error) {
 	page, err := ex.Read(ctx, Query{}, cursor.Backward(1, ""))
 	if err != nil || len(page.Edges) == 0 {
@@ -38,9 +38,9 @@ func headOf(ctx context.Context, ex Executor) (cursor.Value, uint64, error) {
 	return page.Edges[0].Cursor, page.Edges[0].Node.Position, nil
 }
 
-// placeBefore is the place before the first event of a time or later. Timestamps
-// do not fall along the positions, so it is searched for; where positions say
-// nothing it reads along.
+// placeBefore returns the place before the first event with this timestamp or a
+// later one. It uses binary search, as timestamps never decrease along the
+// positions; without a total order of positions, it reads all events before.
 func placeBefore(ctx context.Context, ex Executor, t time.Time) (cursor.Value, uint64, error) {
 	head, last, err := headOf(ctx, ex)
 	if err != nil || head == "" {
@@ -49,7 +49,7 @@ func placeBefore(ctx context.Context, ex Executor, t time.Time) (cursor.Value, u
 	if _, err := ex.CursorAt(last); errors.Is(err, errors.ErrUnsupported) {
 		return walkBefore(ctx, ex, t)
 	}
-	// The event at position n+1 or, where positions have gaps, the next one.
+	// The event at position n+1 or, if it is missing, the next one.
 	at := sort.Search(int(last), func(n int) bool {
 		if err != nil {
 			return true
@@ -71,7 +71,7 @@ func placeBefore(ctx context.Context, ex Executor, t time.Time) (cursor.Value, u
 	return place, uint64(at), err
 }
 
-// walkBefore is placeBefore by reading everything before it.
+// walkBefore is placeBefore by reading all events before the place.
 func walkBefore(ctx context.Context, ex Executor, t time.Time) (at cursor.Value, position uint64, err error) {
 	for {
 		page, err := ex.Read(ctx, Query{}, cursor.Onward(streamPage, at))
@@ -96,7 +96,7 @@ func notAfter(ex Executor, a, b cursor.Value) (bool, error) {
 	return err == nil && first == a, err
 }
 
-// laterOf is the later of two places; where neither is, a.
+// laterOf returns the later of two places; a if neither is.
 func laterOf(ex Executor, a, b cursor.Value) (cursor.Value, error) {
 	first, err := ex.Earlier(a, b)
 	if err == nil && first == a {

@@ -1,4 +1,4 @@
-// How far a worker is.
+// How far a worker has come.
 
 package evento
 
@@ -8,14 +8,13 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// progress is how far a worker is, and alone knows of cursors. The worker's
-// goroutine uses it.
+// progress is how far a worker has come. Nothing else in the worker handles
+// cursors. The worker's goroutine uses it.
 //
 //	stored ────── done ──────▶ at
 //
-// Everything up to at is done; everything up to stored is known to be so by the
-// store. What happens between moves one of them, or says that it is not known
-// where the store is:
+// Everything up to at is done, and the store knows it up to stored. Each method
+// moves one of them, or notes that the store's cursor is unknown:
 //
 //	        advance              write, then confirm
 //	even ──────────▶ ahead ─────────────────────────▶ even
@@ -24,45 +23,45 @@ import (
 //	  ▼                ▼                                │
 //	unknown: a change was sent and not answered ────────┘
 //
-// The worker advances over what is done, confirms what is stored, and doubts
-// when the outcome of a change is unknown that moved the cursor together with
-// other work (a transaction, a parked event). Then nothing is done until resolve
-// has seen the record. A reset, by anybody, is found by resolve in every state.
+// The worker advances over events that are done, and confirms a stored cursor. It
+// doubts when it has sent a change that moves the cursor together with other work
+// (a transaction, a parked event), and its outcome is unknown. Then it does nothing
+// until resolve has read the record. Resolve also finds a reset, in every state.
 //
-// Where work and cursor are one transaction (coupled), the cursor in the store is
-// always right: one that is not where this worker has put it was moved by a
-// transaction of it whose outcome came late.
+// If work and cursor are stored in one transaction (coupled), the cursor in the
+// store is always right. If it is not where this worker has put it, an earlier
+// transaction of the worker has committed late.
 type progress struct {
 	coupled bool
 
 	at       cursor.Value
-	position uint64    // of the last event that was handled
-	last     *RawEvent // that event, when this worker handled it
-	handled  bool      // something was, since the cursor was stored
+	position uint64    // of the last handled event
+	last     *RawEvent // the event at position, if this worker has handled it
+	handled  bool      // an event was handled since the cursor was stored
 
 	stored cursor.Value
-	resets uint64       // those of the cursor that were seen
+	resets uint64       // the known number of resets of the cursor
 	doubts bool         // the outcome of a change is unknown
 	sent   cursor.Value // where that change moves the cursor
 
-	furthest cursor.Value // where it was before a reset: up to there events come again
+	furthest cursor.Value // the cursor before a reset: up to there events are replayed
 }
 
-// reset goes on from the place in the store.
+// reset continues at the cursor in the store.
 func (p *progress) reset(s *partitionState) {
 	*p = progress{coupled: p.coupled, at: s.Cursor, position: s.Position, stored: s.Cursor, resets: s.Resets, furthest: s.Furthest}
 }
 
-// advance says that everything up to an event is done.
+// advance notes that everything up to an event is done.
 func (p *progress) advance(e *cursor.Edge[RawEvent]) {
 	p.at, p.position, p.last, p.handled = e.Cursor, e.Node.Position, &e.Node, true
 }
 
-// pass says that up to a place is nothing to do.
+// pass notes that there is nothing to do up to a place.
 func (p *progress) pass(at cursor.Value) { p.at = at }
 
-// write puts the place into a record that is to be stored. A coupled cursor that
-// is not where it is known to be is left alone: resolve finds out why.
+// write puts the cursor into a record that is to be stored. It does not change a
+// coupled cursor that is not where it should be: resolve finds out why.
 func (p *progress) write(s *partitionState) error {
 	if p.stale(*s) {
 		p.doubt(p.at)
@@ -72,10 +71,10 @@ func (p *progress) write(s *partitionState) error {
 	return nil
 }
 
-// writeWith puts the place behind an event into a record that is to be stored
-// together with the event's work. It fails when the work was done already, by
-// an earlier transaction. After a reset by the event's own handler the cursor
-// stays where that has put it.
+// writeWith puts the cursor behind an event into a record that is stored together
+// with the event's work. It fails if an earlier transaction has done this work
+// already. If the event's own handler has reset the subscription, the cursor stays
+// where the reset has put it.
 func (p *progress) writeWith(e *cursor.Edge[RawEvent], s *partitionState) error {
 	switch {
 	case s.Resets != p.resets:
@@ -87,18 +86,18 @@ func (p *progress) writeWith(e *cursor.Edge[RawEvent], s *partitionState) error 
 	return nil
 }
 
-// stale reports whether a coupled cursor is not where it is known to be.
+// stale reports whether a coupled cursor is not where this worker has put it.
 func (p *progress) stale(s partitionState) bool { return p.coupled && s.Cursor != p.stored }
 
-// confirm says that the cursor is stored where the worker is.
+// confirm notes that the cursor is stored at the worker's place.
 func (p *progress) confirm() { p.stored, p.handled = p.at, false }
 
-// doubt says that a change was sent that moves the cursor to a place, and that
-// it is not known whether it was made.
+// doubt notes that a change was sent that moves the cursor, and that its outcome is
+// unknown.
 func (p *progress) doubt(sent cursor.Value) { p.doubts, p.sent = true, sent }
 
-// resolve goes by what the store has, and reports whether the worker goes on
-// from another place.
+// resolve continues with the record in the store, and reports whether the worker
+// must continue at another place.
 func (p *progress) resolve(s *partitionState) (moved bool) {
 	switch {
 	case s.Resets != p.resets,
@@ -111,23 +110,25 @@ func (p *progress) resolve(s *partitionState) (moved bool) {
 	return false
 }
 
-// pace is how much work goes by between two times of storing the cursor.
+// pace decides how often the cursor is stored.
+// Why: docs/decisions.md, "A subscription's cursor is stored by work, not by chunk".
 type pace struct {
 	storedAt time.Duration // by the lease's clock
-	took     time.Duration // what storing took
+	took     time.Duration // how long storing took
 }
 
 const (
-	// storeSoon is how much work a crash may repeat: after a chunk, or with
-	// nothing left to do, the cursor is stored when it was not for this long.
-	// A durable write for every chunk would cost more than reading it. Where
-	// storing takes long it is done less often, for storeShare of the time.
+	// storeSoon limits how much work is repeated after a crash: after a chunk, or
+	// when no events are pending, the cursor is stored if it was last stored this
+	// long ago. A durable write for every chunk would cost more than reading the
+	// chunk. If storing is slow, it is done less often, so that it takes
+	// storeShare of the time.
 	storeSoon  = 20 * time.Millisecond
 	storeShare = 1.0 / 50
-	// storeInterval is the longest that handled events go without the cursor
-	// being stored within a chunk.
+	// storeInterval is the longest time within a chunk between handling an event
+	// and storing the cursor.
 	storeInterval = time.Second
-	// passedInterval is the same for events that were only passed over.
+	// passedInterval is the same for events that were only skipped.
 	passedInterval = 10 * time.Second
 )
 

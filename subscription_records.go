@@ -1,5 +1,5 @@
-// The records of a subscription: under which keys they are, what it selects, and of
-// each partition who owns it and how far it is.
+// The records of a subscription: their keys, its selection, and the owner and
+// cursor of each partition.
 
 package evento
 
@@ -16,11 +16,11 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// subscriptionKind is that of the records of subscriptions.
+// subscriptionKind is the kind of the records of subscriptions.
 const subscriptionKind = "subscription"
 
-// subscriptionName tells a subscription from others. Its records have its key,
-// and parts that begin with a prefix, which is that of its routing key.
+// subscriptionName identifies a subscription. Its records have its key, and parts
+// that begin with the prefix of its routing key.
 type subscriptionName struct {
 	key, routingKey string
 	prefix          string // "": without a routing key
@@ -37,7 +37,7 @@ func nameOf(key, routingKey string) subscriptionName {
 	return n
 }
 
-// String is what errors say.
+// String is the name as it is in errors.
 func (n subscriptionName) String() string {
 	if n.routingKey == "" {
 		return shorten(n.key)
@@ -68,8 +68,8 @@ func (n subscriptionName) instance(part string) RecordKey {
 	return RecordKey{subscriptionKind, n.key, n.prefix + part}
 }
 
-// before is a key before all records of a kind that are the subscription's, and
-// behind those of the subscriptions before.
+// before returns a key before all of the subscription's records of a kind, and
+// after those of the subscriptions that sort before it.
 func (n subscriptionName) before(kind string) RecordKey {
 	if n.prefix == "" {
 		return RecordKey{}
@@ -77,7 +77,8 @@ func (n subscriptionName) before(kind string) RecordKey {
 	return RecordKey{kind, n.key, strings.TrimSuffix(n.prefix, "-")}
 }
 
-// owns cuts the prefix from a part, and reports whether it is the subscription's.
+// owns reports whether a part is one of the subscription's, and returns it without
+// the prefix.
 func (n subscriptionName) owns(part string) (rest string, ok bool) {
 	if n.prefix == "" {
 		return part, !strings.HasPrefix(part, routePrefix)
@@ -104,62 +105,62 @@ type ownRecord struct {
 	rest string // its part, without the subscription's prefix
 }
 
-// maxLease bounds what a record may say of a lease.
+// maxLease is the longest lease that a record may have.
 const maxLease = 365 * 24 * time.Hour
 
 // sharedState is the record of a whole subscription.
 type sharedState struct {
-	// Partitions is into how many its events are split.
+	// Partitions is the number of partitions.
 	Partitions int `json:"partitions"`
 	Selection
 }
 
-// partitionState is the record of a partition. Whoever wants to change it swaps
-// it at the revision that they have read; so the record's revision fences off all
-// who acted on an older state.
+// partitionState is the record of a partition. It is changed by compare-and-swap at
+// the revision that was read, so the revision fences off everybody who acts on an
+// older state.
 type partitionState struct {
-	// Epoch rises with each owner, and with each change that owners did not
-	// make: who holds an older one must take the state as it is now.
+	// Epoch rises with each new owner, and with each change by others than the
+	// owner: a worker in an older epoch must first adopt the new state.
 	Epoch uint64 `json:"epoch"`
 	// Owner is the worker; "" is nobody. Host helps people to find it.
 	Owner string `json:"owner,omitempty"`
 	Host  string `json:"host,omitempty"`
-	// LeaseMillis is how long a record that does not change is the owner's.
+	// LeaseMillis is how long the owner may leave the record unchanged.
 	LeaseMillis int64 `json:"lease_ms,omitempty"`
 	// Next is the worker that asks for a hand-over.
 	Next string `json:"next,omitempty"`
-	// Cursor is the place up to which everything is handled, and Position that
-	// of the last event there that was handled.
+	// Cursor is the place up to which everything is handled, and Position that of
+	// the last handled event before it.
 	Cursor   cursor.Value `json:"cursor"`
 	Position uint64       `json:"position,omitempty"`
-	// Furthest is the place up to which everything was handled once, before
-	// a reset; "": there was none.
+	// Furthest is the place up to which everything had been handled before a reset;
+	// "": there was no reset.
 	Furthest cursor.Value `json:"furthest,omitempty"`
 	Paused   bool         `json:"paused,omitempty"`
-	// Resets counts how often somebody else has set the cursor.
+	// Resets counts how often somebody other than the worker has set the cursor.
 	Resets uint64 `json:"resets,omitempty"`
-	// Error is why the last owner stopped, or why the present one tries again,
-	// and ErrorEvent the event that it is about.
+	// Error is why the last owner stopped, or why the present one tries again;
+	// ErrorEvent is the event concerned.
 	Error      string `json:"error,omitempty"`
 	ErrorEvent string `json:"error_event,omitempty"`
-	// Retry counts the requests to handle parked events again.
+	// Retry counts the requests to retry parked events.
 	Retry uint64 `json:"retry,omitempty"`
-	// Kept is which states were kept up to Cursor, and to Furthest.
+	// Kept identifies the states that were kept up to Cursor and Furthest.
 	Kept keptState `json:"kept,omitzero"`
-	// Changed is what was last done from outside.
+	// Changed is the last change made with [Control].
 	Changed ControlChange `json:"changed,omitzero"`
 }
 
-// ControlChange says what was last done to a subscription with [Control].
+// ControlChange describes the last change of a subscription with [Control].
 type ControlChange struct {
 	// What is the name of the method.
 	What string `json:"what"`
-	// By is the host and process number, and At the time there.
+	// By is the host and process id, and At the time of that host.
 	By string    `json:"by"`
 	At time.Time `json:"at"`
 }
 
-// check refuses what no release of the library has written.
+// check refuses states that no release of the library writes.
 func (s *partitionState) check() error {
 	switch {
 	case s.LeaseMillis < 0 || s.LeaseMillis > maxLease.Milliseconds():
@@ -189,7 +190,7 @@ func (s *instanceState) check() error {
 func encodeState(v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // structs of texts and numbers
+		panic(err) // cannot happen: structs of strings and numbers
 	}
 	return text
 }
@@ -215,17 +216,17 @@ type partitionRecord struct {
 	partitionState
 	revision  uint64
 	changedAt time.Time
-	asked     time.Duration // when it was asked for, by the lease's clock
+	asked     time.Duration // when the record was requested, by the lease's clock
 }
 
 func (r *partitionRecord) lease() time.Duration {
 	return time.Duration(r.LeaseMillis) * time.Millisecond
 }
 
-// live reports whether the owner has given a sign of life within its lease, if
-// the store's clock is right.
+// live reports whether the owner has given a sign of life within its lease, if the
+// store's clock is right.
 func (r *partitionRecord) live(now time.Time) bool {
-	// It may have given one since now was asked for.
+	// The owner may have renewed its lease after now was read.
 	return r.Owner != "" && now.Sub(r.changedAt).Abs() <= r.lease()
 }
 
@@ -243,7 +244,7 @@ type subscriptionState struct {
 	now        time.Time
 }
 
-// subscriptionRecords is the most records that a subscription mostly has.
+// subscriptionRecords is how many records most subscriptions have at most.
 const subscriptionRecords = maxPartitions + 16
 
 // read reads the state of the subscription.
@@ -296,8 +297,8 @@ func partitionOfRecord(r Record) (partitionRecord, error) {
 	return record, decodeState(r, &record.partitionState)
 }
 
-// readPartition reads the record of one partition; its revision is 0 when there
-// is none.
+// readPartition reads the record of one partition; its revision is 0 if there is
+// none.
 func (n subscriptionName) readPartition(ctx context.Context, ex Executor, partition int) (r partitionRecord, err error) {
 	q := RecordQuery{Kind: subscriptionKind, Key: n.key, Limit: 1}
 	switch {
@@ -315,8 +316,8 @@ func (n subscriptionName) readPartition(ctx context.Context, ex Executor, partit
 	return partitionOfRecord(page.Records[0])
 }
 
-// newRecords are the changes that make the records of a subscription. All are
-// made together, so that what removes it finds all of them.
+// newRecords returns the changes that make a subscription's records. They are made
+// together, so that Remove finds all of them.
 func (n subscriptionName) newRecords(shared sharedState, at cursor.Value, position uint64) []Change {
 	changes := []Change{{RecordKey: n.shared(), Value: encodeState(shared)}}
 	for p := range shared.Partitions {

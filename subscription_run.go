@@ -1,5 +1,5 @@
-// Running subscriptions: starting one, executing one once, running a program's
-// together, and shutting down.
+// Running subscriptions: starting one, executing one once, running all of a
+// program, and shutting down.
 
 package evento
 
@@ -44,7 +44,8 @@ func (s *Subscription) run(ctx context.Context, fn func(context.Context) error) 
 	}()
 }
 
-// unlessStopping is what a subscription ends with.
+// unlessStopping returns the error with which a subscription ends: nil after a
+// Shutdown.
 func unlessStopping(err error) error {
 	if errors.Is(err, errStopping) {
 		return nil
@@ -55,9 +56,9 @@ func unlessStopping(err error) error {
 // Done is closed when the worker has ended.
 func (s *Subscription) Done() <-chan struct{} { return s.done }
 
-// Err is why the worker ended: nil while it runs and after a Shutdown,
-// [ErrTakenOver], a [HandlerError], [ErrUnhandledEvent], the context's error,
-// or that of a store that cannot go on.
+// Err returns why the worker ended: nil while it runs and after a Shutdown; else
+// [ErrTakenOver], a [HandlerError], [ErrUnhandledEvent], the context's error, or a
+// permanent error of the store.
 func (s *Subscription) Err() error {
 	select {
 	case <-s.done:
@@ -67,11 +68,11 @@ func (s *Subscription) Err() error {
 	}
 }
 
-// Shutdown lets the worker finish the event in hand, stores the cursor after
-// it, and returns when the worker has ended; nothing is handled after that. If
-// ctx ends first, the handler's context is cancelled and ctx's error returned.
-// Called with the context of one of the subscription's own handlers it does not
-// wait: the worker ends after that handler.
+// Shutdown lets the worker finish the current event and store the cursor after it,
+// and returns when the worker has ended. If ctx ends first, Shutdown cancels the
+// handler's context and returns ctx's error. Called with the context of one of the
+// subscription's own handlers, it returns at once, and the worker ends after that
+// handler.
 func (s *Subscription) Shutdown(ctx context.Context) error {
 	s.stop()
 	if h := handling(ctx); h != nil && h.worker.lease.worker == s.ID {
@@ -92,17 +93,20 @@ func (s *Subscription) Shutdown(ctx context.Context) error {
 }
 
 // Start makes a new worker the owner of the key and processes events in the
-// background until the context ends, Shutdown is called, a handler's retries
-// run out, or a newer worker takes over. Errors of the store are waited out.
+// background until the context ends, Shutdown is called, an event has failed after
+// all retries, or a newer worker takes over. While the store fails, it waits and
+// tries again.
 //
-// A worker that owns the key already is asked for it: it finishes the event in
-// hand, stores its place, and ends with [ErrTakenOver]; then the new one begins.
-// One that does not answer within its lease is fenced off. Start does not wait for
-// that. See Standby and Partitions for workers that share a key.
+// A worker that already owns the key is asked to hand it over: it finishes the
+// current event, stores the cursor, and ends with [ErrTakenOver]; then the new
+// worker begins. If it does not answer within its lease, it is fenced off. Start
+// does not wait for this. See Standby and Partitions for workers that share a key.
 //
-// Errors: [ErrInvalid] for a mistake in the builder, and for another selection
-// than the key was used with; [errors.ErrUnsupported]; [ErrDamaged]; those of
-// [Executor].
+// Errors: [ErrInvalid] for a mistake in the builder, and for a selection that
+// differs from the key's stored one; [errors.ErrUnsupported]; [ErrDamaged]; those
+// of [Executor].
+//
+// Why: docs/decisions.md, "A key is handed over".
 func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscription, error) {
 	s, err := b.subscriber(ctx, ex)
 	if err != nil {
@@ -144,16 +148,16 @@ func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscrip
 	return sub, nil
 }
 
-// lost reports whether a worker ended because another one has its key.
+// lost reports whether a worker ended because another worker took over its key.
 func lost(err error) bool {
 	var handler *HandlerError
 	return errors.Is(err, ErrTakenOver) && !errors.As(err, &handler)
 }
 
-// Execute processes what is pending, and what its handlers commit meanwhile, and
-// returns when there is none left, with the cursor stored. It owns the key
-// meanwhile, all partitions of it: workers that were running hand it over and end
-// with [ErrTakenOver], or wait.
+// Execute processes all pending events, also those that its handlers commit
+// meanwhile, stores the cursor, and returns. Meanwhile it owns the key, with all
+// partitions: workers that were running hand it over and end with [ErrTakenOver],
+// or wait.
 //
 // Errors: [ErrInvalid]; [errors.ErrUnsupported]; a [HandlerError], with the
 // cursor stored before the event that failed; [ErrUnhandledEvent]; [ErrPaused];
@@ -163,7 +167,7 @@ func (b *SubscriptionBuilder) Execute(ctx context.Context, ex Executor) error {
 	if err != nil {
 		return err
 	}
-	// What one partition's handlers commit may be another's to handle.
+	// Handlers of one partition may commit events of another.
 	for id := NewID(); ; {
 		var wg sync.WaitGroup
 		var moved atomic.Bool
@@ -183,8 +187,8 @@ func (b *SubscriptionBuilder) Execute(ctx context.Context, ex Executor) error {
 	}
 }
 
-// execute handles what is pending in a partition, and reports whether that was
-// anything.
+// execute handles the pending events of a partition, and reports whether there were
+// any.
 func (s *subscriber) execute(ctx context.Context, id ID, partition int) (moved bool, err error) {
 	w := s.worker(id, partition, nil)
 	w.once = true
@@ -196,8 +200,8 @@ func (s *subscriber) execute(ctx context.Context, id ID, partition int) (moved b
 	return w.progress.at != from, err
 }
 
-// take makes the worker the owner if that is possible now, and else tells when to
-// try again. The first that comes makes the records.
+// take makes the worker the owner if that is possible now; else it returns after
+// what time to try again. The first worker of a key makes the records.
 func (w *worker) take(ctx context.Context, how manner) (taken bool, left time.Duration, err error) {
 	for {
 		w.lease.changed = w.ex.Changed()
@@ -213,7 +217,7 @@ func (w *worker) take(ctx context.Context, how manner) (taken bool, left time.Du
 		taken, left, err := w.lease.take(ctx, state, how, more...)
 		switch {
 		case errors.Is(err, ErrSwapped):
-			continue // somebody was faster
+			continue // another was faster
 		case err != nil:
 			return false, 0, err
 		case taken:
@@ -226,15 +230,15 @@ func (w *worker) take(ctx context.Context, how manner) (taken bool, left time.Du
 	}
 }
 
-// owns tells the hook.
+// owns calls the Owner hook.
 func (s *subscriber) owns(ctx context.Context, partition int, owner bool) {
 	if s.hooks.Owner != nil {
 		s.hooks.Owner(ctx, s.name.key, partition, owner)
 	}
 }
 
-// state reads the subscription's records, makes those of a new one, and refuses
-// one that differs.
+// state reads the subscription's records. It makes those of a new subscription, and
+// refuses a subscription that differs from the stored one.
 func (s *subscriber) state(ctx context.Context) (*subscriptionState, error) {
 	for {
 		state, err := s.name.read(ctx, s.ex)
@@ -259,13 +263,13 @@ func (s *subscriber) state(ctx context.Context) (*subscriptionState, error) {
 const shutdownGrace = 10 * time.Second
 
 // Run starts subscriptions and runs them until the context ends or one of them
-// ends. Then it shuts all of them down: each finishes the event in hand and
-// stores its place; the contexts of handlers that take longer than 10 seconds are
-// cancelled. It returns why the first one ended, and nil when the context has
-// ended and all have stored their places.
+// ends. Then it shuts all of them down: each finishes its current event and stores
+// its cursor. After 10 seconds the contexts of running handlers are cancelled. Run
+// returns why the first subscription ended; nil if the context has ended and all
+// have stored their cursors.
 //
-// Errors: those of Start and of [Subscription.Err]; [ErrInvalid] for no builders,
-// and for two of one key and routing key.
+// Errors: those of Start and of [Subscription.Err]; [ErrInvalid] without builders,
+// and for two with the same key and routing key.
 func Run(ctx context.Context, ex Executor, builders ...*SubscriptionBuilder) error {
 	if err := checkTogether(builders); err != nil {
 		return err
@@ -275,7 +279,7 @@ func Run(ctx context.Context, ex Executor, builders ...*SubscriptionBuilder) err
 	var err error
 	for _, b := range builders {
 		var sub *Subscription
-		// What is in hand when ctx ends is finished.
+		// The current event is finished when ctx ends.
 		if sub, err = b.Start(context.WithoutCancel(ctx), ex); err != nil {
 			break
 		}

@@ -1,4 +1,4 @@
-// What a subscription selects, stored beside its place.
+// The selection of a subscription, stored with its cursor.
 
 package evento
 
@@ -9,20 +9,21 @@ import (
 )
 
 // Selection is which events a subscription handles. The routing key and the
-// aggregates are its scope, which stays; its handlers may change.
+// aggregates are its scope, which is fixed; its handlers may change.
 type Selection struct {
-	// RoutingKey is that of the events; "" chooses those without one.
+	// RoutingKey selects the events with this key; "" selects those without one.
 	RoutingKey string `json:"routing_key,omitempty"`
-	// All chooses events of all routing keys, and of none.
+	// All selects the events with any routing key or none.
 	All bool `json:"all,omitempty"`
-	// Aggregates are those that it is narrowed to, by type; nil: it is not.
+	// Aggregates are the ids that it is restricted to, by type; nil: no
+	// restriction.
 	Aggregates map[AggregateType][]string `json:"aggregates,omitempty"`
-	// Events are the names of those that it has handlers for, by type; of a
-	// type without names it has them for all. nil: it has them for every event.
+	// Events are the names that it has handlers for, by type; a type without names:
+	// all of its events. nil: every event.
 	Events map[AggregateType][]string `json:"events,omitempty"`
 }
 
-// selection is what the builder chooses.
+// selection returns the builder's selection.
 func (b *SubscriptionBuilder) selection() (Selection, error) {
 	s := Selection{RoutingKey: b.routingKey, All: b.all, Aggregates: map[AggregateType][]string{}}
 	for _, f := range b.aggregates {
@@ -52,7 +53,7 @@ func (b *SubscriptionBuilder) selection() (Selection, error) {
 	return s, s.query().Check()
 }
 
-// query reads the events of the selection.
+// query returns the query for the selected events.
 func (s *Selection) query() Query {
 	q := Query{RoutingKey: s.RoutingKey, Unrouted: s.RoutingKey == "" && !s.All}
 	add := func(t AggregateType, ids, names []string) {
@@ -82,18 +83,18 @@ func (s *Selection) query() Query {
 	return q
 }
 
-// sameScope reports whether another selection chooses by the same routing key
-// and aggregates.
+// sameScope reports whether another selection has the same routing key and
+// aggregates.
 func (s *Selection) sameScope(other *Selection) bool {
 	return s.RoutingKey == other.RoutingKey && s.All == other.All && maps.EqualFunc(s.Aggregates, other.Aggregates, slices.Equal)
 }
 
-// sameEvents reports whether another selection has the same handlers.
+// sameEvents reports whether another selection has handlers for the same events.
 func (s *Selection) sameEvents(other *Selection) bool {
 	return (s.Events == nil) == (other.Events == nil) && maps.EqualFunc(s.Events, other.Events, slices.Equal)
 }
 
-// scope is what errors say of it.
+// scope returns a description for errors.
 func (s *Selection) scope() string {
 	text := "events without a routing key"
 	switch {
@@ -112,8 +113,7 @@ func (s *Selection) scope() string {
 	return text
 }
 
-// check refuses a subscription that differs from the one that was started with
-// the key.
+// check refuses a subscription that differs from the one stored under the key.
 func (s *subscriptionState) check(want *sharedState) error {
 	if n := s.shared.Partitions; n != want.Partitions {
 		return wrap(fmt.Errorf("%w partitions: it has %d, not %d; see Control.Repartition", ErrInvalid, n, want.Partitions), "subscription %s", s.name)

@@ -1,4 +1,4 @@
-// Looking at subscriptions: which there are, where they are, what is pending.
+// The status of subscriptions: which exist, how far they are, and what is pending.
 
 package evento
 
@@ -12,13 +12,13 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Status is where a subscription is.
+// Status describes how far a subscription is.
 type Status struct {
 	Key string
-	// RoutingKey is "" for one without, or with All.
+	// RoutingKey is "" if the subscription has none, or has All.
 	RoutingKey string
-	// Selection is which events it handles; its handlers are those of the worker
-	// that last took a partition.
+	// Selection is which events it handles; the handlers are those of the worker
+	// that took a partition last.
 	Selection  Selection
 	Partitions []PartitionStatus
 	// Keeps are the names of the projections whose states it keeps, sorted; nil:
@@ -26,51 +26,50 @@ type Status struct {
 	Keeps []string
 	// Parked is how many events are parked.
 	Parked int
-	// Position is that of the last event before the first that is pending: up
-	// to there everything is handled, parked, or not for the subscription. 0
-	// where positions say nothing, as in executor/group.
+	// Position is that of the last event before the first pending one: up to there,
+	// every event is handled, parked, or not selected. 0 where one position is not
+	// a place, as in executor/group.
 	Position uint64
 	// Head is the position of the store's last event.
 	Head uint64
-	// Behind is how many events are pending: those behind the place of the
-	// partition whose they are that the subscription handles. They are counted
-	// by reading them.
+	// Behind is how many selected events are pending, that is, after the cursor of
+	// their partition. Status reads them to count them.
 	Behind uint64
-	// Lag is how long the first pending event has been waiting; 0 when there
-	// is none.
+	// Lag is how long the first pending event has been waiting; 0 if none is
+	// pending.
 	Lag time.Duration
-	// Changed is what was last done with [Control]; the zero value: nothing.
+	// Changed is the last change with [Control]; the zero value: none.
 	Changed ControlChange
-	// Now is the time of the store's clock when the partitions were read, to
-	// compare their ChangedAt with.
+	// Now is the time of the store's clock when the partitions were read, for
+	// comparison with their ChangedAt.
 	Now time.Time
 }
 
-// PartitionStatus is where a partition is. A subscription without Partitions
-// has one.
+// PartitionStatus describes how far a partition is. A subscription without
+// Partitions has one.
 type PartitionStatus struct {
-	// Owner is the worker that runs it, and Host where; "" when none does.
+	// Owner is the worker that runs it, and Host where; "" if it has no owner.
 	Owner, Host string
-	// Live reports whether the owner was heard of within its lease, by the
-	// store's clock.
+	// Live reports whether the owner has given a sign of life within its lease, by
+	// the store's clock.
 	Live bool
 	// Epoch rises with each owner.
 	Epoch uint64
-	// Cursor is the place up to which everything is handled.
+	// Cursor is the place up to which every event is handled.
 	Cursor cursor.Value
 	// Position is that of the last event that was handled or parked.
 	Position uint64
-	// ChangedAt is when the store last heard of it.
+	// ChangedAt is when the partition's record was last changed.
 	ChangedAt time.Time
 	Paused    bool
-	// Error is why the last owner stopped, or why the present one tries again;
-	// "" when nothing has failed. ErrorEvent is the event that it is about.
+	// Error is why the last owner stopped, or why the present one tries again; ""
+	// if nothing has failed. ErrorEvent is the event concerned.
 	Error      string
 	ErrorEvent string
 }
 
-// Status returns where the subscription is. Its pending events are read, so it
-// takes as long as there are many.
+// Status returns how far the subscription is. It reads all pending events, so many
+// of them take long.
 func (c *Control) Status(ctx context.Context) (*Status, error) {
 	state, err := c.state(ctx)
 	if err != nil {
@@ -99,7 +98,7 @@ func (c *Control) Status(ctx context.Context) (*Status, error) {
 	return s, c.addPending(ctx, state, s)
 }
 
-// keeps are the projections whose states the partitions keep.
+// keeps returns the projections whose states the partitions keep.
 func (s *subscriptionState) keeps() (names []string) {
 	for i := range s.partitions {
 		if name := s.partitions[i].Kept.Projection; name != "" {
@@ -127,16 +126,16 @@ func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *S
 	return err
 }
 
-// SubscriptionName tells a subscription from others.
+// SubscriptionName identifies a subscription.
 type SubscriptionName struct {
 	Key string
-	// RoutingKey is "" for one without, or with All.
+	// RoutingKey is "" if the subscription has none, or has All.
 	RoutingKey string
 }
 
-// Subscriptions ranges over those that were ever started, in the order of their
-// keys. Records that do not say whose they are do not end it: when all others were
-// reached, one error is yielded that joins an [ErrDamaged] for each of them.
+// Subscriptions ranges over all subscriptions that were ever started, in the order
+// of their keys. Records that cannot be read do not end the range: after all others
+// it yields one error, which joins an [ErrDamaged] for each such record.
 func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName, error] {
 	return func(yield func(SubscriptionName, error) bool) {
 		var failed []error
@@ -159,8 +158,8 @@ func Subscriptions(ctx context.Context, ex Executor) iter.Seq2[SubscriptionName,
 	}
 }
 
-// nameIn is the name of the subscription of which a record is the shared one, and
-// whether it is.
+// nameIn returns the name of the subscription whose shared record this is; ok is
+// false for any other record.
 func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 	if r.Part == "" {
 		if err := nameOf(r.Key, "").check(); err != nil {
@@ -185,8 +184,8 @@ func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 	return SubscriptionName{Key: r.Key, RoutingKey: shared.RoutingKey}, true, nil
 }
 
-// pending calls fn with the events that the subscription selects and that are
-// behind the place of the partition whose they are, until it returns false.
+// pending calls fn, until it returns false, with the selected events after the
+// cursor of their partition.
 func (c *Control) pending(ctx context.Context, state *subscriptionState, fn func(*RawEvent) bool) error {
 	if _, err := c.ex.CursorAt(1); err == nil {
 		return c.pendingTogether(ctx, state, fn)
@@ -202,14 +201,14 @@ func (c *Control) pending(ctx context.Context, state *subscriptionState, fn func
 	return nil
 }
 
-// pendingTogether is pending for all partitions in one go, where any two places
-// can be compared.
+// pendingTogether is pending with one read for all partitions. Any two places must
+// be comparable.
 func (c *Control) pendingTogether(ctx context.Context, state *subscriptionState, fn func(*RawEvent) bool) error {
 	low, err := c.lowest(state)
 	if err != nil {
 		return err
 	}
-	behind := make([]bool, len(state.partitions)) // an event behind its place was met
+	behind := make([]bool, len(state.partitions)) // an event after the partition's cursor was found
 	return c.from(ctx, state, low.Cursor, func(e *cursor.Edge[RawEvent], partition int) (bool, error) {
 		if !behind[partition] {
 			done, err := notAfter(c.ex, e.Cursor, state.partitions[partition].Cursor)
@@ -222,8 +221,8 @@ func (c *Control) pendingTogether(ctx context.Context, state *subscriptionState,
 	})
 }
 
-// from calls fn with the events that the subscription selects behind a place, and
-// their partition, until it returns false.
+// from calls fn, until it returns false, with the selected events after a place and
+// their partition.
 func (c *Control) from(ctx context.Context, state *subscriptionState, at cursor.Value, fn func(*cursor.Edge[RawEvent], int) (bool, error)) error {
 	for q, n := state.shared.query(), 2; ; n = streamPage {
 		page, err := c.ex.Read(ctx, q, cursor.Onward(n, at))

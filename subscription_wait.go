@@ -15,20 +15,21 @@ const (
 	mostWait  = 50 * time.Millisecond
 )
 
-// WaitFor returns as soon as nothing is pending up to a position, such as that of
-// a [Receipt]: every event up to there that the subscription selects was handled
-// or parked. So one reads what one has written from what the subscription makes
-// of it. It waits for a subscription that was not started yet, and for an
-// executor that does not show the position yet. The subscription is the one that
-// has no routing key; see [Control.WaitFor] for others.
+// WaitFor returns as soon as nothing is pending up to a position, such as that of a
+// [Receipt]: every event up to there that the subscription selects was handled or
+// parked. Use it to read your own writes from a read model of the subscription. It
+// also waits for a subscription that was not started yet, and for an executor that
+// does not show the position yet. It waits for the subscription without a routing
+// key; see [Control.WaitFor] for others.
 //
-// Errors: the context's; [errors.ErrUnsupported] where positions say nothing, as in
-// executor/group, see [Control.WaitForCursor]; [ErrDamaged]; those of [Executor].
+// Errors: the context's; [errors.ErrUnsupported] where one position is not a place,
+// as in executor/group, see [Control.WaitForCursor]; [ErrDamaged]; those of
+// [Executor].
 func WaitFor(ctx context.Context, ex Executor, key string, position uint64) error {
 	return ControlOf(ex, key).WaitFor(ctx, position)
 }
 
-// WaitFor is the function [WaitFor] for this subscription.
+// WaitFor is [WaitFor] for this subscription.
 func (c *Control) WaitFor(ctx context.Context, position uint64) error {
 	at, err := c.ex.CursorAt(position)
 	if err != nil {
@@ -73,8 +74,8 @@ func (c *Control) reached(ctx context.Context, at cursor.Value) (bool, error) {
 	return true, nil
 }
 
-// reachedIn is reached for a partition. An executor may show less than there is,
-// so it has to show an event behind the place, or an end that is.
+// reachedIn is reached for one partition. The executor may lag behind the store, so
+// it must show a later event, or an end that is not before the place.
 func (c *Control) reachedIn(ctx context.Context, state *subscriptionState, partition int, at cursor.Value) (bool, error) {
 	from := state.partitions[partition].Cursor
 	if done, err := notAfter(c.ex, at, from); err != nil || done {

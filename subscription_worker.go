@@ -1,5 +1,4 @@
-// The running side of a partition: one loop that reads, handles, and keeps the
-// place.
+// The worker of a partition: one loop that reads, handles, and stores the cursor.
 
 package evento
 
@@ -16,27 +15,25 @@ import (
 )
 
 const (
-	// pollInterval is how long an idle worker sleeps when nothing wakes it.
+	// pollInterval is how long an idle worker sleeps without a signal.
 	pollInterval = time.Second
-	// confirmInterval is the longest that a worker goes on without asking
-	// whether it still owns the key.
+	// confirmInterval is the longest time that a worker goes on without checking
+	// that it still owns the key.
 	confirmInterval = 100 * time.Millisecond
-	// mostAnswers is how often it asks that within the interval because it was
-	// woken.
+	// mostAnswers is how often within that interval a signal makes it check.
 	mostAnswers = 10
-	// finalTimeout bounds storing the cursor when the context has ended.
+	// finalTimeout limits storing the cursor after the context has ended.
 	finalTimeout = 5 * time.Second
 
-	// mostBehind is the most events in a page that a worker reads when it is
-	// behind, unless a chunk has more.
+	// mostBehind is the maximum of events in a page that a worker reads when it is
+	// behind, unless a chunk is larger.
 	mostBehind = 2000
 
 	firstBackoff = 10 * time.Millisecond
 	mostBackoff  = 10 * time.Second
 )
 
-// subscriber is what the workers of a subscription have in common. It does not
-// change.
+// subscriber is what the workers of a subscription share. It is immutable.
 type subscriber struct {
 	name          subscriptionName
 	shared        sharedState
@@ -50,7 +47,7 @@ type subscriber struct {
 	chunkSize     int
 	retries       int
 	acceptFailure bool
-	transactor    Transactor // nil: handlers run outside of transactions
+	transactor    Transactor // nil: handlers run outside transactions
 	lease         time.Duration
 	data          shared
 	hooks         SubscriptionHooks
@@ -58,35 +55,37 @@ type subscriber struct {
 	pages         *sharedPages
 }
 
-// worker handles the events of a partition, and is its owner for as long as it
-// runs. One goroutine uses it, but for the lease.
+// worker handles the events of a partition, and owns the partition while it runs.
+// One goroutine uses it, except for the lease.
 //
-// A turn of its loop reads a page and takes it unit by unit: attempts it, stores
-// what belongs to it, advances. All that can go wrong comes back to the loop as
-// an error, and the page is read again: a failed unit, a reset, a change whose
-// outcome is unknown. What the worker knows then is its progress, and of a unit
-// that failed its trouble.
+// One turn of its loop reads a page and handles it unit by unit: it attempts the
+// unit, stores the cursor if that is due, and advances. After any error (a failed
+// unit, a reset, a change whose outcome is unknown) the loop reads the page again.
+// What the worker remembers between turns is its progress and, about a failed unit,
+// its trouble.
+//
+// Why: docs/decisions.md, "One loop, and three things that it knows".
 type worker struct {
 	*subscriber
 	lease    lease
 	logger   *slog.Logger
-	once     bool            // Execute: it ends when nothing is pending
-	stopping <-chan struct{} // nil: never
+	once     bool            // Execute: end when nothing is pending
+	stopping <-chan struct{} // nil: never closed
 
 	progress progress
 	pace     pace
 	trouble  trouble
 	ahead    readAhead
 	parked   parkedAggregates
-	retried  uint64 // the requests to retry parked events that were seen to
+	retried  uint64 // how many requests to retry parked events it has handled
 
-	woken      bool          // it has not asked since whether it still owns the key
-	answers    int           // how often it did so because it was woken, since answeredAt
+	woken      bool          // woken by a signal, and has not checked since that it still owns the key
+	answers    int           // how often it has checked because of a signal, since answeredAt
 	answeredAt time.Duration // by the lease's clock
 
-	lastKind    eventKind // the one whose handler is lastHandler
+	lastKind    eventKind // the kind that lastHandler is for
 	lastHandler *handler
-	contexts    []handlerContext // for the next calls
+	contexts    []handlerContext // preallocated for the next calls
 }
 
 func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *worker {
@@ -117,8 +116,8 @@ var (
 	errHandOver = errors.New("handing over")
 )
 
-// run keeps the lease of a partition that the worker owns while it works, gives
-// the partition up, and returns why.
+// run handles the events of a partition that the worker owns, and renews the lease
+// meanwhile. At the end it gives the partition up, and returns why it ended.
 func (w *worker) run(ctx context.Context, delay time.Duration) error {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -149,7 +148,7 @@ func (w *worker) forget() {
 	w.pages.forget()
 }
 
-// loop handles events until there is a reason to end, which it returns.
+// loop handles events until an error ends it, which it returns.
 func (w *worker) loop(ctx context.Context, delay time.Duration) error {
 	began := w.lease.clock()
 	for failures := 0; ; {
@@ -166,7 +165,7 @@ func (w *worker) loop(ctx context.Context, delay time.Duration) error {
 		case err == nil:
 			failures = 0
 		case errors.Is(err, errAgain),
-			errors.Is(err, ErrSwapped) && w.progress.doubts && ctx.Err() == nil: // such as by a renewal; resolve finds out
+			errors.Is(err, ErrSwapped) && w.progress.doubts && ctx.Err() == nil: // as by a renewal; resolve finds out the outcome
 			w.forget()
 			more = true
 		case errors.Is(err, errMoved) && ctx.Err() == nil:
@@ -201,8 +200,8 @@ func (w *worker) idle(ctx context.Context, wait time.Duration, changed <-chan st
 	return err
 }
 
-// answer asks whether the key is still the worker's own, if that may be what it
-// was woken for, and tells how long there is nothing to do.
+// answer checks, after a signal, that the worker still owns its key and that nobody
+// asks for it. It returns how long the worker may sleep.
 func (w *worker) answer(ctx context.Context) (wait time.Duration, err error) {
 	wait = pollInterval
 	if w.progress.handled {
@@ -224,8 +223,9 @@ func (w *worker) answer(ctx context.Context) (wait time.Duration, err error) {
 	return wait, w.confirm(ctx)
 }
 
-// adopt takes the record as it is in the store now. The worker keeps its place,
-// unless it was reset, or a change was made whose outcome was unknown.
+// adopt continues with the record as it is in the store. The worker keeps its
+// place, unless the subscription was reset, or a change with unknown outcome was
+// applied.
 func (w *worker) adopt() {
 	s := w.lease.enter()
 	if w.progress.resolve(&s) {
@@ -235,7 +235,7 @@ func (w *worker) adopt() {
 	w.forget()
 }
 
-// resolve finds out what became of a change whose outcome is unknown.
+// resolve finds out the outcome of a change if it is unknown.
 func (w *worker) resolve(ctx context.Context) error {
 	if !w.progress.doubts {
 		return nil
@@ -247,8 +247,8 @@ func (w *worker) resolve(ctx context.Context) error {
 	return nil
 }
 
-// confirm asks whether the worker still owns its partition, if it has not heard
-// so lately, and whether another asks for it.
+// confirm checks whether the worker still owns its partition, if it has not done so
+// within confirmInterval, and whether another worker asks for it.
 func (w *worker) confirm(ctx context.Context) error {
 	if w.lease.unconfirmed(w.lease.clock()) >= confirmInterval {
 		if err := w.lease.confirm(ctx); err != nil {
@@ -264,7 +264,8 @@ func (w *worker) confirm(ctx context.Context) error {
 	return errHandOver
 }
 
-// final tells the errors that end a worker from those that a store gets over.
+// final reports whether an error ends the worker. After any other error it tries
+// again.
 func final(err error) bool {
 	var handler *HandlerError
 	return errors.As(err, &handler) || isAny(err, errStopping, errHandOver, ErrTakenOver,
@@ -275,8 +276,8 @@ func isAny(err error, targets ...error) bool {
 	return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
 }
 
-// nextTry logs that the store has failed, so often in a row, and tells how long
-// to wait before it is tried again.
+// nextTry counts and logs a failure of the store, and returns how long to wait
+// before the next try.
 func nextTry(ctx context.Context, logger *slog.Logger, failures *int, err error) time.Duration {
 	wait := backoff(*failures)
 	*failures++
@@ -285,7 +286,7 @@ func nextTry(ctx context.Context, logger *slog.Logger, failures *int, err error)
 }
 
 // turn reads and handles the next events, and reports whether there may be more.
-// What was handled counts even when it returns an error.
+// Even if it returns an error, the events that it has handled stay handled.
 func (w *worker) turn(ctx context.Context) (more bool, err error) {
 	if err := w.resolve(ctx); err != nil {
 		return false, err
@@ -326,7 +327,7 @@ func (w *worker) turn(ctx context.Context) (more bool, err error) {
 	return page.PageInfo.HasNextPage || w.once, nil
 }
 
-// paused is a turn of a subscription that is paused.
+// paused is a turn of a paused subscription.
 func (w *worker) paused(ctx context.Context) error {
 	if err := w.storeAfter(ctx, storeSoon); err != nil || !w.once {
 		return err
@@ -334,8 +335,8 @@ func (w *worker) paused(ctx context.Context) error {
 	return fmt.Errorf("%w: %s", ErrPaused, w.name)
 }
 
-// drained is a turn that has found no event. Execute ends when nothing has moved,
-// with the cursor stored.
+// drained is a turn that has found no event. Execute ends when no event was
+// handled, with the cursor stored.
 func (w *worker) drained(ctx context.Context, moved bool) (more bool, err error) {
 	switch {
 	case !w.once:
@@ -346,7 +347,7 @@ func (w *worker) drained(ctx context.Context, moved bool) (more bool, err error)
 	return false, w.store(ctx)
 }
 
-// chunk handles the events of a chunk that are of this partition.
+// chunk handles those events of a chunk that belong to this partition.
 func (w *worker) chunk(ctx context.Context, edges []cursor.Edge[RawEvent]) error {
 	now := w.lease.clock()
 	for len(edges) > 0 {
@@ -376,7 +377,7 @@ func (w *worker) chunk(ctx context.Context, edges []cursor.Edge[RawEvent]) error
 	return nil
 }
 
-// keep renews a lease that may have lapsed, before the next event, and looks
+// keep renews the lease before the next event if it may have expired, and checks
 // whether another worker asks for the partition.
 func (w *worker) keep(ctx context.Context, now time.Duration) error {
 	if w.lease.leased(now) > w.lease.length/2 {
@@ -399,12 +400,12 @@ func (w *worker) mustStop() bool {
 	}
 }
 
-// mine reports whether an event is of this partition.
+// mine reports whether an event belongs to this partition.
 func (w *worker) mine(e *RawEvent) bool {
 	return w.shared.Partitions == 1 || partitionOf(e.AggregateType, e.AggregateID, w.shared.Partitions) == w.lease.partition
 }
 
-// storeSometime stores the cursor soon when events were handled.
+// storeSometime stores the cursor if events were handled and storing is due.
 func (w *worker) storeSometime(ctx context.Context) error {
 	if w.progress.handled {
 		return w.storeAfter(ctx, w.pace.interval())
@@ -412,7 +413,7 @@ func (w *worker) storeSometime(ctx context.Context) error {
 	return w.storeAfter(ctx, passedInterval)
 }
 
-// storeAfter stores the cursor if that was not done for a time.
+// storeAfter stores the cursor if it was last stored at least d ago.
 func (w *worker) storeAfter(ctx context.Context, d time.Duration) error {
 	if w.lease.clock()-w.pace.storedAt < d {
 		return nil
@@ -420,7 +421,7 @@ func (w *worker) storeAfter(ctx context.Context, d time.Duration) error {
 	return w.store(ctx)
 }
 
-// store stores the place up to which everything is handled.
+// store stores the cursor behind the last handled event.
 func (w *worker) store(ctx context.Context) error {
 	if w.progress.at == w.progress.stored && (w.trouble.err == nil || w.trouble.stored) {
 		w.progress.handled = false
@@ -436,13 +437,13 @@ func (w *worker) store(ctx context.Context) error {
 	return nil
 }
 
-// write puts the place, and what troubles the worker there, into a record.
+// write puts the cursor, and the trouble there, into the partition's state.
 func (w *worker) write(s *partitionState) error {
 	s.Error, s.ErrorEvent = w.trouble.text(w.name)
 	return w.progress.write(s)
 }
 
-// noteStored says that the cursor is stored at the worker's place.
+// noteStored notes that the cursor is stored at the worker's place, and calls the hook.
 func (w *worker) noteStored(ctx context.Context) {
 	if w.progress.handled && w.progress.last != nil && w.hooks.Stored != nil {
 		w.hooks.Stored(ctx, w.name.key, w.lease.partition, *w.progress.last)
@@ -451,15 +452,15 @@ func (w *worker) noteStored(ctx context.Context) {
 	w.pace.storedAt = w.lease.clock()
 }
 
-// finish stores the exact place and gives the partition up, also when the
-// context has ended, and returns what the worker ends with.
+// finish stores the exact cursor and gives the partition up, even when the context
+// has ended. It returns the error with which the worker ends.
 func (w *worker) finish(ctx context.Context, reason error) error {
-	// A handler's error is the event's, whatever it is about.
+	// A handler's error concerns the event, whatever it wraps.
 	var handler *HandlerError
 	if !errors.As(reason, &handler) && isAny(reason, ErrTakenOver, ErrClosed) {
 		return reason
 	}
-	// Others have to wait for the lease until the partition is given up.
+	// Until the partition is given up, others must wait for the lease.
 	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(finalTimeout, w.lease.length))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(finalTimeout, cancel) })()
@@ -473,8 +474,8 @@ func (w *worker) finish(ctx context.Context, reason error) error {
 	return join(reason, err)
 }
 
-// giveBack stores the place without an owner. Errors of the store are waited out
-// while there is time: until it is stored others have to wait for the lease.
+// giveBack stores the cursor and removes the owner. It tries again while the store
+// fails and time is left: until this is stored, others must wait for the lease.
 func (w *worker) giveBack(ctx context.Context, reason error) error {
 	given := func(s *partitionState) error {
 		if err := w.write(s); err != nil {
@@ -501,7 +502,7 @@ func (w *worker) giveBack(ctx context.Context, reason error) error {
 			return nil
 		case errors.Is(err, errMoved):
 			w.adopt()
-		case errors.Is(err, ErrTakenOver) && sent: // the answer was lost
+		case errors.Is(err, ErrTakenOver) && sent: // an earlier try was applied, but its answer did not arrive
 			return nil
 		case final(err) || pause(ctx, backoff(failures), nil, nil) != nil:
 			return err
@@ -510,8 +511,8 @@ func (w *worker) giveBack(ctx context.Context, reason error) error {
 	}
 }
 
-// pause waits for a time, or until changed is closed, which may be nil. It
-// returns why it is to end before.
+// pause waits for a duration, or until changed is closed, which may be nil. It
+// returns an error if stopping is closed or ctx ends before.
 func pause(ctx context.Context, d time.Duration, stopping, changed <-chan struct{}) error {
 	select {
 	case <-time.After(d):
@@ -525,11 +526,11 @@ func pause(ctx context.Context, d time.Duration, stopping, changed <-chan struct
 	}
 }
 
-// backoff doubles with each failure, and is spread over its upper half so that
-// workers that failed together do not try again together.
+// backoff returns a wait that doubles with each failure. It is random within its
+// upper half, so that workers that failed together do not try again together.
 func backoff(failures int) time.Duration {
 	d := mostBackoff
-	if failures < 10 { // 10 ms × 2^10 is over the most
+	if failures < 10 { // 10 ms × 2^10 is over the maximum
 		d = min(d, firstBackoff<<failures)
 	}
 	return d/2 + rand.N(d/2+1)

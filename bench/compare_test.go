@@ -5,8 +5,8 @@
 //
 //	go test -bench . -benchtime 5x
 //
-// It is a module of its own, so that what it compares with is nobody's
-// dependency.
+// It has a go.mod of its own, so that users of evento do not depend on what it
+// compares with.
 package bench
 
 import (
@@ -25,8 +25,8 @@ func rate(b *testing.B, n int, fn func() error) float64 {
 	return float64(n) / time.Since(began).Seconds()
 }
 
-// compare runs rounds of evento and of what it is compared with, and reports
-// both medians and the ratio that is to be reached.
+// compare runs rounds of evento and of the raw driver, and reports both medians and
+// their ratio; reach is the ratio to reach.
 func compare(b *testing.B, reach float64, evento, raw func() float64) {
 	b.Helper()
 	var e, r []float64

@@ -13,9 +13,9 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// TestMain gives the process a heap like that of a small program. With a
-// benchmark's own few megabytes the garbage collector would run for every four of
-// them that are allocated, and most figures would be its.
+// TestMain gives the process a heap like that of a small program. The heap of a
+// benchmark is only a few megabytes: the garbage collector would run after every
+// four allocated megabytes, and most figures would measure it.
 func TestMain(m *testing.M) {
 	heap := make([]byte, 64<<20)
 	m.Run()
@@ -44,7 +44,7 @@ func add(v *balance, e evento.Event[deposited]) error {
 	return nil
 }
 
-// opened closes at the end what was opened.
+// opened closes c at the end of the benchmark.
 func opened[C io.Closer](b *testing.B, c C, err error) C {
 	b.Helper()
 	if err != nil {
@@ -58,7 +58,7 @@ func opened[C io.Closer](b *testing.B, c C, err error) C {
 	return c
 }
 
-// writers append n events in all from as many goroutines, each to an aggregate
+// writers append n events in total, from several goroutines, each to an aggregate
 // of its own.
 type writers struct {
 	ex    evento.Executor
@@ -99,7 +99,7 @@ func (w *writers) append(n, events int) error {
 	return errors.Join(errs...)
 }
 
-// fill commits aggregates of so many events each.
+// fill commits aggregates with a number of events each.
 func fill(b *testing.B, ex evento.Executor, aggregates, events int) (ids []string) {
 	b.Helper()
 	w := newWriters(b, ex, aggregates)
@@ -115,7 +115,7 @@ func fill(b *testing.B, ex evento.Executor, aggregates, events int) (ids []strin
 	return ids
 }
 
-// loadRate loads aggregates of so many events, each so many after the last.
+// loadRate loads aggregates; it takes every step-th one.
 func loadRate(b *testing.B, ex evento.Executor, ids []string, loads, step, events int) float64 {
 	b.Helper()
 	return rate(b, loads, func() error {
@@ -146,7 +146,7 @@ func readAll(ex evento.Executor, events int) error {
 	return nil
 }
 
-// subscriptionRate has a new subscription handle all events.
+// subscriptionRate measures a new subscription that handles all events.
 func subscriptionRate(b *testing.B, ex evento.Executor, events int) float64 {
 	b.Helper()
 	n := 0

@@ -63,11 +63,11 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// grown is a store with so many events, in aggregates of 100.
+// grown is a store of a given size, with aggregates of 100 events.
 type grown struct {
 	ex  evento.Executor
 	ids []string
-	at  []cursor.Value // places all along
+	at  []cursor.Value // cursors spread over the whole log
 }
 
 func newGrown(b *testing.B, ex evento.Executor, events int) *grown {
@@ -75,7 +75,7 @@ func newGrown(b *testing.B, ex evento.Executor, events int) *grown {
 	return newGrownOf(b, ex, events, 100)
 }
 
-// newGrownOf commits so many events, in aggregates of each.
+// newGrownOf commits a number of events, in aggregates of each events.
 func newGrownOf(b *testing.B, ex evento.Executor, events, each int) *grown {
 	b.Helper()
 	const workers = 8
@@ -97,8 +97,8 @@ func newGrownOf(b *testing.B, ex evento.Executor, events, each int) *grown {
 	if err != nil {
 		b.Fatal(err)
 	}
-	// Caches that are large enough for the store, as .ci/bench makes them, have
-	// all of it from here on.
+	// If the caches are large enough for the store, as .ci/bench sets them, then
+	// after this loop they contain all of it.
 	for _, id := range g.ids {
 		if _, err := balances.Load(context.Background(), ex, id); err != nil {
 			b.Fatal(err)
@@ -117,7 +117,7 @@ func newGrownOf(b *testing.B, ex evento.Executor, events, each int) *grown {
 	}
 }
 
-// append makes new aggregates.
+// append creates new aggregates.
 func (g *grown) append(b *testing.B) float64 {
 	const writers, each = 64, 20
 	return rate(b, writers*each, func() error {

@@ -43,7 +43,7 @@ func mysqlDB(b *testing.B, dsn string, connections int) *sql.DB {
 
 const insertMySQL = "INSERT INTO evento_event (position, recorded_at, version, kind_id, routing_id, type_id, codec, event_id, aggregate_id, data, metadata) VALUES (?, ?, ?, 1, 0, 1, 'cbor', ?, ?, ?, NULL)"
 
-// Against raw: single-row inserts by as many connections, without any order.
+// The raw side makes single-row inserts on as many connections, without any order.
 func BenchmarkMySQLAppend(b *testing.B) {
 	for _, c := range []struct {
 		writers, events int
@@ -98,7 +98,7 @@ func BenchmarkMySQLAppend(b *testing.B) {
 	}
 }
 
-// filledMySQL is a store with aggregates of so many events each.
+// filledMySQL returns a store with aggregates of a number of events each.
 func filledMySQL(b *testing.B, dsn string, aggregates, events int) (ex *mysql.Executor, ids []string) {
 	b.Helper()
 	ex = openMySQL(b, dsn)

@@ -63,8 +63,7 @@ func openRawPebble(b *testing.B, dir string) *rawPebble {
 
 const prefix = "evento/"
 
-// add puts the keys of so many events of an aggregate into a batch and syncs
-// it.
+// add writes the keys of an aggregate's next events in one batch, and syncs it.
 func (r *rawPebble) add(aggregate string, version uint64, events int) error {
 	batch := r.NewBatch()
 	last := r.position.Add(uint64(events))
@@ -94,7 +93,7 @@ func (r *rawPebble) add(aggregate string, version uint64, events int) error {
 	return errors.Join(batch.Commit(lsm.Sync), batch.Close())
 }
 
-// together appends n times from as many goroutines as there are aggregates.
+// together appends n times in total, from one goroutine for each aggregate.
 func (r *rawPebble) together(aggregates []string, n, events int) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(aggregates))
@@ -132,8 +131,8 @@ func BenchmarkPebbleAppend(b *testing.B) {
 	}
 }
 
-// filledPebble is a store with aggregates of so many events each, and a copy
-// of its keys in a database that is read with Pebble alone.
+// filledPebble returns a store with aggregates of a number of events each, and a
+// copy of its keys in a database that is read with Pebble alone.
 func filledPebble(b *testing.B, aggregates, events int) (*pebble.Executor, *rawPebble, []string) {
 	b.Helper()
 	db := openRawPebble(b, b.TempDir())
@@ -146,7 +145,7 @@ func filledPebble(b *testing.B, aggregates, events int) (*pebble.Executor, *rawP
 	return ex, db, ids
 }
 
-// lsmEvent is a value, decoded into memory of its own.
+// lsmEvent is a decoded value, which shares no memory with the database.
 type lsmEvent struct {
 	position, version                          uint64
 	at                                         time.Time
@@ -168,7 +167,7 @@ func (e *lsmEvent) decode(v []byte) {
 	e.metadata, e.data = slices.Clone(rest[:n]), slices.Clone(rest[n:])
 }
 
-// scan reads values of a range of keys; it ends after a number of them.
+// scan reads up to a number of values in a range of keys.
 func (r *rawPebble) scan(lower, upper []byte, most int, fn func(e *lsmEvent) error) error {
 	it, err := r.NewIter(&lsm.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/evento-go/evento/executor/postgres"
 )
 
-// postgresSchema is a store of the benchmark's own on the server that
-// EVENTO_TEST_POSTGRES names; nil without one.
+// openPostgres opens a new store, in a schema of its own, on the server that
+// EVENTO_TEST_POSTGRES names.
 func openPostgres(b *testing.B) (*pgxpool.Pool, *postgres.Executor, string) {
 	b.Helper()
 	url := os.Getenv("EVENTO_TEST_POSTGRES")
@@ -134,8 +134,8 @@ func BenchmarkPostgresReadAll(b *testing.B) {
 			})
 		})
 	})
-	// The default chunk, and one of the size of the pages of reading all, where
-	// the two differ by nothing but the subscription.
+	// The default chunk, and a chunk as large as a page of the raw read, so that
+	// the subscription itself is the only difference.
 	for _, chunk := range []int{0, 1000} {
 		name := "subscription"
 		if chunk > 0 {
@@ -172,7 +172,7 @@ func BenchmarkPostgresLoad(b *testing.B) {
 	for _, events := range []int{5, 100, 10_000} {
 		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
 			ids := fill(b, ex, max(2, 2000/events), events)
-			loads := max(4, 20_000/events) // as many that a round is more than noise
+			loads := max(4, 20_000/events) // enough that a round is not mostly noise
 			compare(b, 0.8,
 				func() float64 {
 					return rate(b, loads, func() error {

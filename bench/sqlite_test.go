@@ -134,7 +134,7 @@ func BenchmarkSQLiteAppendOf100(b *testing.B) {
 		})
 }
 
-// filled is a store with aggregates of so many events each.
+// filled returns a store with aggregates of a number of events each.
 func filled(b *testing.B, aggregates, events int) (path string, ex *sqlite.Executor, ids []string) {
 	b.Helper()
 	path = filepath.Join(b.TempDir(), "filled.db")
@@ -276,9 +276,9 @@ func BenchmarkSQLiteReadAll(b *testing.B) {
 	})
 }
 
-// BenchmarkSQLiteCommitToHandler is the time from before a commit until the
-// handler of a subscription in the same process has the event; and, as a part
-// of it, until Commit returns.
+// BenchmarkSQLiteCommitToHandler measures the time from the start of a commit until
+// a subscription's handler in the same process gets the event and, as a part of it,
+// until Commit returns.
 func BenchmarkSQLiteCommitToHandler(b *testing.B) {
 	ctx := context.Background()
 	ex := openStore(b, filepath.Join(b.TempDir(), "evento.db"))

@@ -31,7 +31,7 @@ func onEach(b *testing.B, run func(b *testing.B, ex evento.Executor)) {
 	b.Run("MySQL", func(b *testing.B) { run(b, openMySQL(b, testserver.MySQL(b))) })
 }
 
-// execute handles all events with a new key, and returns how many a second.
+// execute handles all events with a new key, and returns events per second.
 func execute(b *testing.B, ex evento.Executor, events int, set func(*evento.SubscriptionBuilder), handle func(evento.RawEvent) error) float64 {
 	b.Helper()
 	s := evento.NewSubscription(evento.NewID().String()).Handler(evento.HandleAll(account, func(_ context.Context, e evento.RawEvent) error { return handle(e) }))
@@ -55,8 +55,8 @@ func BenchmarkPartitions(b *testing.B) {
 	})
 }
 
-// BenchmarkCatchUp compares a subscription with an empty handler with reading
-// everything.
+// BenchmarkCatchUp compares a subscription with an empty handler with just reading
+// all events.
 func BenchmarkCatchUp(b *testing.B) {
 	const events = 300_000
 	onEach(b, func(b *testing.B, ex evento.Executor) {
@@ -69,8 +69,8 @@ func BenchmarkCatchUp(b *testing.B) {
 	})
 }
 
-// BenchmarkPoison compares a subscription of which the events of one aggregate
-// in a thousand cannot be handled with one without such.
+// BenchmarkPoison compares a subscription that cannot handle the events of one
+// aggregate in a thousand with one that can handle all.
 func BenchmarkPoison(b *testing.B) {
 	const events = 20_000
 	onEach(b, func(b *testing.B, ex evento.Executor) {
@@ -87,10 +87,9 @@ func BenchmarkPoison(b *testing.B) {
 	})
 }
 
-// BenchmarkPostgresOtherProcess compares the time from a commit to its handler
-// on another executor, as in another process, with a round trip of LISTEN and
-// NOTIFY. Rates are of one after the other, so a ratio of 1/1.5 is to be
-// reached.
+// BenchmarkPostgresOtherProcess compares the time from a commit to its handler on
+// another executor, as in another process, with a round trip of LISTEN and NOTIFY.
+// The rates are of sequential operations, so the ratio to reach is 1/1.5.
 func BenchmarkPostgresOtherProcess(b *testing.B) {
 	ctx := context.Background()
 	pool, ex, schema := openPostgres(b)

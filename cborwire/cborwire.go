@@ -1,18 +1,18 @@
-// Package cborwire is what generated code writes and reads payloads with: CBOR
-// (RFC 8949) by plain function calls, without reflection, and with no
-// allocation beyond the values themselves.
+// Package cborwire encodes and decodes payloads for generated code: CBOR (RFC 8949)
+// by plain function calls, without reflection, and with no allocation beyond the
+// values themselves.
 //
-// The Append functions add one item each to a buffer, in the very bytes that
-// [evento.CBOR] writes for the same value. What they leave to their caller is
-// the order: a struct is AppendMap with the number of its fields, and then name
-// and value of each, the names in the order of their own encoding: short ones
-// first, and equally long ones bytewise.
+// Each Append function adds one item to a buffer, with exactly the bytes that
+// [evento.CBOR] writes for the same value. The caller is responsible for the order:
+// for a struct, call AppendMap with the number of its fields, and then append name
+// and value of each field, with the names in the order of their encoding: shorter
+// ones first, equally long ones bytewise.
 //
-// A [Decoder] reads the plain shape of a value: that which the Append functions
-// write. Whatever else the bytes may be, valid or not, makes it give up, and
-// its caller then hands the same bytes to [evento.CBOR], which knows every
-// shape and every error. So generated code need not know them, and what it
-// reads itself cannot differ from what the codec reads.
+// A [Decoder] reads values in the plain shape, which is what the Append functions
+// write. At any other bytes, valid or not, it gives up, and its caller passes the
+// same bytes to [evento.CBOR], which knows every shape and every error. So
+// generated code need not know them, and what it reads is what the codec would
+// read.
 //
 // A payload written by hand in the way of the generator:
 //
@@ -40,16 +40,17 @@
 //		return true, nil
 //	}
 //
-// What the payload holds already behind a pointer, in a slice, a map or an
-// interface is shared with the copy v: when it is not nil, that is for Unusual.
-// So are the shapes that have no method here, such as another number of items
-// than an array has.
+// The copy v shares what the payload already holds behind a pointer, in a slice, a
+// map or an interface: call Unusual if it is not nil. Also call it for shapes that
+// have no method here, such as an array with the wrong number of items.
 //
-// It is not a general CBOR library: it has no way to write tags or items of
-// indefinite length, and does not read them. Types that may contain themselves
-// are for [AppendAny] and [Decoder.Any], which are safe with values that do.
+// It is not a general CBOR library: it neither writes nor reads tags or items of
+// indefinite length. For types that may contain themselves use [AppendAny] and
+// [Decoder.Any], which are safe with values that do.
 //
 // The functions are safe for concurrent use; a Decoder is for one goroutine.
+//
+// Why: docs/decisions.md, "The fast way reads the plain shape alone".
 package cborwire
 
 import (
@@ -74,7 +75,7 @@ const (
 	majorSimple
 )
 
-// Items that are one byte, or always the same bytes.
+// Items of one byte, or of fixed bytes.
 const (
 	simpleFalse  = 0xf4
 	simpleTrue   = 0xf5
@@ -87,8 +88,8 @@ const (
 	halfMinusInf = 0xfc00
 )
 
-// appendHead begins an item in as few bytes as its argument takes. It is small
-// enough to become a part of its callers.
+// appendHead begins an item with the shortest head for its argument. It is small
+// enough to be inlined.
 func appendHead(b []byte, major byte, n uint64) []byte {
 	if n < 24 {
 		return append(b, major<<5|byte(n))
@@ -116,7 +117,7 @@ func AppendMap(b []byte, n int) []byte { return appendHead(b, majorMap, uint64(n
 // AppendArray begins an array of n items, which follow.
 func AppendArray(b []byte, n int) []byte { return appendHead(b, majorArray, uint64(n)) }
 
-// AppendNil writes what nil pointers, slices and maps are.
+// AppendNil writes nil, the item of nil pointers, slices and maps.
 func AppendNil(b []byte) []byte { return append(b, simpleNull) }
 
 // AppendBool writes a bool.
@@ -138,7 +139,7 @@ func AppendInt(b []byte, v int64) []byte {
 // AppendUint writes an integer of any unsigned type.
 func AppendUint(b []byte, v uint64) []byte { return appendHead(b, majorUint, v) }
 
-// AppendFloat32 writes a float32. All that are not a number are written alike.
+// AppendFloat32 writes a float32. Every NaN has the same encoding.
 func AppendFloat32(b []byte, v float32) []byte {
 	if short, ok := appendShort(b, float64(v)); ok {
 		return short
@@ -146,7 +147,7 @@ func AppendFloat32(b []byte, v float32) []byte {
 	return binary.BigEndian.AppendUint32(append(b, headFloat32), math.Float32bits(v))
 }
 
-// AppendFloat64 writes a float64. All that are not a number are written alike.
+// AppendFloat64 writes a float64. Every NaN has the same encoding.
 func AppendFloat64(b []byte, v float64) []byte {
 	if short, ok := appendShort(b, v); ok {
 		return short
@@ -154,7 +155,7 @@ func AppendFloat64(b []byte, v float64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, headFloat64), math.Float64bits(v))
 }
 
-// appendShort writes the floats that have a half float of their own.
+// appendShort writes a float that a half float represents exactly.
 func appendShort(b []byte, v float64) ([]byte, bool) {
 	var half uint16
 	switch {
@@ -183,9 +184,8 @@ func AppendBytes(b, v []byte) []byte {
 	return append(appendHead(b, majorBytes, uint64(len(v))), v...)
 }
 
-// AppendTime writes a moment in UTC with its nanoseconds; the zero time as nil.
-// It fails for years that RFC 3339 has no text for: those before 0 and after
-// 9999.
+// AppendTime writes a time in UTC with nanoseconds; the zero time as nil. It fails
+// for years that RFC 3339 cannot express: before 0 and after 9999.
 func AppendTime(b []byte, v time.Time) ([]byte, error) {
 	if v.IsZero() {
 		return AppendNil(b), nil
@@ -218,11 +218,11 @@ func AppendTime(b []byte, v time.Time) ([]byte, error) {
 	return append(b, 'Z'), nil
 }
 
-// digit is the last of n.
+// digit returns the last decimal digit of n.
 func digit(n int) byte { return byte('0' + n%10) }
 
-// AppendText writes a value of a type that has MarshalText and not
-// MarshalBinary. Its errors are those of MarshalText.
+// AppendText writes a value of a type that has MarshalText but not MarshalBinary.
+// It returns the errors of MarshalText.
 func AppendText(b []byte, v encoding.TextMarshaler) ([]byte, error) {
 	s, err := v.MarshalText()
 	if err != nil {
@@ -231,8 +231,8 @@ func AppendText(b []byte, v encoding.TextMarshaler) ([]byte, error) {
 	return append(appendHead(b, majorText, uint64(len(s))), s...), nil
 }
 
-// AppendBinary writes a value of a type that has MarshalBinary. Its errors are
-// those of MarshalBinary.
+// AppendBinary writes a value of a type that has MarshalBinary. It returns the
+// errors of MarshalBinary.
 func AppendBinary(b []byte, v encoding.BinaryMarshaler) ([]byte, error) {
 	s, err := v.MarshalBinary()
 	if err != nil {
@@ -241,8 +241,8 @@ func AppendBinary(b []byte, v encoding.BinaryMarshaler) ([]byte, error) {
 	return append(appendHead(b, majorBytes, uint64(len(s))), s...), nil
 }
 
-// AppendAny writes a value of any type through [evento.CBOR], and has its
-// errors: for fields of which nothing better is known.
+// AppendAny writes a value of any type through [evento.CBOR], and returns its
+// errors: for fields whose type has no other function here.
 func AppendAny(b []byte, v any) ([]byte, error) {
 	data, err := evento.CBOR().Marshal(v)
 	if err != nil {
@@ -251,6 +251,6 @@ func AppendAny(b []byte, v any) ([]byte, error) {
 	return append(b, data...), nil
 }
 
-// AppendRaw adds what is encoded already, such as the name of a field that was
-// written when the code was generated.
+// AppendRaw appends bytes that are already encoded, such as a field name that was
+// encoded when the code was generated.
 func AppendRaw[T ~string | ~[]byte](b []byte, encoded T) []byte { return append(b, encoded...) }

@@ -13,7 +13,7 @@ import (
 	"github.com/evento-go/evento/cborwire"
 )
 
-// The same fields without the methods: what the codec makes of them itself.
+// The same fields without the methods, to compare with the codec alone.
 type (
 	orderedByFields ordered
 	wideByFields    wide
@@ -40,7 +40,7 @@ func fullWide() wide {
 	}
 }
 
-// both is a value with the methods and the same one without.
+// both has a value with the methods, and the same value without.
 type both struct{ methods, byFields any }
 
 func values() []both {
@@ -104,8 +104,8 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-// agree wants data to be decoded alike with the methods and without. Fast: it
-// must have been read by the methods.
+// agree checks that data is decoded to the same value with and without the methods.
+// fast: the methods must have decoded it.
 func agree[M, F any, P interface {
 	*M
 	evento.CBORDecoder
@@ -132,8 +132,8 @@ func agree[M, F any, P interface {
 	}
 }
 
-// same is reflect.DeepEqual for values of two types with the same fields, with
-// floats that are not a number equal when their bits are.
+// same is reflect.DeepEqual for values of two types with the same fields; two NaN
+// are equal if their bits are.
 func same(a, b reflect.Value) bool {
 	if a.Kind() != b.Kind() {
 		return false
@@ -149,7 +149,7 @@ func same(a, b reflect.Value) bool {
 			}
 		}
 		return true
-	case reflect.Float32: // Float would change what is not a number
+	case reflect.Float32: // Float would change a NaN
 		return math.Float32bits(float32Of(a)) == math.Float32bits(float32Of(b))
 	case reflect.Float64:
 		return math.Float64bits(a.Float()) == math.Float64bits(b.Float())
@@ -174,7 +174,7 @@ func same(a, b reflect.Value) bool {
 		}
 		for it := a.MapRange(); it.Next(); {
 			v := b.MapIndex(it.Key())
-			nan := it.Key().Interface() != it.Key().Interface() // is found by nobody
+			nan := it.Key().Interface() != it.Key().Interface() // a NaN key, which no look-up finds
 			if !nan && (!v.IsValid() || !same(it.Value(), v)) {
 				return false
 			}
@@ -187,8 +187,8 @@ func same(a, b reflect.Value) bool {
 
 func float32Of(v reflect.Value) float32 { return *v.Addr().Interface().(*float32) }
 
-// Arrays and maps are not opened deeper than the codec would, so that code that
-// calls itself for each ends.
+// Arrays and maps nested deeper than the codec allows are refused, so that
+// recursive code ends.
 func TestDepthOfOpen(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -198,7 +198,7 @@ func TestDepthOfOpen(t *testing.T) {
 		{strings.Repeat("\x81", evento.MaxDepth) + "\x01", evento.MaxDepth},
 		{strings.Repeat("\x81", evento.MaxDepth+1) + "\x01", evento.MaxDepth},
 		{strings.Repeat("\x81", 1_000_000), evento.MaxDepth},
-		{"\x98\x64" + strings.Repeat("\x80", 100), 101}, // beside each other
+		{"\x98\x64" + strings.Repeat("\x80", 100), 101}, // siblings, not nested
 	} {
 		d, opened := cborwire.NewDecoder([]byte(test.data)), 0
 		for d.OK() && !d.End() {
@@ -212,8 +212,7 @@ func TestDepthOfOpen(t *testing.T) {
 	}
 }
 
-// What is not of the plain shape is decoded by the codec, or refused as it
-// refuses it.
+// At other shapes than the plain one, the codec decodes the data or refuses it.
 func TestOtherShapes(t *testing.T) {
 	t.Parallel()
 	deep := func(n int) string { return strings.Repeat("\x81", n) }
@@ -256,7 +255,7 @@ func TestOtherShapes(t *testing.T) {
 	}
 }
 
-// A decoder that gave up returns nothing more, and does not come back.
+// A decoder that has given up returns only zero values from then on.
 func TestGivesUp(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]func(*cborwire.Decoder) any{
@@ -300,7 +299,7 @@ func TestGivesUp(t *testing.T) {
 	}
 }
 
-// What cannot be written is an error, as it is without the methods.
+// What cannot be encoded is an error, as it is without the methods.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	deep := func(n int) any {
@@ -341,8 +340,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Fields of a value that is decoded into keep what the data has not, as they do
-// without the methods.
+// Fields that the data does not have keep their values, as they do without the
+// methods.
 func TestDecodeIntoUsedValue(t *testing.T) {
 	t.Parallel()
 	for _, data := range []string{
@@ -400,8 +399,8 @@ func FuzzEncode(f *testing.F) {
 	})
 }
 
-// written wants the same bytes, or an error, with the methods and without, and
-// both to be read.
+// written checks that both encodings, with and without the methods, are the same
+// bytes or both an error, and can be decoded.
 func written[M, F any, P interface {
 	*M
 	evento.CBORDecoder
@@ -419,7 +418,7 @@ func written[M, F any, P interface {
 
 func BenchmarkCodec(b *testing.B) {
 	cbor, value := evento.CBOR(), fullOrdered()
-	var payload, byFields any = value, orderedByFields(value) // as a commit has them
+	var payload, byFields any = value, orderedByFields(value) // the types that a commit gets
 	data, err := cbor.Marshal(value)
 	if err != nil {
 		b.Fatal(err)

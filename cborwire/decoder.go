@@ -10,8 +10,8 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// maxElements is the most pairs or items of one map or array that are read
-// here; those with more are left to the codec, which has a limit of its own.
+// maxElements is the largest number of pairs or items of a map or array that is
+// read here; the codec reads larger ones, up to its own limit.
 const maxElements = 1 << 20
 
 // IntSize is the size of int and uint in bits.
@@ -19,34 +19,33 @@ const IntSize = bits.UintSize
 
 // Decoder reads one item after the other. [NewDecoder] makes it.
 //
-// At the first that is not of the plain shape it gives up: from then on every
-// call returns a zero value, and OK and End report false. So generated code
-// asks once, at the end. The zero Decoder has nothing to read.
+// At the first item that is not of the plain shape it gives up: from then on every
+// method returns a zero value, and OK and End report false. So generated code
+// checks once, at the end. The zero Decoder has nothing to read.
 type Decoder struct {
 	data []byte
-	at   int  // how much of it was read; all once the decoder gave up
-	odd  bool // it gave up
+	at   int  // how many bytes were read; all once the decoder has given up
+	odd  bool // it has given up
 
-	opened  int  // maps and arrays that were begun: at least the depth
-	bounded bool // all of data is known not to be nested too deep
+	opened  int  // number of maps and arrays begun: at least the depth
+	bounded bool // data was checked not to be nested too deep
 }
 
 // NewDecoder returns a decoder of data, which must not change while it is used.
 func NewDecoder(data []byte) Decoder { return Decoder{data: data} }
 
-// Unusual makes the decoder give up. Generated code calls it where it sees what
-// it does not know, such as another field.
+// Unusual makes the decoder give up. Generated code calls it at input that it does
+// not know, such as another field.
 func (d *Decoder) Unusual() { d.at, d.odd = len(d.data), true }
 
-// OK reports whether all so far was plain.
+// OK reports whether everything read so far had the plain shape.
 func (d *Decoder) OK() bool { return !d.odd }
 
-// End reports whether all was plain, and nothing is left.
+// End reports whether everything had the plain shape and no data is left.
 func (d *Decoder) End() bool { return !d.odd && d.at == len(d.data) }
 
-// Once notes in seen, a set of bits, that field i of a struct is there, and
-// gives up when it was there before. i is 0 to 63; structs with more fields use
-// several sets.
+// Once notes in the bit set seen that field i of a struct was read, and gives up if
+// it was already noted. i is 0 to 63; structs with more fields use several sets.
 func (d *Decoder) Once(seen *uint64, i uint) {
 	bit := uint64(1) << (i % 64)
 	if *seen&bit != 0 {
@@ -55,8 +54,7 @@ func (d *Decoder) Once(seen *uint64, i uint) {
 	*seen |= bit
 }
 
-// next returns the first byte of the next item, and what no plain item begins
-// with when there is none.
+// next returns the first byte of the next item; noItem at the end of the data.
 func (d *Decoder) next() byte {
 	if d.at < len(d.data) {
 		return d.data[d.at]
@@ -64,11 +62,12 @@ func (d *Decoder) next() byte {
 	return noItem
 }
 
-// noItem is a byte that ends what has no length.
+// noItem is a byte that cannot begin a plain item: it ends items of indefinite
+// length.
 const noItem = 0xff
 
-// head reads the head of an item, which must be of this major type, and returns
-// its argument.
+// head reads the head of an item, which must have this major type, and returns its
+// argument.
 func (d *Decoder) head(major byte) (n uint64, ok bool) {
 	c := d.next()
 	if c>>5 != major {
@@ -88,8 +87,8 @@ func (d *Decoder) head(major byte) (n uint64, ok bool) {
 	return n, true
 }
 
-// longHead reads a head whose argument does not fit into its first byte, and
-// returns its size; 0: it is cut, or there is no such argument.
+// longHead reads a head whose argument is not in its first byte, and returns the
+// head's size; 0: it is cut off, or the argument is invalid.
 func longHead(b []byte) (n uint64, size int) {
 	switch c := b[0] & 31; {
 	case c == 24 && len(b) >= 2:
@@ -104,12 +103,12 @@ func longHead(b []byte) (n uint64, size int) {
 	return 0, 0
 }
 
-// Map begins a map or struct and returns the number of its pairs, of which
-// there are enough bytes.
+// Map begins a map or struct and returns the number of its pairs. The data has
+// enough bytes for so many.
 func (d *Decoder) Map() int { return d.open(majorMap, 2) }
 
-// Array begins an array and returns the number of its items, of which there are
-// enough bytes.
+// Array begins an array and returns the number of its items. The data has enough
+// bytes for so many.
 func (d *Decoder) Array() int { return d.open(majorArray, 1) }
 
 func (d *Decoder) open(major byte, each uint64) int {
@@ -127,8 +126,8 @@ func (d *Decoder) open(major byte, each uint64) int {
 	return int(n)
 }
 
-// bound looks through all of the data for what is nested too deep. It is called
-// when that is possible, before anybody recurses so far.
+// bound checks all data for items that are nested too deep. It is called when that
+// is possible, before the caller recurses so deep.
 func (d *Decoder) bound() bool {
 	if d.bounded || d.odd {
 		return !d.odd
@@ -142,7 +141,7 @@ func (d *Decoder) bound() bool {
 	return true
 }
 
-// text reads a string of bytes or of text, without copying it.
+// text reads a byte string or text string, without copying it.
 func (d *Decoder) text(major byte) []byte {
 	n, ok := d.head(major)
 	if !ok {
@@ -157,15 +156,15 @@ func (d *Decoder) text(major byte) []byte {
 	return d.data[from:d.at:d.at]
 }
 
-// Key reads the name of a field. It is a part of the data: a switch on
-// string(d.Key()) does not copy it.
+// Key reads the name of a field, without copying it: it is a part of the data. A
+// switch on string(d.Key()) does not copy it either.
 func (d *Decoder) Key() []byte { return d.text(majorText) }
 
 // String reads a string.
 func (d *Decoder) String() string { return string(d.text(majorText)) }
 
-// Bytes reads a byte string into a slice of its own, which is not nil when the
-// string is empty.
+// Bytes reads a byte string into a new slice, which is not nil when the string is
+// empty.
 func (d *Decoder) Bytes() []byte {
 	s := d.text(majorBytes)
 	if d.odd {
@@ -176,7 +175,8 @@ func (d *Decoder) Bytes() []byte {
 	return own
 }
 
-// BytesInto reads a byte string of exactly the length of an array of bytes.
+// BytesInto reads a byte string into an array; its length must be that of the
+// array.
 func (d *Decoder) BytesInto(array []byte) {
 	s := d.text(majorBytes)
 	if len(s) != len(array) {
@@ -186,7 +186,7 @@ func (d *Decoder) BytesInto(array []byte) {
 	copy(array, s)
 }
 
-// Nil reports whether nil is next, and reads it then.
+// Nil reports whether the next item is nil, and if so reads it.
 func (d *Decoder) Nil() bool {
 	if d.next() != simpleNull {
 		return false
@@ -252,7 +252,7 @@ func (d *Decoder) UintOf(size int) uint64 {
 func (d *Decoder) Float32() float32 {
 	if d.next() == headFloat32 && len(d.data)-d.at >= 5 {
 		v := math.Float32frombits(binary.BigEndian.Uint32(d.data[d.at+1:]))
-		if v == v { // the codec may change what is not a number
+		if v == v { // the codec may change a NaN
 			d.at += 5
 			return v
 		}
@@ -270,14 +270,14 @@ func (d *Decoder) Float64() float64 {
 	return d.short()
 }
 
-// short reads the floats that are written as half floats.
+// short reads a float that is encoded as a half float.
 func (d *Decoder) short() float64 {
 	if d.next() == headFloat16 && len(d.data)-d.at >= 3 {
 		half := binary.BigEndian.Uint16(d.data[d.at+1:])
 		d.at += 3
 		switch half {
 		case halfNaN:
-			return math.Float64frombits(0x7ff8 << 48) // as a half float widens
+			return math.Float64frombits(0x7ff8 << 48) // a widened half float NaN
 		case halfInf:
 			return math.Inf(1)
 		case halfMinusInf:
@@ -288,8 +288,8 @@ func (d *Decoder) short() float64 {
 	return 0
 }
 
-// Time reads a moment that is not zero. A zero one is nil, which is to be asked
-// for first, as nil leaves a field as it is:
+// Time reads a time that is not zero. The zero time is encoded as nil, which leaves
+// a field unchanged, so check for nil first:
 //
 //	if !d.Nil() {
 //		v.When = d.Time()
@@ -325,7 +325,7 @@ func (d *Decoder) Binary(v encoding.BinaryUnmarshaler) {
 
 // Any reads an item of any kind into what v points to, through [evento.CBOR].
 func (d *Decoder) Any(v any) {
-	// The depth counts from the outermost item, as it does for the codec.
+	// The codec counts the depth from the outermost item, so this does too.
 	left := d.data[d.at:]
 	rest, ok := skip(left, evento.MaxDepth-min(d.opened, evento.MaxDepth))
 	if !ok {
@@ -345,8 +345,8 @@ func (d *Decoder) Any(v any) {
 	d.at += size
 }
 
-// skip returns what follows the first item of b, which may be nested left
-// levels deep. It does not know items of indefinite length.
+// skip returns what follows the first item of b; the item may be nested left levels
+// deep. It does not know items of indefinite length.
 func skip(b []byte, left int) (rest []byte, ok bool) {
 	if len(b) == 0 {
 		return nil, false

@@ -45,7 +45,7 @@ func Example() {
 	err = evento.CBOR().Unmarshal(data, &e)
 	fmt.Println(e.Name, err)
 
-	// What has another shape is read by the codec.
+	// The codec decodes other shapes.
 	err = evento.CBOR().Unmarshal([]byte("\xa2\x65Other\x01\x64name\x63Max"), &e)
 	fmt.Println(e.Name, err)
 

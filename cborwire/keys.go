@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// Keys adds the keys of a map to a slice, in the order in which they are to be
-// written: those of text by length and then bytewise, numbers from 0 upward and
-// then from -1 downward. With a slice of an array of a few keys, it does not
-// allocate for small maps.
+// Keys appends the keys of a map to a slice, in the order in which they must be
+// written: texts by length and then bytewise; numbers from 0 upward and then from
+// -1 downward. If the slice has room for them, it does not allocate.
 func Keys[K ~string, V any](keys []K, m map[K]V) []K {
 	for k := range m {
 		keys = append(keys, k)

@@ -7,8 +7,8 @@ import (
 	"github.com/evento-go/evento/cborwire"
 )
 
-// ordered is a payload as users have them, with the methods as the generator
-// writes them: this file is what its output is held against.
+// ordered is a payload as users have them, with methods as the generator writes
+// them: the generator's output is compared with this file.
 type ordered struct {
 	Owner  string
 	Cents  int64
@@ -96,9 +96,9 @@ func appendAddress(b []byte, v *address) []byte {
 	return cborwire.AppendString(b, v.Street)
 }
 
-// DecodeCBOR decodes into a copy, so that it can still leave e as it was. What
-// is behind a pointer, a slice or a map that e has already would be shared with
-// the copy, and is left to the codec.
+// DecodeCBOR decodes into a copy, so that it can leave e unchanged. The copy would
+// share what e already has behind a pointer, in a slice or a map, so that is left
+// to the codec.
 func (e *ordered) DecodeCBOR(data []byte) (bool, error) {
 	d, v, seen := cborwire.NewDecoder(data), *e, uint64(0)
 	for range d.Map() {
@@ -174,7 +174,7 @@ func (e *ordered) DecodeCBOR(data []byte) (bool, error) {
 					v.Labels[k] = d.String()
 				}
 				if len(v.Labels) != n {
-					d.Unusual() // a key came twice
+					d.Unusual() // a duplicate key
 				}
 			}
 		default:

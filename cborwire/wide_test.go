@@ -9,7 +9,7 @@ import (
 	"github.com/evento-go/evento/cborwire"
 )
 
-// wide has the kinds of fields that ordered has not.
+// wide has the kinds of fields that ordered does not have.
 type wide struct {
 	A int8
 	B uint16

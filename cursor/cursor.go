@@ -1,15 +1,14 @@
-// Package cursor is keyset pagination: pages of items, read forward or
-// backward from an opaque text that names a place.
+// Package cursor is keyset pagination: pages of items, read forward or backward
+// from a place, which an opaque text identifies.
 //
-// Its nouns are [Value] (the text of a place), [Args] (how many items, from
-// where, in which direction), and [Page] (what comes back, in the shape of the
-// GraphQL cursor connections specification). An event store reads its events
-// this way; [Reader] pages a slice in memory and [Keyset] pages a user's own
-// SQL table, so that an application's lists look the same as its event log.
+// Its nouns are [Value] (the text of a place), [Args] (how many items, from which
+// place, in which direction), and [Page] (the result, in the shape of the GraphQL
+// cursor connections specification). An event store reads its events this way;
+// [Reader] pages a slice in memory and [Keyset] pages a user's own SQL table, so
+// that an application's lists have the same interface as its event log.
 //
-// Unlike an offset, a cursor stays on its place while items are added before
-// it, and reading from it costs the same however far in it lies. The package
-// is not for jumping to "page 17".
+// Unlike an offset, a cursor stays at its place when items are added before it, and
+// a page costs the same wherever it begins. The package cannot jump to "page 17".
 //
 // The shape of pages comes from https://relay.dev/graphql/connections.htm.
 package cursor
@@ -19,15 +18,15 @@ import (
 	"fmt"
 )
 
-// Value is the text of a place: opaque, URL-safe, at most 4 KiB. The empty Value is the beginning when reading forward and the end
-// when reading backward.
+// Value is the text of a place: opaque, URL-safe, at most 4 KiB. The empty Value is
+// the beginning when reading forward and the end when reading backward.
 //
-// A Value is only for the reader that made it. Cursors are not secret and not
-// signed: they say where a place is, and grant nothing.
+// A Value is only for the reader that made it. It is neither secret nor signed: it
+// identifies a place and grants no access.
 type Value string
 
-// ErrInvalid is matched by every error about a cursor or about the size of a
-// page: errors.Is(err, cursor.ErrInvalid).
+// ErrInvalid is matched by every error about a cursor or about the size of a page:
+// errors.Is(err, cursor.ErrInvalid).
 var ErrInvalid = errors.New("invalid cursor")
 
 // Causes of [ErrInvalid] that a caller may want to tell apart.
@@ -36,13 +35,13 @@ var (
 	ErrMalformed = fmt.Errorf("%w: malformed", ErrInvalid)
 	// ErrForeign: a well-formed cursor, of another store or list.
 	ErrForeign = fmt.Errorf("%w: of another store or list", ErrInvalid)
-	// ErrBeyondHead: a cursor of this store at a place that it has not
+	// ErrBeyondHead: a cursor of this store, at a place that the store has not
 	// reached, as after an older backup was restored.
 	ErrBeyondHead = fmt.Errorf("%w: beyond the end of the store", ErrInvalid)
 )
 
-// Args says which page to read. [Forward], [Onward] and [Backward] make it;
-// the zero Args is refused by readers.
+// Args says which page to read. [Forward], [Onward] and [Backward] make it; readers
+// refuse the zero Args.
 type Args struct {
 	n        int
 	at       Value
@@ -57,8 +56,8 @@ func Forward(n int, after Value) Args { return Args{n: n, at: after} }
 // The items of the page are still in ascending order.
 func Backward(n int, before Value) Args { return Args{n: n, at: before, backward: true} }
 
-// Onward is [Forward] for programs that only ever go on: HasPreviousPage means
-// nothing then, which spares the reader a look behind the page.
+// Onward is [Forward] for programs that only read forward: HasPreviousPage is not
+// determined, which saves the reader a look before the page.
 func Onward(n int, after Value) Args { return Args{n: n, at: after, onward: true} }
 
 // MaxPage is the largest page that may be asked for.
@@ -83,7 +82,7 @@ func (a Args) At() Value { return a.at }
 // IsBackward reports whether the page lies before [Args.At].
 func (a Args) IsBackward() bool { return a.backward }
 
-// IsOnward reports whether HasPreviousPage need not be found out.
+// IsOnward reports whether HasPreviousPage need not be determined.
 func (a Args) IsOnward() bool { return a.onward }
 
 // Edge is an item with the cursor of its place.
@@ -92,21 +91,21 @@ type Edge[T any] struct {
 	Node   T
 }
 
-// PageInfo tells what lies around a page.
+// PageInfo describes what lies around a page.
 type PageInfo struct {
-	// HasPreviousPage: there are items before the first of the page, or,
-	// when the page is empty, before the place that it was read from.
+	// HasPreviousPage: there are items before the first of the page or, if the page
+	// is empty, before the place that it was read from.
 	HasPreviousPage bool
 	// HasNextPage is the same for the other end.
 	HasNextPage bool
-	// StartCursor and EndCursor are the cursors of the first and the last
-	// item. Of an empty page both are the place that it was read from; a
-	// reader may instead move EndCursor of an empty forward page on to the
-	// last place that it examined, so that nothing is examined twice.
+	// StartCursor and EndCursor are the cursors of the first and the last item. If
+	// the page is empty, both are the place that it was read from. For an empty
+	// forward page, a reader may instead set EndCursor to the last place that it
+	// has examined, so that nothing is examined twice.
 	StartCursor, EndCursor Value
 }
 
-// Page is a run of items in ascending order.
+// Page is a sequence of items in ascending order.
 type Page[T any] struct {
 	Edges    []Edge[T]
 	PageInfo PageInfo

@@ -10,8 +10,8 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// A slice in memory, page by page in the order of a name. A cursor stays on
-// its place while items come and go.
+// A slice in memory, page by page, sorted by name. A cursor stays at its place when
+// items are added or removed.
 func ExampleReader() {
 	type city struct {
 		Name   string
@@ -32,7 +32,7 @@ func ExampleReader() {
 		fmt.Println(e.Node.Name, e.Node.People)
 	}
 
-	// Bodø would be on the page that was read; Narvik is on the next.
+	// Bodø would be on the page before; Narvik is on the next.
 	reader, err = cursor.NewReader(append(cities, city{"Bodø", 53_000}, city{"Narvik", 21_000}), byName)
 	if err != nil {
 		log.Fatal(err)
@@ -59,8 +59,8 @@ type player struct {
 	Score int64
 }
 
-// The best first, and of those with one score the earlier. The id makes the
-// order of any two certain.
+// The best first; with equal scores, the earlier one. The id makes the order
+// unique.
 var byScore = cursor.NewKeyset(cursor.SQLite,
 	cursor.Desc("score", func(p player) int64 { return p.Score }),
 	cursor.Asc("id", func(p player) int64 { return p.ID }))
@@ -70,14 +70,14 @@ func scanPlayer(row cursor.Row) (p player, err error) {
 	return p, err
 }
 
-// A SQL table of one's own, page by page, with conditions of one's own.
+// An application's own SQL table, page by page, with its own conditions.
 func ExampleKeyset() {
 	ctx := context.Background()
 	db, err := sql.Open("sqlite3", ":memory:")
 	if err != nil {
 		log.Fatal(err)
 	}
-	db.SetMaxOpenConns(1) // a database in memory is that of one connection
+	db.SetMaxOpenConns(1) // each connection would get its own in-memory database
 	_, err = db.ExecContext(ctx, `
 		CREATE TABLE players (id INTEGER PRIMARY KEY, name TEXT NOT NULL, team TEXT NOT NULL, score INTEGER NOT NULL);
 		CREATE INDEX players_by_score ON players (team, score DESC, id);
@@ -112,8 +112,8 @@ func ExampleKeyset() {
 	// Bob 9; Ada 7; more before: false after: true
 }
 
-// Every error that a bad cursor or page size gives matches ErrInvalid: it is
-// the caller's, and not the store's.
+// Every error about a cursor or a page size matches ErrInvalid: it is the caller's
+// mistake, and not a failure of the store.
 func ExampleErrInvalid() {
 	reader, err := cursor.NewReader([]int{1, 2, 3}, cursor.Asc("n", func(n int) int { return n }))
 	if err != nil {

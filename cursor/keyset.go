@@ -7,9 +7,10 @@ import (
 	"slices"
 )
 
-// Keyset pages a user's own SQL table, or whatever a SELECT gives, in the
-// order of some columns of it. The values of cursors are bound as parameters,
-// never part of the text. It may be kept in a variable of a package, and is
+// Keyset pages a user's own SQL table, or the result of any SELECT, in the order of
+// some of its columns. It binds the values of cursors as parameters; they are never
+// part of the SQL text. It may be kept in a package variable, and is safe for
+// concurrent use.
 // safe for concurrent use.
 //
 //	var byBalance = cursor.NewKeyset(cursor.SQLite,
@@ -19,25 +20,24 @@ import (
 //	page, err := byBalance.Read(ctx, db, cursor.Forward(20, after), scanAccount,
 //		"SELECT id, owner, balance FROM accounts WHERE country = ?", country)
 //
-// An index over the columns in these directions makes a page cost the same
-// wherever it lies. Together the columns tell any two rows apart (the last is
-// often the primary key), and none is ever NULL: rows with a NULL would have
-// no place. Where a column is nullable, let the SELECT replace it:
-// COALESCE(balance, 0) AS balance.
+// With an index over the columns in these directions, a page costs the same
+// wherever it lies. Together the columns must be unique (the last is often the
+// primary key), and none may be NULL: a row with a NULL would have no place. If a
+// column is nullable, let the SELECT replace it: COALESCE(balance, 0) AS balance.
 //
-// What the database compares, it compares in its own way: two texts that a
-// collation holds for the same are in one place. A column in SQLite that holds
-// times as text needs them in UTC and with one number of digits, or its order
-// is not that of time.
+// The database compares values by its own rules: two texts that a collation
+// considers equal are at the same place. If a SQLite column holds times as text,
+// they must all be in UTC and have the same number of digits; otherwise their order
+// is not the order of time.
 type Keyset[T any] struct {
 	dialect Dialect
 	order   order[T]
-	err     error // the mistake of the definition, told by every call
+	err     error // the first mistake of the definition, returned by every call
 }
 
-// NewKeyset defines an order by columns of a SELECT, under the names that they
-// have in its result. A mistake is told by every use: no columns or more than
-// 16, one without a name or function, the same twice, an unknown dialect.
+// NewKeyset defines an order by columns of a SELECT, under their names in the
+// result. Every call returns an error for a mistake: no columns or more than 16, a
+// column without a name or function, the same column twice, an unknown dialect.
 func NewKeyset[T any](d Dialect, columns ...Column[T]) *Keyset[T] {
 	o, err := newOrder(columns)
 	if err == nil && (d < SQLite || d > MySQL) {
@@ -57,19 +57,18 @@ type Row interface {
 	Scan(dest ...any) error
 }
 
-// Read returns a page of the rows of a SELECT, which has its own conditions
-// and parameters but neither ORDER BY nor LIMIT. Its columns have distinct
-// names, those of the keyset among them; the function scan makes an item of a
-// row.
+// Read returns a page of the rows of a SELECT, which has its own conditions and
+// parameters but neither ORDER BY nor LIMIT. Its columns must have distinct names,
+// those of the keyset included; scan makes an item of a row.
 //
-// A second small query looks behind the page (see [Keyset.Statements]). The
-// two see the same rows when db is a transaction that does; otherwise one may
-// see a row that the other does not.
+// A second small query looks behind the page (see [Keyset.Statements]). The two
+// queries see the same rows if db is a transaction with a stable snapshot;
+// otherwise one may see a row that the other does not.
 //
-// Errors: those that match [ErrInvalid], which are the caller's of the page;
-// a mistake of the definition; a value of a row that has no place (a NaN, a
-// string that is not valid UTF-8 or has NUL in it, a time outside the years 1
-// to 9999, a key over some 3,000 bytes); those of scan and of the database.
+// Errors: those that match [ErrInvalid], about the caller's args; a mistake of the
+// definition; a value that has no place (a NaN, a string that is not valid UTF-8 or
+// contains NUL, a time outside the years 1 to 9999, a key over some 3,000 bytes);
+// those of scan and of the database.
 func (k *Keyset[T]) Read(ctx context.Context, db Querier, args Args, scan func(Row) (T, error), query string, params ...any) (*Page[T], error) {
 	read, behind, err := k.Statements(args, query, params...)
 	if err != nil {
@@ -112,13 +111,13 @@ func all[T any](ctx context.Context, db Querier, s Statement, scan func(Row) (T,
 	return items, nil
 }
 
-// Statements is what Read executes, for those who do not use database/sql:
-// read gives the rows to hand to [Keyset.Page], and behind gives a row when
-// there are items on the side that the page was read from, at the cursor
-// included. behind is empty when there can be none, or nobody asked ([Onward]).
+// Statements returns what Read executes, for users of other drivers than
+// database/sql. Pass the rows of read to [Keyset.Page]. behind returns a row if
+// there are items on the side that the page was read from, at the cursor included.
+// behind is empty if there can be none, or if args is [Onward].
 //
-// The query stands within both as a subquery; with [PostgreSQL] its own
-// parameters are $1 to $n, for n params.
+// The query is a subquery of both. With [PostgreSQL] its own parameters are $1 to
+// $n, for n params.
 func (k *Keyset[T]) Statements(args Args, query string, params ...any) (read, behind Statement, err error) {
 	if k.err != nil {
 		return Statement{}, Statement{}, k.err
@@ -144,12 +143,12 @@ func (k *Keyset[T]) Statements(args Args, query string, params ...any) (read, be
 			behind = looking.first(1, back)
 		}
 	}
-	// One more row than asked for tells whether there are more.
+	// One row more than asked for shows whether there are more.
 	return reading.first(args.Limit()+1, onwards), behind, nil
 }
 
-// Page makes the page of the rows that [Keyset.Statements] gave for the same
-// args, and of whether there was a row behind it.
+// Page makes the page from the rows that read of [Keyset.Statements] returned for
+// the same args; behind says whether its other statement returned a row.
 func (k *Keyset[T]) Page(args Args, rows []T, behind bool) (*Page[T], error) {
 	if k.err != nil {
 		return nil, k.err

@@ -1,5 +1,5 @@
-// Columns of an order, and the cursors that hold their values: what Keyset
-// and Reader share.
+// Columns of an order, and the cursors that contain their values: shared by Keyset
+// and Reader.
 
 package cursor
 
@@ -20,9 +20,9 @@ import (
 	"unicode/utf8"
 )
 
-// Key is what a list can be ordered by: values that have one order, are equal
-// only to themselves, and are never NULL. A type that is not among them, such
-// as a UUID, gives its bytes or its text.
+// Key is the set of types that can order a list: their values have one order, are
+// equal only to themselves, and are never NULL. For another type, such as a UUID,
+// use its bytes or its text.
 type Key interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 |
 		~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 |
@@ -34,11 +34,11 @@ type Column[T any] struct {
 	name       string
 	kind       kind
 	descending bool
-	value      func(T) any // one of the types that kind stands for
+	value      func(T) any // returns a value of the type that kind stands for
 }
 
-// Asc orders by a column, lowest first. The function gives the column's value
-// of an item.
+// Asc orders by a column, lowest first. The function returns an item's value of the
+// column.
 func Asc[T any, K Key](name string, value func(T) K) Column[T] {
 	c := Column[T]{name: name, kind: kindOf(reflect.TypeFor[K]())}
 	if value != nil {
@@ -67,7 +67,7 @@ const (
 	kindTime   kind = 't' // time.Time
 )
 
-// kindOf is for the types of [Key] only.
+// kindOf accepts the types of [Key] only.
 func kindOf(t reflect.Type) kind {
 	switch t.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -87,7 +87,7 @@ func kindOf(t reflect.Type) kind {
 	}
 }
 
-// plain takes a value out of a type of the user's own.
+// plain converts a value of a user-defined type to the type of its kind.
 func plain(k kind, v reflect.Value) any {
 	switch k {
 	case kindInt:
@@ -110,7 +110,7 @@ func plain(k kind, v reflect.Value) any {
 // order is a checked list of columns.
 type order[T any] struct {
 	columns []Column[T]
-	// print tells the cursors of one order from those of others.
+	// print identifies the cursors of this order.
 	print [printLen]byte
 }
 
@@ -122,10 +122,11 @@ const (
 	printLen = 8
 	sumLen   = 4
 
-	// maxColumns is more than anybody sorts by; conditions grow with it.
+	// maxColumns is more than anybody sorts by; the size of conditions grows with
+	// it.
 	maxColumns = 16
-	// maxPlace bounds the bytes of a cursor before base64, whoever made it:
-	// about what a database can hold in an index entry.
+	// maxPlace limits the bytes of a cursor before base64, also for forged ones: it
+	// is about what a database can hold in an index entry.
 	maxPlace = 3072
 )
 
@@ -168,7 +169,7 @@ func (o *order[T]) key(item T) []any {
 	return key
 }
 
-// compare says which of two keys comes first in the order.
+// compare compares two keys in the order.
 func (o *order[T]) compare(a, b []any) int {
 	for i, c := range o.columns {
 		n := compareValues(a[i], b[i])
@@ -211,11 +212,10 @@ func compareValues(a, b any) int {
 
 // encode makes the cursor of a key.
 //
-// Format, before base64 (URL alphabet, no padding): a byte 1 for this version,
-// a byte for the kind ('k' or 'r'), 8 bytes of the SHA-256 of the order's
-// definition, the values (integers and floats as 8 bytes big-endian, texts
-// with their length before them, times as seconds and nanoseconds), and a
-// CRC-32 of all of it.
+// Format, before base64 (URL alphabet, no padding): a byte 1 for this version, a
+// byte for the kind ('k' or 'r'), 8 bytes of the SHA-256 of the order's definition,
+// the values (integers and floats as 8 bytes big-endian, texts with their length
+// before them, times as seconds and nanoseconds), and a CRC-32 of all of it.
 func (o *order[T]) encode(of byte, key []any) (Value, error) {
 	b := append(make([]byte, 0, 64), placesVersion, of)
 	b = append(b, o.print[:]...)
@@ -267,8 +267,8 @@ func appendValue(b []byte, v any) ([]byte, error) {
 	}
 }
 
-// Values that no database would take back, or take for another, are refused
-// in both directions: from rows, and from cursors that somebody made up.
+// Values that a database would not accept, or would change, are refused in both
+// directions: from rows, and from forged cursors.
 func checkFloat(f float64) error {
 	if math.IsNaN(f) {
 		return errors.New("NaN has no place in an order")
@@ -290,15 +290,14 @@ func checkTime(t time.Time) error {
 	return nil
 }
 
-// decode reads the key out of a cursor that is not "". The errors are
-// [ErrMalformed] and [ErrForeign].
+// decode reads the key from a cursor that is not "". Its errors are [ErrMalformed]
+// and [ErrForeign].
 func (o *order[T]) decode(of byte, v Value) ([]any, error) {
 	malformed := func() ([]any, error) { return nil, fmt.Errorf("%w: %s", ErrMalformed, quote(v)) }
 	if len(v) > base64.RawURLEncoding.EncodedLen(maxPlace) {
 		return malformed()
 	}
-	// A line break within the text is ignored by the decoder; a cursor has
-	// one text only.
+	// The base64 decoder ignores line breaks, but each cursor has only one text.
 	if strings.ContainsAny(string(v), "\r\n") {
 		return malformed()
 	}
@@ -346,7 +345,7 @@ func cutValue(k kind, b []byte) (v any, rest []byte, ok bool) {
 		}
 	case kindString, kindBytes:
 		n, used := binary.Uvarint(b)
-		// The shortest form of the length only: a cursor has one text.
+		// The length must have its shortest form: each cursor has only one text.
 		if used <= 0 || n > uint64(len(b)-used) || used > 1 && n < 1<<(7*(used-1)) {
 			return nil, nil, false
 		}
@@ -354,7 +353,7 @@ func cutValue(k kind, b []byte) (v any, rest []byte, ok bool) {
 		if k == kindString {
 			return string(text), rest, checkString(string(text)) == nil
 		}
-		return append([]byte{}, text...), rest, true // never nil, which is NULL
+		return append([]byte{}, text...), rest, true // never nil, which would be NULL
 	case kindBool:
 		if len(b) < 1 || b[0] > 1 {
 			return nil, nil, false

@@ -35,7 +35,7 @@ func orderOfAllKinds(f interface{ Fatal(...any) }) order[allKinds] {
 	return o
 }
 
-// seal makes a cursor that passes every check before the values.
+// seal makes a cursor that passes every check except those of the values.
 func seal(o order[allKinds], values []byte) Value {
 	b := append([]byte{placesVersion, keysetKind}, o.print[:]...)
 	b = append(b, values...)
@@ -82,7 +82,7 @@ func TestDecodeRefusesValues(t *testing.T) {
 	}
 }
 
-// Whatever is taken has one text: the one that it is written as.
+// Every accepted cursor has only one text: the one that encode returns.
 func FuzzDecode(f *testing.F) {
 	o := orderOfAllKinds(f)
 	for _, a := range []allKinds{

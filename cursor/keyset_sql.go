@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Dialect is how a database wants its SQL: parameters, quotes, and which of
-// the equal ways to write a condition its planner answers from an index.
+// Dialect is the SQL of a database: parameters, quotes, and which of several
+// equivalent conditions its planner can answer from an index.
 type Dialect int
 
 const (
@@ -34,17 +34,17 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// Statement is a text of SQL and the values of its parameters.
+// Statement is SQL text and the values of its parameters.
 type Statement struct {
 	SQL    string
 	Params []any
 }
 
-// alias names the user's SELECT within ours.
+// alias is the name of the user's SELECT within ours.
 const alias = "paged"
 
-// quoted is a column of the user's SELECT. With the alias before it, SQLite
-// cannot take a misspelled name in quotes for a text.
+// quoted returns a column of the user's SELECT. Because of the alias before it,
+// SQLite cannot take a misspelled quoted name for a string.
 func (d Dialect) quoted(name string) string {
 	q := `"`
 	if d == MySQL {
@@ -53,21 +53,21 @@ func (d Dialect) quoted(name string) string {
 	return alias + "." + q + strings.ReplaceAll(name, q, q+q) + q
 }
 
-// ordered is a column that a statement is ordered by, in its direction there.
+// ordered is a column in the ORDER BY of a statement, with its direction there.
 type ordered struct {
 	name       string
 	descending bool
 }
 
-// statement builds one statement around the user's.
+// statement builds a statement around the user's.
 type statement struct {
 	dialect Dialect
 	text    strings.Builder
 	params  []any
 }
 
-// around begins a statement that selects what from the rows of a query. A
-// comment at the query's end must not swallow what follows it.
+// around begins a statement that selects what from the rows of a query. It ends the
+// query with a line break, so that a trailing comment of the query ends too.
 func around(d Dialect, what, query string, params []any) *statement {
 	s := &statement{dialect: d, params: append([]any(nil), params...)}
 	query = strings.TrimRight(query, "; \t\r\n")
@@ -75,7 +75,7 @@ func around(d Dialect, what, query string, params []any) *statement {
 	return s
 }
 
-// param binds a value and returns its place in the text.
+// param binds a value and returns its placeholder.
 func (s *statement) param(v any) string {
 	// Not every driver takes a uint64; every driver takes an int64.
 	if u, ok := v.(uint64); ok && u <= math.MaxInt64 {
@@ -88,14 +88,14 @@ func (s *statement) param(v any) string {
 	return "?"
 }
 
-// after adds the condition that rows come after a key in the order of the
-// columns, or are at it. The three ways to write it say the same; each is the
-// one that its planner turns into a range of an index:
+// after adds the condition that rows come after a key in the order of the columns,
+// or also are at it. There are three equivalent conditions; each is for the
+// planners that turn it into an index range:
 //
 //   - (a, b) > (?, ?), when all directions agree: SQLite and PostgreSQL.
-//   - a >= ? AND (a > ? OR b < ?), when they do not: at least the first
-//     column bounds the range there.
-//   - a > ? OR (a = ? AND b < ?): MySQL, whose planner sees neither.
+//   - a >= ? AND (a > ? OR b < ?), when they do not: at least the first column
+//     bounds the range there.
+//   - a > ? OR (a = ? AND b < ?): MySQL, whose planner uses neither of the others.
 func (s *statement) after(columns []ordered, key []any, orAt bool) {
 	s.text.WriteString(" WHERE ")
 	agree := true
@@ -162,7 +162,7 @@ func operator(c ordered, orAt bool) string {
 	return op
 }
 
-// first adds the order and the number of rows, and returns the statement.
+// first adds ORDER BY and LIMIT, and returns the statement.
 func (s *statement) first(n int, columns []ordered) Statement {
 	for i, c := range columns {
 		if i == 0 {

@@ -65,8 +65,8 @@ func scanAccount(row cursor.Row) (a account, err error) {
 
 const selectAccounts = "SELECT id, owner, balance FROM accounts"
 
-// SQLite takes the text of all three dialects, but for PostgreSQL's
-// parameters, so that each way to write a condition is tried.
+// SQLite accepts the SQL of all three dialects, except for PostgreSQL's parameters,
+// so it tests every kind of condition.
 func TestKeysetAgainstModel(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range []cursor.Dialect{cursor.SQLite, cursor.MySQL} {
@@ -98,7 +98,7 @@ func TestKeysetAgainstModel(t *testing.T) {
 							}
 						}
 					}
-					// The row of the place, deleted.
+					// Delete the row at the cursor.
 					for _, e := range whole.Edges {
 						exec(t, db, "DELETE FROM accounts WHERE id = ?", e.Node.ID)
 						without := slices.DeleteFunc(slices.Clone(items), func(a account) bool { return a == e.Node })
@@ -151,7 +151,7 @@ func TestKeysetTypes(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
 	exec(t, db, `CREATE TABLE everything (i INTEGER, u INTEGER, "order" REAL, s TEXT, y BLOB, b BOOLEAN, t TIMESTAMP)`)
-	// SQLite has no 64 unsigned bits; every other value is kept.
+	// SQLite has no unsigned 64-bit integers; every other value is kept.
 	want := slices.DeleteFunc(ascending(), func(e everything) bool { return e.Uint > math.MaxInt64 })
 	for _, i := range rand.New(rand.NewPCG(9, 10)).Perm(len(want)) {
 		e := want[i]
@@ -162,7 +162,7 @@ func TestKeysetTypes(t *testing.T) {
 		err = row.Scan(&e.Int, &e.Uint, &e.Float, &e.String, &e.Bytes, &e.Bool, &e.Time)
 		return e, err
 	}
-	// The time as text of one length, which is how SQLite can order it.
+	// Times as texts of the same length, which SQLite can sort.
 	columns := columnsOfEverything()
 	columns[6] = cursor.Asc("time", func(e everything) string { return e.Time.UTC().Format("2006-01-02T15:04:05.000000000Z") })
 	for _, dialect := range []cursor.Dialect{cursor.SQLite, cursor.MySQL} {
@@ -196,7 +196,7 @@ func TestKeysetTypes(t *testing.T) {
 	}
 }
 
-// The text of each database: its parameters, quotes and way to compare.
+// The SQL of each database: parameters, quotes and conditions.
 func TestKeysetStatements(t *testing.T) {
 	t.Parallel()
 	at := account{ID: 7, Owner: "zoë", Balance: -3}
@@ -261,7 +261,7 @@ func TestKeysetStatements(t *testing.T) {
 	}
 }
 
-// A page is a range of an index, not a sort, at whatever depth.
+// A page is read from a range of an index, without sorting, wherever it begins.
 func TestKeysetUsesIndex(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)
@@ -407,7 +407,7 @@ func TestKeysetErrors(t *testing.T) {
 	}
 }
 
-// Rows are closed between the statements: one connection is enough.
+// Rows are closed before the next statement: one connection is enough.
 func TestKeysetInTransaction(t *testing.T) {
 	t.Parallel()
 	db := openSQLite(t)

@@ -1,4 +1,4 @@
-// Cursors of a store whose places are numbers in one order.
+// Cursors of a store with one total order of positions.
 
 package cursor
 
@@ -9,14 +9,14 @@ import (
 	"unsafe"
 )
 
-// Positions writes and reads the cursors of one store: a place is a position,
-// 1, 2, 3, … It is for the authors of executors. The zero Positions is the
-// store with the identity of sixteen zero bytes. Safe for concurrent use.
+// Positions encodes and decodes the cursors of one store, in which a place is a
+// position: 1, 2, 3, … It is for authors of executors. The zero Positions is for
+// the store whose identity is sixteen zero bytes. Safe for concurrent use.
 //
-// Format, before base64 (URL alphabet, no padding): a byte 1 for this version,
-// a byte 'p', the 16 bytes of the store's identity, the position as 8 bytes
-// big-endian, and a check byte. The first 18 bytes make 24 characters that
-// are the same for every cursor of a store.
+// Format, before base64 (URL alphabet, no padding): a byte 1 for this version, a
+// byte 'p', the 16 bytes of the store's identity, the position as 8 bytes
+// big-endian, and a check byte. The first 18 bytes become 24 characters, which are
+// the same for every cursor of a store.
 type Positions struct {
 	store  [16]byte
 	prefix [prefixLen]byte
@@ -33,8 +33,8 @@ const (
 	valueLen  = prefixLen + placeLen/3*4
 )
 
-// NewPositions returns the cursors of the store with this identity, which is
-// made once, when the store is created.
+// NewPositions returns the Positions of the store with this identity, which is
+// created once, with the store.
 func NewPositions(store [16]byte) Positions {
 	p := Positions{store: store, seed: check(checkSeed, store[:])}
 	head := [headLen]byte{positionsVersion, positionsKind}
@@ -43,9 +43,9 @@ func NewPositions(store [16]byte) Positions {
 	return p
 }
 
-// PositionsOf returns the cursors of the store that a cursor is of: for programs
-// that know a position in it and have no cursor of that. The error is
-// [ErrMalformed], also for a cursor of another kind than [Positions] makes.
+// PositionsOf returns the Positions of the store that v is a cursor of, for
+// programs that know a position in that store but have no cursor of it. The error
+// is [ErrMalformed], also if v was not made by [Positions].
 func PositionsOf(v Value) (Positions, error) {
 	head, err := base64.RawURLEncoding.Strict().DecodeString(string(v[:min(len(v), prefixLen)]))
 	if err != nil || len(head) != headLen {
@@ -58,7 +58,7 @@ func PositionsOf(v Value) (Positions, error) {
 	return p, nil
 }
 
-// Store is the identity given to [NewPositions].
+// Store returns the identity given to [NewPositions].
 func (p Positions) Store() [16]byte { return p.store }
 
 // Value returns the cursor of a position.
@@ -66,8 +66,8 @@ func (p Positions) Value(position uint64) Value {
 	return Value(p.AppendValue(make([]byte, 0, valueLen), position))
 }
 
-// AppendValue appends the text of a position's cursor to b, for many at once:
-// the texts of one store all have the same length.
+// AppendValue appends the cursor of a position to b, for making many: all cursors
+// of a store have the same length.
 func (p Positions) AppendValue(b []byte, position uint64) []byte {
 	if p.prefix[0] == 0 {
 		p = NewPositions(p.store)
@@ -79,8 +79,8 @@ func (p Positions) AppendValue(b []byte, position uint64) []byte {
 	return base64.RawURLEncoding.AppendEncode(b, place[:])
 }
 
-// Values returns the cursors of many positions with two allocations in all:
-// they share their bytes.
+// Values returns the cursors of many positions with two allocations in total: the
+// cursors share their bytes.
 func (p Positions) Values(positions []uint64) []Value {
 	if len(positions) == 0 {
 		return nil
@@ -89,7 +89,7 @@ func (p Positions) Values(positions []uint64) []Value {
 	for _, pos := range positions {
 		b = p.AppendValue(b, pos)
 	}
-	text := unsafe.String(&b[0], len(b)) // b is not written to again
+	text := unsafe.String(&b[0], len(b)) // b is not written to any more
 	vs := make([]Value, len(positions))
 	for i := range vs {
 		vs[i] = Value(text[i*valueLen : (i+1)*valueLen])
@@ -97,8 +97,8 @@ func (p Positions) Values(positions []uint64) []Value {
 	return vs
 }
 
-// Position reads a cursor; "" is 0. The errors are [ErrMalformed] and
-// [ErrForeign]; whether the position exists is for the caller to check.
+// Position decodes a cursor; "" is 0. The errors are [ErrMalformed] and
+// [ErrForeign]. The caller must check whether the position exists.
 func (p Positions) Position(v Value) (uint64, error) {
 	if v == "" {
 		return 0, nil
@@ -107,7 +107,7 @@ func (p Positions) Position(v Value) (uint64, error) {
 	if len(v) != valueLen {
 		return 0, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
 	}
-	// The decoder passes over line breaks, hence the look at the length.
+	// The decoder ignores line breaks, so check the length too.
 	if n, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(v)); err != nil || n != len(b) {
 		return 0, fmt.Errorf("%w: %s", ErrMalformed, quote(v))
 	}
@@ -122,7 +122,7 @@ func (p Positions) Position(v Value) (uint64, error) {
 	return binary.BigEndian.Uint64(place), nil
 }
 
-// At is Value, but for position 0, which is the beginning: its cursor is "".
+// At is Value, except that for position 0, the beginning, it returns "".
 func (p Positions) At(position uint64) Value {
 	if position == 0 {
 		return ""
@@ -130,8 +130,8 @@ func (p Positions) At(position uint64) Value {
 	return p.Value(position)
 }
 
-// Earlier returns the cursor of the lower position, a if both are at the same.
-// The errors are those of [Positions.Position].
+// Earlier returns the cursor of the lower position; a if both are the same. The
+// errors are those of [Positions.Position].
 func (p Positions) Earlier(a, b Value) (Value, error) {
 	atA, err := p.Position(a)
 	if err != nil {
@@ -149,8 +149,8 @@ func (p Positions) Earlier(a, b Value) (Value, error) {
 
 const checkSeed = 0xA7
 
-// check goes on from h over some bytes: the store's identity, then the place.
-// It catches a cursor that was cut or mistyped on its way; it is no seal.
+// check continues the check byte h over more bytes: the store's identity, then the
+// position. It detects a truncated or mistyped cursor; it is no signature.
 func check(h byte, b []byte) byte {
 	for _, c := range b {
 		h = h<<1 ^ h>>7 ^ c
@@ -158,7 +158,7 @@ func check(h byte, b []byte) byte {
 	return h
 }
 
-// quote shows a cursor in an error without repeating a flood of it.
+// quote quotes a cursor for an error, cut to 64 bytes.
 func quote(v Value) string {
 	const most = 64
 	if len(v) > most {

@@ -40,7 +40,7 @@ func TestPositionsRoundTrip(t *testing.T) {
 	}
 }
 
-// Cursors are stored by subscriptions, so their text may never change.
+// Subscriptions store cursors, so their text may never change.
 func TestPositionsFormat(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -95,7 +95,7 @@ func TestPositionsEarlier(t *testing.T) {
 			}
 		}
 	}
-	// The beginning has two texts: the first that is given is returned.
+	// The beginning has two texts: Earlier returns the first argument.
 	for _, tt := range [][2]cursor.Value{{"", p.Value(0)}, {p.Value(0), ""}} {
 		if got, err := p.Earlier(tt[0], tt[1]); got != tt[0] || err != nil {
 			t.Errorf("Earlier(%q, %q) = %q, %v, want the first", tt[0], tt[1], got, err)
@@ -144,8 +144,8 @@ func TestPositionsDamaged(t *testing.T) {
 	}
 }
 
-// damaged wants every cut, every added byte and every flipped bit of a cursor
-// refused.
+// damaged checks that every truncated or extended cursor, and every one with a
+// flipped bit, is refused.
 func damaged(t *testing.T, v cursor.Value, read func(cursor.Value) error) {
 	t.Helper()
 	if err := read(v); err != nil {

@@ -6,24 +6,23 @@ import (
 	"sort"
 )
 
-// Reader pages a slice in memory, in the order of some columns. It never
-// changes: when items come or go, make another of the same columns. Cursors
-// name places by the values of the columns, so those of the earlier one stay
-// on their places, also when the item that they were taken from is gone. Safe
-// for concurrent use.
+// Reader pages a slice in memory, in the order of some columns. It is immutable:
+// when items are added or removed, make another with the same columns. A cursor
+// contains the values of the columns, so it keeps its place in the new Reader, even
+// if its item is gone. Safe for concurrent use.
 type Reader[T any] struct {
 	order order[T]
 	items []T     // in order
 	keys  [][]any // of items
 }
 
-// NewReader orders a copy of the items by the columns, which together tell any
-// two items apart: the last is often an id. Texts are ordered by their bytes.
+// NewReader sorts a copy of the items by the columns. Together the columns must be
+// unique: the last is often an id. Texts are ordered by their bytes.
 //
-// It returns an error for a mistake in the columns, for two items in the same
-// place, and for a value that has none: a NaN, a string that is not valid
-// UTF-8 or has NUL in it (give its bytes), a time outside the years 1 to 9999,
-// and a key of more than some 3,000 bytes.
+// It returns an error for a mistake in the columns, for two items with the same
+// key, and for a value that has no place: a NaN, a string that is not valid UTF-8
+// or contains NUL (use its bytes), a time outside the years 1 to 9999, and a key of
+// more than some 3,000 bytes.
 func NewReader[T any](items []T, columns ...Column[T]) (*Reader[T], error) {
 	o, err := newOrder(columns)
 	if err != nil {
@@ -51,11 +50,11 @@ func NewReader[T any](items []T, columns ...Column[T]) (*Reader[T], error) {
 	return r, nil
 }
 
-// Len is the number of items.
+// Len returns the number of items.
 func (r *Reader[T]) Len() int { return len(r.items) }
 
-// Read returns a page. Its errors match [ErrInvalid]: the size of the page, or
-// a cursor that is malformed or of other columns.
+// Read returns a page. Its errors match [ErrInvalid]: the size of the page is
+// wrong, or the cursor is malformed or of other columns.
 func (r *Reader[T]) Read(args Args) (*Page[T], error) {
 	if err := args.Check(); err != nil {
 		return nil, err

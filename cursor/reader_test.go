@@ -15,7 +15,7 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// account is an item with a place by owner, by balance, or by id.
+// account is an item that can be ordered by owner, by balance, or by id.
 type account struct {
 	ID      int64
 	Owner   string
@@ -26,7 +26,7 @@ func byID(a account) int64      { return a.ID }
 func byOwner(a account) string  { return a.Owner }
 func byBalance(a account) int64 { return a.Balance }
 
-// orders are columns, and the same order said in Go.
+// orders are orders as columns, and the same order as a Go function.
 var orders = []struct {
 	name    string
 	columns []cursor.Column[account]
@@ -59,7 +59,7 @@ func accounts(r *rand.Rand, n int) []account {
 	return as
 }
 
-// wantPage is the page that a plain look at every item gives.
+// wantPage returns the page found by checking every item.
 func wantPage(items []account, compare func(a, b account) int, args cursor.Args, at *account) (want []account, previous, next bool) {
 	items = slices.SortedFunc(slices.Values(items), compare)
 	from, to := 0, len(items)
@@ -80,7 +80,7 @@ func wantPage(items []account, compare func(a, b account) int, args cursor.Args,
 	return items[from:to], from > 0 && !args.IsOnward(), to < len(items)
 }
 
-// checkPage compares a page with the plain look.
+// checkPage compares a page with wantPage.
 func checkPage(t *testing.T, what string, page *cursor.Page[account], items []account, compare func(a, b account) int, args cursor.Args, at *account) {
 	t.Helper()
 	want, previous, next := wantPage(items, compare, args, at)
@@ -101,7 +101,7 @@ func checkPage(t *testing.T, what string, page *cursor.Page[account], items []ac
 	}
 }
 
-// argsFor makes every kind of request for a place.
+// argsFor returns all kinds of args for a place.
 func argsFor(n int, at cursor.Value) []cursor.Args {
 	return []cursor.Args{cursor.Forward(n, at), cursor.Onward(n, at), cursor.Backward(n, at)}
 }
@@ -134,7 +134,7 @@ func TestReaderAgainstModel(t *testing.T) {
 						checkPage(t, fmt.Sprintf("%d items, %+v", n, args), page, items, order.compare, args, nil)
 					}
 					for _, e := range whole.Edges {
-						// The item of the place is there, and then it is not.
+						// With the item of the cursor, and after its removal.
 						without := slices.DeleteFunc(slices.Clone(items), func(a account) bool { return a == e.Node })
 						for _, items := range [][]account{items, without} {
 							for _, args := range argsFor(limit, e.Cursor) {
@@ -248,7 +248,8 @@ func columnsOfEverything() []cursor.Column[everything] {
 	}
 }
 
-// ascending has each next item above the one before it in one column only.
+// ascending has items that each differ from the one before in one column, where
+// they are greater.
 func ascending() []everything {
 	day := time.Date(2024, 2, 29, 23, 59, 59, 999_999_998, time.UTC)
 	zero := everything{Int: -128, Float: math.Inf(-1), Time: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -346,7 +347,7 @@ func TestReaderRefusesItems(t *testing.T) {
 	}
 }
 
-// The format of cursors is what an application's users have in their links.
+// The format of cursors must not change: users have them in links.
 func TestReaderFormat(t *testing.T) {
 	t.Parallel()
 	page, err := newReader(t, ascending()[4:5], columnsOfEverything()...).Read(cursor.Forward(1, ""))

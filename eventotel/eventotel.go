@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// scope names the source of what is recorded.
+// scope is the instrumentation scope of all spans and metrics.
 const scope = "github.com/evento-go/evento/eventotel"
 
 // Options are the settings of [New]. The zero Options are the defaults.
@@ -20,8 +20,8 @@ type Options struct {
 	TracerProvider trace.TracerProvider
 	// MeterProvider makes the meter. nil: the global one.
 	MeterProvider metric.MeterProvider
-	// Propagator writes a trace's context into metadata and reads it. nil:
-	// W3C Trace Context.
+	// Propagator writes a span's context into metadata and reads it. nil: W3C Trace
+	// Context.
 	Propagator propagation.TextMapPropagator
 }
 
@@ -36,8 +36,8 @@ type Telemetry struct {
 	owned                                        metric.Int64UpDownCounter
 }
 
-// New makes the instruments. nil options are the defaults. It fails when a
-// meter does.
+// New makes the instruments. nil options are the defaults. It returns the meter's
+// error if an instrument cannot be made.
 func New(o *Options) (*Telemetry, error) {
 	opts := Options{}
 	if o != nil {
@@ -71,7 +71,8 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 		errs = append(errs, err)
 		return c
 	}
-	// Those of the conventions, and shorter: a commit takes less than 1 ms.
+	// The buckets of the conventions, and smaller ones: a commit takes less than 1
+	// ms.
 	seconds := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	t.appendTime = histogram("messaging.client.operation.duration", "s", "How long commits take.", seconds...)
 	t.processTime = histogram("messaging.process.duration", "s", "How long handlers take.", seconds...)

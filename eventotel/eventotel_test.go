@@ -31,7 +31,7 @@ type opened struct{ Owner string }
 func (opened) AggregateType() evento.AggregateType { return "bank/Account" }
 func (opened) EventName() string                   { return "Opened" }
 
-// recorded is telemetry whose traces and metrics a test sees.
+// recorded is telemetry whose traces and metrics a test can read.
 type recorded struct {
 	*eventotel.Telemetry
 	spans  *tracetest.SpanRecorder
@@ -125,7 +125,7 @@ func TestTraceFromCommitToHandler(t *testing.T) {
 	}
 }
 
-// Two subscriptions of one key are told apart by their routing keys.
+// Two subscriptions with one key are distinguished by their routing keys.
 func TestRoutingKey(t *testing.T) {
 	t.Parallel()
 	r := record(t)
@@ -160,7 +160,7 @@ func TestRoutingKey(t *testing.T) {
 	}
 }
 
-// So are they in what is counted.
+// The metrics distinguish them too.
 func TestRoutingKeyInMetrics(t *testing.T) {
 	t.Parallel()
 	r := record(t)
@@ -245,7 +245,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// Without a span nothing is written, and the defaults are the global providers,
+// Without a span, no context is written. The defaults are the global providers,
 // which do nothing until they are set.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
@@ -265,7 +265,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// An executor with telemetry keeps the contract of the one without.
+// An executor with telemetry fulfils the same contract as the one without.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	executortest.Test(t, executortest.Config{Open: func(t testing.TB) evento.Executor {
@@ -277,8 +277,8 @@ func TestContract(t *testing.T) {
 	}})
 }
 
-// The executor has the transactions of the one that it records, and says so when
-// there are none, whatever the context.
+// The executor has the transactions of the recorded executor. If that has none,
+// InTx says so, whatever the context.
 func TestInTx(t *testing.T) {
 	t.Parallel()
 	r := record(t)

@@ -17,9 +17,10 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// Executor returns ex with its commits recorded, and the context of their spans
-// written into the metadata of their events, unless it has one already. Its
-// InTx is that of ex, or returns [errors.ErrUnsupported], whatever the context.
+// Executor returns an executor that records the commits of ex. It writes the
+// context of their spans into the metadata of their events, unless the metadata has
+// one already. Its InTx is that of ex; if ex has none, it returns
+// [errors.ErrUnsupported], whatever the context.
 func (t *Telemetry) Executor(ex evento.Executor) evento.Transactor {
 	return &executor{Executor: ex, t: t}
 }
@@ -67,7 +68,7 @@ func (e *executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt,
 	return receipts, err
 }
 
-// carry returns w with the trace's context in the metadata of its events.
+// carry returns w with the span's context in the metadata of its events.
 func (t *Telemetry) carry(ctx context.Context, w evento.Write) evento.Write {
 	context := propagation.MapCarrier{}
 	t.propagator.Inject(ctx, context)
@@ -79,14 +80,14 @@ func (t *Telemetry) carry(ctx context.Context, w evento.Write) evento.Write {
 	for i := range appends {
 		values := map[string]string{}
 		maps.Copy(values, context)
-		maps.Copy(values, appends[i].Metadata.Values) // what the caller set stays
+		maps.Copy(values, appends[i].Metadata.Values) // the caller's values have precedence
 		appends[i].Metadata.Values = values
 	}
 	w.Appends = appends
 	return w
 }
 
-// errorType is a value of few: the kind of an error.
+// errorType returns the kind of an error: one of a few values.
 func errorType(err error) string {
 	for _, kind := range []struct {
 		err  error

@@ -14,7 +14,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// Hooks are for [evento.SubscriptionBuilder.Hooks].
+// Hooks returns hooks for [evento.SubscriptionBuilder.Hooks].
 func (t *Telemetry) Hooks() evento.SubscriptionHooks {
 	return evento.SubscriptionHooks{
 		Handle: t.handle,
@@ -34,7 +34,8 @@ func (t *Telemetry) Hooks() evento.SubscriptionHooks {
 	}
 }
 
-// subscription is the one that a hook with this context is told of.
+// subscription returns the attributes of the subscription whose hook has this
+// context.
 func subscription(ctx context.Context, key string) []attribute.KeyValue {
 	name := []attribute.KeyValue{group(key)}
 	if routing := evento.DeliveryFrom(ctx).RoutingKey; routing != "" {
@@ -43,7 +44,7 @@ func subscription(ctx context.Context, key string) []attribute.KeyValue {
 	return name
 }
 
-// failed are the attributes of the failure of an event.
+// failed returns the attributes of an event's failure.
 func failed(ctx context.Context, key string, e *evento.RawEvent, err error) metric.MeasurementOption {
 	return metric.WithAttributes(append(subscription(ctx, key), destination(string(e.AggregateType)), attribute.String("error.type", errorType(err)))...)
 }
@@ -80,10 +81,10 @@ func (t *Telemetry) handle(ctx context.Context, key string, events []evento.RawE
 	return err
 }
 
-// mostLinks bounds the links of a batch's span.
+// mostLinks limits the links of a batch's span.
 const mostLinks = 100
 
-// links are those to the commits of the events, each once.
+// links returns links to the commits of the events, each once.
 func (t *Telemetry) links(events []evento.RawEvent) (links []trace.Link) {
 	seen := map[trace.SpanID]bool{}
 	for i := range events {

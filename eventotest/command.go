@@ -13,33 +13,33 @@ import (
 // methods return it for chaining. It is not safe for concurrent use.
 type CommandTest struct{ *history }
 
-// Command begins a test of a function that commits by itself.
+// Command begins a test of a function that commits events itself.
 func Command(t testing.TB) *CommandTest {
 	t.Helper()
 	return &CommandTest{newHistory(t)}
 }
 
-// ID sets the aggregate id of the given events that name none. Default "1".
+// ID sets the aggregate id of given events that have none. Default "1".
 func (c *CommandTest) ID(id string) *CommandTest {
 	c.id = id
 	return c
 }
 
-// Given adds what happened, in order.
+// Given adds events that happened before, in order.
 func (c *CommandTest) Given(events ...evento.Payload) *CommandTest {
 	c.add(events)
 	return c
 }
 
-// Compare adds options of go-cmp by which events are compared: see
+// Compare adds go-cmp options for the comparison of events: see
 // [ProjectionTest.Compare].
 func (c *CommandTest) Compare(opts ...cmp.Option) *CommandTest {
 	c.compare = append(c.compare, opts...)
 	return c
 }
 
-// When runs the function on a store that has the given events and nothing
-// else. The context is the test's.
+// When runs the function on a store that contains only the given events. The
+// context is the test's.
 func (c *CommandTest) When(run func(context.Context, evento.Executor) error) *Outcome {
 	c.t.Helper()
 	if run == nil {
@@ -53,11 +53,11 @@ func (c *CommandTest) When(run func(context.Context, evento.Executor) error) *Ou
 	o := &Outcome{history: c.history, what: "the command"}
 	o.err = run(c.t.Context(), s)
 	o.events = c.since(s, uint64(len(c.given)))
-	c.checked = false // by the outcome
+	c.checked = false // the outcome checks it
 	return o
 }
 
-// Outcome is what came of a decision or a command.
+// Outcome is the result of a decision or a command.
 type Outcome struct {
 	*history
 	what    string
@@ -66,9 +66,8 @@ type Outcome struct {
 	decided []evento.Payload // before they were stored
 }
 
-// Then checks that there was no error, and that these are the new events, in
-// the order in which they were committed, and no others. None: nothing was
-// committed.
+// Then checks that there was no error, and that exactly these new events were
+// committed, in this order. None: nothing was committed.
 func (o *Outcome) Then(events ...evento.Payload) {
 	o.t.Helper()
 	o.checked = true
@@ -81,8 +80,8 @@ func (o *Outcome) Then(events ...evento.Payload) {
 	}
 }
 
-// ThenError checks that the error is target, by [errors.Is], and that these
-// events were committed all the same: none, as a rule.
+// ThenError checks that the error is target, by [errors.Is], and that nevertheless
+// these events were committed: usually none.
 func (o *Outcome) ThenError(target error, events ...evento.Payload) {
 	o.t.Helper()
 	o.checked = true
@@ -108,5 +107,5 @@ func (o *Outcome) checkEvents(want []evento.Payload) {
 	o.same("the new events", o.events, want, known...)
 }
 
-// lossy reports whether a wanted event is allowed to be changed by its codec.
+// lossy reports whether its codec may change a wanted event.
 func lossy(want []evento.Payload, i int) bool { return i < len(want) && asEvent(want[i]).Lossy }

@@ -12,10 +12,10 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// diff returns how two values differ; "": not at all.
+// diff returns the difference of two values; "" if there is none.
 func (h *history) diff(want, got any) (diff string) {
 	defer func() {
-		if p := recover(); p != nil { // options that contradict each other, an Equal method that does not expect nil
+		if p := recover(); p != nil { // contradictory options, or an Equal method that does not expect nil
 			diff = fmt.Sprintf("they cannot be compared: %v\nsee Compare\n", p)
 		}
 	}()
@@ -27,7 +27,7 @@ func (h *history) diff(want, got any) (diff string) {
 	return cmp.Diff(want, got, opts...)
 }
 
-// lost returns what a payload loses by being stored; "": nothing.
+// lost returns what of a payload its codec loses; "": nothing.
 func (h *history) lost(e Event) string {
 	if e.Lossy {
 		return ""
@@ -49,8 +49,8 @@ func (h *history) lost(e Event) string {
 		"Unexported fields, and those tagged \"-\", are not stored. Export the field, leave it unset, or set Event.Lossy.", codec.Name(), diff)
 }
 
-// What differences show of stored events: the payload alone, unless more is
-// said of it.
+// How differences show stored events: the payload alone, unless the wanted event
+// sets other fields.
 type (
 	event struct {
 		Payload     any
@@ -61,11 +61,11 @@ type (
 		Timestamp   time.Time
 		Codec       string
 	}
-	// unknown is a payload of which the test has no type.
+	// unknown is a payload whose type the test does not know.
 	unknown struct{ Kind, Data string }
 )
 
-// short is what a difference shows of an event.
+// short returns what a difference shows of an event.
 func (e *event) short() any {
 	if e.AggregateID == "" && e.ID == "" && e.RoutingKey == "" && e.Metadata.IsZero() && e.Timestamp.IsZero() && e.Codec == "" {
 		return e.Payload
@@ -73,8 +73,8 @@ func (e *event) short() any {
 	return *e
 }
 
-// same fails unless stored events are the wanted ones. The types of payloads are
-// found among the wanted, the given, and what is known beside them.
+// same fails unless the stored events are the wanted ones. It finds the types of
+// payloads among the wanted and the given events, and known.
 func (h *history) same(what string, got []evento.RawEvent, want []evento.Payload, known ...Event) {
 	h.t.Helper()
 	wanted := make([]Event, len(want))
@@ -93,7 +93,7 @@ func (h *history) same(what string, got []evento.RawEvent, want []evento.Payload
 	known = slices.Concat(wanted, known, h.given)
 	wants, gots := make([]any, len(wanted)), make([]any, len(got))
 	for i := range max(len(wants), len(gots)) {
-		want := event{AggregateID: "shown"} // of an event that was not wanted
+		want := event{AggregateID: "shown"} // for an event that was not wanted
 		if i < len(wanted) {
 			want = wanted[i].shown()
 			wants[i] = want.short()
@@ -123,7 +123,8 @@ func (e *Event) shown() event {
 	return s
 }
 
-// shown is a stored event without its payload, with the fields that are wanted.
+// shown returns a stored event without its payload, with those fields that the
+// wanted one sets.
 func shown(e *evento.RawEvent, want *event) (s event) {
 	if want.AggregateID != "" {
 		s.AggregateID = e.AggregateID
@@ -146,7 +147,8 @@ func shown(e *evento.RawEvent, want *event) (s event) {
 	return s
 }
 
-// payload decodes a stored event into the type of the first event of its kind.
+// payload decodes a stored event into the type of the first known event of its
+// kind.
 func payload(e *evento.RawEvent, known []Event) any {
 	k := kind{e.AggregateType, e.Name}
 	codec := codecNamed(e.Codec, known)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// describe writes a value with everything that it points to, which %+v does
-// not: equal values give equal texts, whatever their addresses.
+// describe writes a value with everything that it points to, unlike %+v: equal
+// values give equal texts, whatever their addresses.
 func describe(v any) string {
 	var b strings.Builder
 	write(&b, reflect.ValueOf(v), 0)
@@ -38,7 +38,7 @@ func lines(v any) []string {
 	}
 }
 
-// maxDepth ends values that contain themselves.
+// maxDepth stops at values that contain themselves.
 const maxDepth = 64
 
 func write(b *strings.Builder, v reflect.Value, depth int) {
@@ -98,8 +98,8 @@ func write(b *strings.Builder, v reflect.Value, depth int) {
 	}
 }
 
-// writeBasic writes a number or truth value as it is, without its String method:
-// that may write two values alike.
+// writeBasic writes a number or bool without calling its String method, which may
+// return the same text for different values.
 func writeBasic(b *strings.Builder, v reflect.Value) {
 	switch {
 	case v.CanInt():
@@ -115,7 +115,7 @@ func writeBasic(b *strings.Builder, v reflect.Value) {
 	}
 }
 
-// entries are those of a map, in the order of their texts.
+// entries returns the entries of a map, sorted by their text.
 func entries(m reflect.Value, depth int) []string {
 	all := make([]string, 0, m.Len())
 	for k, v := range m.Seq2() {

@@ -7,33 +7,32 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// Event is a payload with what is said beside it. It may stand wherever a
-// payload is asked for; a plain payload is an Event without more. Among given
-// events a field that is not set has the default that it names. Among wanted
-// ones it is not compared.
+// Event is a payload with further fields of the event. It can be used wherever a
+// payload can; a plain payload is an Event with no other field set. In a given
+// event, a field that is not set has the default that its comment states. In a
+// wanted event, it is not compared.
 type Event struct {
 	evento.Payload
 
 	// AggregateID is the id of the aggregate. Default: the test's, see ID.
 	AggregateID string
-	// ID is the event's. Default: one that is the same in every run.
+	// ID is the event's. Default: an id that is the same in every run.
 	ID evento.ID
-	// RoutingKey is the aggregate's, if this is its first event. Default:
-	// none.
+	// RoutingKey is the aggregate's, if this is its first event. Default: none.
 	RoutingKey string
-	// Metadata is all of it. Default: none.
+	// Metadata is the event's whole metadata. Default: none.
 	Metadata evento.Metadata
-	// Timestamp is when the event was stored, in microseconds, and not before
-	// that of the event ahead of it. Default: a second after that one; of the
-	// first, the beginning of the year 2000 in UTC.
+	// Timestamp is when the event was stored, in microseconds, and not before the
+	// timestamp of the preceding event. Default: one second after the preceding
+	// event; for the first event, the beginning of the year 2000 in UTC.
 	Timestamp time.Time
 	// Codec encodes the payload. Default: [evento.CBOR].
 	Codec evento.Codec
-	// Lossy allows that the payload comes back from its codec changed.
+	// Lossy accepts that its codec changes the payload.
 	Lossy bool
 }
 
-// Of is an event of the aggregate with an id.
+// Of returns an event of the aggregate with this id.
 func Of(id string, p evento.Payload) Event {
 	e := asEvent(p)
 	e.AggregateID = id
@@ -53,7 +52,7 @@ func asEvent(p evento.Payload) Event {
 	return Event{Payload: p}
 }
 
-// missing reports whether there is no payload on which a method can be called.
+// missing reports whether there is no payload whose methods can be called.
 func (e Event) missing() bool {
 	v := reflect.ValueOf(e.Payload)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
@@ -68,7 +67,7 @@ func (e Event) codec() evento.Codec {
 	return e.Codec
 }
 
-// kind is what tells payloads apart.
+// kind identifies a kind of payload.
 type kind struct {
 	aggregateType evento.AggregateType
 	name          string

@@ -10,8 +10,7 @@ import (
 	"github.com/evento-go/evento/eventotest"
 )
 
-// What an application has: events, a projection, a decision, a command and a
-// subscription.
+// An application: events, a projection, a decision, a command and a subscription.
 
 type (
 	AccountOpened  struct{ Owner string }
@@ -55,7 +54,7 @@ func withdraw(amount int) func(*evento.Loaded[Account]) ([]evento.Payload, error
 	}
 }
 
-// transfer is a command: it commits by itself.
+// transfer is a command: it commits events itself.
 func transfer(ctx context.Context, ex evento.Executor, from, to string, amount int) error {
 	a, err := accounts.Load(ctx, ex, from)
 	if err != nil {
@@ -77,13 +76,13 @@ func welcome() *evento.SubscriptionBuilder {
 			_, err := evento.Aggregate(e.AggregateID).OriginalVersion(1).
 				Event(MoneyDeposited{10}).CausedBy(e.RawEvent).Commit(ctx, evento.ExecutorFrom(ctx))
 			if errors.Is(err, evento.ErrConflict) {
-				return nil // it has more than its first event: the present, or others were faster
+				return nil // not at its first event any more: it has the present, or others were faster
 			}
 			return err
 		}))
 }
 
-// exampleT is what examples have in place of a *testing.T: it prints.
+// exampleT replaces *testing.T in examples: it prints.
 type exampleT struct {
 	testing.TB
 	failed bool
@@ -120,7 +119,7 @@ func Example() {
 	// Output: failed: false
 }
 
-// A command commits to several accounts: the events say whose they are.
+// A command commits to several accounts: each event names its account.
 func ExampleCommand() {
 	t := &exampleT{} // in a test: the *testing.T
 
@@ -142,7 +141,7 @@ func ExampleCommand() {
 	// Output: failed: false
 }
 
-// A subscription reacts to an event, and once only when the event comes again.
+// A subscription reacts to an event, and only once if the event comes again.
 func ExampleSubscribe() {
 	t := &exampleT{} // in a test: the *testing.T
 
@@ -156,7 +155,7 @@ func ExampleSubscribe() {
 	// Output: failed: false
 }
 
-// What is said beside a payload can be given, and is compared where it is set.
+// Further fields of an event can be given; those that are set are compared.
 func ExampleEvent() {
 	t := &exampleT{} // in a test: the *testing.T
 	id := evento.ID{15: 7}
@@ -172,7 +171,7 @@ func ExampleEvent() {
 	// Output: failed: false
 }
 
-// A failure lists what was given.
+// A failure lists the given events.
 func ExampleProjectionTest_ThenError() {
 	t := &exampleT{} // in a test: the *testing.T
 

@@ -16,14 +16,14 @@ import (
 	"github.com/evento-go/evento/executor/memory"
 )
 
-// history is what all kinds of tests have: the given events, and how to report.
+// history is what all kinds of tests share: the given events, and how to report.
 type history struct {
 	t       testing.TB
 	id      string
 	given   []Event
 	compare []cmp.Option
 	checked bool // a Then was called
-	mistake bool // something was reported that makes the rest meaningless
+	mistake bool // a mistake was reported that makes the rest meaningless
 }
 
 const defaultID = "1"
@@ -95,7 +95,7 @@ func (h *history) idOf(e Event) string {
 type store struct {
 	*memory.Executor
 	clock     *atomic.Int64 // microseconds
-	events    int           // that were given
+	events    int           // the number of given ones
 	snapshots atomic.Bool   // a load has asked for one
 }
 
@@ -112,7 +112,7 @@ func (s *store) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Sn
 	return s.Executor.Snapshot(ctx, key)
 }
 
-// give stores an event; the clock then is a second further.
+// give stores an event; then it advances the clock by one second.
 func (s *store) give(ctx context.Context, e Event, aggregateID string) error {
 	if !e.Timestamp.IsZero() {
 		at := e.Timestamp.UnixMicro()
@@ -144,15 +144,15 @@ func (s *store) give(ctx context.Context, e Event, aggregateID string) error {
 	return err
 }
 
-// fixedID is an id that is the same in every run.
+// fixedID returns an id that is the same in every run.
 func fixedID(micros int64, n int) (id evento.ID) {
-	// A time that a ULID cannot say leaves that part zero.
+	// A time outside the range of a ULID leaves that part zero.
 	_ = id.SetTime(uint64(min(max(0, micros/1000), int64(ulid.MaxTime()))))
 	binary.BigEndian.PutUint32(id[12:], uint32(n+1))
 	return id
 }
 
-// check reports what is wrong with the given events.
+// check reports mistakes in the given events.
 func (h *history) check() bool {
 	h.t.Helper()
 	h.checked = true
@@ -188,7 +188,7 @@ func (h *history) stored() *store {
 	return s
 }
 
-// since returns the events of a store behind a position.
+// since returns the events of a store after a position.
 func (h *history) since(s *store, position uint64) []evento.RawEvent {
 	h.t.Helper()
 	var events []evento.RawEvent

@@ -15,7 +15,7 @@ type ProjectionTest[V any] struct {
 	*history
 	projection *evento.Projection[V]
 	options    []evento.LoadOption
-	snapshots  *bool // nil: as the projection has them
+	snapshots  *bool // nil: if the projection has snapshots
 }
 
 // Project begins a test of a projection, or of a decision on its state. It does
@@ -29,37 +29,37 @@ func Project[V any](t testing.TB, p *evento.Projection[V]) *ProjectionTest[V] {
 	return &ProjectionTest[V]{history: h, projection: p}
 }
 
-// ID sets the id of the aggregate that is loaded, which is also that of the
-// events that name none. Default "1".
+// ID sets the id of the aggregate that is loaded, and of given events that have
+// none. Default "1".
 func (p *ProjectionTest[V]) ID(id string) *ProjectionTest[V] {
 	p.id = id
 	return p
 }
 
-// Given adds what happened, in order.
+// Given adds events that happened before, in order.
 func (p *ProjectionTest[V]) Given(events ...evento.Payload) *ProjectionTest[V] {
 	p.add(events)
 	return p
 }
 
-// LoadOptions are those with which the state is loaded, such as
-// [evento.Related], and those of Update in a decision, such as [evento.OrNew].
+// LoadOptions sets the options for loading the state, such as [evento.Related], and
+// for Update in a decision, such as [evento.OrNew].
 func (p *ProjectionTest[V]) LoadOptions(opts ...evento.LoadOption) *ProjectionTest[V] {
 	p.options = append(p.options, opts...)
 	return p
 }
 
-// Snapshots says whether the state is also loaded from a snapshot behind each
-// of the given events, and has to be the same then; of 100 events or more, behind
-// some 50 to 100 of them. Default: if the projection has snapshots.
+// Snapshots sets whether the state is also loaded from a snapshot after each of the
+// given events, and must be the same; from 100 events on, after some 50 to 100 of
+// them. Default: if the projection has snapshots.
 func (p *ProjectionTest[V]) Snapshots(check bool) *ProjectionTest[V] {
 	p.snapshots = &check
 	return p
 }
 
-// Compare adds options of go-cmp by which states and events are compared, such
-// as cmpopts.IgnoreFields for an id that is made up. That empty and nil are
-// equal, and that unexported fields are compared, is set already.
+// Compare adds go-cmp options for the comparison of states and events, such as
+// cmpopts.IgnoreFields for a generated id. By default, empty and nil are equal, and
+// unexported fields are compared.
 func (p *ProjectionTest[V]) Compare(opts ...cmp.Option) *ProjectionTest[V] {
 	p.compare = append(p.compare, opts...)
 	return p
@@ -75,8 +75,8 @@ func (p *ProjectionTest[V]) Then(want V) {
 	}
 }
 
-// ThenFunc lets a function check what was loaded, which reports by itself: for
-// single fields of a large state, or the version.
+// ThenFunc calls a function that checks what was loaded and reports failures
+// itself: for single fields of a large state, or the version.
 func (p *ProjectionTest[V]) ThenFunc(check func(*evento.Loaded[V])) {
 	p.t.Helper()
 	if check == nil {
@@ -122,9 +122,8 @@ func (h *history) wantError(what string, err, target error) bool {
 	return false
 }
 
-// When decides on the state of the given events, as in
-// [evento.Projection.Update]. For an aggregate that has no events yet see
-// LoadOptions and [evento.OrNew].
+// When decides on the state of the given events, as in [evento.Projection.Update].
+// For an aggregate without events see LoadOptions and [evento.OrNew].
 func (p *ProjectionTest[V]) When(decide func(*evento.Loaded[V]) ([]evento.Payload, error)) *Outcome {
 	p.t.Helper()
 	if decide == nil {
@@ -143,7 +142,7 @@ func (p *ProjectionTest[V]) When(decide func(*evento.Loaded[V]) ([]evento.Payloa
 	}, p.options...)
 	o.events = p.since(s, uint64(len(p.given)))
 	p.checkSnapshots(s)
-	p.checked = false // by the outcome
+	p.checked = false // the outcome checks it
 	return o
 }
 
@@ -167,12 +166,12 @@ func (p *ProjectionTest[V]) load() *evento.Loaded[V] {
 	return l
 }
 
-// mostSnapshots keeps tests with very many events quick: each check replays all
-// that came before it.
+// mostSnapshots limits the time of tests with very many events: each check replays
+// all events before it.
 const mostSnapshots = 100
 
-// checkSnapshots loads the state from a snapshot behind each event. The store
-// knows whether the projection asks for any.
+// checkSnapshots loads the state from a snapshot after each event. The store has
+// noted whether the projection uses snapshots.
 func (p *ProjectionTest[V]) checkSnapshots(used *store) {
 	p.t.Helper()
 	if p.snapshots == nil && !used.snapshots.Load() || p.snapshots != nil && !*p.snapshots {
@@ -194,7 +193,7 @@ func (p *ProjectionTest[V]) checkSnapshots(used *store) {
 		}
 		replayed, err := never.Load(ctx, s, p.id, p.options...)
 		if err != nil {
-			continue // such as the version that the options ask for: it is not there yet
+			continue // such as for AtVersion with a version that is not reached yet
 		}
 		loaded, err := always.Load(ctx, s, p.id, p.options...)
 		switch {

@@ -85,7 +85,7 @@ func TestProjectionErrors(t *testing.T) {
 	}, "ThenError: the wanted error is nil; use Then")
 }
 
-// kept loses a field in a snapshot, as one that says so by its tag.
+// kept loses a field in a snapshot, because of its tag.
 type kept struct {
 	Sum  int
 	Last int `cbor:"-"`
@@ -135,7 +135,7 @@ func TestSnapshotInTheMiddle(t *testing.T) {
 	wantFail(t, func(t testing.TB) { eventotest.Project(t, p).Snapshots(true).Given(given...).Then(hidden{7}) }, "would lose the unexported field sum")
 }
 
-// seen is what an event says beside its payload.
+// seen records the fields of an event besides its payload.
 type seen struct {
 	ID, Key, Codec, By string
 	At                 time.Time
@@ -280,8 +280,7 @@ func TestMistakes(t *testing.T) {
 
 var lists = evento.NewProjection[[]string]("lists", accountType)
 
-// A test that forgets to check says so when it ends, where no line is left to
-// name.
+// A test without a check fails when it ends; then no line can be named.
 func TestNothingChecked(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]func(testing.TB){

@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// recorder is a testing.TB that notes what is reported, and at which file,
-// found as package testing finds it: that of the first caller that is no
-// helper.
+// recorder is a testing.TB that records reports and their place, found as package
+// testing finds it: the first caller that is not a helper.
 type recorder struct {
 	testing.TB
 	helpers  map[string]bool
@@ -38,13 +37,12 @@ func (r *recorder) Errorf(format string, args ...any) {
 }
 func (r *recorder) Log(args ...any) { r.note(fmt.Sprint(args...)) }
 
-// note undoes the spaces with which go-cmp keeps its output from being relied
-// on.
+// note reverses the random spaces in go-cmp's output.
 func (r *recorder) note(text string) {
 	r.reports = append(r.reports, strings.Join(strings.Fields(strings.ReplaceAll(text, "\u00a0", " ")), " "))
 }
 
-// record runs a test against a recorder, its cleanup included.
+// record runs a test, and its cleanup, with a recorder.
 func record(t *testing.T, test func(testing.TB)) *recorder {
 	t.Helper()
 	r := &recorder{TB: t, helpers: map[string]bool{}}
@@ -55,7 +53,7 @@ func record(t *testing.T, test func(testing.TB)) *recorder {
 	return r
 }
 
-// wantPass checks that a test of the kit passes.
+// wantPass checks that a test that uses the package passes.
 func wantPass(t *testing.T, test func(testing.TB)) {
 	t.Helper()
 	if r := record(t, test); r.Failed() {
@@ -63,8 +61,8 @@ func wantPass(t *testing.T, test func(testing.TB)) {
 	}
 }
 
-// wantFail checks that a test of the kit fails, once, at a line of a test, with
-// these texts in what it says.
+// wantFail checks that a test that uses the package fails, once, at a line of a
+// test, and that its report has these texts.
 func wantFail(t *testing.T, test func(testing.TB), texts ...string) {
 	t.Helper()
 	r := record(t, test)

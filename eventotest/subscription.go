@@ -16,9 +16,9 @@ import (
 // SubscriptionTest is a test of a subscription; [Subscribe] begins it. Its
 // methods return it for chaining. It is not safe for concurrent use.
 //
-// The first method that begins with Then stores the given events and executes
-// the subscription, which handles them and what its handlers commit. Several may
-// follow each other, and see the same run.
+// The first method whose name begins with Then stores the given events and executes
+// the subscription, which handles them and what its handlers commit. Further such
+// methods check the same run.
 type SubscriptionTest struct {
 	*history
 	build   func(evento.Executor) *evento.SubscriptionBuilder
@@ -29,8 +29,8 @@ type SubscriptionTest struct {
 	run     *run
 }
 
-// Subscribe begins a test of a subscription. Its builder is not changed: tests
-// in parallel may share it. Its hooks are not called.
+// Subscribe begins a test of a subscription. It does not change the builder:
+// parallel tests may share it. The builder's hooks are not called.
 func Subscribe(t testing.TB, b *evento.SubscriptionBuilder) *SubscriptionTest {
 	t.Helper()
 	s := &SubscriptionTest{history: newHistory(t)}
@@ -41,8 +41,8 @@ func Subscribe(t testing.TB, b *evento.SubscriptionBuilder) *SubscriptionTest {
 	return s
 }
 
-// SubscribeFunc is [Subscribe] for a subscription whose handlers hold the
-// executor: the function is given that of the test.
+// SubscribeFunc is [Subscribe] for a subscription whose handlers need the executor:
+// it calls build with the executor of the test.
 func SubscribeFunc(t testing.TB, build func(evento.Executor) *evento.SubscriptionBuilder) *SubscriptionTest {
 	t.Helper()
 	s := &SubscriptionTest{history: newHistory(t), build: build}
@@ -52,46 +52,47 @@ func SubscribeFunc(t testing.TB, build func(evento.Executor) *evento.Subscriptio
 	return s
 }
 
-// ID sets the aggregate id of the given events that name none. Default "1".
+// ID sets the aggregate id of given events that have none. Default "1".
 func (s *SubscriptionTest) ID(id string) *SubscriptionTest {
 	s.id = id
 	return s
 }
 
-// Given adds what happened, in order.
+// Given adds events that happened before, in order.
 func (s *SubscriptionTest) Given(events ...evento.Payload) *SubscriptionTest {
 	s.add(events)
 	return s
 }
 
-// Compare adds options of go-cmp by which events are compared: see
+// Compare adds go-cmp options for the comparison of events: see
 // [ProjectionTest.Compare].
 func (s *SubscriptionTest) Compare(opts ...cmp.Option) *SubscriptionTest {
 	s.compare = append(s.compare, opts...)
 	return s
 }
 
-// Retries is how often a handler that fails is called again, instead of the
-// number in the builder, with the waits of a subscription between. Default 0,
-// so that a failure is told at once.
+// Retries sets how often a failing handler is called again, instead of the number
+// in the builder, with the same waits as in production. Default 0, so that a
+// failure is reported at once.
 func (s *SubscriptionTest) Retries(n int) *SubscriptionTest {
 	s.retries = n
 	return s
 }
 
-// Redelivered handles every event a second time, as may happen after a crash,
-// and checks that it made no difference: the second time nothing is committed,
-// the same events are parked, and report, which tells what the handlers did elsewhere, returns
-// the same. It is called behind each of the two. nil: there is nothing else. To
-// handlers it is no [evento.Delivery] with Replay: after a crash that is not set.
+// Redelivered handles every event a second time, as may happen after a crash, and
+// checks that this makes no difference: the second time nothing is committed, the
+// same events are parked, and report returns the same. report returns what the
+// handlers did elsewhere, and is called after each time; nil: they did nothing
+// elsewhere. For handlers, [evento.Delivery] does not have Replay set, as after a
+// crash.
 func (s *SubscriptionTest) Redelivered(report func() any) *SubscriptionTest {
 	s.again, s.report = true, report
 	return s
 }
 
 // Then checks that the subscription did not fail, that its handlers committed
-// these events, in this order, and no others, and that no event was parked,
-// unless ThenParked was called before.
+// exactly these events, in this order, and that no event was parked, unless
+// ThenParked was called before.
 func (s *SubscriptionTest) Then(events ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
 	if s.succeeded(events) && !s.unexpectedlyParked() {
@@ -100,9 +101,9 @@ func (s *SubscriptionTest) Then(events ...evento.Payload) *SubscriptionTest {
 	return s
 }
 
-// ThenHandled checks that the subscription did not fail, and that these are the
-// events that it handled, in order: those whose handlers returned nil. Events
-// that handlers committed are among them when they were handled too.
+// ThenHandled checks that the subscription did not fail, and that it handled
+// exactly these events, in this order: those whose handlers returned nil. They
+// include handled events that handlers have committed.
 func (s *SubscriptionTest) ThenHandled(events ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
 	if s.succeeded(events) && !s.unexpectedlyParked() {
@@ -111,9 +112,9 @@ func (s *SubscriptionTest) ThenHandled(events ...evento.Payload) *SubscriptionTe
 	return s
 }
 
-// ThenParked checks that the subscription did not fail, and that these events
-// are parked, in order, those that wait behind another of their aggregate
-// included. Call it before the other methods that begin with Then.
+// ThenParked checks that the subscription did not fail, and that exactly these
+// events are parked, in this order, including those that wait for an earlier one of
+// their aggregate. Call it before the other methods whose name begins with Then.
 func (s *SubscriptionTest) ThenParked(events ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
 	s.parks = true
@@ -123,9 +124,9 @@ func (s *SubscriptionTest) ThenParked(events ...evento.Payload) *SubscriptionTes
 	return s
 }
 
-// ThenError checks that the subscription stopped with an error that is target,
-// by [errors.Is], and that its handlers committed these events up to there. The
-// errors of handlers are found too.
+// ThenError checks that the subscription stopped with an error that is target, by
+// [errors.Is], and that its handlers committed these events before. It also finds
+// the errors of handlers.
 func (s *SubscriptionTest) ThenError(target error, events ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
 	if s.execute(events) && s.wantError("the subscription", s.run.err, target) {
@@ -134,8 +135,7 @@ func (s *SubscriptionTest) ThenError(target error, events ...evento.Payload) *Su
 	return s
 }
 
-// succeeded executes the subscription, once, and reports whether it did not
-// fail.
+// succeeded executes the subscription, once, and reports whether it succeeded.
 func (s *SubscriptionTest) succeeded(want []evento.Payload) bool {
 	s.t.Helper()
 	if !s.execute(want) {
@@ -157,7 +157,7 @@ func (s *SubscriptionTest) unexpectedlyParked() bool {
 	return true
 }
 
-// run is what an execution did.
+// run is the result of an execution.
 type run struct {
 	events  []evento.RawEvent // committed by handlers
 	parked  []evento.RawEvent
@@ -168,7 +168,7 @@ type run struct {
 	handled []evento.RawEvent
 }
 
-// handle is the hook that notes what was handled.
+// handle is the hook that notes which events were handled.
 func (r *run) handle(ctx context.Context, _ string, events []evento.RawEvent, next func(context.Context) error) error {
 	err := next(ctx)
 	if err == nil {
@@ -179,7 +179,8 @@ func (r *run) handle(ctx context.Context, _ string, events []evento.RawEvent, ne
 	return err
 }
 
-// execute reports whether there is a run to look at.
+// execute executes the subscription, once, and reports whether there is a run to
+// check.
 func (s *SubscriptionTest) execute(want []evento.Payload) bool {
 	s.t.Helper()
 	if s.run != nil {
@@ -251,7 +252,7 @@ func (s *SubscriptionTest) readParked(ctx context.Context, store *store, name ev
 	return nil
 }
 
-// redeliver handles everything again and compares.
+// redeliver handles everything again and compares the results.
 func (s *SubscriptionTest) redeliver(store *store, first *run, want []evento.Payload) {
 	s.t.Helper()
 	ctx := s.t.Context()
@@ -262,7 +263,8 @@ func (s *SubscriptionTest) redeliver(store *store, first *run, want []evento.Pay
 		return lines(s.report())
 	}
 	before := report()
-	// Not reset: a handler would be told that it is a replay.
+	// Remove it instead of resetting it: after a reset, handlers would see a
+	// replay.
 	for name, err := range evento.Subscriptions(ctx, store) {
 		if err == nil {
 			err = controlOf(store, name).Remove(ctx)

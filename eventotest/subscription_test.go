@@ -84,7 +84,7 @@ func TestSubscription(t *testing.T) {
 	}, "the function returned no builder")
 }
 
-// One builder serves tests in parallel, and keeps what it was told.
+// Parallel tests can share a builder; it is not changed.
 func TestSubscriptionBuilderIsNotChanged(t *testing.T) {
 	t.Parallel()
 	calls := 0
@@ -106,7 +106,7 @@ func TestSubscriptionBuilderIsNotChanged(t *testing.T) {
 	})
 	calls = 0
 	wantPass(t, func(t testing.TB) {
-		eventotest.Command(t).Given(AccountOpened{"Ann"}).When(b.Execute).Then() // with its own retry
+		eventotest.Command(t).Given(AccountOpened{"Ann"}).When(b.Execute).Then() // with the builder's retries
 	})
 	if calls != 2 {
 		t.Errorf("%d calls, want 2", calls)
@@ -164,7 +164,8 @@ func TestRedelivered(t *testing.T) {
 			return nil
 		}))
 	}
-	// The report is the handlers' own map, of pointers: what it was is kept.
+	// The report is the handlers' own map of pointers: the test compares with its
+	// former contents.
 	wantFail(t, func(t testing.TB) {
 		counts := map[string]*int{}
 		eventotest.Subscribe(t, counting(counts, false)).Given(AccountOpened{"Ann"}).Redelivered(func() any { return counts }).Then()
@@ -204,7 +205,7 @@ func TestRedelivered(t *testing.T) {
 	}, "when the events came again, others were parked", "not enough money")
 }
 
-// A subscription that has partitions, and one whose handlers hold the executor.
+// A subscription with partitions, and one whose handlers need the executor.
 func TestSubscriptionOfManyAggregates(t *testing.T) {
 	t.Parallel()
 	build := func(ex evento.Executor) *evento.SubscriptionBuilder {
@@ -228,8 +229,8 @@ func accountsUpdate(ctx context.Context, ex evento.Executor, id string) error {
 	return err
 }
 
-// A subscription of a routing key is another than that of the key alone: what it
-// parks is found.
+// A subscription with a routing key is another than that of the key alone; the
+// events that it parks are found.
 func TestSubscriptionOfARoutingKey(t *testing.T) {
 	t.Parallel()
 	eu := func(id string, amount int) eventotest.Event {
@@ -247,8 +248,8 @@ func TestSubscriptionOfARoutingKey(t *testing.T) {
 	}, "events were parked")
 }
 
-// What comes again comes as after a crash: it is no replay, by which a handler
-// could know that it was there before.
+// Redelivered events come as after a crash: they are no replay, so a handler cannot
+// recognise them by that.
 func TestRedeliveredIsNoReplay(t *testing.T) {
 	t.Parallel()
 	calls := 0

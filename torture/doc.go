@@ -1,4 +1,4 @@
-// Package torture holds the fault runs of subscriptions: processes that share
-// one store are killed, halted and joined by others while they work, and what
-// they did is compared with the log. There is nothing in it but tests.
+// Package torture has fault tests of subscriptions: processes that share one store
+// are killed, halted and joined by others while they work, and their results are
+// compared with the log. It contains only tests.
 package torture

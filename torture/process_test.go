@@ -28,8 +28,8 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
-// The environment tells a process of these tests that it is a worker, on which
-// store, how, and where it writes down what it handles.
+// These environment variables tell a process of the tests that it is a worker, on
+// which store and in which role, and where it logs the events that it handles.
 const (
 	roleVariable  = "EVENTO_TORTURE_ROLE"
 	storeVariable = "EVENTO_TORTURE_STORE"
@@ -56,8 +56,7 @@ func (happened) EventName() string                   { return "Happened" }
 
 const key = "worker"
 
-// storage is a kind of store, with a table of the application's beside the
-// events.
+// storage is a kind of store, with a table of the application beside the events.
 type storage struct {
 	name  string
 	store func(t *testing.T) string
@@ -68,7 +67,7 @@ type storage struct {
 	raw func(ctx context.Context, store, text string) error
 	// counts reads the application's table.
 	counts func(ctx context.Context, store string) (map[string]int, error)
-	// create makes the table, count adds one to the row of an aggregate.
+	// create makes the table; count adds one to the row of an aggregate.
 	create, count string
 }
 
@@ -156,8 +155,8 @@ func storages() []storage {
 		},
 		{
 			name: "MariaDB",
-			// As the guide says: the server ends the transaction of a process that
-			// is halted. On PostgreSQL a subscription asks for that itself.
+			// As the guide recommends, the server aborts the transaction of a
+			// halted process. On PostgreSQL a subscription requests this itself.
 			store: func(t *testing.T) string { return testserver.MySQL(t) + "?idle_transaction_timeout=2" },
 			open: func(ctx context.Context, store string) (evento.Transactor, error) {
 				return mysql.Open(ctx, store, nil)
@@ -215,14 +214,15 @@ func storageOf(name string) storage {
 	panic("no such storage: " + name)
 }
 
-// The lease of workers, and of those that are killed one after the other: the
-// next waits for it each time.
+// The leases of workers in general, and of those that are killed one after the
+// other: the next one waits for the lease each time.
 const (
 	lease      = time.Second
 	shortLease = 300 * time.Millisecond
 )
 
-// subscription is what the workers run. Roles are made of words.
+// subscription returns the subscription that the workers run. A role is a list of
+// words.
 func (s storage) subscription(role, path string) (*evento.SubscriptionBuilder, error) {
 	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -252,15 +252,16 @@ func (s storage) subscription(role, path string) (*evento.SubscriptionBuilder, e
 				return err
 			}
 		}
-		time.Sleep(rand.N(2 * time.Millisecond)) // work, to be interrupted
-		// One write of a line to a file opened for appending is not mixed
-		// with others.
+		time.Sleep(rand.N(2 * time.Millisecond)) // the work, during which it may be killed
+		// The writes of several processes to a file opened for appending are not
+		// mixed, if each line is one write.
 		_, err := fmt.Fprintf(log, "%d %s %d\n", os.Getpid(), e.AggregateID, e.Version)
 		return err
 	})), nil
 }
 
-// work is a worker's process: it runs until it is killed, or asked to end.
+// work is the main function of a worker's process: it runs until it is killed, or
+// told to end.
 func work(role, store, log string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -268,7 +269,7 @@ func work(role, store, log string) error {
 	s := storageOf(name)
 	ex, err := s.open(ctx, store)
 	if ctx.Err() != nil {
-		return nil // asked to end before it began
+		return nil // told to end before it began
 	}
 	if err != nil {
 		return err
@@ -299,7 +300,7 @@ func work(role, store, log string) error {
 	return ex.Close()
 }
 
-// process is a worker that a test started.
+// process is a worker process started by a test.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -335,7 +336,7 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// kill ends the process at once.
+// kill kills the process.
 func (p *process) kill() {
 	p.t.Helper()
 	p.ended = true
@@ -345,7 +346,7 @@ func (p *process) kill() {
 	_ = p.cmd.Wait() // killed
 }
 
-// end asks the process to end, and checks that it does without an error.
+// end tells the process to end, and checks that it ends without an error.
 func (p *process) end() {
 	p.t.Helper()
 	p.ended = true
@@ -353,14 +354,14 @@ func (p *process) end() {
 	err := p.cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM { //nolint:forcetypeassert // this is unix
-		return // it had not come to listening for signals
+		return // it did not listen for signals yet
 	}
 	if err != nil {
 		p.t.Errorf("a worker ended with %v: %s", err, p.errors)
 	}
 }
 
-// gone waits for the process to end by itself, without an error.
+// gone waits until the process has ended, and checks that it had no error.
 func (p *process) gone() {
 	p.t.Helper()
 	p.ended = true
@@ -383,7 +384,7 @@ func readLog(t *testing.T, path string) (lines []line) {
 	}
 	for s := range strings.Lines(string(text)) {
 		if !strings.HasSuffix(s, "\n") {
-			break // it is being written
+			break // its last part is still being written
 		}
 		var l line
 		if _, err := fmt.Sscan(s, &l.pid, &l.aggregate, &l.version); err != nil {
@@ -394,7 +395,7 @@ func readLog(t *testing.T, path string) (lines []line) {
 	return lines
 }
 
-// until waits for a condition, which it looks at now and then.
+// until polls until a condition holds.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	const patience = time.Minute

@@ -69,8 +69,8 @@ func eachStorage(t *testing.T, test func(t *testing.T, s storage)) {
 	}
 }
 
-// Processes that handle in transactions are killed in the middle, again and
-// again: the read model counts each event once.
+// Processes that handle events in transactions are killed repeatedly while they
+// work: the read model counts each event once.
 func TestExactlyOnce(t *testing.T) {
 	t.Parallel()
 	const kills = 50
@@ -109,7 +109,7 @@ func TestExactlyOnce(t *testing.T) {
 	})
 }
 
-// owner is the number of the process that owns the subscription; "": none does.
+// owner returns the id of the process that owns the subscription; "": no owner.
 func owner(t *testing.T, ex evento.Executor) string {
 	t.Helper()
 	status, err := evento.ControlOf(ex, key).Status(t.Context())
@@ -120,9 +120,9 @@ func owner(t *testing.T, ex evento.Executor) string {
 	return pid
 }
 
-// Of several processes one owns the key. When it is killed, halted past its
-// lease, or ends, another goes on, and what the halted one stores late does not
-// land.
+// Of several processes one owns the key. When it is killed, halted for longer than
+// its lease, or ends, another takes over. What the halted process stores late has
+// no effect.
 func TestStandby(t *testing.T) {
 	t.Parallel()
 	for _, role := range []string{"standby", "standby transactional"} {
@@ -131,7 +131,7 @@ func TestStandby(t *testing.T) {
 			eachStorage(t, func(t *testing.T, s storage) {
 				transactional := strings.Contains(role, "transactional")
 				if transactional && s.name == "SQLite" {
-					return // a process that is halted with the file's lock halts all
+					return // a process that is halted while it holds the file's lock blocks all others
 				}
 				testStandby(t, s, role, transactional)
 			})
@@ -163,7 +163,7 @@ func testStandby(t *testing.T, s storage, role string, transactional bool) {
 		case 0:
 			p.kill()
 		case 1:
-			if s.name == "SQLite" { // halted in the middle of a commit, it halts all
+			if s.name == "SQLite" { // halted in the middle of a commit, it blocks all others
 				p.kill()
 			} else {
 				p.signal(syscall.SIGSTOP)
@@ -179,7 +179,7 @@ func testStandby(t *testing.T, s storage, role string, transactional bool) {
 		took := time.Since(began)
 		before := len(readLog(t, log))
 		add(t, ex, want, 5)
-		until(t, "the new owner handles", handledAfter(before)) // also what a halted process has locked
+		until(t, "the new owner handles", handledAfter(before)) // also the rows that a halted process has locked
 		if round%3 == 1 && s.name != "SQLite" {
 			p.signal(syscall.SIGCONT)
 			processes[pid] = p // on standby again
@@ -213,8 +213,8 @@ func testStandby(t *testing.T, s storage, role string, transactional bool) {
 	}
 }
 
-// checkLog holds what was handled to the promise: each event at least once, and
-// first deliveries in each aggregate's order.
+// checkLog checks the promise: each event was handled at least once, and the first
+// deliveries within each aggregate were in order.
 func checkLog(t *testing.T, lines []line, want map[string]int) {
 	t.Helper()
 	seen := map[string]int{}
@@ -236,8 +236,8 @@ func checkLog(t *testing.T, lines []line, want map[string]int) {
 	t.Logf("%d events handled, %d times again", sum(want), again)
 }
 
-// Processes are deployed one after the other: each asks the one before for the
-// key, which ends, and no event is handled twice.
+// Processes are deployed one after the other. Each asks the one before for the key;
+// that one ends, and no event is handled twice.
 func TestHandOver(t *testing.T) {
 	t.Parallel()
 	eachStorage(t, func(t *testing.T, s storage) {

@@ -1,4 +1,4 @@
-// evento aggregate: what happened to one.
+// evento aggregate: the history of one aggregate.
 
 package main
 
@@ -80,7 +80,7 @@ func showAggregate(ctx context.Context, s *session, args []string) error {
 	return nil
 }
 
-// typeOf is the type of the only aggregate with an id.
+// typeOf returns the type of the only aggregate with an id.
 func (s *session) typeOf(ctx context.Context, id string) (evento.AggregateType, error) {
 	if id == "" {
 		return "", usagef("the id of an aggregate is not empty")

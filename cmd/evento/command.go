@@ -1,4 +1,4 @@
-// What the commands have in common.
+// What all commands share.
 
 package main
 
@@ -16,7 +16,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// group makes a command of subcommands, which by itself shows its help.
+// group makes a command with subcommands; called without one, it shows its help.
 func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(subcommands...)
 	cmd.SuggestionsMinimumDistance = 2
@@ -34,7 +34,7 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// arguments checks how many there are.
+// arguments checks the number of arguments.
 func arguments(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
@@ -44,8 +44,8 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// onStore completes a command that works on a store: it gets the flags --store
-// and -o, and runs do.
+// onStore completes a command on a store: it adds the flags --store and -o, and
+// runs do.
 func onStore(cmd *cobra.Command, how access, do func(ctx context.Context, s *session, args []string) error) *cobra.Command {
 	cmd.Flags().String("store", "", storeUsage)
 	outputFlag(cmd)
@@ -60,7 +60,7 @@ func onStore(cmd *cobra.Command, how access, do func(ctx context.Context, s *ses
 	return cmd
 }
 
-// onStoreRun is what runs such a command.
+// onStoreRun returns the function that runs such a command.
 func onStoreRun(do func(ctx context.Context, s *session, args []string) error) func(*cobra.Command, access, []string) error {
 	return func(cmd *cobra.Command, how access, args []string) (err error) {
 		out, err := newOutput(cmd)
@@ -74,7 +74,7 @@ func onStoreRun(do func(ctx context.Context, s *session, args []string) error) f
 	}
 }
 
-// withStore lends a command the store that its flag --store names.
+// withStore opens the store of the flag --store, calls do, and closes the store.
 func withStore(cmd *cobra.Command, how access, do func(*session) error) (err error) {
 	s := &session{cmd: cmd}
 	if s.address, err = storeOf(cmd); err != nil {
@@ -95,7 +95,7 @@ func storeOf(cmd *cobra.Command) (address, error) {
 	return parseStore(text)
 }
 
-// session is a command at work on a store.
+// session is a running command and its store.
 type session struct {
 	cmd     *cobra.Command
 	out     *output

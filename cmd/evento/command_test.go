@@ -22,7 +22,7 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
-// stores make the URL of a store that is not there yet.
+// stores returns, for each kind of store, the URL of one that does not exist yet.
 var stores = map[storeKind]func(t *testing.T) string{
 	sqliteStore: func(t *testing.T) string {
 		t.Helper()
@@ -49,11 +49,11 @@ func postgresURL(t *testing.T) string {
 	return address
 }
 
-// statements changes a store behind the library's back. SCHEMA. stands for what
-// names of tables begin with.
+// statements changes a store without the library. SCHEMA. stands for the prefix of
+// table names.
 func statements(t *testing.T, address string, texts ...string) {
 	t.Helper()
-	ctx := context.Background() // also when the test has ended
+	ctx := context.Background() // usable when the test has ended
 	a, err := parseStore(address)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 			env.Setenv("STORE", store)
 			_, place, _ := strings.Cut(store, ":")
 			env.Setenv("PLACE", place)
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command, else
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // the default is one second for each command
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -120,7 +120,7 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 			return string(kind) == cond, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			// exits CODE COMMAND… runs a command that exits so.
+			// exits CODE COMMAND… runs a command and checks its exit code.
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
 				err := ts.Exec(args[1], args[2:]...)
 				code := 0
@@ -134,15 +134,15 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 					ts.Fatalf("exit code %d, want %s", code, args[0])
 				}
 			},
-			// fill makes the store of the scripts.
+			// fill creates the store of the scripts.
 			"fill": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(fill(t.Context(), store)) },
-			// work runs the subscription mailer, whose handler works by now.
+			// work runs the subscription mailer, whose handler now succeeds.
 			"work": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
 					return mailer(func(evento.RawEvent) error { return nil }).Execute(t.Context(), ex)
 				}))
 			},
-			// fill-parked runs it with one that fails again.
+			// fill-parked runs it with a handler that fails again.
 			"fill-parked": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error { return mailer(refuseFirst).Execute(t.Context(), ex) }))
 			},
@@ -164,7 +164,7 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 					return nil
 				}))
 			},
-			// spoil commits payloads that are not what their codecs write.
+			// spoil commits payloads that their codecs cannot read.
 			"spoil": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
 					return commit(t.Context(), ex,
@@ -172,8 +172,8 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 						evento.NewEvent{ID: evento.NewID(), Name: "Spoilt", Codec: "json", Data: []byte("{")})
 				}))
 			},
-			// route runs the subscription mailer for two routing keys; of eu it
-			// parks what it cannot handle.
+			// route runs the subscription mailer for two routing keys; for eu it
+			// parks the events that it cannot handle.
 			"route": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
 					return errors.Join(
@@ -181,14 +181,14 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 						mailer(refuseFirst).RoutingKey("us").Aggregate("shop/Order", "o2").Aggregate("shop/Order", "o3").Execute(t.Context(), ex))
 				}))
 			},
-			// abandon KEY LEASE runs a subscription that fails at every event,
-			// in a process that is gone without giving its key up.
+			// abandon KEY LEASE runs a subscription that fails at every event, in a
+			// process that ends without giving up its key.
 			"abandon": func(ts *testscript.TestScript, _ bool, args []string) {
 				lease, err := time.ParseDuration(args[1])
 				ts.Check(err)
 				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error { return abandon(t.Context(), ex, args[0], lease) }))
 			},
-			// until-dead KEY waits until the lease has lapsed.
+			// until-dead KEY waits until the lease has expired.
 			"until-dead": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
 					for {
@@ -228,8 +228,8 @@ func commit(ctx context.Context, ex evento.Executor, events ...evento.NewEvent) 
 	return err
 }
 
-// abandon closes the store of a subscription that is trying again, so that it
-// cannot give its key up.
+// abandon closes the store while a subscription retries, so that it cannot give up
+// its key.
 func abandon(ctx context.Context, ex evento.Executor, key string, lease time.Duration) error {
 	sub, err := evento.NewSubscription(key).All().Lease(lease).Logger(quiet).Handler(
 		evento.HandleEvery(func(context.Context, evento.RawEvent) error { return errors.New("not today") })).Start(ctx, ex)
@@ -250,7 +250,7 @@ func abandon(ctx context.Context, ex evento.Executor, key string, lease time.Dur
 	return err
 }
 
-// putRecord writes a record whatever is there; "-" removes it.
+// putRecord overwrites a record; "-" removes it.
 func putRecord(ctx context.Context, ex evento.Executor, kind, key, part, value string) error {
 	at := evento.RecordKey{Kind: kind, Key: key, Part: part}
 	c := evento.Change{RecordKey: at, Value: []byte(value), Remove: value == "-"}
@@ -299,8 +299,8 @@ func mailer(handle func(evento.RawEvent) error) *evento.SubscriptionBuilder {
 		evento.HandleAll("shop/Order", func(_ context.Context, e evento.RawEvent) error { return handle(e) }))
 }
 
-// fill commits six events with ids that are known, and runs two subscriptions:
-// one has parked two of them, one has stopped at the first.
+// fill commits six events with fixed ids, and runs two subscriptions: one has
+// parked two of them, the other has stopped at the first.
 func fill(ctx context.Context, store string) error {
 	order, err := cbor.Marshal(map[string]any{"Item": "tea", "Count": 2, "Note": "\x1b[31mred\u202e", "Bytes": []byte{1, 2}})
 	if err != nil {
@@ -343,7 +343,7 @@ func fill(ctx context.Context, store string) error {
 	})
 }
 
-// What is wrong in calls is told, with exit code 2 and without passwords.
+// Wrong arguments are reported with exit code 2, and without passwords.
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -397,7 +397,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends tail, with what was printed before flushed.
+// Ctrl-C ends tail, after it has printed everything.
 func TestTailInterrupted(t *testing.T) {
 	t.Parallel()
 	store := stores[sqliteStore](t)
@@ -415,11 +415,11 @@ func TestTailInterrupted(t *testing.T) {
 	}
 }
 
-// What is committed by others while tail runs is shown.
+// While tail runs, it shows what other processes commit.
 func TestTailFollows(t *testing.T) {
 	t.Parallel()
 	for kind, newStore := range stores {
-		if kind == pebbleStore { // has one process at a time
+		if kind == pebbleStore { // only one process at a time
 			continue
 		}
 		t.Run(string(kind), func(t *testing.T) {
@@ -435,7 +435,7 @@ func TestTailFollows(t *testing.T) {
 				})
 			}
 			code := run(t.Context(), []string{"events", "tail", "--store", store, "-n", "1", "--count", "3"}, nil, writerFunc(func(b []byte) (int, error) {
-				if err := more(); err != nil { // at each event that is shown
+				if err := more(); err != nil { // at each printed event
 					return 0, err
 				}
 				return out.Write(b)
@@ -447,7 +447,7 @@ func TestTailFollows(t *testing.T) {
 	}
 }
 
-// A directory of Pebble that an application has open is not waited for.
+// A Pebble directory that an application has open is an error at once.
 func TestPebbleInUse(t *testing.T) {
 	t.Parallel()
 	store := stores[pebbleStore](t)
@@ -468,7 +468,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// A reader that goes away, as head does, ends the command quietly.
+// When its reader has gone, as head does, the command ends quietly.
 func TestClosedPipe(t *testing.T) {
 	t.Parallel()
 	store := stores[sqliteStore](t)

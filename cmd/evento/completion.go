@@ -1,4 +1,4 @@
-// What the shell completes from a store.
+// Shell completion from the contents of a store.
 
 package main
 
@@ -12,14 +12,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// candidates lists what a word may be.
+// candidates lists the possible values of a word.
 type candidates func(ctx context.Context, s *session) ([]string, error)
 
-// completionTime is how long somebody who pressed Tab waits.
+// completionTime is how long completion may take.
 const completionTime = 2 * time.Second
 
-// from looks into the store that the command line names so far. A store that
-// cannot be opened completes nothing: the command itself will say why.
+// from reads the store that the command line names so far. If it cannot be opened,
+// nothing is completed: the command itself will report why.
 func (c candidates) from(cmd *cobra.Command, begun string) ([]string, cobra.ShellCompDirective) {
 	const nothing = cobra.ShellCompDirectiveNoFileComp
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
@@ -38,7 +38,7 @@ func (c candidates) from(cmd *cobra.Command, begun string) ([]string, cobra.Shel
 	}
 	var fitting []string
 	for _, text := range list {
-		// The shell would act on the others.
+		// The shell would interpret the others.
 		if strings.HasPrefix(text, begun) && show(text) == text {
 			fitting = append(fitting, text)
 		}
@@ -53,7 +53,7 @@ func complete(cmd *cobra.Command, flag string, c candidates) {
 	})
 }
 
-// completeArgument completes the argument with a number.
+// completeArgument completes argument number n.
 func completeArgument(n int, c candidates) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if len(args) != n {
@@ -71,7 +71,8 @@ func subscriptionKeys(ctx context.Context, s *session) (keys []string, err error
 	return slices.Compact(keys), err
 }
 
-// routingKeys are those of subscriptions with a key, or with any.
+// routingKeys returns the routing keys of the subscriptions with a key, or with
+// any.
 func routingKeys(ctx context.Context, s *session, key string) (keys []string, err error) {
 	entries, err := s.entries(ctx, key)
 	for _, e := range entries {

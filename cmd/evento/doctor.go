@@ -1,4 +1,4 @@
-// evento doctor: does a store keep what the library promises?
+// evento doctor: does a store fulfil the library's promises?
 
 package main
 
@@ -77,7 +77,7 @@ Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it
 	return cmd
 }
 
-// errFindings ends the command with exit code 1; the findings were told.
+// errFindings ends the command with exit code 1; the findings are already printed.
 var errFindings = errors.New("there are errors")
 
 type severity string
@@ -88,7 +88,7 @@ const (
 	note    severity = "note"
 )
 
-// finding is something that was found. The names of its fields do not change.
+// finding is a result of a check. The names of its fields are stable.
 type finding struct {
 	Severity severity `json:"severity"`
 	Check    string   `json:"check"`
@@ -97,7 +97,7 @@ type finding struct {
 	Remedy   string   `json:"remedy,omitempty"`
 }
 
-// doctor examines a store and tells of what it finds at once.
+// doctor examines a store and prints findings at once.
 type doctor struct {
 	s      *session
 	fast   bool
@@ -105,12 +105,12 @@ type doctor struct {
 	memory int
 
 	errors, warnings int
-	broken           error // why findings cannot be written
+	broken           error // the error of writing findings
 	events           uint64
 	listed           map[string]int // findings by check and severity
 }
 
-// mostListed is how many findings of one kind are listed; more are counted.
+// mostListed is how many findings of one kind are listed; further ones are counted.
 const mostListed = 20
 
 func (d *doctor) found(f finding) (err error) {
@@ -172,8 +172,8 @@ func (d *doctor) examine(ctx context.Context) error {
 	return nil
 }
 
-// contents examines a store that can be opened. A check that fails does not keep
-// the others from being made.
+// contents examines a store that can be opened. If a check fails, the others are
+// still made.
 func (d *doctor) contents(ctx context.Context) error {
 	for _, check := range []struct {
 		name string
@@ -221,7 +221,7 @@ func (d *doctor) summary() error {
 	return d.s.out.flush()
 }
 
-// schema reports whether the store's tables are current, so that the rest can be
+// schema reports whether the store's tables are current: only then can the rest be
 // examined.
 func (d *doctor) schema(ctx context.Context) (current bool, err error) {
 	in, err := d.s.address.inspect()
@@ -243,7 +243,8 @@ func (d *doctor) schema(ctx context.Context) (current bool, err error) {
 	return true, nil
 }
 
-// settings makes the checks that the store's database knows of.
+// settings makes the checks of the store's database.
+// Why: docs/decisions.md, "Settings are warnings".
 func (d *doctor) settings(ctx context.Context) (err error) {
 	in, err := d.s.address.inspect()
 	if err != nil || in == nil {
@@ -258,7 +259,7 @@ func (d *doctor) settings(ctx context.Context) (err error) {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil: // the account may not ask
+		case err != nil: // the account lacks the privilege
 			err = d.found(finding{note, check.Name, "", "could not be examined: " + err.Error(), ""})
 		case f != nil:
 			err = d.found(finding{severity(f.Severity), check.Name, "", f.Detail, f.Remedy})
@@ -270,7 +271,7 @@ func (d *doctor) settings(ctx context.Context) (err error) {
 	return nil
 }
 
-// subscriptions tells of what blocks them.
+// subscriptions reports what blocks subscriptions.
 func (d *doctor) subscriptions(ctx context.Context) error {
 	entries, err := d.s.entries(ctx, "")
 	if err != nil {
@@ -284,7 +285,7 @@ func (d *doctor) subscriptions(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			v.Error, v.State = err.Error(), "" // the others are looked at all the same
+			v.Error, v.State = err.Error(), "" // still examine the others
 		}
 		list := d.ofSubscription(&v)
 		if v.Error == "" {
@@ -310,8 +311,8 @@ func (d *doctor) subscriptions(ctx context.Context) error {
 
 const foreignRemedy = "an older backup may have been restored, or another store's records: evento subscriptions reset KEY --to-position N"
 
-// cursors tells of places that are not of the store. Of several partitions the
-// status does not read them all.
+// cursors reports cursors that are not of this store. The status of a subscription
+// with partitions does not read all of them.
 func (d *doctor) cursors(ctx context.Context, v *subscriptionView) (list []finding, err error) {
 	for i := range v.Partitions {
 		_, err := d.s.ex.Read(ctx, evento.Query{}, cursor.Onward(1, v.Partitions[i].Cursor))

@@ -1,4 +1,4 @@
-// The events, as doctor reads them.
+// How doctor reads the events.
 
 package main
 
@@ -18,9 +18,9 @@ type logCheck struct {
 	d        *doctor
 	head     uint64
 	versions *versions
-	codecs   map[string]bool // of the application's own, that were told of
-	told     map[uint64]bool // aggregates that were told of
-	partial  bool            // the events do not begin with the first
+	codecs   map[string]bool // codecs of the application that were reported
+	told     map[uint64]bool // hashes of aggregates that were reported
+	partial  bool            // reading did not begin at the first event
 
 	position uint64 // of the last event
 	at       time.Time
@@ -49,8 +49,10 @@ func (l *logCheck) tail(ctx context.Context) error {
 	return nil
 }
 
-// all reads every event, and again for the aggregates for which there was no
-// room.
+// all reads every event, and reads again for the aggregates that did not fit in
+// memory.
+//
+// Why: docs/decisions.md, "Doctor counts versions by hash".
 func (l *logCheck) all(ctx context.Context) error {
 	check := l.event
 	for {
@@ -72,7 +74,7 @@ func (l *logCheck) all(ctx context.Context) error {
 	}
 }
 
-// event checks an event in all ways.
+// event makes all checks of an event.
 func (l *logCheck) event(ctx context.Context, e *evento.RawEvent) error {
 	l.d.events++
 	for _, check := range []func(*evento.RawEvent) error{l.order, l.payload} {
@@ -121,7 +123,7 @@ func subjectOf(e *evento.RawEvent) string { return string(e.AggregateType) + " "
 func (l *logCheck) version(ctx context.Context, e *evento.RawEvent) error {
 	last, known, hash := l.versions.put(e)
 	switch {
-	case hash == 0: // of another pass
+	case hash == 0: // checked in another pass
 		return nil
 	case e.Version == last+1, !known && l.partial:
 		return nil
@@ -129,7 +131,7 @@ func (l *logCheck) version(ctx context.Context, e *evento.RawEvent) error {
 		return nil
 	}
 	l.told[hash] = true
-	// Two aggregates may have one hash: the aggregate itself tells.
+	// Two aggregates may have one hash: read the aggregate itself.
 	want := uint64(1)
 	for e, err := range l.d.s.edges(ctx, evento.Query{Filters: []evento.Filter{evento.ByID(e.AggregateType, e.AggregateID)}}) {
 		if err != nil {
@@ -143,16 +145,16 @@ func (l *logCheck) version(ctx context.Context, e *evento.RawEvent) error {
 	return nil
 }
 
-// versionBytes is about what an aggregate takes in the map of versions.
+// versionBytes is about the memory that one aggregate takes in the map of versions.
 const versionBytes = 40
 
-// versions are the last versions of aggregates, by hash. When they are too many,
-// those of half the hashes are put off to a later pass.
+// versions are the last versions of aggregates, by hash. If there are too many,
+// half of the hashes are left to a later pass.
 type versions struct {
 	seed maphash.Seed
 	most int
 	last map[uint64]uint64
-	// The pass is of the hashes whose lowest bits are those of part.
+	// This pass handles the hashes whose lowest bits equal part.
 	bits uint
 	part uint64
 	todo []versionPart
@@ -167,8 +169,8 @@ func newVersions(most int) *versions {
 	return &versions{seed: maphash.MakeSeed(), most: most, last: map[uint64]uint64{}}
 }
 
-// put notes an event's version and returns the one before it of the aggregate,
-// and whether there was one. hash is 0 for an aggregate of another pass.
+// put stores an event's version, and returns the aggregate's version before it and
+// whether there was one. hash is 0 for an aggregate of another pass.
 func (v *versions) put(e *evento.RawEvent) (last uint64, known bool, hash uint64) {
 	var h maphash.Hash
 	h.SetSeed(v.seed)

@@ -14,8 +14,8 @@ import (
 	"github.com/evento-go/evento/executor/memory"
 )
 
-// findings runs doctor and returns what it found as "severity check", with how
-// often.
+// findings runs doctor and returns its findings as "severity check", with their
+// counts.
 func findings(t *testing.T, args ...string) (counts map[string]int, text string) {
 	t.Helper()
 	var out, errs strings.Builder
@@ -40,8 +40,8 @@ func findings(t *testing.T, args ...string) (counts map[string]int, text string)
 	return counts, out.String()
 }
 
-// What somebody did to a store behind the library's back is found, and a store
-// whose events are from an older backup than its subscriptions.
+// doctor finds what was changed in a store without the library, and a store whose
+// events are from an older backup than its subscriptions.
 func TestDoctorFindsDamage(t *testing.T) {
 	t.Parallel()
 	unlock := map[storeKind][]string{
@@ -107,7 +107,7 @@ func TestDoctorFindsDamage(t *testing.T) {
 			if got, text := findings(t, "--store", store); got["error subscription"] != 2 || !strings.Contains(text, "beyond the end of the store") {
 				t.Errorf("found %v, want mailer beyond the end\n%s", got, text)
 			}
-			// The list shows it beside the others, and a reset mends it.
+			// The list shows it besides the others, and a reset repairs it.
 			var list strings.Builder
 			code := run(t.Context(), []string{"subscriptions", "list", "--store", store}, nil, &list, &list)
 			code += run(t.Context(), []string{"subscriptions", "reset", "mailer", "--to-position", "5", "--yes", "--store", store}, nil, &list, &list)
@@ -121,8 +121,8 @@ func TestDoctorFindsDamage(t *testing.T) {
 	}
 }
 
-// damages are subscriptions whose records are not what the library has written:
-// values by part, and what is said of them.
+// damages are subscriptions with records that the library has not written: values
+// by part, and the expected findings.
 var damages = map[string]struct {
 	records map[string]string
 	want    string
@@ -152,7 +152,7 @@ var damages = map[string]struct {
 	"--yes \u202e\"'; DROP": {map[string]string{"": `{"partitions":-1}`}, "partitions: -1"},
 }
 
-// Damaged records are told of one by one, and hide no other subscription.
+// Damaged records are reported one by one, and hide no other subscription.
 func TestDamagedSubscriptions(t *testing.T) {
 	t.Parallel()
 	for kind, newStore := range stores {
@@ -165,7 +165,7 @@ func TestDamagedSubscriptions(t *testing.T) {
 			if err := onNewStore(t.Context(), store, func(ex evento.Executor) error { return damage(t, ex) }); err != nil {
 				t.Fatal(err)
 			}
-			unnamed := []string{"a route of no hash", "an empty route"} // nobody can call them by their routing keys
+			unnamed := []string{"a route of no hash", "an empty route"} // no routing key names them
 			shown := map[string]string{}
 			if kind != pebbleStore { // a name that the library refuses
 				column := map[storeKind]string{sqliteStore: "key", postgresStore: "key", mysqlStore: "name"}[kind]
@@ -178,8 +178,8 @@ func TestDamagedSubscriptions(t *testing.T) {
 	}
 }
 
-// damage writes the records of damages, of a subscription with a parked event
-// that is damaged, and of one with a partition beyond the end of the store.
+// damage writes the records of damages, and also those of a subscription with a
+// damaged parked event, and of one with a partition beyond the end of the store.
 func damage(t *testing.T, ex evento.Executor) error {
 	t.Helper()
 	put := func(kind, key, part, value string) {
@@ -245,7 +245,7 @@ func testDamaged(t *testing.T, store string, unnamed []string, shown map[string]
 	if _, text := findings(t, "--store", store); !strings.Contains(text, fmt.Sprintf(`"summary":{"events":6,"errors":%d,"warnings":1,`, len(damages)+3)) {
 		t.Errorf("want %d errors:\n%s", len(damages)+3, text)
 	}
-	// What is damaged can be forgotten.
+	// Damaged subscriptions can be removed.
 	for key := range damages {
 		if !slices.Contains(unnamed, key) {
 			command(exitOK, "subscriptions", "remove", "--yes", "--", key)
@@ -259,7 +259,7 @@ func testDamaged(t *testing.T, store string, unnamed []string, shown map[string]
 	}
 }
 
-// What would risk events is a warning.
+// Settings that risk events are a warning.
 func TestDoctorSettings(t *testing.T) {
 	t.Parallel()
 	store := postgresURL(t)
@@ -271,8 +271,8 @@ func TestDoctorSettings(t *testing.T) {
 	}
 }
 
-// However little memory there is for versions, every aggregate is checked: with
-// room for three of a hundred, the gaps of all that have one are found.
+// Every aggregate is checked, however little memory there is for versions: with
+// room for three of a hundred, all gaps are found.
 func TestDoctorVersionsInPasses(t *testing.T) {
 	t.Parallel()
 	v := newVersions(3)
@@ -307,7 +307,7 @@ func TestDoctorVersionsInPasses(t *testing.T) {
 		if i%10 == 7 {
 			want, gaps = 2, 1
 		}
-		// What was let go of in the middle of a pass is seen again in another.
+		// What was dropped during a pass is checked in another pass.
 		if found[id] < want || found["gap of "+id] != gaps {
 			t.Errorf("aggregate %s: %d events and %d gaps were seen in %d passes, want %d and %d", id, found[id], found["gap of "+id], passes, want, gaps)
 		}
@@ -317,8 +317,7 @@ func TestDoctorVersionsInPasses(t *testing.T) {
 	}
 }
 
-// Positions that only an executor with a fault gives, and more findings than are
-// listed.
+// Positions that only a faulty executor returns, and more findings than are listed.
 func TestDoctorOfAFaultyExecutor(t *testing.T) {
 	t.Parallel()
 	ex := memory.New(nil)

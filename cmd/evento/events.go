@@ -1,4 +1,4 @@
-// evento events: lists them, follows them, shows one.
+// evento events: listing, following and showing events.
 
 package main
 
@@ -52,7 +52,7 @@ has_previous_page, has_next_page, start_cursor and end_cursor.`,
 	return onStore(cmd, looking, listEvents)
 }
 
-// filterFlags gives a command the flags that choose events.
+// filterFlags adds the flags that select events.
 func filterFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArray("type", nil, "type of aggregate; several with several flags")
@@ -74,7 +74,7 @@ func texts(types []evento.AggregateType) []string {
 	return list
 }
 
-// query is what the flags choose.
+// query returns the query of the flags.
 func (s *session) query(ctx context.Context) (q evento.Query, err error) {
 	f := s.cmd.Flags()
 	var lists [3][]string
@@ -119,8 +119,8 @@ func (s *session) query(ctx context.Context) (q evento.Query, err error) {
 	return q, nil
 }
 
-// types are those of the aggregates in the store. Only reading everything tells
-// them of Pebble, if that is wanted.
+// types returns the aggregate types in the store. For Pebble this needs a scan of
+// all events, which is done only if scan is set.
 func (s *session) types(ctx context.Context, scan bool) ([]evento.AggregateType, error) {
 	in, err := s.address.inspect()
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *session) types(ctx context.Context, scan bool) ([]evento.AggregateType,
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// place reads a flag that has a cursor or a position. "" is neither.
+// place reads a flag that is a cursor or a position. "" is neither.
 func (s *session) place(ctx context.Context, name string) (cursor.Value, error) {
 	text := s.flag(name)
 	if strings.Trim(text, "0123456789") != "" || text == "" {
@@ -167,7 +167,7 @@ func (s *session) place(ctx context.Context, name string) (cursor.Value, error) 
 	return p.Value(position), err
 }
 
-// head is the last event, the zero Edge of an empty store.
+// head returns the last event; the zero Edge if the store is empty.
 func (s *session) head(ctx context.Context) (cursor.Edge[evento.RawEvent], error) {
 	page, err := s.ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
 	if err != nil || len(page.Edges) == 0 {
@@ -255,7 +255,7 @@ func writeEvents(o *output, views []eventView, payload bool) error {
 	return o.table(rows)
 }
 
-// writeMore says how to list the next page in the direction of this one.
+// writeMore prints how to list the next page in the same direction.
 func (s *session) writeMore(page *cursor.Page[evento.RawEvent], backward bool) error {
 	switch {
 	case backward && page.PageInfo.HasPreviousPage:
@@ -301,8 +301,7 @@ func tailEvents(ctx context.Context, s *session, _ []string) error {
 	if err != nil {
 		return err
 	}
-	// The head before the page: what is committed between the two is read
-	// after it.
+	// Read the head before the page: what is committed in between is read later.
 	head, err := s.head(ctx)
 	if err != nil {
 		return err
@@ -344,7 +343,7 @@ func tailEvents(ctx context.Context, s *session, _ []string) error {
 
 const tailPage = 1000
 
-// tail writes pages of events that go on.
+// tail prints pages of events while they arrive.
 type tail struct {
 	s       *session
 	left    int
@@ -352,14 +351,14 @@ type tail struct {
 	payload bool
 }
 
-// write reports whether there were enough events.
+// write prints a page, and reports whether enough events were printed.
 func (t *tail) write(page *cursor.Page[evento.RawEvent]) (done bool, err error) {
 	for i := range page.Edges {
 		v := viewOf(&page.Edges[i].Node, page.Edges[i].Cursor)
 		if t.s.out.json {
 			err = t.s.out.line(v)
 		} else {
-			// Columns cannot be as wide as what is still to come.
+			// The width of columns cannot be known: later events may be wider.
 			text := fmt.Sprintf("%d  %s  %s %s  v%d  %s", v.Position, showTime(v.Timestamp), show(string(v.AggregateType)), show(v.AggregateID), v.Version, show(v.Name))
 			if t.payload {
 				text += "  " + v.payload()
@@ -403,7 +402,7 @@ func showEvent(ctx context.Context, s *session, args []string) error {
 	return v.write(s.out)
 }
 
-// find finds an event by what a user calls it.
+// find finds an event by its position or id.
 func (s *session) find(ctx context.Context, text string) (none cursor.Edge[evento.RawEvent], err error) {
 	position, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {

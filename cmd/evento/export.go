@@ -14,7 +14,7 @@ import (
 	"github.com/evento-go/evento/internal/transfer"
 )
 
-// exportCommand writes the events of a store as lines.
+// exportCommand writes the events of a store, one on each line.
 func exportCommand() *cobra.Command {
 	var output, aggregateType, id, name, routingKey string
 	var after uint64
@@ -84,8 +84,9 @@ an export by --event the versions of aggregates have gaps, and no store takes it
 	return cmd
 }
 
-// writeTo lends the file at a path, or stdout when there is none. The file is
-// there when fn succeeds, and on the disk; until then what was there stays.
+// writeTo calls fn with the file at a path; without a path, with stdout. When fn
+// succeeds, the file is synced and replaces the old one; otherwise the old one
+// stays.
 func writeTo(path string, stdout io.Writer, fn func(io.Writer) error) (err error) {
 	if path == "" || path == "-" {
 		return fn(stdout)

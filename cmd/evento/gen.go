@@ -10,7 +10,7 @@ import (
 	"github.com/evento-go/evento/internal/gen"
 )
 
-// genCommand writes the code around an application's events.
+// genCommand generates the code for an application's events.
 func genCommand() *cobra.Command {
 	var options gen.Options
 	c := &cobra.Command{
@@ -72,7 +72,7 @@ current folder. If anything is refused, nothing is written.`,
 	return c
 }
 
-// genArgs lets gen be called in the way of Go's own tools, with one dash.
+// genArgs accepts flags with one dash, as Go's own tools do.
 func genArgs(args []string) []string {
 	if len(args) == 0 || args[0] != "gen" {
 		return args

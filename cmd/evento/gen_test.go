@@ -9,8 +9,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// The scripts run the command in modules of their own, which use evento from
-// this folder.
+// The scripts run the command in their own modules, which use evento from this
+// folder.
 func TestGen(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs("../..")

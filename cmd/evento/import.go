@@ -12,7 +12,7 @@ import (
 	"github.com/evento-go/evento/internal/transfer"
 )
 
-// importCommand gives the lines of an export to a store.
+// importCommand imports the lines of an export into a store.
 func importCommand() *cobra.Command {
 	var resume, renumber, progress bool
 	cmd := &cobra.Command{
@@ -69,8 +69,8 @@ goes on: what is in the store already is compared, and passed over.`,
 	return cmd
 }
 
-// readFrom lends the file that is named, or stdin. File is nil for what cannot
-// be read twice.
+// readFrom calls fn with the named file, or with stdin. file is nil if the input
+// cannot be read twice.
 func readFrom(args []string, stdin io.Reader, fn func(in io.Reader, file *os.File) error) (err error) {
 	if len(args) == 0 || args[0] == "-" {
 		return fn(stdin, nil)

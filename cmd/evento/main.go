@@ -1,5 +1,5 @@
-// Command evento generates the code around an application's events, and looks
-// after stores of them.
+// Command evento generates the code for an application's events, and inspects and
+// maintains their stores.
 package main
 
 import (
@@ -22,20 +22,20 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitInterrupted = 130
-	// exitClosedPipe is what the signal of a closed pipe makes of a program.
+	// exitClosedPipe is the exit code of a program that was ended by SIGPIPE.
 	exitClosedPipe = 141
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// usageError is a mistake in how the command was called.
+// usageError is a mistake in the command line.
 type usageError struct{ error }
 
-// exitCodes is in the help of the commands on stores; doctor has its own.
+// exitCodes is in the help of the commands on stores; doctor has its own text.
 const exitCodes = `Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 141 nobody reads the output.`
 
 // run is the program, and returns its exit code.

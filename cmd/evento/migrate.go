@@ -1,4 +1,4 @@
-// evento migrate: the tables of stores on SQL databases.
+// evento migrate: the tables of stores in SQL databases.
 
 package main
 
@@ -84,8 +84,8 @@ when it lacks one, for scripts that deploy.`,
 	})
 }
 
-// onMigrations completes a command that works on the migrations of a store, which
-// need not be there.
+// onMigrations completes a command on the migrations of a store, which need not
+// exist.
 func onMigrations(cmd *cobra.Command, do func(context.Context, address, *output) error) *cobra.Command {
 	cmd.Flags().String("store", "", storeUsage)
 	outputFlag(cmd)
@@ -108,8 +108,8 @@ func onMigrations(cmd *cobra.Command, do func(context.Context, address, *output)
 	return cmd
 }
 
-// migrationStatus is where a store's tables are. The names of its fields do not
-// change.
+// migrationStatus is the state of a store's migrations. The names of its fields are
+// stable.
 type migrationStatus struct {
 	At         int             `json:"at"`
 	Latest     int             `json:"latest"`
@@ -145,7 +145,8 @@ func (s migrationStatus) write(o *output, a address) error {
 	return o.table(rows)
 }
 
-// status looks; a file that is not there is a store without migrations.
+// status reads the state of the migrations. For a file that does not exist, none is
+// applied.
 func (a address) status(ctx context.Context) (s migrationStatus, err error) {
 	s.Migrations = []migrationView{}
 	if a.kind == pebbleStore {

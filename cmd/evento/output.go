@@ -1,4 +1,4 @@
-// What is printed, and how.
+// Printing, in two formats.
 
 package main
 
@@ -64,7 +64,7 @@ func (o *output) printf(format string, args ...any) error {
 	return err
 }
 
-// table writes rows in columns. The cells are shown already.
+// table prints rows in columns. The cells must be safe to print.
 func (o *output) table(rows [][]string) error {
 	t := tabwriter.NewWriter(o.w, 0, 0, 2, ' ', tabwriter.StripEscape)
 	for _, row := range rows {
@@ -75,7 +75,7 @@ func (o *output) table(rows [][]string) error {
 	return t.Flush()
 }
 
-// pipe is the standard output, and knows when its reader has gone, as head does.
+// pipe is the standard output. It notes when its reader has gone, as head does.
 type pipe struct {
 	w      io.Writer
 	closed atomic.Bool
@@ -89,9 +89,9 @@ func (p *pipe) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// show makes a text of a store safe to print: itself or, when it has in it what
-// a terminal would act on, what turns the writing about, or what would be taken
-// for something else, in quotes with escapes.
+// show makes a text from a store safe to print. It quotes and escapes a text that
+// contains control characters, changes the direction of writing, or could be
+// mistaken for something else.
 func show(s string) string {
 	if s == "" || strings.TrimSpace(s) != s || strings.HasPrefix(s, `"`) || !utf8.ValidString(s) || strings.ContainsFunc(s, unprintable) {
 		return strconv.Quote(s)
@@ -99,7 +99,7 @@ func show(s string) string {
 	return s
 }
 
-// shown is show, but leaves what is empty out.
+// shown is show, but leaves an empty text empty.
 func shown(s string) string {
 	if s == "" {
 		return "-"
@@ -109,8 +109,8 @@ func shown(s string) string {
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// showJSON makes JSON safe to print, and keeps it JSON: all that is not
-// printable stands within its strings, where it can be escaped.
+// showJSON makes JSON safe to print. It remains valid JSON: all unprintable
+// characters are within its strings, where they can be escaped.
 func showJSON(text string) string {
 	printable := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError }
 	if !strings.ContainsFunc(text, func(r rune) bool { return !printable(r) }) {
@@ -131,7 +131,7 @@ func showJSON(text string) string {
 	return b.String()
 }
 
-// showTime is a time to the microsecond, as the stores keep it.
+// showTime formats a time to the microsecond, the precision of the stores.
 func showTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -139,7 +139,7 @@ func showTime(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
 }
 
-// showErr is an error's text for people, which may quote what is in a store.
+// showErr makes an error's text safe to print: it may quote texts from a store.
 func showErr(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {

@@ -1,4 +1,4 @@
-// evento subscriptions parked: events that could not be handled.
+// evento subscriptions parked: the parked events.
 
 package main
 
@@ -63,7 +63,7 @@ With -o json list gives each event as a document on a line of its own.`,
 	return cmd
 }
 
-// parkedFilter is what the flags choose, with its words.
+// parkedFilter returns the filter of the flags, and its description.
 func (s *session) parkedFilter() (f evento.ParkedFilter, words string, err error) {
 	t, id, event := s.flag("type"), s.flag("id"), s.flag("event")
 	switch {
@@ -83,8 +83,7 @@ func (s *session) parkedFilter() (f evento.ParkedFilter, words string, err error
 	return f, "", usagef("which parked events? --all, or --type T --id ID, or --event ID")
 }
 
-// parkedView is a parked event for programs. The names of its fields do not
-// change.
+// parkedView is a parked event for programs. The names of its fields are stable.
 type parkedView struct {
 	ID            evento.ID            `json:"id"`
 	Position      uint64               `json:"position"`
@@ -95,7 +94,7 @@ type parkedView struct {
 	Attempts      int                  `json:"attempts"`
 	ParkedAt      time.Time            `json:"parked_at"`
 	Error         string               `json:"error,omitempty"`
-	// Retry says that it waits to be handled again.
+	// Retry says that its retry was requested.
 	Retry bool `json:"retry"`
 }
 

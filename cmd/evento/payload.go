@@ -21,13 +21,13 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// errCodec: the payload was written by a codec of the application's own.
+// errCodec: the payload was written by a codec of the application.
 var errCodec = errors.New("the codec is the application's own")
 
-// payloadJSON gives a payload as compact JSON. What JSON has not becomes: bytes
-// a text in base64, NaN and infinities texts, a tag {"tag", "value"}, a map with
-// keys of several kinds a list of {"key", "value"}, and a text that is not valid
-// UTF-8 {"base64"}.
+// payloadJSON converts a payload to compact JSON. It converts what JSON does not
+// have: bytes to a base64 text, NaN and infinities to texts, a tag to {"tag",
+// "value"}, a map with keys of several kinds to a list of {"key", "value"}, and a
+// text that is not valid UTF-8 to {"base64"}.
 func payloadJSON(e *evento.RawEvent) (json.RawMessage, error) {
 	switch e.Codec {
 	case "json":
@@ -38,7 +38,7 @@ func payloadJSON(e *evento.RawEvent) (json.RawMessage, error) {
 	return nil, errCodec
 }
 
-// checkPayload reports whether a payload can be read by its codec.
+// checkPayload checks that a payload can be read by its codec.
 func checkPayload(e *evento.RawEvent) error {
 	switch e.Codec {
 	case "json":
@@ -60,7 +60,7 @@ func compactJSON(data []byte) (json.RawMessage, error) {
 }
 
 func cborJSON(data []byte) (json.RawMessage, error) {
-	// With the library's own limits, first.
+	// Check the library's own limits first.
 	if err := evento.CBOR().Unmarshal(data, new(cbor.RawMessage)); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func cborJSON(data []byte) (json.RawMessage, error) {
 // maxElements is more than a payload has room for.
 const maxElements = evento.MaxPayload
 
-// jsonValue makes what was decoded from CBOR fit for JSON.
+// jsonValue converts a value decoded from CBOR for JSON.
 func jsonValue(v any) any {
 	switch v := v.(type) {
 	case map[any]any:
@@ -163,7 +163,7 @@ func jsonPairs(m map[any]any) any {
 	return list
 }
 
-// indentJSON is JSON for people to read.
+// indentJSON prints JSON for people.
 func indentJSON(w io.Writer, raw json.RawMessage) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, raw, "", "  "); err != nil {

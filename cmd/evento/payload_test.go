@@ -14,8 +14,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// What CBOR has and JSON has not is shown in a way that can be read, and the
-// same each time.
+// What JSON does not have is shown in a readable form, which is always the same.
 func TestPayloadsAsJSON(t *testing.T) {
 	t.Parallel()
 	big1, ok := new(big.Int).SetString("123456789012345678901234567890", 10)
@@ -64,7 +63,7 @@ func TestPayloadsAsJSON(t *testing.T) {
 	}
 }
 
-// JSON for people has nothing in it that a terminal acts on, and means the same.
+// JSON for people has no control characters, and the same meaning.
 func TestShowJSON(t *testing.T) {
 	t.Parallel()
 	text := "a\u009b\u202e\u200b\u2066\U000e0001é世\x7f\ufffd"

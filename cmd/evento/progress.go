@@ -10,13 +10,12 @@ import (
 	"github.com/evento-go/evento/internal/transfer"
 )
 
-// progress is a line that is written over and over.
+// progress is a line that is rewritten again and again.
 type progress struct {
-	w     io.Writer // nil: nobody looks
+	w     io.Writer // nil: no progress is shown
 	next  time.Time
 	shown bool
-	// part is how much of the whole is done, from 0 to 1; nil: the whole is not
-	// known.
+	// part is the part that is done, from 0 to 1; nil: the whole is not known.
 	part func(transfer.Progress) float64
 }
 
@@ -40,7 +39,7 @@ func (p *progress) update(at transfer.Progress) {
 	fmt.Fprint(p.w, clearLine, p.bar(at), summary(at))
 }
 
-// bar is how far it is, where that is known.
+// bar returns a progress bar, if the whole is known.
 func (p *progress) bar(at transfer.Progress) string {
 	if p.part == nil {
 		return ""
@@ -57,7 +56,7 @@ func (p *progress) end() {
 	}
 }
 
-// summary is a transfer in words.
+// summary describes a transfer in words.
 func summary(p transfer.Progress) string {
 	s := thousands(p.Events) + " events"
 	if p.Skipped > 0 {

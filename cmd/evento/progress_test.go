@@ -10,7 +10,7 @@ import (
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		whole float64 // 0: not known
+		whole float64 // 0: unknown
 		done  uint64
 		want  string
 	}{
@@ -18,7 +18,7 @@ func TestProgress(t *testing.T) {
 		{1000, 0, "\r\x1b[K[                        ]   0 %  0 events, 0.0 MB, in 0s, 0 events/s"},
 		{2000, 1000, "\r\x1b[K[============            ]  50 %  1,000 events, 0.0 MB, in 0s, 0 events/s"},
 		{10, 10, "\r\x1b[K[========================] 100 %  10 events, 0.0 MB, in 0s, 0 events/s"},
-		{10, 12, "\r\x1b[K[========================] 100 %  12 events, 0.0 MB, in 0s, 0 events/s"}, // as more came
+		{10, 12, "\r\x1b[K[========================] 100 %  12 events, 0.0 MB, in 0s, 0 events/s"}, // more events came meanwhile
 	} {
 		var out bytes.Buffer
 		p := newProgress(&out, true)

@@ -1,5 +1,5 @@
-// The records of subscriptions as they are: those that are damaged are listed and
-// removed too. docs/formats.md describes them.
+// The raw records of subscriptions: damaged ones are listed and removed too.
+// docs/formats.md describes them.
 
 package main
 
@@ -23,7 +23,7 @@ const (
 	sharedPart       = "shared" // "" without a routing key
 )
 
-// prefixOf is what the parts of a subscription's records begin with.
+// prefixOf returns the prefix of the parts of a subscription's records.
 func prefixOf(routingKey string) string {
 	if routingKey == "" {
 		return ""
@@ -32,7 +32,7 @@ func prefixOf(routingKey string) string {
 	return fmt.Sprintf("%s%x-", routePrefix, hash[:16])
 }
 
-// cutPrefix takes the prefix from a part.
+// cutPrefix splits a part into prefix and rest.
 func cutPrefix(part string) (prefix, rest string) {
 	if !strings.HasPrefix(part, routePrefix) {
 		return "", part
@@ -45,17 +45,17 @@ func cutPrefix(part string) (prefix, rest string) {
 	return part[:end], part[end:]
 }
 
-// entry is a subscription of which there are records.
+// entry is a subscription that has records.
 type entry struct {
 	name   evento.SubscriptionName
 	prefix string // of the parts of its records
-	found  bool   // the shared record was
-	used   bool   // some record was that no instance leaves behind
-	err    error  // why it is not known which it is
+	found  bool   // its shared record was found
+	used   bool   // it has other records than those that instances may leave behind
+	err    error  // why its name is not known
 }
 
-// entries lists the subscriptions with a key, "" for any, in the order of their
-// keys, also those that are damaged.
+// entries lists the subscriptions with a key ("" for any), sorted by key, including
+// damaged ones.
 func (s *session) entries(ctx context.Context, key string) ([]*entry, error) {
 	var list []*entry
 	at := map[[2]string]*entry{}
@@ -114,8 +114,8 @@ func (e *entry) add(r *evento.Record, rest string) {
 	e.name.RoutingKey = selection.RoutingKey
 }
 
-// removeRecords removes the records of a subscription whatever they say, for one
-// that Control.Remove cannot read.
+// removeRecords removes the records of a subscription whatever their contents, if
+// Control.Remove cannot read them.
 func (s *session) removeRecords(ctx context.Context, name evento.SubscriptionName) error {
 	left := 0
 	for _, kind := range []string{subscriptionKind, parkedKind} {
@@ -144,8 +144,8 @@ func (s *session) removeRecords(ctx context.Context, name evento.SubscriptionNam
 	return nil
 }
 
-// removePage removes the records of a page with a prefix, together, and tells how
-// many it could not name.
+// removePage removes those records of a page that have a prefix, together. It
+// returns how many it could not remove, as their keys are not valid.
 func (s *session) removePage(ctx context.Context, page *evento.RecordPage, prefix string) (left int, err error) {
 	var swap evento.Swap
 	for i := range page.Records {

@@ -1,4 +1,4 @@
-// evento snapshots: listing and deleting the states that projections have stored.
+// evento snapshots: listing and deleting snapshots of projections.
 
 package main
 
@@ -23,7 +23,7 @@ func snapshotsCommand() *cobra.Command {
 	)
 }
 
-// snapshotFlags choose snapshots.
+// snapshotFlags adds the flags that select snapshots.
 func snapshotFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.String("projection", "", "those of a projection")
@@ -33,7 +33,7 @@ func snapshotFlags(cmd *cobra.Command) {
 	complete(cmd, "projection", projectionNames)
 }
 
-// projectionNames are those of which there are snapshots.
+// projectionNames returns the projections that have snapshots.
 func projectionNames(ctx context.Context, s *session) (names []string, err error) {
 	for q := (evento.SnapshotQuery{Limit: 1}); ; {
 		page, err := s.ex.Snapshots(ctx, q)
@@ -42,11 +42,12 @@ func projectionNames(ctx context.Context, s *session) (names []string, err error
 		}
 		name := page.Snapshots[0].Projection
 		names = append(names, name)
-		q.After = evento.SnapshotKey{Projection: name, Revision: math.MaxInt64, Variant: "g"} // behind all of it
+		q.After = evento.SnapshotKey{Projection: name, Revision: math.MaxInt64, Variant: "g"} // after all its snapshots
 	}
 }
 
-// snapshotFilters are what the flags choose, with its words; none: all.
+// snapshotFilters returns the filters of the flags, and their description; none:
+// all.
 func (s *session) snapshotFilters() (filters []evento.SnapshotFilter, words string, err error) {
 	projection, t, id := s.flag("projection"), s.flag("type"), s.flag("id")
 	revision := s.cmd.Flags().Changed("revision")
@@ -73,7 +74,7 @@ func (s *session) snapshotFilters() (filters []evento.SnapshotFilter, words stri
 	return filters, words, nil
 }
 
-// snapshotView is a snapshot for programs. The names of its fields do not change.
+// snapshotView is a snapshot for programs. The names of its fields are stable.
 type snapshotView struct {
 	Projection    string               `json:"projection"`
 	Revision      uint64               `json:"revision"`
@@ -85,7 +86,7 @@ type snapshotView struct {
 	Bytes         int                  `json:"bytes"`
 }
 
-// snapshotCount is how many there are of a shape.
+// snapshotCount is the number of snapshots of one shape.
 type snapshotCount struct {
 	Projection string `json:"projection"`
 	Revision   uint64 `json:"revision"`
@@ -94,10 +95,10 @@ type snapshotCount struct {
 	Bytes      int    `json:"bytes"`
 }
 
-// shapeLen is how many digits of a variant are those of the state's shape.
+// shapeLen is how many digits of a variant are the hash of the state's shape.
 const shapeLen = 32
 
-// shape is what a table shows of a variant.
+// shape returns what a table shows of a variant.
 func shape(variant string) string {
 	const most = 12
 	return shown(variant[:min(most, len(variant))])
@@ -172,8 +173,8 @@ func (s *session) countSnapshots(ctx context.Context, filters []evento.SnapshotF
 	return rows.end()
 }
 
-// snapshotRows prints lines of JSON, or tables of so many rows: there may be more
-// than there is memory for.
+// snapshotRows prints lines of JSON, or tables of limited length: there may be more
+// snapshots than fit in memory.
 type snapshotRows struct {
 	out  *output
 	rows [][]string

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Commands that look leave the file as it is, byte for byte, whatever it is.
+// Commands that only look leave the file unchanged, byte for byte, whatever it
+// contains.
 func TestLookingChangesNothing(t *testing.T) {
 	t.Parallel()
 	store := stores[sqliteStore](t)

@@ -20,21 +20,22 @@ import (
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
-// storeVariable is the environment variable with the store's URL. It is not
-// shown as a flag's default: it may hold a password.
+// storeVariable is the environment variable with the store's URL. The help does not
+// show it as the flag's default, as it may contain a password.
 const storeVariable = "EVENTO_STORE"
 
 const storeUsage = "`URL` of the store: sqlite:FILE or FILE, pebble:DIR, postgres://…, mysql:DSN or mysql://… (default $" + storeVariable + ")"
 
 // access is what a command does with a store.
+// Why: docs/decisions.md, "Looking changes nothing".
 type access int
 
 const (
-	// looking changes nothing: a store is neither made nor migrated.
+	// looking changes nothing: it neither creates nor migrates the store.
 	looking access = iota
-	// changing changes what is in a store that is there.
+	// changing changes the contents of an existing store.
 	changing
-	// creating makes and migrates the store where that is needed.
+	// creating creates and migrates the store if necessary.
 	creating
 )
 
@@ -47,22 +48,22 @@ const (
 	mysqlStore    storeKind = "mysql"
 )
 
-// address is a store's URL, taken apart.
+// address is a parsed URL of a store.
 type address struct {
 	kind storeKind
-	// place is a path, a URL of PostgreSQL or a DSN of MySQL.
+	// place is a path, a PostgreSQL URL or a MySQL DSN.
 	place string
 	// schema is PostgreSQL's.
 	schema string
-	// shown is the URL for people, without a password.
+	// shown is the URL without a password, for printing.
 	shown string
 }
 
-// scheme is what a URL begins with; a single letter may be a drive.
+// scheme matches the scheme of a URL; a single letter may be a drive.
 var scheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]+):`)
 
-// parseStore reads the value of --store, or of the environment when it is "".
-// Its errors show nothing of what may hold a password.
+// parseStore parses the value of --store or, if it is "", of the environment
+// variable. Its errors contain nothing that may be a password.
 func parseStore(text string) (address, error) {
 	if text == "" {
 		text = os.Getenv(storeVariable)
@@ -98,7 +99,7 @@ func parsePostgres(text string) (address, error) {
 	}
 	q := u.Query()
 	schema := q.Get("schema")
-	q.Del("schema") // it is not for the server
+	q.Del("schema") // the server does not know it
 	u.RawQuery = q.Encode()
 	shown := "postgres://" + u.User.Username() + "@" + u.Host + u.Path
 	if schema != "" {
@@ -107,7 +108,7 @@ func parsePostgres(text string) (address, error) {
 	return address{kind: postgresStore, place: u.String(), schema: schema, shown: shown}, nil
 }
 
-// parseMySQL takes the driver's DSN, and a URL.
+// parseMySQL accepts the driver's DSN, and a URL.
 func parseMySQL(rest string) (address, error) {
 	bad := usagef("store: neither mysql:user:password@tcp(host:3306)/database nor mysql://user:password@host:3306/database")
 	dsn := rest
@@ -152,17 +153,17 @@ func (a address) open(ctx context.Context, how access) (evento.Executor, error) 
 	case pebbleStore:
 		return opened(pebble.Open(ctx, a.place, &pebble.Options{ReadOnly: how == looking}))
 	case postgresStore:
-		// doctor tells of settings that may lose events; to look at the store
-		// and to look after it has to be possible all the same. Of MySQL it
-		// also spares the small commits by which a reader sees to durability.
+		// It must be possible to inspect and repair a store whose settings may lose
+		// events; doctor reports them. On MySQL, AllowLoss also avoids the small
+		// commits that make what is read durable.
 		return opened(postgres.Open(ctx, a.place, &postgres.Options{Schema: a.schema, NoMigrate: how != creating, AllowLoss: how != creating}))
 	default:
 		return opened(mysql.Open(ctx, a.place, &mysql.Options{NoMigrate: how != creating, AllowLoss: how != creating}))
 	}
 }
 
-// inspect opens a store for questions; nil of one on Pebble, which has neither
-// SQL nor migrations.
+// inspect opens a store for queries about its database; nil for Pebble, which has
+// neither SQL nor migrations.
 func (a address) inspect() (*sqlstore.Inspector, error) {
 	switch a.kind {
 	case sqliteStore:
@@ -175,7 +176,8 @@ func (a address) inspect() (*sqlstore.Inspector, error) {
 	return nil, nil
 }
 
-// opened keeps a nil executor of some type from becoming one that is not nil.
+// opened returns a nil interface, and not one with a nil pointer in it, after an
+// error.
 func opened[E evento.Executor](ex E, err error) (evento.Executor, error) {
 	if err != nil {
 		return nil, err
@@ -185,7 +187,7 @@ func opened[E evento.Executor](ex E, err error) (evento.Executor, error) {
 
 var errMissing = errors.New("there is no such store")
 
-// checkThere refuses a path that is not there: opening would make it.
+// checkThere refuses a path that does not exist: opening would create it.
 func (a address) checkThere() error {
 	if a.kind != sqliteStore && a.kind != pebbleStore {
 		return nil
@@ -204,7 +206,7 @@ func (a address) checkThere() error {
 	return nil
 }
 
-// checkSchema says of a store that is behind what to do.
+// checkSchema returns an error that says what to do if the store's schema is old.
 func (a address) checkSchema(ctx context.Context) error {
 	in, err := a.inspect()
 	if err != nil || in == nil {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A store's URL is read as it is meant, and never shown with its password.
+// A store's URL is parsed, and never shown with its password.
 func TestParseStore(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ text, kind, place, shown string }{
@@ -28,7 +28,7 @@ func TestParseStore(t *testing.T) {
 	}
 }
 
-// A server that refuses the connection does not make the password be shown.
+// When a server refuses the connection, the error does not show the password.
 func TestPasswordIsNotPrinted(t *testing.T) {
 	t.Parallel()
 	for _, store := range []string{"postgres://u:sec%22ret@127.0.0.1:1/d?connect_timeout=2", "mysql://u:sec%22ret@127.0.0.1:1/d", "mysql:u:sec\"ret@tcp(127.0.0.1:1)/d"} {
@@ -42,7 +42,7 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 	}
 }
 
-// What migrate sql prints makes a store.
+// The output of migrate sql creates a store.
 func TestMigrateSQL(t *testing.T) {
 	t.Parallel()
 	for kind, newStore := range stores {

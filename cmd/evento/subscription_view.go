@@ -1,4 +1,4 @@
-// A subscription as it is printed.
+// Printing subscriptions.
 
 package main
 
@@ -13,8 +13,8 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// subscriptionView is a subscription for programs. The names of its fields do
-// not change.
+// subscriptionView is a subscription for programs. The names of its fields are
+// stable.
 type subscriptionView struct {
 	Key        string            `json:"key"`
 	RoutingKey string            `json:"routing_key"`
@@ -32,13 +32,13 @@ type subscriptionView struct {
 	// Keeps are the projections whose states it keeps.
 	Keeps      []string        `json:"keeps,omitempty"`
 	Partitions []partitionView `json:"partitions"`
-	// Error is why the status cannot be had.
+	// Error is why the status cannot be read.
 	Error string `json:"error,omitempty"`
 
 	unnamed bool // its routing key is not known
 }
 
-// changeView is what was last done to a subscription from outside.
+// changeView is the last change of a subscription with Control.
 type changeView struct {
 	What string    `json:"what"`
 	By   string    `json:"by"`
@@ -49,7 +49,7 @@ type partitionView struct {
 	Owner string `json:"owner,omitempty"`
 	Host  string `json:"host,omitempty"`
 	Live  bool   `json:"live"`
-	// SilentSeconds is how long ago the store heard of the owner.
+	// SilentSeconds is the time since the owner's last sign of life.
 	SilentSeconds float64      `json:"silent_seconds,omitempty"`
 	Epoch         uint64       `json:"epoch"`
 	Position      uint64       `json:"position"`
@@ -64,13 +64,13 @@ type partitionView struct {
 const (
 	running    = "running"
 	partly     = "partly running" // some partitions have no worker
-	retrying   = "retrying"       // an event whose handler fails
+	retrying   = "retrying"       // an event is retried
 	failed     = "failed"         // stopped at an error
-	dead       = "dead"           // the worker has not been heard of within its lease
+	dead       = "dead"           // the worker gave no sign of life within its lease
 	stopped    = "stopped"
 	paused     = "paused"
-	damaged    = "damaged"    // a record is not what the library has written
-	unreadable = "unreadable" // a cursor is not of the store
+	damaged    = "damaged"    // a record was not written by the library
+	unreadable = "unreadable" // a cursor is not of this store
 )
 
 func subscriptionViewOf(st *evento.Status) subscriptionView {
@@ -138,7 +138,7 @@ func (p *partitionView) state() string {
 	return stopped
 }
 
-// selectionRows are what people are shown of a selection.
+// selectionRows returns a selection as rows of a table.
 func selectionRows(s *evento.Selection) [][]string {
 	scope := "events without a routing key"
 	switch {
@@ -161,7 +161,7 @@ func selectionRows(s *evento.Selection) [][]string {
 	return rows
 }
 
-// showSome shows the first of many texts.
+// showSome shows the first few of many texts.
 func showSome(texts []string) string {
 	const most = 20
 	var b strings.Builder
@@ -196,8 +196,8 @@ func (v *subscriptionView) row() []string {
 		cutText(v.lastError())}
 }
 
-// lastError is the last error without the name of the subscription, which the row
-// has.
+// lastError returns the last error without the name of the subscription, which is
+// in the row.
 func (v *subscriptionView) lastError() string {
 	name := fmt.Sprintf("%q", v.Key)
 	if v.RoutingKey != "" {
@@ -206,7 +206,7 @@ func (v *subscriptionView) lastError() string {
 	return strings.TrimPrefix(v.LastError, "evento: subscription "+name+": ")
 }
 
-// owners are who runs the partitions, in one cell.
+// owners returns the owners of the partitions, for one cell.
 func (v *subscriptionView) owners() string {
 	names := map[string]bool{}
 	name, gone := "-", 0
@@ -230,7 +230,7 @@ func (v *subscriptionView) owners() string {
 	return fmt.Sprintf("%d workers", len(names))
 }
 
-// showState is the state, with who paused it.
+// showState returns the state and who paused it.
 func (v *subscriptionView) showState() string {
 	if v.State == paused {
 		return v.showPaused()
@@ -238,7 +238,7 @@ func (v *subscriptionView) showState() string {
 	return v.State
 }
 
-// showPaused says by whom, unless something else was done since.
+// showPaused returns who paused it, unless it was changed since.
 func (v *subscriptionView) showPaused() string {
 	if v.Changed != nil && v.Changed.What == "Pause" {
 		return "paused by " + show(v.Changed.By)
@@ -268,7 +268,7 @@ func showDuration(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// cutText is the beginning of a text, for a column.
+// cutText returns the beginning of a text, for a column.
 func cutText(text string) string {
 	const most = 120
 	if runes := []rune(text); len(runes) > most {

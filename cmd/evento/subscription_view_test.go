@@ -8,7 +8,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// What a status is called, and who is said to run it.
+// The state for each status, and the owners shown.
 func TestStates(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)

@@ -1,4 +1,4 @@
-// evento subscriptions: who runs them, how far they are, and changing that.
+// evento subscriptions: listing and changing subscriptions.
 
 package main
 
@@ -33,8 +33,8 @@ subscriptions resume. They notice within a second.`, (*evento.Control).Pause, "p
 	)
 }
 
-// namedSubscription is the name of the subscription that a command is about: its
-// argument, and the flag --routing-key.
+// namedSubscription returns the name of the command's subscription, from its
+// argument and the flag --routing-key.
 func (s *session) namedSubscription(args []string) evento.SubscriptionName {
 	return evento.SubscriptionName{Key: args[0], RoutingKey: s.flag("routing-key")}
 }
@@ -52,12 +52,12 @@ func routingKeyFlag(cmd *cobra.Command, what string) {
 
 const routingKeyUsage = "the subscription with this routing `KEY`; without it, the one that has none, or All"
 
-// control is that of a subscription.
+// control returns the Control of a subscription.
 func (s *session) control(name evento.SubscriptionName) *evento.Control {
 	return evento.ControlOf(s.ex, name.Key).RoutingKey(name.RoutingKey)
 }
 
-// showName is a subscription for people.
+// showName returns a subscription's name for printing.
 func showName(name evento.SubscriptionName) string {
 	if name.RoutingKey == "" {
 		return show(name.Key)
@@ -77,7 +77,7 @@ func onSubscription(cmd *cobra.Command, how access, do func(ctx context.Context,
 	})
 }
 
-// withAdvice says what to do about an error.
+// withAdvice adds to an error what to do about it.
 func withAdvice(err error) error {
 	switch {
 	case errors.Is(err, evento.ErrNotFound):
@@ -150,8 +150,8 @@ func listSubscriptions(ctx context.Context, s *session, _ []string) error {
 	return s.out.table(rows)
 }
 
-// subscription is where one is. What is wrong with its records is told in the
-// view: it must not hide the others.
+// subscription reads one subscription. Errors about its records are in the view, so
+// that the other subscriptions are still shown.
 func (s *session) subscription(ctx context.Context, e *entry) (subscriptionView, error) {
 	v := subscriptionView{Key: e.name.Key, RoutingKey: e.name.RoutingKey, Partitions: []partitionView{}, unnamed: e.prefix != "" && e.name.RoutingKey == ""}
 	err := e.err
@@ -221,7 +221,7 @@ func showSubscription(ctx context.Context, s *session, name evento.SubscriptionN
 	return s.out.table(rows)
 }
 
-// changed tells what was done.
+// changed prints what was done.
 func (s *session) changed(name evento.SubscriptionName, done string) error {
 	if s.out.json {
 		return s.out.line(struct {
@@ -295,9 +295,9 @@ func resetSubscription(ctx context.Context, s *session, name evento.Subscription
 	return s.changed(name, "reset to "+to)
 }
 
-// confirmAbout asks about a subscription, whose status is nil when it cannot be
-// read; what is done is the way out of that. Reading it takes as long as much is
-// pending, so it is left out where nobody is asked.
+// confirmAbout asks for confirmation. The question gets the status; nil if it
+// cannot be read, as the command may be what repairs that. Reading the status takes
+// long if much is pending, so it is not read when nobody is asked.
 func (s *session) confirmAbout(ctx context.Context, name evento.SubscriptionName, question func(*evento.Status) string) error {
 	if s.yes("yes") {
 		return nil
@@ -312,7 +312,8 @@ func (s *session) confirmAbout(ctx context.Context, name evento.SubscriptionName
 	return s.confirm(question(st))
 }
 
-// resetWay is where the flags say, in words, and how to get there.
+// resetWay returns the place that the flags name, in words, and the function that
+// resets to it.
 func (s *session) resetWay(ctx context.Context, c *evento.Control) (to string, reset func() error, err error) {
 	var ways []string
 	for _, name := range []string{"to-start", "to-position", "to-cursor", "to-time"} {

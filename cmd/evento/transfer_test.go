@@ -21,7 +21,7 @@ func call(t *testing.T, stdin string, args ...string) (code int, stdout, stderr 
 	return code, out.String(), errs.String()
 }
 
-// must runs the program, which has to succeed.
+// must runs the program and checks that it succeeds.
 func must(t *testing.T, stdin string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	code, stdout, stderr := call(t, stdin, args...)
@@ -118,8 +118,8 @@ func TestExportAndImport(t *testing.T) {
 	}
 }
 
-// A file that is wrong is told of before anything is imported, and what an
-// export does not finish leaves the file as it was.
+// An error in a file is reported before anything is imported, and an interrupted
+// export leaves the file unchanged.
 func TestExportAndImportErrors(t *testing.T) {
 	t.Parallel()
 	from, dir := filled(t), t.TempDir()

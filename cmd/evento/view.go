@@ -1,4 +1,4 @@
-// An event as it is printed.
+// Printing events.
 
 package main
 
@@ -12,7 +12,7 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// eventView is an event for programs. The names of its fields do not change.
+// eventView is an event for programs. The names of its fields are stable.
 type eventView struct {
 	Position      uint64               `json:"position"`
 	ID            evento.ID            `json:"id"`
@@ -24,8 +24,8 @@ type eventView struct {
 	Timestamp     time.Time            `json:"timestamp"`
 	Metadata      *evento.Metadata     `json:"metadata,omitempty"`
 	Codec         string               `json:"codec"`
-	// Payload is what the codec wrote, as JSON. Where that cannot be had, Data
-	// is the bytes, and Error says why.
+	// Payload is the payload as JSON. If it cannot be converted, Data is its bytes,
+	// and Error says why.
 	Payload json.RawMessage `json:"payload,omitempty"`
 	Data    []byte          `json:"data,omitempty"`
 	Error   string          `json:"payload_error,omitempty"`
@@ -52,7 +52,7 @@ func viewOf(e *evento.RawEvent, at cursor.Value) eventView {
 	return v
 }
 
-// payload is the payload in one line, for people.
+// payload returns the payload in one line, for people.
 func (v *eventView) payload() string {
 	switch {
 	case v.Payload != nil:
@@ -77,7 +77,7 @@ func (v *eventView) row() []string {
 	return []string{number(v.Position), showTime(v.Timestamp), show(string(v.AggregateType)), show(v.AggregateID), number(v.Version), show(v.Name)}
 }
 
-// write writes all there is of an event, for people.
+// write prints everything about an event, for people.
 func (v *eventView) write(o *output) error {
 	rows := [][]string{
 		{"position", number(v.Position)},

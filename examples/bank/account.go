@@ -1,10 +1,10 @@
-// The state of an account: what the events make of it.
+// The state of an account, computed from its events.
 
 package main
 
 import "github.com/evento-go/evento"
 
-// Account is what the bank decides on. The zero Account was never opened.
+// Account is the state for the bank's decisions. The zero Account was never opened.
 type Account struct {
 	Number, Owner          string
 	Opened, Frozen, Closed bool
@@ -13,14 +13,15 @@ type Account struct {
 	Overdraft  Money // how far below zero the balance may go
 	DailyLimit Money // how much may leave the account in a day
 
-	// Spent is what left on each day, also long ago: statements may be late.
+	// Spent is what left the account on each day, including long ago: statements
+	// may be late.
 	Spent map[Day]Money
-	// InFlight are the transfers sent and not yet received or returned, by
-	// their ids.
+	// InFlight are the transfers that were sent and not yet received or returned,
+	// by id.
 	InFlight map[string]TransferSent
 }
 
-// inFlight is the money under way.
+// inFlight returns the sum of the money in flight.
 func (a *Account) inFlight() Money {
 	var sum Money
 	for _, t := range a.InFlight {
@@ -29,8 +30,8 @@ func (a *Account) inFlight() Money {
 	return sum
 }
 
-// The methods that follow make Account an AccountView. An event without one
-// does not compile.
+// The following methods make Account an AccountView. If the method for an event is
+// missing, the program does not compile.
 
 // OnAccountOpened is the first event of an account.
 func (a *Account) OnAccountOpened(e evento.Event[AccountOpened]) error {
@@ -95,7 +96,7 @@ func (a *Account) OnTransferReceived(e evento.Event[TransferReceived]) error {
 	return nil
 }
 
-// OnTransferCompleted ends the flight.
+// OnTransferCompleted removes the money from those in flight.
 func (a *Account) OnTransferCompleted(e evento.Event[TransferCompleted]) error {
 	delete(a.InFlight, e.Data.TransferID)
 	return nil

@@ -1,7 +1,7 @@
-// Applying statements. Lines are judged one after the other on states in
-// memory, a batch of them, and what follows is stored in one commit: the order
-// of the file is the order of the judgements, whoever else is writing, and a
-// commit of hundreds of events costs little more than one of a single event.
+// Applying statements. A batch of lines is judged, one after the other, on states
+// in memory, and the resulting events are stored in one commit. So the lines are
+// judged in the order of the file, even if others write meanwhile, and a commit of
+// hundreds of events costs little more than one of a single event.
 
 package main
 
@@ -17,27 +17,27 @@ import (
 const (
 	// batchLines is how many lines are committed at once.
 	batchLines = 500
-	// keptStates is how many accounts, or outcomes of statements, an applier
-	// keeps in memory: some hundred megabytes.
+	// keptStates is how many accounts, or outcomes of statements, an applier keeps
+	// in memory: some hundred megabytes.
 	keptStates = 500_000
 )
 
-// Counts is what became of the lines of a file.
+// Counts says how many lines of a file were applied, refused, or applied before.
 type Counts struct{ Applied, Refused, Already int }
 
 func (c Counts) String() string {
 	return fmt.Sprintf("applied %d, refused %d, already applied %d", c.Applied, c.Refused, c.Already)
 }
 
-// outcome is what became of a line.
+// outcome is the outcome of one line.
 type outcome struct {
 	refused string // why, or ""
 	already bool   // it was applied before this run
 }
 
-// applier applies statements. What it loaded or committed it keeps, so that
-// most lines need no read; if somebody else commits to one of these aggregates
-// the next commit conflicts, and everything is loaded again.
+// applier applies statements. It keeps the states that it has loaded or committed,
+// so that most lines need no read. If somebody else commits to one of these
+// aggregates, the next commit has a conflict, and everything is loaded again.
 type applier struct {
 	bank     *Bank
 	batch    int // lines in a commit
@@ -45,7 +45,7 @@ type applier struct {
 	ledger   *evento.Projection[LedgerDay]
 	accounts map[string]*accountDraft // by number
 	days     map[Day]*dayDraft
-	touched  []draft // those of the commit in the making, in order of use
+	touched  []draft // those in the current commit, in order of use
 }
 
 func newApplier(b *Bank) *applier {
@@ -55,9 +55,9 @@ func newApplier(b *Bank) *applier {
 	}
 }
 
-// applyAll applies what the reader has, and returns when it is done, an error
-// met, or ctx ended: then with the batch in hand complete. Each refused line
-// is given to refused, and progress is called after every batch.
+// applyAll applies the statements of the reader. It returns at the end, after an
+// error, or when ctx ends; then it first completes the current batch. It calls
+// refused for each refused line, and progress after every batch.
 func (a *applier) applyAll(ctx context.Context, r *statementReader, refused func(line int, reason string), progress func(Counts)) (Counts, error) {
 	var counts Counts
 	for {
@@ -103,8 +103,8 @@ func (a *applier) apply(ctx context.Context, batch []Statement) ([]outcome, erro
 	if !errors.Is(err, evento.ErrConflict) {
 		return outcomes, err
 	}
-	// Somebody else wrote to one of the accounts. On fresh states, and in
-	// halves, so that one who writes all the time cannot stop us for good.
+	// Somebody else has changed one of the accounts. Try again on fresh states, in
+	// halves, so that a busy writer cannot block us for ever.
 	a.forget()
 	if len(batch) == 1 {
 		return a.apply(ctx, batch)
@@ -117,8 +117,8 @@ func (a *applier) apply(ctx context.Context, batch []Statement) ([]outcome, erro
 	return append(first, second...), err
 }
 
-// judge decides on a line and adds what follows to the commit in the making.
-// Its error is a failure, not a refusal.
+// judge decides on a line and adds its events to the current commit. Its error is a
+// failure, not a refusal.
 func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
 	if s.Unreadable != "" {
 		return outcome{refused: s.Unreadable}, nil
@@ -146,7 +146,7 @@ func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
 	return outcome{refused: string(refusal)}, nil
 }
 
-// do does what a statement asks for, or returns a [RefusalError] with nothing done.
+// do executes a statement, or returns a [RefusalError] and changes nothing.
 func (a *applier) do(ctx context.Context, s Statement) error {
 	acc, err := a.account(ctx, s.Account)
 	if err != nil {
@@ -162,7 +162,8 @@ func (a *applier) do(ctx context.Context, s Statement) error {
 	return a.add(acc, events...)
 }
 
-// decide asks an account's rules about a statement of that account alone.
+// decide applies the rules of one account to a statement that concerns only this
+// account.
 func decide(acc *Account, s Statement) ([]evento.Payload, error) {
 	var e evento.Payload
 	var err error
@@ -194,9 +195,8 @@ func open(acc *Account, s Statement) ([]evento.Payload, error) {
 	return []evento.Payload{opened, MoneyDeposited{Amount: s.Amount, At: s.At}}, nil
 }
 
-// transfer sends money and settles the transfer at once, so that the line
-// after it finds the money there. A transfer that the receiver refuses is not
-// sent.
+// transfer sends money and completes the transfer at once, so that the next line
+// finds the money there. A transfer that the receiver refuses is not sent.
 func (a *applier) transfer(ctx context.Context, from *accountDraft, s Statement) error {
 	to, err := a.account(ctx, s.Counterparty)
 	if err != nil {

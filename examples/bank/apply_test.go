@@ -45,7 +45,7 @@ func applyText(t *testing.T, b *Bank, text string, batch int) (Counts, map[int]s
 	return c, refused
 }
 
-// randomFile is a file of few accounts on which much happens.
+// randomFile returns a file with few accounts and many statements.
 func randomFile(seed uint64, lines int) string {
 	r := rand.New(rand.NewPCG(seed, 0))
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
@@ -67,7 +67,7 @@ func randomFile(seed uint64, lines int) string {
 	return b.String()
 }
 
-// model is the bank in its simplest form: no events, no commits.
+// model is the bank in its simplest form: without events and commits.
 type model map[string]*modelAccount
 
 type modelAccount struct {
@@ -76,7 +76,7 @@ type modelAccount struct {
 	spent          map[Day]Money
 }
 
-// apply says whether a statement is applied.
+// apply reports whether a statement is applied.
 func (m model) apply(s Statement) bool {
 	a, to := m[s.Account], m[s.Counterparty]
 	if s.Kind == "open" && a == nil {
@@ -123,7 +123,7 @@ func TestApplyAgainstModel(t *testing.T) {
 		var first []Account
 		for _, batch := range []int{1, 7, 250} {
 			b := NewBank(memory.New(nil))
-			counts, refused := applyText(t, b, text, batch) // with batches of 7 also little memory
+			counts, refused := applyText(t, b, text, batch) // batches of 7 also use little memory
 			for line, applied := range want {
 				if reason, was := refused[line]; was == applied {
 					t.Fatalf("seed %d, batches of %d, line %d: refused for %q, want applied %t", seed, batch, line, reason, applied)
@@ -191,8 +191,8 @@ func TestApplyAgain(t *testing.T) {
 	}
 }
 
-// Programs that apply one file at the same time apply each line once, while
-// somebody else uses the accounts.
+// Several programs that apply one file at the same time apply each line once, while
+// others use the accounts.
 func TestApplyTogether(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -246,7 +246,7 @@ func TestApplyTogether(t *testing.T) {
 		t.Errorf("%d lines applied, want %d: %v", applied, want, counts)
 	}
 	judgedStatements(t, stores[0])
-	// The money is what went in less what went out.
+	// The money is what was paid in minus what was paid out.
 	var want Money
 	for _, s := range readAll(t, text.String()) {
 		if s.Unreadable != "" {
@@ -275,8 +275,8 @@ func TestApplyTogether(t *testing.T) {
 	}
 }
 
-// meddler is a store in which somebody else is faster, so many times, and the
-// store's answer is lost as often.
+// meddler is a store in which others are faster, a number of times, and in which as
+// many answers do not arrive.
 type meddler struct {
 	evento.Executor
 	faster func() error
@@ -335,7 +335,7 @@ func TestApplyAmongOthers(t *testing.T) {
 	}
 }
 
-// What apply and the process do of a transfer is the same.
+// Apply and the transfer process treat a transfer in the same way.
 func TestApplyLeavesNothingToTheProcess(t *testing.T) {
 	t.Parallel()
 	ctx, ex := t.Context(), memory.New(nil)
@@ -369,7 +369,7 @@ func TestApplyLeavesNothingToTheProcess(t *testing.T) {
 	}
 }
 
-// failing is a file that cannot be read to its end.
+// failing is a file that cannot be read completely.
 type failing struct{ r io.Reader }
 
 var errBroken = errors.New("disk on fire")
@@ -393,7 +393,7 @@ func TestUnreadableFile(t *testing.T) {
 	}
 }
 
-// An event may come twice; the read model has it in it once.
+// An event may come twice; the read model applies it once.
 func TestReadModelSeesEventsTwice(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -403,7 +403,7 @@ func TestReadModelSeesEventsTwice(t *testing.T) {
 	applyText(t, s.bank, randomFile(5, 300), batchLines)
 	must(t, s.balances.Subscription().Execute(ctx, s.ex))
 	first := rows(t, s)
-	// A worker whose cursor was not stored begins where the last stored one is.
+	// A worker whose cursor was not stored begins at the last stored one.
 	must(t, evento.ControlOf(s.ex, "bank-balances").ResetToStart(ctx))
 	must(t, s.balances.Subscription().Execute(ctx, s.ex))
 	if again := rows(t, s); len(first) < 3 || !reflect.DeepEqual(again, first) {

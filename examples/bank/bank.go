@@ -1,5 +1,5 @@
-// The commands: each loads an account, asks its rules, and commits the event
-// that follows, again if another writer was faster.
+// The commands: each loads an account, applies its rules, and commits the resulting
+// event; if another writer was faster, it tries again.
 
 package main
 
@@ -11,7 +11,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// Bank is the accounts of a store. It is safe for concurrent use.
+// Bank is a store's accounts. It is safe for concurrent use.
 type Bank struct {
 	ex       evento.Executor
 	accounts *evento.Projection[Account]
@@ -22,8 +22,8 @@ func NewBank(ex evento.Executor) *Bank {
 	return &Bank{ex: ex, accounts: newAccounts()}
 }
 
-// Load returns an account's state; of an account that was never opened the
-// zero one, at version 0.
+// Load returns an account's state; for an account that was never opened, the zero
+// state at version 0.
 func (b *Bank) Load(ctx context.Context, number string) (*evento.Loaded[Account], error) {
 	id := accountID(number)
 	acc, err := b.accounts.Load(ctx, b.ex, id)
@@ -33,7 +33,7 @@ func (b *Bank) Load(ctx context.Context, number string) (*evento.Loaded[Account]
 	return acc, err
 }
 
-// update commits what decide says follows from an account's state.
+// update commits the event that decide returns for an account's state.
 func (b *Bank) update(ctx context.Context, number string, decide func(*Account) (evento.Payload, error)) error {
 	_, err := b.accounts.Update(ctx, b.ex, accountID(number), func(acc *evento.Loaded[Account]) ([]evento.Payload, error) {
 		e, err := decide(&acc.State)
@@ -57,7 +57,7 @@ func (b *Bank) Open(ctx context.Context, number, owner string, at time.Time) err
 	}
 	_, err = acc.Aggregate().Event(opened).Commit(ctx, b.ex)
 	if errors.Is(err, evento.ErrConflict) {
-		return b.Open(ctx, number, owner, at) // somebody opened it meanwhile; the rules say the rest
+		return b.Open(ctx, number, owner, at) // somebody has opened it meanwhile: the rules decide again
 	}
 	return err
 }
@@ -77,14 +77,14 @@ func (b *Bank) Withdraw(ctx context.Context, number string, amount Money, at tim
 	return b.update(ctx, number, func(a *Account) (evento.Payload, error) { return a.Withdraw(amount, at) })
 }
 
-// Transfer sends money from one account to another. It arrives, or comes
-// back, when the transfer process has seen it.
+// Transfer sends money from one account to another. The transfer process then lets
+// it arrive, or returns it.
 func (b *Bank) Transfer(ctx context.Context, from, to string, amount Money, at time.Time) error {
 	id := evento.NewID().String()
 	return b.update(ctx, from, func(a *Account) (evento.Payload, error) { return a.Send(id, to, amount, at) })
 }
 
-// Freeze stops all that takes money off an account.
+// Freeze blocks everything that takes money from an account.
 func (b *Bank) Freeze(ctx context.Context, number string, at time.Time) error {
 	return b.update(ctx, number, func(a *Account) (evento.Payload, error) { return a.Freeze(at) })
 }
@@ -94,7 +94,7 @@ func (b *Bank) Unfreeze(ctx context.Context, number string, at time.Time) error 
 	return b.update(ctx, number, func(a *Account) (evento.Payload, error) { return a.Unfreeze(at) })
 }
 
-// Close closes an account for good.
+// Close closes an account permanently.
 func (b *Bank) Close(ctx context.Context, number string, at time.Time) error {
 	return b.update(ctx, number, func(a *Account) (evento.Payload, error) { return a.Close(at) })
 }

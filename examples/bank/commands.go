@@ -58,7 +58,7 @@ func applyCommand(ctx context.Context, o *options, out, stderr io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	// What was in flight when a program ended is to arrive first.
+	// First complete the transfers that were in flight when a program ended.
 	if err := s.bank.Transfers().Execute(ctx, s.ex); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-// Aggregates in the hands of an applier: their states, and the events that are
+// The aggregates that an applier works on: their states, and the events that are
 // decided but not yet committed.
 
 package main
@@ -11,7 +11,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// draft is an aggregate's part of the commit in the making.
+// draft is an aggregate's part of the current commit.
 type draft interface {
 	pending() bool
 	commit() *evento.CommitBuilder
@@ -36,7 +36,7 @@ func (d *accountDraft) commit() *evento.CommitBuilder {
 
 func (d *accountDraft) committed(r evento.Receipt) { d.Version, d.events = r.Version, nil }
 
-// dayDraft is a day of the ledger, likewise.
+// dayDraft is a day of the ledger; its state too has the pending events applied.
 type dayDraft struct {
 	*evento.Loaded[LedgerDay]
 	judged StatementsJudged
@@ -59,7 +59,7 @@ func (d *dayDraft) commit() *evento.CommitBuilder { return d.Aggregate().Event(d
 
 func (d *dayDraft) committed(r evento.Receipt) { d.Version, d.judged = r.Version, StatementsJudged{} }
 
-// account returns an account, of which nothing need exist.
+// account returns an account, which need not exist.
 func (a *applier) account(ctx context.Context, number string) (*accountDraft, error) {
 	if d := a.accounts[number]; d != nil {
 		return d, nil
@@ -90,7 +90,7 @@ func (a *applier) day(ctx context.Context, day Day) (*dayDraft, error) {
 	return d, nil
 }
 
-// touch puts a draft, before its first event, into the commit in the making.
+// touch adds a draft to the current commit, before its first event.
 func (a *applier) touch(d draft) {
 	if !d.pending() {
 		a.touched = append(a.touched, d)
@@ -108,14 +108,15 @@ func (a *applier) add(d *accountDraft, events ...evento.Payload) error {
 	return nil
 }
 
-// forget drops what is known and not committed, to be loaded again.
+// forget drops all states that are known and not committed; they will be loaded
+// again.
 func (a *applier) forget() {
 	clear(a.accounts)
 	clear(a.days)
 	a.touched = nil
 }
 
-// commit stores everything that was decided, as one.
+// commit stores all decided events in one commit.
 func (a *applier) commit(ctx context.Context) error {
 	if len(a.touched) == 0 {
 		return nil
@@ -142,8 +143,8 @@ func (a *applier) commit(ctx context.Context) error {
 	return nil
 }
 
-// limitMemory forgets everything when it is much: a file of more accounts than
-// are kept loads some of them again.
+// limitMemory forgets all states when there are too many: a file with more accounts
+// than are kept loads some of them again.
 func (a *applier) limitMemory() {
 	states := len(a.accounts)
 	for _, d := range a.days {

@@ -1,5 +1,5 @@
-// What happens to an account. Every event says when it happened in the bank's
-// time; when it was stored is the event's own Timestamp.
+// The events of an account. Every event says when it happened in the bank's time;
+// the event's own Timestamp says when it was stored.
 
 package main
 
@@ -11,9 +11,8 @@ import (
 
 //go:generate go run github.com/evento-go/evento/cmd/evento gen
 
-// accountID is the aggregate id of the account with a number. A number is the
-// customer's, any text of any length; a hash of it is an id that every store
-// takes.
+// accountID returns the aggregate id of the account with a number. Customers choose
+// the number, any text of any length; its hash is an id that every store accepts.
 func accountID(number string) string { return evento.HashIDs("account", number) }
 
 // The code around these structs is in main_evento.go, which is generated.
@@ -59,8 +58,8 @@ type (
 		Amount     Money
 		At         time.Time
 	}
-	// TransferCompleted is on the sender's side, with TransferReceived on the
-	// other, in one commit.
+	// TransferCompleted is the sender's event. It is in the same commit as the
+	// other account's TransferReceived.
 	TransferCompleted struct {
 		TransferID string
 		Amount     Money

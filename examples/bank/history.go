@@ -14,7 +14,7 @@ import (
 
 // printHistory prints every event of an account with the balance after it.
 func printHistory(ctx context.Context, ex evento.Executor, number string, out io.Writer) error {
-	// The events come one by one, so that a history of any length takes no
+	// The events are read one by one, so that a history of any length needs little
 	// memory.
 	var a Account
 	for raw, err := range evento.Events(ctx, ex, evento.Query{Filters: []evento.Filter{AccountFilter(accountID(number))}}) {
@@ -88,7 +88,7 @@ func (a *Account) status() string {
 	return "open"
 }
 
-// describe says what an event is, and when it happened.
+// describe says what kind of event it is, and when it happened.
 func describe(e evento.Payload) (string, time.Time) {
 	switch e := e.(type) {
 	case AccountOpened:

@@ -15,7 +15,7 @@ import (
 )
 
 // A program that is killed while it applies a file has applied some lines
-// whole and the others not at all; run again, it applies the others.
+// completely and the others not at all; run again, it applies the others.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	file, err := os.ReadFile("testdata/statements.csv")
@@ -52,9 +52,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killAfter runs apply as a program of its own and kills it when it has
-// refused so many lines. The program does not come to the file's last line, so
-// it cannot end before.
+// killAfter runs apply in a process and kills it after a number of refused lines.
+// The process does not get the file's last line, so it cannot end before.
 func killAfter(t *testing.T, db string, file []byte, refused int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -84,8 +83,8 @@ func killAfter(t *testing.T, db string, file []byte, refused int) {
 	}
 }
 
-// A program that is killed within a subscription keeps the next one waiting for no
-// longer than its lease, which that one says.
+// A program that is killed within a subscription makes the next one wait no longer
+// than its lease; the next one logs it.
 func TestKilledWithinASubscription(t *testing.T) {
 	t.Parallel()
 	db := filepath.Join(t.TempDir(), "bank.db")
@@ -94,7 +93,7 @@ func TestKilledWithinASubscription(t *testing.T) {
 	must(t, err)
 	sub, err := s.balances.Subscription().Start(t.Context(), s.ex)
 	must(t, err)
-	must(t, s.ex.Close()) // it cannot give its key up any more
+	must(t, s.ex.Close()) // so it cannot give up its key
 	<-sub.Done()
 	must(t, s.balances.Close())
 

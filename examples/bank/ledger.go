@@ -1,16 +1,16 @@
-// The ledger: which statements were judged already. Its events are stored in
-// one commit with those of the accounts, so a statement is either in both or
-// in neither, whatever happens to the program; and as its aggregates have
-// versions like any other, of two programs that apply the same statement at
-// the same time one gets a conflict, and then finds it judged.
+// The ledger: which statements were judged already. Its events are in one commit
+// with those of the accounts, so a statement is in both or in neither, even after a
+// crash. Its aggregates have versions like any other: if two programs apply the
+// same statement at the same time, one of them gets a conflict, loads again, and
+// finds that the statement was judged.
 
 package main
 
 import "github.com/evento-go/evento"
 
-// StatementsJudged is in every commit that comes of statements. The ledger's
-// aggregates are days, each with the statements that are dated on it. A file
-// then needs the days that it has lines of, however long the bank's history is.
+// StatementsJudged is in every commit of statements. The ledger's aggregates are
+// days; each has the statements dated on it. So a file needs only the days of its
+// own lines, however long the bank's history is.
 //
 //evento:aggregate bank/LedgerDay Ledger
 type StatementsJudged struct {
@@ -18,16 +18,16 @@ type StatementsJudged struct {
 	Refused []RefusedStatement
 }
 
-// RefusedStatement is a refusal. It is final: the statement is not judged
-// again when the account has changed, and a file has the same outcome however
-// often it is applied.
+// RefusedStatement is a refusal. It is final: the statement is not judged again
+// when the account has changed, so a file has the same outcome however often it is
+// applied.
 type RefusedStatement struct {
 	ID     StatementID
 	Reason string
 }
 
-// LedgerDay is the outcome of each statement of a day: the reason why it was
-// refused, or "" when it was applied.
+// LedgerDay has the outcome of each statement of a day: the reason why it was
+// refused, or "" if it was applied.
 type LedgerDay struct{ Outcomes map[StatementID]string }
 
 var _ LedgerView = (*LedgerDay)(nil)

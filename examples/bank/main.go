@@ -31,11 +31,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// Exit codes. Refused lines are no failure: they are what apply is to report.
+// Exit codes. Refused lines are not a failure: apply reports them.
 const (
 	exitOK          = 0
 	exitFailed      = 1

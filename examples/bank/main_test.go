@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// asBank makes the test binary be the program, for tests that kill it.
+// asBank runs the test binary as the program, for tests that kill it.
 const asBank = "BANK_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -171,7 +171,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A number may be any text, and what is printed does nothing to a terminal.
+// A number may be any text; printing it has no effect on a terminal.
 func TestAnyNumber(t *testing.T) {
 	t.Parallel()
 	numbers := []string{"a", "A", "a ", "\x1b[31mred", "line\nbreak", "nul\x00", "\u202egnp.exe", `"quoted"`, "ø", "o\u0338", strings.Repeat("long ", 200) + "x"}

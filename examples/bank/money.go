@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// Money is an amount in cents: whole numbers do not lose any.
+// Money is an amount in cents; being an integer, it is exact.
 type Money int64
 
 const maxMoney Money = math.MaxInt64
 
-// String is the amount with two decimal places: "-1234.05".
+// String returns the amount with two decimal places: "-1234.05".
 func (m Money) String() string {
 	sign, cents := "", uint64(m)
 	if m < 0 {
@@ -24,7 +24,7 @@ func (m Money) String() string {
 	return fmt.Sprintf("%s%d.%02d", sign, cents/100, cents%100)
 }
 
-// plus adds, and reports whether the sum is one that Money can hold.
+// plus adds, and reports whether the sum fits in Money.
 func (m Money) plus(n Money) (Money, bool) {
 	sum := m + n
 	return sum, (n >= 0) == (sum >= m)

@@ -66,7 +66,7 @@ type options struct {
 	seed  uint64
 }
 
-// parseOptions reads flags wherever they stand.
+// parseOptions parses flags at any place in the command line.
 func parseOptions(args []string) (*options, error) {
 	o := &options{}
 	flags := flag.NewFlagSet("bank", flag.ContinueOnError)
@@ -106,7 +106,7 @@ func parseOptions(args []string) (*options, error) {
 	return o, o.check(given)
 }
 
-// check refuses what a command has no use for.
+// check refuses flags that a command does not use.
 func (o *options) check(given map[string]bool) error {
 	var args int
 	var allowed []string

@@ -18,7 +18,8 @@ type progress struct {
 	drawn   bool
 }
 
-// newProgress makes the bar of reading a file. read is how many bytes were.
+// newProgress makes the progress bar for reading a file. read returns how many
+// bytes were read.
 func newProgress(w io.Writer, size int64, read func() int64) *progress {
 	p := &progress{size: size, read: read, began: time.Now()}
 	if isTerminal(w) {
@@ -36,7 +37,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// draw draws the bar anew, at most twenty times a second.
+// draw redraws the bar, at most twenty times a second.
 func (p *progress) draw(c Counts) {
 	if p.out == nil || time.Since(p.drawnAt) < 50*time.Millisecond {
 		return
@@ -54,7 +55,7 @@ func (p *progress) draw(c Counts) {
 	fmt.Fprintf(p.out, "\r\x1b[K%s%d lines, %.0f a second", bar, lines, rate)
 }
 
-// clear takes the bar away, so that something else can be written.
+// clear removes the bar, so that something else can be printed.
 func (p *progress) clear() {
 	if p.drawn {
 		fmt.Fprint(p.out, "\r\x1b[K")
@@ -62,7 +63,7 @@ func (p *progress) clear() {
 	}
 }
 
-// countingReader counts the bytes that it passes on.
+// countingReader counts the bytes that are read through it.
 type countingReader struct {
 	r io.Reader
 	n int64

@@ -1,5 +1,5 @@
 // The read model: accounts as rows of an SQL table, for lists and sums. A
-// subscription keeps it.
+// subscription updates it.
 
 package main
 
@@ -31,8 +31,8 @@ type Balance struct {
 	InFlight      Money
 }
 
-// balancesSchema keeps numbers and owners as blobs: any bytes, in their order.
-// The version is that of the last event that the row has in it.
+// balancesSchema stores numbers and owners as blobs: any bytes, in their order. The
+// version is that of the last event applied to the row.
 const balancesSchema = `CREATE TABLE IF NOT EXISTS bank_balances (
 	number    BLOB    NOT NULL PRIMARY KEY,
 	id        TEXT    NOT NULL UNIQUE,
@@ -43,16 +43,16 @@ const balancesSchema = `CREATE TABLE IF NOT EXISTS bank_balances (
 	in_flight INTEGER NOT NULL
 ) STRICT`
 
-// changeBalance leaves a row alone that has the event in it already.
+// changeBalance does not change a row that already contains the event.
 const changeBalance = `UPDATE bank_balances
 	SET status = coalesce(nullif(?, ''), status), balance = balance + ?, in_flight = in_flight + ?, version = ?
 	WHERE id = ? AND version < ?`
 
-// OpenBalances opens the read model in the SQLite file at path, which may be
-// that of the events.
+// OpenBalances opens the read model in the SQLite file at path, which may also
+// contain the events.
 func OpenBalances(ctx context.Context, path string) (*Balances, error) {
-	// Rows need no sync of their own (synchronous = FULL): the subscription's
-	// cursor is stored after them, in the same file, and syncs them with it.
+	// Rows need no sync of their own (synchronous = FULL): the subscription stores
+	// its cursor after them in the same file, which syncs them too.
 	db, err := driver.Open(path, func(c *sqlite3.Conn) error {
 		return c.Exec("PRAGMA busy_timeout = 10000; PRAGMA synchronous = NORMAL")
 	})
@@ -78,8 +78,9 @@ func OpenBalances(ctx context.Context, path string) (*Balances, error) {
 // Close releases the database.
 func (m *Balances) Close() error { return errors.Join(m.change.Close(), m.db.Close()) }
 
-// Subscription is what keeps the read model, to be started, or executed once.
-// An event may come twice, after a crash; hence the version in each row.
+// Subscription returns the subscription that updates the read model, to be started,
+// or executed once. After a crash an event may come twice, so each row has the
+// version of its last event.
 func (m *Balances) Subscription() *evento.SubscriptionBuilder {
 	return evento.NewSubscription("bank-balances").Lease(lease).Handler(
 		evento.Handle(m.opened),
@@ -105,7 +106,7 @@ func (m *Balances) opened(ctx context.Context, e evento.Event[AccountOpened]) er
 
 // change is what an event changes in a row.
 type change struct {
-	status            string // "": as it is
+	status            string // "": unchanged
 	balance, inFlight Money  // added
 }
 

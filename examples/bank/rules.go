@@ -1,6 +1,6 @@
-// The rules: what an account allows, and the event that follows. They are
-// functions of the state alone, so that whoever has a state can ask them: a
-// command, the transfer process, a file of statements.
+// The rules: what an account allows, and the resulting event. They are functions of
+// the state alone, so everybody who has a state can use them: a command, the
+// transfer process, a file of statements.
 
 package main
 
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// What a new account may do, until SetLimits says otherwise.
+// Limits of a new account, until SetLimits changes them.
 const (
 	defaultOverdraft  Money = 0
 	defaultDailyLimit Money = 10_000_00
@@ -21,13 +21,12 @@ const (
 	maxText = 1024
 )
 
-// RefusalError is why the bank does not do what it was asked for. Any other error
-// means that something failed.
+// RefusalError is why the bank refuses a request. Any other error is a failure.
 type RefusalError string
 
 func (r RefusalError) Error() string { return string(r) }
 
-// about makes a rule's refusal a sentence: its subject is the account.
+// about makes a rule's refusal a sentence with the account as its subject.
 func about(number string, err error) error {
 	var r RefusalError
 	if !errors.As(err, &r) {
@@ -72,7 +71,7 @@ func (a *Account) SetLimits(overdraft, daily Money, at time.Time) (LimitsSet, er
 	return LimitsSet{Overdraft: overdraft, DailyLimit: daily, At: at}, nil
 }
 
-// Deposit pays money in. A frozen account takes it.
+// Deposit pays money in. It is allowed on a frozen account.
 func (a *Account) Deposit(amount Money, at time.Time) (MoneyDeposited, error) {
 	return MoneyDeposited{Amount: amount, At: at}, a.mayTakeIn(amount)
 }
@@ -82,7 +81,7 @@ func (a *Account) Withdraw(amount Money, at time.Time) (MoneyWithdrawn, error) {
 	return MoneyWithdrawn{Amount: amount, At: at}, a.maySpend(amount, at)
 }
 
-// Send takes the money of a transfer off the account and puts it in flight.
+// Send takes a transfer's money from the account and puts it in flight.
 func (a *Account) Send(id, to string, amount Money, at time.Time) (TransferSent, error) {
 	sent := TransferSent{TransferID: id, To: to, Amount: amount, At: at}
 	if a.Opened && a.Number == to {
@@ -94,14 +93,14 @@ func (a *Account) Send(id, to string, amount Money, at time.Time) (TransferSent,
 	return sent, a.maySpend(amount, at)
 }
 
-// Receive takes in the money of a transfer. A frozen account does.
+// Receive pays a transfer's money in. It is allowed on a frozen account.
 func (a *Account) Receive(from string, sent TransferSent) (TransferReceived, error) {
 	return TransferReceived{
 		TransferID: sent.TransferID, From: from, Amount: sent.Amount, At: sent.At,
 	}, a.mayTakeIn(sent.Amount)
 }
 
-// Freeze stops all that takes money off the account.
+// Freeze blocks everything that takes money from the account.
 func (a *Account) Freeze(at time.Time) (AccountFrozen, error) {
 	err := a.inUse()
 	if err == nil && a.Frozen {
@@ -119,8 +118,8 @@ func (a *Account) Unfreeze(at time.Time) (AccountUnfrozen, error) {
 	return AccountUnfrozen{At: at}, err
 }
 
-// Close ends the account for good. It must be empty, and nothing that might
-// come back be in flight.
+// Close ends the account permanently. It must be empty, and must have no money in
+// flight, which might come back.
 func (a *Account) Close(at time.Time) (AccountClosed, error) {
 	err := a.inUse()
 	switch {
@@ -145,7 +144,7 @@ func (a *Account) inUse() error {
 	return nil
 }
 
-// mayTakeIn also leaves room for what is in flight, which may come back.
+// mayTakeIn also reserves room for money in flight, which may come back.
 func (a *Account) mayTakeIn(amount Money) error {
 	if err := a.inUse(); err != nil {
 		return err

@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// What the sample command writes unless told otherwise.
+// Defaults of the sample command.
 const (
 	sampleLines = 3000
 	sampleSeed  = 1
 )
 
-// writeSample writes a file of n statements, always the same for one n and
-// seed: customers who open accounts, pay and are paid, and now and then ask
-// for what they are refused.
+// writeSample writes a file of n statements, which is always the same for the same
+// n and seed: customers open accounts, pay and are paid, and sometimes request what
+// is refused.
 func writeSample(w io.Writer, n int, seed uint64) error {
 	s := &sampler{
 		rand: rand.New(rand.NewPCG(seed, seed)),
@@ -40,8 +40,8 @@ func writeSample(w io.Writer, n int, seed uint64) error {
 	return lines.Error()
 }
 
-// sampler keeps account of what it wrote, roughly, so that most of it is not
-// refused.
+// sampler roughly tracks the balances of what it has written, so that most lines
+// are not refused.
 type sampler struct {
 	rand     *rand.Rand
 	now      time.Time
@@ -58,7 +58,7 @@ type sampleAccount struct {
 	closed        bool
 }
 
-// next is the next line.
+// next returns the next line.
 func (s *sampler) next() []string {
 	s.now = s.now.Add(s.step/2 + time.Duration(s.rand.Int64N(int64(s.step)))).Truncate(time.Second)
 	switch p := s.rand.IntN(1000); {
@@ -94,8 +94,8 @@ func (s *sampler) open() []string {
 	return s.line(a, "open", amount, "")
 }
 
-// pick prefers the older accounts: some customers do much, most little. It
-// seldom gives a closed one.
+// pick prefers older accounts: a few customers do much, most do little. It rarely
+// returns a closed account.
 func (s *sampler) pick() *sampleAccount {
 	for {
 		x := s.rand.Float64()
@@ -121,7 +121,7 @@ func (s *sampler) pay(a *sampleAccount) []string {
 	case p < 3 && a.balance > 0 && a.balance < 500_00:
 		amount, a.balance = a.balance, 0 // so that a close may follow
 		return s.line(a, "withdraw", amount.String(), "")
-	case p < 5: // whether there is that much or not
+	case p < 5: // the balance may be too low
 	case p < 40 || amount > a.balance:
 		a.balance += amount
 		return s.line(a, "deposit", amount.String(), "")
@@ -137,7 +137,7 @@ func (s *sampler) pay(a *sampleAccount) []string {
 	return s.line(a, "withdraw", amount.String(), "")
 }
 
-// mistake is a line that is refused.
+// mistake returns a line that is refused.
 func (s *sampler) mistake() []string {
 	a := s.pick()
 	line := s.line(a, "deposit", "10.00", "")
@@ -145,7 +145,7 @@ func (s *sampler) mistake() []string {
 	case 0:
 		line[0] = s.now.Format("02.01.2006")
 	case 1:
-		line[1] = "999999" // nobody's
+		line[1] = "999999" // an account that does not exist
 	case 2:
 		line[3] = "gift"
 	case 3:

@@ -7,9 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// show makes a customer's text safe to print. It is the text itself, or in
-// quotes with escapes when it has in it what a terminal would act on, or what
-// would be taken for something else.
+// show makes a customer's text safe to print. It quotes and escapes a text that
+// contains control characters or could be mistaken for something else.
 func show(s string) string {
 	if s == "" || strings.TrimSpace(s) != s || strings.HasPrefix(s, `"`) || !utf8.ValidString(s) ||
 		strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {

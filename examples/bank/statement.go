@@ -20,11 +20,11 @@ import (
 // statementHeader is the first line of a file.
 const statementHeader = "time,account,owner,kind,amount,counterparty"
 
-// Statement is a line of a file: what somebody asked of an account.
+// Statement is a line of a file: a request about an account.
 type Statement struct {
 	// Line is where it begins, from 1.
 	Line int
-	// ID is the statement's identity, in whatever file it stands.
+	// ID is the statement's identity, whichever file it is in.
 	ID StatementID
 
 	At           time.Time
@@ -34,22 +34,21 @@ type Statement struct {
 	Amount       Money
 	Counterparty string
 
-	// Unreadable is why the line is no statement, if it is none; nothing else
-	// but Line counts then.
+	// Unreadable is why the line is not a statement; then only Line is valid.
 	Unreadable string
 }
 
-// StatementID tells statements apart: a hash of what a line says, and of how
-// many lines of the file before it say the same. So two equal deposits are
-// two, while the same file under another name, with lines added, or in
-// another order has the statements that it had. Amounts and times count as
-// what they mean: "7.5" is "7.50".
+// StatementID identifies a statement: it is a hash of the line's contents and of
+// how many lines before it in the file have the same contents. So two equal
+// deposits are two statements. A file under another name, with lines added, or in
+// another order has the same statements as before. Amounts and times are compared
+// by value: "7.5" equals "7.50".
 type StatementID [16]byte
 
 func (id StatementID) String() string { return hex.EncodeToString(id[:]) }
 
-// statementReader reads a file. In CSV a line break inside quotes is "\n",
-// whichever the file has there.
+// statementReader reads a file. In CSV, a line break within quotes is read as "\n",
+// whichever kind the file has.
 type statementReader struct {
 	csv  *csv.Reader
 	seen map[StatementID]int // how often, by the id of the first
@@ -64,7 +63,7 @@ func newStatementReader(r io.Reader) (*statementReader, error) {
 		}
 	}
 	lines := csv.NewReader(buffered)
-	lines.FieldsPerRecord = -1 // checked by parse, with a reason of our own
+	lines.FieldsPerRecord = -1 // parse checks it, with its own error
 	lines.ReuseRecord = true
 	header, err := lines.Read()
 	var bad *csv.ParseError
@@ -79,8 +78,8 @@ func newStatementReader(r io.Reader) (*statementReader, error) {
 	return &statementReader{csv: lines, seen: map[StatementID]int{}}, nil
 }
 
-// next returns the next statement, an unreadable one included; [io.EOF] after
-// the last. Any other error is of the reading itself.
+// next returns the next statement, also an unreadable one; [io.EOF] after the last.
+// Any other error is about reading the file.
 func (r *statementReader) next() (Statement, error) {
 	fields, err := r.csv.Read()
 	var bad *csv.ParseError
@@ -108,8 +107,7 @@ func (r *statementReader) identify(s Statement) StatementID {
 	return id
 }
 
-// batch returns the next n statements, or those that there are and the error
-// of next.
+// batch returns the next n statements; if next fails, those before, and the error.
 func (r *statementReader) batch(n int) ([]Statement, error) {
 	statements := make([]Statement, 0, n)
 	for len(statements) < n {
@@ -123,14 +121,14 @@ func (r *statementReader) batch(n int) ([]Statement, error) {
 }
 
 func newStatementID(parts []string) (id StatementID) {
-	// The hash is hexadecimal, hence never an error.
+	// The hash is hexadecimal, so this cannot fail.
 	_, _ = hex.Decode(id[:], []byte(evento.HashIDs(parts...)[:2*len(id)]))
 	return id
 }
 
-// What a kind of statement needs; what it does not need, it may not have.
+// Which fields a kind of statement must have; it may not have others.
 type statementKind struct {
-	amount       bool // an open may have one: the first deposit
+	amount       bool // optional for an open: the first deposit
 	counterparty bool
 }
 

@@ -61,8 +61,8 @@ func TestRefusedLines(t *testing.T) {
 		{at + ",\x1b[1m,Ann,deposit,5,", `account "\x1b[1m" does not exist`},
 		{at + ",\"two\nlines\",Ann,deposit,5,", `account "two\nlines" does not exist`},
 	}
-	// One file, in the ways in which spreadsheets write them; each line
-	// begins where the last ended, line breaks in quotes included.
+	// One file in several formats of spreadsheets; each line begins where the last
+	// one ended, line breaks in quotes included.
 	for _, lineEnd := range []string{"\n", "\r\n"} {
 		var file, want strings.Builder
 		file.WriteString("\ufeff" + statementHeader + lineEnd + at + ",1,Ann,open,10," + lineEnd)
@@ -73,7 +73,7 @@ func TestRefusedLines(t *testing.T) {
 			want.WriteString(path + ":" + strconv.Itoa(line) + ": " + test.want + "\n")
 			line += 1 + strings.Count(test.line, "\n")
 		}
-		file.WriteString(lineEnd + at + ",1,Ann,deposit,0.50,") // a blank line is none, and the last may lack its end
+		file.WriteString(lineEnd + at + ",1,Ann,deposit,0.50,") // a blank line does not count, and the last line may have no end
 		if err := os.WriteFile(path, []byte(file.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +154,7 @@ func TestStatementIDs(t *testing.T) {
 		}
 		seen[s.ID] = i
 	}
-	// Lines between them, or at the end, change no ids.
+	// Lines added between them, or at the end, do not change ids.
 	more := statementHeader + "\nbad\n" + strings.Join(lines, "\n2026-03-03T09:00:00Z,9,Eve,freeze,,\n") + "\n" + lines[0] + "\n"
 	known := 0
 	for _, s := range readAll(t, more) {

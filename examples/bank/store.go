@@ -14,10 +14,10 @@ import (
 	"github.com/evento-go/evento/executor/sqlite"
 )
 
-// lease is how long a program that was killed within a subscription keeps it from
-// the next one, which logs that it waits. Whoever starts a program by hand does not
-// want to wait for long; a service keeps the default of 15 seconds, which leaves a
-// process that is halted for a while its work.
+// lease is how long the next program must wait for a subscription if a program was
+// killed while it ran; it logs that it waits. Here it is short, as people who start
+// the program by hand do not want to wait. A service keeps the default of 15
+// seconds: a process that is halted for some seconds then keeps its subscription.
 const lease = 2 * time.Second
 
 // store is an open database.
@@ -27,7 +27,7 @@ type store struct {
 	balances *Balances
 }
 
-// openStore opens the file at path, making it if there is none.
+// openStore opens the file at path, and creates it if it does not exist.
 func openStore(ctx context.Context, path string) (*store, error) {
 	ex, err := sqlite.Open(ctx, path, nil)
 	if err != nil {
@@ -40,7 +40,7 @@ func openStore(ctx context.Context, path string) (*store, error) {
 	return &store{ex: ex, bank: NewBank(ex), balances: balances}, nil
 }
 
-// openExisting opens the file at path to read from it.
+// openExisting opens an existing file at path for reading.
 func openExisting(ctx context.Context, path string) (*store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no database %s", show(path))

@@ -1,4 +1,4 @@
-// A short story, told on a database of its own.
+// A short story, on a database of its own.
 
 package main
 
@@ -12,8 +12,8 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// narrator tells what happens, as it happens. A refusal is part of the story;
-// the first other error ends it.
+// narrator prints what happens, step by step. Refusals are part of the story; the
+// first other error ends it.
 type narrator struct {
 	out io.Writer
 	err error
@@ -25,7 +25,7 @@ func (n *narrator) say(format string, args ...any) {
 	}
 }
 
-// tell says what was asked for and how it went.
+// tell prints what was requested and the result.
 func (n *narrator) tell(what string, err error) {
 	var refusal RefusalError
 	switch {
@@ -39,16 +39,16 @@ func (n *narrator) tell(what string, err error) {
 	}
 }
 
-// run does a thing that no account could refuse.
+// run does something that no account can refuse.
 func (n *narrator) run(do func() error) {
 	if n.err == nil {
 		n.err = do()
 	}
 }
 
-// tellStory prints what happens to three customers in two days. A program that
-// runs for long would start the subscriptions once; the story executes them
-// where it wants to show what they do.
+// tellStory prints what three customers do in two days. A long-running program
+// would start the subscriptions once; the story executes them where it shows their
+// effect.
 func tellStory(ctx context.Context, s *store, out io.Writer) error {
 	const alice, bob, carol = "1001", "1002", "1003"
 	b, n := s.bank, &narrator{out: out}
@@ -110,7 +110,7 @@ func tellStory(ctx context.Context, s *store, out io.Writer) error {
 	return n.err
 }
 
-// accounts says what some accounts have.
+// accounts prints the balances of some accounts.
 func (n *narrator) accounts(ctx context.Context, b *Bank, numbers ...string) error {
 	for _, number := range numbers {
 		acc, err := b.Load(ctx, number)

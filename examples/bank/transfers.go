@@ -10,20 +10,20 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// Transfers is the process, to be started, or executed once.
+// Transfers returns the transfer process, to be started, or executed once.
 func (b *Bank) Transfers() *evento.SubscriptionBuilder {
 	return evento.NewSubscription("bank-transfers").
 		Lease(lease).
 		Handler(evento.Handle(b.settle))
 }
 
-// settledKey marks the commit of a sender in which every transfer that it
-// sent is settled too. The process need not look at those again.
+// settledKey marks a sender's commit that also settles every transfer that it
+// sends. The process can skip these transfers.
 const settledKey = "transfers-settled"
 
-// settle ends a transfer. It may be called any number of times for one: it
-// commits only while the money is in flight, in the sender's very version in
-// which it saw that.
+// settle ends a transfer. It may be called repeatedly for one transfer: it commits
+// only while the money is in flight, and only at the sender's version at which it
+// has read that.
 func (b *Bank) settle(ctx context.Context, sent evento.Event[TransferSent]) error {
 	if sent.Metadata.Values[settledKey] != "" {
 		return nil

@@ -16,8 +16,7 @@ import (
 	"github.com/evento-go/evento/executor/memory"
 )
 
-// open3 returns a bank in memory with accounts 1, 2 and 3, of which each has
-// 100.00.
+// open3 returns a bank in memory with accounts 1, 2 and 3, each with 100.00.
 func open3(t *testing.T) *Bank {
 	t.Helper()
 	b := NewBank(memory.New(nil))
@@ -70,7 +69,7 @@ func TestTransfer(t *testing.T) {
 				Given(of("1", AccountOpened{Number: "1"}), of("1", MoneyDeposited{100_00, at()})).
 				Given(of("2", AccountOpened{Number: "2"}), of("2", MoneyDeposited{100_00, at()})).
 				Given(of("1", test.sent)).Given(test.after...).
-				Redelivered(nil). // a process sees an event at least once
+				Redelivered(nil). // a process gets an event at least once
 				Then(test.want...)
 		})
 	}
@@ -88,7 +87,7 @@ func TestMoneyInFlight(t *testing.T) {
 	sending(t).Given(TransferReturned{"t", 40_00, "", at()}).Then(Account{Number: "1", Opened: true, Balance: 100_00})
 }
 
-// What is sent is in flight until the process has seen it.
+// What is sent is in flight until the process has handled it.
 func TestSend(t *testing.T) {
 	t.Parallel()
 	eventotest.Command(t).ID(accountID("1")).
@@ -100,7 +99,7 @@ func TestSend(t *testing.T) {
 		Then(eventotest.Of(accountID("1"), TransferSent{To: "2", Amount: 40_00, At: at()}))
 }
 
-// A process sees an event at least once; a transfer happens once.
+// A process gets an event at least once; a transfer happens once.
 func TestTransferSeenTwice(t *testing.T) {
 	t.Parallel()
 	ctx, b := t.Context(), open3(t)
@@ -147,7 +146,7 @@ func TestTransferAfterCrash(t *testing.T) {
 	}
 }
 
-// Money is neither made nor lost, whoever does what at the same time.
+// No money appears or disappears, whatever is done at the same time.
 func TestConservation(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -1,10 +1,10 @@
-// Rebuild builds a new version of a read model beside the one that is in use,
-// while events keep coming, and switches over without a gap.
+// Rebuild builds a new version of a read model while the old one is in use and
+// events keep coming, and then switches over without a gap.
 //
-// A read model is a table (or any other place) that a subscription fills. To
-// change its shape, nothing is migrated: a second subscription with a key of its
-// own fills a new table from the first event on. When it has caught up, readers
-// are sent to it, and the old one is forgotten.
+// A read model is a table (or any other place) that a subscription fills. To change
+// its shape, nothing is migrated: a second subscription with its own key fills a
+// new table, beginning at the first event. When it has caught up, readers are
+// switched to the new table, and the old one is removed.
 package main
 
 import (
@@ -44,8 +44,8 @@ func main() {
 	}
 }
 
-// model is a version of the read model: its table, and how events get into it.
-// Being transactional, each event is in it exactly once.
+// model is a version of the read model: its table, and how events change it. Its
+// subscription is transactional, so each event is applied exactly once.
 type model struct {
 	key, create string
 	opened      string // parameters: id, owner
@@ -59,7 +59,7 @@ var (
 		opened:    "INSERT INTO balances1 (id, owner, cents) VALUES (?1, ?2, 0)",
 		deposited: "UPDATE balances1 SET cents = cents + ?1 WHERE id = ?2",
 	}
-	// The new one counts the deposits too.
+	// The new version also counts the deposits.
 	balances2 = model{
 		key:       "balances-2",
 		create:    "CREATE TABLE balances2 (id TEXT PRIMARY KEY, owner TEXT NOT NULL, cents INTEGER NOT NULL, deposits INTEGER NOT NULL)",
@@ -96,7 +96,7 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 		})
 	}
 
-	// The first version is in use. The application reads a view.
+	// The first version is in use. The application reads through a view.
 	if err := errors.Join(exec(balances1.create), exec("CREATE VIEW balances AS SELECT id, owner, cents FROM balances1")); err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 		}
 	}
 
-	// The second is built beside it, from the first event on.
+	// The second version is built in parallel, beginning at the first event.
 	if err := exec(balances2.create); err != nil {
 		return err
 	}
@@ -118,13 +118,13 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	// Business goes on meanwhile.
+	// Events keep coming meanwhile.
 	if _, err := evento.Aggregate("Ada").AnyVersion().Event(Deposited{5_00}).Commit(ctx, store); err != nil {
 		return err
 	}
 
-	// When it is where the log ends now, readers are switched over: one
-	// statement, after which nobody sees the old table.
+	// When the second version has reached the present end of the log, one statement
+	// switches the readers over; after it nobody reads the old table.
 	head, err := store.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func run(ctx context.Context, path string, out io.Writer) (err error) {
 		return err
 	}
 
-	// The old one is not needed any more.
+	// The first version is no longer needed.
 	if err := first.Shutdown(ctx); err != nil {
 		return err
 	}

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// helper is a pair of functions for a struct inside of events.
+// helper is a pair of functions for a struct within events.
 type helper struct {
 	shape *shape
 	name  string // append<name> and decode<name>
 }
 
-// helperFor returns the functions of a struct, which are written at the end.
+// helperFor returns the functions of a struct, which are printed at the end.
 func (p *printer) helperFor(sh *shape) *helper {
 	for _, h := range p.helpers {
 		if types.Identical(h.shape.typ, sh.typ) {
@@ -38,7 +38,7 @@ func (p *printer) helperFor(sh *shape) *helper {
 	return h
 }
 
-// helper writes the two functions of a struct.
+// helper prints the two functions of a struct.
 func (p *printer) helper(h *helper) {
 	typ := p.typ(h.shape.typ)
 	p.f("\nfunc append%s(b []byte, v *%s) ([]byte, error) {\n", h.name, typ)
@@ -49,7 +49,7 @@ func (p *printer) helper(h *helper) {
 	p.f("}\n")
 }
 
-// codec writes the methods by which an event is encoded and decoded.
+// codec prints the methods that encode and decode an event.
 func (p *printer) codec(e *event) {
 	p.f("\n// AppendCBOR adds the event to b as evento.CBOR writes it.\n")
 	p.f("func (e %s) AppendCBOR(b []byte) ([]byte, error) {\n", e.ident)
@@ -62,7 +62,7 @@ func (p *printer) codec(e *event) {
 	p.f("if !d.End() {\nreturn false, nil\n}\n*e = v\nreturn true, nil\n}\n")
 }
 
-// appendBody writes how the fields of a struct are appended.
+// appendBody prints the encoding of a struct's fields.
 func (p *printer) appendBody(x string, sh *shape) {
 	wire := p.wire()
 	if usesErr(sh) {
@@ -99,7 +99,7 @@ func (p *printer) appendBody(x string, sh *shape) {
 	}
 }
 
-// encodedName is a literal of a name as it is encoded.
+// encodedName returns a literal of an encoded name.
 func encodedName(name string) string {
 	var head string
 	switch n := len(name); {
@@ -113,7 +113,7 @@ func encodedName(name string) string {
 	return `"` + head + strconv.Quote(name)[1:]
 }
 
-// present is the condition under which a field is stored, or "" for always.
+// present returns the condition under which a field is stored; "": always.
 func present(x string, f *field) string {
 	if f.omit == "" {
 		return ""
@@ -142,7 +142,7 @@ func present(x string, f *field) string {
 	return ""
 }
 
-// usesErr reports whether appending the fields of a struct may fail.
+// usesErr reports whether encoding the fields of a struct may fail.
 func usesErr(sh *shape) bool {
 	for _, f := range sh.fields {
 		if fallible(f.shape) {
@@ -166,7 +166,7 @@ func fallible(sh *shape) bool {
 	return false
 }
 
-// address is the address of what an expression denotes.
+// address returns the address of an expression.
 func address(x string) string {
 	if inner, ok := strings.CutPrefix(x, "(*"); ok && strings.HasSuffix(inner, ")") && !strings.ContainsAny(inner[:len(inner)-1], "()") {
 		return inner[:len(inner)-1]
@@ -174,7 +174,7 @@ func address(x string) string {
 	return "&" + x
 }
 
-// local returns a name for a variable at a depth of blocks.
+// local returns a variable name for a depth of nested blocks.
 func local(name string, depth int) string {
 	if depth == 0 {
 		return name
@@ -182,7 +182,7 @@ func local(name string, depth int) string {
 	return name + strconv.Itoa(depth+1)
 }
 
-// convert writes x as a value of a basic type.
+// convert returns x converted to a basic type.
 func convert(x string, t types.Type, basic types.BasicKind) string {
 	if types.Identical(t, types.Typ[basic]) {
 		return x
@@ -190,12 +190,12 @@ func convert(x string, t types.Type, basic types.BasicKind) string {
 	return types.Typ[basic].Name() + "(" + x + ")"
 }
 
-// try writes a call that may fail.
+// try prints a call that may fail.
 func (p *printer) try(format string, args ...any) {
 	p.f("if b, err = "+format+"; err != nil {\nreturn b, err\n}\n", args...)
 }
 
-// encode writes how a value is appended. The expression x is addressable.
+// encode prints the encoding of a value. The expression x is addressable.
 func (p *printer) encode(x string, sh *shape, depth int) {
 	wire := p.wire()
 	if sh.slow != "" {
@@ -270,8 +270,8 @@ func (p *printer) encode(x string, sh *shape, depth int) {
 	}
 }
 
-// decodeBody writes how the fields of a struct are decoded. The decoder is an
-// expression of a pointer.
+// decodeBody prints the decoding of a struct's fields. d is an expression of type
+// *Decoder.
 func (p *printer) decodeBody(d, x string, sh *shape) {
 	dot := strings.TrimPrefix(d, "&")
 	if len(sh.fields) == 0 {
@@ -300,7 +300,7 @@ func (p *printer) decodeBody(d, x string, sh *shape) {
 	p.f("default:\n%s.Unusual()\n}\n}\n", dot)
 }
 
-// assign writes x = value, converted if x is of a named type.
+// assign prints x = value, converted if x has a named type.
 func (p *printer) assign(x string, t types.Type, basic types.BasicKind, value string) {
 	if !types.Identical(t, types.Typ[basic]) {
 		value = p.typ(t) + "(" + value + ")"
@@ -308,7 +308,7 @@ func (p *printer) assign(x string, t types.Type, basic types.BasicKind, value st
 	p.f("%s = %s\n", x, value)
 }
 
-// decode writes how a value is decoded into x, which is addressable.
+// decode prints the decoding of a value into x, which is addressable.
 func (p *printer) decode(d, x string, sh *shape, depth int) {
 	dot := strings.TrimPrefix(d, "&")
 	if sh.slow != "" || sh.kind == kindAny {
@@ -343,8 +343,8 @@ func (p *printer) decode(d, x string, sh *shape, depth int) {
 	case kindBinary:
 		p.f("%s.Binary(%s)\n", dot, address(x))
 	case kindPointer:
-		// What a pointer leads to already is left to the codec, which decodes
-		// into it, unless it is replaced as a whole anyway.
+		// If the pointer is not nil, the codec decodes into what it points to.
+		// Leave that to the codec, unless the value is replaced completely.
 		ptr := local("ptr", depth)
 		p.f("if %s.Nil() {\n%s = nil\n} else {\n", dot, x)
 		if !whole(sh.elem) {
@@ -378,7 +378,7 @@ func (p *printer) decode(d, x string, sh *shape, depth int) {
 	}
 }
 
-// whole reports whether decoding a value leaves nothing of what it was.
+// whole reports whether decoding replaces a value completely.
 func whole(sh *shape) bool {
 	switch sh.kind {
 	case kindBool, kindInt, kindUint, kindFloat, kindString:
@@ -387,8 +387,8 @@ func whole(sh *shape) bool {
 	return false
 }
 
-// number writes how an integer is decoded. How many bits an int has depends on
-// where the code runs.
+// number prints the decoding of an integer. The size of an int depends on where the
+// code runs.
 func (p *printer) number(x string, sh *shape, method string, widest types.BasicKind) {
 	basic, _ := sh.typ.Underlying().(*types.Basic)
 	call := method + "()"

@@ -6,8 +6,10 @@ import (
 	"strings"
 )
 
-// compare refuses what would make stored events unreadable, and returns what
-// is to be remembered from now on.
+// compare refuses changes that would make stored events unreadable, and returns the
+// lock to store.
+//
+// Why: docs/decisions.md, "Shapes are locked in a file that people can read".
 func (c *code) compare(before *lock, lockFile string, ps *problems) *lock {
 	after := lockOf(c.all)
 	for _, old := range before.events {
@@ -40,7 +42,7 @@ func (c *code) reads(aggregate, name string) *event {
 	return nil
 }
 
-// gone refuses that an event is no more.
+// gone refuses the removal of an event.
 func (c *code) gone(old *lockedEvent, before *lock, at token.Position, ps *problems) {
 	for _, e := range c.all {
 		if aggregateType(e) != old.aggregate && slices.Contains(e.names(), old.name) && before.find(aggregateType(e), old.name) == nil {
@@ -54,7 +56,8 @@ func (c *code) gone(old *lockedEvent, before *lock, at token.Position, ps *probl
 		"If none was ever stored, delete it here", old.name, old.aggregate, quoted(old.name))
 }
 
-// tidyDropped leaves each dropped field once, and none that is there again.
+// tidyDropped removes duplicates of dropped fields, and dropped fields that exist
+// again.
 func (l *lock) tidyDropped() {
 	for _, e := range l.events {
 		seen := map[string]bool{}
@@ -77,7 +80,7 @@ func (l *lock) tidyDropped() {
 	}
 }
 
-// comparison is of one event with what is remembered of it.
+// comparison compares one event with its entry in the lock.
 type comparison struct {
 	*code
 	ps    *problems
@@ -88,7 +91,7 @@ func (c *comparison) problem(pos token.Pos, format string, args ...any) {
 	c.ps.add(c.pkg.Fset.Position(pos), "event "+c.event.ident+": "+format, args...)
 }
 
-// remedy is what helps with a field that cannot be read as it is now.
+// remedy is the advice for a field that cannot be read as it is now.
 const remedy = "keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one"
 
 // fields compares the fields and returns those that are dropped.
@@ -137,13 +140,13 @@ func reading(fields []*field, name string) *field {
 	return nil
 }
 
-// renamed returns a new field that may be what f is called now, or nil.
+// renamed returns a new field that may be the renamed f, or nil.
 func (c *comparison) renamed(f *field, old *lockedEvent) *field {
 	for _, now := range c.event.fields() {
 		known := slices.ContainsFunc(old.fields, func(o *field) bool {
 			return o.name == now.name || slices.Contains(now.was, o.name) || slices.Contains(o.was, now.name)
 		})
-		// Names that differ in case alone are read all the same.
+		// Names that differ only in case are read anyway.
 		if !known && c.readable(f.shape, now.shape, f.name, nil) == "" && !strings.EqualFold(f.name, now.name) {
 			return now
 		}
@@ -151,9 +154,9 @@ func (c *comparison) renamed(f *field, old *lockedEvent) *field {
 	return nil
 }
 
-// readable is why a value stored in one shape would not be read in another,
-// or "". The path is that of the field for directives; problems inside of
-// structs that are not one of shape are told by now, unless that is nil.
+// readable returns why a value stored in one shape cannot be read in another, or
+// "". path is the field's path for directives. top is the event's field, at which
+// problems within structs are reported; nil: they are not reported.
 func (c *comparison) readable(stored, now *shape, path string, top *field) string {
 	if why := widens(stored, now); why != undecided {
 		return why
@@ -180,7 +183,7 @@ func (c *comparison) readable(stored, now *shape, path string, top *field) strin
 	return no
 }
 
-// structs compares structs inside of an event.
+// structs compares structs within an event.
 func (c *comparison) structs(stored, now *shape, path string, top *field) string {
 	var added []*field
 	for _, f := range now.fields {
@@ -210,11 +213,11 @@ func (c *comparison) structs(stored, now *shape, path string, top *field) string
 	return ""
 }
 
-// undecided is what widens says of shapes that hold others.
+// undecided is the result of widens for composite shapes.
 const undecided = "?"
 
-// widens compares shapes that hold no others: every value of the one must be
-// a value of the other.
+// widens compares shapes that are not composite: every value of the stored one must
+// be a value of the other. It returns why not, or "".
 func widens(stored, now *shape) string {
 	if now.kind == kindAny {
 		return ""
@@ -227,7 +230,7 @@ func widens(stored, now *shape) string {
 	case kindUint:
 		ok = ok && now.bits >= stored.bits
 	case kindFloat:
-		// As many bits as the float holds exactly.
+		// The float must represent so many bits exactly.
 		ok = ok && now.bits >= stored.bits || integer && stored.bits <= now.bits/2
 	case kindBigInt:
 		ok = ok || integer

@@ -16,7 +16,7 @@ type directive struct {
 
 const directivePrefix = "//evento:"
 
-// known are the directives and where they belong.
+// known are the directives and where they are allowed.
 var known = map[string]string{
 	"aggregate": "above a type declaration or a group of them",
 	"event":     "above an event's type",
@@ -27,8 +27,8 @@ var known = map[string]string{
 	"default":   "above a field of an event",
 }
 
-// directives are those of a file by the position of their comments: what is
-// left unused at the end is in a place where it means nothing.
+// directives are the directives of a file by the position of their comments. Those
+// that are unused at the end are in a place where they have no meaning.
 type directives map[token.Pos]*directive
 
 func directivesOf(file *ast.File) directives {
@@ -40,8 +40,8 @@ func directivesOf(file *ast.File) directives {
 				continue
 			}
 			name, args, _ := strings.Cut(text, " ")
-			// What follows a further // is a comment on the directive, unless
-			// it is inside a string of a default.
+			// What follows a further // is a comment on the directive, unless it is
+			// within the string of a default.
 			if name != "default" {
 				args, _, _ = strings.Cut(args, "//")
 			}
@@ -51,7 +51,7 @@ func directivesOf(file *ast.File) directives {
 	return ds
 }
 
-// take returns the directives with one of the names in comments, in order.
+// take returns, in order, the directives in comments that have one of the names.
 func (ds directives) take(names string, groups ...*ast.CommentGroup) (found []*directive) {
 	for _, group := range groups {
 		if group == nil {

@@ -15,9 +15,9 @@ import (
 	"unicode/utf8"
 )
 
-// fields finds the shape of an event, and what is said of its fields.
+// fields finds the shape of an event and reads the directives of its fields.
 func (r *reader) fields(e *event) {
-	e.shape = &shape{kind: kindStruct} // so that what follows needs not ask
+	e.shape = &shape{kind: kindStruct} // never nil, so that later code need not check
 	t := e.obj.Type()
 	astStruct, ok := e.spec.Type.(*ast.StructType)
 	if !ok {
@@ -42,8 +42,8 @@ func (r *reader) fields(e *event) {
 	r.checkFields(e)
 }
 
-// plainStruct refuses what would take an event's methods or encoding from
-// what it embeds.
+// plainStruct refuses embedded fields that would give the struct their methods or
+// their encoding.
 func (r *reader) plainStruct(e *event) bool {
 	before := len(r.ps.all)
 	u, ok := e.obj.Type().Underlying().(*types.Struct)
@@ -77,7 +77,7 @@ func (r *reader) plainStruct(e *event) bool {
 	return len(r.ps.all) == before
 }
 
-// unsupported tells of a field that cannot be stored, where it is declared.
+// unsupported reports a field that cannot be stored, at its declaration.
 func (r *reader) unsupported(e *event, s *ast.StructType, err error) {
 	pos := e.spec.Name.Pos()
 	var u *unsupportedError
@@ -105,7 +105,7 @@ func (r *reader) unsupported(e *event, s *ast.StructType, err error) {
 	r.problem(pos, "event %s: %v", e.ident, err)
 }
 
-// fieldDirectives reads what is said of a field.
+// fieldDirectives reads the directives of a field.
 func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 	was := r.directives.take("was", af.Doc, af.Comment)
 	dflt := r.directives.take("default", af.Doc, af.Comment)
@@ -182,7 +182,7 @@ func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
 		err = fmt.Errorf("%s is not a constant", d.args)
 	}
 	if err == nil {
-		// An element of a literal takes what an assignment would.
+		// An element of a literal accepts the same values as an assignment.
 		_, err = types.Eval(r.pkg.Fset, r.pkg.Types, af.Pos(), "[1]"+source+"{"+d.args+"}")
 	}
 	if err != nil {
@@ -196,13 +196,13 @@ func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
 		return ""
 	}
 	if plainExpression(d.args, r.pkg.Types) {
-		return d.args // the constants that it names are used there
+		return d.args // the generated code uses its named constants
 	}
 	return literal(value.Value, sh.kind)
 }
 
-// plainExpression reports whether an expression means the same inside of a
-// generated function: it names constants of the package alone.
+// plainExpression reports whether an expression has the same meaning within a
+// generated function: it names only constants of the package.
 func plainExpression(text string, pkg *types.Package) bool {
 	expr, err := parser.ParseExpr(text)
 	if err != nil {
@@ -212,7 +212,7 @@ func plainExpression(text string, pkg *types.Package) bool {
 	ast.Inspect(expr, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.SelectorExpr:
-			plain = false // of a package that would have to be imported
+			plain = false // of a package that would need an import
 		case *ast.Ident:
 			_, ofPackage := pkg.Scope().Lookup(n.Name).(*types.Const)
 			plain = plain && !isReserved(n.Name) && (ofPackage || pkg.Scope().Lookup(n.Name) == nil)
@@ -235,7 +235,7 @@ func literal(v constant.Value, k kind) string {
 	return v.ExactString()
 }
 
-// checkFields looks for stored names that are taken twice.
+// checkFields refuses stored names that are used twice.
 func (r *reader) checkFields(e *event) {
 	taken := map[string]string{}
 	for _, f := range e.fields() {
@@ -258,7 +258,7 @@ func (r *reader) checkFields(e *event) {
 	}
 }
 
-// oneName is the one name behind a directive, quoted if it has spaces.
+// oneName returns the one name of a directive, quoted if it has spaces.
 func (r *reader) oneName(d *directive) (string, bool) {
 	name := d.args
 	if strings.HasPrefix(name, `"`) {
@@ -275,12 +275,13 @@ func (r *reader) oneName(d *directive) (string, bool) {
 	return name, true
 }
 
-// storable is what the store takes as the name of an event or aggregate.
+// storable reports whether the store accepts a name of an event or aggregate.
 func storable(name string) bool {
 	return name != "" && len(name) <= 255 && utf8.ValidString(name) && strings.IndexFunc(name, unicode.IsControl) < 0
 }
 
-// checkNames refuses what would be declared twice, or read by two.
+// checkNames refuses names that would be declared twice, and stored names that two
+// events would read.
 func (r *reader) checkNames() {
 	type stored struct{ aggregate, name string }
 	claimed := map[stored]*event{}
@@ -312,7 +313,7 @@ func (r *reader) checkNames() {
 	}
 }
 
-// checkMembers refuses fields and methods of the names of generated methods.
+// checkMembers refuses fields and methods that have the names of generated methods.
 func (r *reader) checkMembers(e *event) {
 	if e.old {
 		return
@@ -341,7 +342,8 @@ func (r *reader) checkMembers(e *event) {
 	}
 }
 
-// checkDirectives refuses what is not known, and what means nothing where it is.
+// checkDirectives refuses unknown directives, and those in a place where they have
+// no meaning.
 func (r *reader) checkDirectives() {
 	for _, d := range r.directives {
 		switch where, ok := known[d.name]; {
@@ -358,7 +360,7 @@ func (r *reader) checkDirectives() {
 	}
 }
 
-// mentions reports whether there is a problem inside of a node.
+// mentions reports whether there is a problem within a node.
 func (ps *problems) mentions(fset *token.FileSet, node ast.Node) bool {
 	from, to := fset.Position(node.Pos()), fset.Position(node.End())
 	return slices.ContainsFunc(ps.all, func(p Problem) bool {

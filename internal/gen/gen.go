@@ -1,12 +1,14 @@
-// Package gen is the generator behind evento gen: it reads the structs that
-// are an application's events, and writes the code around them.
+// Package gen is the generator behind evento gen: it reads the structs that are an
+// application's events, and generates code for them.
 //
-// Its nouns: a directive is a comment such as //evento:aggregate bank/Account;
-// an event is a struct that one makes an event; a shape is how the values of a
-// type are stored; the lock is the file that remembers the shapes, so that a
-// change which would make stored events unreadable is refused.
+// Its nouns: a directive is a comment such as //evento:aggregate bank/Account; an
+// event is a struct that a directive declares as an event; a shape is how the
+// values of a type are stored; the lock is the file that records the shapes, so
+// that the generator can refuse a change that would make stored events unreadable.
 //
-// What the directives mean, and what is written, is in docs/generator.md.
+// docs/generator.md describes the directives and the generated code.
+//
+// Why: docs/decisions.md, "Generated code follows the codec, and gives way to it".
 package gen
 
 import (
@@ -19,38 +21,38 @@ import (
 	"path/filepath"
 )
 
-// Options say what to generate. The zero Options are the package in the
-// current folder.
+// Options say what to generate. The zero Options are for the package in the current
+// folder.
 type Options struct {
 	// Dir is the folder that Patterns are relative to. Default: the current one.
 	Dir string
 	// Patterns name packages as the go command does. Default: ".".
 	Patterns []string
-	// Check writes nothing, and says what would be written.
+	// Check writes nothing, and returns what would be written.
 	Check bool
 }
 
-// File is one that was written, or with Check is to be.
+// File is a file that was written or, with Check, would be.
 type File struct {
-	// Path is relative to Dir where it is below it.
+	// Path is relative to Dir if it is below it.
 	Path string
-	// New says that there was none.
+	// New says that the file did not exist.
 	New bool
 }
 
-// Result is what a run did.
+// Result is the result of a run.
 type Result struct {
 	// Events counts the kinds of events that were read.
 	Events int
-	// Changed are the files that differ from what they were.
+	// Changed are the files whose contents changed.
 	Changed []File
 }
 
 // ErrNoEvents is the error when no package has a directive.
 var ErrNoEvents = errors.New("no package has //evento:aggregate above its types; put it above the structs that are events")
 
-// Run generates. When anything of the input is refused, with [RefusedError], or
-// cannot be read, nothing is written. Each file is replaced in one step.
+// Run generates the code. If any input is refused, with [RefusedError], or cannot
+// be read, it writes nothing. Each file is replaced atomically.
 func Run(ctx context.Context, o Options) (Result, error) {
 	if len(o.Patterns) == 0 {
 		o.Patterns = []string{"."}
@@ -110,7 +112,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	return result, write(files)
 }
 
-// output is a file as it is to be.
+// output is the new contents of a file.
 type output struct {
 	path    string
 	content []byte
@@ -118,7 +120,7 @@ type output struct {
 	absent  bool
 }
 
-// outputs are the files of a package: none if it has neither events nor a lock.
+// outputs returns the files of a package: none if it has neither events nor a lock.
 func (c *code) outputs(ps *problems) ([]output, error) {
 	if c.dir == "" {
 		return nil, nil
@@ -164,8 +166,8 @@ func (c *code) outputs(ps *problems) ([]output, error) {
 	return files, nil
 }
 
-// write replaces what changed: all is written beside its place first, so that a
-// full disk leaves everything as it was.
+// write replaces the files that changed. It first writes all of them under
+// temporary names, so that a full disk leaves everything unchanged.
 func write(files []output) (err error) {
 	var temporary []string
 	defer func() {

@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is generated over the golden files")
 
-// golden are folders whose generated files are compared whole.
+// golden are the folders whose generated files are compared completely.
 var golden = []string{"testdata/bank", "testdata/names", "kinds", "evolution"}
 
 // The folders by their import paths, here and in the copy. The latter is
@@ -26,8 +26,8 @@ const (
 	elsewhere  = "github.com/evento-go/eventocopy/"
 )
 
-// repository makes a copy of this module's go.mod elsewhere, in which the
-// packages below this one can be generated anew; evento itself is this one.
+// repository copies this module's go.mod to another folder, in which the packages
+// below this one can be generated again; it uses this evento.
 func repository(t *testing.T) string {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -59,7 +59,7 @@ func writeFiles(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// readFiles are all files below a folder.
+// readFiles returns all files below a folder.
 func readFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -75,8 +75,8 @@ func readFiles(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// From the sources alone the generator writes what is in the folders, whatever
-// was there before, and each time the same; and what it writes compiles.
+// From the sources alone, the generator writes the files that are in the folders,
+// whatever was there before, and the same each time. They compile.
 func TestGolden(t *testing.T) {
 	t.Parallel()
 	dir := repository(t)
@@ -129,7 +129,7 @@ func TestGolden(t *testing.T) {
 		t.Errorf("go vet: %v\n%s", err, out)
 	}
 
-	// Stale and broken files of before are replaced.
+	// Stale and broken files of earlier runs are replaced.
 	for _, folder := range golden {
 		must(t, os.WriteFile(filepath.Join(dir, folder, outputName(filepath.Base(folder))), []byte("<<<<<<< package\n"), 0o644))
 	}
@@ -162,7 +162,7 @@ func firstDifference(got, want string) string {
 	return "one is longer"
 }
 
-// Packages without events, or of files that cannot be read.
+// Packages without events, and files that cannot be read.
 func TestNothingToGenerate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

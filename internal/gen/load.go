@@ -17,10 +17,12 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// load reads the packages of the patterns with the types of all that they
-// import. Function bodies are left out: they are no part of an event, and need
-// not compile before the code around the events is there. So are the files
-// that earlier runs wrote, which may be stale.
+// load reads the packages of the patterns, with the types of everything that they
+// import. It leaves out function bodies: they are not part of an event, and may not
+// compile before the code is generated. It also leaves out the files that earlier
+// runs have generated, which may be stale.
+//
+// Why: docs/decisions.md, "The generator reads what does not compile yet".
 func load(ctx context.Context, dir string, patterns []string, ps *problems) ([]*packages.Package, error) {
 	config := packages.Config{Context: ctx, Dir: dir, Mode: packages.NeedName | packages.NeedFiles}
 	listed, err := packages.Load(&config, patterns...)
@@ -44,11 +46,11 @@ func load(ctx context.Context, dir string, patterns []string, ps *problems) ([]*
 	if err != nil {
 		return nil, fmt.Errorf("loading packages: %w", err)
 	}
-	told := map[string]bool{} // places: the first message is the one that helps
+	told := map[string]bool{} // positions of errors: the first message at a position is the helpful one
 	for p := range packages.Postorder(loaded) {
 		for _, e := range p.Errors {
-			// Types that are wrong elsewhere are no concern of the events: a
-			// method of theirs that is missing is why the generator runs.
+			// Ignore type errors outside events, such as a missing method: the
+			// generator may be run to generate it.
 			if e.Kind != packages.TypeError && !told[e.Pos] {
 				told[e.Pos] = e.Pos != "" && e.Pos != "-"
 				ps.add(position(e.Pos), "%s", brokenText(e))
@@ -59,7 +61,7 @@ func load(ctx context.Context, dir string, patterns []string, ps *problems) ([]*
 	return loaded, nil
 }
 
-// brokenText is the message of a package that cannot be read.
+// brokenText returns the message about a package that cannot be read.
 func brokenText(e packages.Error) string {
 	text := strings.TrimSpace(e.Msg)
 	if e.Kind == packages.ParseError {
@@ -68,8 +70,8 @@ func brokenText(e packages.Error) string {
 	return text
 }
 
-// withoutGenerated returns an overlay that hides the files of earlier runs,
-// and the folders of the packages.
+// withoutGenerated returns an overlay that hides the generated files of earlier
+// runs, and the folders of the packages.
 func withoutGenerated(listed []*packages.Package) (overlay map[string][]byte, read map[string]bool, err error) {
 	overlay, read = map[string][]byte{}, map[string]bool{}
 	for _, p := range listed {
@@ -89,7 +91,7 @@ func withoutGenerated(listed []*packages.Package) (overlay map[string][]byte, re
 	return overlay, read, nil
 }
 
-// packageDir is the folder of a package's files, or "".
+// packageDir returns the folder of a package's files, or "".
 func packageDir(p *packages.Package) string {
 	if p.Dir != "" {
 		return p.Dir
@@ -100,11 +102,11 @@ func packageDir(p *packages.Package) string {
 	return ""
 }
 
-// outputName is what the generated file of a package is called.
+// outputName returns the name of a package's generated file.
 func outputName(pkg string) string { return pkg + "_evento.go" }
 
-// parseDeclarations parses a file and empties its functions. Comments are kept
-// where events may be.
+// parseDeclarations parses a file and removes its function bodies. It keeps
+// comments in packages that may have events.
 func parseDeclarations(fset *token.FileSet, name string, src []byte, comments bool) (*ast.File, error) {
 	mode := parser.SkipObjectResolution | parser.AllErrors
 	if comments {
@@ -122,7 +124,7 @@ func parseDeclarations(fset *token.FileSet, name string, src []byte, comments bo
 	return file, err
 }
 
-// position reads "file:line:col", as the loader writes it.
+// position parses "file:line:col", the loader's format.
 func position(s string) token.Position {
 	var numbers []int
 	for len(numbers) < 2 {
@@ -149,7 +151,7 @@ func position(s string) token.Position {
 	return pos
 }
 
-// sourceOf is the text of a node.
+// sourceOf returns the source text of a node.
 func sourceOf(fset *token.FileSet, files map[string][]byte, node ast.Node) (string, error) {
 	from, to := fset.Position(node.Pos()), fset.Position(node.End())
 	src, ok := files[from.Filename]

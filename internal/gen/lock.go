@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// LockName is the file that remembers the shapes of a package's events.
+// LockName is the name of the file that records the shapes of a package's events.
 const LockName = "evento.lock"
 
-// A lock is a list of blocks. An event's line has its aggregate and its name;
-// what is indented below belongs to it: lines with an @ are its directives, a
-// line with a - is a field that was dropped, and the others are its fields.
+// A lock is a list of blocks. An event's line has its aggregate and its name. The
+// indented lines below belong to it: a line with @ is a directive, a line with - is
+// a dropped field, and the others are its fields.
 //
 //	event bank/Account AccountOpened
 //		@was Opened
@@ -25,7 +25,7 @@ const lockHeader = `# The shapes under which events are stored, kept by evento g
 # refused by comparing with it.
 `
 
-// lock is what is remembered of a package's events.
+// lock is what is recorded about a package's events.
 type lock struct{ events []*lockedEvent }
 
 type lockedEvent struct {
@@ -34,11 +34,11 @@ type lockedEvent struct {
 	upcast          []string // names of the events that are upcast to this one
 	retired         bool
 	fields          []*field
-	shape           *shape // of events with an encoding of their own; else nil
+	shape           *shape // of events with their own encoding; else nil
 	line            int
 }
 
-// lockOf is what is to be remembered of events.
+// lockOf returns the lock of events.
 func lockOf(events []*event) *lock {
 	l := &lock{}
 	for _, e := range events {
@@ -76,7 +76,7 @@ func (l *lock) find(aggregate, name string) *lockedEvent {
 	return nil
 }
 
-// format writes the lock as text.
+// format returns the lock as text.
 func (l *lock) format() []byte {
 	var b bytes.Buffer
 	b.WriteString(lockHeader)
@@ -101,7 +101,7 @@ func (l *lock) format() []byte {
 	return b.Bytes()
 }
 
-// String is a field as it is written in a lock.
+// String returns a field as it is written in a lock.
 func (f *field) String() string {
 	s := quoted(f.name) + " " + f.shape.String()
 	for _, name := range f.was {
@@ -113,7 +113,7 @@ func (f *field) String() string {
 	return s
 }
 
-// String is a shape as it is written in a lock.
+// String returns a shape as it is written in a lock.
 func (s *shape) String() string {
 	switch s.kind {
 	case kindInt, kindUint, kindFloat:
@@ -143,7 +143,7 @@ func (s *shape) String() string {
 	return string(s.kind)
 }
 
-// quoted is a name, in quotes unless it is made of what needs none.
+// quoted returns a name, in quotes if it has characters that need them.
 func quoted(name string) string {
 	plain := strings.IndexFunc(name, func(r rune) bool {
 		return !isIdent(r) && !strings.ContainsRune("/.:+_-", r)
@@ -154,7 +154,7 @@ func quoted(name string) string {
 	return strconv.Quote(name)
 }
 
-// parseLock reads a lock. Its errors name the line.
+// parseLock parses a lock. Its errors name the line.
 func parseLock(data []byte) (*lock, error) {
 	l := &lock{}
 	var current *lockedEvent
@@ -201,7 +201,7 @@ func parseLock(data []byte) (*lock, error) {
 	return l, nil
 }
 
-// lockError is a line of a lock that cannot be read.
+// lockError is the error for a line of a lock that cannot be parsed.
 type lockError struct {
 	line int
 	err  error
@@ -213,7 +213,8 @@ func (e *lockError) Error() string {
 
 func (e *lockError) Unwrap() error { return e.err }
 
-// lockParser reads one line. After its first error everything is empty.
+// lockParser parses one line. After its first error, every method returns an empty
+// value.
 type lockParser struct {
 	rest string
 	err  error
@@ -237,7 +238,7 @@ func (p *lockParser) take(s string) bool {
 	return ok
 }
 
-// name reads a name as quoted writes it.
+// name parses a name in the format of quoted.
 func (p *lockParser) name() string {
 	defer p.space()
 	if strings.HasPrefix(p.rest, `"`) {
@@ -266,7 +267,7 @@ func (p *lockParser) name() string {
 	return name
 }
 
-// simpleShapes are those that are one word.
+// simpleShapes are the shapes that are one word.
 var simpleShapes = map[string]shape{
 	"bool": {kind: kindBool}, "string": {kind: kindString}, "bytes": {kind: kindBytes, size: -1},
 	"int8": {kind: kindInt, bits: 8}, "int16": {kind: kindInt, bits: 16},
@@ -278,7 +279,7 @@ var simpleShapes = map[string]shape{
 	"cbor": {kind: kindCBOR}, "bigint": {kind: kindBigInt}, "any": {kind: kindAny},
 }
 
-// shape reads a shape; depth is how many are around it.
+// shape parses a shape; depth is how many shapes enclose it.
 func (p *lockParser) shape(depth int) *shape {
 	const deepest = 200
 	if depth > deepest {

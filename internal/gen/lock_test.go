@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// What becomes of the lock when the source changes: refused with these lines,
-// or, where there are none, taken.
+// How the lock changes with the source: refused with these lines or, if there are
+// none, accepted.
 var changes = map[string]struct{ before, after, want string }{
 	"same":    {"type E struct{ A int }", "type E struct{ A int }", ""},
 	"added":   {"type E struct{ A int }", "type E struct{ A int; B string }", ""},
@@ -99,7 +99,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// A field that was dropped is remembered: its name is not free for another kind.
+// A dropped field is recorded: its name cannot be reused for another kind.
 func TestLockRemembersDropped(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// code is what a package says of its events.
+// code is what was read of a package: its events and aggregates.
 type code struct {
 	pkg        *packages.Package
 	dir        string
 	aggregates []*aggregate
-	all        []*event // also those that only an upcaster reads
+	all        []*event // including those that only an upcaster reads
 }
 
 // aggregate is a type of aggregate and its events in the order of the source.
@@ -26,16 +26,16 @@ type aggregate struct {
 	events []*event
 }
 
-// event is a struct that is stored, now or formerly.
+// event is a struct that is stored now, or was stored before.
 type event struct {
-	name      string // as it is stored
-	ident     string // of the Go type
+	name      string // the stored name
+	ident     string // the name of the Go type
 	aggregate *aggregate
 	was       []string
 	dropped   []string
 	retired   bool
-	// old is a struct without a directive of an aggregate, which an upcaster
-	// reads: it gets no methods.
+	// old is a struct that an upcaster reads and that belongs to no aggregate
+	// directive: no methods are generated for it.
 	old     bool
 	upcasts []*upcast // from older events to this one
 	into    *event    // what this one is upcast to
@@ -45,13 +45,14 @@ type event struct {
 	obj  *types.TypeName
 }
 
-// fields are those of the event's struct.
+// fields returns the fields of the event's struct.
 func (e *event) fields() []*field { return e.shape.fields }
 
-// names are those under which it is stored, without what is upcast to it.
+// names returns the names that it is stored under, without those of events that are
+// upcast to it.
 func (e *event) names() []string { return append([]string{e.name}, e.was...) }
 
-// former are all names that are read as this event, beside its own.
+// former returns all other names that are read as this event.
 func (e *event) former() []string {
 	names := slices.Clone(e.was)
 	for _, u := range e.upcasts {
@@ -68,7 +69,7 @@ func (e *event) evolved() bool {
 	})
 }
 
-// upcast makes a newer event of an older one.
+// upcast is a function that makes a newer event from an older one.
 type upcast struct {
 	function string
 	from     *event
@@ -84,14 +85,14 @@ type reader struct {
 	directives directives
 	sources    map[string][]byte
 	upcasts    map[*event][]*directive
-	groups     map[*event]*directive // where the aggregate was named
+	groups     map[*event]*directive // where the aggregate was declared
 }
 
 func (r *reader) problem(pos token.Pos, format string, args ...any) {
 	r.ps.add(r.pkg.Fset.Position(pos), format, args...)
 }
 
-// read finds the events of a package. What is wrong goes to the problems.
+// read finds the events of a package. It reports mistakes to ps.
 func read(pkg *packages.Package, ps *problems) *code {
 	r := &reader{
 		code: &code{pkg: pkg, dir: packageDir(pkg)}, ps: ps, shaper: &shaper{pkg: pkg.Types},
@@ -122,7 +123,7 @@ func read(pkg *packages.Package, ps *problems) *code {
 	return r.code
 }
 
-// declaration reads a type or a group of them.
+// declaration reads a type declaration or a group of them.
 func (r *reader) declaration(decl *ast.GenDecl) {
 	ofGroup := r.aggregateOf(decl.Doc)
 	before := len(r.all)
@@ -147,7 +148,7 @@ func (r *reader) declaration(decl *ast.GenDecl) {
 	}
 }
 
-// aggregateOf returns the aggregate that a comment names, or nil.
+// aggregateOf returns the aggregate that a comment declares, or nil.
 func (r *reader) aggregateOf(doc *ast.CommentGroup) *aggregate {
 	ds := r.directives.take("aggregate", doc)
 	if len(ds) == 0 {
@@ -161,7 +162,7 @@ func (r *reader) aggregateOf(doc *ast.CommentGroup) *aggregate {
 	if !ok {
 		r.problem(d.pos, "//evento:aggregate %s does not name an aggregate; write //evento:aggregate bank/Account, "+
 			"and behind it the name that generated code is to use if that is not Account", d.args)
-		return &aggregate{typ: "?", ident: "?", pos: d.pos} // its events are read on
+		return &aggregate{typ: "?", ident: "?", pos: d.pos} // continue with its events
 	}
 	for _, a := range r.aggregates {
 		if a.typ != typ {
@@ -183,9 +184,10 @@ func (r *reader) aggregateOf(doc *ast.CommentGroup) *aggregate {
 	return a
 }
 
-// aggregateNames reads what follows //evento:aggregate: its type, and the name
-// for generated code, which is the last part of the type if nothing else is
-// said. A type without a slash is one of the package; none is named after it.
+// aggregateNames parses the arguments of //evento:aggregate: the type, and
+// optionally the name for generated code; default: the last part of the type. A
+// type without a slash gets the package's name in front. Without arguments, the
+// aggregate is named after the package, unless that is main.
 func aggregateNames(args, pkg string) (typ, ident string, ok bool) {
 	words := strings.Fields(args)
 	switch len(words) {
@@ -208,7 +210,8 @@ func aggregateNames(args, pkg string) (typ, ident string, ok bool) {
 	return typ, ident, storable(typ) && token.IsIdentifier(ident) && token.IsExported(ident)
 }
 
-// exportedIdent makes an exported identifier of a name: ledger-day is LedgerDay.
+// exportedIdent makes an exported identifier from a name: ledger-day becomes
+// LedgerDay.
 func exportedIdent(name string) string {
 	var b strings.Builder
 	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return !isIdent(r) }) {
@@ -225,8 +228,8 @@ func (r *reader) at(pos token.Pos) string {
 	return strings.TrimSuffix(p.all[0].String(), ": ")
 }
 
-// typeSpec reads a type: whether it is an event, and what is said of it. Direct
-// is that the aggregate was named above this very type.
+// typeSpec reads a type and its directives if it is an event. direct says that the
+// aggregate was declared above this very type.
 func (r *reader) typeSpec(spec *ast.TypeSpec, agg *aggregate, direct bool, docs []*ast.CommentGroup) {
 	named := r.directives.take("event", docs...)
 	_, isStruct := spec.Type.(*ast.StructType)
@@ -235,12 +238,12 @@ func (r *reader) typeSpec(spec *ast.TypeSpec, agg *aggregate, direct bool, docs 
 	}
 	switch {
 	case !spec.Name.IsExported() && !direct && len(docsOf(r.directives, docs)) == 0:
-		return // a type of the group that is no event
+		return // a type of the group that is not an event
 	case !isStruct || spec.Assign.IsValid():
-		// Other types of a group are what events are made of.
+		// The other types of a group are types of fields.
 		ds := docsOf(r.directives, docs)
 		for _, d := range ds {
-			d.used = true // what it says is told below
+			d.used = true // its mistakes are reported below
 		}
 		if direct || len(ds) > 0 {
 			r.problem(spec.Name.Pos(), "%s is not a struct, so it cannot be an event; write type %[1]s struct { … }", spec.Name.Name)
@@ -291,7 +294,7 @@ func (r *reader) typeSpec(spec *ast.TypeSpec, agg *aggregate, direct bool, docs 
 	}
 }
 
-// docsOf are the directives about an event in comments.
+// docsOf returns the directives about an event in comments.
 func docsOf(ds directives, docs []*ast.CommentGroup) (found []*directive) {
 	for _, group := range docs {
 		if group == nil {
@@ -306,7 +309,7 @@ func docsOf(ds directives, docs []*ast.CommentGroup) (found []*directive) {
 	return found
 }
 
-// resolveUpcasts finds the functions, and what they make of what.
+// resolveUpcasts finds the upcast functions, and from what to what they convert.
 func (r *reader) resolveUpcasts() {
 	for _, e := range slices.Clone(r.all) {
 		for _, d := range r.upcasts[e] {
@@ -321,7 +324,7 @@ func (r *reader) resolveUpcasts() {
 		for into, steps := e.into, 0; into != nil; into, steps = into.into, steps+1 {
 			if steps > len(r.all) {
 				r.problem(e.spec.Name.Pos(), "%s is upcast to itself in the end; remove one of the //evento:upcast", e.ident)
-				for _, e := range r.all { // no further look at any
+				for _, e := range r.all { // check no more of them
 					e.into, e.upcasts = nil, nil
 				}
 				return

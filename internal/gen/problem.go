@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// Problem is a mistake in the code that was read: where it is, what it is and
-// what to do about it.
+// Problem is a mistake in the input: where it is, what is wrong, and how to fix it.
 type Problem struct {
-	// Pos is zero where no place can be named.
+	// Pos is zero if there is no position.
 	Pos  token.Position
 	Text string
 }
@@ -27,8 +26,8 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.Pos.Filename, p.Pos.Line, p.Pos.Column, p.Text)
 }
 
-// RefusedError is the error of a run that refused its input: what is wrong with
-// it, in the order of the files. Nothing was written.
+// RefusedError is the error of a run that refused its input: all problems, in the
+// order of the files. Nothing was written.
 type RefusedError []Problem
 
 func (ps RefusedError) Error() string {
@@ -39,9 +38,9 @@ func (ps RefusedError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// problems collects, so that one run tells all there is.
+// problems collects problems, so that one run reports all of them.
 type problems struct {
-	dir string // file names are told relative to it
+	dir string // file names are reported relative to it
 	all RefusedError
 }
 
@@ -52,7 +51,7 @@ func (ps *problems) add(pos token.Position, format string, args ...any) {
 	ps.all = append(ps.all, Problem{pos, fmt.Sprintf(format, args...)})
 }
 
-// err is nil, or the problems in the order of the files.
+// err returns nil, or the problems in the order of the files.
 func (ps *problems) err() error {
 	if len(ps.all) == 0 {
 		return nil

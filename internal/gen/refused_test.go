@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Input that is refused: what is read, and the lines that are said of it. Each
-// is a package of its own, below "package p" and a line of imports.
+// Refused input: the source, and the lines reported about it. Each is a package of
+// its own, below "package p" and a line of imports.
 var refused = map[string]struct{ source, want string }{
 	"unknowndirective": {"//evento:agregate p/A\ntype E struct{}",
 		`3:1: there is no directive //evento:agregate; use one of aggregate, default, dropped, event, retired, upcast, was`},
@@ -126,8 +126,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// problemsOf generates, and returns what is said of each folder without its
-// name. Nothing may be written.
+// problemsOf runs the generator, and returns what it reports about each folder,
+// without the folder's name. It must not write anything.
 func problemsOf(t *testing.T, files map[string]string) map[string][]string {
 	t.Helper()
 	dir := t.TempDir()
@@ -154,7 +154,7 @@ func problemsOf(t *testing.T, files map[string]string) map[string][]string {
 	return found
 }
 
-// A syntax error anywhere stops everything, also what is right.
+// A syntax error anywhere refuses everything, also correct packages.
 func TestSyntaxError(t *testing.T) {
 	t.Parallel()
 	problems := problemsOf(t, map[string]string{

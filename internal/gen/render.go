@@ -19,13 +19,13 @@ const (
 	contextPath = "context"
 )
 
-// printer writes the file of a package.
+// printer prints the generated file of a package.
 type printer struct {
 	*code
 	body    bytes.Buffer
-	imports map[string]string // names by paths
-	helpers []*helper         // functions for structs inside of events
-	names   map[string]bool   // of the package: what is taken
+	imports map[string]string // package names by import path
+	helpers []*helper         // functions for structs within events
+	names   map[string]bool   // names that the package already uses
 }
 
 // render returns the generated file.
@@ -42,7 +42,7 @@ func render(c *code) ([]byte, error) {
 			p.event(e)
 		}
 	}
-	for done := 0; done != len(p.helpers); { // one may need another
+	for done := 0; done != len(p.helpers); { // a helper may need another one
 		p.helper(p.helpers[done])
 		done++
 	}
@@ -79,8 +79,8 @@ var reserved = map[string]bool{
 	"view": true, "old": true, "list": true, "ptr": true, "few": true, "value": true, "pairs": true,
 }
 
-// isReserved reports whether a name is, or is with a number behind it, that of
-// a variable.
+// isReserved reports whether a name is that of a variable, also with a number after
+// it.
 func isReserved(name string) bool { return reserved[strings.TrimRight(name, "0123456789")] }
 
 func (p *printer) evento() string { return p.use(eventoPath, "evento") }
@@ -107,7 +107,7 @@ func (p *printer) writeImports(file *bytes.Buffer) {
 	fmt.Fprintf(file, "import (\n\t%s\n\n\t%s\n)\n", strings.Join(std, "\n\t"), strings.Join(others, "\n\t"))
 }
 
-// typ writes a type as it is called in the file.
+// typ returns a type as it is written in the file.
 func (p *printer) typ(t types.Type) string {
 	return types.TypeString(t, func(pkg *types.Package) string {
 		if pkg == p.pkg.Types {
@@ -117,8 +117,8 @@ func (p *printer) typ(t types.Type) string {
 	})
 }
 
-// handled are the events that a view has methods for: all that are not made
-// into others.
+// handled returns the events that a view has methods for: all except those that are
+// upcast.
 func (a *aggregate) handled() (events []*event) {
 	for _, e := range a.events {
 		if e.into == nil {
@@ -128,7 +128,7 @@ func (a *aggregate) handled() (events []*event) {
 	return events
 }
 
-// aggregate writes what is about all events of one.
+// aggregate prints the code for all events of an aggregate.
 func (p *printer) aggregate(a *aggregate) {
 	evento := p.evento()
 	p.f("\n// %sType is the type of the aggregates whose events are in this package.\n", a.ident)
@@ -202,7 +202,7 @@ func article(noun string) string {
 	return "a " + noun
 }
 
-// event writes the methods of a payload.
+// event prints the methods of a payload.
 func (p *printer) event(e *event) {
 	evento := p.evento()
 	p.f("\n// AggregateType is %q.\n", e.aggregate.typ)
@@ -245,7 +245,7 @@ func quoteAll(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// decodeEvent writes how an event is decoded that was stored differently.
+// decodeEvent prints the decoding of an event that was stored differently before.
 func (p *printer) decodeEvent(e *event) {
 	evento := p.evento()
 	p.f("\n// DecodeEvent decodes the event from each shape that it was stored in.\n")
@@ -282,8 +282,10 @@ func (p *printer) decodeEvent(e *event) {
 	p.f("if err := codec.Unmarshal(data, &v); err != nil {\nreturn err\n}\n*e = v\nreturn nil\n}\n")
 }
 
-// formerFields writes how fields are read under the names they once had: what
-// is there under the present name is decoded after it, and so has precedence.
+// formerFields prints the decoding of fields under their former names. What is
+// stored under the present name is decoded later, and so has precedence.
+//
+// Why: docs/decisions.md, "A default is filled in before decoding".
 func (p *printer) formerFields(e *event) {
 	var assign strings.Builder
 	n := 0

@@ -19,11 +19,11 @@ const (
 	kindTime   kind = "time"
 	kindText   kind = "text"   // by MarshalText
 	kindBinary kind = "binary" // by MarshalBinary
-	kindCBOR   kind = "cbor"   // by MarshalCBOR, which may write anything
+	kindCBOR   kind = "cbor"   // by MarshalCBOR, with any contents
 	kindBigInt kind = "bigint"
 	kindAny    kind = "any"
-	kindRef    kind = "ref" // the struct that many structs further out
-	// Those below hold others.
+	kindRef    kind = "ref" // the enclosing struct so many structs further out
+	// The kinds below are composite.
 	kindPointer kind = "pointer"
 	kindList    kind = "list"
 	kindArray   kind = "array" // of size
@@ -42,19 +42,19 @@ type shape struct {
 	up     int // of kindRef
 
 	typ types.Type // nil when read from a lock
-	// slow is why only the default codec can write and read it, or "".
+	// slow is why only the default codec can encode and decode it, or "".
 	slow string
 }
 
 // field is a field of a stored struct.
 type field struct {
-	name  string   // as it is stored
-	path  []string // of Go names, from the struct: more than one when embedded
+	name  string   // the stored name
+	path  []string // Go names, from the struct: several if it is embedded
 	shape *shape
 	omit  string // "", "empty" or "zero"
 
 	was     []string // former stored names
-	dflt    string   // Go literal for events stored without it, or ""
+	dflt    string   // Go literal for events that were stored without the field, or ""
 	dropped bool     // only in a lock
 
 	v      *types.Var
@@ -63,15 +63,14 @@ type field struct {
 
 func (f *field) selector() string { return strings.Join(f.path, ".") }
 
-// shaper finds the shapes of types. A type that cannot be stored is an error
-// that names the way to it.
+// shaper finds the shapes of types. For a type that cannot be stored it returns an
+// error with the path to it.
 type shaper struct {
 	pkg   *types.Package
-	outer []types.Type // the structs that are being looked at
+	outer []types.Type // the structs being visited
 }
 
-// unsupportedError is a part of a payload that cannot be stored, or not be read
-// back.
+// unsupportedError is about a part of a payload that cannot be stored or read back.
 type unsupportedError struct{ at, why, remedy string }
 
 func (e *unsupportedError) Error() string {
@@ -87,8 +86,8 @@ func (s *shaper) name(t types.Type) string {
 	})
 }
 
-// of returns the shape of a type; at is where it was met. Types that the
-// generated code cannot name are left to the default codec.
+// of returns the shape of a type; at is the path to it. Types that the generated
+// code cannot name are left to the default codec.
 func (s *shaper) of(t types.Type, at string) (*shape, error) {
 	sh, err := s.shapeOf(types.Unalias(t), at)
 	if err == nil && sh.slow == "" && !s.nameable(t) {
@@ -97,7 +96,7 @@ func (s *shaper) of(t types.Type, at string) (*shape, error) {
 	return sh, err
 }
 
-// nameable reports whether a type can be written in the package.
+// nameable reports whether the package's code can name a type.
 func (s *shaper) nameable(t types.Type) bool {
 	switch t := types.Unalias(t).(type) {
 	case *types.Named:
@@ -132,8 +131,8 @@ func (s *shaper) nameable(t types.Type) bool {
 	return true
 }
 
-// importable reports whether Go lets a package import another: what is below a
-// folder named internal is for those around it.
+// importable reports whether Go lets a package import another one: a package below
+// a folder named internal can be imported only from around that folder.
 func importable(path, from string) bool {
 	path = "/" + path + "/"
 	if strings.HasPrefix(path, "/vendor/") {
@@ -203,7 +202,7 @@ func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
 	return refuse(fmt.Sprintf("a %s cannot be stored", s.name(t)), "use another type")
 }
 
-// basic is the shape of a basic type, or nil.
+// basic returns the shape of a basic type, or nil.
 func basic(b *types.Basic) *shape {
 	switch b.Kind() {
 	case types.Bool:
@@ -234,7 +233,8 @@ func basic(b *types.Basic) *shape {
 	return nil
 }
 
-// ofBytes is the shape of a slice, whose size is -1, or an array of bytes.
+// ofBytes returns the shape of a slice of bytes, with size -1, or of an array of
+// bytes.
 func ofBytes(t, elem types.Type, size int64, what string) *shape {
 	sh := &shape{kind: kindBytes, size: size, typ: t}
 	if !types.Identical(elem, types.Typ[types.Byte]) {
@@ -248,8 +248,8 @@ func isByte(t types.Type) bool {
 	return ok && b.Kind() == types.Uint8
 }
 
-// special is the shape of types that are stored in a way of their own: those
-// that the default codec knows, and those with methods for it. Nil: none.
+// special returns the shape of a type with its own encoding: one that the default
+// codec knows, or one with marshalling methods. nil: neither.
 func (s *shaper) special(t types.Type, at string) (*shape, error) {
 	if named, ok := t.(*types.Named); ok && named.Obj().Pkg() != nil {
 		switch path := named.Obj().Pkg().Path(); path + "." + named.Obj().Name() {
@@ -310,7 +310,7 @@ func signature(params, results []types.Type) *types.Signature {
 	return types.NewSignatureType(nil, nil, nil, tuple(params), tuple(results), false)
 }
 
-// has reports whether a pointer to t has such a method.
+// has reports whether a pointer to t has a method with this name and signature.
 func (s *shaper) has(t types.Type, name string, sig *types.Signature) bool {
 	m, _, _ := types.LookupFieldOrMethod(types.NewPointer(t), false, s.pkg, name)
 	f, ok := m.(*types.Func)

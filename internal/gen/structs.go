@@ -1,4 +1,4 @@
-// The fields of structs, as the default codec sees them.
+// The fields of structs, as the default codec finds them.
 
 package gen
 
@@ -34,8 +34,9 @@ func (s *shaper) ofStruct(t types.Type, u *types.Struct, at string) (*shape, err
 		if f.shape, err = s.of(f.v.Type(), fieldAt); err != nil {
 			return nil, err
 		}
-		// A slow field goes through the default codec by itself, unless it may
-		// lead to this struct again: cycles are noticed by the codec alone.
+		// A slow field is encoded by the default codec alone. But if it may contain
+		// this struct again, the whole struct must be, as only the codec detects
+		// cycles.
 		if leadsOut(f.shape, 0) {
 			sh.slow = "a type that contains itself"
 		}
@@ -47,8 +48,8 @@ func (s *shaper) ofStruct(t types.Type, u *types.Struct, at string) (*shape, err
 	return sh, nil
 }
 
-// leadsOut reports whether a shape refers to a struct around it, from inside of
-// so many structs of its own.
+// leadsOut reports whether a shape refers to an enclosing struct; inside is how
+// many enclosing structs are part of the shape itself.
 func leadsOut(sh *shape, inside int) bool {
 	if sh == nil {
 		return false
@@ -60,7 +61,8 @@ func leadsOut(sh *shape, inside int) bool {
 		slices.ContainsFunc(sh.fields, func(f *field) bool { return leadsOut(f.shape, inside+1) })
 }
 
-// slowOmit is why only the default codec can tell whether a field is left out.
+// slowOmit returns why only the default codec can decide whether a field is
+// omitted.
 func slowOmit(f *field) string {
 	sh := f.shape
 	switch f.omit {
@@ -99,9 +101,9 @@ func hasIsZero(t types.Type) bool {
 	return m != nil
 }
 
-// fieldsOf are the fields of a struct as the default codec sees them: those
-// that are exported, by the names of their tags, with those of embedded
-// structs among them, of which the outermost of a name counts.
+// fieldsOf returns the fields of a struct as the default codec finds them: the
+// exported ones, by the names of their tags, and those of embedded structs; among
+// fields of one name, the outermost.
 func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*field, slow string, err error) {
 	type level struct {
 		t    types.Type
@@ -170,8 +172,8 @@ func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*f
 					f.name = v.Name()
 				}
 				if !v.Exported() {
-					// An unexported embedded struct with a name of its own
-					// cannot be set by the codec.
+					// The codec cannot set an unexported embedded struct that has a
+					// name.
 					return nil, "", &unsupportedError{join(at, path), "an unexported field with a name cannot be read back", "export its type"}
 				}
 				for o := range strings.SplitSeq(options, ",") {
@@ -199,10 +201,10 @@ func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*f
 			visited[l.t] = true
 		}
 	}
-	// The outermost field of a name; among several the tagged one, if there is
-	// one of these; else none.
+	// Of the fields of one name, the outermost counts. If there are several, the
+	// tagged one counts, if there is exactly one; else none.
 	for _, f := range all {
-		var rival *field // as deep as f, and of equal right
+		var rival *field // as deep as f, and with the same right
 		hidden := false
 		for _, o := range all {
 			switch {
@@ -233,7 +235,8 @@ func join(at string, path []string) string {
 	return at + "." + p
 }
 
-// wireOrder sorts fields as they are stored: by the encoding of their names.
+// wireOrder sorts fields in the order in which they are stored: by their encoded
+// names.
 func wireOrder(fields []*field) []*field {
 	sorted := slices.Clone(fields)
 	slices.SortStableFunc(sorted, func(a, b *field) int {

@@ -13,14 +13,16 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// ExportOptions say what to export. The zero value is everything.
+// ExportOptions say what to export. The zero value exports everything.
 type ExportOptions struct {
-	// Query chooses events. What is left out leaves gaps: of whole aggregates
-	// they can be imported with ImportOptions.Renumber, of some kinds of their
+	// Query selects events. Events that are not selected leave gaps. If whole
+	// aggregates are left out, the export can be imported with
+	// ImportOptions.Renumber; if some events of an aggregate are, it cannot be
+	// imported at all.
 	// events not at all.
 	Query evento.Query
-	// After leaves out the events up to a position, for one export that
-	// continues another.
+	// After leaves out the events up to a position, for an export that continues
+	// another one.
 	After uint64
 	// Progress is called after every page, in the caller's goroutine.
 	Progress func(Progress)
@@ -29,8 +31,8 @@ type ExportOptions struct {
 // pageSize is how many events are read at once.
 const pageSize = 1000
 
-// Export writes the events of ex to w, a line each, in their order. What is
-// committed meanwhile may be among them. Memory is that of a page.
+// Export writes the events of ex to w, one on each line, in order. It may include
+// events that are committed meanwhile. It needs the memory of one page.
 //
 // Errors: those of [evento.Executor]'s Read, and of w.
 func Export(ctx context.Context, ex evento.Executor, w io.Writer, opts ExportOptions) (Progress, error) {
@@ -67,7 +69,7 @@ func Export(ctx context.Context, ex evento.Executor, w io.Writer, opts ExportOpt
 	return m.Progress, out.w.Flush()
 }
 
-// after is the cursor of a position.
+// after returns the cursor of a position.
 func after(ctx context.Context, ex evento.Executor, position uint64) (cursor.Value, error) {
 	if position == 0 {
 		return "", nil
@@ -98,7 +100,7 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// taken returns the count since it was last called.
+// taken returns the number of bytes since the last call.
 func (c *counter) taken() int {
 	n := c.n
 	c.n = 0

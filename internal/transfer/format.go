@@ -18,10 +18,11 @@ import (
 // The format is described in docs/formats.md.
 const (
 	formatVersion = 1
-	// timeFormat has what stores keep: UTC, in microseconds.
+	// timeFormat has the precision of the stores: UTC, in microseconds.
 	timeFormat = "2006-01-02T15:04:05.000000Z"
-	// maxLine is more than the line of the largest event has: four bytes for
-	// three of its payload, six for one of its metadata, and its names.
+	// maxLine is larger than the line of the largest event: base64 takes four bytes
+	// for three of the payload, and escaping up to six for one of metadata and
+	// names.
 	maxLine = evento.MaxPayload/3*4 + evento.MaxMetadata*6 + evento.MaxName*6*5 + 4096
 
 	kindHeader = "events"
@@ -29,6 +30,7 @@ const (
 )
 
 // header is the first line.
+// Why: docs/decisions.md, "Exports do not name their store".
 type header struct {
 	Kind    string `json:"evento"`
 	Version int    `json:"version"`
@@ -38,11 +40,11 @@ type header struct {
 type footer struct {
 	Kind   string `json:"evento"`
 	Events uint64 `json:"events"`
-	// SHA256 is that of all lines before.
+	// SHA256 is the hash of all lines before.
 	SHA256 string `json:"sha256"`
 }
 
-// isOwn tells a header or footer from an event.
+// isOwn reports whether a line is a header or footer, and not an event.
 func isOwn(line []byte) bool { return bytes.HasPrefix(line, []byte(`{"evento":`)) }
 
 // record is an event's line.
@@ -94,7 +96,7 @@ func (r *record) event() (e evento.RawEvent, err error) {
 	return e, nil
 }
 
-// decode reads a line, in which there is nothing that the format does not know.
+// decode decodes a line, and refuses fields that the format does not have.
 func decode(line []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
@@ -110,7 +112,7 @@ func decode(line []byte, into any) error {
 	return nil
 }
 
-// checkHeader looks at the first line.
+// checkHeader checks the first line.
 func checkHeader(line []byte) error {
 	var h header
 	if err := decode(line, &h); err != nil || h.Kind != kindHeader {
@@ -122,7 +124,7 @@ func checkHeader(line []byte) error {
 	return nil
 }
 
-// checkFooter holds what was read to the last line.
+// checkFooter compares the last line with what was read.
 func checkFooter(line []byte, no, events uint64, sum hash.Hash) error {
 	var f footer
 	if err := decode(line, &f); err != nil {

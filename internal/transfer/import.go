@@ -11,35 +11,38 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// ImportOptions say how to import. The zero value is for an empty store, or for
-// an export that begins where the store ends.
+// ImportOptions say how to import. The zero value is for an empty store, or for an
+// export that continues at the end of the store.
 type ImportOptions struct {
-	// Resume goes on with an import that was interrupted: events that are in
-	// the store are compared, and passed over when they are the same.
+	// Resume continues an interrupted import: events that the store has already are
+	// compared, and skipped if they are the same.
 	Resume bool
-	// Renumber gives events positions in the order of the lines, behind those
-	// of the store, for exports that have gaps or do not begin with position 1.
-	// All else is kept. An import that was interrupted is found by its first
-	// event, and gone on with.
+	// Renumber gives events consecutive positions after the store's last one, in
+	// the order of the lines, for exports that have gaps or do not begin at
+	// position 1. It keeps everything else. If the store has the first event
+	// already, an interrupted import is continued.
 	Renumber bool
-	// Progress is called after every batch, one call at a time.
+	// Progress is called after every batch, never concurrently.
 	Progress func(Progress)
 }
 
-// What is imported at once.
+// The size of a batch.
 const (
 	batchEvents = evento.MaxCommitEvents
 	batchBytes  = 8 << 20
 )
 
-// Import gives the events that [Export] wrote to ex. What came before an error
-// stays imported, in batches of which each is whole. Memory is that of a few
-// batches: one is made ready while another is on its way to the store.
+// Import imports the events that [Export] wrote into ex, in batches, each of which
+// is stored completely or not at all. After an error the batches before stay
+// imported. It needs the memory of a few batches: one is decoded while another is
+// sent to the store.
 //
-// Errors name the line. They are [evento.ErrInvalid] for lines that are
-// malformed, cut off or changed, and for events that differ from those in the
-// store or do not fit behind them; [errors.ErrUnsupported] for an executor that
-// is no [evento.Importer]; else those of r and of Importer.
+// Errors name the line. They are [evento.ErrInvalid] for lines that are malformed,
+// truncated or changed, and for events that differ from the stored ones or cannot
+// follow them; [errors.ErrUnsupported] if the executor is not an [evento.Importer];
+// else those of r and of Importer.
+//
+// Why: docs/decisions.md, "Import: compared, not remembered".
 func Import(ctx context.Context, ex evento.Executor, r io.Reader, opts ImportOptions) (Progress, error) {
 	m := newMeter(opts.Progress)
 	im, ok := ex.(evento.Importer)
@@ -79,26 +82,26 @@ func lastPosition(ctx context.Context, ex evento.Executor) (uint64, error) {
 	return page.Edges[0].Node.Position, nil
 }
 
-// batch is events that are imported at once.
+// batch are events that are imported together.
 type batch struct {
 	events []evento.RawEvent
-	first  uint64 // the line of the first
+	first  uint64 // the line number of the first event
 	size   int    // of the payloads
 	read   int    // bytes of the lines
 }
 
-// decoding makes events of lines.
+// decoding decodes lines to events.
 type decoding struct {
 	ex   evento.Executor
 	opts ImportOptions
 	*lines
-	head  uint64 // the store's last position before
+	head  uint64 // the store's last position before the import
 	begun bool
 	to    uint64 // the position of the next event, with Renumber
 }
 
-// all hands batches on until the last line, or until one is refused. What comes
-// before a line that is wrong is not handed on as far as it is no whole batch.
+// all sends batches until the last line, or until one is refused. If a line is
+// wrong, it sends the complete batches before it, but not the events between.
 func (d *decoding) all(ctx context.Context, batches chan<- *batch, refused <-chan struct{}) error {
 	hand := func(b *batch) bool {
 		select {
@@ -164,7 +167,7 @@ func (d *decoding) event(ctx context.Context, line []byte) (evento.RawEvent, err
 	return e, nil
 }
 
-// begin looks whether the first event is where it may be.
+// begin checks the position of the first event.
 func (d *decoding) begin(ctx context.Context, e *evento.RawEvent) error {
 	switch {
 	case d.opts.Renumber:
@@ -185,7 +188,7 @@ func (d *decoding) begin(ctx context.Context, e *evento.RawEvent) error {
 	return nil
 }
 
-// find returns the position that an event has in the store; 0: it is not there.
+// find returns the position of an event in the store; 0: it is not there.
 func (d *decoding) find(ctx context.Context, e *evento.RawEvent) (uint64, error) {
 	q := evento.Query{Filters: []evento.Filter{evento.ByID(e.AggregateType, e.AggregateID)}}
 	for there, err := range evento.Events(ctx, d.ex, q) {
@@ -199,10 +202,10 @@ func (d *decoding) find(ctx context.Context, e *evento.RawEvent) (uint64, error)
 	return 0, nil
 }
 
-// sending gives batches to the store.
+// sending imports batches into the store.
 type sending struct {
 	to   evento.Importer
-	head uint64 // the store's last position before
+	head uint64 // the store's last position before the import
 	*meter
 }
 
@@ -221,25 +224,26 @@ func (s *sending) all(ctx context.Context, batches <-chan *batch) error {
 	return nil
 }
 
-// explain finds the line that made a batch be refused.
+// explain finds the line because of which a batch was refused.
 func (s *sending) explain(ctx context.Context, b *batch, err error) error {
 	if !errors.Is(err, evento.ErrInvalid) && !errors.Is(err, evento.ErrConflict) && !errors.Is(err, evento.ErrTooLarge) {
 		return err
 	}
-	// Of lines that cannot be imported together, the first that is one too many.
+	// If the lines cannot be imported together: the first line that is one too
+	// many.
 	if evento.CheckImport(b.events) != nil {
 		n := sort.Search(len(b.events), func(n int) bool { return evento.CheckImport(b.events[:n+1]) != nil })
 		return b.at(n, evento.CheckImport(b.events[:n+1]))
 	}
-	// It is the store that refuses one: those before it are taken over, as if
-	// the batch had been smaller.
+	// The store refuses one event: import those before it, as if the batch had been
+	// smaller.
 	for i := range b.events {
 		if one := s.to.Import(ctx, b.events[i:i+1]); one != nil {
 			return b.at(i, one)
 		}
 		s.add(1, 0, 0)
 	}
-	return nil // what was in the way is gone
+	return nil // the cause has disappeared
 }
 
 func (b *batch) at(i int, err error) error {

@@ -12,12 +12,12 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// lines reads an export line by line, and holds it to its last one.
+// lines reads an export line by line, and checks it against its last line.
 type lines struct {
 	r      *bufio.Reader
 	buf    []byte
 	sum    hash.Hash
-	no     uint64 // of the line that was read last
+	no     uint64 // number of the last line read
 	events uint64
 }
 
@@ -42,8 +42,8 @@ func (l *lines) add(line []byte) {
 	l.sum.Write([]byte{'\n'})
 }
 
-// next returns the line of the next event, until the next call; nil behind the
-// last, when all is as the last line says.
+// next returns the line of the next event, valid until the next call. After the
+// last event it returns nil if the export agrees with its last line.
 func (l *lines) next() ([]byte, error) {
 	line, err := l.line()
 	switch {
@@ -68,7 +68,7 @@ func (l *lines) next() ([]byte, error) {
 	return nil, nil
 }
 
-// line reads one without its end. io.EOF: there is none.
+// line reads one line, without its end. io.EOF: there are no more.
 func (l *lines) line() ([]byte, error) {
 	l.buf = l.buf[:0]
 	for {
@@ -91,8 +91,8 @@ func (l *lines) line() ([]byte, error) {
 	}
 }
 
-// Verify reads an export to its end and returns an error if it was cut off,
-// changed or damaged. It does not look into the events.
+// Verify reads an export to its end and returns an error if it was truncated,
+// changed or damaged. It does not decode the events.
 func Verify(ctx context.Context, r io.Reader) error {
 	l, err := newLines(r)
 	if err != nil {

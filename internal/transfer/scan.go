@@ -9,14 +9,14 @@ import (
 	"github.com/evento-go/evento"
 )
 
-// scanner reads a line that is as Export writes it, several times faster than
-// what reads any JSON. Of others it says that it cannot.
+// scanner reads a line in exactly the form that Export writes, several times faster
+// than a general JSON decoder. It gives up at other lines.
 type scanner struct {
 	rest []byte
 	bad  bool
 }
 
-// scan returns false for a line that is to be read otherwise, wrong or not.
+// scan returns false for a line that the JSON decoder must read, valid or not.
 func scan(line []byte) (e evento.RawEvent, ok bool) {
 	s := scanner{rest: line}
 	var r record
@@ -50,14 +50,14 @@ const (
 
 func (s *scanner) comes(text string) bool { return bytes.HasPrefix(s.rest, []byte(text)) }
 
-// skip passes over a text that has to come.
+// skip reads a text that must come next.
 func (s *scanner) skip(text string) {
 	if s.bad = s.bad || !s.comes(text); !s.bad {
 		s.rest = s.rest[len(text):]
 	}
 }
 
-// number reads one behind a text.
+// number reads a number after a text.
 func (s *scanner) number(before string) (n uint64) {
 	s.skip(before)
 	digits := 0
@@ -65,11 +65,11 @@ func (s *scanner) number(before string) (n uint64) {
 		n = n*10 + uint64(s.rest[digits]-'0')
 	}
 	s.bad = s.bad || digits == 0 || s.rest[0] == '0' && digits > 1
-	s.rest = s.rest[digits:] // what a longer number leaves is no field
+	s.rest = s.rest[digits:] // the rest of a longer number is not a field
 	return n
 }
 
-// text reads a string without escapes behind a text that has its first quote.
+// text reads a string without escapes; before ends with its opening quote.
 func (s *scanner) text(before string) string {
 	s.skip(before)
 	end, ascii := 0, true
@@ -88,7 +88,7 @@ func (s *scanner) text(before string) string {
 	return text
 }
 
-// metadata is left to what reads any JSON.
+// metadata is read by the JSON decoder.
 func (s *scanner) metadata() *evento.Metadata {
 	s.skip(metadataField)
 	end := bytes.LastIndex(s.rest, []byte(dataField))
@@ -101,7 +101,7 @@ func (s *scanner) metadata() *evento.Metadata {
 	return m
 }
 
-// data reads what ends the line.
+// data reads the last field of the line.
 func (s *scanner) data() []byte {
 	s.skip(dataField)
 	text, ended := bytes.CutSuffix(s.rest, []byte(lineEnd))

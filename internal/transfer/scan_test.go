@@ -42,8 +42,8 @@ func sample() []evento.RawEvent {
 	return []evento.RawEvent{plain, odd, quoted}
 }
 
-// What scan reads, it reads as what reads any JSON does; also of lines that
-// were changed in any one byte.
+// When scan reads a line, the result is that of the JSON decoder, also for lines
+// with any one byte changed.
 func TestScan(t *testing.T) {
 	t.Parallel()
 	for i, want := range sample() {

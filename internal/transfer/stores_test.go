@@ -24,7 +24,7 @@ import (
 	"github.com/evento-go/evento/internal/transfer"
 )
 
-// stores open new ones of every kind.
+// stores open new stores of every kind.
 func stores() map[string]func(t *testing.T) evento.Executor {
 	return map[string]func(t *testing.T) evento.Executor{
 		"memory": func(*testing.T) evento.Executor { return memory.New(nil) },
@@ -63,7 +63,7 @@ func stores() map[string]func(t *testing.T) evento.Executor {
 	}
 }
 
-// opened takes what an Open returned.
+// opened checks the results of an Open.
 func opened(t *testing.T) func(evento.Executor, error) evento.Executor {
 	return func(ex evento.Executor, err error) evento.Executor {
 		t.Helper()
@@ -84,7 +84,7 @@ func closing(t *testing.T, ex evento.Executor) evento.Executor {
 	return ex
 }
 
-// fill commits events with everything that one can have.
+// fill commits events that use every field.
 func fill(t *testing.T, ex evento.Executor) {
 	t.Helper()
 	write := func(appends ...evento.Append) {
@@ -100,7 +100,7 @@ func fill(t *testing.T, ex evento.Executor) {
 	for i := range every {
 		every[i] = byte(i)
 	}
-	large := bytes.Repeat(every, 1<<10) // more than is read at once, or written
+	large := bytes.Repeat(every, 1<<10) // larger than one read or write
 	for round := range 5 {
 		data := every
 		if round == 0 || round == 4 {
@@ -146,7 +146,7 @@ func take(t *testing.T, ex evento.Executor, text string, opts transfer.ImportOpt
 	return p
 }
 
-// same compares two exports, and shows the first line in which they differ.
+// same compares two exports, and shows the first line that differs.
 func same(t *testing.T, got, want string) {
 	t.Helper()
 	if got == want {
@@ -161,7 +161,7 @@ func same(t *testing.T, got, want string) {
 	t.Fatalf("got %d lines, want %d", len(a), len(b))
 }
 
-// From every kind of store to every kind, and the exports are the same bytes.
+// From every kind of store to every kind: the exports are the same bytes.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	for from, open := range stores() {
@@ -191,7 +191,7 @@ func TestRoundTrips(t *testing.T) {
 	}
 }
 
-// Events of any time that a store can have, and of the largest size.
+// Events with every timestamp that a store can have, and of the largest size.
 func TestExtremes(t *testing.T) {
 	t.Parallel()
 	first := evento.RawEvent{

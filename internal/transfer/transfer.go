@@ -1,21 +1,21 @@
-// Package transfer writes the events of a store as lines of text, and gives such
-// lines to another store.
+// Package transfer exports the events of a store as lines of text, and imports such
+// lines into another store.
 package transfer
 
 import "time"
 
 // Progress is how far a transfer is.
 type Progress struct {
-	// Events were written, or taken over.
+	// Events is how many events were exported or imported.
 	Events uint64
-	// Skipped of the events were in the store before an import.
+	// Skipped is how many of them the store had before an import.
 	Skipped uint64
-	// Bytes of lines.
+	// Bytes is the size of the lines.
 	Bytes   int64
 	Elapsed time.Duration
 }
 
-// Rate is in events a second.
+// Rate returns events per second.
 func (p Progress) Rate() float64 {
 	if p.Elapsed <= 0 {
 		return 0
@@ -23,7 +23,7 @@ func (p Progress) Rate() float64 {
 	return float64(p.Events) / p.Elapsed.Seconds()
 }
 
-// meter tells of progress.
+// meter reports progress.
 type meter struct {
 	Progress
 	began time.Time

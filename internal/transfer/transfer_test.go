@@ -25,7 +25,7 @@ import (
 	"github.com/evento-go/evento/internal/transfer"
 )
 
-// childStore is the store to which a child process imports its standard input.
+// childStore names the store into which a child process imports its standard input.
 const childStore = "EVENTO_TEST_TRANSFER_CHILD"
 
 func TestMain(m *testing.M) {
@@ -49,7 +49,7 @@ func child(path string) error {
 	return err
 }
 
-// openPath opens a SQLite file, or a directory of Pebble's.
+// openPath opens a SQLite file, or a Pebble directory.
 func openPath(ctx context.Context, path string) (evento.Executor, error) {
 	if filepath.Ext(path) == ".db" {
 		return sqlite.Open(ctx, path, nil)
@@ -76,8 +76,7 @@ func many(t *testing.T, n int) evento.Executor {
 	return ex
 }
 
-// What is read comes to an end in the middle, wherever that is, and is gone on
-// with.
+// The input ends anywhere in the middle, and the import is continued.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	want := export(t, many(t, 25_000), transfer.ExportOptions{})
@@ -110,7 +109,7 @@ func TestInterrupted(t *testing.T) {
 	same(t, export(t, target, transfer.ExportOptions{}), want)
 }
 
-// A process that imports is killed in the middle, and another goes on.
+// A process that imports is killed in the middle, and another one continues.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	want := export(t, many(t, 40_000), transfer.ExportOptions{})
@@ -145,8 +144,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// Every way in which a file can be wrong is an error that names the line, and
-// stores nothing of a file that is no longer than a batch.
+// Every mistake in a file is an error that names the line. If the file is not
+// longer than a batch, nothing is stored.
 func TestDamaged(t *testing.T) {
 	t.Parallel()
 	good := export(t, many(t, 20), transfer.ExportOptions{})
@@ -201,7 +200,7 @@ func TestDamaged(t *testing.T) {
 	if _, err := transfer.Import(t.Context(), memory.New(nil), endless, transfer.ImportOptions{}); !errors.Is(err, evento.ErrTooLarge) || !strings.HasPrefix(err.Error(), "line 2:") {
 		t.Errorf("Import() of an endless line = %v, want %v", err, evento.ErrTooLarge)
 	}
-	// Verify finds what the checksum is about.
+	// Verify finds what only the checksum shows.
 	for _, text := range []string{"", lines[0], good[:len(good)/2], good + good, strings.Replace(good, `"Deposited"`, `"deposited"`, 1)} {
 		if err := transfer.Verify(t.Context(), strings.NewReader(text)); !errors.Is(err, evento.ErrInvalid) {
 			t.Errorf("Verify(%.100q…) = %v, want %v", text, err, evento.ErrInvalid)
@@ -218,7 +217,7 @@ func (b neverEnding) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// sign makes the last line right for lines that were changed.
+// sign corrects the last line after lines were changed.
 func sign(lines []string) string {
 	body := strings.Join(lines[:len(lines)-1], "")
 	return body + fmt.Sprintf("{\"evento\":\"end\",\"events\":%d,\"sha256\":\"%x\"}\n", len(lines)-2, sha256.Sum256([]byte(body)))
@@ -227,8 +226,8 @@ func sign(lines []string) string {
 // linesOf splits an export; the event at position p is lines[p].
 func linesOf(text string) []string { return strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n") }
 
-// The line is named of an event that cannot be imported, wherever it is, and
-// what comes before it is there.
+// The error names the line of an event that cannot be imported, wherever it is, and
+// all events before it are imported.
 func TestRefusedLine(t *testing.T) {
 	t.Parallel()
 	const n, at = 10_900, 10_500
@@ -298,7 +297,7 @@ func TestRenumber(t *testing.T) {
 		}
 	}
 
-	// Behind events of the store's own; again, and after half of it, it is the
+	// After the store's own events; again, and after half of it: the result is the
 	// same.
 	ahead := many(t, 10)
 	take(t, ahead, part, transfer.ImportOptions{Renumber: true})
@@ -315,7 +314,7 @@ func TestRenumber(t *testing.T) {
 	}
 }
 
-// Of a group the positions are those of its members.
+// In a group, positions are those of its members.
 func TestGroupAsSource(t *testing.T) {
 	t.Parallel()
 	first, second := memory.New(nil), memory.New(nil)
@@ -363,7 +362,7 @@ func TestAfter(t *testing.T) {
 			t.Errorf("Export() after %d of a store that is not there yet: no error", after)
 		}
 	}
-	// What comes before is missing.
+	// The events before are missing.
 	if _, err := transfer.Import(t.Context(), memory.New(nil), strings.NewReader(rest), transfer.ImportOptions{}); !errors.Is(err, evento.ErrInvalid) || !strings.Contains(err.Error(), "41") {
 		t.Errorf("Import() of the rest alone = %v, want %v", err, evento.ErrInvalid)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/evento-go/evento/executor/memory"
 )
 
-// stored is an event as it was once committed, by a program of that time.
+// stored is an event as an old program has committed it.
 func stored(t *testing.T, codec evento.Codec, name string, payload any) evento.RawEvent {
 	t.Helper()
 	data, err := codec.Marshal(payload)
@@ -23,7 +23,7 @@ func stored(t *testing.T, codec evento.Codec, name string, payload any) evento.R
 
 func ptr[T any](v T) *T { return &v }
 
-// defaults is what an order of the first days is read as.
+// defaults is what the first events of an order are decoded to.
 func defaults() Placed {
 	return Placed{Currency: "EUR", Priority: ptr(8), Rate: 0.25, Gift: true, Kind: KindUsual, Wait: 5 * time.Minute}
 }
@@ -91,8 +91,8 @@ func TestUpcastFails(t *testing.T) {
 	}
 }
 
-// view is what becomes of an order. It has no method for PaidText, as that is
-// made into Paid: if it had to, this would not compile.
+// view is the state of an order. It has no method for PaidText, which is upcast to
+// Paid: if it needed one, this would not compile.
 type view struct{ Log []string }
 
 func (v *view) OnPlaced(e evento.Event[Placed]) error {
@@ -110,7 +110,7 @@ func (v *view) OnFaxed(e evento.Event[Faxed]) error {
 	return nil
 }
 
-// once is a payload of a program of earlier days.
+// once is a payload of an old program.
 type once struct {
 	name   string
 	Client string

@@ -15,8 +15,8 @@ import (
 	"github.com/evento-go/evento/internal/gen/kinds/other"
 )
 
-// The events without their methods: what the default codec does with them by
-// reflection is what generated code has to do.
+// The events without their methods: generated code must do what the default codec
+// does with these by reflection.
 type (
 	plainBasic     Basic
 	plainNamed     Named
@@ -31,7 +31,7 @@ type (
 	plainUsual     Usual
 )
 
-// pair is an event and the same without methods.
+// pair is an event with methods, and the same event without.
 type pair struct{ event, plain reflect.Type }
 
 var pairs = []pair{
@@ -48,7 +48,7 @@ var pairs = []pair{
 	{reflect.TypeFor[Usual](), reflect.TypeFor[plainUsual]()},
 }
 
-// fill sets a value to what the random source says.
+// fill sets a value from a random source.
 func fill(r *rand.Rand, v reflect.Value, depth int) {
 	text := func() string {
 		b := make([]byte, r.IntN(30))
@@ -85,7 +85,7 @@ func fill(r *rand.Rand, v reflect.Value, depth int) {
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		v.SetInt(int64(r.Uint64()) >> r.IntN(64)) // cut to the size of the type
+		v.SetInt(int64(r.Uint64()) >> r.IntN(64)) // truncated to the size of the type
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		v.SetUint(r.Uint64() >> r.IntN(64))
 	case reflect.Float32:
@@ -140,7 +140,7 @@ func random(t reflect.Type, seed uint64) reflect.Value {
 	return v
 }
 
-// asEvent is a value without methods as the event that it is.
+// asEvent converts a value without methods to its event.
 func asEvent(v reflect.Value, p pair) any { return v.Elem().Convert(p.event).Interface() }
 
 func TestSameBytes(t *testing.T) {
@@ -164,8 +164,8 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-// compareDecoded decodes into values that were filled already, or are zero, and
-// reports whether generated code did it.
+// compareDecoded decodes into values that are zero or already filled, and reports
+// whether generated code did it.
 func compareDecoded(t *testing.T, p pair, data []byte, filled uint64) {
 	t.Helper()
 	event, plain := reflect.New(p.event), reflect.New(p.plain)
@@ -183,7 +183,7 @@ func compareDecoded(t *testing.T, p pair, data []byte, filled uint64) {
 	if reflect.DeepEqual(got, want) {
 		return
 	}
-	// Not a number is equal to nothing, itself included.
+	// NaN is not equal to itself.
 	a, errA := evento.CBOR().Marshal(event.Elem().Convert(p.plain).Interface())
 	b, errB := evento.CBOR().Marshal(plain.Elem().Interface())
 	if errA != nil || errB != nil || !bytes.Equal(a, b) || !bytes.Contains(a, []byte("\xf9\x7e\x00")) {
@@ -191,8 +191,8 @@ func compareDecoded(t *testing.T, p pair, data []byte, filled uint64) {
 	}
 }
 
-// The generated code itself reads what it wrote: it does not leave all of the
-// work to the codec that it stands in for.
+// Generated code itself reads what it has written: it does not leave all of the
+// work to the codec.
 func TestDecodesItself(t *testing.T) {
 	t.Parallel()
 	for _, p := range pairs {
@@ -216,8 +216,8 @@ func TestDecodesItself(t *testing.T) {
 	}
 }
 
-// The codecs agree on any bytes, broken ones included, and whatever was in the
-// value before.
+// Both codecs give the same result on any bytes, broken ones included, and for any
+// former value.
 func FuzzDecode(f *testing.F) {
 	for i, p := range pairs {
 		for seed := range uint64(3) {
@@ -233,7 +233,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// The same on bytes that are nearly right, in every run of the tests.
+// The same on bytes that are almost valid, in every run of the tests.
 func TestDecodeDamaged(t *testing.T) {
 	t.Parallel()
 	for _, p := range pairs {
@@ -257,8 +257,8 @@ func TestDecodeDamaged(t *testing.T) {
 	}
 }
 
-// Shapes that are seldom: what the codec refuses is refused, and the rest is
-// read as it reads it.
+// Rare shapes: generated code refuses what the codec refuses, and decodes the rest
+// to the same value.
 func TestDecodeOdd(t *testing.T) {
 	t.Parallel()
 	composite := pair{reflect.TypeFor[Composite](), reflect.TypeFor[plainComposite]()}

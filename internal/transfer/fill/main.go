@@ -48,8 +48,7 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// write is a commit of events, some to each of several aggregates, of which some
-// are new and some were met before.
+// write makes a commit of events of several aggregates, some of which are new.
 func write(source *rand.Rand, n int) (w evento.Write) {
 	seen := map[string]bool{}
 	for n > 0 {
