@@ -416,11 +416,16 @@ func (l *lease) withdraw(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)
 	defer cancel()
-	r, err := l.name.readPartition(ctx, l.ex, l.partition)
-	if err == nil && r.revision > 0 && r.Next == l.worker.String() {
+	for {
+		r, err := l.name.readPartition(ctx, l.ex, l.partition)
+		if err != nil || r.revision == 0 || r.Next != l.worker.String() {
+			return
+		}
 		r.Next = ""
-		// If another has changed the record meanwhile, the request stays as it is.
-		_ = l.ex.Swap(ctx, Swap{Changes: []Change{r.change(l.name, l.partition)}})
+		err = l.ex.Swap(ctx, Swap{Changes: []Change{r.change(l.name, l.partition)}})
+		if !errors.Is(err, ErrSwapped) { // else the record was changed meanwhile
+			return
+		}
 	}
 }
 

@@ -302,6 +302,53 @@ func TestHandOverOutlastsTheStore(t *testing.T) {
 	})
 }
 
+// A worker that gives up before it has the key takes its request back, also when the
+// record is changed just then: the owner does not hand over to nobody.
+func TestRequestIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		var got list[string]
+		deposits(t, store, "a", 1)
+		first := start(t, store, evento.NewSubscription("s").Lease(time.Minute).Handler(evento.HandleAll(Account, func(_ context.Context, e evento.RawEvent) error {
+			time.Sleep(10 * time.Second)
+			got.add(fmt.Sprint("one ", e.Position))
+			return nil
+		})))
+		time.Sleep(time.Second) // the event is in hand
+		var swaps atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		second, err := evento.NewSubscription("s").Logger(silent).Handler(noteAs("two", &got)).Start(ctx, &hooked{Executor: store, swap: func(ctx context.Context, s evento.Swap) error {
+			if swaps.Add(1) == 2 { // it withdraws
+				page, err := store.Records(ctx, evento.RecordQuery{Kind: "subscription", Key: "s"})
+				if err != nil {
+					return err
+				}
+				var same evento.Swap
+				for _, r := range page.Records {
+					same.Changes = append(same.Changes, evento.Change{RecordKey: r.RecordKey, Revision: r.Revision, Value: r.Value})
+				}
+				if err := store.Swap(ctx, same); err != nil {
+					return err
+				}
+			}
+			return store.Swap(ctx, s)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		cancel()
+		ended(t, second, context.Canceled)
+		time.Sleep(20 * time.Second)
+		deposits(t, store, "a", 1)
+		time.Sleep(20 * time.Second)
+		if want := []string{"one 1", "one 2"}; !slices.Equal(got.all(), want) || first.Err() != nil || swaps.Load() != 3 {
+			t.Errorf("handled %v, the owner ended with %v, after %d changes by the other; want %v by an owner that goes on, after 3", got.all(), first.Err(), swaps.Load(), want)
+		}
+	})
+}
+
 // A halt that is shorter than the time between two checkpoints, and longer than
 // the lease, is noticed before the next event.
 func TestShortHaltIsNoticed(t *testing.T) {

@@ -91,14 +91,59 @@ type Call[R any] struct {
 	left     atomic.Bool  // it is no longer counted in batch.waiting
 	finished bool         // used by the flush alone
 	wake     chan message // has room for both messages that a call can get
+	alone    [1]*Call[R]  // the batch of a leader that is its only caller
 }
 
-// batch is what the calls of a flush have in common.
+// batch is what the calls of a flush have in common. It is the context of the flush,
+// part of the leader's call, so that a flush allocates none.
 type batch struct {
-	waiting  atomic.Int64 // callers that have no outcome yet and have not given up
-	gone     atomic.Bool  // somebody has given up
+	leader   context.Context //nolint:containedctx // for its values, as long as the call
+	waiting  atomic.Int64    // callers that have no outcome yet and have not given up
+	gone     atomic.Bool     // somebody has given up
 	patience time.Duration
-	cancel   context.CancelFunc
+
+	mu    sync.Mutex
+	done  chan struct{} // nil: nobody has asked for it
+	ended bool
+}
+
+// Deadline implements [context.Context].
+func (b *batch) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+
+// Done implements [context.Context].
+func (b *batch) Done() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done == nil {
+		b.done = make(chan struct{})
+		if b.ended {
+			close(b.done)
+		}
+	}
+	return b.done
+}
+
+// Err implements [context.Context].
+func (b *batch) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value implements [context.Context]. The leader's context ends without the batch.
+func (b *batch) Value(key any) any { return context.WithoutCancel(b.leader).Value(key) }
+
+// end ends the context.
+func (b *batch) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended && b.done != nil {
+		close(b.done)
+	}
+	b.ended = true
 }
 
 // leave counts a caller off, once. When none waits any more and some have given up,
@@ -112,7 +157,7 @@ func (c *Call[R]) leave(gaveUp bool) {
 		b.gone.Store(true)
 	}
 	if b.waiting.Add(-1) == 0 && b.gone.Load() {
-		time.AfterFunc(b.patience/2, b.cancel)
+		time.AfterFunc(b.patience/2, b.end)
 	}
 }
 
@@ -338,20 +383,16 @@ func (q *Queue[R]) lead(ctx context.Context, own *Call[R]) {
 		q.handOver(len(taken))
 	}()
 	q.linger()
-	stop := func() {}
+	b := &own.leads
+	b.leader, b.patience = ctx, q.opts.Patience
 	q.flush(ctx, func() (context.Context, []*Call[R]) {
-		b := &own.leads
-		b.patience, b.cancel = q.opts.Patience, stop
-		b.gone.Store(false)
-		all := ctx
-		if ctx.Done() != nil {
-			all, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-			stop = b.cancel
+		taken = q.take(own)
+		if ctx.Done() == nil {
+			return ctx, taken // the leader never gives up
 		}
-		taken = q.take(b)
-		return all, taken
+		return b, taken
 	})
-	stop()
+	b.end()
 	returned = true
 }
 
@@ -417,7 +458,7 @@ func (q *Queue[R]) linger() {
 }
 
 // take removes a batch from the queue.
-func (q *Queue[R]) take(b *batch) []*Call[R] {
+func (q *Queue[R]) take(leader *Call[R]) []*Call[R] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, size := 0, 0
@@ -426,12 +467,12 @@ func (q *Queue[R]) take(b *batch) []*Call[R] {
 		if n > 0 && size > q.opts.MaxBytes {
 			break
 		}
-		q.queued[n].taken, q.queued[n].batch = true, b
+		q.queued[n].taken, q.queued[n].batch = true, &leader.leads
 		n++
 	}
-	b.waiting.Store(int64(n))
-	taken := q.queued[:n:n]
-	q.queued = append([]*Call[R](nil), q.queued[n:]...)
+	leader.leads.waiting.Store(int64(n))
+	taken := append(leader.alone[:0], q.queued[:n]...)
+	q.queued = slices.Delete(q.queued, 0, n)
 	q.length.Store(int64(len(q.queued)))
 	return taken
 }
