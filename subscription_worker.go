@@ -64,7 +64,7 @@ type subscriber struct {
 // What the worker remembers between turns is its progress and, about a failed unit,
 // its trouble.
 //
-// Why: docs/decisions.md, "One loop, and three things that it knows".
+// Why: docs/decisions.md, "One loop, and two things that it knows".
 type worker struct {
 	*subscriber
 	lease    lease

@@ -62,6 +62,8 @@ func (op *appendOp) fits(maxPacket int) error {
 }
 
 // VersionOf implements [sqlstore.Appender].
+//
+// Why: docs/decisions.md, "No index of event ids".
 func (tx *transaction) VersionOf(op *sqlstore.Op, i int, id *evento.ID) (version int64, found bool, err error) {
 	typeID, err := tx.typeOf(op, i)
 	if err != nil || typeID == 0 {

@@ -15,6 +15,8 @@ import (
 // dictionary has names that are committed and durable: after a crash of the server a
 // name that was not durable could get another number. A caller's transaction has a
 // dictionary of its own over the executor's, as its names are not durable yet.
+//
+// Why: docs/decisions.md, "Nothing is remembered before it is durable".
 type dictionary struct {
 	*sqlstore.Dictionary
 	ex   *Executor

@@ -22,6 +22,8 @@ type durable struct {
 // Without a binary log, InnoDB shows a commit to others before it is on disk. But it
 // writes its log in order: once a later commit is acknowledged, all that could be seen
 // before is on disk too. A caller's transaction does this at its end.
+//
+// Why: docs/decisions.md, "MySQL: what a transaction reads becomes durable at its end".
 func (ex *Executor) makeDurable(ctx context.Context, s *session, position int64) error {
 	d := &ex.durable
 	if ex.opts.AllowLoss || position <= d.position.Load() {

@@ -23,6 +23,8 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 
 // takeOver appends events that follow the last one. It does so as another
 // process would: the writer notices that the counter has moved.
+//
+// Why: docs/decisions.md, "Import: MySQL takes it as from another process".
 func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) error {
 	if err := ex.gate.Check(ctx); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 type txKey struct{}
@@ -224,7 +225,7 @@ func (t *callersTx) failure(ctx context.Context, err error) error {
 	case disconnected(err):
 		return fmt.Errorf("%w: %w", errLost, err)
 	case transient(err):
-		return fmt.Errorf("evento: mysql: InTx: the server gave up on it: %w", err)
+		return store.Errorf("mysql: InTx: the server gave up on it: %w", err)
 	}
 	return classify(err)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 //go:embed migrations/*.sql
@@ -57,7 +58,7 @@ func Migrate(ctx context.Context, db *sql.DB) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return fmt.Errorf("evento: mysql: migrate: %w", classify(err))
+	return store.Errorf("mysql: migrate: %w", classify(err))
 }
 
 // statements splits a file where a line ends in a semicolon.

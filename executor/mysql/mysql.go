@@ -163,7 +163,7 @@ func open(ctx context.Context, db *sql.DB, o *Options) (*Executor, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("evento: mysql: open: %w", classify(err))
+		return nil, store.Errorf("mysql: open: %w", classify(err))
 	}
 	ex.writer = newWriter(ex, db)
 	ex.queue = appendqueue.New(appendqueue.Options{
@@ -209,7 +209,7 @@ func (ex *Executor) Close() error {
 		ex.changed.Close()
 		if ex.own != nil {
 			if err := ex.own.Close(); err != nil {
-				return fmt.Errorf("evento: mysql: close: %w", err)
+				return store.Errorf("mysql: close: %w", err)
 			}
 		}
 		return nil

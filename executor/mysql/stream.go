@@ -13,6 +13,8 @@ import (
 // stream calls each with the values of every row, until it wants no more. The rest is
 // not read then, and the connection is dropped unless it is in a caller's transaction.
 // Bytes among the values are valid during the call. Args are int64 or string.
+//
+// Why: docs/decisions.md, "A page cut by size drops its connection".
 func (s *session) stream(ctx context.Context, text string, args []any, columns int, each func(values []sqldriver.Value) (more bool, err error)) error {
 	return s.failed(s.conn.Raw(func(c any) error {
 		conn := c.(sqldriver.Conn)

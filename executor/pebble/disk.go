@@ -20,6 +20,8 @@ import (
 // succeeded; the executor asks after every sync whether that is true.
 //
 // It is Pebble's logger too, because Pebble reports other failures there.
+//
+// Why: docs/decisions.md, "Its log does not tell it of failures".
 type disk struct {
 	vfs.FS
 	dir     string

@@ -28,6 +28,8 @@ const (
 )
 
 // keys makes keys that begin with a prefix.
+//
+// Why: docs/decisions.md, "The aggregate index is by position".
 type keys struct{ prefix string }
 
 func (k keys) begin(kind byte, names ...string) []byte {

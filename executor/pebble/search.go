@@ -24,6 +24,8 @@ import (
 )
 
 // search is a query up to a head.
+//
+// Why: docs/decisions.md, "A scan decides by what it meets".
 type search struct {
 	ex   *Executor
 	head uint64

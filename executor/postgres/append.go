@@ -16,6 +16,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/appendqueue"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 type appendCall = appendqueue.Call[*appendOp]
@@ -146,7 +147,7 @@ func (ex *Executor) flush(ctx context.Context, take func() (context.Context, []*
 	waiting, calls := take()
 	if err != nil {
 		for _, c := range calls {
-			c.Finish(fmt.Errorf("evento: postgres: no connection for the commit: %w", err)) // nothing was sent
+			c.Finish(store.Errorf("postgres: no connection for the commit: %w", err)) // nothing was sent
 		}
 		return
 	}
@@ -254,7 +255,7 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, err error) {
 	switch {
 	case unsent(err):
-		err = fmt.Errorf("evento: postgres: no connection for the commit: %w", err)
+		err = store.Errorf("postgres: no connection for the commit: %w", err)
 	case unknown(err):
 		err = fmt.Errorf("%w: %w", evento.ErrOutcomeUnknown, err)
 	case len(calls) > 1 && !failsAll(err):

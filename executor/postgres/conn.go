@@ -20,6 +20,8 @@ import (
 // those that handlers hold. It is a pool of one: with the settings and hooks of
 // the other, made when it is needed, to the end also when the caller cannot wait
 // for it, lent in turn, and made again when it breaks.
+//
+// Why: docs/decisions.md, "Leases: one connection in reserve".
 type reserve struct {
 	pool    *pgxpool.Pool
 	opts    *Options

@@ -16,6 +16,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 //go:embed migrations/*.sql
@@ -58,7 +59,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 		return fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
 	if err := migrate(ctx, pool, opts.Schema); err != nil {
-		return fmt.Errorf("evento: postgres: migrate schema %q: %w", opts.Schema, classify(err))
+		return store.Errorf("postgres: migrate schema %q: %w", opts.Schema, classify(err))
 	}
 	return nil
 }

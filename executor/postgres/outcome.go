@@ -83,6 +83,8 @@ func (ex *Executor) earlierOn(ctx context.Context, l *flushConn, op *appendOp) (
 
 // earlier looks for the whole write in the store, by the ids of its events, and
 // sets the receipts if it is there.
+//
+// Why: docs/decisions.md, "Event ids are unique".
 func (ex *Executor) earlier(ctx context.Context, conn *pgx.Conn, op *appendOp) (bool, error) {
 	type place struct {
 		t                 evento.AggregateType

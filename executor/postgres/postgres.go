@@ -129,7 +129,7 @@ var _ evento.Transactor = (*Executor)(nil)
 func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("evento: postgres: %w", err)
+		return nil, store.Errorf("postgres: %w", err)
 	}
 	ex, err := New(ctx, pool, opts)
 	if err != nil {
@@ -158,10 +158,10 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	ex.awaited, ex.aliveEvery = make(chan struct{}), aliveEvery
 	ex.await = sync.OnceFunc(func() { close(ex.awaited) })
 	if err := ex.prepare(ctx); err != nil {
-		return nil, fmt.Errorf("evento: postgres: open schema %q: %w", opts.Schema, classify(err))
+		return nil, store.Errorf("postgres: open schema %q: %w", opts.Schema, classify(err))
 	}
 	if ex.reserve, err = newReserve(ctx, pool, &ex.opts); err != nil {
-		return nil, fmt.Errorf("evento: postgres: %w", err)
+		return nil, store.Errorf("postgres: %w", err)
 	}
 	ex.closing, ex.close = context.WithCancel(context.WithoutCancel(ctx))
 	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, Unknown: evento.ErrOutcomeUnknown, GaveUp: ex.roundTrip.recall}, ex.flush)

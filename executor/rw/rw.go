@@ -50,6 +50,8 @@ import (
 // for concurrent use. Records, snapshots and cursors are asked of the write side:
 // Records, Swap, Snapshot, SaveSnapshot, Snapshots, RemoveSnapshots, CursorAt and
 // Earlier are its own.
+//
+// Why: docs/decisions.md, "rw waits for the replica, and does not serve stale reads of its own writes".
 type Executor struct {
 	write
 	read    evento.Executor

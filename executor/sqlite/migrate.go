@@ -17,6 +17,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 //go:embed migrations/*.sql
@@ -49,11 +50,11 @@ func Migrate(ctx context.Context, db *sql.DB) error {
 	}
 	c, err := dbSource(db)(ctx)
 	if err != nil {
-		return fmt.Errorf("evento: sqlite: migrate: %w", classify(err))
+		return store.Errorf("sqlite: migrate: %w", classify(err))
 	}
 	err = errors.Join(prepareStore(ctx, c, true, false), c.close())
 	if err != nil {
-		return fmt.Errorf("evento: sqlite: migrate: %w", err)
+		return store.Errorf("sqlite: migrate: %w", err)
 	}
 	return nil
 }

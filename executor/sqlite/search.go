@@ -21,6 +21,8 @@ import (
 
 // search is a query in terms of the tables, in one snapshot of them. Aggregates
 // have their keys.
+//
+// Why: docs/decisions.md, "Reads choose their own plan".
 type search struct {
 	sqlstore.Plan[int64]
 	conn *conn

@@ -121,7 +121,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	}
 	ex, err := open(ctx, fileSource(path, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() (*sql.DB, error) { return driver.Open(path) }})
 	if err != nil {
-		return nil, fmt.Errorf("evento: sqlite: open %s: %w", path, explainPath(path, err))
+		return nil, store.Errorf("sqlite: open %s: %w", path, explainPath(path, err))
 	}
 	return ex, nil
 }
@@ -149,7 +149,7 @@ func New(ctx context.Context, db *sql.DB, opts *Options) (*Executor, error) {
 	}
 	ex, err := open(ctx, dbSource(db), &checked, &callers{db: db, limited: most > 0})
 	if err != nil {
-		return nil, fmt.Errorf("evento: sqlite: %w", err)
+		return nil, store.Errorf("sqlite: %w", err)
 	}
 	return ex, nil
 }
@@ -233,7 +233,7 @@ func (ex *Executor) Close() error {
 		err := errors.Join(ex.callers.close(), ex.readers.close(), ex.writer.conn.close())
 		ex.changed.Close()
 		if err != nil {
-			return fmt.Errorf("evento: sqlite: close: %w", err)
+			return store.Errorf("sqlite: close: %w", err)
 		}
 		return nil
 	})

@@ -226,6 +226,8 @@ type Flush[R any] func(ctx context.Context, take func() (context.Context, []*Cal
 
 // Queue collects requests for a flush. Its methods are safe for concurrent
 // use.
+//
+// Why: docs/decisions.md, "A caller who gives up does not wait for the storage".
 type Queue[R any] struct {
 	opts   Options
 	flush  Flush[R]
