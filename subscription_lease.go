@@ -365,7 +365,7 @@ func (w *worker) await(ctx context.Context, how manner, left time.Duration) erro
 			failures = 0
 		case w.once || final(err) || ctx.Err() != nil:
 			w.lease.withdraw(ctx)
-			return err
+			return cutShort(ctx, err)
 		default:
 			left = nextTry(ctx, w.logger, &failures, err)
 		}

@@ -40,7 +40,7 @@ func (s *Subscription) run(ctx context.Context, fn func(context.Context) error) 
 		s.err = errors.New("evento: a handler ended its goroutine")
 		defer close(s.done)
 		defer s.kill()
-		s.err = unlessStopping(fn(ctx))
+		s.err = unlessStopping(cutShort(ctx, fn(ctx)))
 	}()
 }
 
@@ -49,6 +49,16 @@ func (s *Subscription) run(ctx context.Context, fn func(context.Context) error) 
 func unlessStopping(err error) error {
 	if errors.Is(err, errStopping) {
 		return nil
+	}
+	return err
+}
+
+// cutShort returns the context's error when it has ended and the outcome of a change
+// of the subscription's own is unknown: that is of no interest to others.
+func cutShort(ctx context.Context, err error) error {
+	var handler *HandlerError
+	if ctx.Err() != nil && errors.Is(err, ErrOutcomeUnknown) && !errors.As(err, &handler) {
+		return ctx.Err()
 	}
 	return err
 }
@@ -115,7 +125,7 @@ func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscrip
 	sub := newSubscription(s.name)
 	if b.partitions > 1 {
 		if _, err := s.state(ctx); err != nil {
-			return nil, err
+			return nil, cutShort(ctx, err)
 		}
 		sub.run(ctx, func(ctx context.Context) error { return s.share(ctx, sub, b.delay) })
 		return sub, nil
@@ -127,7 +137,7 @@ func (b *SubscriptionBuilder) Start(ctx context.Context, ex Executor) (*Subscrip
 	w := s.worker(sub.ID, 0, sub.stopping)
 	taken, left, err := w.take(ctx, w.manner(ctx, how))
 	if err != nil {
-		return nil, err
+		return nil, cutShort(ctx, err)
 	}
 	sub.run(ctx, func(ctx context.Context) error {
 		if !taken {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -397,6 +398,58 @@ func TestNewestGetsTheKey(t *testing.T) {
 			ended(t, first, evento.ErrTakenOver)
 			time.Sleep(time.Minute)
 			want(t, "handled", got.all(), "first1", "third2", "third3")
+		})
+	}
+}
+
+// A store that does not answer while the context ends says that the outcome of a
+// change is unknown. What it was about is the subscription's own: it ends with the
+// context's error.
+func TestContextEndsWhileTheStoreIsSilent(t *testing.T) {
+	t.Parallel()
+	for name, b := range map[string]*evento.SubscriptionBuilder{
+		"one worker": evento.NewSubscription("s"),
+		"partitions": evento.NewSubscription("s").Partitions(4),
+		"standby":    evento.NewSubscription("s").Standby(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := newStore(t)
+				deposits(t, store, "a", 3)
+				deposits(t, store, "b", 3)
+				var silent atomic.Bool
+				ex := &hooked{Executor: store, swap: func(ctx context.Context, s evento.Swap) error {
+					if silent.Load() && ctx.Err() == nil {
+						if _, bounded := ctx.Deadline(); !bounded { // what is stored at the end is answered
+							<-ctx.Done()
+							return evento.ErrOutcomeUnknown
+						}
+					}
+					return store.Swap(ctx, s)
+				}}
+				b.Handler(evento.HandleAll(Account, func(context.Context, evento.RawEvent) error {
+					silent.Store(true)
+					time.Sleep(time.Second)
+					return nil
+				}))
+				ctx, cancel := context.WithCancel(t.Context())
+				sub, err := b.Start(ctx, ex)
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				cancel()
+				ended(t, sub, context.Canceled)
+				if errors.Is(sub.Err(), evento.ErrOutcomeUnknown) {
+					t.Errorf("the worker ended with %v", sub.Err())
+				}
+				ctx, cancel = context.WithCancel(t.Context())
+				time.AfterFunc(time.Minute, cancel)
+				silent.Store(true)
+				if err := b.Execute(ctx, ex); !errors.Is(err, context.Canceled) || errors.Is(err, evento.ErrOutcomeUnknown) {
+					t.Errorf("Execute() = %v, want %v", err, context.Canceled)
+				}
+			})
 		})
 	}
 }

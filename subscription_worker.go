@@ -139,7 +139,7 @@ func (w *worker) run(ctx context.Context, delay time.Duration) error {
 	cancel(nil)
 	<-renewed
 	w.ahead.stop()
-	return w.finish(ctx, err)
+	return w.finish(ctx, cutShort(ctx, err))
 }
 
 // forget drops what was read, so that it is read again.
