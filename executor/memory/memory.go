@@ -7,10 +7,8 @@ package memory
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -276,136 +274,6 @@ func (ex *Executor) Earlier(a, b cursor.Value) (cursor.Value, error) {
 
 // Feed implements [evento.Executor].
 func (ex *Executor) Feed() *evento.Feed { return &ex.feed }
-
-// Records implements [evento.Executor].
-func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	if err := ex.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer ex.mu.Unlock()
-	page := &evento.RecordPage{Now: ex.now()}
-	for _, r := range ex.records {
-		if r.Kind == q.Kind && (q.Key == "" || r.Key == q.Key) && r.Compare(q.After) > 0 {
-			r.Value = bytes.Clone(r.Value)
-			page.Records = append(page.Records, r)
-		}
-	}
-	slices.SortFunc(page.Records, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
-	if most := cmp.Or(q.Limit, evento.MaxRecords); len(page.Records) > most {
-		page.Records, page.More = page.Records[:most], true
-	}
-	return page, nil
-}
-
-// Swap implements [evento.Executor].
-func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
-	if err := s.Check(); err != nil {
-		return err
-	}
-	if err := ex.lock(ctx); err != nil {
-		return err
-	}
-	defer ex.mu.Unlock()
-	for _, c := range s.Changes {
-		if at := ex.records[c.RecordKey].Revision; at != c.Revision {
-			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
-		}
-	}
-	now := ex.now()
-	for _, c := range s.Changes {
-		if c.Remove {
-			delete(ex.records, c.RecordKey)
-			continue
-		}
-		ex.records[c.RecordKey] = evento.Record{RecordKey: c.RecordKey, Revision: c.Revision + 1, ChangedAt: now, Value: bytes.Clone(c.Value)}
-	}
-	if s.Wake {
-		ex.changed.Notify()
-	}
-	return nil
-}
-
-// Snapshot implements [evento.Executor].
-func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
-	if err := ex.rlock(ctx); err != nil {
-		return evento.Snapshot{}, err
-	}
-	defer ex.mu.RUnlock()
-	s, ok := ex.snapshots[key]
-	if !ok {
-		return evento.Snapshot{}, fmt.Errorf("%w: snapshot of %q for %s %q", evento.ErrNotFound, key.Projection, key.AggregateType, key.AggregateID)
-	}
-	s.Data = bytes.Clone(s.Data)
-	return s, nil
-}
-
-// SaveSnapshot implements [evento.Executor].
-func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
-	if err := ex.lock(ctx); err != nil {
-		return err
-	}
-	defer ex.mu.Unlock()
-	if old, ok := ex.snapshots[key]; ok && (old.Version > s.Version || old.Version == s.Version && old.Position > s.Position) {
-		return nil
-	}
-	if _, known := ex.snapshots[key]; !known {
-		ex.inOrder = nil
-	}
-	s.Data = bytes.Clone(s.Data)
-	ex.snapshots[key] = s
-	return nil
-}
-
-// Snapshots implements [evento.Executor].
-func (ex *Executor) Snapshots(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
-	if err := q.Check(); err != nil {
-		return nil, err
-	}
-	if err := ex.lock(ctx); err != nil {
-		return nil, err
-	}
-	defer ex.mu.Unlock()
-	if ex.inOrder == nil {
-		ex.inOrder = slices.SortedFunc(maps.Keys(ex.snapshots), evento.SnapshotKey.Compare)
-	}
-	page := store.SnapshotsOf(q)
-	from, after := slices.BinarySearchFunc(ex.inOrder, q.After, evento.SnapshotKey.Compare)
-	if after {
-		from++
-	}
-	for _, key := range ex.inOrder[from:] {
-		if q.Projection != "" && key.Projection != q.Projection {
-			continue
-		}
-		s := evento.StoredSnapshot{SnapshotKey: key, Snapshot: ex.snapshots[key], Size: len(ex.snapshots[key].Data)}
-		if q.States {
-			s.Data = bytes.Clone(s.Data)
-		}
-		if !page.Take(s) {
-			break
-		}
-	}
-	return page.Page(), nil
-}
-
-// RemoveSnapshots implements [evento.Executor].
-func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotKey) error {
-	if err := store.CheckKeys(keys); err != nil {
-		return err
-	}
-	if err := ex.lock(ctx); err != nil {
-		return err
-	}
-	defer ex.mu.Unlock()
-	for _, key := range keys {
-		delete(ex.snapshots, key)
-	}
-	ex.inOrder = nil
-	return nil
-}
 
 // Close implements [evento.Executor]. The events are gone then.
 func (ex *Executor) Close() error {
