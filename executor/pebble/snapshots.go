@@ -16,6 +16,10 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
+// A snapshot's value is its version, its position, 8 bytes each, the length of
+// its cursor in 4 bytes, the cursor, and the data.
+const snapshotHeader = 20
+
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (s evento.Snapshot, err error) {
 	if err := ex.gate.Enter(ctx); err != nil {

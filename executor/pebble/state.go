@@ -194,7 +194,3 @@ func later(a, b []byte) []byte {
 	}
 	return a
 }
-
-// A snapshot's value is its version, its position, 8 bytes each, the length of
-// its cursor in 4 bytes, the cursor, and the data.
-const snapshotHeader = 20
