@@ -3,10 +3,10 @@
 //
 //	dictionary.go  names that tables hold as numbers, and those of a transaction
 //	plan.go        a query with its names looked up
-//	judge.go       what becomes of a write: accepted, refused, stored already
+//	append.go      a write in a transaction: accepted, refused, or stored already
 //	tx.go          the caller's transaction in a context
 //	pending.go     the writes of that, until its commit
-//	columns.go     columns of events
+//	columns.go     rows of events, and their columns
 //	records.go     pages of records and snapshots
 //	migrations.go  the files that make the tables
 //	inspect.go     what tools ask of a store
