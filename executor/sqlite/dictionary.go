@@ -135,16 +135,19 @@ func (d *dictionary) events(c *conn, rows []sqlstore.Row) ([]cursor.Edge[evento.
 func (d *dictionary) nameAggregates(c *conn, rows []sqlstore.Row) error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	var a sqlstore.Aggregate
 	for i := range rows {
 		r := &rows[i]
-		a, known := d.aggregates.Get(r.AggregateKey)
-		if !known {
-			d.mu.RUnlock()
-			var err error
-			a, err = d.fetch(c, r)
-			d.mu.RLock()
-			if err != nil {
-				return fmt.Errorf("event at position %d: %w", r.Position, err)
+		if i == 0 || r.AggregateKey != rows[i-1].AggregateKey { // they come in runs
+			var known bool
+			if a, known = d.aggregates.Get(r.AggregateKey); !known {
+				d.mu.RUnlock()
+				var err error
+				a, err = d.fetch(c, r)
+				d.mu.RLock()
+				if err != nil {
+					return fmt.Errorf("event at position %d: %w", r.Position, err)
+				}
 			}
 		}
 		r.AggregateID = a.ID
