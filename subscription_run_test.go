@@ -413,6 +413,7 @@ func TestContextEndsWhileTheStoreIsSilent(t *testing.T) {
 		"standby":    evento.NewSubscription("s").Standby(),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				store := newStore(t)
 				deposits(t, store, "a", 3)

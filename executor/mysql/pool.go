@@ -40,24 +40,8 @@ func newPool(db *sql.DB, size int, closing <-chan struct{}, logger *slog.Logger)
 
 // get lends a session, as soon as one is free. It is for calls that may keep it.
 func (p *pool) get(ctx context.Context) (*session, error) {
-	select {
-	case <-p.closing:
-		return nil, evento.ErrClosed
-	default:
-	}
-	select {
-	case s := <-p.idle:
-		return s, nil
-	default:
-	}
-	select {
-	case s := <-p.idle:
-		return s, nil
-	case p.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-p.closing:
-		return nil, evento.ErrClosed
+	if s, err := p.wait(ctx, p.slots); s != nil || err != nil {
+		return s, err
 	}
 	opening, cancel := until(ctx, p.closing)
 	defer cancel()
@@ -71,10 +55,9 @@ func (p *pool) get(ctx context.Context) (*session, error) {
 	return s, err
 }
 
-// beside lends a session to a call that gives it back soon: one that is idle, or
-// the reserve, and else whatever is free first. It makes none for the pool,
-// which handlers might keep waiting.
-func (p *pool) beside(ctx context.Context) (*session, error) {
+// wait waits for an idle session, which is taken first, or a semaphore, which is held
+// when it returns nil.
+func (p *pool) wait(ctx context.Context, semaphore chan<- struct{}) (*session, error) {
 	select {
 	case <-p.closing:
 		return nil, evento.ErrClosed
@@ -88,11 +71,21 @@ func (p *pool) beside(ctx context.Context) (*session, error) {
 	select {
 	case s := <-p.idle:
 		return s, nil
-	case p.turn <- struct{}{}:
+	case semaphore <- struct{}{}:
+		return nil, nil //nolint:nilnil // as said above
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-p.closing:
 		return nil, evento.ErrClosed
+	}
+}
+
+// beside lends a session to a call that gives it back soon: one that is idle, or
+// the reserve, and else whatever is free first. It makes none for the pool,
+// which handlers might keep waiting.
+func (p *pool) beside(ctx context.Context) (*session, error) {
+	if s, err := p.wait(ctx, p.turn); s != nil || err != nil {
+		return s, err
 	}
 	s, err := p.reserved(ctx)
 	if err == nil || ctx.Err() != nil {

@@ -66,13 +66,13 @@ func TestKnownPlan(t *testing.T) {
 		q    evento.Query
 		want string // "": not known
 	}{
-		{evento.Query{}, "true false 0 [] [] [] 0"},
-		{evento.Query{Unrouted: true}, "true true 0 [] [] [] 0"},
-		{evento.Query{RoutingKey: "r"}, "true false 9 [] [] [] 0"},
+		{evento.Query{}, "everything true unrouted false routing 0 kinds [] aggregates [] whole [] with 0"},
+		{evento.Query{Unrouted: true}, "everything true unrouted true routing 0 kinds [] aggregates [] whole [] with 0"},
+		{evento.Query{RoutingKey: "r"}, "everything true unrouted false routing 9 kinds [] aggregates [] whole [] with 0"},
 		{evento.Query{RoutingKey: "s"}, ""},
-		{evento.Query{Filters: []evento.Filter{of("a", "", ""), of("a", "", "")}}, "false false 0 [1 2] [] [3] 2"},
-		{evento.Query{Filters: []evento.Filter{of("a", "two", ""), of("a", "one", "y")}}, "false false 0 [2] [{6 [1]}] [] 0"},
-		{evento.Query{Filters: []evento.Filter{of("a", "", "x"), of("a", "", "y")}}, "false false 0 [] [{5 []} {6 []}] [] 0"},
+		{evento.Query{Filters: []evento.Filter{of("a", "", ""), of("a", "", "")}}, "everything false unrouted false routing 0 kinds [1 2] aggregates [] whole [3] with 2"},
+		{evento.Query{Filters: []evento.Filter{of("a", "two", ""), of("a", "one", "y")}}, "everything false unrouted false routing 0 kinds [2] aggregates [{6 [1]}] whole [] with 0"},
+		{evento.Query{Filters: []evento.Filter{of("a", "", "x"), of("a", "", "y")}}, "everything false unrouted false routing 0 kinds [] aggregates [{5 []} {6 []}] whole [] with 0"},
 		{evento.Query{Filters: []evento.Filter{of("a", "three", "")}}, ""},
 		{evento.Query{Filters: []evento.Filter{of("a", "three", "x")}}, ""},
 		{evento.Query{Filters: []evento.Filter{of("a", "", "z")}}, ""},
@@ -82,7 +82,7 @@ func TestKnownPlan(t *testing.T) {
 		{evento.Query{Filters: []evento.Filter{of("a", "", "x"), of("b", "", "x")}}, ""},
 	} {
 		p, known := sqlstore.KnownPlan(d, tt.q, key)
-		got := fmt.Sprint(p.Everything, p.Unrouted, p.Routing, p.Kinds, p.Aggregates, p.WholeTypes, p.WholeKinds)
+		got := fmt.Sprintf("everything %t unrouted %t routing %d kinds %v aggregates %v whole %v with %d", p.Everything, p.Unrouted, p.Routing, p.Kinds, p.Aggregates, p.WholeTypes, p.WholeKinds)
 		if known != (tt.want != "") || known && got != tt.want {
 			t.Errorf("KnownPlan(%+v): %s, %t; want %q", tt.q, got, known, tt.want)
 		}

@@ -63,14 +63,14 @@ func From(args cursor.Args, at, head int64) (from int64, backward bool) {
 	return at, backward
 }
 
-// LookBehind sets Behind, where the page is to tell. Any reports whether there is an
+// LookBehind sets Behind, where the page is to tell. Find reports whether there is an
 // event beyond a position.
-func (f *Found) LookBehind(args cursor.Args, from int64, any func(from int64, backward bool) (bool, error)) (err error) {
+func (f *Found) LookBehind(args cursor.Args, from int64, find func(from int64, backward bool) (bool, error)) (err error) {
 	switch {
 	case args.IsBackward():
-		f.Behind, err = any(from-1, false)
+		f.Behind, err = find(from-1, false)
 	case !args.IsOnward():
-		f.Behind, err = any(from+1, true)
+		f.Behind, err = find(from+1, true)
 	}
 	return err
 }
