@@ -22,6 +22,7 @@ func TestHeadingsOfDecisions(t *testing.T) {
 	}
 	link := regexp.MustCompile(`docs/decisions\.md, ((?:(?: and )?"[^"]*")+)`)
 	quoted := regexp.MustCompile(`"([^"]*)"`)
+	wrapped := regexp.MustCompile(`\s*\n\s*//\s*`)
 	links := 0
 	err = fs.WalkDir(os.DirFS(".."), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") {
@@ -31,7 +32,7 @@ func TestHeadingsOfDecisions(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		comments := regexp.MustCompile(`\s*\n\s*//\s*`).ReplaceAllString(string(code), " ")
+		comments := wrapped.ReplaceAllString(string(code), " ")
 		for _, m := range link.FindAllStringSubmatch(comments, -1) {
 			for _, q := range quoted.FindAllStringSubmatch(m[1], -1) {
 				links++

@@ -221,12 +221,10 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 			ex.roundTrip.recall()
 		}
 		outcomes, err = ex.send(ctx, conn, b, calls)
-		recalled := ex.roundTrip.end()
+		var recalled bool
+		recalled, err = ex.roundTrip.end(err, ex.replicated)
 		if recalled {
 			b.via.drop(ctx)
-		}
-		if err == nil && recalled && ex.replicated {
-			err = errNotReplicated
 		}
 		if err == nil {
 			break

@@ -43,16 +43,12 @@ func Tx(ctx context.Context) pgx.Tx {
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *transaction {
-	t, _ := sqlstore.TxOf(ctx, ex).(*transaction)
-	return t
+	return sqlstore.TxOf[*transaction](ctx, ex)
 }
 
 // openTransactionOf is the one that ctx belongs to, unless it has ended, or nil.
 func (ex *Executor) openTransactionOf(ctx context.Context) *transaction {
-	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
-		return t
-	}
-	return nil
+	return sqlstore.OpenTxOf[*transaction](ctx, ex)
 }
 
 // querier is what a pool and a transaction both are.
@@ -165,12 +161,9 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 	defer cancel()
 	err = conn.SendBatch(sending, &l.batch).Close()
 	stop()
-	recalled := f.end()
+	recalled, err := f.end(err, ex.replicated)
 	if recalled {
 		defer func() { _ = conn.Conn().Close(context.Background()) }()
-		if err == nil && ex.replicated {
-			err = errNotReplicated
-		}
 	}
 	switch {
 	case err == nil:

@@ -45,13 +45,16 @@ func (f *roundTrip) begin(conn *pgx.Conn) {
 	f.number++
 }
 
-// end reports whether it was called back. Its connection is of no use
-// then: the server may apply the cancellation to the next statement.
-func (f *roundTrip) end() bool {
+// end reports whether it was called back, and what its error is. Its connection is of
+// no use when it was: the server may apply the cancellation to the next statement.
+func (f *roundTrip) end(err error, replicated bool) (recalled bool, _ error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.conn = nil
-	return f.recalled
+	if err == nil && f.recalled && replicated {
+		err = errNotReplicated
+	}
+	return f.recalled, err
 }
 
 // recall calls back the transaction that is on its way now, if it still is after a

@@ -68,16 +68,12 @@ type callersTx struct {
 
 // transactionOf is the one that ctx belongs to, or nil.
 func (ex *Executor) transactionOf(ctx context.Context) *callersTx {
-	t, _ := sqlstore.TxOf(ctx, ex).(*callersTx)
-	return t
+	return sqlstore.TxOf[*callersTx](ctx, ex)
 }
 
 // openTransactionOf is the one that ctx belongs to, unless it has ended, or nil.
 func (ex *Executor) openTransactionOf(ctx context.Context) *callersTx {
-	if t := ex.transactionOf(ctx); t != nil && !t.Ended() {
-		return t
-	}
-	return nil
+	return sqlstore.OpenTxOf[*callersTx](ctx, ex)
 }
 
 // InTx implements [evento.Transactor]. [Tx] gives the transaction to fn. It has

@@ -17,4 +17,19 @@ func WithTx(ctx context.Context, owner, tx any) context.Context {
 }
 
 // TxOf returns the transaction of owner that ctx carries, or nil.
-func TxOf(ctx context.Context, owner any) any { return ctx.Value(txKey{owner}) }
+func TxOf[T any](ctx context.Context, owner any) (tx T) {
+	tx, _ = ctx.Value(txKey{owner}).(T)
+	return tx
+}
+
+// OpenTxOf is TxOf, but for one that has ended it is nil.
+func OpenTxOf[T interface {
+	comparable
+	Ended() bool
+}](ctx context.Context, owner any) T {
+	var none T
+	if tx := TxOf[T](ctx, owner); tx != none && !tx.Ended() {
+		return tx
+	}
+	return none
+}
