@@ -108,7 +108,7 @@ func foreign(n int) []evento.RawEvent {
 		}
 		events = append(events, e)
 	}
-	if n > 10 {
+	if n >= 50 {
 		events[7].Data = slices.Repeat([]byte{0, 1, 2, 3, 254, 255}, 1<<17)
 	}
 	return events

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -70,7 +71,7 @@ const maxStatements = 200
 func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return nil, ended(ctx, err)
 	}
 	s := &session{conn: conn, stmts: map[string]*sql.Stmt{}, driverStmts: map[string]sqldriver.Stmt{}}
 	err = s.readSettings(ctx)
@@ -84,6 +85,17 @@ func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// ended is the error of a connection that was not made. A dial ends at the context's
+// deadline by a clock of its own, and so before the context. Somebody else who waits for
+// the same flush could not tell that from an error of the server.
+func ended(ctx context.Context, err error) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
 }
 
 const (

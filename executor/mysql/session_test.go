@@ -2,8 +2,13 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
 	"io"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -56,5 +61,41 @@ func TestClosedConnectionIsReplaced(t *testing.T) {
 				t.Errorf("%s on a connection that is closed: %v", name, err)
 			}
 		}
+	}
+}
+
+// overdue is a context whose deadline has passed and that has not ended yet.
+type overdue struct{ context.Context }
+
+func (overdue) Deadline() (time.Time, bool) { return time.Unix(0, 0), true }
+
+// timedOut makes no connection.
+type timedOut chan struct{}
+
+func (dialed timedOut) Connect(context.Context) (sqldriver.Conn, error) {
+	close(dialed)
+	return nil, os.ErrDeadlineExceeded
+}
+
+func (timedOut) Driver() sqldriver.Driver { return nil }
+
+// A dial ends at the deadline, by its own clock. Whoever leads a flush with such a
+// context has given up, and those who wait with it go on.
+func TestDialEndsBeforeItsContext(t *testing.T) {
+	t.Parallel()
+	dialed := make(timedOut)
+	db := sql.OpenDB(dialed)
+	defer func() { _ = db.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	failed := make(chan error)
+	go func() {
+		_, err := newSession(overdue{ctx}, db)
+		failed <- err
+	}()
+	<-dialed
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Errorf("newSession() = %v, want %v", err, context.Canceled)
 	}
 }

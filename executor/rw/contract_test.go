@@ -7,7 +7,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/executortest"
-	"github.com/evento-go/evento/executor/memory"
 	"github.com/evento-go/evento/executor/rw"
 	"github.com/evento-go/evento/executor/sqlite"
 	"github.com/evento-go/evento/internal/storetest"
@@ -24,7 +23,12 @@ func openSQLite(t testing.TB, path string) *sqlite.Executor {
 
 // passedOn are topics of what rw hands to its write side, whatever that is, or
 // returns as a side has it: one whole run of the contract is enough for them.
-func passedOn() []string { return []string{"Snapshots", "Records", "Names", "Payloads", "Timestamps"} }
+func passedOn() []string {
+	return []string{
+		"Snapshots", "Records", "Names", "Payloads", "Timestamps",
+		"Pages", "Filters", "Routing", "Places", "Iteration", "Import",
+	}
+}
 
 func TestContract(t *testing.T) {
 	t.Parallel()
@@ -39,10 +43,6 @@ func TestContract(t *testing.T) {
 		return err
 	})
 	for name, config := range map[string]executortest.Config{
-		"Memory": {Without: passedOn(), Open: func(testing.TB) evento.Executor {
-			ex := memory.New(nil)
-			return rw.New(ex, ex)
-		}},
 		"TwoOfOneFile": twoOfOneFile,
 		// This is the whole run.
 		"Lagging": {Open: func(testing.TB) evento.Executor {
