@@ -96,5 +96,5 @@ func (tx *transaction) typeOf(op *sqlstore.Op, i int) (typeID int64, err error) 
 	if err := tx.send(); err != nil {
 		return 0, err
 	}
-	return tx.typeID(op.Write.Appends[i].AggregateType, false)
+	return tx.names.TypeIn(tx, op.Write.Appends[i].AggregateType, false)
 }

@@ -67,10 +67,7 @@ func (d *dictionary) cover(ctx context.Context, s *session, head int64) error {
 	return nil
 }
 
-const (
-	findType    = "SELECT id FROM evento_type WHERE name = ?"
-	findRouting = "SELECT id FROM evento_routing WHERE name = ?"
-)
+const findRouting = "SELECT id FROM evento_routing WHERE name = ?"
 
 // number reads the number of a name; 0: there is none.
 func (s *session) number(ctx context.Context, find string, name ...any) (id int64, err error) {
@@ -89,7 +86,7 @@ func (d *dictionary) durably(ctx context.Context, s *session, find string, name 
 
 // typeID finds a type; 0 when there is none.
 func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateType) (int64, error) {
-	return d.FindType(t, func() (int64, error) { return d.durably(ctx, s, findType, string(t)) })
+	return d.Types.Find(t, func() (int64, error) { return d.durably(ctx, s, sqlstore.FindType, string(t)) })
 }
 
 // plan looks up the names of a query after the head was read: a name that is missing
@@ -97,7 +94,7 @@ func (d *dictionary) typeID(ctx context.Context, s *session, t evento.AggregateT
 func (d *dictionary) plan(ctx context.Context, s *session, q evento.Query, head int64) (sqlstore.Plan[sqlstore.Aggregate], error) {
 	return sqlstore.NewPlan(q, sqlstore.PlanNames[sqlstore.Aggregate]{
 		Routing: func(key string) (int64, error) {
-			return d.FindRouting(key, func() (int64, error) { return d.durably(ctx, s, findRouting, key) })
+			return d.Routings.Find(key, func() (int64, error) { return d.durably(ctx, s, findRouting, key) })
 		},
 		Kinds: func(f evento.Filter) ([]int64, error) {
 			return d.KindsFor(f, func() error { return d.cover(ctx, s, head) })
@@ -117,13 +114,13 @@ func (d *dictionary) fetch(ctx context.Context, s *session, routingID int64) err
 	if err := d.refresh(ctx, s); err != nil {
 		return err
 	}
-	if _, known := d.Routing(routingID); known || routingID == 0 {
+	if _, known := d.Routings.Name(routingID); known || routingID == 0 {
 		return nil
 	}
 	var name string
 	found, err := s.row(ctx, "SELECT name FROM evento_routing WHERE id = ?", []any{routingID}, &name)
 	if err == nil && found {
-		d.AddRouting(routingID, name)
+		d.Routings.Add(routingID, name)
 	}
 	return err
 }

@@ -127,8 +127,8 @@ func (ex *Executor) behind(ctx context.Context, s *session, q evento.Query, args
 // load finds nothing where names would have to be looked up first.
 func (ex *Executor) load(p *page, f evento.Filter) error {
 	d := ex.dictionary(p.s)
-	typeID := d.TypeID(f.AggregateType)
-	kindID := d.KindID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
+	typeID := d.Types.ID(f.AggregateType)
+	kindID := d.Kinds.ID(sqlstore.Kind{TypeID: typeID, Name: f.Name})
 	if f.AggregateID == "" || typeID == 0 || f.Name != "" && kindID == 0 {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/evento-go/evento"
@@ -95,7 +96,7 @@ func (tx *transaction) readPlaces() error {
 	var args []any
 	byID := map[int64]evento.AggregateType{}
 	for _, name := range tx.needed {
-		id, err := tx.typeID(name.Type, false)
+		id, err := tx.names.TypeIn(tx, name.Type, false)
 		if err != nil {
 			return err
 		}
@@ -106,12 +107,10 @@ func (tx *transaction) readPlaces() error {
 		args = append(args, name.ID, id)
 	}
 	const perLeg = 2
-	for len(args) > 0 {
-		n := min(len(args)/perLeg, maxLegs)
-		if err := tx.readLegs(args[:n*perLeg], byID); err != nil {
+	for legs := range slices.Chunk(args, maxLegs*perLeg) {
+		if err := tx.readLegs(legs, byID); err != nil {
 			return err
 		}
-		args = args[n*perLeg:]
 	}
 	return nil
 }
@@ -145,7 +144,7 @@ func repeat(text, separator string, n int) string {
 
 // Append implements [sqlstore.Appender].
 func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata string) (position int64, err error) {
-	typeID, err := tx.typeID(a.AggregateType, true)
+	typeID, err := tx.names.TypeIn(tx, a.AggregateType, true)
 	if err != nil {
 		return 0, err
 	}
@@ -160,7 +159,7 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 	}
 	for i := range a.Events {
 		e := &a.Events[i]
-		kindID, err := tx.kindID(sqlstore.Kind{TypeID: typeID, Name: e.Name})
+		kindID, err := tx.names.KindIn(tx, sqlstore.Kind{TypeID: typeID, Name: e.Name})
 		if err != nil {
 			return 0, err
 		}
@@ -216,29 +215,15 @@ func (tx *transaction) send() error {
 // SetTime implements [sqlstore.Importer].
 func (tx *transaction) SetTime(at int64) { tx.now = at }
 
-// typeID finds a type, or with add makes it; 0: there is none.
-func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
-	return tx.names.FindType(t, func() (int64, error) {
-		return tx.number(add, findType, "INSERT INTO evento_type (name) VALUES (?)", string(t))
-	})
-}
-
-// kindID finds a kind or makes it.
-func (tx *transaction) kindID(k sqlstore.Kind) (int64, error) {
-	return tx.names.FindKind(k, func() (int64, error) {
-		return tx.number(true, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", "INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
-	})
-}
-
 // RoutingID implements [sqlstore.Importer].
 func (tx *transaction) RoutingID(key string) (int64, error) {
-	return tx.names.FindRouting(key, func() (int64, error) {
-		return tx.number(true, findRouting, "INSERT INTO evento_routing (name) VALUES (?)", key)
+	return tx.names.Routings.Find(key, func() (int64, error) {
+		return tx.Number(true, findRouting, "INSERT INTO evento_routing (name) VALUES (?)", key)
 	})
 }
 
-// number finds the number of a name, or with add inserts the name; 0: there is none.
-func (tx *transaction) number(add bool, find, insert string, name ...any) (int64, error) {
+// Number implements [sqlstore.Numberer].
+func (tx *transaction) Number(add bool, find, insert string, name ...any) (int64, error) {
 	id, err := tx.s.number(tx.ctx, find, name...)
 	if err != nil || id != 0 || !add {
 		return id, err

@@ -28,21 +28,21 @@ func (ex *Executor) namesOf(ctx context.Context) *sqlstore.Dictionary {
 // stays, also when the write that needs it is refused: it stands for nothing
 // until an event has it.
 func (ex *Executor) typeID(ctx context.Context, t evento.AggregateType, add bool) (int64, error) {
-	return ex.namesOf(ctx).FindType(t, func() (int64, error) {
+	return ex.namesOf(ctx).Types.Find(t, func() (int64, error) {
 		return ex.lookUp(ctx, add, ex.sql.typeID, ex.sql.addType, string(t))
 	})
 }
 
 // kindID finds a kind, or with add makes it; 0: there is none.
 func (ex *Executor) kindID(ctx context.Context, k sqlstore.Kind, add bool) (int64, error) {
-	return ex.namesOf(ctx).FindKind(k, func() (int64, error) {
+	return ex.namesOf(ctx).Kinds.Find(k, func() (int64, error) {
 		return ex.lookUp(ctx, add, ex.sql.kindID, ex.sql.addKind, k.TypeID, k.Name)
 	})
 }
 
 // routingID finds a routing key, or with add makes it; 0: there is none.
 func (ex *Executor) routingID(ctx context.Context, key string, add bool) (int64, error) {
-	return ex.namesOf(ctx).FindRouting(key, func() (int64, error) {
+	return ex.namesOf(ctx).Routings.Find(key, func() (int64, error) {
 		return ex.lookUp(ctx, add, ex.sql.routingID, ex.sql.addRouting, key)
 	})
 }
@@ -123,8 +123,8 @@ func (ex *Executor) kindsOf(ctx context.Context, t evento.AggregateType) ([]int6
 	var k sqlstore.Kind
 	_, err = pgx.ForEachRow(rows, []any{&id, &k.Name, &k.TypeID}, func() error {
 		ids = append(ids, id)
-		names.AddType(k.TypeID, t)
-		names.AddKind(id, k)
+		names.Types.Add(k.TypeID, t)
+		names.Kinds.Add(id, k)
 		return nil
 	})
 	return ids, err
@@ -170,14 +170,14 @@ func (ex *Executor) fetch(ctx context.Context, kindID, routingID int64) error {
 	if err := ex.db(ctx).QueryRow(ctx, ex.sql.kind, kindID).Scan(&k.TypeID, &t, &k.Name); err != nil {
 		return err
 	}
-	names.AddType(k.TypeID, evento.AggregateType(t))
-	names.AddKind(kindID, k)
+	names.Types.Add(k.TypeID, evento.AggregateType(t))
+	names.Kinds.Add(kindID, k)
 	if routingID == 0 {
 		return nil
 	}
 	if err := ex.db(ctx).QueryRow(ctx, ex.sql.routing, routingID).Scan(&key); err != nil {
 		return err
 	}
-	names.AddRouting(routingID, key)
+	names.Routings.Add(routingID, key)
 	return nil
 }

@@ -92,36 +92,25 @@ func (ex *Executor) change(c evento.Change) (text string, args []any) {
 	return ex.sql.changeRecord, []any{c.Kind, c.Key, c.Part, value, int64(c.Revision)}
 }
 
-func swapped(c evento.Change) error {
-	return fmt.Errorf("%w: %s %q %q is not at revision %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, c.Revision)
-}
-
 // swap makes the changes one by one.
-func (ex *Executor) swap(ctx context.Context, tx pgx.Tx, s evento.Swap) error {
+func (ex *Executor) swap(ctx context.Context, db querier, s evento.Swap) error {
 	for _, c := range sqlstore.InOrder(s.Changes) {
 		text, args := ex.change(c)
-		tag, err := tx.Exec(ctx, text, args...)
+		tag, err := db.Exec(ctx, text, args...)
 		if err != nil {
 			return err
 		}
 		if tag.RowsAffected() != 1 {
-			return swapped(c)
+			return fmt.Errorf("%w: %s %q %q is not at revision %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, c.Revision)
 		}
 	}
 	return nil
 }
 
-// swapAtOnce makes the changes in one round trip. One is a transaction by
-// itself.
+// swapAtOnce makes the changes in a transaction. One is a transaction by itself.
 func (ex *Executor) swapAtOnce(ctx context.Context, conn *pgxpool.Conn, s evento.Swap) error {
-	changes := sqlstore.InOrder(s.Changes)
-	if len(changes) == 1 {
-		text, args := ex.change(changes[0])
-		tag, err := conn.Exec(ctx, text, args...)
-		if err == nil && tag.RowsAffected() != 1 {
-			err = swapped(changes[0])
-		}
-		return err
+	if len(s.Changes) == 1 {
+		return ex.swap(ctx, conn, s)
 	}
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return ex.swap(ctx, tx, s) })
 }

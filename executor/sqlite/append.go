@@ -46,7 +46,7 @@ func (tx *transaction) Place(a evento.AggregateKey) (at sqlstore.Place, err erro
 	if at, ok := tx.writer.places.Get(a); ok {
 		return at, nil
 	}
-	typeID, err := tx.typeID(a.Type, false)
+	typeID, err := tx.names.TypeIn(tx, a.Type, false)
 	if err != nil || typeID == 0 {
 		return at, err
 	}
@@ -62,7 +62,7 @@ func (tx *transaction) Place(a evento.AggregateKey) (at sqlstore.Place, err erro
 
 // Append implements [sqlstore.Appender].
 func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata string) (position int64, err error) {
-	typeID, err := tx.typeID(a.AggregateType, true)
+	typeID, err := tx.names.TypeIn(tx, a.AggregateType, true)
 	if err != nil {
 		return 0, err
 	}
@@ -83,7 +83,7 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 	}
 	for i := range a.Events {
 		e := &a.Events[i]
-		kindID, err := tx.kindID(sqlstore.Kind{TypeID: typeID, Name: e.Name})
+		kindID, err := tx.names.KindIn(tx, sqlstore.Kind{TypeID: typeID, Name: e.Name})
 		if err != nil {
 			return 0, errors.Join(err, tx.conn.done(s))
 		}
@@ -151,29 +151,15 @@ func (tx *transaction) PositionOf(op *sqlstore.Op, i int, version int64, id *eve
 	return v[0], found, err
 }
 
-// typeID finds a type, or with add makes it; 0: there is none.
-func (tx *transaction) typeID(t evento.AggregateType, add bool) (int64, error) {
-	return tx.names.FindType(t, func() (int64, error) {
-		return tx.number(add, findType, "INSERT INTO evento_type (name) VALUES (?)", string(t))
-	})
-}
-
-// kindID finds a kind or makes it.
-func (tx *transaction) kindID(k sqlstore.Kind) (int64, error) {
-	return tx.names.FindKind(k, func() (int64, error) {
-		return tx.number(true, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", "INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
-	})
-}
-
 // RoutingID implements [sqlstore.Importer].
 func (tx *transaction) RoutingID(key string) (int64, error) {
-	return tx.names.FindRouting(key, func() (int64, error) {
-		return tx.number(true, findRouting, "INSERT INTO evento_routing (key) VALUES (?)", key)
+	return tx.names.Routings.Find(key, func() (int64, error) {
+		return tx.Number(true, findRouting, "INSERT INTO evento_routing (key) VALUES (?)", key)
 	})
 }
 
-// number finds the number of a name, or with add inserts the name; 0: there is none.
-func (tx *transaction) number(add bool, find, insert string, name ...any) (int64, error) {
+// Number implements [sqlstore.Numberer].
+func (tx *transaction) Number(add bool, find, insert string, name ...any) (int64, error) {
 	id, err := readID(tx.conn, find, name...)
 	if err != nil || id != 0 || !add {
 		return id, err

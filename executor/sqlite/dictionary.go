@@ -60,14 +60,11 @@ func readID(c *conn, text string, args ...any) (int64, error) {
 	return v[0], err
 }
 
-const (
-	findType    = "SELECT id FROM evento_type WHERE name = ?"
-	findRouting = "SELECT id FROM evento_routing WHERE key = ?"
-)
+const findRouting = "SELECT id FROM evento_routing WHERE key = ?"
 
 // routingKey is the key that an id stands for; "" for 0.
 func (d *dictionary) routingKey(c *conn, id int64) (key string, err error) {
-	if key, ok := d.Routing(id); ok || id == 0 {
+	if key, ok := d.Routings.Name(id); ok || id == 0 {
 		return key, nil
 	}
 	s, err := c.stmt("SELECT key FROM evento_routing WHERE id = ?")
@@ -92,13 +89,13 @@ func (d *dictionary) key(a sqlstore.Aggregate) int64 {
 func (d *dictionary) plan(c *conn, q evento.Query) (sqlstore.Plan[int64], error) {
 	return sqlstore.NewPlan(q, sqlstore.PlanNames[int64]{
 		Routing: func(key string) (int64, error) {
-			return d.FindRouting(key, func() (int64, error) { return readID(c, findRouting, key) })
+			return d.Routings.Find(key, func() (int64, error) { return readID(c, findRouting, key) })
 		},
 		Kinds: func(f evento.Filter) ([]int64, error) {
 			return d.KindsFor(f, func() error { return d.refresh(c) })
 		},
 		Aggregate: func(a evento.AggregateKey) (int64, error) {
-			t, err := d.FindType(a.Type, func() (int64, error) { return readID(c, findType, string(a.Type)) })
+			t, err := d.Types.Find(a.Type, func() (int64, error) { return readID(c, sqlstore.FindType, string(a.Type)) })
 			if err != nil || t == 0 {
 				return 0, err
 			}
@@ -167,7 +164,7 @@ func (d *dictionary) fetch(c *conn, r *sqlstore.Row) (a sqlstore.Aggregate, err 
 	case s.Step():
 		a = sqlstore.Aggregate{TypeID: s.ColumnInt64(0), ID: s.ColumnText(1)}
 		if id := s.ColumnInt64(2); id != 0 {
-			d.AddRouting(id, s.ColumnText(3))
+			d.Routings.Add(id, s.ColumnText(3))
 		}
 		d.mu.Lock()
 		d.aggregates.Put(r.AggregateKey, a)

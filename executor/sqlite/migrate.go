@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,13 +108,8 @@ func checkVersion(c *conn) error {
 	for i, part := range strings.SplitN(text, ".", 3) {
 		v[i], _ = strconv.Atoi(part)
 	}
-	for i := range v {
-		if v[i] != minimumSQLite[i] {
-			if v[i] < minimumSQLite[i] {
-				return fmt.Errorf("SQLite %s is older than %d.%d.%d, which is needed", text, minimumSQLite[0], minimumSQLite[1], minimumSQLite[2])
-			}
-			break
-		}
+	if slices.Compare(v[:], minimumSQLite[:]) < 0 {
+		return fmt.Errorf("SQLite %s is older than %d.%d.%d, which is needed", text, minimumSQLite[0], minimumSQLite[1], minimumSQLite[2])
 	}
 	return nil
 }

@@ -31,106 +31,109 @@ type Aggregate struct {
 // number to another name). One of a transaction lies over it: it finds what
 // either has, and keeps what is added until [Dictionary.Publish].
 type Dictionary struct {
-	base *Dictionary // nil: it is the executor's
+	Types    Names[evento.AggregateType]
+	Kinds    Names[Kind]
+	Routings Names[string]
 
+	base     *Dictionary // nil: it is the executor's
 	mu       sync.RWMutex
-	types    numbered[evento.AggregateType]
-	kinds    numbered[Kind]
-	routings numbered[string]
 	kindsOf  map[int64][]int64 // by type, in the order in which they were added
 	complete int64             // every kind up to here is in it
 }
 
-// numbered are names of one sort.
-type numbered[N comparable] struct {
+// NewDictionary returns an empty one, over another if base is not nil.
+func NewDictionary(base *Dictionary) *Dictionary {
+	d := &Dictionary{}
+	d.Over(base)
+	return d
+}
+
+// Over makes the zero value an empty one over another, or over none.
+func (d *Dictionary) Over(base *Dictionary) {
+	d.base = base
+	d.Types.of, d.Kinds.of, d.Routings.of = d, d, d
+	d.Kinds.added = (*Dictionary).addedKind
+	if base != nil {
+		d.Types.base, d.Kinds.base, d.Routings.base = &base.Types, &base.Kinds, &base.Routings
+	}
+}
+
+func (d *Dictionary) addedKind(id int64, k Kind) {
+	if d.kindsOf == nil {
+		d.kindsOf = map[int64][]int64{}
+	}
+	d.kindsOf[k.TypeID] = append(d.kindsOf[k.TypeID], id)
+}
+
+// Names are the names of one sort in a dictionary.
+type Names[N comparable] struct {
+	of    *Dictionary // its mutex guards them
+	base  *Names[N]   // those of the dictionary below; nil: there is none
 	names map[int64]N
 	ids   map[N]int64
+	added func(d *Dictionary, id int64, name N) // nil: nobody has to know
 }
 
-func (n *numbered[N]) add(id int64, name N) {
-	if n.names == nil {
-		n.names, n.ids = map[int64]N{}, map[N]int64{}
-	}
-	n.names[id], n.ids[name] = name, id
-}
-
-// NewDictionary returns an empty one, over another if base is not nil.
-func NewDictionary(base *Dictionary) *Dictionary { return &Dictionary{base: base} }
-
-// Over lays an empty one over another.
-func (d *Dictionary) Over(base *Dictionary) { d.base = base }
-
-// TypeID is the number of a type; 0: it is not known.
-func (d *Dictionary) TypeID(t evento.AggregateType) int64 {
-	d.mu.RLock()
-	id := d.types.ids[t]
-	d.mu.RUnlock()
-	if id == 0 && d.base != nil {
-		return d.base.TypeID(t)
+// ID is the number of a name; 0: it is not known.
+func (n *Names[N]) ID(name N) int64 {
+	n.of.mu.RLock()
+	id := n.ids[name]
+	n.of.mu.RUnlock()
+	if id == 0 && n.base != nil {
+		return n.base.ID(name)
 	}
 	return id
 }
 
-// KindID is the number of a kind; 0: it is not known.
-func (d *Dictionary) KindID(k Kind) int64 {
-	d.mu.RLock()
-	id := d.kinds.ids[k]
-	d.mu.RUnlock()
-	if id == 0 && d.base != nil {
-		return d.base.KindID(k)
+// Name is the name with a number.
+func (n *Names[N]) Name(id int64) (name N, known bool) {
+	n.of.mu.RLock()
+	name, known = n.names[id]
+	n.of.mu.RUnlock()
+	if !known && n.base != nil {
+		return n.base.Name(id)
 	}
-	return id
+	return name, known
 }
 
-// RoutingID is the number of a routing key; 0: it is not known.
-func (d *Dictionary) RoutingID(key string) int64 {
-	d.mu.RLock()
-	id := d.routings.ids[key]
-	d.mu.RUnlock()
-	if id == 0 && d.base != nil {
-		return d.base.RoutingID(key)
-	}
-	return id
-}
-
-// Routing is the routing key with a number.
-func (d *Dictionary) Routing(id int64) (key string, known bool) {
-	d.mu.RLock()
-	key, known = d.routings.names[id]
-	d.mu.RUnlock()
-	if !known && d.base != nil {
-		return d.base.Routing(id)
-	}
-	return key, known
-}
-
-// FindType is TypeID, and asks read when the type is not known; 0: there is none.
-func (d *Dictionary) FindType(t evento.AggregateType, read func() (int64, error)) (int64, error) {
-	return find(d.TypeID(t), read, func(id int64) { d.AddType(id, t) })
-}
-
-// FindKind is KindID, and asks read when the kind is not known; 0: there is none.
-func (d *Dictionary) FindKind(k Kind, read func() (int64, error)) (int64, error) {
-	return find(d.KindID(k), read, func(id int64) { d.AddKind(id, k) })
-}
-
-// FindRouting is RoutingID, and asks read when the key is not known; 0: there is
-// none.
-func (d *Dictionary) FindRouting(key string, read func() (int64, error)) (int64, error) {
-	return find(d.RoutingID(key), read, func(id int64) { d.AddRouting(id, key) })
-}
-
-// find returns a number that is known, or else the one that was read, and adds that.
-func find(known int64, read func() (int64, error), add func(id int64)) (int64, error) {
-	if known != 0 {
-		return known, nil
+// Find is ID, and asks read when the name is not known; 0: there is none.
+func (n *Names[N]) Find(name N, read func() (int64, error)) (int64, error) {
+	if id := n.ID(name); id != 0 {
+		return id, nil
 	}
 	id, err := read()
 	if err != nil || id == 0 {
 		return 0, err
 	}
-	add(id)
+	n.Add(id, name)
 	return id, nil
+}
+
+// Add adds a name.
+func (n *Names[N]) Add(id int64, name N) {
+	n.of.mu.Lock()
+	defer n.of.mu.Unlock()
+	n.add(id, name)
+}
+
+func (n *Names[N]) add(id int64, name N) {
+	if _, known := n.names[id]; known {
+		return
+	}
+	if n.names == nil {
+		n.names, n.ids = map[int64]N{}, map[N]int64{}
+	}
+	n.names[id], n.ids[name] = name, id
+	if n.added != nil {
+		n.added(n.of, id, name)
+	}
+}
+
+// publish adds the names to those below, in the order of their numbers.
+func (n *Names[N]) publish() {
+	for _, id := range slices.Sorted(maps.Keys(n.names)) {
+		n.base.add(id, n.names[id])
+	}
 }
 
 // KindsOf lists the known kinds of a type. The list must not be changed.
@@ -154,7 +157,7 @@ func (d *Dictionary) KindsFor(f evento.Filter, refresh func() error) ([]int64, e
 		return nil, nil
 	}
 	find := func() []int64 {
-		if id := d.KindID(Kind{d.TypeID(f.AggregateType), f.Name}); id != 0 {
+		if id := d.Kinds.ID(Kind{d.Types.ID(f.AggregateType), f.Name}); id != 0 {
 			return []int64{id}
 		}
 		return nil
@@ -170,7 +173,7 @@ func (d *Dictionary) KindsFor(f evento.Filter, refresh func() error) ([]int64, e
 	if f.Name != "" {
 		return find(), nil
 	}
-	return d.KindsOf(d.TypeID(f.AggregateType)), nil
+	return d.KindsOf(d.Types.ID(f.AggregateType)), nil
 }
 
 // NumberedKind is a kind as the tables have it.
@@ -185,8 +188,8 @@ func (d *Dictionary) AddKinds(list []NumberedKind) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, k := range list {
-		d.types.add(k.TypeID, k.Type)
-		d.addKind(k.ID, k.Kind)
+		d.Types.add(k.TypeID, k.Type)
+		d.Kinds.add(k.ID, k.Kind)
 		d.complete = max(d.complete, k.ID)
 	}
 }
@@ -202,58 +205,43 @@ func (d *Dictionary) Complete() int64 {
 	return complete
 }
 
-// AddType adds a type.
-func (d *Dictionary) AddType(id int64, t evento.AggregateType) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.types.add(id, t)
+// Numberer is a transaction that reads the numbers of names, and gives them out.
+type Numberer interface {
+	// Number finds the number of a name, or with add inserts the name; 0: there is
+	// none.
+	Number(add bool, find, insert string, name ...any) (int64, error)
 }
 
-// AddKind adds a kind.
-func (d *Dictionary) AddKind(id int64, k Kind) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.addKind(id, k)
+// FindType is the statement that reads the number of a type.
+const FindType = "SELECT id FROM evento_type WHERE name = ?"
+
+// TypeIn finds a type in a transaction, or with add makes it; 0: there is none.
+func (d *Dictionary) TypeIn(tx Numberer, t evento.AggregateType, add bool) (int64, error) {
+	return d.Types.Find(t, func() (int64, error) {
+		return tx.Number(add, FindType, "INSERT INTO evento_type (name) VALUES (?)", string(t))
+	})
 }
 
-func (d *Dictionary) addKind(id int64, k Kind) {
-	if _, known := d.kinds.names[id]; known {
-		return
-	}
-	d.kinds.add(id, k)
-	if d.kindsOf == nil {
-		d.kindsOf = map[int64][]int64{}
-	}
-	d.kindsOf[k.TypeID] = append(d.kindsOf[k.TypeID], id)
-}
-
-// AddRouting adds a routing key.
-func (d *Dictionary) AddRouting(id int64, key string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.routings.add(id, key)
+// KindIn finds a kind in a transaction, or makes it.
+func (d *Dictionary) KindIn(tx Numberer, k Kind) (int64, error) {
+	return d.Kinds.Find(k, func() (int64, error) {
+		return tx.Number(true, "SELECT id FROM evento_kind WHERE type_id = ? AND name = ?", "INSERT INTO evento_kind (type_id, name) VALUES (?, ?)", k.TypeID, k.Name)
+	})
 }
 
 // Publish gives what was added to the one below, when that is committed.
 func (d *Dictionary) Publish() {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if len(d.types.names)+len(d.kinds.names)+len(d.routings.names) == 0 {
+	if len(d.Types.names)+len(d.Kinds.names)+len(d.Routings.names) == 0 {
 		return
 	}
-	b := d.base
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.complete = max(b.complete, d.complete)
-	for id, t := range d.types.names {
-		b.types.add(id, t)
-	}
-	for _, id := range slices.Sorted(maps.Keys(d.kinds.names)) {
-		b.addKind(id, d.kinds.names[id])
-	}
-	for id, key := range d.routings.names {
-		b.routings.add(id, key)
-	}
+	d.base.mu.Lock()
+	defer d.base.mu.Unlock()
+	d.base.complete = max(d.base.complete, d.complete)
+	d.Types.publish()
+	d.Kinds.publish()
+	d.Routings.publish()
 }
 
 // EventNames are the names of an event, with their numbers.
@@ -284,24 +272,12 @@ func (d *Dictionary) Resolve(n *EventNames, fetch func() error) error {
 }
 
 func (d *Dictionary) resolve(n *EventNames) bool {
-	d.mu.RLock()
-	k, knownKind := d.kinds.names[n.KindID]
-	t, knownType := d.types.names[k.TypeID]
-	key, knownKey := d.routings.names[n.RoutingID]
-	d.mu.RUnlock()
-	if base := d.base; base != nil {
-		base.mu.RLock()
-		defer base.mu.RUnlock()
-		if !knownKind {
-			k, knownKind = base.kinds.names[n.KindID]
-		}
-		if !knownType {
-			t, knownType = base.types.names[k.TypeID]
-		}
-		if !knownKey {
-			key, knownKey = base.routings.names[n.RoutingID]
-		}
+	k, knownKind := d.Kinds.Name(n.KindID)
+	t, knownType := d.Types.Name(k.TypeID)
+	key, knownKey := "", true
+	if n.RoutingID != 0 {
+		key, knownKey = d.Routings.Name(n.RoutingID)
 	}
 	n.aggregateType, n.name, n.routingKey = t, k.Name, key
-	return knownKind && knownType && (knownKey || n.RoutingID == 0)
+	return knownKind && knownType && knownKey
 }

@@ -13,11 +13,11 @@ import (
 func dictionary(t *testing.T) *sqlstore.Dictionary {
 	t.Helper()
 	d := sqlstore.NewDictionary(nil)
-	d.AddType(1, "a")
-	d.AddKind(5, sqlstore.Kind{TypeID: 1, Name: "five"})
-	d.AddKind(3, sqlstore.Kind{TypeID: 1, Name: "three"})
-	d.AddKind(3, sqlstore.Kind{TypeID: 1, Name: "three"})
-	d.AddRouting(9, "r")
+	d.Types.Add(1, "a")
+	d.Kinds.Add(5, sqlstore.Kind{TypeID: 1, Name: "five"})
+	d.Kinds.Add(3, sqlstore.Kind{TypeID: 1, Name: "three"})
+	d.Kinds.Add(3, sqlstore.Kind{TypeID: 1, Name: "three"})
+	d.Routings.Add(9, "r")
 	return d
 }
 
@@ -27,14 +27,14 @@ func TestDictionaryOfATransaction(t *testing.T) {
 	t.Parallel()
 	base := dictionary(t)
 	over := sqlstore.NewDictionary(base)
-	over.AddType(2, "b")
-	over.AddKind(7, sqlstore.Kind{TypeID: 2, Name: "seven"})
-	over.AddKind(4, sqlstore.Kind{TypeID: 1, Name: "four"})
-	over.AddRouting(10, "s")
+	over.Types.Add(2, "b")
+	over.Kinds.Add(7, sqlstore.Kind{TypeID: 2, Name: "seven"})
+	over.Kinds.Add(4, sqlstore.Kind{TypeID: 1, Name: "four"})
+	over.Routings.Add(10, "s")
 	look := func(d *sqlstore.Dictionary) string {
-		r, known := d.Routing(10)
-		return fmt.Sprintln(d.TypeID("a"), d.TypeID("b"), d.KindID(sqlstore.Kind{TypeID: 1, Name: "five"}), d.KindID(sqlstore.Kind{TypeID: 2, Name: "seven"}),
-			d.RoutingID("r"), d.RoutingID("s"), d.KindsOf(1), d.KindsOf(2), r, known)
+		r, known := d.Routings.Name(10)
+		return fmt.Sprintln(d.Types.ID("a"), d.Types.ID("b"), d.Kinds.ID(sqlstore.Kind{TypeID: 1, Name: "five"}), d.Kinds.ID(sqlstore.Kind{TypeID: 2, Name: "seven"}),
+			d.Routings.ID("r"), d.Routings.ID("s"), d.KindsOf(1), d.KindsOf(2), r, known)
 	}
 	for _, tt := range []struct {
 		when string
@@ -80,19 +80,19 @@ func TestDictionaryFinds(t *testing.T) {
 	calls := 0
 	read := func() (int64, error) { calls++; return 20, nil }
 	for range 2 {
-		kind, err := d.FindKind(sqlstore.Kind{TypeID: 1, Name: "new"}, read)
-		known, err2 := d.FindKind(sqlstore.Kind{TypeID: 1, Name: "five"}, read)
-		typ, err3 := d.FindType("new", read)
-		key, err4 := d.FindRouting("new", read)
+		kind, err := d.Kinds.Find(sqlstore.Kind{TypeID: 1, Name: "new"}, read)
+		known, err2 := d.Kinds.Find(sqlstore.Kind{TypeID: 1, Name: "five"}, read)
+		typ, err3 := d.Types.Find("new", read)
+		key, err4 := d.Routings.Find("new", read)
 		if err := errors.Join(err, err2, err3, err4); err != nil || kind != 20 || known != 5 || typ != 20 || key != 20 || calls != 3 {
 			t.Errorf("found %d, %d, %d, %d with %d reads, %v; want 20, 5, 20, 20 with 3", kind, known, typ, key, calls, err)
 		}
 	}
 	failure := errors.New("failure")
-	if id, err := d.FindType("b", func() (int64, error) { return 8, failure }); id != 0 || !errors.Is(err, failure) {
+	if id, err := d.Types.Find("b", func() (int64, error) { return 8, failure }); id != 0 || !errors.Is(err, failure) {
 		t.Errorf("FindType that cannot read: %d, %v", id, err)
 	}
-	if id, err := d.FindType("b", func() (int64, error) { return 0, nil }); id != 0 || err != nil || d.TypeID("b") != 0 {
+	if id, err := d.Types.Find("b", func() (int64, error) { return 0, nil }); id != 0 || err != nil || d.Types.ID("b") != 0 {
 		t.Errorf("FindType of what is not there: %d, %v", id, err)
 	}
 }
@@ -128,7 +128,7 @@ func TestResolve(t *testing.T) {
 	t.Parallel()
 	base := dictionary(t)
 	d := sqlstore.NewDictionary(base)
-	d.AddKind(7, sqlstore.Kind{TypeID: 1, Name: "seven"})
+	d.Kinds.Add(7, sqlstore.Kind{TypeID: 1, Name: "seven"})
 	for _, tt := range []struct {
 		kind, routing int64
 		want          string
@@ -143,7 +143,7 @@ func TestResolve(t *testing.T) {
 		n, fetched := sqlstore.EventNames{KindID: tt.kind, RoutingID: tt.routing}, false
 		err := d.Resolve(&n, func() error {
 			fetched = true
-			d.AddKind(8, sqlstore.Kind{TypeID: 1, Name: "eight"})
+			d.Kinds.Add(8, sqlstore.Kind{TypeID: 1, Name: "eight"})
 			return nil
 		})
 		var e evento.RawEvent

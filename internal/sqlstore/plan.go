@@ -79,16 +79,16 @@ func NewPlan[K comparable](q evento.Query, names PlanNames[K]) (Plan[K], error) 
 func KnownPlan[K comparable](d *Dictionary, q evento.Query, key func(Aggregate) K) (p Plan[K], known bool) {
 	p = Plan[K]{Everything: len(q.Filters) == 0, Unrouted: q.Unrouted}
 	if q.RoutingKey != "" {
-		if p.Routing = d.RoutingID(q.RoutingKey); p.Routing == 0 {
+		if p.Routing = d.Routings.ID(q.RoutingKey); p.Routing == 0 {
 			return p, false
 		}
 	}
 	for _, f := range q.Filters {
-		typeID := d.TypeID(f.AggregateType)
+		typeID := d.Types.ID(f.AggregateType)
 		var kinds []int64
 		switch {
 		case f.Name != "":
-			id := d.KindID(Kind{typeID, f.Name})
+			id := d.Kinds.ID(Kind{typeID, f.Name})
 			if id == 0 {
 				return p, false
 			}

@@ -51,11 +51,11 @@ func TestPlan(t *testing.T) {
 func TestKnownPlan(t *testing.T) {
 	t.Parallel()
 	d := sqlstore.NewDictionary(nil)
-	d.AddRouting(9, "r")
-	d.AddType(3, "a")
-	d.AddKind(1, sqlstore.Kind{TypeID: 3, Name: "one"})
-	d.AddKind(2, sqlstore.Kind{TypeID: 3, Name: "two"})
-	d.AddType(4, "empty")
+	d.Routings.Add(9, "r")
+	d.Types.Add(3, "a")
+	d.Kinds.Add(1, sqlstore.Kind{TypeID: 3, Name: "one"})
+	d.Kinds.Add(2, sqlstore.Kind{TypeID: 3, Name: "two"})
+	d.Types.Add(4, "empty")
 	key := func(a sqlstore.Aggregate) int64 {
 		return map[sqlstore.Aggregate]int64{{TypeID: 3, ID: "x"}: 5, {TypeID: 3, ID: "y"}: 6}[a]
 	}
