@@ -10,6 +10,7 @@ import (
 // again, and is not safe for concurrent use.
 type CommitBuilder struct {
 	id         string
+	loaded     AggregateType // the aggregate was loaded as this type; "": it was not loaded
 	expected   uint64
 	any        bool
 	routingKey string
@@ -184,6 +185,8 @@ func (b *CommitBuilder) encode() error {
 			return fmt.Errorf("%w event: %s of aggregate %s is retired: it can be read, and no longer committed", ErrInvalid, kind, shorten(b.id))
 		}
 		switch t := kind.aggregateType; {
+		case b.loaded != "" && t != b.loaded:
+			return fmt.Errorf("%w event: %s is of another type than the aggregate that was loaded, %s %s", ErrInvalid, kind, b.loaded, shorten(b.id))
 		case i == 0:
 			b.aggregateType = t
 		case t != b.aggregateType:

@@ -17,6 +17,7 @@ type Projection[V any] struct {
 	name          string
 	aggregateType AggregateType
 	handlers      map[eventKind]applier[V]
+	others        []eventKind // those of the handlers that are of other aggregate types
 	skip          map[eventKind]bool
 	safetyCheck   bool
 	revision      uint64
@@ -24,6 +25,7 @@ type Projection[V any] struct {
 	codecs        codecs
 	data          shared
 	err           error // the builder's first mistake, returned by every load
+	turns         turns // of its updates
 
 	shape func() (hash string, err error) // of V, computed once
 }
@@ -102,6 +104,9 @@ func (p *Projection[V]) Handler(handlers ...Applier[V]) *Projection[V] {
 		if h.apply == nil {
 			p.fail(cmp.Or(h.err, errNoHandler))
 			continue
+		}
+		if h.kinds[0].aggregateType != p.aggregateType {
+			p.others = append(p.others, h.kinds[0])
 		}
 		for _, kind := range h.kinds {
 			if p.handlers[kind] != nil {

@@ -68,6 +68,9 @@ type keptState struct {
 
 // keeps returns which states the projection has at present.
 func (p *Projection[V]) keeps() (keptState, error) {
+	if err := p.checkRelated(nil); err != nil {
+		return keptState{}, err
+	}
 	key, err := p.snapshotKey("", nil)
 	return keptState{Projection: key.Projection, Revision: key.Revision, Variant: key.Variant, AggregateType: key.AggregateType}, err
 }
@@ -236,7 +239,7 @@ func (p *Projection[V]) keepOne(ctx context.Context, ex Executor, events []*RawE
 	if err != nil {
 		return err
 	}
-	l := &Loaded[V]{ID: id}
+	l := p.empty(id)
 	after, err := p.kept(ctx, ex, key, l, last)
 	switch {
 	case err != nil:
@@ -244,7 +247,7 @@ func (p *Projection[V]) keepOne(ctx context.Context, ex Executor, events []*RawE
 	case l.Version >= last.Version:
 		return nil
 	}
-	at, err := p.advance(p.data.into(ctx), ex, after, l, events)
+	at, err := p.advance(p.data.into(ctx), ex, key, after, l, events)
 	var failed *applyError
 	switch {
 	case errors.As(err, &failed):
@@ -269,7 +272,7 @@ func (p *Projection[V]) kept(ctx context.Context, ex Executor, key SnapshotKey, 
 	if err != nil || !strange {
 		return after, err
 	}
-	*l = Loaded[V]{ID: l.ID}
+	*l = *p.empty(l.ID)
 	return "", ex.RemoveSnapshots(ctx, []SnapshotKey{key})
 }
 
@@ -297,7 +300,7 @@ func strange(ex Executor, after cursor.Value, version uint64, e *RawEvent) (bool
 
 // advance applies events to a state, and also missing ones between them. It returns
 // the cursor of the last. A panic becomes an applyError.
-func (p *Projection[V]) advance(ctx context.Context, ex Executor, after cursor.Value, l *Loaded[V], events []*RawEvent) (at cursor.Value, err error) {
+func (p *Projection[V]) advance(ctx context.Context, ex Executor, key SnapshotKey, after cursor.Value, l *Loaded[V], events []*RawEvent) (at cursor.Value, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &applyError{fmt.Errorf("evento: handler panicked: %v\n%s", r, debug.Stack())}
@@ -319,7 +322,7 @@ func (p *Projection[V]) advance(ctx context.Context, ex Executor, after cursor.V
 		}
 		return at, nil
 	}
-	_, at, err = p.catchUp(ctx, ex, Query{Filters: []Filter{ByID(p.aggregateType, l.ID)}}, after, l, loadOptions{version: &last.Version})
+	_, at, err = p.catchUp(ctx, ex, Query{Filters: []Filter{ByID(p.aggregateType, l.ID)}}, key, after, l, loadOptions{version: &last.Version})
 	if err == nil && l.Version < last.Version { // from a replica that is behind
 		err = fmt.Errorf("%w: version %d of %s %s, which the store has shown before", ErrNotFound, last.Version, p.aggregateType, shorten(l.ID))
 	}

@@ -27,11 +27,16 @@ type Loaded[V any] struct {
 	//
 	// Why: docs/decisions.md, "A snapshot that cannot be stored does not fail the load".
 	SnapshotErr error
+
+	aggregateType AggregateType
 }
 
-// Aggregate begins a commit to the aggregate at the loaded version.
+// Aggregate begins a commit to the aggregate at the loaded version. Events of another
+// type of aggregate are refused with [ErrInvalid].
 func (l *Loaded[V]) Aggregate() *CommitBuilder {
-	return Aggregate(l.ID).OriginalVersion(l.Version)
+	b := Aggregate(l.ID).OriginalVersion(l.Version)
+	b.loaded = l.aggregateType
+	return b
 }
 
 // LoadOption changes what Load and Update do. [Related], [AtVersion], [AsOf],
@@ -80,7 +85,8 @@ func WithCommit(fn func(*CommitBuilder)) LoadOption {
 // one. It streams any number of events in flat memory.
 //
 // Errors: [ErrNotFound] when the aggregate has no events; [ErrUnhandledEvent];
-// [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options;
+// [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options, such as a
+// handler for events of another type of aggregate that no [Related] names;
 // what a handler returns, with the event named; those of [Executor].
 func (p *Projection[V]) Load(ctx context.Context, ex Executor, id string, opts ...LoadOption) (*Loaded[V], error) {
 	var o loadOptions
@@ -104,8 +110,11 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 	if err := query.Check(); err != nil {
 		return nil, err
 	}
+	if err := p.checkRelated(o.related); err != nil {
+		return nil, err
+	}
 
-	l := &Loaded[V]{ID: id}
+	l := p.empty(id)
 	var key SnapshotKey
 	var after cursor.Value
 	if p.snapshotEvery > 0 && o.asOf == nil {
@@ -118,7 +127,7 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 		}
 	}
 
-	replayed, last, err := p.catchUp(p.data.into(ctx), ex, query, after, l, o)
+	replayed, last, err := p.catchUp(p.data.into(ctx), ex, query, key, after, l, o)
 	if err != nil {
 		return nil, err
 	}
@@ -136,23 +145,42 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 	return l, nil
 }
 
-// catchUp replays the events after a snapshot's cursor; "": there is no snapshot.
-func (p *Projection[V]) catchUp(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
+// empty is the state before the first event.
+func (p *Projection[V]) empty(id string) *Loaded[V] {
+	return &Loaded[V]{ID: id, aggregateType: p.aggregateType}
+}
+
+// checkRelated refuses a load that leaves out the events of a handler.
+func (p *Projection[V]) checkRelated(related []Filter) error {
+	for _, kind := range p.others {
+		if !slices.ContainsFunc(related, func(f Filter) bool { return f.AggregateType == kind.aggregateType }) {
+			return fmt.Errorf("%w load: projection %q has a handler for %s, and Related names no %s", ErrInvalid, p.name, kind, kind.aggregateType)
+		}
+	}
+	return nil
+}
+
+// catchUp replays the events after a snapshot's cursor; "": there is no snapshot. A
+// snapshot that does not fit the events, as after a restore of the store, is left:
+// the state is rebuilt from the events.
+func (p *Projection[V]) catchUp(ctx context.Context, ex Executor, query Query, key SnapshotKey, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
 	replayed, last, err = p.replay(ctx, ex, query, after, l, o)
-	if after != "" && errors.Is(err, cursor.ErrInvalid) {
-		// The snapshot's cursor is not of this store, as after a restore: rebuild
-		// the state from the events.
-		*l = Loaded[V]{ID: l.ID}
+	if after != "" && isAny(err, cursor.ErrInvalid, errUnfit) {
+		*l = *p.empty(l.ID)
+		discard(ctx, ex, key)
 		return p.replay(ctx, ex, query, "", l, o)
 	}
 	return replayed, last, err
 }
 
-// replay applies the events of the query after a cursor. It returns how many there
-// were and the cursor of the last. An applyError concerns the event after the last
-// one that was applied.
+// errUnfit: a snapshot is not of the store's events.
+var errUnfit = errors.New("evento: the snapshot does not fit the events")
+
+// replay applies the events of the query after a cursor, which is l's. It returns how
+// many there were and the cursor of the last. An applyError concerns the event after the
+// last one that was applied.
 func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V], o loadOptions) (replayed uint64, last cursor.Value, err error) {
-	page, err := ex.Read(ctx, query, cursor.Onward(streamPage, after))
+	page, err := p.firstPage(ctx, ex, query, after, l)
 	if err != nil {
 		return 0, "", err
 	}
@@ -170,6 +198,9 @@ func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, af
 				o.version != nil && l.Version == *o.version {
 				return replayed, last, nil
 			}
+			if after != "" && p.isOf(l, e) && e.Version != l.Version+1 {
+				return 0, "", errUnfit
+			}
 			if err := p.applyEvent(ctx, l, e); err != nil {
 				return 0, "", &applyError{err}
 			}
@@ -183,6 +214,51 @@ func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, af
 			return 0, "", err
 		}
 	}
+}
+
+// firstPage reads the events after a cursor. After a snapshot it reads the last event
+// that is in the snapshot too, and leaves it out: it has to be there. Where an event has
+// no position of its own, it looks at the last version instead, if nothing follows.
+func (p *Projection[V]) firstPage(ctx context.Context, ex Executor, query Query, after cursor.Value, l *Loaded[V]) (*cursor.Page[RawEvent], error) {
+	if after == "" {
+		return ex.Read(ctx, query, cursor.Onward(streamPage, ""))
+	}
+	before, err := ex.CursorAt(l.Position - 1)
+	if errors.Is(err, errors.ErrUnsupported) {
+		page, err := ex.Read(ctx, query, cursor.Onward(streamPage, after))
+		if err == nil && len(page.Edges) == 0 {
+			var at uint64
+			if at, err = p.versionOf(ctx, ex, l.ID); err == nil && at != l.Version {
+				err = errUnfit
+			}
+		}
+		return page, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	page, err := ex.Read(ctx, query, cursor.Onward(streamPage, before))
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Edges) == 0 || page.Edges[0].Cursor != after || p.isOf(l, &page.Edges[0].Node) && page.Edges[0].Node.Version != l.Version {
+		return nil, errUnfit
+	}
+	return &cursor.Page[RawEvent]{Edges: page.Edges[1:], PageInfo: page.PageInfo}, nil
+}
+
+// versionOf reads the version of an aggregate.
+func (p *Projection[V]) versionOf(ctx context.Context, ex Executor, id string) (uint64, error) {
+	page, err := ex.Read(ctx, Query{Filters: []Filter{ByID(p.aggregateType, id)}}, cursor.Backward(1, ""))
+	if err != nil || len(page.Edges) == 0 {
+		return 0, err
+	}
+	return page.Edges[0].Node.Version, nil
+}
+
+// isOf reports whether an event is one of the aggregate that is loaded.
+func (p *Projection[V]) isOf(l *Loaded[V], e *RawEvent) bool {
+	return e.AggregateID == l.ID && e.AggregateType == p.aggregateType
 }
 
 // applyError says that an event could not be applied; it distinguishes this from
@@ -207,7 +283,7 @@ func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEven
 			ErrUnhandledEvent, p.name, kind, e.AggregateID, e.Version, e.Position)
 	}
 	l.Position = max(l.Position, e.Position) // 0: in a running transaction
-	if e.AggregateType == p.aggregateType && e.AggregateID == l.ID {
+	if p.isOf(l, e) {
 		l.Version = e.Version
 	}
 	return nil
@@ -218,11 +294,12 @@ const outcomeRetries = 3
 
 // Update loads an aggregate, calls decide with its state, and commits the events
 // that decide returns. On a conflict, it loads and decides again, until the context
-// ends. If decide returns no events, nothing is committed, and the receipt is that
-// of the loaded state.
+// ends. Then, and while others wait already, it waits for its turn among the updates of
+// the aggregate by this projection in this process, first come, first served. If decide
+// returns no events, nothing is committed, and the receipt is that of the loaded state.
 //
-// Errors: those of Load and of [CommitAll], except conflicts; and those of decide,
-// unchanged.
+// Errors: those of Load and of [CommitAll], except conflicts; [ErrInvalid] for an event
+// of another type of aggregate; and those of decide, unchanged.
 func (p *Projection[V]) Update(ctx context.Context, ex Executor, id string, decide func(*Loaded[V]) ([]Payload, error), opts ...LoadOption) (Receipt, error) {
 	var o loadOptions
 	for _, opt := range opts {
@@ -234,37 +311,47 @@ func (p *Projection[V]) Update(ctx context.Context, ex Executor, id string, deci
 	if decide == nil {
 		return Receipt{}, fmt.Errorf("%w update: the function is nil", ErrInvalid)
 	}
-	for {
-		l, err := p.load(ctx, ex, id, o)
-		if err != nil {
+	turn := p.turns.of(ctx, ex, id)
+	defer turn.leave()
+	for conflict := false; ; {
+		if err := turn.wait(ctx, conflict); err != nil {
 			return Receipt{}, err
 		}
-		at := Receipt{AggregateID: id, Version: l.Version, Position: l.Position}
-		payloads, err := decide(l)
-		if err != nil {
-			return Receipt{}, err
-		}
-		if len(payloads) == 0 {
-			return at, nil
-		}
-		b := Aggregate(id).OriginalVersion(at.Version).Event(payloads...)
-		for _, fn := range o.commit {
-			fn(b)
-		}
-		r, err := b.Commit(ctx, ex)
-		for range outcomeRetries {
-			if !errors.Is(err, ErrOutcomeUnknown) {
-				break
-			}
-			r, err = b.Commit(ctx, ex)
-		}
-		if !errors.Is(err, ErrConflict) {
+		var r Receipt
+		var err error
+		if r, conflict, err = p.tryUpdate(ctx, ex, id, decide, o); !conflict {
 			return r, err
 		}
-		if err := ctx.Err(); err != nil {
-			return Receipt{}, err
-		}
 	}
+}
+
+// tryUpdate loads, decides and commits once. It reports whether the commit has
+// conflicted.
+func (p *Projection[V]) tryUpdate(ctx context.Context, ex Executor, id string, decide func(*Loaded[V]) ([]Payload, error), o loadOptions) (r Receipt, conflict bool, err error) {
+	l, err := p.load(ctx, ex, id, o)
+	if err != nil {
+		return Receipt{}, false, err
+	}
+	at, b := Receipt{AggregateID: id, Version: l.Version, Position: l.Position}, l.Aggregate()
+	payloads, err := decide(l)
+	if err != nil {
+		return Receipt{}, false, err
+	}
+	if len(payloads) == 0 {
+		return at, false, nil
+	}
+	b.Event(payloads...)
+	for _, fn := range o.commit {
+		fn(b)
+	}
+	r, err = b.Commit(ctx, ex)
+	for range outcomeRetries {
+		if !errors.Is(err, ErrOutcomeUnknown) {
+			break
+		}
+		r, err = b.Commit(ctx, ex)
+	}
+	return r, errors.Is(err, ErrConflict), err
 }
 
 // relatedText is part of a snapshot's key. It does not depend on the order in which

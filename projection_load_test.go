@@ -36,7 +36,12 @@ func logRenamed(l *eventLog, e evento.Event[*renamed]) error { return l.add(e.Ra
 // logging handles all events.
 func logging(name string) *evento.Projection[eventLog] {
 	return evento.NewProjection[eventLog](name, Account).
-		Handler(evento.Apply(logOpened), evento.Apply(logDeposit), evento.Apply(logWithdrawal), evento.Apply(logRenamed))
+		Handler(evento.Apply(logOpened), evento.Apply(logDeposit), evento.Apply(logWithdrawal))
+}
+
+// withOwners also logs the events of owners, which each load has to name.
+func withOwners(name string) *evento.Projection[eventLog] {
+	return logging(name).Handler(evento.Apply(logRenamed))
 }
 
 func wantLoaded(t *testing.T, what string, l *evento.Loaded[eventLog], err error, version, position uint64, lines ...string) {
@@ -64,21 +69,26 @@ func TestLoad(t *testing.T) {
 	p := logging("log")
 	for _, test := range []struct {
 		name              string
+		owner             bool
 		id                string
 		opts              []evento.LoadOption
 		version, position uint64
 		lines             []string
 	}{
-		{"alone", "a", nil, 3, 5, []string{"a/1 x", "a/2 1", "a/3 -1"}},
-		{"with its owner", "a", []evento.LoadOption{evento.Related(ownerType, "o")}, 3, 6, []string{"a/1 x", "a/2 1", "o/1 z", "a/3 -1", "o/2 zz"}},
-		{"with two", "b", []evento.LoadOption{evento.Related(ownerType, "o"), evento.Related(Account, "a")}, 1, 6, []string{"a/1 x", "a/2 1", "b/1 y", "o/1 z", "a/3 -1", "o/2 zz"}},
-		{"with itself", "b", []evento.LoadOption{evento.Related(Account, "b")}, 1, 3, []string{"b/1 y"}},
-		{"with nobody", "b", []evento.LoadOption{evento.Related(ownerType, "nobody")}, 1, 3, []string{"b/1 y"}},
-		{"at its first version", "a", []evento.LoadOption{evento.AtVersion(1)}, 1, 1, []string{"a/1 x"}},
-		{"at version 2 with its owner", "a", []evento.LoadOption{evento.AtVersion(2), evento.Related(ownerType, "o")}, 2, 2, []string{"a/1 x", "a/2 1"}},
-		{"at version 3 with its owner", "a", []evento.LoadOption{evento.AtVersion(3), evento.Related(ownerType, "o")}, 3, 5, []string{"a/1 x", "a/2 1", "o/1 z", "a/3 -1"}},
+		{"alone", false, "a", nil, 3, 5, []string{"a/1 x", "a/2 1", "a/3 -1"}},
+		{"with its owner", true, "a", []evento.LoadOption{evento.Related(ownerType, "o")}, 3, 6, []string{"a/1 x", "a/2 1", "o/1 z", "a/3 -1", "o/2 zz"}},
+		{"with two", true, "b", []evento.LoadOption{evento.Related(ownerType, "o"), evento.Related(Account, "a")}, 1, 6, []string{"a/1 x", "a/2 1", "b/1 y", "o/1 z", "a/3 -1", "o/2 zz"}},
+		{"with itself", false, "b", []evento.LoadOption{evento.Related(Account, "b")}, 1, 3, []string{"b/1 y"}},
+		{"with nobody", true, "b", []evento.LoadOption{evento.Related(ownerType, "nobody")}, 1, 3, []string{"b/1 y"}},
+		{"at its first version", false, "a", []evento.LoadOption{evento.AtVersion(1)}, 1, 1, []string{"a/1 x"}},
+		{"at version 2 with its owner", true, "a", []evento.LoadOption{evento.AtVersion(2), evento.Related(ownerType, "o")}, 2, 2, []string{"a/1 x", "a/2 1"}},
+		{"at version 3 with its owner", true, "a", []evento.LoadOption{evento.AtVersion(3), evento.Related(ownerType, "o")}, 3, 5, []string{"a/1 x", "a/2 1", "o/1 z", "a/3 -1"}},
 	} {
-		for _, p := range []*evento.Projection[eventLog]{p, logging("snapshots").SnapshotEvery(1)} {
+		projections := []*evento.Projection[eventLog]{p, logging("snapshots").SnapshotEvery(1)}
+		if test.owner {
+			projections = []*evento.Projection[eventLog]{withOwners("log"), withOwners("snapshots").SnapshotEvery(1)}
+		}
+		for _, p := range projections {
 			for range 2 { // the second from the snapshot, where there are
 				l, err := p.Load(t.Context(), ex, test.id, test.opts...)
 				wantLoaded(t, test.name, l, err, test.version, test.position, test.lines...)
@@ -94,6 +104,10 @@ func TestLoad(t *testing.T) {
 	}
 	if _, err := l.Aggregate().Event(MoneyDeposited{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrConflict) {
 		t.Errorf("a second commit on it: %v, want ErrConflict", err)
+	}
+	if _, err := l.Aggregate().Event(&renamed{}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrInvalid) ||
+		!strings.Contains(err.Error(), `bank/Owner Renamed is of another type than the aggregate that was loaded, bank/Account "a"`) {
+		t.Errorf("an event of another type on it: %v, want ErrInvalid", err)
 	}
 }
 
@@ -133,7 +147,7 @@ func TestLoadAsOf(t *testing.T) {
 		{start.Add(24 * time.Hour), []string{"a/1 0", "a/2 1", "a/3 2", "o/1 z"}},
 	} {
 		n := uint64(len(test.lines))
-		l, err := logging("log").SnapshotEvery(1).Load(t.Context(), counting, "a", evento.AsOf(test.at), related)
+		l, err := withOwners("log").SnapshotEvery(1).Load(t.Context(), counting, "a", evento.AsOf(test.at), related)
 		wantLoaded(t, test.at.String(), l, err, min(n, 3), n, test.lines...)
 	}
 	_, err := logging("log").Load(t.Context(), ex, "a", evento.AsOf(start.Add(-time.Microsecond)))
@@ -168,7 +182,7 @@ func TestLoadErrors(t *testing.T) {
 		text string
 	}{
 		{"unknown id", t.Context(), fresh(opened), "b", nil, evento.ErrNotFound, `not found: bank/Account "b"`},
-		{"only a related one", t.Context(), logging("p"), "b", []evento.LoadOption{evento.Related(ownerType, "o")}, evento.ErrNotFound, `"b"`},
+		{"only a related one", t.Context(), withOwners("p"), "b", []evento.LoadOption{evento.Related(ownerType, "o")}, evento.ErrNotFound, `"b"`},
 		{"of another type", t.Context(), fresh(opened), "o", nil, evento.ErrNotFound, `"o"`},
 		{"a version to come", t.Context(), fresh(opened), "a", []evento.LoadOption{evento.AtVersion(3)}, evento.ErrNotFound, `version 3 of bank/Account "a", which is at 2`},
 		{"version 0", t.Context(), fresh(opened), "a", []evento.LoadOption{evento.AtVersion(0)}, evento.ErrInvalid, "AtVersion(0): versions begin at 1"},
@@ -189,6 +203,8 @@ func TestLoadErrors(t *testing.T) {
 		{"a failing handler", t.Context(), fresh(opened, evento.Apply(failing)), "a", nil, errHandler, `projection "p": bank/Account MoneyDeposited of "a", version 2, position 2: a handler's own`},
 		{"not handled", t.Context(), fresh(opened).SafetyCheck(), "a", nil, evento.ErrUnhandledEvent, `projection "p": bank/Account MoneyDeposited of "a", version 2, position 2`},
 		{"a related one not handled", t.Context(), fresh(opened, deposit).SafetyCheck(), "a", []evento.LoadOption{evento.Related(ownerType, "o")}, evento.ErrUnhandledEvent, "bank/Owner Renamed"},
+		{"a handler for nobody's events", t.Context(), withOwners("p"), "a", nil, evento.ErrInvalid, `projection "p" has a handler for bank/Owner Renamed, and Related names no bank/Owner`},
+		{"a handler for others' events", t.Context(), withOwners("p"), "a", []evento.LoadOption{evento.Related(Account, "b")}, evento.ErrInvalid, "Related names no bank/Owner"},
 		{"another skipped", t.Context(), fresh(opened).Skip(MoneyWithdrawn{}).SafetyCheck(), "a", nil, evento.ErrUnhandledEvent, "MoneyDeposited"},
 		{"context", ended, fresh(opened), "a", nil, context.Canceled, ""},
 	} {
@@ -321,7 +337,7 @@ func TestUpdate(t *testing.T) {
 	if n := len(events(t, ex)); n != 4 {
 		t.Errorf("%d events are stored, want 4", n)
 	}
-	r, err = logging("log").Update(t.Context(), ex, "a", func(l *evento.Loaded[eventLog]) ([]evento.Payload, error) {
+	r, err = withOwners("log").Update(t.Context(), ex, "a", func(l *evento.Loaded[eventLog]) ([]evento.Payload, error) {
 		return []evento.Payload{MoneyDeposited{Amount: int64(len(l.State.Lines))}}, nil
 	}, evento.Related(ownerType, "o"))
 	if err != nil || r.Version != 4 {
@@ -353,6 +369,15 @@ func TestUpdateErrors(t *testing.T) {
 		{"another type", ex, "a", func(*evento.Loaded[Balance]) ([]evento.Payload, error) {
 			return []evento.Payload{MoneyDeposited{}, &renamed{}}, nil
 		}, nil, evento.ErrInvalid},
+		{"only another type", ex, "a", func(*evento.Loaded[Balance]) ([]evento.Payload, error) {
+			return []evento.Payload{&renamed{}}, nil
+		}, nil, evento.ErrInvalid},
+		{"a new aggregate of another type", ex, "new", func(*evento.Loaded[Balance]) ([]evento.Payload, error) {
+			return []evento.Payload{&renamed{}}, nil
+		}, []evento.LoadOption{evento.OrNew()}, evento.ErrInvalid},
+		{"another type by WithCommit", ex, "a", deposit, []evento.LoadOption{
+			evento.WithCommit(func(b *evento.CommitBuilder) { b.Event(&renamed{}) }),
+		}, evento.ErrInvalid},
 		{"the store's", burning, "a", deposit, nil, errDisk},
 	} {
 		if r, err := balance.Update(t.Context(), test.ex, test.id, test.decide, test.opts...); !errors.Is(err, test.want) || r != (evento.Receipt{}) {

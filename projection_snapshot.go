@@ -44,12 +44,33 @@ func loadSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *L
 	case version != nil && s.Version >= *version:
 		return "", nil // related events may be newer than the version
 	}
-	var state V
-	if CBOR().Unmarshal(s.Data, &state) != nil {
-		return "", nil //nolint:nilerr // cannot be decoded any more: it is rebuilt from the events
+	state, ok := stateIn[V](s.Data)
+	if !ok || s.Cursor == "" || s.Version == 0 || s.Position == 0 { // not what saveSnapshot has written
+		discard(ctx, ex, key)
+		return "", nil
 	}
 	l.State, l.Version, l.Position = state, s.Version, s.Position
 	return s.Cursor, nil
+}
+
+// discard removes a snapshot that is of no use: one that is saved later does not replace
+// it if its version is lower. If this fails, the next load does it again.
+func discard(ctx context.Context, ex Executor, key SnapshotKey) {
+	_ = ex.RemoveSnapshots(ctx, []SnapshotKey{key})
+}
+
+// stateIn decodes a snapshot's state, if it holds one.
+func stateIn[V any](data []byte) (state V, ok bool) {
+	if CBOR().Unmarshal(data, &state) != nil {
+		return state, false
+	}
+	if len(data) > 1 {
+		return state, true
+	}
+	// Nothing is decoded from null. It is right where the zero state is stored so.
+	var zero V
+	stored, err := CBOR().Marshal(&zero)
+	return state, err == nil && len(stored) == 1
 }
 
 func saveSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *Loaded[V], at cursor.Value) error {

@@ -101,8 +101,10 @@ func (p *Projection[V]) eachState(ctx context.Context, ex Executor, o statesOpti
 }
 
 func (p *Projection[V]) stateOf(ctx context.Context, ex Executor, s *StoredSnapshot) (*Loaded[V], error) {
-	l := &Loaded[V]{ID: s.AggregateID, Version: s.Version, Position: s.Position}
-	if CBOR().Unmarshal(s.Data, &l.State) != nil {
+	l := p.empty(s.AggregateID)
+	l.Version, l.Position = s.Version, s.Position
+	var ok bool
+	if l.State, ok = stateIn[V](s.Data); !ok {
 		return p.load(ctx, ex, s.AggregateID, loadOptions{})
 	}
 	return l, nil
