@@ -175,27 +175,37 @@ func (ex *Executor) committed() {
 	ex.announce()
 }
 
-// aggregates are those that a statement appends to. No second write to one of them may
-// be in the statement, which would not see what it has added itself.
+// aggregates are those that a statement appends to, and whether any number of appends
+// to one may be in it.
 type aggregates map[evento.AggregateKey]bool
 
-// take adds those of op, and reports whether none was taken.
-func (taken aggregates) take(op *appendOp) bool {
+// take adds those of op, and reports whether the statement can have it too: it does not
+// see what it has added itself. Single appends that wait together may be in any order: of
+// those to one aggregate one fits at most.
+func (taken aggregates) take(op *appendOp, single bool) bool {
 	free := true
 	for _, key := range op.aggregates {
-		free = free && !taken[key]
-		taken[key] = true
+		singles, known := taken[key]
+		free = free && (!known || singles && single)
+		taken[key] = single && (!known || singles)
 	}
 	return free
 }
 
-// split returns the calls for one statement, no two of which append to one aggregate,
-// and those that have to wait. A call that waits makes later calls to its aggregates
-// wait too, so that the order holds.
+// isSingle reports whether a write is one append with an expected version, and was not
+// tried before.
+func (op *appendOp) isSingle() bool {
+	a := op.write.Appends
+	return len(a) == 1 && !a[0].AnyVersion && !op.write.Retry
+}
+
+// split returns the calls for one statement, and those that have to wait for another
+// that appends to the same aggregate. A call that waits makes later calls to its
+// aggregates wait too, so that the order holds.
 func split(calls []*appendCall) (now, later []*appendCall) {
 	taken := aggregates{}
 	for _, c := range calls {
-		if taken.take(c.Request) {
+		if taken.take(c.Request, c.Request.isSingle()) {
 			now = append(now, c)
 		} else {
 			later = append(later, c)
@@ -204,9 +214,39 @@ func split(calls []*appendCall) (now, later []*appendCall) {
 	return now, later
 }
 
+// place is where a single append is to be.
+type place struct {
+	evento.AggregateKey
+	expected uint64
+}
+
+// firsts returns the writes that are sent for the calls. Of single appends at one place
+// it is the first: what becomes of it decides on the others. By call it returns where its
+// write, or the one that decides, is among them.
+//
+// Why: docs/decisions.md, "Conflicts cost no statement of their own".
+func firsts(calls []*appendCall) (ops []*appendOp, by []int) {
+	places := map[place]int{}
+	by = make([]int, len(calls))
+	for i, c := range calls {
+		op := c.Request
+		by[i] = len(ops)
+		if op.isSingle() {
+			at := place{op.aggregates[0], op.write.Appends[0].Expected}
+			if first, ok := places[at]; ok {
+				by[i] = first
+				continue
+			}
+			places[at] = len(ops)
+		}
+		ops = append(ops, op)
+	}
+	return ops, by
+}
+
 // commit makes the calls durable in one transaction and finishes them.
 func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
-	var outcomes []outcome
+	var outcomes [][]outcome
 	var err error
 	for try := 1; ; try++ {
 		var conn *pgx.Conn
@@ -240,11 +280,8 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 		ex.failed(ctx, b, calls, err)
 		return
 	}
-	next := 0
-	for _, c := range calls {
-		n := len(c.Request.write.Appends)
-		c.Finish(ex.resolve(ctx, b.via, c.Request, outcomes[next:next+n]))
-		next += n
+	for i, c := range calls {
+		c.Finish(ex.resolve(ctx, b.via, c.Request, outcomes[i]))
 	}
 }
 
@@ -274,21 +311,37 @@ func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, e
 	}
 }
 
-// send makes the round trip. An error that the server sent means that nothing
-// was stored.
-func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []*appendCall) ([]outcome, error) {
-	if len(calls) == 1 && calls[0].Request.isPlain() {
-		o, err := ex.sendOne(ctx, conn, b, calls[0].Request)
-		if err != nil || o.fits {
-			return []outcome{o}, err
+// send makes the round trip, and returns the outcomes by call. An error that the server
+// sent means that nothing was stored.
+func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []*appendCall) ([][]outcome, error) {
+	ops, by := firsts(calls)
+	sent := make([][]outcome, len(ops)) // by write
+	if len(ops) == 1 && ops[0].isSingle() {
+		o, err := ex.sendOne(ctx, conn, b, ops[0])
+		if err != nil {
+			return nil, err
+		}
+		sent[0] = []outcome{o}
+	} else {
+		g := group{ops: ops}
+		if err := ex.transact(ctx, conn, b, func(to *pgx.Batch) { ex.queueAppend(to, &g) }); err != nil {
+			return nil, err
+		}
+		next := 0
+		for i, op := range ops {
+			n := len(op.write.Appends)
+			sent[i] = g.outcomes[next : next+n]
+			next += n
 		}
 	}
-	g := group{ops: make([]*appendOp, len(calls))}
+	outcomes := make([][]outcome, len(calls))
 	for i, c := range calls {
-		g.ops[i] = c.Request
+		outcomes[i] = sent[by[i]]
+		if first := ops[by[i]]; first != c.Request {
+			outcomes[i] = []outcome{outcomes[i][0].behind(&first.write.Appends[0])}
+		}
 	}
-	err := ex.transact(ctx, conn, b, func(to *pgx.Batch) { ex.queueAppend(to, &g) })
-	return g.outcomes, err
+	return outcomes, nil
 }
 
 // transact sends what queue adds, in a transaction that holds the counter.
@@ -319,33 +372,18 @@ func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, queu
 	return err
 }
 
-// isPlain reports whether sendOne can send it, and is the faster way.
-func (op *appendOp) isPlain() bool {
-	const most = 100 // events, each of which comes back as a row
-	a := op.write.Appends
-	return len(a) == 1 && !a[0].AnyVersion && !op.write.Retry && len(a[0].Events) <= most
-}
-
-// sendOne sends a plain write. When the write does not fit, the outcome does not say
-// why.
-func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp) (outcome, error) {
+// sendOne sends a single append.
+func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp) (o outcome, err error) {
 	a := &op.write.Appends[0]
-	o := outcome{head: int64(a.Expected)}
 	e := eventArguments([]*appendOp{op})
-	err := ex.transact(ctx, conn, b, func(to *pgx.Batch) {
-		to.Queue(ex.sql.appendOne, a.AggregateID, op.types[0], o.head, int64(len(a.Events)), op.routings[0], op.metadata[0], e.kind, e.ids, e.codecs, e.data).
-			Query(func(rows pgx.Rows) error {
-				_, err := pgx.ForEachRow(rows, []any{&o.position}, func() error {
-					o.fits = true
-					return nil
-				})
-				return err
-			})
+	err = ex.transact(ctx, conn, b, func(to *pgx.Batch) {
+		to.Queue(ex.sql.appendOne, a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.kind, e.ids, e.codecs, e.data).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&o.head, &o.fits, &o.position, &o.above) })
 	})
 	return o, err
 }
 
-// group is appends that share a statement: no two of them to one aggregate.
+// group is appends that share a statement: of two to one aggregate, one fits at most.
 type group struct {
 	ops      []*appendOp
 	outcomes []outcome // by append
@@ -361,7 +399,7 @@ func (ex *Executor) queueAppend(to *pgx.Batch, g *group) {
 		var o outcome
 		var before int64 // the position before the statement
 		taken := int64(0)
-		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &o.fits, &before}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &o.fits, &before, &o.above}, func() error {
 			if o.fits {
 				taken += int64(events[no])
 			}

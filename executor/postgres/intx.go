@@ -267,7 +267,7 @@ func groupsOf(ops []*appendOp) (groups []group) {
 	for len(ops) > 0 {
 		taken := aggregates{}
 		n := 0
-		for n < len(ops) && taken.take(ops[n]) {
+		for n < len(ops) && taken.take(ops[n], false) {
 			n++
 		}
 		groups, ops = append(groups, group{ops: ops[:n]}), ops[n:]
@@ -300,7 +300,7 @@ func (ex *Executor) notAppended(ctx context.Context, conn *pgxpool.Conn, groups 
 				break // the statement failed
 			}
 			if o := g.outcomes[next : next+n]; !o[0].fits {
-				return ex.conflict(ctx, conn.Conn(), op, o)
+				return op.conflict(o)
 			}
 			next += n
 		}

@@ -12,9 +12,19 @@ import (
 
 // outcome is what the server says of one append.
 type outcome struct {
-	head     int64 // the aggregate's version before; 0 also when it is below the expected one
-	fits     bool  // with all others of its write
-	position int64 // of its last event, when it fits
+	head     int64     // the aggregate's version before
+	fits     bool      // with all others of its write
+	position int64     // of its last event, when it fits
+	above    *[16]byte // when it does not: the id of the event behind the expected version; nil: there is none
+}
+
+// behind is the outcome of an append with the same expected version as another, which
+// is right behind that one.
+func (o outcome) behind(a *evento.Append) outcome {
+	if o.fits {
+		o.head, o.fits, o.above = o.head+int64(len(a.Events)), false, (*[16]byte)(&a.Events[0].ID)
+	}
+	return o
 }
 
 // resolve sets the receipts of a write, or says why it was refused.
@@ -28,18 +38,31 @@ func (ex *Executor) resolve(ctx context.Context, l *flushConn, op *appendOp, out
 		}
 		return nil
 	}
-	if earlier, err := ex.earlierOn(ctx, l, op); earlier || err != nil {
-		return err
+	if op.mayBeEarlier(outcomes) {
+		if earlier, err := ex.earlierOn(ctx, l, op); earlier || err != nil {
+			return err
+		}
 	}
-	conn, err := l.open(ctx)
-	if err != nil {
-		return err
+	return op.conflict(outcomes)
+}
+
+// mayBeEarlier reports whether a refused write may have been stored before: then its
+// events are behind the versions that it expects.
+func (op *appendOp) mayBeEarlier(outcomes []outcome) bool {
+	if op.write.Retry {
+		return true
 	}
-	return ex.conflict(ctx, conn, op, outcomes)
+	for i := range op.write.Appends {
+		a := &op.write.Appends[i]
+		if above := outcomes[i].above; !a.AnyVersion && (above == nil || *above != [16]byte(a.Events[0].ID)) {
+			return false
+		}
+	}
+	return true
 }
 
 // conflict is the error for a write that was refused.
-func (ex *Executor) conflict(ctx context.Context, conn *pgx.Conn, op *appendOp, outcomes []outcome) error {
+func (op *appendOp) conflict(outcomes []outcome) error {
 	// The first append whose version does not fit. If all fit, some of the ids are in
 	// the store already, and it is the first append.
 	at := 0
@@ -50,15 +73,7 @@ func (ex *Executor) conflict(ctx context.Context, conn *pgx.Conn, op *appendOp, 
 		}
 	}
 	a := &op.write.Appends[at]
-	actual := uint64(outcomes[at].head)
-	if actual == 0 && a.Expected > 0 {
-		head, err := ex.headOf(ctx, conn, a.Aggregate())
-		if err != nil {
-			return err
-		}
-		actual = head.Version
-	}
-	return &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
+	return &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: uint64(outcomes[at].head)}
 }
 
 // idsOf are the ids of all events.

@@ -84,11 +84,22 @@ WITH a AS MATERIALIZED (
   FROM (SELECT sum(events) AS events FROM a WHERE fits) taken
   WHERE c.id = 1 AND taken.events IS NOT NULL
 )
-SELECT a.no, coalesce(a.head, 0), a.fits, c.position FROM a JOIN SCHEMA.counter c ON c.id = 1 ORDER BY a.no`)
+SELECT a.no, CASE WHEN a.fits OR a.head IS NOT NULL OR a.expected <= 0 THEN coalesce(a.head, 0) ELSE ` + headNow("a.aggregate_id", "a.type_id") + ` END,
+       a.fits, c.position, CASE WHEN NOT a.fits THEN ` + above("a.aggregate_id", "a.type_id", "a.expected") + ` END
+FROM a JOIN SCHEMA.counter c ON c.id = 1 ORDER BY a.no`)
+}
+
+// headNow is the version of an aggregate, and above the id of its event behind a version.
+func headNow(id, typeID string) string {
+	return "coalesce((SELECT max(e.version) FROM SCHEMA.event e WHERE e.aggregate_id = " + id + " AND e.type_id = " + typeID + "), 0)"
+}
+
+func above(id, typeID, version string) string {
+	return "(SELECT e.event_id FROM SCHEMA.event e WHERE e.aggregate_id = " + id + " AND e.type_id = " + typeID + " AND e.version = " + version + " + 1)"
 }
 
 // appendOneText is for one append with an expected version, which most flushes of a
-// single caller are: a third of the work. Nothing is returned when it does not fit.
+// single caller are: a third of the work.
 func (s *statements) appendOneText() {
 	s.appendOne = s.in(`
 WITH head AS MATERIALIZED (
@@ -97,12 +108,15 @@ WITH head AS MATERIALIZED (
   UPDATE SCHEMA.counter SET position = position + $4, recorded_at = greatest(recorded_at, NOW)
   WHERE id = 1 AND coalesce((SELECT version FROM head), 0) = $3
   RETURNING position - $4 AS before, recorded_at
+), added AS (
+  INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
+  SELECT b.before + e.ordinal, b.recorded_at, $3 + e.ordinal, e.kind_id, $2, CASE WHEN $3 = 0 THEN $5 ELSE (SELECT routing_id FROM head) END,
+         e.event_id, e.codec, $1, e.data, $6
+  FROM bumped b, unnest($7::int[], $8::uuid[], $9::text[], $10::bytea[]) WITH ORDINALITY AS e (kind_id, event_id, codec, data, ordinal)
 )
-INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
-SELECT b.before + e.ordinal, b.recorded_at, $3 + e.ordinal, e.kind_id, $2, CASE WHEN $3 = 0 THEN $5 ELSE (SELECT routing_id FROM head) END,
-       e.event_id, e.codec, $1, e.data, $6
-FROM bumped b, unnest($7::int[], $8::uuid[], $9::text[], $10::bytea[]) WITH ORDINALITY AS e (kind_id, event_id, codec, data, ordinal)
-RETURNING position`)
+SELECT $3, true, before + $4, NULL::uuid FROM bumped
+UNION ALL
+SELECT coalesce((SELECT version FROM head), ` + headNow("$1", "$2") + `), false, 0, ` + above("$1", "$2", "$3") + ` WHERE NOT EXISTS (SELECT FROM bumped)`)
 }
 
 func (s *statements) headTexts() {
