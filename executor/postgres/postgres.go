@@ -122,16 +122,31 @@ type Executor struct {
 var _ evento.Transactor = (*Executor)(nil)
 
 // Open connects to the server at a URL or connection string and migrates the
-// store. nil options are the defaults.
+// store. nil options are the defaults. "schema" in it is Options.Schema, as in
+// postgres://user@host/database?schema=evento.
 //
 // Errors: [evento.ErrInvalid] for an option; [evento.ErrReadOnly];
 // [evento.ErrNewerStore]; else what the server says, never with the password.
-func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
-	pool, err := pgxpool.New(ctx, url)
+func Open(ctx context.Context, url string, o *Options) (*Executor, error) {
+	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, store.Errorf("postgres: %w", err)
 	}
-	ex, err := New(ctx, pool, opts)
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if schema := config.ConnConfig.RuntimeParams["schema"]; schema != "" && opts.Schema != "" && schema != opts.Schema {
+		return nil, fmt.Errorf("%w postgres options: Schema is %q, and the URL says %q", evento.ErrInvalid, opts.Schema, schema)
+	} else if schema != "" {
+		opts.Schema = schema
+	}
+	delete(config.ConnConfig.RuntimeParams, "schema") // the server does not know it
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, store.Errorf("postgres: %w", err)
+	}
+	ex, err := New(ctx, pool, &opts)
 	if err != nil {
 		pool.Close()
 		return nil, err

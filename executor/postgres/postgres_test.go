@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/executor/executortest"
 	"github.com/evento-go/evento/executor/postgres"
 	"github.com/evento-go/evento/internal/storetest"
@@ -146,6 +147,43 @@ func spoilByTrigger(code string) func(context.Context) error {
 func TestContract(t *testing.T) {
 	t.Parallel()
 	executortest.Test(t, contractAt(testserver.Postgres(t)))
+}
+
+// A URL may say the schema, as the command's does.
+func TestSchemaOfURL(t *testing.T) {
+	t.Parallel()
+	url := testserver.Postgres(t)
+	schema, another := newSchema(t), newSchema(t)
+	ex := openSchema(t, schema)
+	defer func() { _ = ex.Close() }()
+	commit(t, ex, 1)
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable schema=%s", cfg.Host, cfg.Port, cfg.User, cfg.Database, schema)
+	for text, opts := range map[string]*postgres.Options{
+		url + "&schema=" + schema:                         nil,
+		url + "&schema=":                                  {Schema: schema},
+		url + "&schema=" + schema + "&application_name=x": {Schema: schema},
+		words: {NoNotify: true},
+	} {
+		same, err := postgres.Open(t.Context(), text, opts)
+		if err != nil {
+			t.Errorf("Open(%s) = %v", text, err)
+			continue
+		}
+		if p, err := same.Read(t.Context(), evento.Query{}, cursor.Forward(10, "")); err != nil || len(p.Edges) != 1 {
+			t.Errorf("Open(%s) shows %+v, %v, want the event of the schema", text, p, err)
+		}
+		if err := same.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err = postgres.Open(t.Context(), url+"&schema="+schema, &postgres.Options{Schema: another})
+	if !errors.Is(err, evento.ErrInvalid) || !strings.Contains(err.Error(), another) {
+		t.Errorf("Open() with two schemas = %v, want %v", err, evento.ErrInvalid)
+	}
 }
 
 func BenchmarkExecutor(b *testing.B) {

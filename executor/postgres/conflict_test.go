@@ -1,0 +1,141 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/postgres"
+	"github.com/evento-go/evento/internal/testserver"
+)
+
+// trips counts what is sent on the connections of a pool.
+type trips struct{ batches, queries atomic.Int64 }
+
+func (c *trips) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	c.queries.Add(1)
+	return ctx
+}
+
+func (c *trips) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (c *trips) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	c.batches.Add(1)
+	return ctx
+}
+
+func (c *trips) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+func (c *trips) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+// A conflict is known from the round trip in which it is found, however many there are.
+func TestConflictTrips(t *testing.T) {
+	t.Parallel()
+	config, err := pgxpool.ParseConfig(testserver.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := &trips{}
+	config.ConnConfig.Tracer = sent
+	config.MaxConns = 4
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	ex, err := postgres.New(t.Context(), pool, &postgres.Options{Schema: newSchema(t), NoNotify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ex.Close() }()
+	for range 3 {
+		if _, err := evento.Aggregate("a").AnyVersion().Event(happened{1}).Commit(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stale := func(id string, expected, actual uint64) {
+		_, err := evento.Aggregate(id).OriginalVersion(expected).Event(happened{2}, happened{3}).Commit(t.Context(), ex)
+		var conflict *evento.ConflictError
+		if !errors.As(err, &conflict) || conflict.Expected != expected || conflict.Actual != actual {
+			t.Errorf("Commit() at version %d of %s = %v, want a conflict with %d", expected, id, err, actual)
+		}
+	}
+	sent.batches.Store(0)
+	sent.queries.Store(0)
+	alone := []func(){
+		func() { stale("a", 0, 3) }, func() { stale("a", 2, 3) }, func() { stale("a", 7, 3) },
+		func() { stale("b", 1, 0) },
+	}
+	for _, conflict := range alone {
+		conflict()
+	}
+	if b, q := sent.batches.Load(), sent.queries.Load(); b != int64(len(alone)) || q != 0 {
+		t.Errorf("%d conflicts took %d batches and %d queries, want one batch each", len(alone), b, q)
+	}
+	// Many at once, of several expected versions, share batches.
+	sent.batches.Store(0)
+	const callers, each = 30, 10
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for range each {
+				stale("a", uint64(i%3), 3)
+			}
+		})
+	}
+	wg.Wait()
+	if b, q := sent.batches.Load(), sent.queries.Load(); b > callers*each/2 || q != 0 {
+		t.Errorf("%d conflicts of %d callers took %d batches and %d queries, want them to share", callers*each, callers, b, q)
+	}
+}
+
+// Of writes that wait together at one place one is stored; a twin of it, which has its
+// ids, has its receipt.
+func TestTogetherAtOnePlace(t *testing.T) {
+	t.Parallel()
+	ex := openSchema(t, newSchema(t))
+	defer func() { _ = ex.Close() }()
+	const rounds, callers = 50, 12
+	for round := range uint64(rounds) {
+		w := evento.Write{Appends: []evento.Append{{
+			AggregateType: thing, AggregateID: "a", Expected: round,
+			Events: []evento.NewEvent{{ID: evento.NewID(), Name: "Happened", Codec: "json", Data: []byte("{}")}},
+		}}}
+		var stored, twins, conflicts atomic.Int64
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				own := w
+				if i%2 == 0 { // else all are twins
+					a := w.Appends[0]
+					a.Events = []evento.NewEvent{{ID: evento.NewID(), Name: "Happened", Codec: "json", Data: []byte("{}")}}
+					own.Appends = []evento.Append{a}
+				}
+				receipts, err := ex.Write(t.Context(), own)
+				var conflict *evento.ConflictError
+				switch {
+				case err == nil && receipts[0] != evento.Receipt{AggregateID: "a", Version: round + 1, Position: round + 1}:
+					t.Errorf("round %d: got the receipts %+v", round, receipts)
+				case err == nil && i%2 == 0:
+					stored.Add(1)
+				case err == nil:
+					twins.Add(1)
+				case errors.As(err, &conflict) && conflict.Expected == round && conflict.Actual == round+1:
+					conflicts.Add(1)
+				default:
+					t.Errorf("round %d: Write() = %v", round, err)
+				}
+			})
+		}
+		wg.Wait()
+		if s, tw, c := stored.Load(), twins.Load(), conflicts.Load(); s+tw+c != callers || s+min(tw, 1) != 1 || tw != 0 && tw != callers/2 {
+			t.Fatalf("round %d: %d stored, %d twins stored, %d conflicts", round, s, tw, c)
+		}
+	}
+}
