@@ -25,7 +25,8 @@ type Transactor interface {
 	// executor's package finds it in fn's context, for the caller's own statements.
 	// When fn returns nil, everything that was done with that context is committed
 	// together; when it returns an error, or panics, nothing is. InTx within InTx
-	// joins the outer transaction.
+	// joins the outer transaction; when the inner function fails, the outer one cannot
+	// be committed any more.
 	//
 	// Events that fn commits with its context get their positions at the end, so
 	// that a long transaction does not make others wait. Until then their receipts
@@ -51,8 +52,8 @@ type Transactor interface {
 	//
 	// When fn returned nil, but what it did prevents the commit (a deferred
 	// constraint that does not hold, a failed statement whose error fn ignored, a
-	// statement that ended the transaction), InTx returns [ErrTxRefused], which
-	// wraps the driver's error; nothing was stored. It matches neither
+	// statement that ended the transaction, an InTx within it that failed), InTx returns
+	// [ErrTxRefused], which wraps the driver's error; nothing was stored. It matches neither
 	// ErrOutcomeUnknown nor ErrConflict, ErrClosed, ErrFull or ErrReadOnly: the
 	// cause is fn, not the store.
 	//

@@ -35,6 +35,7 @@ func testInTx(t *testing.T, c Config) {
 		c.run(t, "Spoiled", inTxSpoiled)
 	}
 	c.run(t, "Joins", inTxJoins)
+	c.run(t, "JoinedFails", inTxJoinedFails)
 	c.run(t, "Ends", inTxEnds)
 	c.run(t, "EndedContexts", inTxEndedContexts)
 	c.run(t, "Concurrent", inTxConcurrent)
@@ -326,6 +327,50 @@ func inTxJoins(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) 
 		inTxDone(tx, t, ex, func(tx context.Context) { commit(tx, t, ex, to("a", 0, "A")) })
 	})
 	wantLog(ctx, t, ex, nil)
+}
+
+// One that has joined and failed is not committed, whatever becomes of its error.
+func inTxJoinedFails(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	for what, fails := range map[string]func(tx context.Context){
+		"returns an error": func(tx context.Context) {
+			inTxUndone(tx, t, ex, func(tx context.Context) { commit(tx, t, ex, to("a", 0, "A")) })
+		},
+		"returns a conflict": func(tx context.Context) {
+			err := inTx(tx, ex, func(tx context.Context) error {
+				commit(tx, t, ex, to("a", 0, "A"))
+				return discard(ex.Write(tx, write(to("b", 5, "B"))))
+			})
+			wantError(t, err, evento.ErrConflict, "InTx within InTx")
+		},
+		"is within another that returns nil": func(tx context.Context) {
+			inTxDone(tx, t, ex, func(tx context.Context) {
+				inTxUndone(tx, t, ex, func(tx context.Context) { commit(tx, t, ex, to("a", 0, "A")) })
+			})
+		},
+		"panics": func(tx context.Context) {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("the panic of a function within InTx has gone")
+				}
+			}()
+			must(t, inTx(tx, ex, func(tx context.Context) error {
+				commit(tx, t, ex, to("a", 0, "A"))
+				panic("its own")
+			}))
+		},
+	} {
+		err := inTx(ctx, ex, func(tx context.Context) error {
+			commit(tx, t, ex, to("c", 0, "C"))
+			fails(tx)
+			return nil
+		})
+		wantError(t, err, evento.ErrTxRefused, "InTx around one that %s", what)
+		if errors.Is(err, evento.ErrConflict) {
+			t.Errorf("InTx around one that %s: %v is a conflict, want it to be none", what, err)
+		}
+		wantLog(ctx, t, ex, nil)
+	}
+	inTxDone(ctx, t, ex, func(tx context.Context) { commit(tx, t, ex, to("a", 0, "A")) })
 }
 
 // Its context is of no use when the transaction has ended.

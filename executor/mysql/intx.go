@@ -93,8 +93,8 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	if err := ex.gate.Check(ctx); err != nil {
 		return err
 	}
-	if ex.openTransactionOf(ctx) != nil {
-		return fn(ctx)
+	if t := ex.openTransactionOf(ctx); t != nil {
+		return t.Join(ctx, fn)
 	}
 	t := &callersTx{ex: ex, names: newDictionary(ex, ex.names)}
 	s, err := ex.lend(ctx, ex.sessions.get, func(s *session) error { return t.begin(ctx, s) })
@@ -108,7 +108,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 			_ = t.end(ctx, nil)
 		}
 	}()
-	err = fn(sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.tx), ex, t))
+	err = t.Run(sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.tx), ex, t), fn)
 	if err == nil {
 		err = t.commit(ctx)
 	}

@@ -77,7 +77,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		return err
 	}
 	if t := ex.openTransactionOf(ctx); t != nil {
-		return fn(ctx)
+		return t.Join(ctx, fn)
 	}
 	var fnErr error
 	err := ex.once(ctx, func() error {
@@ -107,7 +107,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 			}
 		}
 		inner := sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.tx), ex, t)
-		if fnErr = fn(inner); fnErr != nil {
+		if fnErr = t.Run(inner, fn); fnErr != nil {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {

@@ -83,8 +83,8 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	if err := ex.checkWrite(ctx); err != nil {
 		return err
 	}
-	if ex.openTransactionOf(ctx) != nil {
-		return fn(ctx)
+	if t := ex.openTransactionOf(ctx); t != nil {
+		return t.Join(ctx, fn)
 	}
 	c := ex.callers
 	if err := ex.take(ctx, c.turn); err != nil {
@@ -110,7 +110,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		t.End()
 		t.clear(clean)
 	}()
-	if err := fn(sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.sql), ex, t)); err != nil {
+	if err := t.Run(sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.sql), ex, t), fn); err != nil {
 		clean = true
 		return err
 	}

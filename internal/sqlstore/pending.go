@@ -9,7 +9,9 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -25,11 +27,44 @@ import (
 type Pending struct {
 	ended  atomic.Bool
 	mu     sync.Mutex // held while a head is looked for
+	failed error      // of a function that has joined
 	writes []evento.Write
 	size   int
 	heads  map[evento.AggregateKey]Head
 	events []evento.RawEvent // as they will be, but for their positions
 }
+
+// Run runs the function of a transaction. If it returns nil although one that has joined
+// the transaction has failed, it is refused: what that one has done is in it.
+func (p *Pending) Run(ctx context.Context, fn func(ctx context.Context) error) error {
+	if err := fn(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed != nil {
+		// Only its text: the transaction's error does not match others.
+		return fmt.Errorf("%w: InTx within it has failed, and its error was passed over: %v", evento.ErrTxRefused, p.failed) //nolint:errorlint // see above
+	}
+	return nil
+}
+
+// Join runs a function in a transaction that is under way, and notes whether it fails or
+// panics.
+func (p *Pending) Join(ctx context.Context, fn func(ctx context.Context) error) (err error) {
+	err = errPanicked
+	defer func() {
+		if err != nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.failed = cmp.Or(p.failed, err)
+		}
+	}()
+	err = fn(ctx)
+	return err
+}
+
+var errPanicked = errors.New("it panicked")
 
 // Head is where an aggregate is. The zero Head is that of a new one.
 type Head struct {
