@@ -18,10 +18,13 @@ const (
 	// firstPoll and mostPoll are the first and the longest pause before it looks
 	// again, when the read side gives no signal.
 	firstPoll, mostPoll = time.Millisecond, 50 * time.Millisecond
+	// goneFor is how long the read side is left alone after it has failed.
+	goneFor = time.Second
 )
 
 // Read implements [evento.Executor]. It reads from the read side once that
-// shows what this executor has written; see the package comment.
+// shows what this executor has written; see the package comment. While the read side
+// fails it reads from the write side.
 func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	if err := q.Check(); err != nil {
 		return nil, err
@@ -35,6 +38,30 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 	if evento.WithinTx(ctx) {
 		return ex.readWritten(ctx, q, args)
 	}
+	if time.Since(ex.began) < time.Duration(ex.goneUntil.Load()) {
+		return ex.readWritten(ctx, q, args)
+	}
+	page, err := ex.readShown(ctx, q, args)
+	if err == nil || ctx.Err() != nil || aboutTheCall(err) {
+		return page, err
+	}
+	ex.goneUntil.Store(int64(time.Since(ex.began) + goneFor))
+	return ex.readWritten(ctx, q, args) // and if the write side is what has failed, it says so
+}
+
+// aboutTheCall reports whether an error would be the same on the other side.
+func aboutTheCall(err error) bool {
+	for _, target := range []error{evento.ErrInvalid, cursor.ErrInvalid, evento.ErrDamaged, errors.ErrUnsupported} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// readShown reads from the read side when it shows what this executor knows of, and else
+// from the write side.
+func (ex *Executor) readShown(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	if err := ex.checkStores(ctx); err != nil {
 		return nil, err
 	}

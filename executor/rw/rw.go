@@ -17,7 +17,8 @@
 // Decisions made without them conflict, and are made again.
 //
 // When the read side does not get there within a second, events are read from the
-// write side, until the read side shows all that was read there.
+// write side, until the read side shows all that was read there. They are read there also
+// while the read side fails, as when a replica is gone: it is tried again every second.
 //
 // In a transaction ([Executor.InTx]) events are read from the write side.
 //
@@ -40,6 +41,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -64,6 +66,9 @@ type Executor struct {
 	told     atomic.Uint64 // how often this executor has learned something that the read side may not show yet
 	late     atomic.Bool   // the read side was waited for in vain
 
+	began     time.Time
+	goneUntil atomic.Int64 // since began: the read side has failed, and is left alone until then
+
 	mu      sync.Mutex
 	covered uint64       // the value of told for which mark was read
 	mark    cursor.Value // up to where the read side has to show events; "": it does
@@ -82,7 +87,7 @@ var (
 // then on: Close closes them. A nil makes every method fail with
 // [evento.ErrInvalid].
 func New(read, write evento.Executor) *Executor {
-	ex := &Executor{read: read, write: write}
+	ex := &Executor{read: read, write: write, began: time.Now()}
 	ex.same = reflect.ValueOf(read).Comparable() && reflect.ValueOf(write).Comparable() && read == write
 	ex.close = sync.OnceValue(func() error { return ex.closeSides(read, write) })
 	if read == nil || write == nil {

@@ -431,18 +431,68 @@ func TestOfGroups(t *testing.T) {
 	})
 }
 
-// An error of a side is the read's.
+// An error of the write side is the read's, and one that says that the call is wrong.
 func TestReadErrors(t *testing.T) {
 	t.Parallel()
 	failure := errors.New("the network is down")
 	store := memory.New(nil)
 	add(t, store, "one", 1)
 	bad, good := &spy{Executor: store, fail: failure}, &spy{Executor: store}
-	for _, ex := range []*rw.Executor{rw.New(bad, good), rw.New(good, bad)} {
+	for _, ex := range []*rw.Executor{rw.New(bad, bad), rw.New(good, bad), rw.New(bad, &spy{Executor: store, fail: failure})} {
 		if p, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, "")); !errors.Is(err, failure) {
 			t.Errorf("got %v, %v, want the error %q", p, err, failure)
 		}
 	}
+	for fail, want := range map[error]error{cursor.ErrMalformed: cursor.ErrInvalid, cursor.ErrForeign: cursor.ErrForeign, evento.ErrDamaged: evento.ErrDamaged} {
+		ex := rw.New(&spy{Executor: store, fail: fmt.Errorf("%w: for a test", fail)}, good)
+		if p, err := ex.Read(t.Context(), evento.Query{}, cursor.Forward(1, "")); !errors.Is(err, want) {
+			t.Errorf("got %v, %v, want the error %q", p, err, want)
+		}
+	}
+}
+
+// While the replica fails, events are read from the write side; it is tried again every
+// second, and serves when it is back and shows what was read meanwhile.
+func TestReplicaGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newPrimary()
+		shown := store.replica(0)
+		read, write := &spy{Executor: shown}, &spy{Executor: store}
+		ex := rw.New(read, write)
+		defer func() { _ = ex.Close() }()
+		add(t, ex, "one", 1)
+		shown.show(1)
+		want := 1
+		check := func(when string, reads, writes int64) {
+			t.Helper()
+			read.reads.Store(0)
+			write.reads.Store(0)
+			if got := count(t, ex); got != want {
+				t.Errorf("%s: got %d events, want %d", when, got, want)
+			}
+			if r, w := read.reads.Load(), write.reads.Load(); r > reads || w > writes || reads > 0 && r == 0 || writes > 0 && w == 0 {
+				t.Errorf("%s: %d reads of the replica and %d of the write side, want up to %d and %d, and none where it is 0", when, r, w, reads, writes)
+			}
+		}
+		check("before", 3, 2)
+		check("before, again", 1, 0)
+		read.fail = errors.New("the replica is gone")
+		check("when it goes", 1, 1)
+		for range 3 {
+			add(t, ex, "one", 1)
+			want++
+			check("when it is gone", 0, 1)
+		}
+		time.Sleep(time.Second)
+		check("a second later", 1, 2)
+		read.fail = nil
+		check("when it is back, at first", 0, 1)
+		shown.show(want)
+		time.Sleep(time.Second)
+		check("when it is back", 2, 1)
+		check("when it is back, again", 1, 0)
+	})
 }
 
 func TestClose(t *testing.T) {
