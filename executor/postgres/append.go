@@ -248,6 +248,7 @@ func firsts(calls []*appendCall) (ops []*appendOp, by []int) {
 func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 	var outcomes [][]outcome
 	var err error
+	var sessions renewal
 	for try := 1; ; try++ {
 		var conn *pgx.Conn
 		if conn, err = b.via.open(ctx); err != nil {
@@ -271,6 +272,8 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 		}
 		if recalled && code(err) == queryCanceled {
 			try-- // nothing was stored; those who gave up are let go
+		} else if ex.renews(err, &sessions) {
+			b.via.drop(ctx)
 		} else if !transient(err) && !pgconn.SafeToRetry(err) || try == flushTries {
 			break
 		}

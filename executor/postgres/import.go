@@ -45,8 +45,12 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 	if _, err := ex.lookUpNames(ctx, im.appendOp); err != nil {
 		return err
 	}
+	var sessions renewal
 	for try := 1; ; try++ {
 		err := ex.tryTakeOver(ctx, im)
+		if ex.renews(err, &sessions) {
+			continue
+		}
 		if err == nil || !transient(err) || errors.Is(err, evento.ErrOutcomeUnknown) || try == flushTries {
 			return err
 		}

@@ -3,6 +3,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,9 +117,8 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		committing = true
 		return ex.commitTx(ctx, inner, conn, t)
 	})
-	if fnErr != nil {
-		return fnErr
-	}
+	err = cmp.Or(fnErr, err)
+	ex.renews(err, new(renewal)) // for the next one: fn is not called again
 	return err
 }
 

@@ -100,8 +100,10 @@ type Executor struct {
 	changed    store.Signal
 	feed       evento.Feed
 	gate       store.Gate
-	replicated bool      // commits wait for standbys
-	roundTrip  roundTrip // the queue's
+	replicated bool // commits wait for standbys
+	// readOnlyUntil is until when, since began, the server counts as read-only.
+	readOnlyUntil atomic.Int64
+	roundTrip     roundTrip // the queue's
 
 	closing     context.Context
 	close       context.CancelFunc

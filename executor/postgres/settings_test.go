@@ -12,9 +12,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -305,6 +307,68 @@ func TestReadOnlyRole(t *testing.T) {
 		}
 		if got := numbers(t, ex); len(got) != 1 {
 			t.Errorf("%s: stored %v, want what was there", tt.name, got)
+		}
+	}
+}
+
+// Sessions that are read-only though the server no longer is are not kept.
+func TestReadOnlySessions(t *testing.T) {
+	t.Parallel()
+	ctx := deadlined(t)
+	const conns = 3
+	ex, pool := openOn(t, testserver.Postgres(t), newSchema(t), conns)
+	makeReadOnly := func() {
+		held := make([]*pgxpool.Conn, conns)
+		for i := range held {
+			conn, err := pool.Acquire(ctx)
+			if err == nil {
+				_, err = conn.Exec(ctx, "SET default_transaction_read_only = on")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			held[i] = conn
+		}
+		for _, conn := range held {
+			conn.Release()
+		}
+	}
+	write := func(ctx context.Context) error {
+		_, err := evento.Create().Event(happened{1}).Commit(ctx, ex)
+		return err
+	}
+	key := evento.SnapshotKey{Projection: "p", AggregateType: "t", AggregateID: "a"}
+	for _, call := range []struct {
+		name string
+		call func() error
+	}{
+		{"Write with new names", func() error { return write(ctx) }},
+		{"Write", func() error { return write(ctx) }},
+		{"Swap", func() error { return swap(ctx, ex, 0, "s") }},
+		{"Swap of two", func() error {
+			return ex.Swap(ctx, evento.Swap{Changes: []evento.Change{
+				{RecordKey: evento.RecordKey{Kind: "test", Key: "a"}}, {RecordKey: evento.RecordKey{Kind: "test", Key: "b"}},
+			}})
+		}},
+		{"SaveSnapshot", func() error { return ex.SaveSnapshot(ctx, key, evento.Snapshot{Version: 1}) }},
+		{"RemoveSnapshots", func() error { return ex.RemoveSnapshots(ctx, []evento.SnapshotKey{key}) }},
+		{"Import", func() error {
+			e := evento.RawEvent{
+				ID: evento.NewID(), Position: 3, AggregateType: "test/Imported", AggregateID: "a", Version: 1,
+				Name: "Made", Codec: "json", Data: []byte("{}"), Timestamp: time.Now().Add(time.Hour).Truncate(time.Microsecond),
+			}
+			return ex.Import(ctx, []evento.RawEvent{e})
+		}},
+		{"InTx, after one that fails", func() error {
+			if err := ex.InTx(ctx, write); !errors.Is(err, evento.ErrReadOnly) {
+				t.Errorf("InTx = %v, want %v: its function is not called again", err, evento.ErrReadOnly)
+			}
+			return ex.InTx(ctx, write)
+		}},
+	} {
+		makeReadOnly()
+		if err := call.call(); err != nil {
+			t.Errorf("%s on sessions that are read-only = %v", call.name, err)
 		}
 	}
 }
