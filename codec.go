@@ -51,18 +51,24 @@ func CBOR() Codec { return cborCodec{} }
 type cborCodec struct{}
 
 // The modes are immutable and take a microsecond to make, so they are made once.
-var cborEncoding, cborDecoding = mustCBOR()
+// States differ from payloads in what omitempty omits: a pointer to 0 is kept.
+var cborEncoding, stateEncoding, cborDecoding = mustCBOR()
 
-func mustCBOR() (cbor.EncMode, cbor.DecMode) {
-	enc, err := cbor.EncOptions{
+func mustCBOR() (payloads, states cbor.EncMode, decoding cbor.DecMode) {
+	opts := cbor.EncOptions{
 		Sort:          cbor.SortCoreDeterministic,
 		Time:          cbor.TimeRFC3339NanoUTC,
 		TextMarshaler: cbor.TextMarshalerTextString,
-	}.EncMode()
+	}
+	payloads, err := opts.EncMode()
 	if err != nil {
 		panic(err) // the options are constants
 	}
-	dec, err := cbor.DecOptions{
+	opts.OmitEmpty = cbor.OmitEmptyGoValue
+	if states, err = opts.EncMode(); err != nil {
+		panic(err)
+	}
+	decoding, err = cbor.DecOptions{
 		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
 		MaxNestedLevels:  MaxDepth,
 		MaxArrayElements: maxElements,
@@ -74,7 +80,7 @@ func mustCBOR() (cbor.EncMode, cbor.DecMode) {
 	if err != nil {
 		panic(err)
 	}
-	return enc, dec
+	return payloads, states, decoding
 }
 
 func (cborCodec) Name() string { return "cbor" }
@@ -84,11 +90,15 @@ func (cborCodec) Marshal(v any) ([]byte, error) {
 	if data, ok, err := marshalAppender(v); ok || err != nil {
 		return data, err
 	}
+	return marshalCBOR(cborEncoding, v)
+}
+
+func marshalCBOR(mode cbor.EncMode, v any) ([]byte, error) {
 	// One level may be an interface, a pointer and what it points to.
 	if err := checkNesting(reflect.ValueOf(v), 3*(MaxDepth+1)); err != nil {
 		return nil, fmt.Errorf("cbor: %w", err)
 	}
-	data, err := cborEncoding.Marshal(v)
+	data, err := mode.Marshal(v)
 	if err != nil {
 		return nil, err
 	}

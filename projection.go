@@ -151,7 +151,9 @@ func (p *Projection[V]) Revision(n uint64) *Projection[V] {
 
 // SnapshotEvery stores the state when a load has replayed at least n events since
 // the last snapshot, so that the next load begins there. 0, the default: never.
-// With snapshots, V must consist of exported fields that CBOR can store.
+// With snapshots, V must consist of exported fields that CBOR gives back as they were;
+// else each load fails with [ErrInvalid], which names the field. Two pointers to one
+// value come back as two values, and times in UTC.
 func (p *Projection[V]) SnapshotEvery(n uint64) *Projection[V] {
 	p.snapshotEvery = n
 	return p

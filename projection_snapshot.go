@@ -5,17 +5,12 @@ package evento
 import (
 	"cmp"
 	"context"
-	"encoding"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
-	"reflect"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/fxamacker/cbor/v2"
 
 	"github.com/evento-go/evento/cursor"
 )
@@ -61,7 +56,7 @@ func discard(ctx context.Context, ex Executor, key SnapshotKey) {
 
 // stateIn decodes a snapshot's state, if it holds one.
 func stateIn[V any](data []byte) (state V, ok bool) {
-	if CBOR().Unmarshal(data, &state) != nil {
+	if cborDecoding.Unmarshal(data, &state) != nil {
 		return state, false
 	}
 	if len(data) > 1 {
@@ -69,7 +64,7 @@ func stateIn[V any](data []byte) (state V, ok bool) {
 	}
 	// Nothing is decoded from null. It is right where the zero state is stored so.
 	var zero V
-	stored, err := CBOR().Marshal(&zero)
+	stored, err := marshalCBOR(stateEncoding, &zero)
 	return state, err == nil && len(stored) == 1
 }
 
@@ -82,7 +77,7 @@ func saveSnapshot[V any](ctx context.Context, ex Executor, key SnapshotKey, l *L
 }
 
 func encodeSnapshot[V any](key SnapshotKey, l *Loaded[V], at cursor.Value) (Snapshot, error) {
-	data, err := CBOR().Marshal(&l.State)
+	data, err := marshalCBOR(stateEncoding, &l.State)
 	if err != nil {
 		return Snapshot{}, wrap(err, "encoding a snapshot of projection %q", key.Projection)
 	}
@@ -97,77 +92,6 @@ func encodeSnapshot[V any](key SnapshotKey, l *Loaded[V], at cursor.Value) (Snap
 const variantHashLen = 32
 
 func variantHash(texts ...string) string { return HashIDs(texts...)[:variantHashLen] }
-
-// snapshotShape returns the hash of the fields of V, so that snapshots of another
-// shape are not used. It refuses a V that a snapshot could not hold completely.
-func snapshotShape[V any]() (string, error) {
-	var b strings.Builder
-	if err := describe(&b, reflect.TypeFor[V](), "", map[reflect.Type]bool{}); err != nil {
-		return "", err
-	}
-	return variantHash(b.String()), nil
-}
-
-var (
-	timeType        = reflect.TypeFor[time.Time]()
-	cborMarshaler   = reflect.TypeFor[cbor.Marshaler]()
-	binaryMarshaler = reflect.TypeFor[encoding.BinaryMarshaler]()
-	textMarshaler   = reflect.TypeFor[encoding.TextMarshaler]()
-)
-
-func describe(b *strings.Builder, t reflect.Type, path string, seen map[reflect.Type]bool) error {
-	ptr := reflect.PointerTo(t)
-	switch {
-	case t == timeType, ptr.Implements(cborMarshaler), ptr.Implements(binaryMarshaler), ptr.Implements(textMarshaler):
-		b.WriteString(t.String()) // stores itself
-		return nil
-	case seen[t]:
-		b.WriteString("^" + t.String())
-		return nil
-	}
-	switch t.Kind() {
-	case reflect.Struct:
-		seen[t] = true
-		defer delete(seen, t)
-		b.WriteString("struct{")
-		for i := range t.NumField() {
-			f := t.Field(i)
-			name := strings.TrimPrefix(path+"."+f.Name, ".")
-			tag := f.Tag.Get("cbor")
-			if tag == "" {
-				tag = f.Tag.Get("json")
-			}
-			if tag == "-" {
-				continue // left out on purpose
-			}
-			if !f.IsExported() && (!f.Anonymous || f.Type.Kind() != reflect.Struct) {
-				return fmt.Errorf("%w state: a snapshot would lose the unexported field %s of %s: export it, tag it `cbor:\"-\"`, or give the type MarshalBinary", ErrInvalid, name, t)
-			}
-			b.WriteString(f.Name + " " + tag + " ")
-			if err := describe(b, f.Type, name, seen); err != nil {
-				return err
-			}
-			b.WriteString(";")
-		}
-		b.WriteString("}")
-		return nil
-	case reflect.Map:
-		b.WriteString("map[")
-		if err := describe(b, t.Key(), path+"[key]", seen); err != nil {
-			return err
-		}
-		b.WriteString("]")
-		return describe(b, t.Elem(), path+"[]", seen)
-	case reflect.Slice, reflect.Array, reflect.Pointer:
-		fmt.Fprintf(b, "%s ", t.Kind())
-		return describe(b, t.Elem(), path, seen)
-	case reflect.Func, reflect.Chan, reflect.UnsafePointer, reflect.Interface, reflect.Uintptr:
-		return fmt.Errorf("%w state: a snapshot cannot give back %s of type %s", ErrInvalid, strings.TrimPrefix(path, "."), t)
-	default:
-		b.WriteString(t.Kind().String())
-		return nil
-	}
-}
 
 // SnapshotFilter chooses stored snapshots: [SnapshotsOf], [SnapshotsOfRevision]
 // or [SnapshotsOfAggregate].

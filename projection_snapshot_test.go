@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"net/netip"
 	"reflect"
@@ -190,6 +191,20 @@ func TestSnapshotOfAnotherShape(t *testing.T) {
 	type i struct{ N [1]int }
 	type j struct{ N struct{ N int } }
 	type k struct{ N, M int }
+	type l struct{ N [2]int }
+	type inner struct{ N int }
+	type m struct{ inner }
+	type Inner struct{ N int }
+	type n struct{ Inner }
+	type o struct{ Inner Inner }
+	type Celsius float64
+	type Fahrenheit float64
+	type p struct{ N Celsius }
+	type q struct{ N Fahrenheit }
+	type r struct{ N float64 }
+	type s struct{ N time.Duration }
+	type u struct{ N *Inner }
+	type v struct{ N []Inner }
 	type same struct{ N int }
 	seen := map[string]string{}
 	for _, state := range []struct {
@@ -198,6 +213,8 @@ func TestSnapshotOfAnotherShape(t *testing.T) {
 	}{
 		{"a", variantOf[a](t)}, {"b", variantOf[b](t)}, {"c", variantOf[c](t)}, {"d", variantOf[d](t)}, {"e", variantOf[e](t)},
 		{"f", variantOf[f](t)}, {"g", variantOf[g](t)}, {"h", variantOf[h](t)}, {"i", variantOf[i](t)}, {"j", variantOf[j](t)}, {"k", variantOf[k](t)},
+		{"l", variantOf[l](t)}, {"m", variantOf[m](t)}, {"n", variantOf[n](t)}, {"o", variantOf[o](t)}, {"p", variantOf[p](t)}, {"q", variantOf[q](t)},
+		{"r", variantOf[r](t)}, {"s", variantOf[s](t)}, {"u", variantOf[u](t)}, {"v", variantOf[v](t)},
 	} {
 		if other, found := seen[state.variant]; found {
 			t.Errorf("the states %s and %s have one variant", state.name, other)
@@ -240,6 +257,35 @@ func TestSnapshotRefusesStates(t *testing.T) {
 		{"an interface", loadWith[struct{ E error }](t), "cannot give back E of type error"},
 		{"any", loadWith[map[string]any](t), "of type interface {}"},
 		{"a channel", loadWith[struct{ C chan int }](t), "cannot give back C"},
+		{"a pointer to a pointer", loadWith[struct{ P **int }](t), "would not tell nil from a pointer to nil in P of type **int"},
+		{"a pointer to a slice", loadWith[map[string]*[]int](t), "would not tell nil from a pointer to nil in [] of type *[]int"},
+		{"a pointer to a map", loadWith[struct{ L []*map[int]int }](t), "in L of type *map[int]int"},
+		{"two of one name", loadWith[struct {
+			A int `cbor:"n"`
+			B int `cbor:"n"`
+		}](t), `the field A or B: both are stored as "n"`},
+		{"two embedded with one name", loadWith[struct {
+			First
+			Second
+		}](t), `the field First.N or Second.N: both are stored as "N"`},
+		{"one that hides an embedded one's", loadWith[struct {
+			First
+			N int
+		}](t), `the field First.N or N: both are stored as "N"`},
+		{"a float that may be left out", loadWith[struct {
+			F float64 `cbor:"f,omitempty"`
+		}](t), "would lose -0 in the field F"},
+		{"a slice that may be left out", loadWith[struct {
+			L []int `json:"l,omitempty"`
+		}](t), "would lose that it is empty and not nil in the field L"},
+		{"a map that may be left out", loadWith[struct {
+			M map[string]int `json:",omitempty"`
+		}](t), "would lose that it is empty and not nil in the field M"},
+		{"a float that may be left out when zero", loadWith[struct {
+			List []struct {
+				F float32 `json:",omitzero"`
+			}
+		}](t), "would lose -0 in the field List.F"},
 	} {
 		if !errors.Is(test.err, evento.ErrInvalid) || !strings.Contains(fmt.Sprint(test.err), test.want) || !strings.Contains(fmt.Sprint(test.err), `projection "p"`) {
 			t.Errorf("%s: %v, want ErrInvalid and %q", test.name, test.err, test.want)
@@ -267,6 +313,46 @@ func TestSnapshotRefusesStates(t *testing.T) {
 	_ = embedded{hidden: 1}
 	_ = tree{count: 1}
 	_ = stored{left: 1}
+}
+
+// First and Second are to be embedded.
+type (
+	First  struct{ N int }
+	Second struct{ N int }
+)
+
+// What omitempty leaves out comes back as it was.
+func TestSnapshotOmits(t *testing.T) {
+	t.Parallel()
+	type state struct {
+		Zero *int    `json:"zero,omitempty"`
+		None *int    `json:"none,omitempty"`
+		Text *string `json:"text,omitempty"`
+		Neg  float64
+		NaN  float64
+		Sum  *First `json:"sum,omitempty"`
+	}
+	ex := newStore(t)
+	deposits(t, ex, "a", 1)
+	applied := 0
+	p := evento.NewProjection[state]("p", Account).SnapshotEvery(1).Handler(evento.Apply(func(s *state, _ evento.Event[MoneyDeposited]) error {
+		applied++
+		*s = state{Zero: new(int), Text: new(string), Neg: math.Copysign(0, -1), NaN: math.NaN(), Sum: &First{}}
+		return nil
+	}))
+	for range 2 {
+		l, err := p.Load(t.Context(), ex, "a")
+		if err != nil || l.SnapshotErr != nil {
+			t.Fatal(err, l.SnapshotErr)
+		}
+		s := l.State
+		if s.Zero == nil || s.None != nil || s.Text == nil || s.Sum == nil || !math.Signbit(s.Neg) || !math.IsNaN(s.NaN) {
+			t.Errorf("after %d events that were applied: %+v", applied, s)
+		}
+	}
+	if applied != 1 {
+		t.Errorf("%d events were applied, want 1, and then the snapshot", applied)
+	}
 }
 
 // loadWith loads twice with snapshots, and returns the first error.
