@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ func testFilters(t *testing.T, c Config) {
 	c.run(t, "Each", filtersEach)
 	c.run(t, "Overlap", filtersOverlap)
 	c.run(t, "Most", filtersMost)
+	c.run(t, "ManyKinds", filtersManyKinds)
 	c.run(t, "Later", filtersLater)
 	c.run(t, "Fresh", filtersFresh)
 	c.run(t, "Refused", filtersRefused)
@@ -79,6 +81,41 @@ func filtersMost(ctx context.Context, t *testing.T, _ Config, ex evento.Executor
 	for _, q := range []evento.Query{ids, kinds, {Filters: append(ids.Filters[:500:500], kinds.Filters[:500]...)}} {
 		for _, args := range []cursor.Args{cursor.Forward(4, ""), cursor.Onward(100, m[4].Cursor), cursor.Backward(2, "")} {
 			m.wantPage(ctx, t, ex, q, args)
+		}
+	}
+}
+
+// A query for more kinds of events than can be looked up one by one.
+func filtersManyKinds(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	const kinds = 300
+	names := make([]string, kinds)
+	for i := range names {
+		names[i] = fmt.Sprint("Name", i)
+	}
+	another := func(id string, n int) evento.Append {
+		a := to(id, 0, slices.Repeat([]string{"Made"}, n)...)
+		a.AggregateType = other
+		return a
+	}
+	commit(ctx, t, ex, another("one", 50))
+	commit(ctx, t, ex, routed("left", to("many", 0, names...)))
+	commit(ctx, t, ex, another("two", 700))
+	commit(ctx, t, ex, to("few", 0, "Name7", "Name299"))
+	commit(ctx, t, ex, another("three", 3))
+	m := model(readAll(ctx, t, ex, evento.Query{}))
+	named := make([]evento.Filter, kinds-10)
+	for i := range named {
+		named[i] = evento.Filter{AggregateType: thing, Name: names[i]}
+	}
+	for _, filters := range [][]evento.Filter{
+		{evento.ByType(thing)}, named, {evento.ByType(thing), evento.ByID(other, "one")}, append(slices.Clone(named), evento.ByType(other)),
+	} {
+		for _, q := range []evento.Query{{Filters: filters}, {Filters: filters, Unrouted: true}, {Filters: filters, RoutingKey: "left"}} {
+			for _, at := range []cursor.Value{"", m[20].Cursor, m[700].Cursor, m[len(m)-2].Cursor} {
+				m.wantPage(ctx, t, ex, q, cursor.Forward(10, at))
+				m.wantPage(ctx, t, ex, q, cursor.Backward(1, at))
+			}
+			m.wantPage(ctx, t, ex, q, cursor.Forward(400, ""))
 		}
 	}
 }

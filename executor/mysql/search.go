@@ -106,8 +106,8 @@ func (r *search) any(from int64, backward bool) (bool, error) {
 type leg struct {
 	kind      int64              // if not 0
 	aggregate sqlstore.Aggregate // if it has an id
-	kinds     []int64            // of the aggregate's events; nil: all
-	// Neither: the events with the routing key of the search.
+	kinds     []int64            // of the aggregate's events, or, without an aggregate, of all that is passed; nil: all
+	// None: the events with the routing key of the search.
 }
 
 // sameAs reports whether both can be parts of one prepared statement.
@@ -124,9 +124,13 @@ func (r *search) legs() []leg {
 	if r.Everything {
 		return []leg{{}}
 	}
-	legs := make([]leg, 0, len(r.Kinds)+len(r.Aggregates))
-	for _, id := range r.Kinds {
-		legs = append(legs, leg{kind: id})
+	legs := make([]leg, 0, min(len(r.Kinds), store.MostLegs)+len(r.Aggregates))
+	if len(r.Kinds) > store.MostLegs {
+		legs = append(legs, leg{kinds: r.Kinds})
+	} else {
+		for _, id := range r.Kinds {
+			legs = append(legs, leg{kind: id})
+		}
 	}
 	// Those of all kinds first, so that they share statements.
 	for _, a := range r.Aggregates {
@@ -152,10 +156,12 @@ func (l *leg) text(r *search, backward bool) string {
 	case l.aggregate.ID != "":
 		text += "(evento_event_aggregate) WHERE aggregate_id = ? AND type_id = ? AND version > ? AND version < ?" + among(l.kinds)
 		order = " ORDER BY version"
+	case l.kinds != nil:
+		text += "(PRIMARY) WHERE TRUE" + among(l.kinds)
 	case r.Unrouted || r.Routing != 0:
 		text += "(evento_event_routing) WHERE routing_id = ?"
 	}
-	if l.kind != 0 || l.aggregate.ID != "" {
+	if l.kind != 0 || l.aggregate.ID != "" || l.kinds != nil {
 		text += r.routed()
 	}
 	if backward {
@@ -184,6 +190,7 @@ func (p *page) args(l *leg, low, high int64, n int) ([]any, error) {
 			}
 		}
 		args = append(args, l.aggregate.ID, l.aggregate.TypeID, above, below)
+	case l.kinds != nil:
 	default:
 		args = append(args, p.Routing)
 	}

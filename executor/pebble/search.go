@@ -284,12 +284,19 @@ func (s *search) legs() ([]leg, error) {
 		for _, beginning := range kinds {
 			legs = append(legs, leg{beginning: beginning, exact: exact})
 		}
+		if len(kinds) > store.MostLegs {
+			break
+		}
+	}
+	if len(legs)-len(s.aggregates) > store.MostLegs {
+		return []leg{{beginning: k.events(), whole: true}}, nil // all events, also the aggregates'
 	}
 	return legs, nil
 }
 
 // kindsOf finds the kinds of a type by going from one to the next in the index. The
-// head was read before, so no kind with an event up to it is missed.
+// head was read before, so no kind with an event up to it is missed. Of more than
+// [store.MostLegs] it finds one more only.
 func (s *search) kindsOf(t evento.AggregateType) (kinds [][]byte, err error) {
 	beginning := s.ex.keys.kindsOf(t)
 	it, err := s.ex.db.NewIter(&lsm.IterOptions{LowerBound: beginning, UpperBound: end(beginning)})
@@ -297,7 +304,7 @@ func (s *search) kindsOf(t evento.AggregateType) (kinds [][]byte, err error) {
 		return nil, err
 	}
 	defer func() { err = closeAfter(it, err) }()
-	for ok := it.First(); ok; {
+	for ok := it.First(); ok && len(kinds) <= store.MostLegs; {
 		key := it.Key()
 		key = bytes.Clone(key[:len(key)-positionLen])
 		kinds = append(kinds, key)

@@ -174,7 +174,7 @@ func (s *search) scans(from int64, backward bool, n int) (bool, error) {
 	}
 	density := 0.0
 	for _, l := range s.legs() {
-		if l.index == byAggregate {
+		if l.index == byAggregate || l.index == byPosition {
 			continue // an aggregate is a small part of a large store
 		}
 		v, found, err := s.conn.query(l.index.probe(backward), 1, l.key, from, int64(probeMatches-1))
@@ -201,7 +201,10 @@ func (s *search) legs() []leg {
 	if s.Everything {
 		return []leg{{index: byRouting, key: s.Routing}}
 	}
-	legs := make([]leg, 0, len(s.Kinds)+len(s.Aggregates))
+	legs := make([]leg, 0, min(len(s.Kinds), store.MostLegs)+len(s.Aggregates))
+	if len(s.Kinds) > store.MostLegs {
+		return append(legs, leg{index: byPosition}) // it meets the aggregates' events too
+	}
 	for _, id := range s.Kinds {
 		legs = append(legs, leg{index: byKind, key: id})
 	}
@@ -367,7 +370,12 @@ func (l *leg) open(r *reading) (err error) {
 	if l.stmt, err = r.conn.stmt(l.index.rows(r.backward)); err != nil {
 		return err
 	}
-	if err := errors.Join(l.stmt.BindInt64(1, l.key), l.stmt.BindInt64(2, from)); err != nil {
+	if l.index == byPosition {
+		err = l.stmt.BindInt64(1, from)
+	} else {
+		err = errors.Join(l.stmt.BindInt64(1, l.key), l.stmt.BindInt64(2, from))
+	}
+	if err != nil {
 		return err
 	}
 	return l.next()

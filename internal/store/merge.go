@@ -8,6 +8,11 @@ type Leg interface {
 	At() (position uint64, ended bool)
 }
 
+// MostLegs is how many kinds of events are merged from an index. More than that are
+// likely to be most of the events, and each costs a seek for every page: the events are
+// gone through one by one then.
+const MostLegs = 256
+
 // Merge is a heap of legs; the one on the first event, or backward on the last, is
 // Legs[0]. Legs that have ended come last.
 type Merge[L any, P interface {
