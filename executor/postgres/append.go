@@ -226,8 +226,11 @@ type place struct {
 //
 // Why: docs/decisions.md, "Conflicts cost no statement of their own".
 func firsts(calls []*appendCall) (ops []*appendOp, by []int) {
-	places := map[place]int{}
 	by = make([]int, len(calls))
+	if len(calls) == 1 {
+		return []*appendOp{calls[0].Request}, by
+	}
+	places := map[place]int{}
 	for i, c := range calls {
 		op := c.Request
 		by[i] = len(ops)
