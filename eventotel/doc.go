@@ -14,6 +14,8 @@
 // which links to the span of the event's commit. Names and attributes are those of
 // the semantic conventions for messaging, where they exist:
 // https://opentelemetry.io/docs/specs/semconv/messaging/
+// A span's name is its operation, "commit" or "handle", and the aggregate type, unless
+// the events are of several.
 //
 // If a subscription has a routing key, its spans and metrics have the attribute
 // evento.subscription.routing_key besides its key.
@@ -21,7 +23,8 @@
 // The metrics:
 //
 //   - messaging.client.operation.duration, in seconds: how long commits take;
-//   - messaging.client.sent.messages: committed events;
+//   - messaging.client.sent.messages: committed events, those of a transaction when it
+//     is committed;
 //   - messaging.process.duration, in seconds: how long handlers take;
 //   - messaging.client.consumed.messages: events handled, including those that
 //     failed;

@@ -3,12 +3,15 @@ package eventotel
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/evento-go/evento"
 )
 
 // scope is the instrumentation scope of all spans and metrics.
@@ -88,16 +91,25 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// Attributes of the conventions.
-func system() attribute.KeyValue { return attribute.String("messaging.system", "evento") }
-
-func operation(kind, name string) []attribute.KeyValue {
-	return []attribute.KeyValue{system(), attribute.String("messaging.operation.type", kind), attribute.String("messaging.operation.name", name)}
+// operation returns the attributes of an operation on events of some aggregate types,
+// and the name of its span. Only of one type is it said which.
+func operation(kind, name string, types []evento.AggregateType) (about []attribute.KeyValue, span string) {
+	about = []attribute.KeyValue{
+		attribute.String("messaging.system", "evento"),
+		attribute.String("messaging.operation.type", kind), attribute.String("messaging.operation.name", name),
+	}
+	if len(types) == 1 {
+		about, name = append(about, destination(types[0])), name+" "+string(types[0])
+	}
+	return slices.Clip(about), name
 }
 
-func destination(aggregateType string) attribute.KeyValue {
-	return attribute.String("messaging.destination.name", aggregateType)
+func destination(t evento.AggregateType) attribute.KeyValue {
+	return attribute.String("messaging.destination.name", string(t))
 }
+
+// batch is for operations on several events.
+func batch(n int) attribute.KeyValue { return attribute.Int("messaging.batch.message_count", n) }
 
 func group(key string) attribute.KeyValue {
 	return attribute.String("messaging.consumer.group.name", key)

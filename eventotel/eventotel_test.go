@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -113,7 +114,7 @@ func TestTraceFromCommitToHandler(t *testing.T) {
 		if len(links) != 1 || links[0].SpanContext.SpanID() != commit.SpanContext().SpanID() || links[0].SpanContext.TraceID() != commit.SpanContext().TraceID() {
 			t.Errorf("handler %d has the links %v, want one to the commit", i, links)
 		}
-		if s.Name() != "process mails" || s.SpanKind() != trace.SpanKindConsumer || s.SpanContext().SpanID() != inner[i] {
+		if s.Name() != "handle bank/Account" || s.SpanKind() != trace.SpanKindConsumer || s.SpanContext().SpanID() != inner[i] {
 			t.Errorf("handler %d has the span %q, %s, %s; the handler saw %s", i, s.Name(), s.SpanKind(), s.SpanContext().SpanID(), inner[i])
 		}
 		attributes := fmt.Sprint(s.Attributes())
@@ -244,6 +245,178 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 }
+
+// What is rolled back was not sent; what is committed in a transaction is counted once.
+func TestMetricsInTx(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "events.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ex := r.Executor(store)
+	defer func() { _ = ex.Close() }()
+	fails := errors.New("changed its mind")
+	for _, want := range []error{fails, nil} {
+		if err := ex.InTx(t.Context(), func(ctx context.Context) error {
+			return ex.InTx(ctx, func(ctx context.Context) error {
+				if _, err := evento.Create().Event(opened{}, opened{}).Commit(ctx, ex); err != nil {
+					return err
+				}
+				return want
+			})
+		}); !errors.Is(err, want) {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]int64{"messaging.client.sent.messages": 2, "evento.commit.events": 1} {
+		if got := r.total(t, name); got != want {
+			t.Errorf("%s counted %d, want %d", name, got, want)
+		}
+	}
+}
+
+type closed struct{}
+
+func (closed) AggregateType() evento.AggregateType { return "bank/Branch" }
+func (closed) EventName() string                   { return "Closed" }
+
+// Of a commit to aggregates of several types no one type is the destination, and
+// messages are counted by type. One event is no batch.
+func TestDestinations(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	ex := r.Executor(memory.New(nil))
+	defer func() { _ = ex.Close() }()
+	if _, err := evento.CommitAll(t.Context(), ex, evento.Create().Event(opened{}), evento.Create().Event(closed{}, closed{})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := evento.Create().Event(opened{}).Commit(t.Context(), ex); err != nil {
+		t.Fatal(err)
+	}
+	err := evento.NewSubscription("mails").Hooks(r.Hooks()).
+		Handler(evento.HandleBatch(func(context.Context, []evento.Event[opened]) error { return nil })).
+		Handler(evento.HandleBatch(func(context.Context, []evento.Event[closed]) error { return nil })).Execute(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []struct {
+		name  string
+		batch int64
+	}{{"commit", 3}, {"commit bank/Account", 0}, {"handle bank/Account", 0}, {"handle bank/Branch", 2}, {"handle bank/Account", 0}}
+	for i, s := range r.spans.Ended() {
+		destination, batch := "", int64(0)
+		for _, a := range s.Attributes() {
+			switch a.Key {
+			case "messaging.destination.name":
+				destination = a.Value.AsString()
+			case "messaging.batch.message_count":
+				batch = a.Value.AsInt64()
+			}
+		}
+		if s.Name() != want[i].name || batch != want[i].batch || (destination != "") != (i > 0) {
+			t.Errorf("span %d is %q of %d events to %q, want %+v", i, s.Name(), batch, destination, want[i])
+		}
+	}
+	for _, name := range []string{"messaging.client.sent.messages", "messaging.client.consumed.messages"} {
+		if got := r.byDestination(t, name); !maps.Equal(got, map[string]int64{"bank/Account": 2, "bank/Branch": 2}) {
+			t.Errorf("%s counted %v", name, got)
+		}
+	}
+}
+
+// byDestination is what a counter has counted.
+func (r *recorded) byDestination(t *testing.T, name string) map[string]int64 {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := r.reader.Collect(t.Context(), &all); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int64{}
+	for _, m := range all.ScopeMetrics[0].Metrics {
+		if data, ok := m.Data.(metricdata.Sum[int64]); ok && m.Name == name {
+			for _, p := range data.DataPoints {
+				v, _ := p.Attributes.Value("messaging.destination.name")
+				got[v.AsString()] += p.Value
+			}
+		}
+	}
+	return got
+}
+
+// A context that the caller has put into the metadata stays whole: its state is not
+// that of another trace.
+func TestOwnContext(t *testing.T) {
+	t.Parallel()
+	state, err := trace.ParseTraceState("vendor=ours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	outer := trace.ContextWithSpanContext(t.Context(), trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled, TraceState: state,
+	}))
+	r := record(t)
+	ex := r.Executor(memory.New(nil))
+	defer func() { _ = ex.Close() }()
+	const theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	if _, err := evento.Create().Event(opened{}).Metadata("traceparent", theirs).Metadata("k", "v").Commit(outer, ex); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := evento.Create().Event(opened{}).Commit(outer, ex); err != nil {
+		t.Fatal(err)
+	}
+	var got []map[string]string
+	for e, err := range evento.Events(t.Context(), ex, evento.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.Metadata.Values)
+	}
+	if !maps.Equal(got[0], map[string]string{"traceparent": theirs, "k": "v"}) {
+		t.Errorf("metadata with a context of its own became %v", got[0])
+	}
+	if got[1]["tracestate"] != "vendor=ours" || got[1]["traceparent"] == "" {
+		t.Errorf("metadata without one became %v, want the span's", got[1])
+	}
+}
+
+// Spans of two traces may have one id.
+func TestLinksOfTwoTraces(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	ex := memory.New(nil)
+	defer func() { _ = ex.Close() }()
+	for _, id := range []string{"0af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c", "0af7651916cd43dd8448eb211c80319c"} {
+		if _, err := evento.Create().Event(opened{}).Metadata("traceparent", "00-"+id+"-b7ad6b7169203331-01").Commit(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := evento.NewSubscription("mails").Hooks(r.Hooks()).
+		Handler(evento.HandleBatch(func(context.Context, []evento.Event[opened]) error { return nil })).Execute(t.Context(), ex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if links := r.spans.Ended()[0].Links(); len(links) != 2 {
+		t.Errorf("%d links, want one for each trace", len(links))
+	}
+}
+
+// Import is that of the executor below.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	r := record(t)
+	for of, want := range map[evento.Executor]error{memory.New(nil): nil, noImport{memory.New(nil)}: errors.ErrUnsupported} {
+		im, ok := r.Executor(of).(evento.Importer)
+		if !ok {
+			t.Fatalf("%T is no Importer", of)
+		}
+		if err := im.Import(t.Context(), nil); !errors.Is(err, want) {
+			t.Errorf("Import on %T = %v, want %v", of, err, want)
+		}
+	}
+}
+
+type noImport struct{ evento.Executor }
 
 // Without a span, no context is written. The defaults are the global providers,
 // which do nothing until they are set.

@@ -46,12 +46,12 @@ func subscription(ctx context.Context, key string) []attribute.KeyValue {
 
 // failed returns the attributes of an event's failure.
 func failed(ctx context.Context, key string, e *evento.RawEvent, err error) metric.MeasurementOption {
-	return metric.WithAttributes(append(subscription(ctx, key), destination(string(e.AggregateType)), attribute.String("error.type", errorType(err)))...)
+	return metric.WithAttributes(append(subscription(ctx, key), destination(e.AggregateType), attribute.String("error.type", errorType(err)))...)
 }
 
 func (t *Telemetry) handle(ctx context.Context, key string, events []evento.RawEvent, next func(context.Context) error) error {
-	about := slices.Concat(operation("process", "handle"), subscription(ctx, key), []attribute.KeyValue{destination(string(events[0].AggregateType))})
-	about = slices.Clip(about)
+	about, name := operation("process", "handle", []evento.AggregateType{events[0].AggregateType}) // a batch has one kind
+	about = slices.Concat(about, subscription(ctx, key))
 	began := time.Now()
 	t.lag.Record(ctx, max(0, began.Sub(events[0].Timestamp)).Seconds(), metric.WithAttributes(about...))
 	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(about...)}
@@ -64,12 +64,12 @@ func (t *Telemetry) handle(ctx context.Context, key string, events []evento.RawE
 			attribute.Int64("evento.event.version", int64(e.Version)),
 		))
 	} else {
-		opts = append(opts, trace.WithAttributes(attribute.Int("messaging.batch.message_count", len(events))))
+		opts = append(opts, trace.WithAttributes(batch(len(events))))
 	}
 	if links := t.links(events); len(links) > 0 {
 		opts = append(opts, trace.WithLinks(links...))
 	}
-	ctx, span := t.tracer.Start(ctx, "process "+key, opts...)
+	ctx, span := t.tracer.Start(ctx, name, opts...)
 	defer span.End()
 	err := next(ctx)
 	if err != nil {
@@ -86,15 +86,19 @@ const mostLinks = 100
 
 // links returns links to the commits of the events, each once.
 func (t *Telemetry) links(events []evento.RawEvent) (links []trace.Link) {
-	seen := map[trace.SpanID]bool{}
+	type span struct {
+		trace trace.TraceID
+		span  trace.SpanID
+	}
+	seen := map[span]bool{}
 	for i := range events {
 		values := events[i].Metadata.Values
 		if len(values) == 0 || len(links) == mostLinks {
 			continue
 		}
 		c := trace.SpanContextFromContext(t.propagator.Extract(context.Background(), propagation.MapCarrier(values)))
-		if c.IsValid() && !seen[c.SpanID()] {
-			seen[c.SpanID()] = true
+		if id := (span{c.TraceID(), c.SpanID()}); c.IsValid() && !seen[id] {
+			seen[id] = true
 			links = append(links, trace.Link{SpanContext: c})
 		}
 	}
