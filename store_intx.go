@@ -40,7 +40,9 @@ type Transactor interface {
 	//
 	// Like the connection of the transaction, fn's context may be used by one
 	// goroutine at a time, and not after fn has returned. Calls that fn makes with
-	// another context are not part of the transaction, and may wait for it. But
+	// another context, such as that of the function around it, are not part of the
+	// transaction: they are committed whatever becomes of it or, in a storage with one
+	// writer at a time, wait for it until their context ends. But
 	// Records and Swap outside transactions never wait for the connections that
 	// transactions hold, so leases are renewed whatever the number of transactions.
 	// (In a storage with one writer at a time, Swap waits for the transaction.)

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -47,7 +48,8 @@ type callers struct {
 	openDB func() (*sql.DB, error) // nil: the database is the caller's
 	turn   chan struct{}           // who has it, uses the rest
 
-	limited bool // the caller's database has a limit of connections
+	limited bool        // the caller's database has a limit of connections
+	running atomic.Bool // a function of InTx runs
 
 	db     *sql.DB
 	held   *sql.Conn // nil: none yet
@@ -64,6 +66,15 @@ type callersTx struct {
 	*callers
 	sql *sql.Tx
 	tx  *transaction
+}
+
+// waitedFor says what a writer has waited for whose context has ended: the function of a
+// transaction that commits with another context than its own waits for itself.
+func (c *callers) waitedFor(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || !errors.Is(err, ctx.Err()) || !c.running.Load() {
+		return err
+	}
+	return store.Errorf("sqlite: waited for a transaction of InTx, whose function has to use the context that it is given: %w", err)
 }
 
 // transactionOf is the one that ctx belongs to, or nil.
@@ -88,7 +99,7 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 	}
 	c := ex.callers
 	if err := ex.take(ctx, c.turn); err != nil {
-		return err
+		return c.waitedFor(ctx, err)
 	}
 	defer func() { <-c.turn }()
 	if err := c.open(ctx); err != nil {
@@ -110,6 +121,8 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		t.End()
 		t.clear(clean)
 	}()
+	c.running.Store(true)
+	defer c.running.Store(false)
 	if err := t.Run(sqlstore.WithTx(context.WithValue(ctx, txKey{}, t.sql), ex, t), fn); err != nil {
 		clean = true
 		return err

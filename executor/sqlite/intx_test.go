@@ -339,11 +339,12 @@ func TestInTxWaits(t *testing.T) {
 		t.Errorf("InTx() after the lock was released = %v", err)
 	}
 	if err := ex.InTx(t.Context(), func(context.Context) error {
-		if err := ex.InTx(soon(), never); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("InTx() during another = %v, want %v", err, context.DeadlineExceeded)
+		const why = "evento: sqlite: waited for a transaction of InTx, whose function has to use the context that it is given"
+		if err := ex.InTx(soon(), never); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), why) {
+			t.Errorf("InTx() during another = %v, want %v, and why", err, context.DeadlineExceeded)
 		}
-		if err := add(soon(), ex); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Commit() during a transaction = %v, want %v", err, context.DeadlineExceeded)
+		if err := add(soon(), ex); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), why) {
+			t.Errorf("Commit() during a transaction = %v, want %v, and why", err, context.DeadlineExceeded)
 		}
 		go func() { done <- ex.InTx(t.Context(), both(ex)) }()
 		go func() { done <- ex.InTx(t.Context(), both(ex)) }()

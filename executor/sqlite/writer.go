@@ -256,7 +256,7 @@ func (ex *Executor) do(ctx context.Context, op operation, size int) error {
 	if t := ex.openTransactionOf(ctx); t != nil {
 		return t.apply(ctx, op)
 	}
-	return ex.queue.Do(ctx, op, size)
+	return ex.callers.waitedFor(ctx, ex.queue.Do(ctx, op, size))
 }
 
 // watch notifies of commits that other connections to the file made, other
