@@ -29,8 +29,8 @@ type conn struct {
 	release func() error               // gives the connection back to where it is from
 }
 
-// source opens a connection.
-type source func(context.Context) (*conn, error)
+// source opens a connection. Only the first may make the file.
+type source func(ctx context.Context, first bool) (*conn, error)
 
 func checkPath(path string) error {
 	switch {
@@ -47,16 +47,20 @@ func checkPath(path string) error {
 // fileSource opens a file. Only a path that begins with "file:" is a URI, so
 // that a file name may have a question mark.
 func fileSource(path string, readOnly bool) source {
-	flags := sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE
+	flags := sqlite3.OPEN_READWRITE
 	if readOnly {
 		flags = sqlite3.OPEN_READONLY
 	}
 	if strings.HasPrefix(path, "file:") {
 		flags |= sqlite3.OPEN_URI
 	}
-	return func(ctx context.Context) (*conn, error) {
+	return func(ctx context.Context, first bool) (*conn, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		flags := flags
+		if first && !readOnly {
+			flags |= sqlite3.OPEN_CREATE
 		}
 		native, err := sqlite3.OpenFlags(path, flags)
 		if err != nil {
@@ -69,7 +73,7 @@ func fileSource(path string, readOnly bool) source {
 // dbSource takes connections out of a caller's database for as long as they
 // are used. They are not given back, as their settings were changed.
 func dbSource(db *sql.DB) source {
-	return func(ctx context.Context) (*conn, error) {
+	return func(ctx context.Context, _ bool) (*conn, error) {
 		_, c, err := hold(ctx, db)
 		return c, err
 	}
@@ -238,13 +242,13 @@ func (c *conn) close() error {
 // pool lends connections for reading, and opens them when they are needed. The
 // one that came back last is lent first: its cache is warm.
 type pool struct {
-	src    source
+	src    func(context.Context) (*conn, error)
 	places chan struct{} // one for each connection that may be lent
 	mu     sync.Mutex
 	free   []*conn
 }
 
-func newPool(src source, size int) *pool {
+func newPool(src func(context.Context) (*conn, error), size int) *pool {
 	return &pool{src: src, places: make(chan struct{}, size)}
 }
 

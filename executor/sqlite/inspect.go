@@ -4,9 +4,6 @@ package sqlite
 
 import (
 	"fmt"
-	"net/url"
-	"path/filepath"
-	"strings"
 
 	"github.com/ncruces/go-sqlite3/driver"
 
@@ -22,14 +19,7 @@ func Inspect(path string) (*sqlstore.Inspector, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
-	uri, separator := path, "?"
-	if !strings.HasPrefix(path, "file:") {
-		uri = (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}).String()
-	}
-	if uri, _, _ = strings.Cut(uri, "#"); strings.Contains(uri, "?") {
-		separator = "&" // of several modes the last is taken
-	}
-	db, err := driver.Open(uri + separator + "mode=ro")
+	db, err := driver.Open(withMode(path, "ro"))
 	if err != nil {
 		return nil, fmt.Errorf("%w sqlite path %q: %w", evento.ErrInvalid, path, err)
 	}

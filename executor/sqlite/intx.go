@@ -169,11 +169,7 @@ func (c *callers) prepare(ctx context.Context, native *conn) error {
 	if err := setDurable(ctx, native); err != nil {
 		return err
 	}
-	identity, err := storeIdentity(native)
-	if err == nil && identity != c.ex.identity {
-		err = fmt.Errorf("%w store: the database for InTx is not the one that was opened", evento.ErrInvalid)
-	}
-	return err
+	return c.ex.isStore(ctx, native)
 }
 
 // begin begins a transaction with the write lock.
@@ -295,7 +291,11 @@ func (t *callersTx) commit(ctx context.Context) error {
 			panic(p)
 		}
 	}()
-	switch err := t.sql.Commit(); {
+	err = t.sql.Commit()
+	if err == nil {
+		err = t.ex.file.lost()
+	}
+	switch {
 	case err == nil:
 	case errors.Is(err, sqlite3.FULL):
 		return classify(err) // nothing was stored

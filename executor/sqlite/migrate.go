@@ -49,7 +49,7 @@ func Migrate(ctx context.Context, db *sql.DB) error {
 	if db == nil {
 		return fmt.Errorf("%w sqlite database: nil", evento.ErrInvalid)
 	}
-	c, err := dbSource(db)(ctx)
+	c, err := dbSource(db)(ctx, true)
 	if err != nil {
 		return store.Errorf("sqlite: migrate: %w", classify(err))
 	}

@@ -95,6 +95,7 @@ type Executor struct {
 	names     *dictionary
 	readers   *pool
 	identity  [16]byte
+	file      file
 	writing   chan struct{} // a semaphore: who writes has it
 	writer    *writer
 	callers   *callers
@@ -119,7 +120,11 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
-	ex, err := open(ctx, fileSource(path, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() (*sql.DB, error) { return driver.Open(path) }})
+	at, err := absolute(path)
+	if err != nil {
+		return nil, store.Errorf("sqlite: open %s: %w", path, err)
+	}
+	ex, err := open(ctx, fileSource(at, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() (*sql.DB, error) { return driver.Open(withMode(at, "rw")) }})
 	if err != nil {
 		return nil, store.Errorf("sqlite: open %s: %w", path, explainPath(path, err))
 	}
@@ -160,7 +165,7 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 	if err != nil {
 		return nil, err
 	}
-	c, err := src(ctx)
+	c, err := src(ctx, true)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -182,10 +187,11 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 		names:     newDictionary(),
 		identity:  identity,
 		writing:   make(chan struct{}, 1),
-		readers:   newPool(src, opts.Readers),
+		file:      fileOf(c),
 		closing:   make(chan struct{}),
 		watched:   make(chan struct{}),
 	}
+	ex.readers = newPool(func(ctx context.Context) (*conn, error) { return ex.another(ctx, src) }, opts.Readers)
 	ex.gate.Inside = func(ctx context.Context) bool { return ex.openTransactionOf(ctx) != nil }
 	if err := c.giveUp(ex.closing); err != nil {
 		return nil, classify(err)
@@ -202,6 +208,30 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, Unknown: evento.ErrOutcomeUnknown}, ex.writer.flush)
 	go ex.watch(watching)
 	return ex, nil
+}
+
+// another opens a further connection, which has to be one to the same store: the file, or
+// the working directory of a caller's database, may have changed.
+func (ex *Executor) another(ctx context.Context, src source) (*conn, error) {
+	c, err := src(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := ex.isStore(ctx, c); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+// isStore returns an error unless a connection is to the store that was opened.
+func (ex *Executor) isStore(ctx context.Context, c *conn) error {
+	c.SetInterrupt(ctx)
+	defer c.SetInterrupt(context.Background())
+	identity, err := storeIdentity(c)
+	if err == nil && identity != ex.identity {
+		return fmt.Errorf("%w store: what a new connection has opened, %s, is not what was opened before", evento.ErrInvalid, c.Filename("main"))
+	}
+	return err
 }
 
 // takeAll opens all connections that are otherwise opened when they are needed,

@@ -145,7 +145,11 @@ func (w *writer) commit(calls []*appendqueue.Call[operation]) error {
 			return err
 		}
 	}
-	if err := w.conn.exec("COMMIT"); err != nil {
+	err = w.conn.exec("COMMIT")
+	if err == nil {
+		err = w.ex.file.lost()
+	}
+	if err != nil {
 		if !errors.Is(err, sqlite3.FULL) {
 			// The log may hold the transaction, or may not.
 			err = errors.Join(evento.ErrOutcomeUnknown, err)

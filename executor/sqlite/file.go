@@ -1,0 +1,71 @@
+// The file of a store: where it is, and whether it is still there.
+
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// absolute makes a path independent of the working directory: connections are opened as
+// they are needed, and the program may have gone elsewhere by then.
+func absolute(path string) (string, error) {
+	if !strings.HasPrefix(path, "file:") {
+		return filepath.Abs(path)
+	}
+	rest, query, _ := strings.Cut(strings.TrimPrefix(path, "file:"), "?")
+	name, err := url.PathUnescape(strings.TrimSuffix(rest, "#"))
+	if err != nil || name == "" || strings.HasPrefix(name, "/") {
+		return path, nil // it is absolute, or SQLite will say what is wrong
+	}
+	if name, err = filepath.Abs(filepath.FromSlash(name)); err != nil {
+		return "", err
+	}
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(name), RawQuery: query}).String(), nil
+}
+
+// withMode is a URI of a path that says how it is opened: "rw" does not make it, and "ro"
+// only reads.
+func withMode(path, mode string) string {
+	uri, separator := path, "?"
+	if !strings.HasPrefix(path, "file:") {
+		uri = (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}).String()
+	}
+	if uri, _, _ = strings.Cut(uri, "#"); strings.Contains(uri, "?") {
+		separator = "&" // of several modes the last is taken
+	}
+	return uri + separator + "mode=" + mode
+}
+
+// file is what an executor has opened.
+type file struct {
+	path string
+	info os.FileInfo // nil: it is not in a file system of the operating system
+}
+
+func fileOf(c *conn) file {
+	f := file{path: c.Filename("main").String()}
+	f.info, _ = os.Stat(f.path)
+	return f
+}
+
+// lost returns an error when the file is no longer at its path: what is committed goes
+// into one that nobody will open again.
+func (f *file) lost() error {
+	if f.info == nil {
+		return nil
+	}
+	now, err := os.Stat(f.path)
+	if err == nil && !os.SameFile(f.info, now) {
+		return fmt.Errorf("%s was replaced while it was open", f.path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s was removed while it was open", f.path)
+	}
+	return nil
+}
