@@ -59,6 +59,9 @@ func (ex *Executor) recover() error {
 		if v.position() != positionOf(key) {
 			return fmt.Errorf("%w: the last event says that it is at position %d, its key %d", evento.ErrInvalid, v.position(), positionOf(key))
 		}
+		if err := store.CheckHead(v.position()); err != nil {
+			return err
+		}
 		ex.latest = v.recordedAt()
 		ex.applied.Store(v.position())
 		ex.visible.Store(v.position())

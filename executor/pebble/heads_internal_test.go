@@ -1,11 +1,13 @@
 package pebble
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
 
+	lsm "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/evento-go/evento"
@@ -57,5 +59,32 @@ func TestForgottenHeads(t *testing.T) {
 	}
 	if last != 8*150 {
 		t.Errorf("%d events, want %d", last, 8*150)
+	}
+}
+
+// A position that leaves no room for others is somebody else's doing.
+func TestPositionBeyondReason(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	open := func() (*Executor, error) { return Open(t.Context(), "store", &Options{FS: fs}) }
+	ex, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := evento.Append{AggregateType: "test/Thing", AggregateID: "a", Events: []evento.NewEvent{{ID: evento.NewID(), Name: "Happened", Codec: "raw"}}}
+	if _, err := ex.Write(t.Context(), evento.Write{Appends: []evento.Append{a}}); err != nil {
+		t.Fatal(err)
+	}
+	value, err := ex.get(at(ex.keys.events(), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const beyond = 1<<63 - 10
+	stored(value).place(beyond, 2, stored(value).recordedAt())
+	if err := errors.Join(ex.db.Set(at(ex.keys.events(), beyond), value, lsm.Sync), ex.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(); !errors.Is(err, evento.ErrDamaged) {
+		t.Errorf("Open() = %v, want %v", err, evento.ErrDamaged)
 	}
 }

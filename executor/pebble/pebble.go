@@ -233,14 +233,21 @@ func (ex *Executor) Close() error {
 	})
 }
 
-// closeDB returns Pebble's panic as an error.
+// closeDB returns Pebble's panic as an error. It first writes what is in the log into
+// tables: a bit that is flipped in a log would lose all that is behind it without a word,
+// and in a table it is an error.
 func (ex *Executor) closeDB() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return ex.db.Close()
+	if ex.gate.Failed() == nil {
+		if err = ex.db.Flush(); errors.Is(err, lsm.ErrReadOnly) {
+			err = nil
+		}
+	}
+	return errors.Join(err, ex.db.Close())
 }
 
 // fail closes the executor to its callers, after an error that leaves unknown

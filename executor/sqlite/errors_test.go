@@ -340,6 +340,26 @@ func TestShell(t *testing.T) {
 	}
 }
 
+// A position that leaves no room for others is somebody else's doing: nothing is committed
+// behind it, where no reader would see it.
+func TestPositionBeyondReason(t *testing.T) {
+	t.Parallel()
+	for _, position := range []string{"9223372036854775797", "4611686018427387904"} {
+		path := filepath.Join(t.TempDir(), "a.db")
+		ex := openFile(t, path)
+		commit(t, ex, 1)
+		execFile(t, path, "INSERT INTO evento_event (position, agg_key, version, kind_id, routing_id, event_id, recorded_at, codec, data, metadata) SELECT "+position+
+			", agg_key, version + 1, kind_id, routing_id, randomblob(16), recorded_at, codec, data, metadata FROM evento_event")
+		again := openFile(t, path)
+		for _, ex := range []evento.Executor{ex, again} {
+			if r, err := evento.Create().Event(happened{2}).Commit(t.Context(), ex); !errors.Is(err, evento.ErrDamaged) {
+				t.Errorf("Commit() behind position %s = %+v, %v, want %v", position, r, err, evento.ErrDamaged)
+			}
+		}
+		closeAll(t, ex, again)
+	}
+}
+
 // Opening from many sides at once makes one store.
 func TestConcurrentOpen(t *testing.T) {
 	t.Parallel()

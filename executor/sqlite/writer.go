@@ -226,6 +226,9 @@ func (w *writer) transaction() (*transaction, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := store.CheckHead(uint64(last[0])); err != nil {
+			return nil, err
+		}
 		w.dataVersion, w.position, w.recordedAt = v[0], last[0], last[1]
 	}
 	tx := &transaction{

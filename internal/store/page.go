@@ -20,6 +20,15 @@ import (
 // signed numbers.
 const most = 1 << 62
 
+// CheckHead refuses the last position of a store that only somebody else can have
+// written: what is committed behind it, no reader would see.
+func CheckHead(position uint64) error {
+	if position >= most {
+		return fmt.Errorf("%w: the store's last event is at position %d", evento.ErrDamaged, position)
+	}
+	return nil
+}
+
 // Begin checks what Read was called with, and returns the position to read
 // from, which is below 1<<62; 0: the beginning or, backward, the end.
 func Begin(q evento.Query, args cursor.Args, p cursor.Positions) (at uint64, err error) {
