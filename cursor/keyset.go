@@ -11,7 +11,6 @@ import (
 // some of its columns. It binds the values of cursors as parameters; they are never
 // part of the SQL text. It may be kept in a package variable, and is safe for
 // concurrent use.
-// safe for concurrent use.
 //
 //	var byBalance = cursor.NewKeyset(cursor.SQLite,
 //		cursor.Desc("balance", func(a Account) int64 { return a.Balance }),
