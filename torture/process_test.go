@@ -398,7 +398,7 @@ func readLog(t *testing.T, path string) (lines []line) {
 // until polls until a condition holds.
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	const patience = time.Minute
+	const patience = 5 * time.Minute // on a busy machine
 	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

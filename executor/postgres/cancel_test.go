@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -27,10 +28,22 @@ func swap(ctx context.Context, ex evento.Executor, revision uint64, key string) 
 	return ex.Swap(ctx, evento.Swap{Changes: []evento.Change{{RecordKey: evento.RecordKey{Kind: "test", Key: key}, Revision: revision}}})
 }
 
+// openPatient opens an executor whose callers wait for an outcome as long as it takes.
+func openPatient(t *testing.T, pool *pgxpool.Pool, schema string) *postgres.Executor {
+	t.Helper()
+	ex, err := postgres.New(t.Context(), pool, postgres.WithPatience(postgres.Options{Schema: schema}, time.Hour))
+	if err != nil {
+		t.Fatalf("New() = %v", err)
+	}
+	return ex
+}
+
 func TestCancelledBehindLock(t *testing.T) {
 	t.Parallel()
 	schema := newSchema(t)
-	ex, pool := openOn(t, testserver.Postgres(t), schema, 4)
+	pool := testPool(t, testserver.Postgres(t), 4)
+	ex := openPatient(t, pool, schema)
+	defer closeAll(t, ex)
 	admin := effects(t, schema)
 	commit(t, ex, 0)
 	id := commit(t, ex, 1).AggregateID
@@ -105,10 +118,9 @@ func TestCancelledBehindLock(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- tt.call(ctx) }()
 		awaitLocked(t, schema)
-		began := time.Now()
 		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) || time.Since(began) > promptly {
-			t.Errorf("%s = %v after %s, want %v soon", tt.name, err, time.Since(began), context.Canceled)
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s = %v, want %v", tt.name, err, context.Canceled)
 		}
 		awaitLocks(t, schema, 0) // the server has given it up too
 		exec(t, admin, "ROLLBACK")
@@ -144,7 +156,7 @@ func cancelledOfBatch(t *testing.T) bool {
 	t.Helper()
 	ctx := deadlined(t)
 	schema := newSchema(t)
-	ex := openSchema(t, schema)
+	ex := openPatient(t, newPool(t), schema)
 	defer closeAll(t, ex)
 	lock := "BEGIN; SELECT FROM " + schema + ".counter FOR UPDATE"
 	first, second := connect(t), connect(t)
@@ -186,9 +198,8 @@ func cancelledOfBatch(t *testing.T) bool {
 		}
 	}
 	cancel()
-	began := time.Now()
-	if err := <-givenUp; !errors.Is(err, context.Canceled) || time.Since(began) > promptly {
-		t.Errorf("Commit() = %v after %s, want %v soon", err, time.Since(began), context.Canceled)
+	if err := <-givenUp; !errors.Is(err, context.Canceled) {
+		t.Errorf("Commit() = %v, want %v", err, context.Canceled)
 	}
 	awaitLocks(t, schema, 1) // the other
 	select {

@@ -60,6 +60,8 @@ type Options struct {
 	PollInterval time.Duration
 	// Logger takes warnings. nil: [slog.Default].
 	Logger *slog.Logger
+
+	patience time.Duration // that of the queue; 0: its default
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -181,7 +183,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 		return nil, store.Errorf("postgres: %w", err)
 	}
 	ex.closing, ex.close = context.WithCancel(context.WithoutCancel(ctx))
-	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, Unknown: evento.ErrOutcomeUnknown, GaveUp: ex.roundTrip.recall}, ex.flush)
+	ex.queue = appendqueue.New(appendqueue.Options{Closed: evento.ErrClosed, Panicked: evento.ErrOutcomeUnknown, Unknown: evento.ErrOutcomeUnknown, GaveUp: ex.roundTrip.recall, Patience: opts.patience}, ex.flush)
 	ex.background.Go(ex.watch)
 	if !opts.NoNotify {
 		ex.background.Go(ex.publishLate)
