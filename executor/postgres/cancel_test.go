@@ -21,8 +21,6 @@ import (
 // promptly is what a caller waits at most, generously, when its context ended.
 const promptly = 10 * time.Second
 
-// Each call returns when its context ends while somebody else holds what it
-// needs; it has done nothing then, and the connections are as good as before.
 // swap makes a record, or changes it.
 func swap(ctx context.Context, ex evento.Executor, revision uint64, key string) error {
 	return ex.Swap(ctx, evento.Swap{Changes: []evento.Change{{RecordKey: evento.RecordKey{Kind: "test", Key: key}, Revision: revision}}})
@@ -38,6 +36,8 @@ func openPatient(t *testing.T, pool *pgxpool.Pool, schema string) *postgres.Exec
 	return ex
 }
 
+// Each call returns when its context ends while somebody else holds what it
+// needs; it has done nothing then, and the connections are as good as before.
 func TestCancelledBehindLock(t *testing.T) {
 	t.Parallel()
 	schema := newSchema(t)
