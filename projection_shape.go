@@ -26,12 +26,12 @@ func snapshotShape[V any]() (string, error) {
 func describe(t reflect.Type) (string, error) {
 	s := shape{root: t, within: map[reflect.Type]bool{}}
 	err := s.describe(t, "")
-	return s.String(), err
+	return s.text.String(), err
 }
 
 // shape is the description of a type.
 type shape struct {
-	strings.Builder
+	text   strings.Builder
 	root   reflect.Type
 	within map[reflect.Type]bool // the structs around
 }
@@ -52,13 +52,13 @@ func storesItself(t reflect.Type) bool {
 // describe adds a type; path is where it is in the state.
 func (s *shape) describe(t reflect.Type, path string) error {
 	if t != s.root && t.PkgPath() != "" {
-		s.WriteString(t.PkgPath() + "." + t.Name() + " ")
+		s.text.WriteString(t.PkgPath() + "." + t.Name() + " ")
 	}
 	switch {
 	case storesItself(t):
 		return nil
 	case s.within[t]:
-		s.WriteString("^" + t.String())
+		s.text.WriteString("^" + t.String())
 		return nil
 	}
 	switch t.Kind() {
@@ -67,25 +67,25 @@ func (s *shape) describe(t reflect.Type, path string) error {
 		defer delete(s.within, t)
 		return s.describeStruct(t, path)
 	case reflect.Map:
-		s.WriteString("map[")
+		s.text.WriteString("map[")
 		if err := s.describe(t.Key(), path+"[key]"); err != nil {
 			return err
 		}
-		s.WriteString("]")
+		s.text.WriteString("]")
 		return s.describe(t.Elem(), path+"[]")
 	case reflect.Array:
-		fmt.Fprintf(s, "[%d]", t.Len())
+		fmt.Fprintf(&s.text, "[%d]", t.Len())
 		return s.describe(t.Elem(), path)
 	case reflect.Slice, reflect.Pointer:
 		if k := t.Elem().Kind(); t.Kind() == reflect.Pointer && (k == reflect.Pointer || k == reflect.Slice || k == reflect.Map) && !storesItself(t.Elem()) {
 			return fmt.Errorf("%w state: a snapshot would not tell nil from a pointer to nil in %s of type %s", ErrInvalid, strings.TrimPrefix(path, "."), t)
 		}
-		fmt.Fprintf(s, "%s ", t.Kind())
+		fmt.Fprintf(&s.text, "%s ", t.Kind())
 		return s.describe(t.Elem(), path)
 	case reflect.Func, reflect.Chan, reflect.UnsafePointer, reflect.Interface, reflect.Uintptr:
 		return fmt.Errorf("%w state: a snapshot cannot give back %s of type %s", ErrInvalid, strings.TrimPrefix(path, "."), t)
 	default:
-		s.WriteString(t.Kind().String())
+		s.text.WriteString(t.Kind().String())
 		return nil
 	}
 }
@@ -94,7 +94,7 @@ func (s *shape) describeStruct(t reflect.Type, path string) error {
 	if err := checkNames(t, path, map[string]string{}, map[reflect.Type]bool{}); err != nil {
 		return err
 	}
-	s.WriteString("struct{")
+	s.text.WriteString("struct{")
 	for i := range t.NumField() {
 		f := t.Field(i)
 		at := strings.TrimPrefix(path+"."+f.Name, ".")
@@ -109,15 +109,15 @@ func (s *shape) describeStruct(t reflect.Type, path string) error {
 			return fmt.Errorf("%w state: a snapshot would lose %s in the field %s of %s: take omitempty or omitzero out of its tag", ErrInvalid, what, at, t)
 		}
 		if f.Anonymous && name == "" {
-			s.WriteString("embedded ")
+			s.text.WriteString("embedded ")
 		}
-		s.WriteString(f.Name + " " + tag + " ")
+		s.text.WriteString(f.Name + " " + tag + " ")
 		if err := s.describe(f.Type, at); err != nil {
 			return err
 		}
-		s.WriteString(";")
+		s.text.WriteString(";")
 	}
-	s.WriteString("}")
+	s.text.WriteString("}")
 	return nil
 }
 

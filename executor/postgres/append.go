@@ -273,12 +273,14 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 		if err == nil {
 			break
 		}
-		if recalled && code(err) == queryCanceled {
+		switch {
+		case recalled && code(err) == queryCanceled:
 			try-- // nothing was stored; those who gave up are let go
-		} else if ex.renews(err, &sessions) {
+		case ex.renews(err, &sessions):
 			b.via.drop(ctx)
-		} else if !transient(err) && !pgconn.SafeToRetry(err) || try == flushTries {
-			break
+		case !transient(err) && !pgconn.SafeToRetry(err) || try == flushTries:
+			ex.failed(ctx, b, calls, err)
+			return
 		}
 		appendqueue.Release(calls)
 	}

@@ -19,14 +19,11 @@ func absolute(path string) (string, error) {
 		return filepath.Abs(path)
 	}
 	rest, query, _ := strings.Cut(strings.TrimPrefix(path, "file:"), "?")
-	name, err := url.PathUnescape(strings.TrimSuffix(rest, "#"))
-	if err != nil || name == "" || strings.HasPrefix(name, "/") {
-		return path, nil // it is absolute, or SQLite will say what is wrong
+	if name, err := url.PathUnescape(rest); err == nil && name != "" && !strings.HasPrefix(name, "/") {
+		name, err = filepath.Abs(filepath.FromSlash(name))
+		return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(name), RawQuery: query}).String(), err
 	}
-	if name, err = filepath.Abs(filepath.FromSlash(name)); err != nil {
-		return "", err
-	}
-	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(name), RawQuery: query}).String(), nil
+	return path, nil // it is absolute, or SQLite will say what is wrong
 }
 
 // withMode is a URI of a path that says how it is opened: "rw" does not make it, and "ro"
