@@ -68,9 +68,6 @@ type keptState struct {
 
 // keeps returns which states the projection has at present.
 func (p *Projection[V]) keeps() (keptState, error) {
-	if err := p.checkRelated(nil); err != nil {
-		return keptState{}, err
-	}
 	key, err := p.snapshotKey("", nil)
 	return keptState{Projection: key.Projection, Revision: key.Revision, Variant: key.Variant, AggregateType: key.AggregateType}, err
 }

@@ -514,7 +514,6 @@ func TestKeepMistakes(t *testing.T) {
 		"the projection": {logging("p").Handler(evento.Apply(logDeposit)).Keep("s"), listing(ex, logging("p").Handler(evento.Apply(logDeposit))), "two for"},
 		"the state":      {evento.NewProjection[struct{ n int }]("p", Account).Keep("s"), listing(ex, evento.NewProjection[struct{ n int }]("p", Account)), "unexported field n"},
 		"the type":       {evento.NewProjection[eventLog]("p", "").Keep("s"), listing(ex, evento.NewProjection[eventLog]("p", "")), "aggregate type"},
-		"no relation":    {withOwners("p").Keep("s"), listing(ex, withOwners("p")), "Related names no bank/Owner"},
 		"the key":        {logging("p").Keep(""), listing(ex, logging("p"), evento.StatesAfter("\n")), ""},
 	} {
 		_, started := tt.b.Start(t.Context(), ex)

@@ -52,7 +52,8 @@ type loadOptions struct {
 }
 
 // Related also applies the events of another aggregate, in the order of positions.
-// It may be given several times.
+// It may be given several times. Without it, handlers of other aggregates' events are not
+// called; with it, each of their types has to be among those that are named.
 func Related(t AggregateType, id string) LoadOption {
 	return func(o *loadOptions) { o.related = append(o.related, ByID(t, id)) }
 }
@@ -85,8 +86,8 @@ func WithCommit(fn func(*CommitBuilder)) LoadOption {
 // one. It streams any number of events in flat memory.
 //
 // Errors: [ErrNotFound] when the aggregate has no events; [ErrUnhandledEvent];
-// [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options, such as a
-// handler for events of another type of aggregate that no [Related] names;
+// [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options, such as
+// [Related] that names none of the type whose events a handler is for;
 // what a handler returns, with the event named; those of [Executor].
 func (p *Projection[V]) Load(ctx context.Context, ex Executor, id string, opts ...LoadOption) (*Loaded[V], error) {
 	var o loadOptions
@@ -150,10 +151,11 @@ func (p *Projection[V]) empty(id string) *Loaded[V] {
 	return &Loaded[V]{ID: id, aggregateType: p.aggregateType}
 }
 
-// checkRelated refuses a load that leaves out the events of a handler.
+// checkRelated refuses a load with related aggregates that leaves out the events of a
+// handler. Without any, the aggregate is loaded alone.
 func (p *Projection[V]) checkRelated(related []Filter) error {
 	for _, kind := range p.others {
-		if !slices.ContainsFunc(related, func(f Filter) bool { return f.AggregateType == kind.aggregateType }) {
+		if len(related) > 0 && !slices.ContainsFunc(related, func(f Filter) bool { return f.AggregateType == kind.aggregateType }) {
 			return fmt.Errorf("%w load: projection %q has a handler for %s, and Related names no %s", ErrInvalid, p.name, kind, kind.aggregateType)
 		}
 	}
