@@ -74,16 +74,41 @@ func (tx *transaction) VersionOf(op *sqlstore.Op, i int, id *evento.ID) (version
 	return version, found, err
 }
 
-// PositionOf implements [sqlstore.Appender].
+// PositionOf implements [sqlstore.Appender]. What is at a version never changes, so it is
+// asked for once, however many writes expect the version below.
 func (tx *transaction) PositionOf(op *sqlstore.Op, i int, version int64, id *evento.ID) (position int64, found bool, err error) {
-	typeID, err := tx.typeOf(op, i)
-	if err != nil || typeID == 0 {
-		return 0, false, err
+	at := slot{op.Write.Appends[i].Aggregate(), version}
+	e, known := tx.events[at]
+	if !known {
+		typeID, err := tx.typeOf(op, i)
+		if err != nil || typeID == 0 {
+			return 0, false, err
+		}
+		var stored []byte
+		if found, err = tx.s.row(tx.ctx, "SELECT position, event_id FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ?",
+			[]any{at.ID, typeID, version}, &e.position, &stored); err != nil || !found {
+			return 0, false, err
+		}
+		copy(e.id[:], stored)
+		if tx.events == nil {
+			tx.events = map[slot]placed{}
+		}
+		tx.events[at] = e
 	}
-	found, err = tx.s.row(tx.ctx, "SELECT position FROM evento_event WHERE aggregate_id = ? AND type_id = ? AND version = ? AND event_id = ?",
-		[]any{op.Write.Appends[i].AggregateID, typeID, version, id[:]}, &position)
-	return position, found, err
+	return e.position, e.id == *id, nil
 }
+
+// slot is a version of an aggregate, and placed is the event there.
+type (
+	slot struct {
+		evento.AggregateKey
+		version int64
+	}
+	placed struct {
+		position int64
+		id       evento.ID
+	}
+)
 
 // typeOf finds the type of an append. Rows of this transaction are sent before the
 // store is asked: the same write may be in the batch twice. Where not all places were

@@ -31,6 +31,7 @@ type transaction struct {
 	needed []evento.AggregateKey                  // are to be read
 	places map[evento.AggregateKey]sqlstore.Place // that it has moved
 	names  *sqlstore.Dictionary                   // that it has looked up or made
+	events map[slot]placed                        // that it has looked at, to tell attempts from conflicts
 
 	args []any // rows that are not sent yet
 	size int   // of their data
