@@ -296,9 +296,10 @@ const outcomeRetries = 3
 
 // Update loads an aggregate, calls decide with its state, and commits the events
 // that decide returns. On a conflict, it loads and decides again, until the context
-// ends. Then, and while others wait already, it waits for its turn among the updates of
-// the aggregate by this projection in this process, first come, first served. If decide
-// returns no events, nothing is committed, and the receipt is that of the loaded state.
+// ends. After a conflict, and while others wait already, it waits for its turn among the
+// updates of the aggregate by this projection in this process, first come, first served.
+// If decide returns no events, nothing is committed, and the receipt is that of the
+// loaded state.
 //
 // Errors: those of Load and of [CommitAll], except conflicts; [ErrInvalid] for an event
 // of another type of aggregate; and those of decide, unchanged.

@@ -250,12 +250,12 @@ func firsts(calls []*appendCall) (ops []*appendOp, by []int) {
 // commit makes the calls durable in one transaction and finishes them.
 func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 	var outcomes [][]outcome
-	var err error
 	var sessions renewal
 	for try := 1; ; try++ {
-		var conn *pgx.Conn
-		if conn, err = b.via.open(ctx); err != nil {
-			break
+		conn, err := b.via.open(ctx)
+		if err != nil {
+			ex.failed(ctx, b, calls, err)
+			return
 		}
 		if calls = appendqueue.Hold(calls); len(calls) == 0 {
 			return
@@ -283,10 +283,6 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 			return
 		}
 		appendqueue.Release(calls)
-	}
-	if err != nil {
-		ex.failed(ctx, b, calls, err)
-		return
 	}
 	for i, c := range calls {
 		c.Finish(ex.resolve(ctx, b.via, c.Request, outcomes[i]))
