@@ -4,7 +4,7 @@ package cursor
 
 import (
 	"fmt"
-	"math"
+	"slices"
 	"strings"
 )
 
@@ -34,10 +34,10 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// Statement is SQL text and the values of its parameters.
-type Statement struct {
-	SQL    string
-	Params []any
+// sqlText is SQL text and the values of its parameters.
+type sqlText struct {
+	text   string
+	params []any
 }
 
 // alias is the name of the user's SELECT within ours.
@@ -66,26 +66,27 @@ type statement struct {
 	params  []any
 }
 
-// around begins a statement that selects what from the rows of a query. It ends the
-// query with a line break, so that a trailing comment of the query ends too.
-func around(d Dialect, what, query string, params []any) *statement {
-	s := &statement{dialect: d, params: append([]any(nil), params...)}
-	query = strings.TrimRight(query, "; \t\r\n")
-	fmt.Fprintf(&s.text, "SELECT %s FROM (%s\n) AS %s", what, query, alias)
+// around returns a query as the source of a statement. It ends the query with a line
+// break, so that a trailing comment of the query ends too.
+func around(query string, params []any) sqlText {
+	return sqlText{fmt.Sprintf(" FROM (%s\n) AS %s", strings.TrimRight(query, "; \t\r\n"), alias), params}
+}
+
+// selecting begins a statement that selects expressions from the source.
+func (source sqlText) selecting(d Dialect, expressions []string) *statement {
+	s := &statement{dialect: d, params: slices.Clone(source.params)}
+	s.text.WriteString("SELECT " + strings.Join(expressions, ", ") + source.text)
 	return s
 }
 
-// param binds a value and returns its placeholder.
-func (s *statement) param(v any) string {
-	// Not every driver takes a uint64; every driver takes an int64.
-	if u, ok := v.(uint64); ok && u <= math.MaxInt64 {
-		v = int64(u)
-	}
-	s.params = append(s.params, v)
+// param binds a value and returns the text that stands for it.
+func (s *statement) param(v stored) string {
+	s.params = append(s.params, v.param())
+	p := "?"
 	if s.dialect == PostgreSQL {
-		return fmt.Sprintf("$%d", len(s.params))
+		p = fmt.Sprintf("$%d", len(s.params))
 	}
-	return "?"
+	return s.dialect.placeholder(v, p)
 }
 
 // after adds the condition that rows come after a key in the order of the columns,
@@ -96,7 +97,7 @@ func (s *statement) param(v any) string {
 //   - a >= ? AND (a > ? OR b < ?), when they do not: at least the first column
 //     bounds the range there.
 //   - a > ? OR (a = ? AND b < ?): MySQL, whose planner uses neither of the others.
-func (s *statement) after(columns []ordered, key []any, orAt bool) {
+func (s *statement) after(columns []ordered, key []stored, orAt bool) {
 	s.text.WriteString(" WHERE ")
 	agree := true
 	for _, c := range columns {
@@ -118,7 +119,7 @@ func (s *statement) after(columns []ordered, key []any, orAt bool) {
 	}
 }
 
-func (s *statement) nested(columns []ordered, key []any, orAt bool) {
+func (s *statement) nested(columns []ordered, key []stored, orAt bool) {
 	c := columns[0]
 	if len(columns) == 1 {
 		s.compare(c, key[0], orAt)
@@ -132,7 +133,7 @@ func (s *statement) nested(columns []ordered, key []any, orAt bool) {
 	s.text.WriteString(")")
 }
 
-func (s *statement) alternatives(columns []ordered, key []any, orAt bool) {
+func (s *statement) alternatives(columns []ordered, key []stored, orAt bool) {
 	for i, c := range columns {
 		last := i == len(columns)-1
 		if i > 0 {
@@ -147,7 +148,7 @@ func (s *statement) alternatives(columns []ordered, key []any, orAt bool) {
 	}
 }
 
-func (s *statement) compare(c ordered, v any, orAt bool) {
+func (s *statement) compare(c ordered, v stored, orAt bool) {
 	fmt.Fprintf(&s.text, "%s %s %s", s.dialect.quoted(c.name), operator(c, orAt), s.param(v))
 }
 
@@ -163,7 +164,7 @@ func operator(c ordered, orAt bool) string {
 }
 
 // first adds ORDER BY and LIMIT, and returns the statement.
-func (s *statement) first(n int, columns []ordered) Statement {
+func (s *statement) first(n int, columns []ordered) sqlText {
 	for i, c := range columns {
 		if i == 0 {
 			s.text.WriteString(" ORDER BY ")
@@ -176,5 +177,5 @@ func (s *statement) first(n int, columns []ordered) Statement {
 		}
 	}
 	fmt.Fprintf(&s.text, " LIMIT %d", n)
-	return Statement{SQL: s.text.String(), Params: s.params}
+	return sqlText{s.text.String(), s.params}
 }

@@ -24,7 +24,7 @@ type Reader[T any] struct {
 // or contains NUL (use its bytes), a time outside the years 1 to 9999, and a key of
 // more than some 3,000 bytes.
 func NewReader[T any](items []T, columns ...Column[T]) (*Reader[T], error) {
-	o, err := newOrder(columns)
+	o, err := newOrder("", columns)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func NewReader[T any](items []T, columns ...Column[T]) (*Reader[T], error) {
 	all := make([]keyed, len(items))
 	for i, item := range items {
 		all[i] = keyed{item, o.key(item)}
-		if _, err := o.encode(readerKind, all[i].key); err != nil {
+		if _, err := o.encode(all[i].key); err != nil {
 			return nil, fmt.Errorf("item %d: %w", i, err)
 		}
 	}
@@ -61,7 +61,7 @@ func (r *Reader[T]) Read(args Args) (*Page[T], error) {
 	}
 	from, to := 0, len(r.items)
 	if args.At() != "" {
-		at, err := r.order.decode(readerKind, args.At())
+		at, err := r.order.decode(args.At())
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +87,7 @@ func (r *Reader[T]) Read(args Args) (*Page[T], error) {
 	}
 	page.Edges = make([]Edge[T], 0, to-from)
 	for i := from; i < to; i++ {
-		v, err := r.order.encode(readerKind, r.keys[i])
+		v, err := r.order.encode(r.keys[i])
 		if err != nil {
 			return nil, err
 		}

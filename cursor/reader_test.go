@@ -186,8 +186,10 @@ func TestReaderRefusesCursors(t *testing.T) {
 		}
 		return page.PageInfo.EndCursor
 	}
+	db := openSQLite(t)
+	insertAccounts(t, db, items)
 	keyset := cursor.NewKeyset(cursor.SQLite, cursor.Asc("owner", byOwner), cursor.Asc("id", byID))
-	keysetPage, err := keyset.Page(cursor.Forward(1, ""), items[:1], false)
+	keysetPage, err := keyset.Read(t.Context(), db, cursor.Forward(1, ""), scanAccount, selectAccounts)
 	if err != nil {
 		t.Fatal(err)
 	}

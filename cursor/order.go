@@ -1,11 +1,9 @@
-// Columns of an order, and the cursors that contain their values: shared by Keyset
-// and Reader.
+// Columns of an order, and what all cursors of an order have in common: shared by
+// Keyset and Reader.
 
 package cursor
 
 import (
-	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -130,11 +128,14 @@ const (
 	maxPlace = 3072
 )
 
-func newOrder[T any](columns []Column[T]) (order[T], error) {
+// newOrder checks the columns. Cursors of orders in different places are foreign to
+// each other.
+func newOrder[T any](in string, columns []Column[T]) (order[T], error) {
 	if len(columns) == 0 || len(columns) > maxColumns {
 		return order[T]{}, fmt.Errorf("cursor: an order has 1 to %d columns, not %d", maxColumns, len(columns))
 	}
 	h := sha256.New()
+	h.Write([]byte(in))
 	for i, c := range columns {
 		switch {
 		case c.name == "":
@@ -160,71 +161,15 @@ func newOrder[T any](columns []Column[T]) (order[T], error) {
 	return order[T]{columns: slices.Clone(columns), print: [printLen]byte(h.Sum(nil))}, nil
 }
 
-// key returns an item's values of the columns.
-func (o *order[T]) key(item T) []any {
-	key := make([]any, len(o.columns))
-	for i, c := range o.columns {
-		key[i] = c.value(item)
-	}
-	return key
-}
-
-// compare compares two keys in the order.
-func (o *order[T]) compare(a, b []any) int {
-	for i, c := range o.columns {
-		n := compareValues(a[i], b[i])
-		if n == 0 {
-			continue
-		}
-		if c.descending {
-			return -n
-		}
-		return n
-	}
-	return 0
-}
-
-func compareValues(a, b any) int {
-	switch a := a.(type) {
-	case int64:
-		return cmp.Compare(a, b.(int64))
-	case uint64:
-		return cmp.Compare(a, b.(uint64))
-	case float64:
-		return cmp.Compare(a, b.(float64))
-	case string:
-		return cmp.Compare(a, b.(string))
-	case []byte:
-		return bytes.Compare(a, b.([]byte))
-	case bool:
-		switch {
-		case a == b.(bool):
-			return 0
-		case a:
-			return 1
-		default:
-			return -1
-		}
-	default:
-		return a.(time.Time).Compare(b.(time.Time))
-	}
-}
-
-// encode makes the cursor of a key.
+// seal makes the cursor of values that are written already.
 //
 // Format, before base64 (URL alphabet, no padding): a byte 1 for this version, a
 // byte for the kind ('k' or 'r'), 8 bytes of the SHA-256 of the order's definition,
-// the values (integers and floats as 8 bytes big-endian, texts with their length
-// before them, times as seconds and nanoseconds), and a CRC-32 of all of it.
-func (o *order[T]) encode(of byte, key []any) (Value, error) {
-	b := append(make([]byte, 0, 64), placesVersion, of)
+// the values, and a CRC-32 of all of it.
+func (o *order[T]) seal(of byte, values []byte) (Value, error) {
+	b := append(make([]byte, 0, 2+printLen+len(values)+sumLen), placesVersion, of)
 	b = append(b, o.print[:]...)
-	for i, c := range o.columns {
-		var err error
-		if b, err = appendValue(b, key[i]); err != nil {
-			return "", fmt.Errorf("cursor: column %q: %w", c.name, err)
-		}
-	}
+	b = append(b, values...)
 	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
 	if len(b) > maxPlace {
 		return "", fmt.Errorf("cursor: a key of %d bytes, at most %d are allowed", len(b), maxPlace)
@@ -232,39 +177,45 @@ func (o *order[T]) encode(of byte, key []any) (Value, error) {
 	return Value(base64.RawURLEncoding.EncodeToString(b)), nil
 }
 
-func appendValue(b []byte, v any) ([]byte, error) {
-	switch v := v.(type) {
-	case int64:
-		return binary.BigEndian.AppendUint64(b, uint64(v)), nil
-	case uint64:
-		return binary.BigEndian.AppendUint64(b, v), nil
-	case float64:
-		if err := checkFloat(v); err != nil {
-			return nil, err
-		}
-		return binary.BigEndian.AppendUint64(b, math.Float64bits(v)), nil
-	case string:
-		if err := checkString(v); err != nil {
-			return nil, err
-		}
-		b = binary.AppendUvarint(b, uint64(len(v)))
-		return append(b, v...), nil
-	case []byte:
-		b = binary.AppendUvarint(b, uint64(len(v)))
-		return append(b, v...), nil
-	case bool:
-		if v {
-			return append(b, 1), nil
-		}
-		return append(b, 0), nil
-	default:
-		t := v.(time.Time).UTC()
-		if err := checkTime(t); err != nil {
-			return nil, err
-		}
-		b = binary.BigEndian.AppendUint64(b, uint64(t.Unix()))
-		return binary.BigEndian.AppendUint32(b, uint32(t.Nanosecond())), nil
+// unseal returns the values in a cursor that is not "". Its errors are
+// [ErrMalformed] and [ErrForeign].
+func (o *order[T]) unseal(of byte, v Value) ([]byte, error) {
+	if len(v) > base64.RawURLEncoding.EncodedLen(maxPlace) {
+		return nil, malformed(v)
 	}
+	// The base64 decoder ignores line breaks, but each cursor has only one text.
+	if strings.ContainsAny(string(v), "\r\n") {
+		return nil, malformed(v)
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(string(v))
+	if err != nil || len(b) < 2+printLen+sumLen || b[0] != placesVersion || b[1] != of {
+		return nil, malformed(v)
+	}
+	b, sum := b[:len(b)-sumLen], b[len(b)-sumLen:]
+	if binary.BigEndian.Uint32(sum) != crc32.ChecksumIEEE(b) {
+		return nil, malformed(v)
+	}
+	if [printLen]byte(b[2:]) != o.print {
+		return nil, fmt.Errorf("%w: %s", ErrForeign, quote(v))
+	}
+	return b[2+printLen:], nil
+}
+
+func malformed(v Value) error { return fmt.Errorf("%w: %s", ErrMalformed, quote(v)) }
+
+// appendText writes a text with its length before it.
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// cutText reads what appendText wrote.
+func cutText(b []byte) (text string, rest []byte, ok bool) {
+	n, used := binary.Uvarint(b)
+	// The length must have its shortest form: each cursor has only one text.
+	if used <= 0 || n > uint64(len(b)-used) || used > 1 && n < 1<<(7*(used-1)) {
+		return "", nil, false
+	}
+	return string(b[used : used+int(n)]), b[used+int(n):], true
 }
 
 // Values that a database would not accept, or would change, are refused in both
@@ -288,83 +239,4 @@ func checkTime(t time.Time) error {
 		return fmt.Errorf("the year %d is not 1 to 9999", y)
 	}
 	return nil
-}
-
-// decode reads the key from a cursor that is not "". Its errors are [ErrMalformed]
-// and [ErrForeign].
-func (o *order[T]) decode(of byte, v Value) ([]any, error) {
-	malformed := func() ([]any, error) { return nil, fmt.Errorf("%w: %s", ErrMalformed, quote(v)) }
-	if len(v) > base64.RawURLEncoding.EncodedLen(maxPlace) {
-		return malformed()
-	}
-	// The base64 decoder ignores line breaks, but each cursor has only one text.
-	if strings.ContainsAny(string(v), "\r\n") {
-		return malformed()
-	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(string(v))
-	if err != nil || len(b) < 2+printLen+sumLen || b[0] != placesVersion || b[1] != of {
-		return malformed()
-	}
-	b, sum := b[:len(b)-sumLen], b[len(b)-sumLen:]
-	if binary.BigEndian.Uint32(sum) != crc32.ChecksumIEEE(b) {
-		return malformed()
-	}
-	if [printLen]byte(b[2:]) != o.print {
-		return nil, fmt.Errorf("%w: %s", ErrForeign, quote(v))
-	}
-	b = b[2+printLen:]
-	key := make([]any, len(o.columns))
-	for i, c := range o.columns {
-		var ok bool
-		if key[i], b, ok = cutValue(c.kind, b); !ok {
-			return malformed()
-		}
-	}
-	if len(b) > 0 {
-		return malformed()
-	}
-	return key, nil
-}
-
-// cutValue reads a value from the beginning of b.
-func cutValue(k kind, b []byte) (v any, rest []byte, ok bool) {
-	switch k {
-	case kindInt, kindUint, kindFloat:
-		if len(b) < 8 {
-			return nil, nil, false
-		}
-		n, rest := binary.BigEndian.Uint64(b), b[8:]
-		switch k {
-		case kindInt:
-			return int64(n), rest, true
-		case kindUint:
-			return n, rest, true
-		default:
-			f := math.Float64frombits(n)
-			return f, rest, checkFloat(f) == nil
-		}
-	case kindString, kindBytes:
-		n, used := binary.Uvarint(b)
-		// The length must have its shortest form: each cursor has only one text.
-		if used <= 0 || n > uint64(len(b)-used) || used > 1 && n < 1<<(7*(used-1)) {
-			return nil, nil, false
-		}
-		text, rest := b[used:used+int(n)], b[used+int(n):]
-		if k == kindString {
-			return string(text), rest, checkString(string(text)) == nil
-		}
-		return append([]byte{}, text...), rest, true // never nil, which would be NULL
-	case kindBool:
-		if len(b) < 1 || b[0] > 1 {
-			return nil, nil, false
-		}
-		return b[0] == 1, b[1:], true
-	default:
-		if len(b) < 12 {
-			return nil, nil, false
-		}
-		nanos := binary.BigEndian.Uint32(b[8:])
-		t := time.Unix(int64(binary.BigEndian.Uint64(b)), int64(nanos)).UTC()
-		return t, b[12:], nanos < 1e9 && checkTime(t) == nil
-	}
 }

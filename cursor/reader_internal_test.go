@@ -20,7 +20,7 @@ type allKinds struct {
 }
 
 func orderOfAllKinds(f interface{ Fatal(...any) }) order[allKinds] {
-	o, err := newOrder([]Column[allKinds]{
+	o, err := newOrder("", []Column[allKinds]{
 		Asc("s", func(a allKinds) string { return a.S }),
 		Desc("y", func(a allKinds) []byte { return a.Y }),
 		Asc("b", func(a allKinds) bool { return a.B }),
@@ -37,7 +37,7 @@ func orderOfAllKinds(f interface{ Fatal(...any) }) order[allKinds] {
 
 // seal makes a cursor that passes every check except those of the values.
 func seal(o order[allKinds], values []byte) Value {
-	b := append([]byte{placesVersion, keysetKind}, o.print[:]...)
+	b := append([]byte{placesVersion, readerKind}, o.print[:]...)
 	b = append(b, values...)
 	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
 	return Value(base64.RawURLEncoding.EncodeToString(b))
@@ -72,12 +72,12 @@ func TestDecodeRefusesValues(t *testing.T) {
 		{"the most nanoseconds", append([]byte("\x00\x00\x00"+zero+zero+"\x3b\x9a\xc9\xff"), make([]byte, 16)...), true},
 	} {
 		v := seal(o, test.values)
-		key, err := o.decode(keysetKind, v)
+		key, err := o.decode(v)
 		if (err == nil) != test.ok || err != nil && !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s (%x): %v, %v, want it taken: %t", test.name, test.values, key, err, test.ok)
 		}
 	}
-	if key, err := o.decode(keysetKind, seal(o, whole("\x00", "\x00", "\x00", zero))); err != nil || key[1].([]byte) == nil {
+	if key, err := o.decode(seal(o, whole("\x00", "\x00", "\x00", zero))); err != nil || key[1].([]byte) == nil {
 		t.Errorf("empty bytes come back as %#v (%v), want them not nil, which would be NULL", key[1], err)
 	}
 }
@@ -89,7 +89,7 @@ func FuzzDecode(f *testing.F) {
 		{T: time.Unix(0, 0)},
 		{I: -1, U: 1 << 60, F: -0.5, S: "zoë", Y: make([]byte, 200), B: true, T: time.Unix(1e9, 999_999_999)},
 	} {
-		v, err := o.encode(keysetKind, o.key(a))
+		v, err := o.encode(o.key(a))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -102,14 +102,14 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0x80, 0x00})
 	f.Fuzz(func(t *testing.T, values []byte) {
 		v := seal(o, values)
-		key, err := o.decode(keysetKind, v)
+		key, err := o.decode(v)
 		if err != nil {
 			if !errors.Is(err, ErrMalformed) {
 				t.Errorf("%x: %v does not match ErrMalformed", values, err)
 			}
 			return
 		}
-		again, err := o.encode(keysetKind, key)
+		again, err := o.encode(key)
 		if err != nil || again != v {
 			t.Errorf("%x: written again as %q (%v), want %q", values, again, err, v)
 		}
