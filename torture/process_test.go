@@ -288,7 +288,7 @@ func work(role, store, log string) error {
 	select {
 	case <-sub.Done():
 	case <-ctx.Done():
-		down, cancel := context.WithTimeout(context.Background(), time.Minute)
+		down, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 		defer cancel()
 		if err := sub.Shutdown(down); err != nil {
 			return err

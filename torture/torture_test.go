@@ -193,7 +193,7 @@ func testStandby(t *testing.T, s storage, role string, transactional bool) {
 		t.Fatal(err)
 	}
 	want[last.AggregateID]++
-	waiting, cancel := context.WithTimeout(t.Context(), time.Minute)
+	waiting, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := evento.WaitFor(waiting, ex, key, last.Position); err != nil {
 		t.Fatal(err)

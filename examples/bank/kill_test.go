@@ -56,7 +56,7 @@ func TestKill(t *testing.T) {
 // The process does not get the file's last line, so it cannot end before.
 func killAfter(t *testing.T, db string, file []byte, refused int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-db", db, "apply", "/dev/stdin")
 	cmd.Env = append(os.Environ(), asBank+"=1")

@@ -161,7 +161,7 @@ func openReserved(t *testing.T, dsn string) *reserved {
 // bounded is for calls that must not wait for ever.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -23,7 +23,7 @@ const childSchema = "EVENTO_TEST_CHILD_SCHEMA"
 // what is acknowledged, as "ack NUMBER POSITION", and what a tail of its own
 // sees, as "saw POSITION NUMBER".
 func child(schema string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	var first int
 	if _, err := fmt.Sscan(os.Getenv("EVENTO_TEST_CHILD_FIRST"), &first); err != nil {

@@ -22,7 +22,7 @@ import (
 // deadlined bounds what must not hang.
 func deadlined(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -79,7 +79,7 @@ func givenBack(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
 	ask := time.NewTicker(time.Millisecond)
 	defer ask.Stop()
-	for late := time.After(20 * time.Second); pool.Stat().AcquiredConns() > 0; {
+	for late := time.After(5 * time.Minute); pool.Stat().AcquiredConns() > 0; {
 		select {
 		case <-ask.C:
 		case <-late:

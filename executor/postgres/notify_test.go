@@ -223,7 +223,7 @@ func TestListenerRecovers(t *testing.T) {
 		warned := strings.Count(log.String(), "listening for commits")
 		fault()
 		for began := time.Now(); strings.Count(log.String(), "listening for commits") == warned; time.Sleep(time.Millisecond) {
-			if time.Since(began) > 20*time.Second {
+			if time.Since(began) > 5*time.Minute {
 				t.Fatalf("fault %d was not noticed: %s", n, log.String())
 			}
 		}

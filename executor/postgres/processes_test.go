@@ -113,7 +113,7 @@ func (p *process) size() int {
 func (p *process) awaitMore(t *testing.T, more int) {
 	t.Helper()
 	for goal, began := p.size()+more, time.Now(); p.size() < goal; time.Sleep(time.Millisecond) {
-		if time.Since(began) > 30*time.Second {
+		if time.Since(began) > 5*time.Minute {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			t.Fatalf("process %d had %d of %d commits acknowledged; it said %s", p.first, len(p.acked), goal, strings.Join(p.other, "\n"))
@@ -131,7 +131,7 @@ func (p *process) awaitSaid(t *testing.T, line string) {
 		switch {
 		case said:
 			return
-		case time.Since(began) > 30*time.Second:
+		case time.Since(began) > 5*time.Minute:
 			t.Fatalf("process %d did not say %s", p.first, line)
 		}
 	}
@@ -143,7 +143,7 @@ func (p *process) awaitSaid(t *testing.T, line string) {
 func TestProcesses(t *testing.T) {
 	t.Parallel()
 	testserver.Postgres(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	schema := newSchema(t)
 	ex := openSchema(t, schema)

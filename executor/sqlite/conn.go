@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
-	"github.com/ncruces/go-sqlite3/driver"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
@@ -88,7 +87,7 @@ func hold(ctx context.Context, db *sql.DB) (*sql.Conn, *conn, error) {
 	}
 	var native *sqlite3.Conn
 	err = held.Raw(func(dc any) error {
-		c, ok := dc.(driver.Conn)
+		c, ok := dc.(rawConn)
 		if !ok {
 			return fmt.Errorf("%w sqlite database: its driver is %T, not that of github.com/ncruces/go-sqlite3", evento.ErrInvalid, dc)
 		}

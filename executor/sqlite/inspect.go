@@ -3,11 +3,6 @@
 package sqlite
 
 import (
-	"fmt"
-
-	"github.com/ncruces/go-sqlite3/driver"
-
-	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
@@ -19,13 +14,9 @@ func Inspect(path string) (*sqlstore.Inspector, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
-	db, err := driver.Open(withMode(path, "ro"))
-	if err != nil {
-		return nil, fmt.Errorf("%w sqlite path %q: %w", evento.ErrInvalid, path, err)
-	}
 	const tables = "evento_"
 	return &sqlstore.Inspector{
-		DB: db, Files: Migrations(), Tables: tables,
+		DB: openFile(path, "ro"), Files: Migrations(), Tables: tables,
 		Migrated:  "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'evento_migration'",
 		AppliedAt: "applied_at",
 		EventID:   "x'%x'",

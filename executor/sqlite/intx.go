@@ -45,8 +45,8 @@ var (
 // its own" and "SQLite: hooks refuse a commit that is not ours".
 type callers struct {
 	ex     *Executor
-	openDB func() (*sql.DB, error) // nil: the database is the caller's
-	turn   chan struct{}           // who has it, uses the rest
+	openDB func() *sql.DB // nil: the database is the caller's
+	turn   chan struct{}  // who has it, uses the rest
 
 	limited bool        // the caller's database has a limit of connections
 	running atomic.Bool // a function of InTx runs
@@ -141,11 +141,7 @@ func (c *callers) open(ctx context.Context) error {
 		return nil
 	}
 	if c.db == nil {
-		db, err := c.openDB()
-		if err != nil {
-			return err
-		}
-		c.db = db
+		c.db = c.openDB()
 	}
 	held, native, err := hold(ctx, c.db)
 	if err != nil {
@@ -202,7 +198,7 @@ func (c *callers) begin(ctx context.Context) (_ *callersTx, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// The driver makes BEGIN IMMEDIATE of this isolation level.
+	// The drivers make BEGIN IMMEDIATE of this isolation level.
 	if t.sql, err = c.held.BeginTx(context.WithoutCancel(ctx), &sql.TxOptions{Isolation: sql.LevelSerializable}); err != nil {
 		return nil, err
 	}

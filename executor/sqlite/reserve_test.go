@@ -127,7 +127,7 @@ func TestNewTakesItsConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	other := openFile(t, path)
 	defer closeAll(t, other)

@@ -18,9 +18,8 @@
 // own, which [Executor.InTx] commits together with events; the view
 // evento_events shows the events in words.
 //
-// The driver is github.com/ncruces/go-sqlite3. It registers itself with
-// database/sql as "sqlite3", a name that github.com/mattn/go-sqlite3 takes
-// too: a program must not import both.
+// SQLite is that of github.com/ncruces/go-sqlite3, in pure Go. Nothing is registered
+// with database/sql, so that a program may use any other driver beside it.
 package sqlite
 
 import (
@@ -30,8 +29,6 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-
-	"github.com/ncruces/go-sqlite3/driver"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -124,15 +121,15 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	if err != nil {
 		return nil, store.Errorf("sqlite: open %s: %w", path, err)
 	}
-	ex, err := open(ctx, fileSource(at, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() (*sql.DB, error) { return driver.Open(withMode(at, "rw")) }})
+	ex, err := open(ctx, fileSource(at, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() *sql.DB { return openFile(at, "rw") }})
 	if err != nil {
 		return nil, store.Errorf("sqlite: open %s: %w", path, explainPath(path, err))
 	}
 	return ex, nil
 }
 
-// New is [Open] on a database that the caller has opened with the driver of
-// github.com/ncruces/go-sqlite3, and closes after the executor. The executor
+// New is [Open] on a database that the caller has opened with the driver
+// github.com/ncruces/go-sqlite3/driver, and closes after the executor. The executor
 // takes up to Readers + 3 of its connections for itself until Close: a limit
 // set with SetMaxOpenConns must leave room for them, beside those that the
 // application uses, and is refused with [evento.ErrInvalid] when it cannot. With

@@ -72,7 +72,7 @@ var errTakenOver = errors.New("the standby has taken over")
 
 func (l *leases) run(t *testing.T, ex, standby evento.Executor, holders []Holder) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	taken, take := context.WithCancelCause(ctx)
 	defer take(nil)

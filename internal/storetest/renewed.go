@@ -72,7 +72,7 @@ func (r *renewing) Swap(ctx context.Context, s evento.Swap) error {
 	if ctx.Value(within{}) == nil || r.left.Add(-1) < 0 {
 		return r.Transactor.Swap(ctx, s)
 	}
-	outside, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	outside, cancel := context.WithTimeout(r.t.Context(), 5*time.Minute)
 	defer cancel()
 	page, err := r.Records(outside, evento.RecordQuery{Kind: s.Changes[0].Kind, Key: s.Changes[0].Key})
 	if err != nil {

@@ -36,7 +36,7 @@ func statement(t testing.TB, dsn, text string) {
 		t.Fatal(err)
 	}
 	// Not the test's context, which has ended when it cleans up.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	_, err = db.ExecContext(ctx, text)
 	if e := db.Close(); err == nil {
