@@ -8,7 +8,6 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -80,6 +79,9 @@ func newSession(ctx context.Context, db *sql.DB) (*session, error) {
 			err = s.run(ctx, text)
 		}
 	}
+	if err == nil {
+		err = s.readAccess(ctx)
+	}
 	if err != nil {
 		s.close()
 		return nil, err
@@ -99,28 +101,67 @@ func ended(ctx context.Context, err error) error {
 }
 
 const (
-	ownSettings = "SET character_set_client = binary, character_set_results = binary, collation_connection = binary, " +
-		"sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', innodb_lock_wait_timeout = 10"
 	autocommit = "SET autocommit = 1"
 	isolation  = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 )
 
+// A setting is a variable of the session. The server's file, the DSN or the handle's
+// owner may have set it to what would change the meaning of our statements, and of a
+// caller's own, which have theirs.
+type setting struct {
+	name, own string
+	isText    bool
+}
+
+var settings = []setting{
+	{"character_set_client", "binary", true},
+	{"character_set_results", "binary", true},
+	{"collation_connection", "binary", true},
+	{"sql_mode", "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", true},
+	{"time_zone", "+00:00", true},
+	{"innodb_lock_wait_timeout", "10", false},
+	{"sql_select_limit", "18446744073709551615", false}, // pages are not cut
+	{"sql_big_selects", "1", false},
+	{"sql_safe_updates", "0", false},
+	{"unique_checks", "1", false},
+	{"foreign_key_checks", "1", false},
+}
+
+// ownSettings are the executor's. Two are not given back: a clock that stands still, and
+// what a COMMIT does beside.
+var ownSettings = setAll(settings, func(i int) string { return settings[i].own }) + ", completion_type = 0, timestamp = DEFAULT"
+
+// setAll is the statement that sets each to a value.
+func setAll(all []setting, value func(i int) string) string {
+	parts := make([]string, len(all))
+	for i, s := range all {
+		v := value(i)
+		if s.isText {
+			v = "'" + v + "'" // names of the server's, which have no quotes
+		}
+		parts[i] = s.name + " = " + v
+	}
+	return "SET " + strings.Join(parts, ", ")
+}
+
 // readSettings notes what ownSettings is going to change.
 func (s *session) readSettings(ctx context.Context) error {
-	var client, results, collation, mode, zone sql.NullString
-	var timeout int64
-	if err := s.conn.QueryRowContext(ctx, "SELECT @@max_allowed_packet, @@character_set_client, @@character_set_results, @@collation_connection, @@sql_mode, @@time_zone, @@innodb_lock_wait_timeout").
-		Scan(&s.maxPacket, &client, &results, &collation, &mode, &zone, &timeout); err != nil {
+	text := "SELECT @@max_allowed_packet"
+	values := make([]string, len(settings))
+	into := []any{&s.maxPacket}
+	for i, v := range settings {
+		text += ", COALESCE(@@" + v.name + ", 'NULL')"
+		into = append(into, &values[i])
+	}
+	if err := s.conn.QueryRowContext(ctx, text).Scan(into...); err != nil {
 		return s.failed(err)
 	}
-	quoted := func(v sql.NullString) string {
-		if !v.Valid {
-			return "NULL"
-		}
-		return "'" + v.String + "'" // names of the server's, which have no quotes
-	}
-	s.callers = "SET character_set_client = " + quoted(client) + ", character_set_results = " + quoted(results) + ", collation_connection = " + quoted(collation) +
-		", sql_mode = " + quoted(mode) + ", time_zone = " + quoted(zone) + ", innodb_lock_wait_timeout = " + strconv.FormatInt(timeout, 10)
+	s.callers = strings.ReplaceAll(setAll(settings, func(i int) string { return values[i] }), "'NULL'", "NULL")
+	return nil
+}
+
+// readAccess notes whether transactions are to be read-only.
+func (s *session) readAccess(ctx context.Context) error {
 	// One is MySQL's and the other MariaDB's; newer ones of it have both.
 	var name, readOnly string
 	if err := s.conn.QueryRowContext(ctx, "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_read_only', 'tx_read_only')").Scan(&name, &readOnly); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
@@ -423,7 +424,7 @@ func arguments(ops []*appendOp) ([]any, []int32) {
 		aggregates         []string
 		routings           []*int32
 		expected           []int64
-		retried            []*[16]byte
+		retried            []pgtype.UUID
 		events             []int32
 	)
 	for w, op := range ops {
@@ -436,11 +437,7 @@ func arguments(ops []*appendOp) ([]any, []int32) {
 				e = -1
 			}
 			expected, events = append(expected, e), append(events, int32(len(a.Events)))
-			var first *[16]byte
-			if op.write.Retry {
-				first = (*[16]byte)(&a.Events[0].ID)
-			}
-			retried = append(retried, first)
+			retried = append(retried, pgtype.UUID{Bytes: a.Events[0].ID, Valid: op.write.Retry})
 		}
 	}
 	e := eventArguments(ops)
@@ -450,7 +447,7 @@ func arguments(ops []*appendOp) ([]any, []int32) {
 // eventParams are the parameters for the events of all appends.
 type eventParams struct {
 	no, step, kind []int32 // no: of the append
-	ids            [][16]byte
+	ids            []pgtype.UUID
 	codecs         []string
 	data           [][]byte
 	metadata       []*string
@@ -463,7 +460,7 @@ func eventArguments(ops []*appendOp) (c eventParams) {
 			for j := range op.write.Appends[i].Events {
 				e := &op.write.Appends[i].Events[j]
 				c.no, c.step, c.kind = append(c.no, no), append(c.step, int32(j+1)), append(c.kind, op.kinds[i][j])
-				c.ids, c.codecs = append(c.ids, [16]byte(e.ID)), append(c.codecs, e.Codec)
+				c.ids, c.codecs = append(c.ids, pgtype.UUID{Bytes: e.ID, Valid: true}), append(c.codecs, e.Codec)
 				c.data, c.metadata = append(c.data, sqlstore.NotNull(e.Data)), append(c.metadata, op.metadata[i])
 			}
 			no++

@@ -66,10 +66,10 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, o *Options) error {
 
 // prepare checks the server, migrates the store and reads its identity.
 func (ex *Executor) prepare(ctx context.Context) error {
-	var encoding, sync, standbys string
+	var encoding, client, sync, standbys string
 	var version int
-	if err := ex.pool.QueryRow(ctx, "SELECT current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), current_setting('server_version_num')::int").
-		Scan(&encoding, &sync, &standbys, &version); err != nil {
+	if err := ex.pool.QueryRow(ctx, "SELECT current_setting('server_encoding'), current_setting('client_encoding'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), current_setting('server_version_num')::int").
+		Scan(&encoding, &client, &sync, &standbys, &version); err != nil {
 		return err
 	}
 	ex.replicated = standbys != ""
@@ -79,6 +79,8 @@ func (ex *Executor) prepare(ctx context.Context) error {
 		return fmt.Errorf("%w server: PostgreSQL %d is older than 13", evento.ErrInvalid, version/10000)
 	case encoding != "UTF8":
 		return fmt.Errorf("%w database: its encoding is %s, UTF8 is needed", evento.ErrInvalid, encoding)
+	case client != encoding && client != "SQL_ASCII":
+		return fmt.Errorf("%w session: client_encoding is %s, in which texts are changed on their way; UTF8 is needed", evento.ErrInvalid, client)
 	case sync == "off" && !ex.opts.AllowLoss:
 		return fmt.Errorf("%w server: synchronous_commit is off, which loses acknowledged events when it crashes; switch it on or set Options.AllowLoss", evento.ErrInvalid)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/evento-go/evento"
 )
@@ -76,12 +77,13 @@ func (op *appendOp) conflict(outcomes []outcome) error {
 	return &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: uint64(outcomes[at].head)}
 }
 
-// idsOf are the ids of all events.
-func idsOf(ops ...*appendOp) (ids [][16]byte) {
+// idsOf are the ids of all events. They have a type of the driver's, which it also knows
+// when it does not ask the server for the types of parameters.
+func idsOf(ops ...*appendOp) (ids []pgtype.UUID) {
 	for _, op := range ops {
 		for _, a := range op.write.Appends {
 			for _, e := range a.Events {
-				ids = append(ids, [16]byte(e.ID))
+				ids = append(ids, pgtype.UUID{Bytes: e.ID, Valid: true})
 			}
 		}
 	}

@@ -173,6 +173,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 	if pool == nil {
 		return nil, fmt.Errorf("%w postgres pool: nil", evento.ErrInvalid)
 	}
+	if err := checkPool(pool.Config()); err != nil {
+		return nil, err
+	}
 	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: sqlstore.NewDictionary(nil), announced: make(chan struct{}, 1), began: time.Now()}
 	ex.awaited, ex.aliveEvery = make(chan struct{}), aliveEvery
 	ex.await = sync.OnceFunc(func() { close(ex.awaited) })

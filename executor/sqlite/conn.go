@@ -39,6 +39,8 @@ func checkPath(path string) error {
 		return fmt.Errorf("%w sqlite path %q: has a NUL", evento.ErrInvalid, path)
 	case path == ":memory:" || strings.HasPrefix(path, "file::memory:") || strings.HasPrefix(path, "file:") && strings.Contains(path, "mode=memory"):
 		return fmt.Errorf("%w sqlite path %q: a file is needed; for events in memory use executor/memory", evento.ErrInvalid, path)
+	case strings.HasPrefix(path, "file:"):
+		return checkURI(path)
 	}
 	return nil
 }
@@ -46,27 +48,36 @@ func checkPath(path string) error {
 // fileSource opens a file. Only a path that begins with "file:" is a URI, so
 // that a file name may have a question mark.
 func fileSource(path string, readOnly bool) source {
-	flags := sqlite3.OPEN_READWRITE
-	if readOnly {
-		flags = sqlite3.OPEN_READONLY
-	}
-	if strings.HasPrefix(path, "file:") {
-		flags |= sqlite3.OPEN_URI
-	}
 	return func(ctx context.Context, first bool) (*conn, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		flags := flags
-		if first && !readOnly {
-			flags |= sqlite3.OPEN_CREATE
-		}
-		native, err := sqlite3.OpenFlags(path, flags)
+		native, err := openNative(path, first, readOnly)
 		if err != nil {
 			return nil, err
 		}
 		return newConn(native, native.Close)
 	}
+}
+
+func openNative(path string, first, readOnly bool) (*sqlite3.Conn, error) {
+	if strings.HasPrefix(path, "file:") {
+		switch {
+		case readOnly:
+			path = withMode(path, "ro")
+		case !first: // by whatever mode it was made
+			path = withMode(path, "rw")
+		}
+		return sqlite3.Open(path)
+	}
+	flags := sqlite3.OPEN_READWRITE
+	switch {
+	case readOnly:
+		flags = sqlite3.OPEN_READONLY
+	case first:
+		flags |= sqlite3.OPEN_CREATE
+	}
+	return sqlite3.OpenFlags(path, flags)
 }
 
 // dbSource takes connections out of a caller's database for as long as they
@@ -109,7 +120,7 @@ func hold(ctx context.Context, db *sql.DB) (*sql.Conn, *conn, error) {
 
 func newConn(native *sqlite3.Conn, release func() error) (*conn, error) {
 	c := &conn{Conn: native, stmts: map[string][]*sqlite3.Stmt{}, release: release}
-	if err := native.BusyHandler(beBusy); err != nil {
+	if err := errors.Join(native.BusyHandler(beBusy), native.Exec(ownSettings)); err != nil {
 		return nil, errors.Join(err, release())
 	}
 	return c, nil

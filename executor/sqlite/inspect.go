@@ -16,7 +16,7 @@ func Inspect(path string) (*sqlstore.Inspector, error) {
 	}
 	const tables = "evento_"
 	return &sqlstore.Inspector{
-		DB: openFile(path, "ro"), Files: Migrations(), Tables: tables,
+		DB: openFile(path, true), Files: Migrations(), Tables: tables,
 		Migrated:  "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'evento_migration'",
 		AppliedAt: "applied_at",
 		EventID:   "x'%x'",

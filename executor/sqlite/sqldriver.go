@@ -300,11 +300,10 @@ var (
 	_ sqldriver.RowsColumnTypeDatabaseTypeName = (*sqlRows)(nil)
 )
 
-// openFile opens a file that is there as database/sql has it, in a mode of [withMode].
-func openFile(path, mode string) *sql.DB {
-	uri := withMode(path, mode)
-	return sql.OpenDB(opener(func(ctx context.Context) (*sqlite3.Conn, error) {
-		c, err := sqlite3.OpenContext(ctx, uri)
+// openFile opens a file that is there, as database/sql has it.
+func openFile(path string, readOnly bool) *sql.DB {
+	return sql.OpenDB(opener(func(context.Context) (*sqlite3.Conn, error) {
+		c, err := openNative(path, false, readOnly)
 		if err != nil {
 			return nil, err
 		}

@@ -121,7 +121,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	if err != nil {
 		return nil, store.Errorf("sqlite: open %s: %w", path, err)
 	}
-	ex, err := open(ctx, fileSource(at, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() *sql.DB { return openFile(at, "rw") }})
+	ex, err := open(ctx, fileSource(at, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() *sql.DB { return openFile(at, false) }})
 	if err != nil {
 		return nil, store.Errorf("sqlite: open %s: %w", path, explainPath(path, err))
 	}
