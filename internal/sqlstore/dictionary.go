@@ -53,10 +53,16 @@ func (d *Dictionary) Over(base *Dictionary) {
 	d.base = base
 	d.Types.of, d.Kinds.of, d.Routings.of = d, d, d
 	d.Kinds.added = (*Dictionary).addedKind
-	if base != nil {
-		d.Types.base, d.Kinds.base, d.Routings.base = &base.Types, &base.Kinds, &base.Routings
+	if base == nil {
+		d.Routings.most = mostRoutings
+		return
 	}
+	d.Types.base, d.Kinds.base, d.Routings.base = &base.Types, &base.Kinds, &base.Routings
 }
+
+// mostRoutings is how many routing keys a generation has. Types and kinds are as many as
+// programs define; routing keys may be as many as there are customers.
+const mostRoutings = 1 << 16
 
 func (d *Dictionary) addedKind(id int64, k Kind) {
 	if d.kindsOf == nil {
@@ -69,15 +75,24 @@ func (d *Dictionary) addedKind(id int64, k Kind) {
 type Names[N comparable] struct {
 	of    *Dictionary // its mutex guards them
 	base  *Names[N]   // those of the dictionary below; nil: there is none
+	most  int         // of a generation; 0: none is forgotten
+	young generation[N]
+	old   generation[N]                         // forgotten when the young one is full
+	added func(d *Dictionary, id int64, name N) // nil: nobody has to know
+}
+
+type generation[N comparable] struct {
 	names map[int64]N
 	ids   map[N]int64
-	added func(d *Dictionary, id int64, name N) // nil: nobody has to know
 }
 
 // ID is the number of a name; 0: it is not known.
 func (n *Names[N]) ID(name N) int64 {
 	n.of.mu.RLock()
-	id := n.ids[name]
+	id := n.young.ids[name]
+	if id == 0 {
+		id = n.old.ids[name]
+	}
 	n.of.mu.RUnlock()
 	if id == 0 && n.base != nil {
 		return n.base.ID(name)
@@ -88,7 +103,9 @@ func (n *Names[N]) ID(name N) int64 {
 // Name is the name with a number.
 func (n *Names[N]) Name(id int64) (name N, known bool) {
 	n.of.mu.RLock()
-	name, known = n.names[id]
+	if name, known = n.young.names[id]; !known {
+		name, known = n.old.names[id]
+	}
 	n.of.mu.RUnlock()
 	if !known && n.base != nil {
 		return n.base.Name(id)
@@ -117,13 +134,16 @@ func (n *Names[N]) Add(id int64, name N) {
 }
 
 func (n *Names[N]) add(id int64, name N) {
-	if _, known := n.names[id]; known {
+	if _, known := n.young.names[id]; known {
 		return
 	}
-	if n.names == nil {
-		n.names, n.ids = map[int64]N{}, map[N]int64{}
+	if n.most > 0 && len(n.young.names) >= n.most {
+		n.old, n.young = n.young, generation[N]{}
 	}
-	n.names[id], n.ids[name] = name, id
+	if n.young.names == nil {
+		n.young = generation[N]{map[int64]N{}, map[N]int64{}}
+	}
+	n.young.names[id], n.young.ids[name] = name, id
 	if n.added != nil {
 		n.added(n.of, id, name)
 	}
@@ -131,8 +151,8 @@ func (n *Names[N]) add(id int64, name N) {
 
 // publish adds the names to those below, in the order of their numbers.
 func (n *Names[N]) publish() {
-	for _, id := range slices.Sorted(maps.Keys(n.names)) {
-		n.base.add(id, n.names[id])
+	for _, id := range slices.Sorted(maps.Keys(n.young.names)) {
+		n.base.add(id, n.young.names[id])
 	}
 }
 
@@ -233,7 +253,7 @@ func (d *Dictionary) KindIn(tx Numberer, k Kind) (int64, error) {
 func (d *Dictionary) Publish() {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if len(d.Types.names)+len(d.Kinds.names)+len(d.Routings.names) == 0 {
+	if len(d.Types.young.names)+len(d.Kinds.young.names)+len(d.Routings.young.names) == 0 {
 		return
 	}
 	d.base.mu.Lock()

@@ -154,3 +154,40 @@ func TestResolve(t *testing.T) {
 		}
 	}
 }
+
+// Routing keys are as many as an application has customers: the memory for them is
+// bounded, and one that is forgotten is read again.
+func TestDictionaryForgets(t *testing.T) {
+	t.Parallel()
+	const all = 400_000
+	d := sqlstore.NewDictionary(nil)
+	for id := int64(1); id <= all; id++ {
+		d.Routings.Add(id, fmt.Sprint("customer ", id))
+	}
+	known := 0
+	for id := int64(1); id <= all; id++ {
+		name, ok := d.Routings.Name(id)
+		if ok != (d.Routings.ID(fmt.Sprint("customer ", id)) == id) || ok && name != fmt.Sprint("customer ", id) {
+			t.Fatalf("the name of %d is %q (%t), and the number of that %d", id, name, ok, d.Routings.ID(name))
+		}
+		if ok {
+			known++
+		}
+	}
+	if known < 1<<16 || known > 1<<17 {
+		t.Errorf("%d routing keys are kept, want %d to %d", known, 1<<16, 1<<17)
+	}
+	if id, err := d.Routings.Find("customer 1", func() (int64, error) { return 1, nil }); id != 1 || err != nil {
+		t.Errorf("a forgotten one: Find() = %d, %v, want what is read", id, err)
+	}
+	if name, ok := d.Routings.Name(1); name != "customer 1" || !ok {
+		t.Errorf("a forgotten one was read again: %q, %t", name, ok)
+	}
+	over := sqlstore.NewDictionary(d)
+	for id := int64(all + 1); id <= 2*all; id++ {
+		over.Routings.Add(id, fmt.Sprint("customer ", id))
+	}
+	if id := over.Routings.ID(fmt.Sprint("customer ", all+1)); id != all+1 {
+		t.Errorf("a transaction has forgotten a name of its own: %d", id)
+	}
+}
