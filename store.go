@@ -104,7 +104,8 @@ type Executor interface {
 	// out.
 	Swap(ctx context.Context, s Swap) error
 
-	// Snapshot returns the snapshot stored under key, or [ErrNotFound].
+	// Snapshot returns the snapshot stored under key, or [ErrNotFound]. It calls
+	// key.Check first, as SaveSnapshot does.
 	Snapshot(ctx context.Context, key SnapshotKey) (Snapshot, error)
 	// SaveSnapshot stores a snapshot under key, unless the stored one is newer: it
 	// has a higher version, or the same version and a higher position.

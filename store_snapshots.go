@@ -36,9 +36,30 @@ func (k SnapshotKey) Compare(other SnapshotKey) int {
 		cmp.Compare(k.AggregateType, other.AggregateType), cmp.Compare(k.AggregateID, other.AggregateID))
 }
 
+// Check returns an error for a key that some store could not keep. Executors call it
+// before they store or find a snapshot.
+func (k SnapshotKey) Check() error {
+	if err := checkName("projection name", k.Projection); err != nil {
+		return err
+	}
+	if k.Revision > math.MaxInt64 {
+		return fmt.Errorf("%w revision: %d", ErrInvalid, k.Revision)
+	}
+	if k.Variant != "" {
+		if err := checkName("snapshot variant", k.Variant); err != nil {
+			return err
+		}
+	}
+	if err := checkName("aggregate type", string(k.AggregateType)); err != nil {
+		return err
+	}
+	return checkName("aggregate id", k.AggregateID)
+}
+
 // Snapshot is a stored projection state.
 type Snapshot struct {
-	// Version is the aggregate's, Position that of the last applied event.
+	// Version is the aggregate's, Position that of the last applied event. Both fit
+	// in 63 bits.
 	Version, Position uint64
 	// Cursor is the place after which the replay continues.
 	Cursor cursor.Value

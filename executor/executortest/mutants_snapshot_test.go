@@ -71,6 +71,14 @@ func snapshotMutants() []mutant {
 			}
 		}},
 		{"what is no text in After left out", []string{"Snapshots/RefusedQueries"}, asked(func(q *evento.SnapshotQuery) { q.After.AggregateID = strings.ToValidUTF8(q.After.AggregateID, "") })},
+		{"keys of snapshots not checked", []string{"Snapshots/RefusedKeys"}, func(b *bent) {
+			b.saveSnapshot = func(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
+				if key.Check() != nil {
+					return nil
+				}
+				return b.handle.SaveSnapshot(ctx, key, s)
+			}
+		}},
 		{"After of snapshots refused that cannot be stored", []string{"Snapshots/AfterStrangeNames"}, func(b *bent) {
 			b.snapshots = func(ctx context.Context, q evento.SnapshotQuery) (*evento.SnapshotPage, error) {
 				if strings.ContainsAny(q.After.Projection+q.After.Variant+q.After.AggregateID, "\n\t\r\x1b\x7f") {

@@ -426,6 +426,36 @@ func snapshotsRefusedQueries(ctx context.Context, t *testing.T, _ Config, ex eve
 	}
 }
 
+// A snapshot under a name that some store could not keep is neither stored nor found.
+func snapshotsRefusedKeys(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	var keys []evento.SnapshotKey
+	add := func(change func(*evento.SnapshotKey)) {
+		key := snapshotKey()
+		change(&key)
+		keys = append(keys, key)
+	}
+	add(func(k *evento.SnapshotKey) { k.Revision = math.MaxInt64 + 1 })
+	for _, name := range refusedNames() {
+		add(func(k *evento.SnapshotKey) { k.Projection = name })
+		add(func(k *evento.SnapshotKey) { k.AggregateType = evento.AggregateType(name) })
+		add(func(k *evento.SnapshotKey) { k.AggregateID = name })
+		if name != "" {
+			add(func(k *evento.SnapshotKey) { k.Variant = name })
+		}
+	}
+	for _, key := range keys {
+		wantError(t, ex.SaveSnapshot(ctx, key, evento.Snapshot{Version: 1, Position: 1}), evento.ErrInvalid, "SaveSnapshot(%.400s)", fmt.Sprintf("%+v", key))
+		wantError(t, discard(ex.Snapshot(ctx, key)), evento.ErrInvalid, "Snapshot(%.400s)", fmt.Sprintf("%+v", key))
+	}
+	for _, s := range []evento.Snapshot{{Version: math.MaxInt64 + 1, Position: 1}, {Version: 1, Position: math.MaxUint64}} {
+		wantError(t, ex.SaveSnapshot(ctx, snapshotKey(), s), evento.ErrInvalid, "SaveSnapshot(%+v)", s)
+	}
+	page, err := ex.Snapshots(ctx, evento.SnapshotQuery{})
+	if err != nil || len(page.Snapshots) > 0 {
+		t.Errorf("%+v are stored (%v), want none", page, err)
+	}
+}
+
 // What one executor saved or removed, another on the store lists from then on.
 func snapshotsShared(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
 	exs := []evento.Executor{ex, c.share(t, ex), c.share(t, ex)}

@@ -27,6 +27,7 @@ func testSnapshots(t *testing.T, c Config) {
 	c.run(t, "RemovedTogether", snapshotsRemovedTogether)
 	c.run(t, "AfterStrangeNames", snapshotsAfterStrangeNames)
 	c.run(t, "RefusedQueries", snapshotsRefusedQueries)
+	c.run(t, "RefusedKeys", snapshotsRefusedKeys)
 	if c.Share != nil {
 		c.run(t, "Shared", snapshotsShared)
 	}

@@ -15,6 +15,9 @@ import (
 
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (evento.Snapshot, error) {
+	if err := key.Check(); err != nil {
+		return evento.Snapshot{}, err
+	}
 	if err := ex.rlock(ctx); err != nil {
 		return evento.Snapshot{}, err
 	}
@@ -29,6 +32,9 @@ func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (event
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
+	if err := store.CheckSnapshot(key, s); err != nil {
+		return err
+	}
 	if err := ex.lock(ctx); err != nil {
 		return err
 	}

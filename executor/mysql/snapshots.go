@@ -19,6 +19,9 @@ func (ex *Executor) now() int64 { return ex.opts.Clock().UnixMicro() }
 
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (snapshot evento.Snapshot, err error) {
+	if err := key.Check(); err != nil {
+		return snapshot, err
+	}
 	err = ex.use(ctx, func(s *session) error {
 		var version, position int64
 		var at string
@@ -54,6 +57,9 @@ version = GREATEST(VALUES(version), version)`
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, sn evento.Snapshot) error {
+	if err := store.CheckSnapshot(key, sn); err != nil {
+		return err
+	}
 	now := ex.now()
 	return ex.use(ctx, func(s *session) error {
 		if len(sn.Data) > s.maxPacket-packetSpare {

@@ -22,6 +22,9 @@ const snapshotHeader = 20
 
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (s evento.Snapshot, err error) {
+	if err := key.Check(); err != nil {
+		return s, err
+	}
 	if err := ex.gate.Enter(ctx); err != nil {
 		return s, err
 	}
@@ -52,6 +55,9 @@ func snapshotOf(key, v []byte) (s evento.Snapshot, err error) {
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
+	if err := store.CheckSnapshot(key, s); err != nil {
+		return err
+	}
 	if err := ex.gate.Enter(ctx); err != nil {
 		return err
 	}

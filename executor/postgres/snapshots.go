@@ -16,6 +16,9 @@ import (
 
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, k evento.SnapshotKey) (s evento.Snapshot, err error) {
+	if err := k.Check(); err != nil {
+		return s, err
+	}
 	err = ex.call(ctx, func() error {
 		var version, position int64
 		err := ex.db(ctx).QueryRow(ctx, ex.sql.snapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID).
@@ -34,6 +37,9 @@ func (ex *Executor) Snapshot(ctx context.Context, k evento.SnapshotKey) (s event
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, k evento.SnapshotKey, s evento.Snapshot) error {
+	if err := store.CheckSnapshot(k, s); err != nil {
+		return err
+	}
 	return ex.call(ctx, func() error {
 		_, err := ex.db(ctx).Exec(ctx, ex.sql.saveSnapshot, k.Projection, int64(k.Revision), k.Variant, string(k.AggregateType), k.AggregateID,
 			int64(s.Version), int64(s.Position), string(s.Cursor), sqlstore.NotNull(s.Data))

@@ -17,6 +17,9 @@ import (
 
 // Snapshot implements [evento.Executor].
 func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (snapshot evento.Snapshot, err error) {
+	if err := key.Check(); err != nil {
+		return snapshot, err
+	}
 	err = ex.read(ctx, func(c *conn) error {
 		s, err := c.stmt("SELECT version, position, cursor, data FROM evento_snapshot WHERE projection = ? AND revision = ? AND variant = ? AND type = ? AND id = ?")
 		if err != nil {
@@ -59,6 +62,9 @@ WHERE (excluded.version, excluded.position) >= (version, position)`,
 
 // SaveSnapshot implements [evento.Executor].
 func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
+	if err := store.CheckSnapshot(key, s); err != nil {
+		return err
+	}
 	return ex.do(ctx, &snapshotOp{key: key, snapshot: s}, len(s.Data))
 }
 

@@ -5,6 +5,7 @@ package store
 import (
 	"cmp"
 	"fmt"
+	"math"
 
 	"github.com/evento-go/evento"
 )
@@ -42,7 +43,19 @@ func (s *Snapshots) Take(snapshot evento.StoredSnapshot) bool {
 // Page returns the page.
 func (s *Snapshots) Page() *evento.SnapshotPage { return &s.page }
 
-// CheckKeys checks what RemoveSnapshots was called with.
+// CheckSnapshot checks what SaveSnapshot was called with.
+func CheckSnapshot(key evento.SnapshotKey, s evento.Snapshot) error {
+	if err := key.Check(); err != nil {
+		return err
+	}
+	if s.Version > math.MaxInt64 || s.Position > math.MaxInt64 {
+		return fmt.Errorf("%w snapshot: version %d at position %d, which are beyond reason", evento.ErrInvalid, s.Version, s.Position)
+	}
+	return nil
+}
+
+// CheckKeys checks what RemoveSnapshots was called with. A damaged store may have keys
+// that are no good names, and they can be removed.
 func CheckKeys(keys []evento.SnapshotKey) error {
 	if len(keys) > evento.MaxRecords {
 		return fmt.Errorf("%w: %d snapshots to remove, at most %d are allowed", evento.ErrInvalid, len(keys), evento.MaxRecords)
