@@ -73,10 +73,10 @@ func snapshotMutants() []mutant {
 		{"what is no text in After left out", []string{"Snapshots/RefusedQueries"}, asked(func(q *evento.SnapshotQuery) { q.After.AggregateID = strings.ToValidUTF8(q.After.AggregateID, "") })},
 		{"keys of snapshots not checked", []string{"Snapshots/RefusedKeys"}, func(b *bent) {
 			b.saveSnapshot = func(ctx context.Context, key evento.SnapshotKey, s evento.Snapshot) error {
-				if key.Check() != nil {
-					return nil
+				if key.Check() == nil {
+					return b.handle.SaveSnapshot(ctx, key, s)
 				}
-				return b.handle.SaveSnapshot(ctx, key, s)
+				return nil
 			}
 		}},
 		{"After of snapshots refused that cannot be stored", []string{"Snapshots/AfterStrangeNames"}, func(b *bent) {

@@ -42,11 +42,13 @@ func TestSettings(t *testing.T) {
 	}
 	plain := openSilent(t, dsn)
 	t.Run("Open", func(t *testing.T) {
+		t.Parallel()
 		storetest.Settings(t, plain, settings, unknown, func(setting string) (evento.Executor, error) {
 			return opened(mysql.Open(t.Context(), dsn+"?"+setting, &mysql.Options{Logger: silent}))
 		})
 	})
 	t.Run("New", func(t *testing.T) {
+		t.Parallel()
 		storetest.Settings(t, plain, settings, unknown, func(setting string) (evento.Executor, error) {
 			return opened(mysql.New(t.Context(), raw(t, dsn+"?"+setting), &mysql.Options{Logger: silent, Connections: 2}))
 		})

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // absolute makes a path independent of the working directory: connections are opened as
@@ -39,16 +41,31 @@ func withMode(path, mode string) string {
 	return uri + separator + "mode=" + mode
 }
 
-// file is what an executor has opened.
+// file is what an executor has opened. It is safe for concurrent use.
 type file struct {
-	path string
-	info os.FileInfo // nil: it is not in a file system of the operating system
+	path   string
+	info   os.FileInfo // nil: it is not in a file system of the operating system
+	opened time.Time
+	looked atomic.Int64 // when a reader has looked for it, since opened
 }
 
-func fileOf(c *conn) file {
-	f := file{path: c.Filename("main").String()}
+// lookEvery is how often readers look whether the file is still there. A commit does so
+// each time.
+const lookEvery = time.Second
+
+func fileOf(c *conn) *file {
+	f := &file{path: c.Filename("main").String(), opened: time.Now()}
 	f.info, _ = os.Stat(f.path)
 	return f
+}
+
+// lostMeanwhile is lost for readers, now and then.
+func (f *file) lostMeanwhile() error {
+	looked, now := f.looked.Load(), int64(time.Since(f.opened))
+	if now-looked < int64(lookEvery) || !f.looked.CompareAndSwap(looked, now) {
+		return nil
+	}
+	return f.lost()
 }
 
 // lost returns an error when the file is no longer at its path: what is committed goes

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -119,6 +121,46 @@ func TestLostFile(t *testing.T) {
 	}
 }
 
+// Who only reads, or waits for events, learns that the file was removed or replaced.
+func TestLostFileOfReaders(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"replaced": func(path string) error {
+			another := path + ".another"
+			closeAll(t, openFile(t, another))
+			return os.Rename(another, path)
+		},
+	} {
+		for _, readOnly := range []bool{false, true} {
+			path := filepath.Join(t.TempDir(), "a.db")
+			writer := openFile(t, path)
+			commit(t, writer, 1)
+			ex, err := sqlite.Open(t.Context(), path, &sqlite.Options{ReadOnly: readOnly})
+			if err != nil {
+				t.Fatal(err)
+			}
+			readAtOnce(t, ex, 1)
+			if err := lose(path); err != nil {
+				t.Fatal(err)
+			}
+			<-ex.Changed() // the watch has noticed
+			for ctx := t.Context(); ; {
+				_, err := ex.Read(ctx, evento.Query{}, cursor.Forward(1, ""))
+				if errors.Is(err, evento.ErrClosed) && strings.Contains(err.Error(), name+" while it was open") {
+					break
+				}
+				if err != nil {
+					t.Errorf("%s, read-only: %t: Read() = %v, want %v with the cause", name, readOnly, err, evento.ErrClosed)
+					break
+				}
+			}
+			_ = ex.Close()
+			_ = writer.Close()
+		}
+	}
+}
+
 // A file that is gone is not made anew by a connection that is opened later.
 func TestLostFileIsNotMade(t *testing.T) {
 	t.Parallel()
@@ -138,4 +180,39 @@ func TestLostFileIsNotMade(t *testing.T) {
 		t.Errorf("the file: %v, want it not to be there", err)
 	}
 	_ = ex.Close()
+}
+
+// A file may be made by somebody who wants to keep a program busy for ever: no call goes
+// on after its context has ended.
+func TestEndlessTables(t *testing.T) {
+	t.Parallel()
+	for table, columns := range map[string][]string{
+		"evento_store":     {"id", "identity"},
+		"evento_migration": {"version", "applied_at"},
+		"evento_kind":      {"id", "type_id", "name"},
+		"evento_event":     {"position", "recorded_at", "version", "kind_id", "aggregate_key", "id", "codec", "data", "metadata"},
+		"evento_record":    {"kind", "key", "part", "revision", "changed_at", "value"},
+	} {
+		path := filepath.Join(t.TempDir(), "a.db")
+		ex := openFile(t, path)
+		commit(t, ex, 1)
+		closeAll(t, ex)
+		db := handle(t, path)
+		one := strings.TrimSuffix(strings.Repeat("1000000,", len(columns)), ",")
+		list := strings.Join(columns, ",")
+		execDB(t, db, "PRAGMA foreign_keys = OFF; ALTER TABLE "+table+" RENAME TO was_"+table+"; CREATE VIEW "+table+" AS WITH RECURSIVE n("+list+") AS (SELECT "+one+" UNION ALL SELECT "+list+" FROM n) SELECT "+list+" FROM n")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		opened, err := sqlite.Open(ctx, path, nil)
+		if err == nil {
+			_, err = opened.Read(ctx, evento.Query{Filters: []evento.Filter{evento.ByType("a/A")}}, cursor.Forward(10, ""))
+			if err == nil {
+				_, err = opened.Records(ctx, evento.RecordQuery{Kind: "a"})
+			}
+			closeAll(t, opened)
+		}
+		cancel()
+		if err == nil {
+			t.Errorf("%s has no end, and nobody noticed", table)
+		}
+	}
 }

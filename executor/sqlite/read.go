@@ -44,6 +44,10 @@ func (ex *Executor) read(ctx context.Context, fn func(c *conn) error) error {
 	if t := ex.openTransactionOf(ctx); t != nil {
 		return t.do(ctx, func(tx *transaction) error { return fn(tx.conn) })
 	}
+	if err := ex.file.lostMeanwhile(); err != nil {
+		ex.fail(err)
+		return ex.gate.Check(ctx)
+	}
 	c, err := ex.readers.get(ctx, ex.closing)
 	if err != nil {
 		return ex.readError(ctx, err)

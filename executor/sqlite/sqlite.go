@@ -92,7 +92,7 @@ type Executor struct {
 	names     *dictionary
 	readers   *pool
 	identity  [16]byte
-	file      file
+	file      *file
 	writing   chan struct{} // a semaphore: who writes has it
 	writer    *writer
 	callers   *callers
@@ -174,9 +174,11 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 	if err := prepareStore(ctx, c, !opts.NoMigrate, opts.ReadOnly); err != nil {
 		return nil, err
 	}
+	c.SetInterrupt(ctx)
 	identity, err := storeIdentity(c)
+	c.SetInterrupt(context.Background())
 	if err != nil {
-		return nil, classify(err)
+		return nil, explain(ctx, err)
 	}
 	ex := &Executor{
 		opts:      opts,

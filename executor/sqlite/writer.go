@@ -283,6 +283,10 @@ func (ex *Executor) watch(c *conn) {
 	store.Watch{
 		Changed: &ex.changed, Interval: ex.opts.WatchInterval, Quiet: 5 * ex.opts.WatchInterval, Failed: warn,
 		Ask: func(ctx context.Context) (_ int64, err error) {
+			if err := ex.file.lostMeanwhile(); err != nil {
+				ex.fail(err) // what is committed now is in another file
+				return 0, err
+			}
 			if c == nil {
 				if c, err = ex.readers.src(ctx); err != nil {
 					return 0, err

@@ -273,7 +273,7 @@ func settingsTx(ctx context.Context, ex, plain evento.Executor, key string) erro
 			return want
 		})
 		if !errors.Is(err, want) {
-			return fmt.Errorf("InTx() = %w, want %v", err, want)
+			return fmt.Errorf("InTx() = %w, want: %t", err, want == nil)
 		}
 	}
 	edges, err := samePage(ctx, ex, plain, evento.Query{Filters: []evento.Filter{evento.ByID("storetest/Note", id)}}, cursor.Forward(10, ""))
