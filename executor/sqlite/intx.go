@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -48,8 +49,9 @@ type callers struct {
 	openDB func() *sql.DB // nil: the database is the caller's
 	turn   chan struct{}  // who has it, uses the rest
 
-	limited bool        // the caller's database has a limit of connections
-	running atomic.Bool // a function of InTx runs
+	limited bool          // the caller's database has a limit of connections
+	running atomic.Bool   // a function of InTx runs
+	hint    time.Duration // after which it is said that somebody waits for that
 
 	db     *sql.DB
 	held   *sql.Conn // nil: none yet
@@ -66,6 +68,21 @@ type callersTx struct {
 	*callers
 	sql *sql.Tx
 	tx  *transaction
+}
+
+// hintAfter is long for a transaction, and short for somebody who wonders.
+const hintAfter = 10 * time.Second
+
+// waits says so when a writer waits long for a transaction: its context may have no end.
+// The caller calls stop when it waits no more.
+func (c *callers) waits() (stop func()) {
+	if !c.running.Load() {
+		return func() {}
+	}
+	timer := time.AfterFunc(c.hint, func() {
+		c.ex.opts.Logger.Warn("evento: sqlite: a write waits for a transaction of InTx; if it is made by the function of that, it has to use the context that this is given", "for", c.hint)
+	})
+	return func() { timer.Stop() }
 }
 
 // waitedFor says what a writer has waited for whose context has ended: the function of a
@@ -98,7 +115,10 @@ func (ex *Executor) InTx(ctx context.Context, fn func(ctx context.Context) error
 		return t.Join(ctx, fn)
 	}
 	c := ex.callers
-	if err := ex.take(ctx, c.turn); err != nil {
+	stop := c.waits()
+	err := ex.take(ctx, c.turn)
+	stop()
+	if err != nil {
 		return c.waitedFor(ctx, err)
 	}
 	defer func() { <-c.turn }()

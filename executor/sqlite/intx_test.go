@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -530,6 +531,50 @@ func TestInTxAnotherFile(t *testing.T) {
 	point("a.db")
 	if err := ex.InTx(t.Context(), func(ctx context.Context) error { return add(ctx, ex) }); err != nil {
 		t.Errorf("InTx() = %v", err)
+	}
+	closeAll(t, ex)
+}
+
+// logged counts what is logged, by its text.
+type logged struct {
+	slog.Handler
+	lines chan string
+}
+
+func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	l.lines <- r.Message
+	return nil
+}
+
+// A function of InTx that commits with another context than its own waits for itself.
+// When that context has no end, the log says so.
+func TestInTxHint(t *testing.T) {
+	t.Parallel()
+	log := &logged{slog.DiscardHandler, make(chan string, 10)}
+	ex, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "a.db"), &sqlite.Options{Logger: slog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sqlite.SetHint(ex, time.Millisecond)
+	for name, wait := range map[string]func(ctx context.Context) error{
+		"Commit": func(ctx context.Context) error { return add(ctx, ex) },
+		"InTx":   func(ctx context.Context) error { return ex.InTx(ctx, func(context.Context) error { return nil }) },
+	} {
+		outer, cancel := context.WithCancel(t.Context())
+		err := ex.InTx(outer, func(context.Context) error {
+			go func() {
+				if line := <-log.lines; !strings.Contains(line, "has to use the context") {
+					t.Errorf("%s: logged is %q", name, line)
+				}
+				cancel()
+			}()
+			return wait(outer)
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: InTx() = %v, want %v", name, err, context.Canceled)
+		}
 	}
 	closeAll(t, ex)
 }

@@ -197,7 +197,7 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 	}
 	ex.writer = &writer{ex: ex, conn: c, places: store.NewCache[evento.AggregateKey, sqlstore.Place](1 << 15)}
 	ex.callers = of
-	of.ex, of.turn = ex, make(chan struct{}, 1)
+	of.ex, of.turn, of.hint = ex, make(chan struct{}, 1), hintAfter
 	var watching *conn
 	if of.limited {
 		if watching, err = ex.takeAll(ctx); err != nil {

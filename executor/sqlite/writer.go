@@ -263,6 +263,7 @@ func (ex *Executor) do(ctx context.Context, op operation, size int) error {
 	if t := ex.openTransactionOf(ctx); t != nil {
 		return t.apply(ctx, op)
 	}
+	defer ex.callers.waits()()
 	return ex.callers.waitedFor(ctx, ex.queue.Do(ctx, op, size))
 }
 
