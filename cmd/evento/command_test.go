@@ -58,7 +58,7 @@ func statements(t *testing.T, address string, texts ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The executors' drivers are registered with database/sql.
+	// PostgreSQL's and MySQL's are registered by their executors, SQLite's by drivers_test.go.
 	driver := map[storeKind]string{sqliteStore: "sqlite3", postgresStore: "pgx", mysqlStore: "mysql"}[a.kind]
 	db, err := sql.Open(driver, a.place)
 	if err != nil {

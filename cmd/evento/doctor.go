@@ -26,6 +26,8 @@ found. Nothing is changed, and the store may be in use.
   durability     settings of the server or file by which events may be lost
   immutability   triggers against changing events that are missing
   file           SQLite's own check of the file (not with --fast)
+  checksum       events, records and snapshots that are not what was stored, by SQLite's
+                 checksums (not with --fast)
   position       positions that do not rise (error) or have gaps (warning)
   timestamp      timestamps that fall, or are ahead of the clock
   version        aggregates whose versions are not 1, 2, 3, …

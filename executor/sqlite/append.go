@@ -77,7 +77,7 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 		}
 		at.Key = tx.conn.LastInsertRowID()
 	}
-	s, err := tx.conn.stmt("INSERT INTO evento_event (position, agg_key, version, kind_id, routing_id, event_id, recorded_at, codec, data, metadata) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+	s, err := tx.conn.stmt("INSERT INTO evento_event (position, agg_key, version, kind_id, routing_id, event_id, recorded_at, codec, data, metadata, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 	if err != nil {
 		return 0, err
 	}
@@ -115,6 +115,7 @@ func insert(s *sqlite3.Stmt, tx *transaction, at *sqlstore.Place, kindID int64, 
 		s.BindInt64(7, tx.now),
 		s.BindText(8, e.Codec),
 		s.BindBlob(9, sqlstore.NotNull(e.Data)),
+		s.BindInt64(11, eventChecksum(tx, at, kindID, e, metadata)),
 	)
 	if at.Routing == 0 {
 		err = errors.Join(err, s.BindNull(5))
@@ -130,6 +131,28 @@ func insert(s *sqlite3.Stmt, tx *transaction, at *sqlstore.Place, kindID int64, 
 		return err
 	}
 	return s.Exec()
+}
+
+func eventChecksum(tx *transaction, at *sqlstore.Place, kindID int64, e *evento.NewEvent, metadata string) int64 {
+	r := &tx.sum
+	r.int(tx.position)
+	r.int(at.Key)
+	r.int(at.Version)
+	r.int(kindID)
+	if at.Routing == 0 {
+		r.null()
+	} else {
+		r.int(at.Routing)
+	}
+	r.blob(e.ID[:])
+	r.int(tx.now)
+	r.text(e.Codec)
+	if metadata == "" {
+		r.null()
+	} else {
+		r.text(metadata)
+	}
+	return r.sum(e.Data)
 }
 
 func orNull(id int64) any {

@@ -26,8 +26,30 @@ func Inspect(path string) (*sqlstore.Inspector, error) {
 			Finding: sqlstore.Finding{Severity: "note", Detail: "its journal mode is $1; the library switches it to wal when it opens it to write"},
 		}, sqlstore.CheckImmutability(
 			"SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' AND name IN ('evento_event_update', 'evento_event_delete')", "2"), {
-			Name: "file", Slow: true, Query: "PRAGMA quick_check(1)", Healthy: sqlstore.Is("ok"),
+			Name: "file", Slow: true, Query: "PRAGMA integrity_check(1)", Healthy: sqlstore.Is("ok"),
 			Finding: sqlstore.Finding{Severity: "error", Detail: "the file is damaged: $1", Remedy: "restore a backup; sqlite3 FILE .recover saves what can be read"},
-		}},
+		},
+			checkSums("events", "evento_event", "position", eventSum),
+			checkSums("records", "evento_record", "key", recordSum),
+			checkSums("snapshots", "evento_snapshot", "projection", snapshotSum),
+			{
+				Name: "checksum", Slow: true, Healthy: sqlstore.Is("0"),
+				Query: "SELECT count(*), coalesce(min(a.id), '') FROM evento_aggregate a JOIN evento_event e ON e.agg_key = a.key AND e.version = 1 WHERE a.routing_id IS NOT e.routing_id",
+				Finding: sqlstore.Finding{
+					Severity: "error", Detail: "$1 aggregates have another routing key than their first event, such as $2", Remedy: "restore a backup",
+				},
+			},
+		},
 	}, nil
+}
+
+// checkSums finds rows of a table that are not what was stored.
+func checkSums(what, table, name, sum string) sqlstore.Check {
+	return sqlstore.Check{
+		Name: "checksum", Slow: true, Healthy: sqlstore.Is("0"),
+		Query: "SELECT count(*), coalesce(min(" + name + "), '') FROM " + table + " WHERE checksum IS NOT " + sum,
+		Finding: sqlstore.Finding{
+			Severity: "error", Detail: "$1 " + what + " are not what was stored, by their checksums, the first with the " + name + " $2", Remedy: "restore a backup",
+		},
+	}
 }

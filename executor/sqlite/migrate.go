@@ -3,6 +3,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"embed"
@@ -204,12 +205,15 @@ func schemaVersion(c *conn) (int, error) {
 }
 
 func storeIdentity(c *conn) (identity [16]byte, err error) {
-	s, _, err := c.Prepare("SELECT identity FROM evento_store WHERE id = 1")
+	s, _, err := c.Prepare("SELECT identity, again FROM evento_store WHERE id = 1")
 	if err != nil {
 		return identity, err
 	}
 	if s.Step() {
 		copy(identity[:], s.ColumnRawBlob(0))
+		if !bytes.Equal(s.ColumnRawBlob(1), identity[:]) {
+			err = fmt.Errorf("%w store: its identity is not what it was", evento.ErrDamaged)
+		}
 	} else if s.Err() == nil {
 		err = errors.New("the table evento_store is empty")
 	}

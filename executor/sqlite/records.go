@@ -93,10 +93,21 @@ func change(conn *conn, c evento.Change, now int64) error {
 	case c.Remove:
 		return conn.exec("DELETE FROM evento_record WHERE kind = ? AND key = ? AND part = ?", c.Kind, c.Key, c.Part)
 	case c.Revision == 0:
-		return conn.exec("INSERT INTO evento_record (kind, key, part, revision, changed_at, value) VALUES (?, ?, ?, 1, ?, ?)", c.Kind, c.Key, c.Part, now, value)
+		return conn.exec("INSERT INTO evento_record (kind, key, part, revision, changed_at, value, checksum) VALUES (?, ?, ?, 1, ?, ?, ?)",
+			c.Kind, c.Key, c.Part, now, value, recordChecksum(c, now))
 	}
-	return conn.exec("UPDATE evento_record SET revision = revision + 1, changed_at = ?, value = ? WHERE kind = ? AND key = ? AND part = ?",
-		now, value, c.Kind, c.Key, c.Part)
+	return conn.exec("UPDATE evento_record SET revision = revision + 1, changed_at = ?, value = ?, checksum = ? WHERE kind = ? AND key = ? AND part = ?",
+		now, value, recordChecksum(c, now), c.Kind, c.Key, c.Part)
+}
+
+func recordChecksum(c evento.Change, now int64) int64 {
+	var r rowSum
+	r.text(c.Kind)
+	r.text(c.Key)
+	r.text(c.Part)
+	r.int(int64(c.Revision) + 1)
+	r.int(now)
+	return r.sum(c.Value)
 }
 
 // Swap implements [evento.Executor].

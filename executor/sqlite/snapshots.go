@@ -51,13 +51,27 @@ type snapshotOp struct {
 
 func (op *snapshotOp) apply(tx *transaction) error {
 	k, s := &op.key, &op.snapshot
-	return tx.conn.exec(`INSERT INTO evento_snapshot (projection, revision, variant, type, id, version, position, cursor, data, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	return tx.conn.exec(`INSERT INTO evento_snapshot (projection, revision, variant, type, id, version, position, cursor, data, updated_at, checksum)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (projection, revision, variant, type, id) DO UPDATE
-SET version = excluded.version, position = excluded.position, cursor = excluded.cursor, data = excluded.data, updated_at = excluded.updated_at
+SET version = excluded.version, position = excluded.position, cursor = excluded.cursor, data = excluded.data, updated_at = excluded.updated_at, checksum = excluded.checksum
 WHERE (excluded.version, excluded.position) >= (version, position)`,
 		k.Projection, k.Revision, k.Variant, string(k.AggregateType), k.AggregateID,
-		s.Version, s.Position, string(s.Cursor), sqlstore.NotNull(s.Data), tx.now)
+		s.Version, s.Position, string(s.Cursor), sqlstore.NotNull(s.Data), tx.now, snapshotChecksum(k, s, tx.now))
+}
+
+func snapshotChecksum(k *evento.SnapshotKey, s *evento.Snapshot, now int64) int64 {
+	var r rowSum
+	r.text(k.Projection)
+	r.int(int64(k.Revision))
+	r.text(k.Variant)
+	r.text(string(k.AggregateType))
+	r.text(k.AggregateID)
+	r.int(int64(s.Version))
+	r.int(int64(s.Position))
+	r.text(string(s.Cursor))
+	r.int(now)
+	return r.sum(s.Data)
 }
 
 // SaveSnapshot implements [evento.Executor].

@@ -307,7 +307,8 @@ func openFile(path string, readOnly bool) *sql.DB {
 		if err != nil {
 			return nil, err
 		}
-		if err := c.BusyHandler(beBusy); err != nil {
+		err = errors.Join(c.BusyHandler(beBusy), c.CreateFunction("evento_checksum", -1, sqlite3.DETERMINISTIC, checksumFunction))
+		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 		return c, nil

@@ -40,6 +40,7 @@ type writer struct {
 	position    int64
 	recordedAt  int64
 	places      store.Cache[evento.AggregateKey, sqlstore.Place]
+	sum         rowSum // its memory is used again
 }
 
 // transaction is one flush, or one caller's transaction. The caches learn from it when

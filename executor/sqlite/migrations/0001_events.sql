@@ -3,10 +3,11 @@
 
 CREATE TABLE evento_store (
   id       INTEGER PRIMARY KEY CHECK (id = 1),
-  identity BLOB NOT NULL CHECK (length(identity) = 16)
+  identity BLOB NOT NULL CHECK (length(identity) = 16),
+  again    BLOB NOT NULL -- the same, to tell damage
 ) STRICT;
 -- Cursors carry this identity, so that those of another store are refused.
-INSERT INTO evento_store (id, identity) VALUES (1, randomblob(16));
+INSERT INTO evento_store (id, identity, again) WITH new AS MATERIALIZED (SELECT randomblob(16) AS id) SELECT 1, id, id FROM new;
 
 CREATE TABLE evento_type (
   id   INTEGER PRIMARY KEY,
@@ -34,7 +35,9 @@ CREATE TABLE evento_aggregate (
   UNIQUE (type_id, id)
 ) STRICT;
 
--- Columns that filters look at come before those that may be large.
+-- Columns that filters look at come before those that may be large. Checksums, here and
+-- below, are a CRC-32C of the other columns (docs/formats.md). What was written by hand
+-- has none.
 CREATE TABLE evento_event (
   position    INTEGER PRIMARY KEY,
   agg_key     INTEGER NOT NULL,
@@ -44,6 +47,7 @@ CREATE TABLE evento_event (
   event_id    BLOB NOT NULL,
   recorded_at INTEGER NOT NULL, -- microseconds since 1970, UTC
   codec       TEXT NOT NULL,
+  checksum    INTEGER,
   data        BLOB NOT NULL,
   metadata    TEXT              -- JSON; NULL: none
 ) STRICT;
@@ -64,6 +68,7 @@ CREATE TABLE evento_record (
   part       TEXT NOT NULL,
   revision   INTEGER NOT NULL,
   changed_at INTEGER NOT NULL, -- microseconds since 1970, UTC
+  checksum   INTEGER,
   value      BLOB NOT NULL,
   PRIMARY KEY (kind, key, part)
 ) STRICT, WITHOUT ROWID;
@@ -77,6 +82,7 @@ CREATE TABLE evento_snapshot (
   version    INTEGER NOT NULL,
   position   INTEGER NOT NULL,
   cursor     TEXT NOT NULL,
+  checksum   INTEGER,
   data       BLOB NOT NULL,
   updated_at INTEGER NOT NULL,
   PRIMARY KEY (projection, revision, variant, type, id)
