@@ -180,6 +180,7 @@ func TestProcesses(t *testing.T) {
 	held.tell(t, "hold")
 	held.awaitSaid(t, "holding")
 	held.signal(t, syscall.SIGSTOP)
+	definite := true
 	for n, call := range []func(context.Context) error{
 		func(ctx context.Context) error {
 			_, err := evento.Create().Event(happened{-1}).Commit(ctx, ex)
@@ -193,7 +194,10 @@ func TestProcesses(t *testing.T) {
 		},
 	} {
 		short, end := context.WithTimeout(ctx, 100*time.Millisecond)
-		if err := call(short); !errors.Is(err, context.DeadlineExceeded) {
+		// A busy server may not answer in time what it did when it was asked to stop.
+		err := call(short)
+		definite = definite && !errors.Is(err, evento.ErrOutcomeUnknown)
+		if definite && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("call %d while a stopped process holds the counter = %v, want %v", n, err, context.DeadlineExceeded)
 		}
 		end()
@@ -226,7 +230,7 @@ func TestProcesses(t *testing.T) {
 			t.Fatalf("position %d comes after %d", e.Position, len(at)-1)
 		}
 	}
-	if stored[-1]+stored[-2]+count(t, admin, schema, -2) != 0 {
+	if definite && stored[-1]+stored[-2]+count(t, admin, schema, -2) != 0 {
 		t.Error("what was cancelled is stored")
 	}
 	var rows, doubled int
