@@ -36,7 +36,8 @@ func (k SnapshotKey) Compare(other SnapshotKey) int {
 		cmp.Compare(k.AggregateType, other.AggregateType), cmp.Compare(k.AggregateID, other.AggregateID))
 }
 
-// Check returns an error for a key that some store could not keep. Executors call it
+// Check returns an error for a key that some store could not keep: its texts are names
+// like any other, of which all but the projection's may be empty. Executors call it
 // before they store or find a snapshot.
 func (k SnapshotKey) Check() error {
 	if err := checkName("projection name", k.Projection); err != nil {
@@ -45,15 +46,17 @@ func (k SnapshotKey) Check() error {
 	if k.Revision > math.MaxInt64 {
 		return fmt.Errorf("%w revision: %d", ErrInvalid, k.Revision)
 	}
-	if k.Variant != "" {
-		if err := checkName("snapshot variant", k.Variant); err != nil {
+	for _, name := range []struct{ what, text string }{
+		{"snapshot variant", k.Variant}, {"aggregate type", string(k.AggregateType)}, {"aggregate id", k.AggregateID},
+	} {
+		if name.text == "" {
+			continue
+		}
+		if err := checkName(name.what, name.text); err != nil {
 			return err
 		}
 	}
-	if err := checkName("aggregate type", string(k.AggregateType)); err != nil {
-		return err
-	}
-	return checkName("aggregate id", k.AggregateID)
+	return nil
 }
 
 // Snapshot is a stored projection state.

@@ -16,8 +16,7 @@ import (
 // same, or is not opened.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	dsn := testserver.MySQL(t)
-	if dsn == "" {
+	if testserver.MySQL(t) == "" {
 		return
 	}
 	settings := []string{
@@ -40,16 +39,17 @@ func TestSettings(t *testing.T) {
 		// An unknown variable, one that is global or read only, a value that it does not take.
 		return errors.As(err, &said) && (said.Number == 1193 || said.Number == 1229 || said.Number == 1238 || said.Number == 1231)
 	}
-	plain := openSilent(t, dsn)
 	t.Run("Open", func(t *testing.T) {
 		t.Parallel()
-		storetest.Settings(t, plain, settings, unknown, func(setting string) (evento.Executor, error) {
+		dsn := testserver.MySQL(t)
+		storetest.Settings(t, openSilent(t, dsn), settings, unknown, func(setting string) (evento.Executor, error) {
 			return opened(mysql.Open(t.Context(), dsn+"?"+setting, &mysql.Options{Logger: silent}))
 		})
 	})
 	t.Run("New", func(t *testing.T) {
 		t.Parallel()
-		storetest.Settings(t, plain, settings, unknown, func(setting string) (evento.Executor, error) {
+		dsn := testserver.MySQL(t)
+		storetest.Settings(t, openSilent(t, dsn), settings, unknown, func(setting string) (evento.Executor, error) {
 			return opened(mysql.New(t.Context(), raw(t, dsn+"?"+setting), &mysql.Options{Logger: silent, Connections: 2}))
 		})
 	})
