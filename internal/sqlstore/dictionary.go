@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Kind is an event name of an aggregate type.
@@ -54,7 +55,8 @@ func (d *Dictionary) Over(base *Dictionary) {
 	d.Types.of, d.Kinds.of, d.Routings.of = d, d, d
 	d.Kinds.added = (*Dictionary).addedKind
 	if base == nil {
-		d.Routings.most = mostRoutings
+		d.Routings.names = store.NewCache[int64, string](mostRoutings)
+		d.Routings.ids = store.NewCache[string, int64](mostRoutings)
 		return
 	}
 	d.Types.base, d.Kinds.base, d.Routings.base = &base.Types, &base.Kinds, &base.Routings
@@ -75,24 +77,15 @@ func (d *Dictionary) addedKind(id int64, k Kind) {
 type Names[N comparable] struct {
 	of    *Dictionary // its mutex guards them
 	base  *Names[N]   // those of the dictionary below; nil: there is none
-	most  int         // of a generation; 0: none is forgotten
-	young generation[N]
-	old   generation[N]                         // forgotten when the young one is full
+	names store.Cache[int64, N]
+	ids   store.Cache[N, int64]
 	added func(d *Dictionary, id int64, name N) // nil: nobody has to know
-}
-
-type generation[N comparable] struct {
-	names map[int64]N
-	ids   map[N]int64
 }
 
 // ID is the number of a name; 0: it is not known.
 func (n *Names[N]) ID(name N) int64 {
 	n.of.mu.RLock()
-	id := n.young.ids[name]
-	if id == 0 {
-		id = n.old.ids[name]
-	}
+	id, _ := n.ids.Get(name)
 	n.of.mu.RUnlock()
 	if id == 0 && n.base != nil {
 		return n.base.ID(name)
@@ -103,9 +96,7 @@ func (n *Names[N]) ID(name N) int64 {
 // Name is the name with a number.
 func (n *Names[N]) Name(id int64) (name N, known bool) {
 	n.of.mu.RLock()
-	if name, known = n.young.names[id]; !known {
-		name, known = n.old.names[id]
-	}
+	name, known = n.names.Get(id)
 	n.of.mu.RUnlock()
 	if !known && n.base != nil {
 		return n.base.Name(id)
@@ -134,16 +125,11 @@ func (n *Names[N]) Add(id int64, name N) {
 }
 
 func (n *Names[N]) add(id int64, name N) {
-	if _, known := n.young.names[id]; known {
+	if _, known := n.names.Get(id); known {
 		return
 	}
-	if n.most > 0 && len(n.young.names) >= n.most {
-		n.old, n.young = n.young, generation[N]{}
-	}
-	if n.young.names == nil {
-		n.young = generation[N]{map[int64]N{}, map[N]int64{}}
-	}
-	n.young.names[id], n.young.ids[name] = name, id
+	n.names.Put(id, name)
+	n.ids.Put(name, id)
 	if n.added != nil {
 		n.added(n.of, id, name)
 	}
@@ -151,8 +137,9 @@ func (n *Names[N]) add(id int64, name N) {
 
 // publish adds the names to those below, in the order of their numbers.
 func (n *Names[N]) publish() {
-	for _, id := range slices.Sorted(maps.Keys(n.young.names)) {
-		n.base.add(id, n.young.names[id])
+	names := n.names.Young()
+	for _, id := range slices.Sorted(maps.Keys(names)) {
+		n.base.add(id, names[id])
 	}
 }
 
@@ -253,7 +240,7 @@ func (d *Dictionary) KindIn(tx Numberer, k Kind) (int64, error) {
 func (d *Dictionary) Publish() {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if len(d.Types.young.names)+len(d.Kinds.young.names)+len(d.Routings.young.names) == 0 {
+	if len(d.Types.names.Young())+len(d.Kinds.names.Young())+len(d.Routings.names.Young()) == 0 {
 		return
 	}
 	d.base.mu.Lock()

@@ -3,11 +3,11 @@
 package store
 
 // Cache forgets in generations: when the young one is full it becomes the old
-// one, and the old one before is forgotten. Make it with NewCache; it is not safe for
-// concurrent use.
+// one, and the old one before is forgotten. NewCache makes it; the zero value forgets
+// nothing, and takes no memory until it has something. It is not safe for concurrent use.
 type Cache[K comparable, V any] struct {
 	young, old map[K]V
-	most       int // of one generation
+	most       int // of one generation; 0: any number
 	number     uint64
 }
 
@@ -27,12 +27,19 @@ func (g *Cache[K, V]) Get(k K) (V, bool) {
 
 // Put adds or replaces an entry.
 func (g *Cache[K, V]) Put(k K, v V) {
-	if len(g.young) >= g.most {
+	switch {
+	case g.most > 0 && len(g.young) >= g.most:
 		g.old, g.young = g.young, make(map[K]V, g.most)
 		g.number++
+	case g.young == nil:
+		g.young = map[K]V{}
 	}
 	g.young[k] = v
 }
+
+// Young has the entries of the young generation: of a cache that forgets nothing, all.
+// The map must not be changed.
+func (g *Cache[K, V]) Young() map[K]V { return g.young }
 
 // Generation is the number of the young generation: what is put is kept at
 // least until it has risen by two.
