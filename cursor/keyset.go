@@ -127,11 +127,12 @@ func (k *Keyset[T]) edges(ctx context.Context, db Querier, args Args, key []stor
 		classes[i] = v.class
 	}
 	for {
-		s := query.selecting(k.dialect, append([]string{alias + ".*"}, k.hidden(classes)...))
+		hidden := k.hidden(classes)
+		s := query.selecting(k.dialect, append([]string{alias + ".*"}, hidden...))
 		if key != nil {
 			s.after(columns, key, false)
 		}
-		edges, found, err := k.read(ctx, db, s.first(args.Limit()+1, columns), classes, scan)
+		edges, found, err := k.read(ctx, db, s.first(args.Limit()+1, columns), hidden, classes, scan)
 		switch {
 		case err != nil:
 			return nil, err
@@ -156,50 +157,44 @@ func (k *Keyset[T]) hidden(classes []class) []string {
 }
 
 // read executes a statement and makes items of its rows. If the columns are of other
-// classes than it was written for, and what it reads is not their values, it returns
-// the right ones.
-func (k *Keyset[T]) read(ctx context.Context, db Querier, s sqlText, classes []class, scan func(Row) (T, error)) (edges []Edge[T], other []class, err error) {
-	rows, err := db.QueryContext(ctx, s.text, s.params...)
+// classes than its hidden ones were written for, and what it reads is not their values,
+// it returns the right classes.
+func (k *Keyset[T]) read(ctx context.Context, db Querier, s sqlText, hidden []string, classes []class, scan func(Row) (T, error)) (edges []Edge[T], other []class, err error) {
+	err = s.query(ctx, db, func(rows *sql.Rows) error {
+		types, err := rows.ColumnTypes()
+		if err != nil {
+			return failed(err)
+		}
+		own := len(types) - len(hidden)
+		if k.dialect == MySQL {
+			found, err := k.mysqlClasses(types[own:])
+			if err != nil {
+				return err
+			}
+			known := classes[0] != 0
+			if known && !slices.Equal(found, classes) || !slices.Equal(k.hidden(found), hidden) {
+				other = found
+				return nil
+			}
+			classes = found
+		}
+		for row := newKeyedRow(rows, own, len(hidden)); rows.Next(); {
+			item, got, err := scanKeyed(row, scan)
+			if err != nil {
+				return err
+			}
+			at, err := k.cursor(classes, got)
+			if err != nil {
+				return err
+			}
+			edges = append(edges, Edge[T]{Cursor: at, Node: item})
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, nil, failed(err)
+		return nil, nil, err
 	}
-	defer func() {
-		if cerr := rows.Close(); err == nil && cerr != nil {
-			edges, err = nil, failed(cerr)
-		}
-	}()
-	types, err := rows.ColumnTypes()
-	if err != nil {
-		return nil, nil, failed(err)
-	}
-	hidden := k.hidden(classes)
-	if k.dialect == MySQL {
-		found, err := k.mysqlClasses(types[len(types)-len(hidden):])
-		if err != nil {
-			return nil, nil, err
-		}
-		known := classes[0] != 0
-		if known && !slices.Equal(found, classes) || !slices.Equal(k.hidden(found), hidden) {
-			return nil, found, nil
-		}
-		classes = found
-	}
-	row := newKeyedRow(rows, len(types)-len(hidden), len(hidden))
-	for rows.Next() {
-		item, got, err := scanKeyed(row, scan)
-		if err != nil {
-			return nil, nil, err
-		}
-		at, err := k.cursor(classes, got)
-		if err != nil {
-			return nil, nil, err
-		}
-		edges = append(edges, Edge[T]{Cursor: at, Node: item})
-	}
-	if err := rows.Err(); err != nil {
-		return nil, nil, failed(err)
-	}
-	return edges, nil, nil
+	return edges, other, nil
 }
 
 // cursor makes the cursor of a row from what its hidden columns have.
@@ -221,21 +216,31 @@ func (k *Keyset[T]) behind(ctx context.Context, db Querier, args Args, key []sto
 	columns := k.sorted(!args.IsBackward())
 	looking := query.selecting(k.dialect, []string{"1"})
 	looking.after(columns, key, true)
-	s := looking.first(1, columns)
+	err = looking.first(1, columns).query(ctx, db, func(rows *sql.Rows) error {
+		found = rows.Next()
+		return nil
+	})
+	return found, err
+}
+
+// query executes the statement, and closes its rows after use.
+func (s sqlText) query(ctx context.Context, db Querier, use func(*sql.Rows) error) (err error) {
 	rows, err := db.QueryContext(ctx, s.text, s.params...)
 	if err != nil {
-		return false, failed(err)
+		return failed(err)
 	}
 	defer func() {
 		if cerr := rows.Close(); err == nil && cerr != nil {
-			found, err = false, failed(cerr)
+			err = failed(cerr)
 		}
 	}()
-	found = rows.Next()
-	if err := rows.Err(); err != nil {
-		return false, failed(err)
+	if err := use(rows); err != nil {
+		return err
 	}
-	return found, nil
+	if err := rows.Err(); err != nil {
+		return failed(err)
+	}
+	return nil
 }
 
 func failed(err error) error { return fmt.Errorf("cursor: reading a page: %w", err) }

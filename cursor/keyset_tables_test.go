@@ -44,16 +44,8 @@ func numberOfTables(t *testing.T) int {
 
 func oneConnection(t *testing.T, driver, dsn string, setup ...string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open(driver, dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := open(t, driver, dsn)
 	db.SetMaxOpenConns(1)
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	for _, s := range setup {
 		exec(t, db, s)
 	}
