@@ -34,13 +34,11 @@ func ask(ctx context.Context, ex evento.Executor) (a answers, err error) {
 			a.Events = append(a.Events, e)
 		}
 	}
-	for _, kind := range []string{"subscription"} {
-		page, err := ex.Records(ctx, evento.RecordQuery{Kind: kind})
-		if err != nil {
-			return a, err
-		}
-		a.Records = append(a.Records, page.Records...)
+	records, err := ex.Records(ctx, evento.RecordQuery{Kind: "subscription"})
+	if err != nil {
+		return a, err
 	}
+	a.Records = records.Records
 	page, err := ex.Snapshots(ctx, evento.SnapshotQuery{States: true})
 	if err != nil {
 		return a, err

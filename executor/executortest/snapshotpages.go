@@ -150,12 +150,8 @@ func snapshotOf(key evento.SnapshotKey, n int) evento.StoredSnapshot {
 
 // The order is that of SnapshotKey.Compare, in every field.
 func snapshotsOrder(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	var keys []evento.SnapshotKey
-	add := func(change func(*evento.SnapshotKey)) {
-		key := snapshotKey()
-		change(&key)
-		keys = append(keys, key)
-	}
+	var keys changedKeys
+	add := keys.add
 	names := orderedNames()
 	for i, name := range names {
 		add(func(k *evento.SnapshotKey) { k.Projection = name })
@@ -428,12 +424,8 @@ func snapshotsRefusedQueries(ctx context.Context, t *testing.T, _ Config, ex eve
 
 // A snapshot under a name that some store could not keep is neither stored nor found.
 func snapshotsRefusedKeys(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
-	var keys []evento.SnapshotKey
-	add := func(change func(*evento.SnapshotKey)) {
-		key := snapshotKey()
-		change(&key)
-		keys = append(keys, key)
-	}
+	var keys changedKeys
+	add := keys.add
 	add(func(k *evento.SnapshotKey) { k.Revision = math.MaxInt64 + 1 })
 	for _, name := range refusedNames() {
 		add(func(k *evento.SnapshotKey) { k.Projection = name })

@@ -71,14 +71,19 @@ func snapshotsNotFound(ctx context.Context, t *testing.T, _ Config, ex evento.Ex
 	wantNoSnapshot(ctx, t, ex, snapshotKey())
 }
 
+// changedKeys are keys that differ from snapshotKey.
+type changedKeys []evento.SnapshotKey
+
+func (keys *changedKeys) add(change func(*evento.SnapshotKey)) {
+	key := snapshotKey()
+	change(&key)
+	*keys = append(*keys, key)
+}
+
 // distinctKeys are keys that differ in one field, with hostile names in each.
 func distinctKeys() []evento.SnapshotKey {
-	keys := []evento.SnapshotKey{snapshotKey()}
-	add := func(change func(*evento.SnapshotKey)) {
-		key := snapshotKey()
-		change(&key)
-		keys = append(keys, key)
-	}
+	keys := changedKeys{snapshotKey()}
+	add := keys.add
 	add(func(k *evento.SnapshotKey) { k.Revision = 0 })
 	add(func(k *evento.SnapshotKey) { k.Revision = math.MaxInt64 })
 	add(func(k *evento.SnapshotKey) { k.Variant = evento.HashIDs("b") })

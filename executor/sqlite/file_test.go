@@ -79,17 +79,23 @@ func readAtOnce(t *testing.T, ex evento.Executor, want int) {
 	wg.Wait()
 }
 
-// What is committed into a file that was removed or replaced is not acknowledged.
-func TestLostFile(t *testing.T) {
-	t.Parallel()
-	for name, lose := range map[string]func(path string) error{
+// waysToLose are what can become of a file while it is open.
+func waysToLose(t *testing.T) map[string]func(path string) error {
+	t.Helper()
+	return map[string]func(path string) error{
 		"removed": os.Remove,
 		"replaced": func(path string) error {
 			another := path + ".another"
 			closeAll(t, openFile(t, another))
 			return os.Rename(another, path)
 		},
-	} {
+	}
+}
+
+// What is committed into a file that was removed or replaced is not acknowledged.
+func TestLostFile(t *testing.T) {
+	t.Parallel()
+	for name, lose := range waysToLose(t) {
 		for how, write := range map[string]func(ctx context.Context, ex *sqlite.Executor) error{
 			"Commit": func(ctx context.Context, ex *sqlite.Executor) error {
 				_, err := evento.Create().Event(happened{2}).Commit(ctx, ex)
@@ -124,14 +130,7 @@ func TestLostFile(t *testing.T) {
 // Who only reads, or waits for events, learns that the file was removed or replaced.
 func TestLostFileOfReaders(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]func(path string) error{
-		"removed": os.Remove,
-		"replaced": func(path string) error {
-			another := path + ".another"
-			closeAll(t, openFile(t, another))
-			return os.Rename(another, path)
-		},
-	} {
+	for name, lose := range waysToLose(t) {
 		for _, readOnly := range []bool{false, true} {
 			path := filepath.Join(t.TempDir(), "a.db")
 			writer := openFile(t, path)

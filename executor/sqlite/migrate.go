@@ -204,18 +204,21 @@ func schemaVersion(c *conn) (int, error) {
 	return int(v[0]), err
 }
 
-func storeIdentity(c *conn) (identity [16]byte, err error) {
-	s, _, err := c.Prepare("SELECT identity, again FROM evento_store WHERE id = 1")
-	if err != nil {
-		return identity, err
-	}
-	if s.Step() {
-		copy(identity[:], s.ColumnRawBlob(0))
-		if !bytes.Equal(s.ColumnRawBlob(1), identity[:]) {
-			err = fmt.Errorf("%w store: its identity is not what it was", evento.ErrDamaged)
+func storeIdentity(ctx context.Context, c *conn) (identity [16]byte, err error) {
+	err = during(ctx, c.Conn, func() error {
+		s, _, err := c.Prepare("SELECT identity, again FROM evento_store WHERE id = 1")
+		if err != nil {
+			return err
 		}
-	} else if s.Err() == nil {
-		err = errors.New("the table evento_store is empty")
-	}
-	return identity, errors.Join(err, s.Err(), s.Close())
+		if s.Step() {
+			copy(identity[:], s.ColumnRawBlob(0))
+			if !bytes.Equal(s.ColumnRawBlob(1), identity[:]) {
+				err = fmt.Errorf("%w store: its identity is not what it was", evento.ErrDamaged)
+			}
+		} else if s.Err() == nil {
+			err = errors.New("the table evento_store is empty")
+		}
+		return errors.Join(err, s.Err(), s.Close())
+	})
+	return identity, err
 }

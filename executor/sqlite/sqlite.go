@@ -174,9 +174,7 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 	if err := prepareStore(ctx, c, !opts.NoMigrate, opts.ReadOnly); err != nil {
 		return nil, err
 	}
-	c.SetInterrupt(ctx)
-	identity, err := storeIdentity(c)
-	c.SetInterrupt(context.Background())
+	identity, err := storeIdentity(ctx, c)
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
@@ -224,9 +222,7 @@ func (ex *Executor) another(ctx context.Context, src source) (*conn, error) {
 
 // isStore returns an error unless a connection is to the store that was opened.
 func (ex *Executor) isStore(ctx context.Context, c *conn) error {
-	c.SetInterrupt(ctx)
-	defer c.SetInterrupt(context.Background())
-	identity, err := storeIdentity(c)
+	identity, err := storeIdentity(ctx, c)
 	if err == nil && identity != ex.identity {
 		return fmt.Errorf("%w store: what a new connection has opened, %s, is not what was opened before", evento.ErrInvalid, c.Filename("main"))
 	}
