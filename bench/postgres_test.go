@@ -103,6 +103,41 @@ func BenchmarkPostgresAppend(b *testing.B) {
 	}
 }
 
+// A commit of 100 events is compared with one statement that inserts as many rows.
+func BenchmarkPostgresAppendOf100(b *testing.B) {
+	ctx := context.Background()
+	const n, events = 50, 100
+	pool, ex, _ := openPostgres(b)
+	_, _, raw := openPostgres(b)
+	w := newWriters(b, ex, 1)
+	data, err := cbor.Marshal(payload)
+	if err != nil {
+		b.Fatal(err)
+	}
+	insert := "INSERT INTO " + raw + ".event (position, recorded_at, version, kind_id, type_id, event_id, codec, aggregate_id, data) " +
+		"SELECT v, $1, v, 1, 1, id, 'cbor', $2, data FROM unnest($3::bigint[], $4::uuid[], $5::bytea[]) AS e (v, id, data)"
+	version := int64(0)
+	compare(b, 0.85,
+		func() float64 { return rate(b, n*events, func() error { return w.append(n, events) }) },
+		func() float64 {
+			return rate(b, n*events, func() error {
+				for range n {
+					var versions []int64
+					var ids [][16]byte
+					var all [][]byte
+					for range events {
+						version++
+						versions, ids, all = append(versions, version), append(ids, evento.NewID()), append(all, data)
+					}
+					if _, err := pool.Exec(ctx, insert, time.Now().UnixMicro(), "aggregate", versions, ids, all); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+}
+
 func BenchmarkPostgresReadAll(b *testing.B) {
 	ctx := context.Background()
 	const events = 100_000

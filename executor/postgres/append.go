@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -322,7 +324,7 @@ func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []
 	ops, by := firsts(calls)
 	sent := make([][]outcome, len(ops)) // by write
 	if len(ops) == 1 && ops[0].isSingle() {
-		o, err := ex.sendOne(ctx, conn, b, ops[0])
+		o, err := ex.sendOne(ctx, conn, b, ops[0], len(calls) == 1)
 		if err != nil {
 			return nil, err
 		}
@@ -377,15 +379,59 @@ func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, queu
 	return err
 }
 
-// sendOne sends a single append.
-func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp) (o outcome, err error) {
+// sendOne sends a single append. When nobody else waits it most probably fits, and the
+// statement is sent alone. What that does not settle is sent again with the counter held.
+//
+// Why: docs/decisions.md, "A writer alone sends one statement".
+func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp, alone bool) (o outcome, err error) {
 	a := &op.write.Appends[0]
-	e := eventArguments([]*appendOp{op})
+	if alone {
+		b.published = false
+		o, err = ex.sendAlone(ctx, conn, op)
+		switch {
+		case err == nil && (o.fits || o.head > int64(a.Expected)):
+			return o, nil
+		case err != nil && code(err) != uniqueViolation && !transient(err):
+			return o, err
+		}
+	}
 	err = ex.transact(ctx, conn, b, func(to *pgx.Batch) {
-		to.Queue(ex.sql.appendOne, a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.kind, e.ids, e.codecs, e.data).
+		to.Queue(ex.sql.appendOne, oneArguments(op)...).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&o.head, &o.fits, &o.position, &o.above) })
 	})
 	return o, err
+}
+
+// sendAlone sends the statement of a single append as a transaction of its own. That
+// judges by what was committed when it began, before it waited for the counter. It is
+// certain that an append fits, as a unique index sees what came meanwhile, and that its
+// aggregate is beyond the expected version. Everything else has to be judged again.
+func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp) (o outcome, err error) {
+	a := &op.write.Appends[0]
+	if len(a.Events) > 1 {
+		err = conn.QueryRow(ctx, ex.planned(ex.sql.appendOne), oneArguments(op)...).Scan(&o.head, &o.fits, &o.position, &o.above)
+		return o, err
+	}
+	e := &a.Events[0]
+	err = conn.QueryRow(ctx, ex.planned(ex.sql.appendEvent), a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0],
+		op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)).Scan(&o.position)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return o, nil
+	}
+	o.head, o.fits = int64(a.Expected), err == nil
+	return o, err
+}
+
+// planned makes a text differ when the store has grown fourfold, so that the server plans
+// it anew: the plan for a table of one page is to read it.
+func (ex *Executor) planned(text string) string {
+	return text + " -- " + strconv.Itoa(bits.Len64(uint64(ex.head.Load()))/2)
+}
+
+// oneArguments are the parameters of appendOne.
+func oneArguments(op *appendOp) []any {
+	a, e := &op.write.Appends[0], eventArguments([]*appendOp{op})
+	return []any{a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.kind, e.ids, e.codecs, e.data}
 }
 
 // group is appends that share a statement: of two to one aggregate, one fits at most.

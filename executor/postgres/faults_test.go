@@ -122,9 +122,7 @@ func TestSlowCommit(t *testing.T) {
 			commit(t, ex, 0)
 
 			slow := connect(t)
-			exec(t, slow, "BEGIN; UPDATE "+schema+".counter SET position = position + 1; "+
-				"INSERT INTO "+schema+".event SELECT c.position, e.recorded_at, 2, e.kind_id, e.type_id, e.routing_id, gen_random_uuid(), e.codec, e.aggregate_id, e.data, e.metadata "+
-				"FROM "+schema+".event e, "+schema+".counter c")
+			exec(t, slow, "BEGIN; "+appendByHand(schema))
 			done := make(chan evento.Receipt)
 			go func() {
 				r, err := evento.Create().Event(happened{1}).Commit(context.Background(), ex)
@@ -148,6 +146,55 @@ func TestSlowCommit(t *testing.T) {
 			numbers(t, ex) // checks that there is no gap
 		})
 	}
+}
+
+// A write that waits for another to the same aggregate is judged by what that has
+// committed, however much of it was to be seen when it began to wait.
+func TestSlowCommitToAggregate(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		end              string
+		expected, actual uint64 // the version that is expected, and that it meets
+	}{
+		{"COMMIT", 1, 2}, {"COMMIT", 2, 2}, {"ROLLBACK", 1, 1}, {"ROLLBACK", 2, 1},
+	} {
+		t.Run(fmt.Sprint(tt.end, tt.expected), func(t *testing.T) {
+			t.Parallel()
+			schema := newSchema(t)
+			ex := openSchema(t, schema)
+			defer closeAll(t, ex)
+			a := commit(t, ex, 0)
+			slow := connect(t)
+			exec(t, slow, "BEGIN; "+appendByHand(schema))
+			type result struct {
+				receipt evento.Receipt
+				err     error
+			}
+			done := make(chan result)
+			go func() {
+				r, err := evento.Aggregate(a.AggregateID).OriginalVersion(tt.expected).Event(happened{1}).Commit(context.Background(), ex)
+				done <- result{r, err}
+			}()
+			awaitLocked(t, schema)
+			exec(t, slow, tt.end)
+			got := <-done
+			var conflict *evento.ConflictError
+			switch fits := tt.expected == tt.actual; {
+			case fits && (got.err != nil || got.receipt.Version != tt.actual+1 || got.receipt.Position != tt.actual+1):
+				t.Errorf("Commit() = %+v, %v, want version and position %d", got.receipt, got.err, tt.actual+1)
+			case !fits && (!errors.As(got.err, &conflict) || conflict.Actual != tt.actual):
+				t.Errorf("Commit() = %+v, %v, want a conflict with version %d", got.receipt, got.err, tt.actual)
+			}
+			numbers(t, ex) // checks that there is no gap
+		})
+	}
+}
+
+// appendByHand appends a second event to a store's only aggregate.
+func appendByHand(schema string) string {
+	return "UPDATE " + schema + ".counter SET position = position + 1; " +
+		"INSERT INTO " + schema + ".event SELECT c.position, e.recorded_at, 2, e.kind_id, e.type_id, e.routing_id, gen_random_uuid(), e.codec, e.aggregate_id, e.data, e.metadata " +
+		"FROM " + schema + ".event e, " + schema + ".counter c"
 }
 
 // awaitLocked returns when somebody waits for a lock in the schema.
