@@ -35,7 +35,8 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	return op.Receipts, nil
 }
 
-// errAssumed says that a batch has to be judged again with all places read.
+// errAssumed says that a batch has to be judged again with all places read, or with
+// what only the server knows.
 var errAssumed = errors.New("an aggregate that was taken for new may not be")
 
 // apply judges the write and adds its rows to the transaction.

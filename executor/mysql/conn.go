@@ -26,7 +26,7 @@ func openDSN(dsn string) (*sql.DB, error) {
 		return nil, fmt.Errorf("%w mysql DSN: it names no database", evento.ErrInvalid)
 	}
 	cfg.InterpolateParams = false
-	cfg.MultiStatements = true // for the end of a flush; no text has anything of a caller's in it
+	cfg.MultiStatements = true // for the end of a flush; what is a caller's is in a text as hexadecimal digits only
 	cfg.MaxAllowedPacket = 0   // the server's
 	cfg.Logger = quiet{}
 	connector, err := mysql.NewConnector(cfg)

@@ -22,6 +22,7 @@ type transaction struct {
 	w        *writer
 	s        *session
 	careful  bool  // every place was read
+	local    bool  // the server is not asked: errAssumed where it would be
 	now      int64 // the timestamp of its events
 	position int64 // of the last event
 	appended bool
@@ -40,8 +41,8 @@ type transaction struct {
 func (w *writer) transaction(ctx context.Context, at counter, careful bool) *transaction {
 	if at.position != w.position {
 		w.places.Clear() // somebody else has appended
-		w.position = at.position
 	}
+	w.position, w.recordedAt = at.position, at.recordedAt
 	return &transaction{
 		ctx:      ctx,
 		w:        w,
@@ -198,6 +199,9 @@ const (
 
 // send inserts the rows that are waiting.
 func (tx *transaction) send() error {
+	if tx.local {
+		return errAssumed
+	}
 	args := tx.args
 	for len(args) > 0 {
 		n := len(args) / rowColumns
@@ -225,6 +229,9 @@ func (tx *transaction) RoutingID(key string) (int64, error) {
 
 // Number implements [sqlstore.Numberer].
 func (tx *transaction) Number(add bool, find, insert string, name ...any) (int64, error) {
+	if tx.local {
+		return 0, errAssumed
+	}
 	id, err := tx.s.number(tx.ctx, find, name...)
 	if err != nil || id != 0 || !add {
 		return id, err
@@ -247,7 +254,7 @@ func (tx *transaction) publish() {
 	if !tx.appended {
 		return // names that were added are gone with the transaction
 	}
-	w.position = tx.position
+	w.position, w.recordedAt = tx.position, tx.now
 	store.Raise(&w.ex.durable.position, tx.position)
 	for a, at := range tx.places {
 		w.places.Put(a, at)

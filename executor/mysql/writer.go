@@ -24,9 +24,12 @@ type writer struct {
 	s  *session // nil: there is none now
 
 	// places are exact while the counter is at this position: nobody else has
-	// appended then.
-	position int64
-	places   store.Cache[evento.AggregateKey, sqlstore.Place]
+	// appended then. RecordedAt is the counter's too.
+	position   int64
+	recordedAt int64
+	places     store.Cache[evento.AggregateKey, sqlstore.Place]
+	// quiet: the last flush had one call, and found the counter where it was left.
+	quiet bool
 }
 
 func newWriter(ex *Executor, db *sql.DB) *writer {
@@ -53,18 +56,28 @@ const abandonAfter = 500 * time.Millisecond
 
 // flush is the queue's: it commits what callers wait for.
 func (w *writer) flush(ctx context.Context, take func() (context.Context, []*call)) {
-	locking, cancel := w.ex.untilClosed(ctx)
-	at, err := w.lock(locking)
-	cancel()
-	if err != nil && ctx.Err() != nil {
-		return // the leader gave up; another will lead
-	}
 	returned := false
 	defer func() {
 		if !returned { // a panic: the server rolls back what the session has begun
 			w.close()
 		}
 	}()
+	if w.isQuiet() {
+		w.flushAtOnce(take)
+	} else {
+		w.flushLocked(ctx, take)
+	}
+	returned = true
+}
+
+// flushLocked takes the calls when it holds the counter: until then, more may come.
+func (w *writer) flushLocked(ctx context.Context, take func() (context.Context, []*call)) {
+	locking, cancel := w.ex.untilClosed(ctx)
+	at, err := w.lock(locking)
+	cancel()
+	if err != nil && ctx.Err() != nil {
+		return // the leader gave up; another will lead
+	}
 	waiting, calls := take()
 	switch {
 	case err != nil:
@@ -74,7 +87,6 @@ func (w *writer) flush(ctx context.Context, take func() (context.Context, []*cal
 	default:
 		w.store(waiting, calls, at)
 	}
-	returned = true
 }
 
 func finish(calls []*call, err error) {
@@ -210,6 +222,7 @@ func (w *writer) alone(ctx context.Context, calls []*call) {
 // commit judges the calls, stores what is accepted and finishes all of them. After an
 // error none is finished. The error is ErrOutcomeUnknown only if COMMIT was sent.
 func (w *writer) commit(ctx context.Context, calls []*call, at counter, careful bool) error {
+	quiet := at.position == w.position && len(calls) == 1
 	tx := w.transaction(ctx, at, careful)
 	for _, c := range calls {
 		tx.needPlaces(&c.Request.Write)
@@ -225,14 +238,20 @@ func (w *writer) commit(ctx context.Context, calls []*call, at counter, careful 
 	if err := tx.end(); err != nil {
 		return err
 	}
+	tx.acknowledge(calls...)
+	w.quiet = quiet
+	return nil
+}
+
+// acknowledge tells everybody of what was committed.
+func (tx *transaction) acknowledge(calls ...*call) {
 	tx.publish()
 	for _, c := range calls {
 		c.Finish(c.Request.Refusal)
 	}
 	if tx.appended {
-		w.ex.changed.Notify()
+		tx.w.ex.changed.Notify()
 	}
-	return nil
 }
 
 // end commits, if there is anything to commit.
@@ -288,6 +307,11 @@ func (s *session) commit(ctx context.Context, last ...string) error {
 		number(err) == noSavepoint: // that was before the commit
 		return err
 	}
+	return s.unknown(ctx, err)
+}
+
+// unknown is the error of a commit that may have been made. The session is not used again.
+func (s *session) unknown(ctx context.Context, err error) error {
 	s.broken = true
 	if ctx.Err() != nil {
 		// Matching the context's error would say that nothing was stored.
