@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -409,23 +407,17 @@ func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *a
 func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp) (o outcome, err error) {
 	a := &op.write.Appends[0]
 	if len(a.Events) > 1 {
-		err = conn.QueryRow(ctx, ex.planned(ex.sql.appendOne), oneArguments(op)...).Scan(&o.head, &o.fits, &o.position, &o.above)
+		err = conn.QueryRow(ctx, ex.sql.appendOneAlone.at(ex.head.Load()), oneArguments(op)...).Scan(&o.head, &o.fits, &o.position, &o.above)
 		return o, err
 	}
 	e := &a.Events[0]
-	err = conn.QueryRow(ctx, ex.planned(ex.sql.appendEvent), a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0],
+	err = conn.QueryRow(ctx, ex.sql.appendEvent.at(ex.head.Load()), a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0],
 		op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)).Scan(&o.position)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return o, nil
 	}
 	o.head, o.fits = int64(a.Expected), err == nil
 	return o, err
-}
-
-// planned makes a text differ when the store has grown fourfold, so that the server plans
-// it anew: the plan for a table of one page is to read it.
-func (ex *Executor) planned(text string) string {
-	return text + " -- " + strconv.Itoa(bits.Len64(uint64(ex.head.Load()))/2)
 }
 
 // oneArguments are the parameters of appendOne.

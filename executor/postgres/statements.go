@@ -3,6 +3,8 @@
 package postgres
 
 import (
+	"math/bits"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -11,13 +13,14 @@ import (
 type statements struct {
 	schema string // quoted, with its dot
 
-	identity, head, lock, lockFrom, append, appendOne, appendEvent, allAppended, byID, headOf string
-	typeID, addType, kindID, addKind, routingID, addRouting                                   string
-	kindsOf, countKinds, kind, routing                                                        string
-	records, recordsOf, now, makeRecord, changeRecord, removeRecord                           string
-	snapshot, saveSnapshot, snapshots, snapshotsOf, removeSnapshots                           string
-	lastRecorded, headsOf, moveCounter                                                        string
-	publish, publishAtOnce                                                                    string // set when the store is known
+	identity, head, lock, lockFrom, append, appendOne, allAppended, byID, headOf string
+	typeID, addType, kindID, addKind, routingID, addRouting                      string
+	kindsOf, countKinds, kind, routing                                           string
+	records, recordsOf, now, makeRecord, changeRecord, removeRecord              string
+	snapshot, saveSnapshot, snapshots, snapshotsOf, removeSnapshots              string
+	lastRecorded, headsOf, moveCounter                                           string
+	appendOneAlone, appendEvent                                                  grown
+	publish, publishAtOnce                                                       string // set when the store is known
 }
 
 func newStatements(schema string) statements {
@@ -99,13 +102,16 @@ func above(id, typeID, version string) string {
 	return "(SELECT e.event_id FROM SCHEMA.event e WHERE e.aggregate_id = " + id + " AND e.type_id = " + typeID + " AND e.version = " + version + " + 1)"
 }
 
+// withHead is the aggregate's head, if that is at the expected version or beyond it.
+const withHead = `
+WITH head AS MATERIALIZED (
+  SELECT version, routing_id FROM SCHEMA.event WHERE aggregate_id = $1 AND type_id = $2 AND version >= $3 ORDER BY version DESC LIMIT 1
+)`
+
 // appendOneText is for one append with an expected version, which most flushes of a
 // single caller are: a third of the work.
 func (s *statements) appendOneText() {
-	s.appendOne = s.in(`
-WITH head AS MATERIALIZED (
-  SELECT version, routing_id FROM SCHEMA.event WHERE aggregate_id = $1 AND type_id = $2 AND version >= $3 ORDER BY version DESC LIMIT 1
-), bumped AS (
+	s.appendOne = s.in(withHead + `, bumped AS (
   UPDATE SCHEMA.counter SET position = position + $4, recorded_at = greatest(recorded_at, NOW)
   WHERE id = 1 AND coalesce((SELECT version FROM head), 0) = $3
   RETURNING position - $4 AS before, recorded_at
@@ -118,15 +124,27 @@ WITH head AS MATERIALIZED (
 SELECT $3, true, before + $4, NULL::uuid FROM bumped
 UNION ALL
 SELECT coalesce((SELECT version FROM head), ` + headNow("$1", "$2") + `), false, 0, ` + above("$1", "$2", "$3") + ` WHERE NOT EXISTS (SELECT FROM bumped)`)
+	s.appendOneAlone = plannedAnew(s.appendOne)
 }
+
+// grown is one statement as texts that differ when the store has grown fourfold, so that
+// the server plans it anew: the plan for a table of one page is to read it.
+type grown [33]string
+
+func plannedAnew(text string) (g grown) {
+	for i := range g {
+		g[i] = text + " -- " + strconv.Itoa(i)
+	}
+	return g
+}
+
+// at is the text for a store whose last event is at a position.
+func (g *grown) at(position int64) string { return g[bits.Len64(uint64(position))/2] }
 
 // appendEventText is for one event that nobody else waits with: less work again. It
 // gives no row when the append does not fit.
 func (s *statements) appendEventText() {
-	s.appendEvent = s.in(`
-WITH head AS MATERIALIZED (
-  SELECT version, routing_id FROM SCHEMA.event WHERE aggregate_id = $1 AND type_id = $2 AND version >= $3 ORDER BY version DESC LIMIT 1
-), bumped AS (
+	s.appendEvent = plannedAnew(s.in(withHead + `, bumped AS (
   UPDATE SCHEMA.counter SET position = position + 1, recorded_at = greatest(recorded_at, NOW)
   WHERE id = 1 AND coalesce((SELECT version FROM head), 0) = $3
   RETURNING position, recorded_at
@@ -134,7 +152,7 @@ WITH head AS MATERIALIZED (
 INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
 SELECT position, recorded_at, $3 + 1, $6::int, $2, CASE WHEN $3 = 0 THEN $4 ELSE (SELECT routing_id FROM head) END,
        $7::uuid, $8::text, $1, $9::bytea, $5
-FROM bumped RETURNING position`)
+FROM bumped RETURNING position`))
 }
 
 func (s *statements) headTexts() {
