@@ -9,7 +9,8 @@ import (
 )
 
 // readAhead reads one page after the other: while its caller works on a full page,
-// it reads the next. One goroutine uses it, and calls stop at the end.
+// another goroutine reads the next, at most two ahead. One goroutine uses it, and
+// calls stop at the end.
 //
 // Why: docs/decisions.md, "The next page is read while the last is worked on".
 type readAhead struct {
@@ -23,12 +24,6 @@ type readAhead struct {
 	// is full, as only a full page never changes: others may lack events that were
 	// committed since.
 	all bool
-	// pipelined: the caller is slow compared with reading, as it calls handlers.
-	// Then one goroutine reads at most two pages ahead. For a fast caller a new
-	// goroutine for each page is better, as it starts to work when the caller has
-	// done much of the page before, and both take turns on one processor.
-	pipelined bool
-
 	behind bool           // a page was read before
 	limit  int            // of the next page; 0: least
 	coming chan aheadPage // what is read ahead, in order; nil: nothing is
@@ -99,7 +94,7 @@ func (r *readAhead) begin(ctx context.Context, at cursor.Value) {
 			case <-quit:
 				return
 			}
-			if !more || !r.pipelined {
+			if !more {
 				return
 			}
 			at, limit = page.PageInfo.EndCursor, r.behindOf(page)
@@ -114,12 +109,9 @@ func (r *readAhead) take(after cursor.Value) (*cursor.Page[RawEvent], error) {
 		return nil, nil
 	}
 	next, ok := <-r.coming
-	switch {
-	case !ok || next.at != after:
+	if !ok || next.at != after {
 		r.stop()
 		return nil, nil
-	case !r.pipelined: // it was the only one
-		r.coming = nil
 	}
 	return next.page, next.err
 }

@@ -98,7 +98,7 @@ func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *wor
 		logger:   s.logger.With("subscription", s.name.key, "worker", id.String()),
 		stopping: stopping,
 		progress: progress{coupled: s.transactor != nil},
-		ahead:    readAhead{read: s.pages.get, least: s.chunkSize, most: mostBehind, pipelined: true},
+		ahead:    readAhead{read: s.pages.get, least: s.chunkSize, most: mostBehind},
 	}
 	if s.name.routingKey != "" {
 		w.logger = w.logger.With("routing_key", s.name.routingKey)
