@@ -5,7 +5,9 @@ package postgres
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -44,6 +46,8 @@ type reading struct {
 	more     bool // there are events beyond the page
 	next     bool // there are events on the other side of the place
 	kinds    int  // how many there are of plan.WholeTypes, after the events were read
+	names    *sqlstore.Dictionary
+	edges    []cursor.Edge[evento.RawEvent] // of the first rows
 	*scratch
 }
 
@@ -62,7 +66,7 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 		}
 	}()
 	seen := ex.head.Load()
-	r := &reading{args: args, at: at, scratch: s, near: !args.IsBackward() && seen > 0 && at >= seen}
+	r := &reading{args: args, at: at, scratch: s, names: ex.namesOf(ctx), near: !args.IsBackward() && seen > 0 && at >= seen}
 	var cached bool
 	r.plan, cached = sqlstore.KnownPlan(ex.names, q, func(a sqlstore.Aggregate) sqlstore.Aggregate { return a })
 	if cached {
@@ -77,7 +81,7 @@ func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Ar
 	}
 	if !cached {
 		s.reset()
-		*r = reading{args: args, at: at, scratch: s}
+		*r = reading{args: args, at: at, scratch: s, names: r.names}
 		head, err := ex.readHead(ctx)
 		if err != nil {
 			return nil, err
@@ -151,7 +155,7 @@ const (
 // scan takes the rows of a page, and one more if there is one.
 func (r *reading) scan(rows pgx.Rows) error {
 	defer rows.Close()
-	var w sqlstore.Row
+	w := sqlstore.Row{AggregateID: onlyAggregate(&r.plan)}
 	plain, size := false, 0
 	for first := true; rows.Next(); first = false {
 		if first { // rows that failed describe nothing
@@ -173,6 +177,12 @@ func (r *reading) scan(rows pgx.Rows) error {
 		}
 		w.Data, w.Metadata = r.keep(w.Data), r.keep(w.Metadata)
 		r.rows = append(r.rows, w)
+		if len(r.rows)-len(r.edges) != early {
+			continue
+		}
+		if err := r.makeEvents(func(*sqlstore.Row) error { return errUnknownName }); err != nil && !errors.Is(err, errUnknownName) {
+			return err
+		}
 	}
 	return rows.Err()
 }
@@ -182,18 +192,30 @@ func (ex *Executor) finish(ctx context.Context, r *reading) (*cursor.Page[evento
 	found := store.Found{More: r.more, Behind: r.next, At: uint64(r.at), Head: uint64(r.head)}
 	if n := len(r.rows); n > 0 {
 		ex.noteHead(max(r.rows[0].Position, r.rows[n-1].Position))
-		var err error
-		if found.Edges, err = ex.events(ctx, r.rows); err != nil {
+		err := r.makeEvents(func(w *sqlstore.Row) error { return ex.fetch(ctx, w.KindID, w.RoutingID) })
+		if err != nil {
 			return nil, err
 		}
+		found.Edges = r.edges
 	}
 	return found.Page(r.args, ex.positions), nil
 }
 
-// events makes events of rows, whose bytes are the scratch's, in as few allocations
-// as will do.
-func (ex *Executor) events(ctx context.Context, rows []sqlstore.Row) ([]cursor.Edge[evento.RawEvent], error) {
-	edges, err := ex.namesOf(ctx).Events(rows, func(r *sqlstore.Row) error { return ex.fetch(ctx, r.KindID, r.RoutingID) })
+// early is how many rows are made events at a time, while the server sends more. Names
+// that are not known yet can only be asked for when it has sent all: then the page is
+// made events at the end.
+const early = 128
+
+var errUnknownName = errors.New("a name that is not in the dictionary yet")
+
+// makeEvents makes events of the rows that are none yet, whose bytes are the scratch's,
+// in as few allocations as will do.
+func (r *reading) makeEvents(fetch func(*sqlstore.Row) error) error {
+	rows := r.rows[len(r.edges):]
+	edges, err := r.names.Events(rows, fetch)
+	if err != nil {
+		return err
+	}
 	size := 0
 	for i := range rows {
 		size += len(rows[i].Data)
@@ -203,7 +225,15 @@ func (ex *Executor) events(ctx context.Context, rows []sqlstore.Row) ([]cursor.E
 	for i := range edges {
 		edges[i].Node.Data = data.Copy(rows[i].Data)
 	}
-	return edges, err
+	switch need := len(r.edges) + len(edges); {
+	case r.edges == nil:
+		r.edges = edges
+		return nil
+	case need > cap(r.edges):
+		r.edges = slices.Grow(r.edges, max(need, min(4*need, r.args.Limit()))-len(r.edges))
+	}
+	r.edges = append(r.edges, edges...)
+	return nil
 }
 
 // isPlain reports whether the columns of eventColumns come in the form that
@@ -238,7 +268,7 @@ func readRow(w *sqlstore.Row, v [][]byte) bool {
 	if string(v[6]) != w.Codec {
 		w.Codec = string(v[6])
 	}
-	if string(v[7]) != w.AggregateID {
+	if v[7] != nil && string(v[7]) != w.AggregateID {
 		w.AggregateID = string(v[7])
 	}
 	w.Data, w.Metadata = v[8], v[9]
@@ -248,10 +278,14 @@ func readRow(w *sqlstore.Row, v [][]byte) bool {
 // scanRow is readRow for other formats.
 func scanRow(w *sqlstore.Row, rows pgx.Rows) error {
 	var routing *int64
-	err := rows.Scan(&w.Position, &w.RecordedAt, &w.Version, &w.KindID, &routing, (*[16]byte)(&w.ID), &w.Codec, &w.AggregateID, &w.Data, &w.Metadata)
+	var id *string
+	err := rows.Scan(&w.Position, &w.RecordedAt, &w.Version, &w.KindID, &routing, (*[16]byte)(&w.ID), &w.Codec, &id, &w.Data, &w.Metadata)
 	w.RoutingID = 0
 	if routing != nil {
 		w.RoutingID = *routing
+	}
+	if id != nil {
+		w.AggregateID = *id
 	}
 	return err
 }

@@ -204,11 +204,19 @@ func (b *builder) end(by way) {
 
 func (b *builder) writeLimit() { b.shared(&b.limitNo, int64(b.limit)) }
 
-const eventColumns = "position, recorded_at, version, kind_id, routing_id, event_id, codec, aggregate_id, data, metadata"
+// The columns of an event. Where all events are of one aggregate, its id is not sent
+// with each.
+const (
+	eventColumns       = "position, recorded_at, version, kind_id, routing_id, event_id, codec, aggregate_id, data, metadata"
+	columnsOfAggregate = "position, recorded_at, version, kind_id, routing_id, event_id, codec, NULL::text, data, metadata"
+)
 
 // selectEvents is the statement for up to limit events beyond a place.
 func (s *statements) selectEvents(f *plan, backward, near bool, from, bound int64, limit int) (string, []any) {
 	b := builder{schema: s.schema, columns: eventColumns, plan: f, backward: backward, near: near, from: from, bound: bound, limit: limit}
+	if onlyAggregate(f) != "" {
+		b.columns = columnsOfAggregate
+	}
 	b.text = make([]byte, 0, 512)
 	if b.countLegs() == 1 {
 		b.writeLegs()
@@ -225,6 +233,15 @@ func (s *statements) selectEvents(f *plan, backward, near bool, from, bound int6
 		b.writeLimit()
 	}
 	return string(b.text), b.params
+}
+
+// onlyAggregate is the id of the aggregate whose events alone are asked for; "": there
+// are others.
+func onlyAggregate(f *plan) string {
+	if f.Everything || len(f.Kinds) > 0 || len(f.Aggregates) != 1 {
+		return ""
+	}
+	return f.Aggregates[0].Key.ID
 }
 
 // anyEvent is the statement that tells whether there is an event beyond a
