@@ -382,12 +382,11 @@ func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, queu
 //
 // Why: docs/decisions.md, "A writer alone sends one statement".
 func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp, alone bool) (o outcome, err error) {
-	a := &op.write.Appends[0]
 	if alone {
 		b.published = false
 		o, err = ex.sendAlone(ctx, conn, op)
 		switch {
-		case err == nil && (o.fits || o.head > int64(a.Expected)):
+		case o.fits:
 			return o, nil
 		case err != nil && code(err) != uniqueViolation && !transient(err):
 			return o, err
@@ -402,17 +401,19 @@ func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *a
 
 // sendAlone sends the statement of a single append as a transaction of its own. That
 // judges by what was committed when it began, before it waited for the counter. It is
-// certain that an append fits, as a unique index sees what came meanwhile, and that its
-// aggregate is beyond the expected version. Everything else has to be judged again.
+// certain that an append fits, as a unique index sees what came meanwhile. Everything
+// else has to be judged again.
 func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp) (o outcome, err error) {
 	a := &op.write.Appends[0]
+	text, args := &ex.sql.appendOneAlone, []any(nil)
 	if len(a.Events) > 1 {
-		err = conn.QueryRow(ctx, ex.sql.appendOneAlone.at(ex.head.Load()), oneArguments(op)...).Scan(&o.head, &o.fits, &o.position, &o.above)
-		return o, err
+		args = oneArguments(op)
+	} else {
+		e := &a.Events[0]
+		text = &ex.sql.appendEvent
+		args = []any{a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0], op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)}
 	}
-	e := &a.Events[0]
-	err = conn.QueryRow(ctx, ex.sql.appendEvent.at(ex.head.Load()), a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0],
-		op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)).Scan(&o.position)
+	err = conn.QueryRow(ctx, text.at(ex.head.Load()), args...).Scan(&o.position)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return o, nil
 	}
@@ -423,7 +424,7 @@ func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp)
 // oneArguments are the parameters of appendOne.
 func oneArguments(op *appendOp) []any {
 	a, e := &op.write.Appends[0], eventArguments([]*appendOp{op})
-	return []any{a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.kind, e.ids, e.codecs, e.data}
+	return []any{a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.step, e.kind, e.ids, e.codecs, e.data}
 }
 
 // group is appends that share a statement: of two to one aggregate, one fits at most.

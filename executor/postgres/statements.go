@@ -108,23 +108,33 @@ WITH head AS MATERIALIZED (
   SELECT version, routing_id FROM SCHEMA.event WHERE aggregate_id = $1 AND type_id = $2 AND version >= $3 ORDER BY version DESC LIMIT 1
 )`
 
-// appendOneText is for one append with an expected version, which most flushes of a
-// single caller are: a third of the work.
-func (s *statements) appendOneText() {
-	s.appendOne = s.in(withHead + `, bumped AS (
+// bumped moves the counter, if the head is at the expected version.
+const bumped = `, bumped AS (
   UPDATE SCHEMA.counter SET position = position + $4, recorded_at = greatest(recorded_at, NOW)
   WHERE id = 1 AND coalesce((SELECT version FROM head), 0) = $3
   RETURNING position - $4 AS before, recorded_at
-), added AS (
+)`
+
+// addedBehind inserts the events of one append. Arrays that are unnested in a list of
+// columns are not copied first, as those of a FROM are. (A generate_series of $4 for the
+// steps would be planned anew for every append: the server takes a number that it is not
+// told for 1,000.)
+const addedBehind = `, added AS (
   INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
-  SELECT b.before + e.ordinal, b.recorded_at, $3 + e.ordinal, e.kind_id, $2, CASE WHEN $3 = 0 THEN $5 ELSE (SELECT routing_id FROM head) END,
+  SELECT b.before + e.step, b.recorded_at, $3 + e.step, e.kind_id, $2, CASE WHEN $3 = 0 THEN $5 ELSE (SELECT routing_id FROM head) END,
          e.event_id, e.codec, $1, e.data, $6
-  FROM bumped b, unnest($7::int[], $8::uuid[], $9::text[], $10::bytea[]) WITH ORDINALITY AS e (kind_id, event_id, codec, data, ordinal)
-)
+  FROM bumped b, (SELECT unnest($7::int[]) AS step, unnest($8::int[]) AS kind_id, unnest($9::uuid[]) AS event_id, unnest($10::text[]) AS codec, unnest($11::bytea[]) AS data) e
+)`
+
+// appendOneText is for one append with an expected version, which most flushes of a
+// single caller are: a third of the work.
+func (s *statements) appendOneText() {
+	s.appendOne = s.in(withHead + bumped + addedBehind + `
 SELECT $3, true, before + $4, NULL::uuid FROM bumped
 UNION ALL
 SELECT coalesce((SELECT version FROM head), ` + headNow("$1", "$2") + `), false, 0, ` + above("$1", "$2", "$3") + ` WHERE NOT EXISTS (SELECT FROM bumped)`)
-	s.appendOneAlone = plannedAnew(s.appendOne)
+	// For one append that nobody else waits with. It gives no row when it does not fit.
+	s.appendOneAlone = plannedAnew(s.in(withHead + bumped + addedBehind + `SELECT before + $4 FROM bumped`))
 }
 
 // grown is one statement as texts that differ when the store has grown fourfold, so that
@@ -141,8 +151,7 @@ func plannedAnew(text string) (g grown) {
 // at is the text for a store whose last event is at a position.
 func (g *grown) at(position int64) string { return g[bits.Len64(uint64(position))/2] }
 
-// appendEventText is for one event that nobody else waits with: less work again. It
-// gives no row when the append does not fit.
+// appendEventText is appendOneAlone for one event: less work again.
 func (s *statements) appendEventText() {
 	s.appendEvent = plannedAnew(s.in(withHead + `, bumped AS (
   UPDATE SCHEMA.counter SET position = position + 1, recorded_at = greatest(recorded_at, NOW)
