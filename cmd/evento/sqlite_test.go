@@ -46,3 +46,32 @@ func TestLookingChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// SQLite's INSERT OR REPLACE deletes what is in its way and tells no trigger of it. The
+// doctor finds what it has done.
+func TestDoctorFindsReplacedEvents(t *testing.T) {
+	t.Parallel()
+	const columns = "agg_key, version, kind_id, routing_id, event_id, recorded_at, codec, checksum, "
+	for name, test := range map[string]struct {
+		replace string
+		want    string
+	}{
+		"at its place":                  {"SELECT position, " + columns + "x'a0', metadata FROM SCHEMA.event WHERE position = 2", "error checksum"},
+		"at the end of the store":       {"SELECT (SELECT max(position) FROM SCHEMA.event) + 1, " + columns + "data, metadata FROM SCHEMA.event WHERE position = 2", "warning position"},
+		"without a checksum":            {"SELECT position, " + strings.Replace(columns, "checksum", "NULL", 1) + "data, metadata FROM SCHEMA.event WHERE position = 2", "error checksum"},
+		"by the event of another place": {"SELECT 3, " + columns + "data, metadata FROM SCHEMA.event WHERE position = 2", "error checksum"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := stores[sqliteStore](t)
+			if err := fill(t.Context(), store); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := findings(t, "--store", store)
+			statements(t, store, "INSERT OR REPLACE INTO SCHEMA.event (position, "+columns+"data, metadata) "+test.replace)
+			if after, text := findings(t, "--store", store); before[test.want] != 0 || after[test.want] == 0 {
+				t.Errorf("doctor found %v, before %v, and no %s\n%s", after, before, test.want, text)
+			}
+		})
+	}
+}

@@ -35,7 +35,7 @@ func (c *trips) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryD
 func (c *trips) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
 // A conflict is known from the round trip in which it is found, however many there are,
-// but for what is sent alone: one event, or what an aggregate has not reached.
+// but for what is sent alone.
 func TestConflictTrips(t *testing.T) {
 	t.Parallel()
 	config, err := pgxpool.ParseConfig(testserver.Postgres(t))
