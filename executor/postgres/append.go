@@ -405,15 +405,17 @@ func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *a
 // else has to be judged again.
 func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp) (o outcome, err error) {
 	a := &op.write.Appends[0]
-	text, args := &ex.sql.appendOneAlone, []any(nil)
+	seen := ex.head.Load()
+	var text string
+	var args []any
 	if len(a.Events) > 1 {
-		args = oneArguments(op)
+		text, args = ex.sql.appendOneAlone.at(seen), oneArguments(op)
 	} else {
 		e := &a.Events[0]
-		text = &ex.sql.appendEvent
+		text = ex.sql.appendEvent.at(seen)
 		args = []any{a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0], op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)}
 	}
-	err = conn.QueryRow(ctx, text.at(ex.head.Load()), args...).Scan(&o.position)
+	err = conn.QueryRow(ctx, text, args...).Scan(&o.position)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return o, nil
 	}
