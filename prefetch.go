@@ -23,7 +23,7 @@ type readAhead struct {
 	// first one is not read ahead. And a page that was read ahead counts only if it
 	// is full, as only a full page never changes: others may lack events that were
 	// committed since.
-	all bool
+	all    bool
 	behind bool           // a page was read before
 	limit  int            // of the next page; 0: least
 	coming chan aheadPage // what is read ahead, in order; nil: nothing is

@@ -48,7 +48,7 @@ func BenchmarkMySQLAppend(b *testing.B) {
 	for _, c := range []struct {
 		writers, events int
 		reach           float64
-	}{{1, 1000, 0.9}, {64, 6400, 1.5}} {
+	}{{1, 1000, 0.6}, {64, 6400, 1.5}} {
 		b.Run(fmt.Sprintf("writers=%d", c.writers), func(b *testing.B) {
 			dsn, rawDSN := testserver.MySQL(b), testserver.MySQL(b)
 			if dsn == "" {
@@ -166,7 +166,7 @@ func BenchmarkMySQLLoad(b *testing.B) {
 			}
 			b.Cleanup(func() { _ = s.Close() })
 			loads := max(4, 20_000/events)
-			compare(b, 0.8,
+			compare(b, 0.85,
 				func() float64 { return loadRate(b, ex, ids, loads, 1, events) },
 				func() float64 {
 					return rate(b, loads, func() error {

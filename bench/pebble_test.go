@@ -189,7 +189,7 @@ func BenchmarkPebbleLoad(b *testing.B) {
 		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
 			ex, raw, ids := filledPebble(b, max(2, 20_000/events), events)
 			loads := max(20, 200_000/events/2)
-			compare(b, 0.8,
+			compare(b, 0.85,
 				func() float64 { return loadRate(b, ex, ids, loads, 7, events) },
 				func() float64 {
 					return rate(b, loads, func() error {

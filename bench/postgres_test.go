@@ -58,7 +58,7 @@ func BenchmarkPostgresAppend(b *testing.B) {
 	for _, c := range []struct {
 		writers int
 		reach   float64
-	}{{1, 0.9}, {64, 1.5}} {
+	}{{1, 0.85}, {64, 1.5}} {
 		b.Run(fmt.Sprintf("writers=%d", c.writers), func(b *testing.B) {
 			pool, ex, _ := openPostgres(b)
 			_, _, raw := openPostgres(b)
@@ -208,7 +208,7 @@ func BenchmarkPostgresLoad(b *testing.B) {
 		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
 			ids := fill(b, ex, max(2, 2000/events), events)
 			loads := max(4, 20_000/events) // enough that a round is not mostly noise
-			compare(b, 0.8,
+			compare(b, 0.85,
 				func() float64 {
 					return rate(b, loads, func() error {
 						for i := range loads {

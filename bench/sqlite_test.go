@@ -187,7 +187,7 @@ func BenchmarkSQLiteLoad(b *testing.B) {
 			path, ex, ids := filled(b, aggregates, events)
 			s := openReader(b, path, selectEvents+"WHERE agg_key = (SELECT key FROM evento_aggregate WHERE type_id = 1 AND id = ?) ORDER BY version")
 			loads := max(4, 20_000/events)
-			compare(b, 0.8,
+			compare(b, 0.85,
 				func() float64 { return loadRate(b, ex, ids, loads, 1, events) },
 				func() float64 {
 					return rate(b, loads, func() error {
