@@ -12,6 +12,8 @@
 //     begin a commit, [CommitAll] makes several one.
 //   - A [Projection] replays events into a state; a snapshot stores that state
 //     so that the next replay is short. [Projection.Update] decides on it.
+//   - A decision is a function that reads and commits: [Decide] stores its commits only
+//     if what it has read still holds, and runs it again otherwise.
 //   - A subscription processes events continuously, in order, at least once, and
 //     stores its cursor: [NewSubscription].
 //   - An [Executor] is the storage. There is one package for each storage under

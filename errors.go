@@ -10,9 +10,10 @@ import (
 
 // Errors that callers tell apart with [errors.Is].
 var (
-	// ErrConflict: the aggregate is not at the version that the commit
-	// expected; nothing was stored. [ConflictError] has the versions.
-	ErrConflict = errors.New("evento: version conflict")
+	// ErrConflict: what the commit was based on has changed: the aggregate is not
+	// at the version that it expected, or an event matches one of its conditions.
+	// Nothing was stored. [ConflictError] says which.
+	ErrConflict = errors.New("evento: conflict")
 	// ErrNoEvents: a commit without events.
 	ErrNoEvents = errors.New("evento: no events to commit")
 	// ErrOutcomeUnknown: the commit may or may not have been stored, because the
@@ -60,16 +61,25 @@ var (
 	ErrNewerStore = errors.New("evento: store is newer than this library")
 )
 
-// ConflictError says at which version an aggregate was when a commit conflicted. It
-// matches [ErrConflict].
+// ConflictError says at which version an aggregate was when a commit conflicted, or
+// which condition did not hold. It matches [ErrConflict].
 type ConflictError struct {
 	AggregateType AggregateType
 	AggregateID   string
 	// Expected and Actual are versions; 0 is an aggregate without events.
 	Expected, Actual uint64
+
+	// Condition is which of [Write.Unless] did not hold, counted from 1, and Position
+	// that of the first event that it excludes. 0: the conflict is one of versions.
+	// Otherwise the fields above are not set.
+	Condition int
+	Position  uint64
 }
 
 func (e *ConflictError) Error() string {
+	if e.Condition > 0 {
+		return fmt.Sprintf("%v: the event at position %d is one that condition %d of the write excludes", ErrConflict, e.Position, e.Condition)
+	}
 	return fmt.Sprintf("%v: %s %q is at version %d, not %d",
 		ErrConflict, e.AggregateType, e.AggregateID, e.Actual, e.Expected)
 }

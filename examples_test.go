@@ -196,6 +196,38 @@ func ExampleProjection_Update() {
 	// 0
 }
 
+// A customer may owe on one account what another one covers. No aggregate has both: the
+// decision depends on what it has read of either.
+func ExampleDecide() {
+	ctx := context.Background()
+	ex := memory.New(nil)
+	for _, id := range []string{"giro", "savings"} {
+		if _, err := evento.Aggregate(id).Event(AccountOpened{Owner: "Alice"}, MoneyDeposited{Amount: 100}).Commit(ctx, ex); err != nil {
+			log.Fatal(err)
+		}
+	}
+	withdraw := func(from string, amount int64) error {
+		_, err := evento.Decide(ctx, ex, func(ctx context.Context, d evento.Executor) error {
+			giro, err := balance.Load(ctx, d, "giro")
+			if err != nil {
+				return err
+			}
+			savings, err := balance.Load(ctx, d, "savings")
+			if err != nil {
+				return err
+			}
+			if giro.State.Cents+savings.State.Cents < amount {
+				return errPoor
+			}
+			_, err = evento.Aggregate(from).AnyVersion().Event(MoneyWithdrawn{Amount: amount}).Commit(ctx, d)
+			return err
+		})
+		return err
+	}
+	fmt.Println(withdraw("giro", 150), "/", withdraw("savings", 100), "/", withdraw("giro", 50))
+	// Output: <nil> / not enough money / <nil>
+}
+
 // A subscription in the background: it handles what comes, in order, until it
 // is shut down, and goes on from there when it is started again.
 func ExampleSubscriptionBuilder_Start() {

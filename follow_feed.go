@@ -54,6 +54,8 @@ import (
 //
 // Why: docs/decisions.md, "Who waits reads, and there is no goroutine".
 type Feed struct {
+	turns turns // of those who update and decide; it has a lock of its own
+
 	mu      sync.Mutex
 	reader  *follower // reads or waits for a signal; nil: nobody
 	waiting list.List // of *follower: who waits and is not the reader, the longest first

@@ -24,8 +24,7 @@ type Projection[V any] struct {
 	snapshotEvery uint64
 	codecs        codecs
 	data          shared
-	err           error  // the builder's first mistake, returned by every load
-	turns         *turns // of its updates
+	err           error // the builder's first mistake, returned by every load
 
 	shape func() (hash string, err error) // of V, computed once
 }
@@ -84,7 +83,6 @@ func NewProjection[V any](name string, aggregateType AggregateType) *Projection[
 		aggregateType: aggregateType,
 		handlers:      map[eventKind]applier[V]{},
 		skip:          map[eventKind]bool{},
-		turns:         &turns{},
 	}
 	p.fail(checkName("projection name", name))
 	p.fail(checkName("aggregate type", string(aggregateType)))

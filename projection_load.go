@@ -297,7 +297,7 @@ const outcomeRetries = 3
 // Update loads an aggregate, calls decide with its state, and commits the events
 // that decide returns. On a conflict, it loads and decides again, until the context
 // ends. After a conflict, and while others wait already, it waits for its turn among the
-// updates of the aggregate by this projection in this process, first come, first served.
+// updates of the aggregate in this process, first come, first served.
 // If decide returns no events, nothing is committed, and the receipt is that of the
 // loaded state.
 //
@@ -314,7 +314,7 @@ func (p *Projection[V]) Update(ctx context.Context, ex Executor, id string, deci
 	if decide == nil {
 		return Receipt{}, fmt.Errorf("%w update: the function is nil", ErrInvalid)
 	}
-	turn := p.turns.of(ctx, ex, id)
+	turn := ex.Feed().turns.of(ctx, turnOf(AggregateKey{p.aggregateType, id}))
 	defer turn.leave()
 	for conflict := false; ; {
 		if err := turn.wait(ctx, conflict); err != nil {

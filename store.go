@@ -39,6 +39,15 @@ type Executor interface {
 	// *[ConflictError] for the first such append. With w.Retry, Write looks for an
 	// earlier attempt in any case, at any version.
 	//
+	// Conditions are judged after the versions, by the committer, against everything
+	// that is before the write: when an event that matches a condition's query is
+	// behind its place, Write stores nothing, and returns a *[ConflictError] for the
+	// first such condition. In an InTx, the events of the transaction itself do not
+	// count. Conditions' places are cursors of the store, with the errors of Read.
+	// When a version does not fit and a condition does not hold either, the conflict
+	// may be that of either. An executor for whose events there is no one order
+	// refuses conditions with [errors.ErrUnsupported].
+	//
 	// A new aggregate gets the append's routing key; an existing one keeps its own.
 	// The store sets the timestamps; they never decrease along the positions.
 	//
@@ -132,9 +141,24 @@ const PageBytes = 4 << 20
 type Write struct {
 	// Appends has one entry for each aggregate.
 	Appends []Append
+	// Unless has what must not have happened: the write is stored only if no event
+	// that matches one of these queries is behind its place. At most [MaxConditions].
+	Unless []Condition
 	// Retry says that this write was tried before.
 	Retry bool
 }
+
+// Condition is that no event which matches Query is behind After.
+type Condition struct {
+	Query Query
+	// After is where the reading ended on which the write is based: the EndCursor of
+	// a page of the same store. "": nothing was read, and there must be no such
+	// event at all.
+	After cursor.Value
+}
+
+// MaxConditions is the most conditions that a write may have.
+const MaxConditions = 1000
 
 // Append is what a write adds to one aggregate.
 type Append struct {
@@ -192,6 +216,14 @@ func (w Write) Check() error {
 	}
 	if size > MaxCommit {
 		return fmt.Errorf("%w: a commit of %d bytes of payload, at most %d are allowed", ErrTooLarge, size, MaxCommit)
+	}
+	if len(w.Unless) > MaxConditions {
+		return fmt.Errorf("%w commit: %d conditions, at most %d are allowed", ErrTooLarge, len(w.Unless), MaxConditions)
+	}
+	for i := range w.Unless {
+		if err := w.Unless[i].Query.Check(); err != nil {
+			return err
+		}
 	}
 	if len(w.Appends) > 1 {
 		seen := make(map[AggregateKey]bool, len(w.Appends))

@@ -22,6 +22,7 @@
 //
 //   - Append, Conflict, Atomic, Retry: what one write does, and what it does
 //     when it does not fit, spans aggregates, or is made twice;
+//   - Conditions: what was read still holds when a write is stored;
 //   - Order: the total order under concurrent writers and readers;
 //   - Pages, Filters, Routing, Cursors, Places, Iteration: reading;
 //   - Names, Payloads, Timestamps: that bytes come back unchanged;

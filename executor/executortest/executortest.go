@@ -85,6 +85,7 @@ func Test(t *testing.T, c Config) {
 		{"Conflict", testConflict},
 		{"Atomic", testAtomic},
 		{"Retry", testRetry},
+		{"Conditions", testConditions},
 		{"Order", testOrder},
 		{"Pages", testPages},
 		{"Filters", testFilters},

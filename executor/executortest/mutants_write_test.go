@@ -12,6 +12,65 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
+// conditionMutants judge the conditions of writes wrongly.
+func conditionMutants() []mutant {
+	// without judges the conditions by reading, and stores the write in any case when
+	// they hold.
+	without := func(b *bent, ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+		for i, c := range w.Unless {
+			page, err := b.handle.Read(ctx, c.Query, cursor.Onward(1, c.After))
+			if err != nil {
+				return nil, err
+			}
+			if len(page.Edges) > 0 {
+				return nil, &evento.ConflictError{Condition: i + 1, Position: page.Edges[0].Node.Position}
+			}
+		}
+		w.Unless = nil
+		time.Sleep(time.Millisecond) // in which others write
+		return b.handle.Write(ctx, w)
+	}
+	changed := func(change func(*evento.Condition)) func(b *bent) {
+		return func(b *bent) {
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+				w.Unless = slices.Clone(w.Unless)
+				for i := range w.Unless {
+					change(&w.Unless[i])
+				}
+				return b.handle.Write(ctx, w)
+			}
+		}
+	}
+	return []mutant{
+		{"conditions passed over", []string{"Conditions/Each", "Conditions/Several", "Conditions/Racers", "Conditions/FarBehind", "History/Fixed"}, func(b *bent) {
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+				w.Unless = nil
+				return b.handle.Write(ctx, w)
+			}
+		}},
+		{"conditions judged before the lock", []string{"Conditions/Racers"}, func(b *bent) {
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+				if !w.Retry {
+					return without(b, ctx, w)
+				}
+				return b.handle.Write(ctx, w)
+			}
+		}},
+		{"conditions judged before earlier attempts", []string{"Conditions/Retry"}, func(b *bent) {
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) { return without(b, ctx, w) }
+		}},
+		{"the first condition alone judged", []string{"Conditions/Several", "History/Fixed"}, func(b *bent) {
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+				w.Unless = w.Unless[:min(len(w.Unless), 1)]
+				return b.handle.Write(ctx, w)
+			}
+		}},
+		{"the first filter of a condition alone judged", []string{"Conditions/Each", "History/Fixed"}, changed(func(c *evento.Condition) { c.Query.Filters = c.Query.Filters[:min(len(c.Query.Filters), 1)] })},
+		{"the routing key of a condition passed over", []string{"Conditions/Each", "History/Fixed"}, changed(func(c *evento.Condition) { c.Query.RoutingKey, c.Query.Unrouted = "", false })},
+		{"a condition's place passed over", []string{"Conditions/Each", "Conditions/Several", "History/Fixed"}, changed(func(c *evento.Condition) { c.After = "" })},
+	}
+}
+
 // writeMutants store what they should not, or not what they should.
 func writeMutants() []mutant {
 	return []mutant{

@@ -108,8 +108,15 @@ func New(first evento.Executor, others ...evento.Executor) *Executor {
 
 // Write implements [evento.Executor], in the first member. When it conflicts because
 // the aggregate is in another member, the error is [evento.ErrReadOnly]: trying again
-// could never succeed.
+// could never succeed. Conditions are refused with [errors.ErrUnsupported]: the first
+// member cannot say what the others have added meanwhile.
 func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	if err := w.Check(); err != nil {
+		return nil, err
+	}
+	if len(w.Unless) > 0 {
+		return nil, fmt.Errorf("evento: group: a write with conditions: %w, as its members have no order in common", errors.ErrUnsupported)
+	}
 	receipts, err := ex.first.Write(ctx, w)
 	return receipts, ex.explain(ctx, err)
 }

@@ -103,6 +103,10 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	}
 	defer ex.mu.Unlock()
 
+	after, err := ex.places(&w)
+	if err != nil {
+		return nil, err
+	}
 	if w.Retry {
 		if receipts := ex.earlier(w); receipts != nil {
 			return receipts, nil
@@ -120,6 +124,12 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, &evento.ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: actual}
 	}
 
+	for i, at := range after {
+		if n := slices.IndexFunc(ex.log[at:], w.Unless[i].Query.Matches); n >= 0 {
+			return nil, &evento.ConflictError{Condition: i + 1, Position: at + uint64(n) + 1}
+		}
+	}
+
 	if now := ex.now(); now.After(ex.latest) {
 		ex.latest = now
 	}
@@ -130,6 +140,22 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	}
 	ex.changed.Notify()
 	return receipts, nil
+}
+
+// places are the positions that the conditions of a write are after.
+func (ex *Executor) places(w *evento.Write) ([]uint64, error) {
+	after := make([]uint64, len(w.Unless))
+	for i := range w.Unless {
+		at, err := ex.positions.Position(w.Unless[i].After)
+		if err != nil {
+			return nil, err
+		}
+		if head := uint64(len(ex.log)); at > head {
+			return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, at, head)
+		}
+		after[i] = at
+	}
+	return after, nil
 }
 
 // receipt is that of an append whose last event is at an index.

@@ -8,7 +8,9 @@ import (
 	"fmt"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // packetSpare is what a statement has beside the data.
@@ -29,11 +31,28 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if t := ex.transactionOf(ctx); t != nil {
 		return t.add(ctx, op)
 	}
-	if err := ex.queue.Do(ctx, op, op.Size(rowSpare)); err != nil {
-		return nil, err
+	for {
+		if err := op.Look(&ex.recent, ex.positions, ex.reader(ctx)); err != nil {
+			return nil, err
+		}
+		err := ex.queue.Do(ctx, op, op.Size(rowSpare))
+		if err == nil {
+			return op.Receipts, nil
+		}
+		if !errors.Is(err, store.ErrBehind) {
+			return nil, err
+		}
 	}
-	return op.Receipts, nil
 }
+
+// reader reads within a call.
+func (ex *Executor) reader(ctx context.Context) store.Reader {
+	return func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+		return ex.Read(ctx, q, args)
+	}
+}
+
+func isConditional(c *call) bool { return !c.Request.Conditions.None() }
 
 // errAssumed says that a batch has to be judged again with all places read, or with
 // what only the server knows.
@@ -45,8 +64,23 @@ func (op *appendOp) apply(tx *transaction) error {
 		return nil //nolint:nilerr // the write is refused, the transaction goes on
 	}
 	err := op.Apply(tx)
+	if err == nil && op.Refusal != nil && !op.Conditions.None() && tx.assumed(&op.Write) {
+		// If it is not new, an earlier attempt may have stored it.
+		return errAssumed
+	}
 	tx.found = tx.found || op.Earlier
 	return err
+}
+
+// assumed reports whether an aggregate of a write was taken for new.
+func (tx *transaction) assumed(w *evento.Write) bool {
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		if at, err := tx.Place(a.Aggregate()); !tx.careful && err == nil && at.Version == 0 && a.Expected == 0 && !a.AnyVersion {
+			return true
+		}
+	}
+	return false
 }
 
 // fits refuses an event that the server would not take: told of it only by the

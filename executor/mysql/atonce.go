@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/evento-go/evento/internal/appendqueue"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // mostAtOnce bounds the size of a write that is sent at once: as text, its bytes are
@@ -49,6 +50,7 @@ func (w *writer) storeAtOnce(ctx context.Context, c *call) (finished bool) {
 	op := c.Request
 	tx := w.transaction(ctx, counter{w.position, w.recordedAt}, false)
 	tx.local = true
+	tx.tail = sqlstore.TailOf(&w.ex.recent, w.ex.positions, w.position, isConditional(c), tx.page)
 	tx.needPlaces(&op.Write)
 	if len(tx.needed) > 0 || op.Size(rowSpare) > mostAtOnce {
 		return false

@@ -291,6 +291,7 @@ func (t *callersTx) flush(ctx context.Context) error {
 			return err
 		}
 		tx = writerOn(t.ex, t.s).transaction(ctx, at, true)
+		tx.tail = sqlstore.OwnTail(t.ex.positions, at.position, tx.page)
 		if stored, err := tx.appendAll(ops); err != nil || stored {
 			t.notDurable = t.notDurable || stored
 			return err

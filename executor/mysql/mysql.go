@@ -90,6 +90,7 @@ type Executor struct {
 	sessions       *pool
 	writer         *writer
 	queue          *appendqueue.Queue[*appendOp]
+	recent         store.Recent
 	changed        store.Signal
 	feed           evento.Feed
 	durable        durable

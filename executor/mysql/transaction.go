@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
@@ -33,6 +34,7 @@ type transaction struct {
 	places map[evento.AggregateKey]sqlstore.Place // that it has moved
 	names  *sqlstore.Dictionary                   // that it has looked up or made
 	events map[slot]placed                        // that it has looked at, to tell attempts from conflicts
+	tail   sqlstore.Tail
 
 	args []any // rows that are not sent yet
 	size int   // of their data
@@ -181,7 +183,41 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 	}
 	tx.places[a.Aggregate()] = *at
 	tx.appended = true
-	return tx.position, nil
+	if !tx.tail.Keeps() {
+		return tx.position, nil
+	}
+	key, err := tx.routingKey(at.Routing)
+	tx.tail.Note(a, tx.position, key)
+	return tx.position, err
+}
+
+// Tail implements [sqlstore.Appender].
+func (tx *transaction) Tail() *sqlstore.Tail { return &tx.tail }
+
+// page reads what the session of the transaction sees.
+func (tx *transaction) page(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	if tx.local {
+		return nil, errAssumed
+	}
+	at, err := tx.w.ex.positions.Position(args.At())
+	if err != nil {
+		return nil, err
+	}
+	return tx.w.ex.readPage(tx.ctx, tx.s, q, args, int64(at))
+}
+
+// routingKey is the key with a number; "" for 0.
+func (tx *transaction) routingKey(id int64) (string, error) {
+	key, known := tx.names.Routings.Name(id)
+	if known || id == 0 {
+		return key, nil
+	}
+	if tx.local {
+		return "", errAssumed
+	}
+	err := tx.w.ex.names.fetch(tx.ctx, tx.s, id)
+	key, _ = tx.names.Routings.Name(id)
+	return key, err
 }
 
 const (
@@ -260,4 +296,5 @@ func (tx *transaction) publish() {
 		w.places.Put(a, at)
 	}
 	tx.names.Publish()
+	tx.tail.Publish()
 }

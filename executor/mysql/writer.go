@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -224,6 +225,7 @@ func (w *writer) alone(ctx context.Context, calls []*call) {
 func (w *writer) commit(ctx context.Context, calls []*call, at counter, careful bool) error {
 	quiet := at.position == w.position && len(calls) == 1
 	tx := w.transaction(ctx, at, careful)
+	tx.tail = sqlstore.TailOf(&w.ex.recent, w.ex.positions, at.position, slices.ContainsFunc(calls, isConditional), tx.page)
 	for _, c := range calls {
 		tx.needPlaces(&c.Request.Write)
 	}

@@ -5,10 +5,13 @@ package pebble
 import (
 	"context"
 	"errors"
+	"math"
 
 	lsm "github.com/cockroachdb/pebble/v2"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Write implements [evento.Executor]. It looks up heads and encodes events before it
@@ -21,13 +24,26 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, err
 	}
 	defer ex.gate.Leave()
+	for {
+		receipts, err := ex.write(ctx, &w)
+		if !errors.Is(err, store.ErrBehind) {
+			return receipts, err
+		}
+	}
+}
+
+func (ex *Executor) write(ctx context.Context, w *evento.Write) ([]evento.Receipt, error) {
 	p := &pending{ex: ex, appends: w.Appends}
+	var err error
+	if p.conditions, err = store.Look(w, &ex.recent, ex.positions, math.MaxUint64, ex.reader(ctx, ex.visible.Load)); err != nil {
+		return nil, err
+	}
 	if err := p.prepare(); err != nil {
 		return nil, failure(err)
 	}
 	if w.Retry {
-		p.made = newMade(&w)
-		if err := ex.search(ctx, &w, p.made, ex.applied.Load()); err != nil {
+		p.made = newMade(w)
+		if err := ex.search(ctx, w, p.made, ex.applied.Load()); err != nil {
 			return nil, failure(err)
 		}
 		if p.made.all() {
@@ -37,7 +53,18 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if err := ex.disk.room(p.batch.Len()); err != nil {
 		return nil, err
 	}
-	return p.commit(ctx, &w)
+	return p.commit(ctx, w)
+}
+
+// reader reads pages of the events up to a head.
+func (ex *Executor) reader(ctx context.Context, head func() uint64) store.Reader {
+	return func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+		from, err := ex.positions.Position(args.At())
+		if err != nil {
+			return nil, err
+		}
+		return ex.readPage(ctx, q, args, from, head())
+	}
 }
 
 // pending is a write with its batch.
@@ -48,6 +75,8 @@ type pending struct {
 	batch   *lsm.Batch
 	events  []event
 	made    *made // of a retry
+
+	conditions store.Conditions
 }
 
 // event is one event of the batch: the places in the batch's memory where place fills in
@@ -193,6 +222,9 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 		}
 		again = again || p.routing(i) != before
 	}
+	if conflict, err := p.judge(ctx); conflict != nil || err != nil {
+		return nil, conflict, err
+	}
 	if again { // somebody else made the aggregate, with another routing key
 		if err := p.encode(); err != nil {
 			return nil, nil, failure(err)
@@ -209,7 +241,42 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 		a, r := &p.appends[i], &receipts[i]
 		ex.heads.put(a.Aggregate(), head{version: r.Version, position: r.Position, routing: p.routing(i)})
 	}
+	p.remember(receipts)
 	return receipts, nil, nil
+}
+
+// judge holds the conditions against what was applied, which may not be durable yet.
+func (p *pending) judge(ctx context.Context) (*conflicted, error) {
+	ex := p.ex
+	if p.conditions.None() {
+		return nil, nil
+	}
+	err := p.conditions.Refused()
+	if err == nil {
+		err = ex.recent.Cover(p.conditions.Lowest(), ex.applied.Load(), ex.positions, ex.reader(ctx, ex.applied.Load))
+	}
+	if err == nil {
+		err = ex.recent.Judge(&p.conditions, nil)
+	}
+	var conflict *evento.ConflictError
+	if errors.As(err, &conflict) {
+		return &conflicted{conflict, conflict.Position}, nil
+	}
+	return nil, err
+}
+
+// remember keeps what was applied for the conditions of others.
+func (p *pending) remember(receipts []evento.Receipt) {
+	if !p.ex.recent.Keep(p.ex.applied.Load(), false) {
+		return
+	}
+	for i := range receipts {
+		a := &p.appends[i]
+		first := receipts[i].Position - uint64(len(a.Events)) + 1
+		for j := range a.Events {
+			p.ex.recent.Add(store.Header(a, j, first+uint64(j), p.routing(i)))
+		}
+	}
 }
 
 // place gives the events of the batch the positions after last.

@@ -112,7 +112,7 @@ func (ex *Executor) earlier(m *made) ([]evento.Receipt, error) {
 // conflict answers a write that does not fit what was applied: it was made
 // before, or it conflicts with what is durable.
 func (ex *Executor) conflict(ctx context.Context, w *evento.Write, c *conflicted, applied uint64) ([]evento.Receipt, error) {
-	if !w.Retry { // else it was looked for
+	if !w.Retry && c.err.Condition == 0 { // else it was looked for, or is not stored
 		m := newMade(w)
 		if err := ex.search(ctx, w, m, applied); err != nil {
 			return nil, failure(err)

@@ -99,6 +99,7 @@ type Executor struct {
 	heads     *heads
 	state     state
 	gate      store.Gate
+	recent    store.Recent
 	changed   store.Signal
 	feed      evento.Feed
 

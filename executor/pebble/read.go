@@ -30,7 +30,11 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 		return nil, err
 	}
 	defer ex.gate.Leave()
-	head := ex.visible.Load()
+	return ex.readPage(ctx, q, args, from, ex.visible.Load())
+}
+
+// readPage reads a page of the events up to a head.
+func (ex *Executor) readPage(ctx context.Context, q evento.Query, args cursor.Args, from, head uint64) (*cursor.Page[evento.RawEvent], error) {
 	if from > head {
 		return nil, fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, from, head)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
 	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
@@ -30,6 +32,8 @@ type appendOp struct {
 	routings   []*int32              // by append; nil: none
 	kinds      [][]int32             // by append and event
 	metadata   []*string             // by append; JSON; nil: none
+	conditions store.Conditions
+	refusal    error // by a condition
 	receipts   []evento.Receipt
 }
 
@@ -48,18 +52,33 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if t := ex.transactionOf(ctx); t != nil {
 		return t.Add(ctx, w, ex.findHead)
 	}
-	op := &appendOp{write: w}
-	err := ex.once(ctx, func() error {
-		size, err := ex.lookUpNames(ctx, op)
-		if err != nil {
-			return err
+	for {
+		op := &appendOp{write: w}
+		var err error
+		if op.conditions, err = store.Look(&w, &ex.recent, ex.positions, math.MaxUint64, ex.reader(ctx)); err != nil {
+			return nil, err
 		}
-		return ex.queue.Do(ctx, op, size)
-	})
-	if err != nil {
-		return nil, err
+		err = ex.once(ctx, func() error {
+			size, err := ex.lookUpNames(ctx, op)
+			if err != nil {
+				return err
+			}
+			return ex.queue.Do(ctx, op, size)
+		})
+		if err == nil {
+			return op.receipts, nil
+		}
+		if !errors.Is(err, store.ErrBehind) {
+			return nil, err
+		}
 	}
-	return op.receipts, nil
+}
+
+// reader reads within a call.
+func (ex *Executor) reader(ctx context.Context) store.Reader {
+	return func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+		return ex.Read(ctx, q, args)
+	}
 }
 
 // lookUpNames turns names into numbers and metadata into text, in the caller's
@@ -168,6 +187,7 @@ func (ex *Executor) flush(ctx context.Context, take func() (context.Context, []*
 type batch struct {
 	via       *flushConn
 	published bool // other processes were told of the last commit
+	locked    bool // conditions are judged with the counter held
 }
 
 // committed tells everybody that there may be new events.
@@ -200,19 +220,27 @@ func (op *appendOp) isSingle() bool {
 	return len(a) == 1 && !a[0].AnyVersion && !op.write.Retry
 }
 
+// isPlain reports whether a write is single and its version alone decides.
+func (op *appendOp) isPlain() bool { return op.isSingle() && op.conditions.None() }
+
 // split returns the calls for one statement, and those that have to wait for another
-// that appends to the same aggregate. A call that waits makes later calls to its
-// aggregates wait too, so that the order holds.
+// that appends to the same aggregate, or what their conditions may exclude. A call that
+// waits makes later calls to its aggregates wait too, so that the order holds.
 func split(calls []*appendCall) (now, later []*appendCall) {
 	taken := aggregates{}
 	for _, c := range calls {
-		if taken.take(c.Request, c.Request.isSingle()) {
+		if taken.take(c.Request, c.Request.isPlain()) && !c.Request.concernedBy(now) {
 			now = append(now, c)
 		} else {
 			later = append(later, c)
 		}
 	}
 	return now, later
+}
+
+// concernedBy reports whether the conditions of a write may exclude what others add.
+func (op *appendOp) concernedBy(calls []*appendCall) bool {
+	return !op.conditions.None() && slices.ContainsFunc(calls, func(c *appendCall) bool { return op.conditions.Concern(&c.Request.write) })
 }
 
 // place is where a single append is to be.
@@ -235,7 +263,7 @@ func firsts(calls []*appendCall) (ops []*appendOp, by []int) {
 	for i, c := range calls {
 		op := c.Request
 		by[i] = len(ops)
-		if op.isSingle() {
+		if op.isPlain() {
 			at := place{op.aggregates[0], op.write.Appends[0].Expected}
 			if first, ok := places[at]; ok {
 				by[i] = first
@@ -285,8 +313,19 @@ func (ex *Executor) commit(ctx context.Context, b *batch, calls []*appendCall) {
 		}
 		appendqueue.Release(calls)
 	}
+	var again []*appendCall
 	for i, c := range calls {
-		c.Finish(ex.resolve(ctx, b.via, c.Request, outcomes[i]))
+		if err := ex.resolve(ctx, b, c.Request, outcomes[i]); errors.Is(err, errMoved) {
+			again = append(again, c)
+		} else {
+			c.Finish(err)
+		}
+	}
+	if len(again) > 0 {
+		appendqueue.Release(again)
+		b.locked = true
+		ex.commit(ctx, b, again)
+		b.locked = false
 	}
 }
 
@@ -320,28 +359,23 @@ func (ex *Executor) failed(ctx context.Context, b *batch, calls []*appendCall, e
 // sent means that nothing was stored.
 func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []*appendCall) ([][]outcome, error) {
 	ops, by := firsts(calls)
-	sent := make([][]outcome, len(ops)) // by write
-	if len(ops) == 1 && ops[0].isSingle() {
-		o, err := ex.sendOne(ctx, conn, b, ops[0], len(calls) == 1)
-		if err != nil {
+	sent := make(map[*appendOp][]outcome, len(ops))
+	at, judged := int64(-1), true
+	if with := conditional(ops); len(with) > 0 {
+		if at, judged = ex.judge(with); b.locked {
+			judged = false
+		}
+	}
+	if !judged {
+		if err := ex.sendJudged(ctx, conn, b, ops, sent); err != nil {
 			return nil, err
 		}
-		sent[0] = []outcome{o}
-	} else {
-		g := group{ops: ops}
-		if err := ex.transact(ctx, conn, b, func(to *pgx.Batch) { ex.queueAppend(to, &g) }); err != nil {
-			return nil, err
-		}
-		next := 0
-		for i, op := range ops {
-			n := len(op.write.Appends)
-			sent[i] = g.outcomes[next : next+n]
-			next += n
-		}
+	} else if err := ex.sendAccepted(ctx, conn, b, ops, at, len(calls) == 1, sent); err != nil {
+		return nil, err
 	}
 	outcomes := make([][]outcome, len(calls))
 	for i, c := range calls {
-		outcomes[i] = sent[by[i]]
+		outcomes[i] = sent[ops[by[i]]]
 		if first := ops[by[i]]; first != c.Request {
 			outcomes[i] = []outcome{outcomes[i][0].behind(&first.write.Appends[0])}
 		}
@@ -349,11 +383,71 @@ func (ex *Executor) send(ctx context.Context, conn *pgx.Conn, b *batch, calls []
 	return outcomes, nil
 }
 
-// transact sends what queue adds, in a transaction that holds the counter.
-func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, queue func(*pgx.Batch)) error {
+// sendAccepted sends the writes that are not refused. Those with conditions are for a
+// store whose last event is at a position.
+func (ex *Executor) sendAccepted(ctx context.Context, conn *pgx.Conn, b *batch, ops []*appendOp, at int64, alone bool, sent map[*appendOp][]outcome) error {
+	ops = accepted(ops)
+	if len(ops) == 0 {
+		return nil
+	}
+	if op := ops[0]; len(ops) == 1 && op.isSingle() && (alone || op.conditions.None()) {
+		o, err := ex.sendOne(ctx, conn, b, op, at, alone)
+		sent[op] = []outcome{o}
+		return err
+	}
+	g := group{ops: ops, at: at}
+	if err := ex.transact(ctx, conn, b, nil, func(to *pgx.Batch) { ex.queueAppend(to, &g) }); err != nil {
+		return err
+	}
+	g.outcomesOf(sent)
+	return nil
+}
+
+// sendJudged judges the writes with the counter held, which takes a round trip more.
+func (ex *Executor) sendJudged(ctx context.Context, conn *pgx.Conn, b *batch, ops []*appendOp, sent map[*appendOp][]outcome) error {
+	g := group{at: -1}
+	err := ex.transact(ctx, conn, b, func(position int64) error {
+		return ex.judgeLocked(ctx, conn, conditional(ops), position)
+	}, func(to *pgx.Batch) {
+		if g.ops = accepted(ops); len(g.ops) > 0 {
+			ex.queueAppend(to, &g)
+		}
+	})
+	if err == nil {
+		g.outcomesOf(sent)
+	}
+	return err
+}
+
+// accepted are the writes that no condition has refused.
+func accepted(ops []*appendOp) (left []*appendOp) {
+	for _, op := range ops {
+		if op.refusal == nil {
+			left = append(left, op)
+		}
+	}
+	return left
+}
+
+// transact sends what queue adds, in a transaction that holds the counter. Judge, if it is
+// not nil, is told where the counter is before.
+func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, judge func(position int64) error, queue func(*pgx.Batch)) error {
 	all := &pgx.Batch{}
 	all.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	all.Queue(ex.sql.lock)
+	lock := all.Queue(ex.sql.lock)
+	if judge != nil {
+		var position int64
+		var settings [2]string
+		lock.QueryRow(func(row pgx.Row) error { return row.Scan(&position, &settings[0], &settings[1]) })
+		err := conn.SendBatch(ctx, all).Close()
+		if err == nil {
+			err = judge(position)
+		}
+		if err != nil {
+			return ex.rolledBack(ctx, conn, err)
+		}
+		all = &pgx.Batch{}
+	}
 	queue(all)
 	committed := false
 	all.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
@@ -369,6 +463,11 @@ func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, queu
 	if committed && err != nil {
 		b.published, err = false, nil
 	}
+	return ex.rolledBack(ctx, conn, err)
+}
+
+// rolledBack leaves no transaction after an error.
+func (ex *Executor) rolledBack(ctx context.Context, conn *pgx.Conn, err error) error {
 	if err != nil && !conn.IsClosed() && conn.PgConn().TxStatus() != 'I' {
 		if _, e := conn.Exec(ctx, "ROLLBACK"); e != nil {
 			err = errors.Join(err, conn.Close(ctx))
@@ -381,18 +480,20 @@ func (ex *Executor) transact(ctx context.Context, conn *pgx.Conn, b *batch, queu
 // statement is sent alone. What that does not settle is sent again with the counter held.
 //
 // Why: docs/decisions.md, "A writer alone sends one statement".
-func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp, alone bool) (o outcome, err error) {
+func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *appendOp, at int64, alone bool) (o outcome, err error) {
 	if alone {
 		b.published = false
-		o, err = ex.sendAlone(ctx, conn, op)
+		o, err = ex.sendAlone(ctx, conn, op, at)
 		switch {
 		case o.fits:
 			return o, nil
 		case err != nil && code(err) != uniqueViolation && !transient(err):
 			return o, err
+		case !op.conditions.None():
+			return outcome{moved: true}, nil
 		}
 	}
-	err = ex.transact(ctx, conn, b, func(to *pgx.Batch) {
+	err = ex.transact(ctx, conn, b, nil, func(to *pgx.Batch) {
 		to.Queue(ex.sql.appendOne, oneArguments(op)...).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&o.head, &o.fits, &o.position, &o.above) })
 	})
@@ -403,19 +504,22 @@ func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *a
 // judges by what was committed when it began, before it waited for the counter. It is
 // certain that an append fits, as a unique index sees what came meanwhile. Everything
 // else has to be judged again.
-func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp) (o outcome, err error) {
+func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp, at int64) (o outcome, err error) {
 	a := &op.write.Appends[0]
 	seen := ex.head.Load()
-	var text string
 	var args []any
+	text, guarded := &ex.sql.appendOneAlone, &ex.sql.appendOneAloneAt
 	if len(a.Events) > 1 {
-		text, args = ex.sql.appendOneAlone.at(seen), oneArguments(op)
+		args = oneArguments(op)
 	} else {
 		e := &a.Events[0]
-		text = ex.sql.appendEvent.at(seen)
+		text, guarded = &ex.sql.appendEvent, &ex.sql.appendEventAt
 		args = []any{a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0], op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)}
 	}
-	err = conn.QueryRow(ctx, text, args...).Scan(&o.position)
+	if !op.conditions.None() {
+		text, args = guarded, append(args, at)
+	}
+	err = conn.QueryRow(ctx, text.at(seen), args...).Scan(&o.position)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return o, nil
 	}
@@ -427,85 +531,4 @@ func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp)
 func oneArguments(op *appendOp) []any {
 	a, e := &op.write.Appends[0], eventArguments([]*appendOp{op})
 	return []any{a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.step, e.kind, e.ids, e.codecs, e.data}
-}
-
-// group is appends that share a statement: of two to one aggregate, one fits at most.
-type group struct {
-	ops      []*appendOp
-	outcomes []outcome // by append
-}
-
-// queueAppend adds the statement of a group to a batch, behind that which locks
-// the counter.
-func (ex *Executor) queueAppend(to *pgx.Batch, g *group) {
-	args, events := arguments(g.ops)
-	to.Queue(ex.sql.append, args...).Query(func(rows pgx.Rows) error {
-		g.outcomes = make([]outcome, 0, len(events))
-		var no int32
-		var o outcome
-		var before int64 // the position before the statement
-		taken := int64(0)
-		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &o.fits, &before, &o.above}, func() error {
-			if o.fits {
-				taken += int64(events[no])
-			}
-			o.position = before + taken
-			g.outcomes = append(g.outcomes, o)
-			return nil
-		})
-		return err
-	})
-}
-
-// arguments are the parameters of the append statement, and the number of
-// events of each append.
-func arguments(ops []*appendOp) ([]any, []int32) {
-	var (
-		no, writeNo, types []int32
-		aggregates         []string
-		routings           []*int32
-		expected           []int64
-		retried            []pgtype.UUID
-		events             []int32
-	)
-	for w, op := range ops {
-		for i := range op.write.Appends {
-			a := &op.write.Appends[i]
-			no, writeNo, types = append(no, int32(len(no))), append(writeNo, int32(w)), append(types, op.types[i])
-			aggregates, routings = append(aggregates, a.AggregateID), append(routings, op.routings[i])
-			e := int64(a.Expected)
-			if a.AnyVersion {
-				e = -1
-			}
-			expected, events = append(expected, e), append(events, int32(len(a.Events)))
-			retried = append(retried, pgtype.UUID{Bytes: a.Events[0].ID, Valid: op.write.Retry})
-		}
-	}
-	e := eventArguments(ops)
-	return []any{no, writeNo, types, aggregates, routings, expected, retried, events, e.no, e.step, e.kind, e.ids, e.codecs, e.data, e.metadata}, events
-}
-
-// eventParams are the parameters for the events of all appends.
-type eventParams struct {
-	no, step, kind []int32 // no: of the append
-	ids            []pgtype.UUID
-	codecs         []string
-	data           [][]byte
-	metadata       []*string
-}
-
-func eventArguments(ops []*appendOp) (c eventParams) {
-	no := int32(0)
-	for _, op := range ops {
-		for i := range op.write.Appends {
-			for j := range op.write.Appends[i].Events {
-				e := &op.write.Appends[i].Events[j]
-				c.no, c.step, c.kind = append(c.no, no), append(c.step, int32(j+1)), append(c.kind, op.kinds[i][j])
-				c.ids, c.codecs = append(c.ids, pgtype.UUID{Bytes: e.ID, Valid: true}), append(c.codecs, e.Codec)
-				c.data, c.metadata = append(c.data, sqlstore.NotNull(e.Data)), append(c.metadata, op.metadata[i])
-			}
-			no++
-		}
-	}
-	return c
 }

@@ -148,11 +148,18 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 	case status == 'E': // an error that the function did not return
 		return refused(t.cause.aborted())
 	}
+	refusal, err := ex.lookLocked(inner, t)
+	if err != nil {
+		return ex.explain(ctx, conn, err)
+	}
 	l, err := ex.lastOf(inner, t)
 	if err != nil {
 		return ex.explain(ctx, conn, err)
 	}
 	t.End()
+	if refusal != nil {
+		return ex.notAppended(ctx, conn, l.groups, refusal)
+	}
 
 	var f roundTrip
 	f.begin(conn.Conn())

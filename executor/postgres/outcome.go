@@ -16,6 +16,7 @@ type outcome struct {
 	head     int64     // the aggregate's version before
 	fits     bool      // with all others of its write
 	position int64     // of its last event, when it fits
+	moved    bool      // the counter was not where the conditions were judged; nothing else is known
 	above    *[16]byte // when it does not: the id of the event behind the expected version; nil: there is none
 }
 
@@ -29,7 +30,13 @@ func (o outcome) behind(a *evento.Append) outcome {
 }
 
 // resolve sets the receipts of a write, or says why it was refused.
-func (ex *Executor) resolve(ctx context.Context, l *flushConn, op *appendOp, outcomes []outcome) error {
+func (ex *Executor) resolve(ctx context.Context, b *batch, op *appendOp, outcomes []outcome) error {
+	if op.refusal != nil {
+		return ex.refused(ctx, b.via, op)
+	}
+	if outcomes[0].moved {
+		return errMoved
+	}
 	if outcomes[0].fits { // all of a write do, or none
 		op.receipts = make([]evento.Receipt, len(outcomes))
 		for i, o := range outcomes {
@@ -37,14 +44,28 @@ func (ex *Executor) resolve(ctx context.Context, l *flushConn, op *appendOp, out
 			op.receipts[i] = evento.Receipt{AggregateID: a.AggregateID, Version: uint64(o.head) + uint64(len(a.Events)), Position: uint64(o.position)}
 			ex.noteHead(o.position)
 		}
+		ex.remember(op, outcomes)
 		return nil
 	}
 	if op.mayBeEarlier(outcomes) {
-		if earlier, err := ex.earlierOn(ctx, l, op); earlier || err != nil {
+		if earlier, err := ex.earlierOn(ctx, b.via, op); earlier || err != nil {
 			return err
 		}
 	}
+	if !b.locked && !op.conditions.None() && op.isAt(outcomes) {
+		return errMoved
+	}
 	return op.conflict(outcomes)
+}
+
+// isAt reports whether the aggregates are at the versions that are expected.
+func (op *appendOp) isAt(outcomes []outcome) bool {
+	for i := range outcomes {
+		if a := &op.write.Appends[i]; !a.AnyVersion && a.Expected != uint64(outcomes[i].head) {
+			return false
+		}
+	}
+	return true
 }
 
 // mayBeEarlier reports whether a refused write may have been stored before: then its

@@ -99,6 +99,7 @@ type Executor struct {
 	names      *sqlstore.Dictionary
 	scratches  sync.Pool // of *scratch
 	queue      *appendqueue.Queue[*appendOp]
+	recent     store.Recent
 	changed    store.Signal
 	feed       evento.Feed
 	gate       store.Gate

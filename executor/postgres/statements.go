@@ -19,7 +19,9 @@ type statements struct {
 	records, recordsOf, now, makeRecord, changeRecord, removeRecord              string
 	snapshot, saveSnapshot, snapshots, snapshotsOf, removeSnapshots              string
 	lastRecorded, headsOf, moveCounter                                           string
-	appendOneAlone, appendEvent                                                  grown
+	appendAt                                                                     string
+	appendOneAlone, appendOneAloneAt, appendEvent, appendEventAt                 grown
+	recent                                                                       string
 	publish, publishAtOnce                                                       string // set when the store is known
 }
 
@@ -62,14 +64,25 @@ func (s *statements) appendTexts() {
 	// The search for the head begins at the version that is expected, as the
 	// server looks at each entry of an index page that fits: a head that is
 	// below stays unknown.
-	s.append = s.in(`
+	s.append = s.in(appendText("", ""))
+	// The same, with writes that are for a store whose last event is at a position.
+	s.appendAt = s.in(appendText(", unnest($16::boolean[]) AS guarded", " AND (NOT a.guarded OR $17 = (SELECT position FROM SCHEMA.counter WHERE id = 1))"))
+	s.recent = s.in(`SELECT e.position, e.event_id, t.name, e.aggregate_id, k.name, coalesce(r.key, '')
+FROM SCHEMA.event e JOIN SCHEMA.kind k ON k.id = e.kind_id JOIN SCHEMA.type t ON t.id = k.type_id LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id
+WHERE e.position > $1 ORDER BY e.position LIMIT $2`)
+}
+
+// appendText is the statement with more columns of the appends, and more that each has to
+// fit.
+func appendText(columns, fits string) string {
+	return `
 WITH a AS MATERIALIZED (
   SELECT a.*, h.version AS head, h.routing_id AS head_routing,
          bool_and((a.expected < 0 OR a.expected = coalesce(h.version, 0))
-           AND (a.retried IS NULL OR NOT EXISTS (SELECT FROM SCHEMA.event e WHERE e.event_id = a.retried)))
+           AND (a.retried IS NULL OR NOT EXISTS (SELECT FROM SCHEMA.event e WHERE e.event_id = a.retried))` + fits + `)
            OVER (PARTITION BY a.write_no) AS fits
-  FROM unnest($1::int[], $2::int[], $3::int[], $4::text[], $5::int[], $6::bigint[], $7::uuid[], $8::int[])
-       AS a (no, write_no, type_id, aggregate_id, routing_id, expected, retried, events)
+  FROM (SELECT unnest($1::int[]) AS no, unnest($2::int[]) AS write_no, unnest($3::int[]) AS type_id, unnest($4::text[]) AS aggregate_id,
+               unnest($5::int[]) AS routing_id, unnest($6::bigint[]) AS expected, unnest($7::uuid[]) AS retried, unnest($8::int[]) AS events` + columns + `) a
   LEFT JOIN LATERAL (
     SELECT e.version, e.routing_id FROM SCHEMA.event e
     WHERE e.aggregate_id = a.aggregate_id AND e.type_id = a.type_id AND e.version >= a.expected
@@ -90,7 +103,7 @@ WITH a AS MATERIALIZED (
 )
 SELECT a.no, CASE WHEN a.fits OR a.head IS NOT NULL OR a.expected <= 0 THEN coalesce(a.head, 0) ELSE ` + headNow("a.aggregate_id", "a.type_id") + ` END,
        a.fits, c.position, CASE WHEN NOT a.fits THEN ` + above("a.aggregate_id", "a.type_id", "a.expected") + ` END
-FROM a JOIN SCHEMA.counter c ON c.id = 1 ORDER BY a.no`)
+FROM a JOIN SCHEMA.counter c ON c.id = 1 ORDER BY a.no`
 }
 
 // headNow is the version of an aggregate, and above the id of its event behind a version.
@@ -135,6 +148,8 @@ UNION ALL
 SELECT coalesce((SELECT version FROM head), ` + headNow("$1", "$2") + `), false, 0, ` + above("$1", "$2", "$3") + ` WHERE NOT EXISTS (SELECT FROM bumped)`)
 	// For one append that nobody else waits with. It gives no row when it does not fit.
 	s.appendOneAlone = plannedAnew(s.in(withHead + bumped + addedBehind + `SELECT before + $4 FROM bumped`))
+	// For a store whose last event is at a position.
+	s.appendOneAloneAt = s.appendOneAlone.with("coalesce((SELECT version FROM head), 0) = $3\n", "coalesce((SELECT version FROM head), 0) = $3 AND position = $12\n")
 }
 
 // grown is one statement as texts that differ when the store has grown fourfold, so that
@@ -144,6 +159,14 @@ type grown [33]string
 func plannedAnew(text string) (g grown) {
 	for i := range g {
 		g[i] = text + " -- " + strconv.Itoa(i)
+	}
+	return g
+}
+
+// with has one part of the text replaced.
+func (g grown) with(old, part string) grown {
+	for i := range g {
+		g[i] = strings.Replace(g[i], old, part, 1)
 	}
 	return g
 }
@@ -162,6 +185,7 @@ INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, rout
 SELECT position, recorded_at, $3 + 1, $6::int, $2, CASE WHEN $3 = 0 THEN $4 ELSE (SELECT routing_id FROM head) END,
        $7::uuid, $8::text, $1, $9::bytea, $5
 FROM bumped RETURNING position`))
+	s.appendEventAt = s.appendEvent.with("coalesce((SELECT version FROM head), 0) = $3\n", "coalesce((SELECT version FROM head), 0) = $3 AND position = $10\n")
 }
 
 func (s *statements) headTexts() {

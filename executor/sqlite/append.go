@@ -9,7 +9,9 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Write implements [evento.Executor].
@@ -24,10 +26,25 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return t.Add(ctx, w, t.findHead)
 	}
 	op := &appendOp{sqlstore.OpOf(w)}
-	if err := ex.do(ctx, op, op.Size(rowSpare)); err != nil {
-		return nil, err
+	for {
+		if err := op.Look(&ex.recent, ex.positions, ex.reader(ctx)); err != nil {
+			return nil, err
+		}
+		err := ex.do(ctx, op, op.Size(rowSpare))
+		if err == nil {
+			return op.Receipts, nil
+		}
+		if !errors.Is(err, store.ErrBehind) {
+			return nil, err
+		}
 	}
-	return op.Receipts, nil
+}
+
+// reader reads within a call.
+func (ex *Executor) reader(ctx context.Context) store.Reader {
+	return func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+		return ex.Read(ctx, q, args)
+	}
 }
 
 // rowSpare is about what a row has beside data and metadata.
@@ -101,7 +118,27 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 	}
 	tx.places[a.Aggregate()] = *at
 	tx.appended, tx.last = true, tx.now
-	return tx.position, nil
+	if !tx.tail.Keeps() {
+		return tx.position, nil
+	}
+	key, known := tx.names.Routings.Name(at.Routing)
+	if !known {
+		key, err = tx.ex.names.routingKey(tx.conn, at.Routing)
+	}
+	tx.tail.Note(a, tx.position, key)
+	return tx.position, err
+}
+
+// Tail implements [sqlstore.Appender].
+func (tx *transaction) Tail() *sqlstore.Tail { return &tx.tail }
+
+// read reads what the connection of the transaction sees.
+func (tx *transaction) read(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	at, err := tx.ex.positions.Position(args.At())
+	if err != nil {
+		return nil, err
+	}
+	return tx.ex.readPage(tx.conn, q, args, at)
 }
 
 // insert binds column by column: this runs for every event.

@@ -340,6 +340,7 @@ func (t *callersTx) appendAll(ctx context.Context) (earlier bool, err error) {
 		t.tx.conn.SetInterrupt(ctx)
 		defer t.tx.conn.SetInterrupt(context.Background())
 		t.tx.now = t.tx.clock()
+		t.tx.tail = sqlstore.OwnTail(t.ex.positions, t.tx.position, t.tx.read)
 		earlier, err = sqlstore.ApplyAll(t.Writes(), func(w evento.Write) (*sqlstore.Op, error) {
 			op := sqlstore.OpOf(w)
 			return &op, op.Apply(t.tx)

@@ -97,6 +97,7 @@ type Executor struct {
 	writer    *writer
 	callers   *callers
 	queue     *appendqueue.Queue[operation]
+	recent    store.Recent
 	changed   store.Signal
 	feed      evento.Feed
 	closing   chan struct{}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -55,6 +56,7 @@ type transaction struct {
 
 	places map[evento.AggregateKey]sqlstore.Place
 	names  sqlstore.Dictionary // that it has looked up or made
+	tail   sqlstore.Tail
 }
 
 // flush is the queue's: it commits what callers wait for.
@@ -140,6 +142,7 @@ func (w *writer) commit(calls []*appendqueue.Call[operation]) error {
 		w.rollback()
 		return err
 	}
+	tx.tail = sqlstore.TailOf(&w.ex.recent, w.ex.positions, tx.position, slices.ContainsFunc(calls, isConditional), tx.read)
 	for _, c := range calls {
 		if err := c.Request.apply(tx); err != nil {
 			w.rollback()
@@ -166,6 +169,11 @@ func (w *writer) commit(calls []*appendqueue.Call[operation]) error {
 		w.ex.changed.Notify()
 	}
 	return nil
+}
+
+func isConditional(c *appendqueue.Call[operation]) bool {
+	op, ok := c.Request.(*appendOp)
+	return ok && !op.Conditions.None()
 }
 
 // alone finishes calls whose common transaction failed. When one call may be at fault,
@@ -253,6 +261,7 @@ func (tx *transaction) publish() {
 		w.places.Put(a, at)
 	}
 	tx.names.Publish()
+	tx.tail.Publish()
 }
 
 // do queues an operation and waits for it, or makes it in the transaction that

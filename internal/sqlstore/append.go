@@ -28,16 +28,19 @@ type Appender interface {
 	VersionOf(op *Op, i int, id *evento.ID) (version int64, found bool, err error)
 	// PositionOf is the position of that event, if it has this version.
 	PositionOf(op *Op, i int, version int64, id *evento.ID) (position int64, found bool, err error)
+	// Tail is what conditions are judged against.
+	Tail() *Tail
 }
 
 // Op is one caller's write, and what became of it.
 type Op struct {
-	Write    evento.Write
-	Metadata Metadata
-	Places   []Place // by append, where the aggregates are
-	Refusal  error   // which changed nothing
-	Earlier  bool    // it was stored before
-	Receipts []evento.Receipt
+	Write      evento.Write
+	Conditions store.Conditions // those of the write, for a flush
+	Metadata   Metadata
+	Places     []Place // by append, where the aggregates are
+	Refusal    error   // which changed nothing
+	Earlier    bool    // it was stored before
+	Receipts   []evento.Receipt
 
 	place [1]Place // room for the usual write
 }
@@ -103,7 +106,10 @@ func (op *Op) judge(tx Appender) (accepted bool, err error) {
 		}
 		return false, nil
 	}
-	return true, nil
+	if len(op.Write.Unless) > 0 {
+		op.Refusal, err = tx.Tail().judge(op)
+	}
+	return op.Refusal == nil && err == nil, err
 }
 
 // conflict says that the aggregate of append i is at another version.

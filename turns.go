@@ -1,29 +1,23 @@
-// Turns: how updates of one aggregate that conflict wait for each other.
+// Turns: how those who conflict over the same wait for each other.
 
 package evento
 
 import (
 	"context"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
 )
 
-// turns are the lines of those who wait to update an aggregate, for each aggregate
-// that somebody waits for. They are advice: the version check of the commit decides.
-// They are safe for concurrent use.
+// turns are the lines of those who wait to update an aggregate, or to decide on a query,
+// for each that somebody waits for. They are advice: the check of the commit decides. They
+// are safe for concurrent use.
 //
 // Why: docs/decisions.md, "Updates of one aggregate take turns".
 type turns struct {
 	mu    sync.Mutex
-	lines map[turnKey]*line
-}
-
-type turnKey struct {
-	ex Executor
-	id string
+	lines map[string]*line
 }
 
 // line is those who wait, first come, first served. The first has its turn.
@@ -32,7 +26,7 @@ type line struct {
 	movedAt time.Time
 }
 
-// turn is the place of one Update in a line. One goroutine uses it, except for ready.
+// turn is the place of one Update or Decide in a line. One goroutine uses it, except for ready.
 //
 //	            a line is there, or a conflict          the one before leaves
 //	no place ──────────────────────────────────▶ waits ───────────────────────▶ first
@@ -41,8 +35,8 @@ type line struct {
 //	                the line stands still for patience, or the update ends
 type turn struct {
 	of       *turns
-	key      turnKey
-	never    bool          // there are no turns for it
+	key      string        // what it is about
+	never    bool          // it waits for nobody
 	ready    chan struct{} // closed when it is first; nil: it has no place
 	patience time.Duration
 	tries    int // conflicts while it was first
@@ -61,8 +55,23 @@ const (
 
 // of returns the turn of an update, which has no place yet. A transaction waits for
 // nobody, as others may wait for it.
-func (t *turns) of(ctx context.Context, ex Executor, id string) *turn {
-	return &turn{of: t, key: turnKey{ex, id}, never: WithinTx(ctx) || !reflect.ValueOf(ex).Comparable(), patience: turnPatience}
+func (t *turns) of(ctx context.Context, key string) *turn {
+	return &turn{of: t, key: key, never: WithinTx(ctx), patience: turnPatience}
+}
+
+// lineFor returns the first of some keys for which others wait; "": there is none, or the
+// turn is about something already.
+func (t *turns) lineFor(keys []string, own *turn) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if own.never || own.key != "" {
+		return ""
+	}
+	i := slices.IndexFunc(keys, func(key string) bool { return t.lines[key] != nil })
+	if i < 0 {
+		return ""
+	}
+	return keys[i]
 }
 
 // wait returns when the update may be tried, or ctx has ended. Before the first
@@ -115,7 +124,7 @@ func (t *turn) join(begin bool) bool {
 			return false
 		}
 		if t.of.lines == nil {
-			t.of.lines = map[turnKey]*line{}
+			t.of.lines = map[string]*line{}
 		}
 		l = &line{movedAt: time.Now()}
 		t.of.lines[t.key] = l

@@ -1,0 +1,116 @@
+// The statement for the writes of several callers.
+
+package postgres
+
+import (
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/evento-go/evento/internal/sqlstore"
+)
+
+// group is appends that share a statement: of two to one aggregate, one fits at most.
+type group struct {
+	ops      []*appendOp
+	at       int64     // where those with conditions are to find the counter; negative: it is held
+	outcomes []outcome // by append
+}
+
+// outcomesOf sorts the outcomes by write.
+func (g *group) outcomesOf(sent map[*appendOp][]outcome) {
+	next := 0
+	for _, op := range g.ops {
+		n := len(op.write.Appends)
+		sent[op] = g.outcomes[next : next+n]
+		next += n
+	}
+}
+
+// queueAppend adds the statement of a group to a batch, behind that which locks
+// the counter.
+func (ex *Executor) queueAppend(to *pgx.Batch, g *group) {
+	args, events := arguments(g.ops)
+	text := ex.sql.append
+	if g.at >= 0 && len(conditional(g.ops)) > 0 {
+		text, args = ex.sql.appendAt, append(args, guarded(g.ops), g.at)
+	}
+	to.Queue(text, args...).Query(func(rows pgx.Rows) error {
+		g.outcomes = make([]outcome, 0, len(events))
+		var no int32
+		var o outcome
+		var before int64 // the position before the statement
+		taken := int64(0)
+		_, err := pgx.ForEachRow(rows, []any{&no, &o.head, &o.fits, &before, &o.above}, func() error {
+			if o.fits {
+				taken += int64(events[no])
+			}
+			o.position = before + taken
+			g.outcomes = append(g.outcomes, o)
+			return nil
+		})
+		return err
+	})
+}
+
+// guarded says of each append whether its write has conditions.
+func guarded(ops []*appendOp) (are []bool) {
+	for _, op := range ops {
+		for range op.write.Appends {
+			are = append(are, !op.conditions.None())
+		}
+	}
+	return are
+}
+
+// arguments are the parameters of the append statement, and the number of
+// events of each append.
+func arguments(ops []*appendOp) ([]any, []int32) {
+	var (
+		no, writeNo, types []int32
+		aggregates         []string
+		routings           []*int32
+		expected           []int64
+		retried            []pgtype.UUID
+		events             []int32
+	)
+	for w, op := range ops {
+		for i := range op.write.Appends {
+			a := &op.write.Appends[i]
+			no, writeNo, types = append(no, int32(len(no))), append(writeNo, int32(w)), append(types, op.types[i])
+			aggregates, routings = append(aggregates, a.AggregateID), append(routings, op.routings[i])
+			e := int64(a.Expected)
+			if a.AnyVersion {
+				e = -1
+			}
+			expected, events = append(expected, e), append(events, int32(len(a.Events)))
+			retried = append(retried, pgtype.UUID{Bytes: a.Events[0].ID, Valid: op.write.Retry})
+		}
+	}
+	e := eventArguments(ops)
+	return []any{no, writeNo, types, aggregates, routings, expected, retried, events, e.no, e.step, e.kind, e.ids, e.codecs, e.data, e.metadata}, events
+}
+
+// eventParams are the parameters for the events of all appends.
+type eventParams struct {
+	no, step, kind []int32 // no: of the append
+	ids            []pgtype.UUID
+	codecs         []string
+	data           [][]byte
+	metadata       []*string
+}
+
+func eventArguments(ops []*appendOp) (c eventParams) {
+	no := int32(0)
+	for _, op := range ops {
+		for i := range op.write.Appends {
+			for j := range op.write.Appends[i].Events {
+				e := &op.write.Appends[i].Events[j]
+				c.no, c.step, c.kind = append(c.no, no), append(c.step, int32(j+1)), append(c.kind, op.kinds[i][j])
+				c.ids, c.codecs = append(c.ids, pgtype.UUID{Bytes: e.ID, Valid: true}), append(c.codecs, e.Codec)
+				c.data, c.metadata = append(c.data, sqlstore.NotNull(e.Data)), append(c.metadata, op.metadata[i])
+			}
+			no++
+		}
+	}
+	return c
+}
