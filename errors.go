@@ -30,6 +30,9 @@ var (
 	ErrTooLarge = errors.New("evento: too large")
 	// ErrNotFound: the aggregate has no events, or not that version.
 	ErrNotFound = errors.New("evento: not found")
+	// ErrDeleted: the aggregate has had an event that [Projection.Tombstone] names. It
+	// is an ErrNotFound too.
+	ErrDeleted = fmt.Errorf("%w: deleted", ErrNotFound)
 	// ErrUnhandledEvent: with a safety check, an event without a handler.
 	ErrUnhandledEvent = errors.New("evento: unhandled event")
 	// ErrNotKept: no subscription keeps all states of the projection's present

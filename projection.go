@@ -19,6 +19,7 @@ type Projection[V any] struct {
 	handlers      map[eventKind]applier[V]
 	others        []eventKind // those of the handlers that are of other aggregate types
 	skip          map[eventKind]bool
+	tombstones    map[eventKind]bool
 	safetyCheck   bool
 	revision      uint64
 	snapshotEvery uint64
@@ -83,6 +84,7 @@ func NewProjection[V any](name string, aggregateType AggregateType) *Projection[
 		aggregateType: aggregateType,
 		handlers:      map[eventKind]applier[V]{},
 		skip:          map[eventKind]bool{},
+		tombstones:    map[eventKind]bool{},
 	}
 	p.fail(checkName("projection name", name))
 	p.fail(checkName("aggregate type", string(aggregateType)))
@@ -112,6 +114,7 @@ func (p *Projection[V]) Handler(handlers ...Applier[V]) *Projection[V] {
 				p.fail(fmt.Errorf("%w handler: two for %s", ErrInvalid, kind))
 			}
 			p.handlers[kind] = h.apply
+			p.checkTombstone(kind)
 		}
 	}
 	return p
@@ -127,6 +130,34 @@ func (p *Projection[V]) Skip(payloads ...Payload) *Projection[V] {
 		}
 	}
 	return p
+}
+
+// Tombstone names the events after which an aggregate is deleted: a load and an Update
+// fail with [ErrDeleted], also with [OrNew] and whatever comes after, and its snapshots and
+// kept states are removed. What it was before is still there with [AtVersion] and [AsOf].
+// Such an event is of the projection's own type, and has no handler.
+//
+// The events stay in the store. What must not stay is to be encrypted with a key that can
+// be destroyed.
+func (p *Projection[V]) Tombstone(payloads ...Payload) *Projection[V] {
+	for _, d := range payloads {
+		kinds, err := kindsOf(d)
+		p.fail(err)
+		for _, kind := range kinds {
+			p.tombstones[kind] = true
+			if kind.aggregateType != p.aggregateType {
+				p.fail(fmt.Errorf("%w tombstone: %s is of another type than the projection, %s", ErrInvalid, kind, p.aggregateType))
+			}
+			p.checkTombstone(kind)
+		}
+	}
+	return p
+}
+
+func (p *Projection[V]) checkTombstone(kind eventKind) {
+	if p.tombstones[kind] && p.handlers[kind] != nil {
+		p.fail(fmt.Errorf("%w handler: %s is a tombstone, which no handler is called for", ErrInvalid, kind))
+	}
 }
 
 // SafetyCheck makes a load fail with [ErrUnhandledEvent] at an event that has no

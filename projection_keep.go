@@ -27,6 +27,8 @@ import (
 // event of its aggregate. Keep begins at the first event, whatever StartAtEnd and
 // StartAt say.
 //
+// The state of an aggregate that a tombstone has deleted is removed.
+//
 // When a handler of the projection returns an error, its event has failed. The
 // failure is final, without retries, if the event cannot be decoded, if SafetyCheck
 // refuses it, or if the state after it cannot be stored. While an event is parked,
@@ -247,6 +249,11 @@ func (p *Projection[V]) keepOne(ctx context.Context, ex Executor, events []*RawE
 	at, err := p.advance(p.data.into(ctx), ex, key, after, l, events)
 	var failed *applyError
 	switch {
+	case errors.Is(err, ErrDeleted):
+		if err := ex.RemoveSnapshots(ctx, []SnapshotKey{key}); err != nil {
+			return storeFailed(last, err)
+		}
+		return nil
 	case errors.As(err, &failed):
 		return blame(events, l.Version+1, failed.err)
 	case err != nil:

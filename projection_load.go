@@ -85,7 +85,8 @@ func WithCommit(fn func(*CommitBuilder)) LoadOption {
 // Load replays the aggregate with this id, beginning at its snapshot if there is
 // one. It streams any number of events in flat memory.
 //
-// Errors: [ErrNotFound] when the aggregate has no events; [ErrUnhandledEvent];
+// Errors: [ErrNotFound] when the aggregate has no events; [ErrDeleted];
+// [ErrUnhandledEvent];
 // [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options, such as
 // [Related] that names none of the type whose events a handler is for;
 // what a handler returns, with the event named; those of [Executor].
@@ -130,6 +131,9 @@ func (p *Projection[V]) load(ctx context.Context, ex Executor, id string, o load
 
 	replayed, last, err := p.catchUp(p.data.into(ctx), ex, query, key, after, l, o)
 	if err != nil {
+		if after != "" && errors.Is(err, ErrDeleted) {
+			discard(ctx, ex, key)
+		}
 		return nil, err
 	}
 	switch {
@@ -273,6 +277,8 @@ func (e *applyError) Unwrap() error { return e.err }
 func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEvent) error {
 	kind := eventKind{e.AggregateType, e.Name}
 	switch apply := p.handlers[kind]; {
+	case p.tombstones[kind] && p.isOf(l, e):
+		return fmt.Errorf("%w: %s %s, by %s, version %d, position %d", ErrDeleted, e.AggregateType, shorten(e.AggregateID), e.Name, e.Version, e.Position)
 	case apply != nil:
 		if err := apply(ctx, p.codecs, &l.State, e); err != nil {
 			if errors.Is(err, ErrDecode) {

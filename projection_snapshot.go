@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -22,9 +23,19 @@ func (p *Projection[V]) snapshotKey(id string, related []Filter) (SnapshotKey, e
 	}
 	return SnapshotKey{
 		Projection: p.name, Revision: p.revision,
-		Variant:       shape + variantHash(relatedText(related)...),
+		Variant:       shape + variantHash(append(relatedText(related), p.tombstoneText()...)...),
 		AggregateType: p.aggregateType, AggregateID: id,
 	}, nil
+}
+
+// tombstoneText is part of a snapshot's key: one that was stored before a kind of event was
+// a tombstone may be of what is deleted now.
+func (p *Projection[V]) tombstoneText() (names []string) {
+	for kind := range p.tombstones {
+		names = append(names, kind.name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // loadSnapshot fills l from the snapshot under key, if there is a usable one, and

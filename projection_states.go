@@ -4,6 +4,7 @@ package evento
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -93,6 +94,9 @@ func (p *Projection[V]) eachState(ctx context.Context, ex Executor, o statesOpti
 			return nil // of other states
 		}
 		l, err := p.stateOf(ctx, ex, &s)
+		if errors.Is(err, ErrDeleted) {
+			continue
+		}
 		if err != nil || !fn(l) {
 			return err
 		}
