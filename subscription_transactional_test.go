@@ -242,7 +242,7 @@ func TestTransactionalBlamesTheRightEvent(t *testing.T) {
 		}
 		noErr(t, evento.NewSubscription("s").Transactional().Retry(0).AcceptFailure().Logger(silent).Handler(h).Execute(t.Context(), tr))
 		want(t, "effects", tr.done(), "a1", "c1")
-		want(t, "parked", parkedOf(t, tr), `b1 1 evento: version conflict: bank/Account "a" is at version 0, not 0`)
+		want(t, "parked", parkedOf(t, tr), `b1 1 evento: conflict: bank/Account "a" is at version 0, not 0`)
 	}
 }
 
