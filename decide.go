@@ -3,6 +3,7 @@
 package evento
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,13 +49,14 @@ import (
 // After a conflict, and while others wait already, the decision waits for its turn among
 // those that have conflicted over the same in this process. In a transaction, as within
 // [Transactor].InTx, fn runs once, its commits become part of the transaction, and a
-// conflict is found at its end. Decide within fn by d is part of the same decision.
+// conflict is found at its end. Decide within fn by d is part of the same decision; when its
+// function fails, what that has committed is left out.
 //
 // The receipts are in the order of the commits to d, one for each aggregate of each. If fn
 // has committed nothing there are none, and nothing is checked.
 //
-// Errors: those of fn, unchanged, with nothing stored; those of [CommitAll] except
-// conflicts; [ErrInvalid] for commits that cannot be one write; [errors.ErrUnsupported]
+// Errors: those of fn, unchanged, with nothing stored; those of [CommitAll], of conflicts
+// those about an aggregate that fn has not read by d; [ErrInvalid] for commits that cannot be one write; [errors.ErrUnsupported]
 // where the executor cannot judge conditions, see [Executor].
 func Decide(ctx context.Context, ex Executor, fn func(ctx context.Context, d Executor) error) ([]Receipt, error) {
 	if fn == nil {
@@ -79,7 +81,7 @@ func Decide(ctx context.Context, ex Executor, fn func(ctx context.Context, d Exe
 		if conflict = about == ""; conflict { // nobody waits before it
 			var stored []Receipt
 			stored, err = d.store(ctx, w)
-			if about = aboutOf(w, err); about == "" || WithinTx(ctx) {
+			if about = d.about(w, err); about == "" || WithinTx(ctx) {
 				return d.stored(stored), err
 			}
 		}
@@ -100,6 +102,8 @@ type decision struct {
 	ended    bool
 	read     map[string]int // by query, its condition
 	unless   []guard
+	looked   []Filter // of all that was read
+	all      bool     // everything was read
 	seen     map[AggregateKey]*aggregateSeen
 	appends  []Append      // one for each aggregate
 	receipts []stagedEvent // by commit and aggregate
@@ -129,16 +133,44 @@ type stagedEvent struct {
 	events int // of the append, up to this one
 }
 
-// join runs the function of a decision within this one.
+// join runs the function of a decision within this one. When it fails, nothing that it has
+// committed stays.
 func (d *decision) join(ctx context.Context, fn func(ctx context.Context, d Executor) error) (receipts []Receipt, err error) {
+	restore := d.mark()
+	returned := false
+	defer func() {
+		if !returned || err != nil {
+			restore()
+		}
+	}()
 	from := len(d.receipts)
-	if err := fn(ctx, d); err != nil {
+	err = fn(ctx, d)
+	returned = true
+	if err != nil {
 		return nil, err
 	}
 	for _, s := range d.receipts[from:] {
 		receipts = append(receipts, s.Receipt)
 	}
 	return receipts, nil
+}
+
+// mark returns a function that takes back what is committed from now on. What is read
+// stays: the function outside may know of it.
+func (d *decision) mark() (restore func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	appends, receipts, events, retry := slices.Clone(d.appends), len(d.receipts), len(d.events), d.retry
+	seen := make(map[AggregateKey]*aggregateSeen, len(d.seen))
+	for a, s := range d.seen {
+		here := *s
+		seen[a] = &here
+	}
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.appends, d.receipts, d.events, d.retry, d.seen = appends, d.receipts[:receipts], d.events[:events], retry, seen
+	}
 }
 
 // run runs the function once, and returns what it has committed.
@@ -174,16 +206,27 @@ func aboutWrite(w Write) (keys []string) {
 	return keys
 }
 
-// aboutOf is the key of the turns for what a conflict is about; "": the error is none.
-func aboutOf(w Write, err error) string {
+// about is the key of the turns for what a conflict is about; "": it is no conflict of
+// something that was read, which another run would meet again.
+func (d *decision) about(w Write, err error) string {
 	var over *ConflictError
-	switch {
-	case !errors.As(err, &over):
+	if !errors.As(err, &over) {
 		return ""
-	case over.Condition > 0:
-		return w.Unless[over.Condition-1].Query.text()
 	}
-	return turnOf(AggregateKey{over.AggregateType, over.AggregateID})
+	if over.Condition > 0 {
+		q := w.Unless[over.Condition-1].Query.text()
+		if _, read := d.read[q]; !read {
+			return ""
+		}
+		return q
+	}
+	a := AggregateKey{over.AggregateType, over.AggregateID}
+	if !d.all && !slices.ContainsFunc(d.looked, func(f Filter) bool {
+		return f.AggregateType == a.Type && (f.AggregateID == "" || f.AggregateID == a.ID)
+	}) {
+		return ""
+	}
+	return turnOf(a)
 }
 
 // stored are the receipts of the commits, of those of the write. Nothing comes between the
@@ -239,9 +282,8 @@ func (d *decision) Read(ctx context.Context, q Query, args cursor.Args) (*cursor
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range page.Edges {
-		d.see(&page.Edges[i].Node)
-	}
+	d.looked = append(d.looked, q.Filters...)
+	d.all = d.all || len(q.Filters) == 0
 	if page.PageInfo.HasNextPage {
 		return page, nil // it never changes
 	}
@@ -251,14 +293,16 @@ func (d *decision) Read(ctx context.Context, q Query, args cursor.Args) (*cursor
 	if args.IsOnward() {
 		for i := range d.events {
 			if q.Matches(d.events[i]) {
-				page.Edges = append(page.Edges, cursor.Edge[RawEvent]{Node: d.events[i]})
+				e := d.events[i]
+				e.Data, e.Metadata = bytes.Clone(e.Data), e.Metadata.Clone() // the reader may write to them
+				page.Edges = append(page.Edges, cursor.Edge[RawEvent]{Node: e})
 			}
 		}
 	}
 	return page, nil
 }
 
-// see notes where the aggregate of an event is.
+// see notes where an aggregate is, of its last event.
 func (d *decision) see(e *RawEvent) {
 	s := d.seen[e.Aggregate()]
 	if s == nil {
@@ -288,6 +332,7 @@ func (d *decision) guard(q Query, args cursor.Args, page *cursor.Page[RawEvent])
 		switch n := len(page.Edges); {
 		case n > 0:
 			g.version = page.Edges[n-1].Node.Version
+			d.see(&page.Edges[n-1].Node)
 		case args.At() != "":
 			d.unless = append(d.unless, g)
 			return nil
@@ -356,6 +401,9 @@ func (d *decision) find(ctx context.Context, a *Append) error {
 	for i := range last.Edges {
 		d.see(&last.Edges[i].Node)
 	}
+	if a.AnyVersion { // its receipt tells fn
+		d.looked = append(d.looked, q.Filters...)
+	}
 	return nil
 }
 
@@ -407,18 +455,22 @@ func (d *decision) stage(a *Append) Receipt {
 			s.routingKey = a.RoutingKey
 		}
 		first := *a
-		first.Events = nil
+		first.Events, first.Metadata = nil, a.Metadata.Clone()
 		d.appends = append(d.appends, first)
 		s.no = len(d.appends)
 	}
 	to := &d.appends[s.no-1]
+	if to.AnyVersion && !a.AnyVersion { // the receipts before are relied on
+		to.AnyVersion, to.Expected = false, s.version-uint64(len(to.Events))
+	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	for _, e := range a.Events {
+		e.Data = bytes.Clone(e.Data) // it is the caller's
 		s.version++
 		to.Events = append(to.Events, e)
 		d.events = append(d.events, RawEvent{
 			ID: e.ID, AggregateType: a.AggregateType, AggregateID: a.AggregateID, Version: s.version, Name: e.Name,
-			RoutingKey: s.routingKey, Codec: e.Codec, Data: e.Data, Metadata: a.Metadata, Timestamp: now,
+			RoutingKey: s.routingKey, Codec: e.Codec, Data: e.Data, Metadata: to.Metadata, Timestamp: now,
 		})
 	}
 	r := Receipt{AggregateID: a.AggregateID, Version: s.version}
@@ -433,6 +485,10 @@ func (d *decision) Feed() *Feed { return &d.feed }
 func (d *decision) Swap(context.Context, Swap) error {
 	return fmt.Errorf("%w call: records are not changed within Decide", ErrInvalid)
 }
+
+// RemoveSnapshots implements [Executor]. It keeps them: what the decision knows may come to
+// nothing.
+func (d *decision) RemoveSnapshots(context.Context, []SnapshotKey) error { return nil }
 
 // Close implements [Executor]. The store stays open.
 func (d *decision) Close() error { return nil }

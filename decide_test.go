@@ -370,3 +370,157 @@ func TestDecisionsTakeTurns(t *testing.T) {
 		}
 	})
 }
+
+// A part of an aggregate does not tell where it is.
+func TestDecideAfterPartialReading(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	commit(t, store, evento.Aggregate("a").Event(AccountOpened{}, MoneyDeposited{Amount: 1}, MoneyDeposited{Amount: 2}))
+	_, err := evento.Decide(t.Context(), store, func(ctx context.Context, d evento.Executor) error {
+		if has, err := evento.HasEvent[AccountOpened](ctx, d, "a"); err != nil || !has {
+			t.Errorf("HasEvent = %t, %v", has, err)
+		}
+		if r, err := evento.Aggregate("a").AnyVersion().Event(MoneyDeposited{Amount: 3}).Commit(ctx, d); err != nil || r.Version != 4 {
+			t.Errorf("Commit() = %+v, %v, want version 4", r, err)
+		}
+		if l, err := balance.Load(ctx, d, "a"); err != nil || l.Version != 4 || l.State.Cents != 6 {
+			t.Errorf("Load() = %+v, %v", l, err)
+		}
+		_, err := evento.Aggregate("a").OriginalVersion(4).Event(MoneyDeposited{Amount: 4}).Commit(ctx, d)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wantBalance(t, store, "a", 10)
+}
+
+// What a decision within it has committed before it failed is not stored.
+func TestDecideWithinFails(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	failed := errors.New("failed")
+	receipts, err := evento.Decide(t.Context(), store, func(ctx context.Context, d evento.Executor) error {
+		if _, err := evento.Aggregate("a").Event(MoneyDeposited{Amount: 1}).Commit(ctx, d); err != nil {
+			return err
+		}
+		_, err := evento.Decide(ctx, d, func(ctx context.Context, d evento.Executor) error {
+			if _, err := evento.CommitAll(ctx, d, evento.Aggregate("a").OriginalVersion(1).Event(MoneyDeposited{Amount: 2}), evento.Aggregate("b").Event(MoneyDeposited{Amount: 2})); err != nil {
+				return err
+			}
+			return failed
+		})
+		if !errors.Is(err, failed) {
+			t.Errorf("Decide() within = %v", err)
+		}
+		_, err = evento.Aggregate("a").OriginalVersion(1).Event(MoneyDeposited{Amount: 4}).Commit(ctx, d)
+		return err
+	})
+	if err != nil || len(receipts) != 2 || receipts[1].Version != 2 {
+		t.Errorf("Decide() = %+v, %v", receipts, err)
+	}
+	wantBalance(t, store, "a", 5)
+	if has, err := evento.HasEvent[MoneyDeposited](t.Context(), store, "b"); err != nil || has {
+		t.Errorf("b has an event: %t, %v", has, err)
+	}
+}
+
+// A conflict about what the function has not read is its own.
+func TestDecideUnread(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	commit(t, store, evento.Aggregate("a").Event(MoneyDeposited{Amount: 1}))
+	for name, commit := range map[string]func(ctx context.Context, d evento.Executor) error{
+		"a version": func(ctx context.Context, d evento.Executor) error {
+			_, err := evento.Aggregate("a").Event(MoneyDeposited{Amount: 1}).Commit(ctx, d)
+			return err
+		},
+		"a condition": func(ctx context.Context, d evento.Executor) error {
+			w := evento.Write{
+				Appends: []evento.Append{{AggregateType: Account, AggregateID: "b", Events: []evento.NewEvent{{ID: evento.NewID(), Name: "X", Codec: "cbor"}}}},
+				Unless:  []evento.Condition{{}},
+			}
+			_, err := d.Write(ctx, w)
+			return err
+		},
+	} {
+		runs := 0
+		_, err := evento.Decide(t.Context(), store, func(ctx context.Context, d evento.Executor) error {
+			runs++
+			return commit(ctx, d)
+		})
+		if !errors.Is(err, evento.ErrConflict) || runs != 1 {
+			t.Errorf("%s: Decide() = %v after %d runs, want ErrConflict", name, err, runs)
+		}
+	}
+}
+
+// A version that a receipt has told holds too.
+func TestDecideReliesOnReceipts(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	commit(t, store, evento.Aggregate("a").Event(MoneyDeposited{Amount: 1}))
+	runs := 0
+	receipts, err := evento.Decide(t.Context(), store, func(ctx context.Context, d evento.Executor) error {
+		r, err := evento.Aggregate("a").AnyVersion().Event(MoneyDeposited{Amount: 2}).Commit(ctx, d)
+		if err != nil {
+			return err
+		}
+		if runs++; runs == 1 {
+			commit(t, store, evento.Aggregate("a").AnyVersion().Event(MoneyDeposited{Amount: 4}))
+		}
+		_, err = evento.Aggregate("a").OriginalVersion(r.Version).Event(MoneyDeposited{Amount: 8}).Commit(ctx, d)
+		return err
+	})
+	if err != nil || runs != 2 || len(receipts) != 2 || receipts[0].Version != 3 || receipts[1].Version != 4 {
+		t.Errorf("Decide() = %+v, %v after %d runs", receipts, err, runs)
+	}
+}
+
+// What is handed out by d is the reader's, and what comes to nothing removes no snapshot.
+func TestDecideLeavesTheRestAlone(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	p := erasable().SnapshotEvery(1)
+	commit(t, store, evento.Aggregate("a").Event(MoneyDeposited{Amount: 1}))
+	if _, err := p.Load(t.Context(), store, "a"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := evento.Decide(t.Context(), store, func(ctx context.Context, d evento.Executor) error {
+		if _, err := evento.Aggregate("a").AnyVersion().Event(accountErased{}).Commit(ctx, d); err != nil {
+			return err
+		}
+		_, err := p.Load(ctx, d, "a")
+		return err
+	})
+	wantDeleted(t, "Load within", err)
+	n := 0
+	for _, err := range evento.Snapshots(t.Context(), store) {
+		noErr(t, err)
+		n++
+	}
+	if n != 1 {
+		t.Errorf("%d snapshots are left, want 1", n)
+	}
+	_, err = evento.Decide(t.Context(), store, func(ctx context.Context, d evento.Executor) error {
+		if _, err := evento.Aggregate("b").Metadata("k", "v").Event(MoneyDeposited{Amount: 5}).Commit(ctx, d); err != nil {
+			return err
+		}
+		for e, err := range evento.Events(ctx, d, evento.Query{Filters: []evento.Filter{evento.ByID(Account, "b")}}) {
+			if err != nil {
+				return err
+			}
+			clear(e.Data)
+			e.Metadata.Values["k"] = "changed"
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantBalance(t, store, "b", 5)
+	page, err := store.Read(t.Context(), evento.Query{Filters: []evento.Filter{evento.ByID(Account, "b")}}, cursor.Onward(1, ""))
+	if err != nil || page.Edges[0].Node.Metadata.Values["k"] != "v" {
+		t.Errorf("stored %+v, %v", page, err)
+	}
+}

@@ -31,6 +31,7 @@ func testConditions(t *testing.T, c Config) {
 	c.run(t, "Decide", conditionsDecide)
 	if c.Transactor {
 		c.run(t, "InTx", conditionsInTx)
+		c.run(t, "InTxNames", conditionsInTxNames)
 		c.run(t, "DecideInTx", conditionsDecideInTx)
 	}
 }
@@ -183,7 +184,10 @@ func conditionsPlaces(ctx context.Context, t *testing.T, c Config, ex evento.Exe
 	log := fill(ctx, t, ex, 5)
 	refuse(ctx, t, ex, at(elsewhere[0].Cursor), cursor.ErrForeign)
 	refuse(ctx, t, ex, at("no cursor"), cursor.ErrMalformed)
-	refuse(ctx, t, ex, at(c.Beyond(t, ex, log.place(len(log)))), cursor.ErrBeyondHead)
+	beyond := at(c.Beyond(t, ex, log.place(len(log))))
+	refuse(ctx, t, ex, beyond, cursor.ErrBeyondHead)
+	beyond.Unless = append(beyond.Unless, evento.Condition{Query: filtered(evento.ByID(thing, "none"))})
+	refuse(ctx, t, ex, beyond, cursor.ErrBeyondHead)
 	conflict(ctx, t, ex, at(log.place(4)), evento.ConflictError{Condition: 1, Position: log[4].Node.Position})
 	must(t, discard(tryCommit(ctx, ex, at(log.place(5)))))
 }
@@ -209,6 +213,10 @@ func conditionsFarBehind(ctx context.Context, t *testing.T, c Config, ex evento.
 	must(t, discard(tryCommit(ctx, ex, unless(to("second", 0, "A"), evento.Condition{Query: filtered(evento.ByID(thing, "none"))}))))
 	for i := range 11 {
 		commit(ctx, t, ex, to(fmt.Sprint("many ", i), 0, many(1000, "Many")...))
+		// At any distance from the end.
+		quiet := evento.Condition{Query: filtered(evento.ByID(thing, "first")), After: begin}
+		must(t, discard(tryCommit(ctx, c.another(t, ex), unless(to(fmt.Sprint("quiet ", i), 0, "A"), quiet))))
+		must(t, discard(tryCommit(ctx, ex, unless(to(fmt.Sprint("quiet too ", i), 0, "A"), quiet))))
 	}
 	last := commit(ctx, t, ex, to("last", 0, "A"))[0].Position
 	for i, by := range c.all(t, ex) {
@@ -328,6 +336,23 @@ func conditionsSerializable(ctx context.Context, t *testing.T, c Config, ex even
 	}
 	if judged == 0 || refused == 0 {
 		t.Errorf("%d conditions were looked at and %d writes refused: the test tests nothing", judged, refused)
+	}
+}
+
+// Transactions that name the same new type at once, of which some have conditions, wait for
+// each other in one order.
+func conditionsInTxNames(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	none := evento.Condition{Query: filtered(evento.ByID(thing, "none"))}
+	for i := range 5 {
+		together(t, 4, func(t testing.TB, j int) {
+			a := to(fmt.Sprint("a ", j), 0, "Happened")
+			a.AggregateType = evento.AggregateType(fmt.Sprint("executortest/New ", i))
+			w := unless(a, none)
+			if j%2 == 0 {
+				w.Unless = nil
+			}
+			must(t, ex.(evento.Transactor).InTx(ctx, func(ctx context.Context) error { return discard(ex.Write(ctx, w)) }))
+		})
 	}
 }
 

@@ -137,6 +137,7 @@ func (w *writer) tryLock(ctx context.Context) (counter, error) {
 		// The last connection may have ended with the server, and with it
 		// what was seen but not yet durable.
 		w.position = -1
+		w.ex.recent.Forget()
 	}
 	return w.s.lockCounter(ctx)
 }

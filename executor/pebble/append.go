@@ -253,7 +253,7 @@ func (p *pending) judge(ctx context.Context) (*conflicted, error) {
 	}
 	err := p.conditions.Refused()
 	if err == nil {
-		err = ex.recent.Cover(p.conditions.Lowest(), ex.applied.Load(), ex.positions, ex.reader(ctx, ex.applied.Load))
+		err = ex.recent.Cover(&p.conditions, ex.applied.Load(), ex.positions, ex.reader(ctx, ex.applied.Load))
 	}
 	if err == nil {
 		err = ex.recent.Judge(&p.conditions, nil)

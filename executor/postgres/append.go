@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -125,6 +126,26 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 type flushConn struct {
 	pool *pgxpool.Pool
 	conn *pgxpool.Conn // nil: none
+	seen *connections
+}
+
+// connections are those that flushes have had. A new one may be to a server that has lost
+// what was seen before. One flush at a time uses them.
+type connections struct {
+	known  map[*pgx.Conn]bool
+	forget func() // what was seen
+}
+
+func (c *connections) see(conn *pgx.Conn) {
+	if c.known[conn] {
+		return
+	}
+	maps.DeleteFunc(c.known, func(old *pgx.Conn, _ bool) bool { return old.IsClosed() })
+	if c.known == nil {
+		c.known = map[*pgx.Conn]bool{}
+	}
+	c.known[conn] = true
+	c.forget()
 }
 
 func (l *flushConn) open(ctx context.Context) (*pgx.Conn, error) {
@@ -137,6 +158,7 @@ func (l *flushConn) open(ctx context.Context) (*pgx.Conn, error) {
 			return nil, err
 		}
 		l.conn = conn
+		l.seen.see(conn.Conn())
 	}
 	return l.conn.Conn(), nil
 }
@@ -158,7 +180,7 @@ func (l *flushConn) release() {
 
 // flush is the queue's: it commits what callers wait for.
 func (ex *Executor) flush(ctx context.Context, take func() (context.Context, []*appendCall)) {
-	b := &batch{via: &flushConn{pool: ex.pool}}
+	b := &batch{via: &flushConn{pool: ex.pool, seen: &ex.flushed}}
 	defer b.via.release() // also when a codec or tracer of the pool panics
 	_, err := b.via.open(ctx)
 	if err != nil && ctx.Err() != nil {

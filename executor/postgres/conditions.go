@@ -50,7 +50,7 @@ func (ex *Executor) judgeLocked(ctx context.Context, conn *pgx.Conn, ops []*appe
 	for _, op := range ops {
 		op.refusal = op.conditions.Refused()
 		for try := 1; op.refusal == nil && try <= 2; try++ {
-			err := ex.recent.Cover(op.conditions.Lowest(), uint64(position), ex.positions, read)
+			err := ex.recent.Cover(&op.conditions, uint64(position), ex.positions, read)
 			if err == nil {
 				err = ex.recent.Judge(&op.conditions, nil)
 			}

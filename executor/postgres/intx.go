@@ -148,11 +148,11 @@ func (ex *Executor) commitTx(ctx, inner context.Context, conn *pgxpool.Conn, t *
 	case status == 'E': // an error that the function did not return
 		return refused(t.cause.aborted())
 	}
-	refusal, err := ex.lookLocked(inner, t)
+	l, err := ex.lastOf(inner, t)
 	if err != nil {
 		return ex.explain(ctx, conn, err)
 	}
-	l, err := ex.lastOf(inner, t)
+	refusal, err := ex.lookLocked(inner, t) // after the names: who makes some waits for the counter
 	if err != nil {
 		return ex.explain(ctx, conn, err)
 	}

@@ -100,6 +100,7 @@ type Executor struct {
 	scratches  sync.Pool // of *scratch
 	queue      *appendqueue.Queue[*appendOp]
 	recent     store.Recent
+	flushed    connections
 	changed    store.Signal
 	feed       evento.Feed
 	gate       store.Gate
@@ -178,6 +179,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o *Options) (*Executor, error)
 		return nil, err
 	}
 	ex := &Executor{opts: opts, pool: pool, sql: newStatements(opts.Schema), names: sqlstore.NewDictionary(nil), announced: make(chan struct{}, 1), began: time.Now()}
+	ex.flushed.forget = ex.recent.Forget
 	ex.awaited, ex.aliveEvery = make(chan struct{}), aliveEvery
 	ex.await = sync.OnceFunc(func() { close(ex.awaited) })
 	if err := ex.prepare(ctx); err != nil {

@@ -9,6 +9,7 @@
 package sqlstore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -182,6 +183,7 @@ func (p *Pending) Overlay(page *cursor.Page[evento.RawEvent], q evento.Query, ar
 	defer p.mu.Unlock()
 	for _, e := range p.events {
 		if q.Matches(e) {
+			e.Data, e.Metadata = bytes.Clone(e.Data), e.Metadata.Clone() // the reader may write to them
 			page.Edges = append(page.Edges, cursor.Edge[evento.RawEvent]{Node: e})
 		}
 	}

@@ -60,7 +60,7 @@ func (t *Tail) judge(op *Op) (refusal, err error) {
 		}
 	} else if err = c.Refused(); err != nil {
 		return err, nil
-	} else if err = t.recent.Cover(op.Conditions.Lowest(), t.head, t.positions, t.read); err == nil {
+	} else if err = t.recent.Cover(&op.Conditions, t.head, t.positions, t.read); err == nil {
 		err = t.recent.Judge(&op.Conditions, t.added)
 	}
 	if store.IsRefusal(err) {

@@ -9,6 +9,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/evento-go/evento"
@@ -43,15 +44,6 @@ func (c *Conditions) Refused() error {
 		return nil
 	}
 	return c.refused
-}
-
-// Lowest is the place that is furthest back.
-func (c *Conditions) Lowest() uint64 {
-	lowest := c.after[0]
-	for _, at := range c.after[1:] {
-		lowest = min(lowest, at)
-	}
-	return lowest
 }
 
 // Concern reports whether a write may be excluded by what another one adds. The routing
@@ -171,16 +163,22 @@ func (r *Recent) Keep(head uint64, judging bool) bool {
 	return r.kept
 }
 
-// Cover makes sure that the events above a place are known up to the head.
-func (r *Recent) Cover(low, head uint64, p cursor.Positions, read Reader) error {
+// Cover makes sure that the events behind the places of conditions are known up to the
+// head. ErrBehind: they are too many to be read now.
+func (r *Recent) Cover(c *Conditions, head uint64, p cursor.Positions, read Reader) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	low, high := slices.Min(c.after), slices.Max(c.after)
+	if high > head {
+		return fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, high, head)
+	}
+	known := r.kept && r.from <= low && low <= r.to && r.to <= head
 	switch {
-	case low > head:
-		return fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, low, head)
+	case known && head-r.to <= mostRecent: // the rest is read
 	case head-low > mostRecent:
+		r.kept, r.events = false, nil // so that the places are looked at up to the head
 		return ErrBehind
-	case !r.kept || low < r.from || low > r.to || r.to > head:
+	default:
 		r.kept, r.from, r.to, r.events = true, low, low, nil
 	}
 	for more := r.to < head; more; {
