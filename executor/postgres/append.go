@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"time"
+	"weak"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -132,19 +133,20 @@ type flushConn struct {
 // connections are those that flushes have had. A new one may be to a server that has lost
 // what was seen before. One flush at a time uses them.
 type connections struct {
-	known  map[*pgx.Conn]bool
+	known  map[weak.Pointer[pgx.Conn]]bool
 	forget func() // what was seen
 }
 
 func (c *connections) see(conn *pgx.Conn) {
-	if c.known[conn] {
+	p := weak.Make(conn)
+	if c.known[p] {
 		return
 	}
-	maps.DeleteFunc(c.known, func(old *pgx.Conn, _ bool) bool { return old.IsClosed() })
+	maps.DeleteFunc(c.known, func(old weak.Pointer[pgx.Conn], _ bool) bool { return old.Value() == nil })
 	if c.known == nil {
-		c.known = map[*pgx.Conn]bool{}
+		c.known = map[weak.Pointer[pgx.Conn]]bool{}
 	}
-	c.known[conn] = true
+	c.known[p] = true
 	c.forget()
 }
 

@@ -92,7 +92,7 @@ func (ex *Executor) readRecent(ctx context.Context, conn *pgx.Conn, args cursor.
 // refused says why a write was refused by its conditions, unless an earlier attempt has
 // stored it.
 func (ex *Executor) refused(ctx context.Context, l *flushConn, op *appendOp) error {
-	if errors.Is(op.refusal, evento.ErrConflict) && (op.write.Retry || op.conditions.Refused() != nil || ex.recent.Has(&op.write)) {
+	if errors.Is(op.refusal, evento.ErrConflict) && (op.write.Retry || op.conditions.Refused() != nil || ex.recent.Has(&op.conditions, &op.write)) {
 		if earlier, err := ex.earlierOn(ctx, l, op); earlier || err != nil {
 			return err
 		}

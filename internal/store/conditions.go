@@ -274,12 +274,12 @@ func firstBehind(events []evento.RawEvent, position uint64) int {
 	return i
 }
 
-// Has reports whether the first event of one of a write's appends is among those that are
-// known.
-func (r *Recent) Has(w *evento.Write) bool {
+// Has reports whether the first event of one of a write's appends is behind the places of
+// its conditions, among those that are known.
+func (r *Recent) Has(c *Conditions, w *evento.Write) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range r.events {
+	for i := firstBehind(r.events, slices.Min(c.after)); i < len(r.events); i++ {
 		for j := range w.Appends {
 			if r.events[i].ID == w.Appends[j].Events[0].ID {
 				return true
