@@ -56,8 +56,9 @@ import (
 // has committed nothing there are none, and nothing is checked.
 //
 // Errors: those of fn, unchanged, with nothing stored; those of [CommitAll], of conflicts
-// those about an aggregate that fn has not read by d; [ErrInvalid] for commits that cannot be one write; [errors.ErrUnsupported]
-// where the executor cannot judge conditions, see [Executor].
+// those about an aggregate that fn has not read by d; [ErrInvalid] for commits that cannot
+// be one write; [errors.ErrUnsupported] where the executor cannot judge conditions, see
+// [Executor].
 func Decide(ctx context.Context, ex Executor, fn func(ctx context.Context, d Executor) error) ([]Receipt, error) {
 	if fn == nil {
 		return nil, fmt.Errorf("%w decision: the function is nil", ErrInvalid)
@@ -182,17 +183,13 @@ func (d *decision) run(ctx context.Context, fn func(ctx context.Context, d Execu
 	return Write{Appends: d.appends, Unless: d.conditions(), Retry: d.retry}, err
 }
 
-// store stores what the function has committed. An unknown outcome it finds out.
+// store stores what the function has committed.
 func (d *decision) store(ctx context.Context, w Write) ([]Receipt, error) {
-	stored, err := d.Executor.Write(ctx, w)
-	for range outcomeRetries {
-		if !errors.Is(err, ErrOutcomeUnknown) {
-			break
-		}
-		w.Retry = true
-		stored, err = d.Executor.Write(ctx, w)
-	}
-	return stored, err
+	return resolved(func() ([]Receipt, error) {
+		stored, err := d.Executor.Write(ctx, w)
+		w.Retry = true // the next time
+		return stored, err
+	})
 }
 
 // aboutWrite are the keys of the turns for what a decision is about.

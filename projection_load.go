@@ -297,7 +297,7 @@ func (p *Projection[V]) applyEvent(ctx context.Context, l *Loaded[V], e *RawEven
 	return nil
 }
 
-// outcomeRetries is how often Update resolves an unknown outcome by itself.
+// outcomeRetries is how often Update and Decide resolve an unknown outcome by themselves.
 const outcomeRetries = 3
 
 // Update loads an aggregate, calls decide with its state, and commits the events
@@ -353,14 +353,20 @@ func (p *Projection[V]) tryUpdate(ctx context.Context, ex Executor, id string, d
 	for _, fn := range o.commit {
 		fn(b)
 	}
-	r, err = b.Commit(ctx, ex)
+	r, err = resolved(func() (Receipt, error) { return b.Commit(ctx, ex) })
+	return r, errors.Is(err, ErrConflict), err
+}
+
+// resolved commits, and finds out an unknown outcome by committing again.
+func resolved[R any](commit func() (R, error)) (r R, err error) {
+	r, err = commit()
 	for range outcomeRetries {
 		if !errors.Is(err, ErrOutcomeUnknown) {
 			break
 		}
-		r, err = b.Commit(ctx, ex)
+		r, err = commit()
 	}
-	return r, errors.Is(err, ErrConflict), err
+	return r, err
 }
 
 // relatedText is part of a snapshot's key. It does not depend on the order in which

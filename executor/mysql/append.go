@@ -8,7 +8,6 @@ import (
 	"fmt"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
@@ -32,7 +31,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return t.add(ctx, op)
 	}
 	for {
-		if err := op.Look(&ex.recent, ex.positions, ex.reader(ctx)); err != nil {
+		if err := op.Look(&ex.recent, ex.positions, store.ReaderOf(ctx, ex)); err != nil {
 			return nil, err
 		}
 		err := ex.queue.Do(ctx, op, op.Size(rowSpare))
@@ -42,13 +41,6 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		if !errors.Is(err, store.ErrBehind) {
 			return nil, err
 		}
-	}
-}
-
-// reader reads within a call.
-func (ex *Executor) reader(ctx context.Context) store.Reader {
-	return func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-		return ex.Read(ctx, q, args)
 	}
 }
 

@@ -52,7 +52,7 @@ func TestConditionsAfterCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	killOthers(t, db)
+	kill(t, db)
 	after := openDSN(t, dsn)
 	must(write(after, "new"))
 	must(write(after, "other"))
@@ -60,28 +60,4 @@ func TestConditionsAfterCrash(t *testing.T) {
 		t.Errorf("Write() = %v, want a conflict with what came instead", err)
 	}
 	must(write(ex, "base", evento.Condition{Query: of("lost"), After: at}))
-}
-
-// killOthers ends the other connections to the database.
-func killOthers(t *testing.T, db *sql.DB) {
-	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = DATABASE()")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = rows.Close() }()
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range ids {
-		_, _ = db.ExecContext(t.Context(), "KILL ?", id) // one may have ended by itself
-	}
 }

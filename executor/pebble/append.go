@@ -271,11 +271,7 @@ func (p *pending) remember(receipts []evento.Receipt) {
 		return
 	}
 	for i := range receipts {
-		a := &p.appends[i]
-		first := receipts[i].Position - uint64(len(a.Events)) + 1
-		for j := range a.Events {
-			p.ex.recent.Add(store.Header(a, j, first+uint64(j), p.routing(i)))
-		}
+		p.ex.recent.Add(store.Headers(&p.appends[i], receipts[i].Position, p.routing(i))...)
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/appendqueue"
 	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
@@ -57,7 +56,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	for {
 		op := &appendOp{write: w}
 		var err error
-		if op.conditions, err = store.Look(&w, &ex.recent, ex.positions, math.MaxUint64, ex.reader(ctx)); err != nil {
+		if op.conditions, err = store.Look(&w, &ex.recent, ex.positions, math.MaxUint64, store.ReaderOf(ctx, ex)); err != nil {
 			return nil, err
 		}
 		err = ex.once(ctx, func() error {
@@ -73,13 +72,6 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		if !errors.Is(err, store.ErrBehind) {
 			return nil, err
 		}
-	}
-}
-
-// reader reads within a call.
-func (ex *Executor) reader(ctx context.Context) store.Reader {
-	return func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-		return ex.Read(ctx, q, args)
 	}
 }
 

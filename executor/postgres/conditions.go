@@ -111,10 +111,7 @@ func (ex *Executor) remember(op *appendOp, outcomes []outcome) {
 		if o.head == 0 {
 			routing = a.RoutingKey
 		}
-		first := uint64(o.position) - uint64(len(a.Events)) + 1
-		for j := range a.Events {
-			ex.recent.Add(store.Header(a, j, first+uint64(j), routing))
-		}
+		ex.recent.Add(store.Headers(a, uint64(o.position), routing)...)
 	}
 }
 
@@ -140,7 +137,7 @@ func (ex *Executor) lookLocked(ctx context.Context, t *transaction) (refusal, er
 		if err := t.tx.QueryRow(ctx, ex.sql.lock).Scan(&position, &settings[0], &settings[1]); err != nil {
 			return nil, err
 		}
-		c, err := store.Look(&w, &store.Recent{}, ex.positions, uint64(position), ex.reader(ctx))
+		c, err := store.Look(&w, &store.Recent{}, ex.positions, uint64(position), store.ReaderOf(ctx, ex))
 		if store.IsRefusal(err) {
 			return err, nil
 		}

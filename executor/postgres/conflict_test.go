@@ -34,27 +34,34 @@ func (c *trips) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryD
 
 func (c *trips) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
-// A conflict is known from the round trip in which it is found, however many there are,
-// but for what is sent alone.
-func TestConflictTrips(t *testing.T) {
-	t.Parallel()
+// openTraced opens a new schema, with a tracer of what is sent.
+func openTraced(t *testing.T, tracer pgx.QueryTracer) *postgres.Executor {
+	t.Helper()
 	config, err := pgxpool.ParseConfig(testserver.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := &trips{}
-	config.ConnConfig.Tracer = sent
+	config.ConnConfig.Tracer = tracer
 	config.MaxConns = 4
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pool.Close()
+	t.Cleanup(pool.Close)
 	ex, err := postgres.New(t.Context(), pool, &postgres.Options{Schema: newSchema(t), NoNotify: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ex.Close() }()
+	t.Cleanup(func() { _ = ex.Close() })
+	return ex
+}
+
+// A conflict is known from the round trip in which it is found, however many there are,
+// but for what is sent alone.
+func TestConflictTrips(t *testing.T) {
+	t.Parallel()
+	sent := &trips{}
+	ex := openTraced(t, sent)
 	for range 3 {
 		if _, err := evento.Aggregate("a").AnyVersion().Event(happened{1}).Commit(t.Context(), ex); err != nil {
 			t.Fatal(err)

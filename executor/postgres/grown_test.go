@@ -9,11 +9,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/executor/postgres"
-	"github.com/evento-go/evento/internal/testserver"
 )
 
 // numbered keeps the numbers at the end of the texts that are sent, each once.
@@ -37,22 +34,8 @@ func (n *numbered) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndDa
 // it keeps a plan for a text: the one for an empty table is to read all of it.
 func TestPlannedAnewAsTheStoreGrows(t *testing.T) {
 	t.Parallel()
-	config, err := pgxpool.ParseConfig(testserver.Postgres(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	sent := &numbered{}
-	config.ConnConfig.Tracer = sent
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	ex, err := postgres.New(t.Context(), pool, &postgres.Options{Schema: newSchema(t), NoNotify: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ex.Close() }()
+	ex := openTraced(t, sent)
 	for i := range uint64(300) {
 		if _, err := evento.Aggregate("a").OriginalVersion(i).Event(happened{1}).Commit(t.Context(), ex); err != nil {
 			t.Fatal(err)

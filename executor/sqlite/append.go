@@ -27,7 +27,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	}
 	op := &appendOp{sqlstore.OpOf(w)}
 	for {
-		if err := op.Look(&ex.recent, ex.positions, ex.reader(ctx)); err != nil {
+		if err := op.Look(&ex.recent, ex.positions, store.ReaderOf(ctx, ex)); err != nil {
 			return nil, err
 		}
 		err := ex.do(ctx, op, op.Size(rowSpare))
@@ -37,13 +37,6 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		if !errors.Is(err, store.ErrBehind) {
 			return nil, err
 		}
-	}
-}
-
-// reader reads within a call.
-func (ex *Executor) reader(ctx context.Context) store.Reader {
-	return func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
-		return ex.Read(ctx, q, args)
 	}
 }
 

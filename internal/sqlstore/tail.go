@@ -38,10 +38,7 @@ func (t *Tail) Keeps() bool { return t.keeps }
 
 // Note notes an append that was added, with its last position.
 func (t *Tail) Note(a *evento.Append, last int64, routingKey string) {
-	first := uint64(last) - uint64(len(a.Events)) + 1
-	for j := range a.Events {
-		t.added = append(t.added, store.Header(a, j, first+uint64(j), routingKey))
-	}
+	t.added = append(t.added, store.Headers(a, uint64(last), routingKey)...)
 }
 
 // Publish is called when the transaction is committed.

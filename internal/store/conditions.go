@@ -7,6 +7,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,6 +27,13 @@ var ErrBehind = errors.New("store: the place of a condition is too far behind th
 
 // Reader reads a page of events, as [evento.Executor] does.
 type Reader func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error)
+
+// ReaderOf reads from an executor within a call.
+func ReaderOf(ctx context.Context, ex evento.Executor) Reader {
+	return func(q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+		return ex.Read(ctx, q, args)
+	}
+}
 
 // Conditions are the conditions of a write on the way to its commit. The zero Conditions
 // are none.
@@ -54,7 +62,7 @@ func (c *Conditions) Concern(w *evento.Write) bool {
 		for i := range w.Appends {
 			a := &w.Appends[i]
 			for j := range a.Events {
-				if q.Matches(Header(a, j, 0, "")) {
+				if q.Matches(newHeader(a, j, 0, "")) {
 					return true
 				}
 			}
@@ -63,8 +71,17 @@ func (c *Conditions) Concern(w *evento.Write) bool {
 	return false
 }
 
-// Header is what queries look at of the event j of an append.
-func Header(a *evento.Append, j int, position uint64, routingKey string) evento.RawEvent {
+// Headers are what queries look at of the events of an append, of which the last is at a
+// position.
+func Headers(a *evento.Append, last uint64, routingKey string) []evento.RawEvent {
+	headers := make([]evento.RawEvent, len(a.Events))
+	for j := range headers {
+		headers[j] = newHeader(a, j, last-uint64(len(headers)-1-j), routingKey)
+	}
+	return headers
+}
+
+func newHeader(a *evento.Append, j int, position uint64, routingKey string) evento.RawEvent {
 	return evento.RawEvent{
 		ID: a.Events[j].ID, Position: position,
 		AggregateType: a.AggregateType, AggregateID: a.AggregateID, Name: a.Events[j].Name, RoutingKey: routingKey,
