@@ -3,6 +3,7 @@ package evento
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // CommitBuilder collects the events to commit to one aggregate. [Create] and
@@ -17,6 +18,7 @@ type CommitBuilder struct {
 	metadata   Metadata
 	codec      Codec
 	payloads   []Payload
+	deadlines  []deadlineChange
 
 	// Set at the first attempt and kept: by these ids the store recognises later
 	// attempts as the same commit.
@@ -155,6 +157,16 @@ func CommitAll(ctx context.Context, ex Executor, builders ...*CommitBuilder) ([]
 		})
 	}
 	for _, b := range builders {
+		for i := range b.deadlines {
+			if err := b.deadlines[i].check(b.aggregateType, b.id); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if slices.ContainsFunc(builders, func(b *CommitBuilder) bool { return len(b.deadlines) > 0 }) {
+		return writeWith(ctx, ex, w, builders)
+	}
+	for _, b := range builders {
 		b.tried = true
 	}
 	return ex.Write(ctx, w)
@@ -171,10 +183,7 @@ func (b *CommitBuilder) encode() error {
 	if len(b.payloads) == 0 {
 		return fmt.Errorf("%w: aggregate %s", ErrNoEvents, shorten(b.id))
 	}
-	codec := b.codec
-	if codec == nil {
-		codec = CBOR()
-	}
+	codec := b.codecOr()
 	events := make([]NewEvent, len(b.payloads))
 	for i, p := range b.payloads {
 		kind, err := kindOf(p)
@@ -196,10 +205,18 @@ func (b *CommitBuilder) encode() error {
 		if err != nil {
 			return wrap(err, "encoding %s", kind)
 		}
-		events[i] = NewEvent{ID: NewID(), Name: kind.name, Codec: codec.Name(), Data: data}
+		events[i] = NewEvent{ID: NewID(), Name: kind.name, Codec: codec.Name(), Data: data, Tags: tagsOf(p)}
 	}
 	b.events = events
 	return nil
+}
+
+// codecOr is the codec of the payloads.
+func (b *CommitBuilder) codecOr() Codec {
+	if b.codec == nil {
+		return CBOR()
+	}
+	return b.codec
 }
 
 func encodePayload(codec Codec, p Payload) ([]byte, error) {

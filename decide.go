@@ -3,14 +3,11 @@
 package evento
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
-	"sync"
-	"time"
+	"strings"
 
 	"github.com/evento-go/evento/cursor"
 )
@@ -43,8 +40,8 @@ import (
 // Commits to d wait until fn returns nil; then all of them are stored at once, or none.
 // Until then fn can read them by d, in Load, Update, Events and HasEvent, at position 0,
 // and their receipts have Position 0. An aggregate that is committed to several times gets
-// the routing key of the first, and all have to have the same metadata. d changes no
-// records, and [Transactor] is none of its methods.
+// the routing key of the first, and all have to have the same metadata. Changes of
+// records, such as deadlines, wait in the same way. [Transactor] is none of d's methods.
 //
 // After a conflict, and while others wait already, the decision waits for its turn among
 // those that have conflicted over the same in this process. In a transaction, as within
@@ -73,9 +70,10 @@ func Decide(ctx context.Context, ex Executor, fn func(ctx context.Context, d Exe
 		if err := turn.wait(ctx, conflict); err != nil {
 			return nil, err
 		}
-		d := &decision{Executor: ex, read: map[string]int{}, seen: map[AggregateKey]*aggregateSeen{}}
-		w, err := d.run(ctx, fn)
-		if err != nil || len(w.Appends) == 0 {
+		d := &decision{staged: newStaged(ex, "decision"), read: map[string]int{}}
+		err := fn(ctx, d)
+		w := d.end()
+		if err != nil || len(w.Appends) == 0 && w.Swap == nil {
 			return nil, err
 		}
 		about := turns.lineFor(aboutWrite(w), turn)
@@ -93,45 +91,11 @@ func Decide(ctx context.Context, ex Executor, fn func(ctx context.Context, d Exe
 	}
 }
 
-// decision is the executor that one run of a decision's function gets. One goroutine uses
-// it, but for pages that are read ahead.
+// decision is the executor that one run of a decision's function gets.
 type decision struct {
-	Executor
-	feed Feed
-
-	mu       sync.Mutex
-	ended    bool
-	read     map[string]int // by query, its condition
-	unless   []guard
-	looked   []Filter // of all that was read
-	all      bool     // everything was read
-	seen     map[AggregateKey]*aggregateSeen
-	appends  []Append      // one for each aggregate
-	receipts []stagedEvent // by commit and aggregate
-	events   []RawEvent    // that wait
-	retry    bool
-}
-
-// guard is a condition of what was read.
-type guard struct {
-	Condition
-	// Of the query for all events of one aggregate, version is how many there are.
-	aggregate *AggregateKey
-	version   uint64
-}
-
-// aggregateSeen is where an aggregate is, with what the decision adds.
-type aggregateSeen struct {
-	version    uint64
-	routingKey string
-	no         int // its append, from 1; 0: none
-}
-
-// stagedEvent is the last event that a commit adds to an aggregate.
-type stagedEvent struct {
-	Receipt
-	append int
-	events int // of the append, up to this one
+	*staged
+	read map[string]int // by query, its condition
+	all  bool           // everything was read
 }
 
 // join runs the function of a decision within this one. When it fails, nothing that it has
@@ -156,42 +120,6 @@ func (d *decision) join(ctx context.Context, fn func(ctx context.Context, d Exec
 	return receipts, nil
 }
 
-// mark returns a function that takes back what is committed from now on. What is read
-// stays: the function outside may know of it.
-func (d *decision) mark() (restore func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	appends, receipts, events, retry := slices.Clone(d.appends), len(d.receipts), len(d.events), d.retry
-	seen := make(map[AggregateKey]*aggregateSeen, len(d.seen))
-	for a, s := range d.seen {
-		here := *s
-		seen[a] = &here
-	}
-	return func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.appends, d.receipts, d.events, d.retry, d.seen = appends, d.receipts[:receipts], d.events[:events], retry, seen
-	}
-}
-
-// run runs the function once, and returns what it has committed.
-func (d *decision) run(ctx context.Context, fn func(ctx context.Context, d Executor) error) (Write, error) {
-	err := fn(ctx, d)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ended = true
-	return Write{Appends: d.appends, Unless: d.conditions(), Retry: d.retry}, err
-}
-
-// store stores what the function has committed.
-func (d *decision) store(ctx context.Context, w Write) ([]Receipt, error) {
-	return resolved(func() ([]Receipt, error) {
-		stored, err := d.Executor.Write(ctx, w)
-		w.Retry = true // the next time
-		return stored, err
-	})
-}
-
 // aboutWrite are the keys of the turns for what a decision is about.
 func aboutWrite(w Write) (keys []string) {
 	for i := range w.Appends {
@@ -200,12 +128,18 @@ func aboutWrite(w Write) (keys []string) {
 	for i := range w.Unless {
 		keys = append(keys, w.Unless[i].Query.text())
 	}
+	if w.Swap != nil {
+		keys = append(keys, turnOfRecord(w.Swap.Changes[0].RecordKey))
+	}
 	return keys
 }
 
 // about is the key of the turns for what a conflict is about; "": it is no conflict of
 // something that was read, which another run would meet again.
 func (d *decision) about(w Write, err error) string {
+	if errors.Is(err, ErrSwapped) && w.Swap != nil { // a record that was read too, to change it
+		return turnOfRecord(w.Swap.Changes[0].RecordKey)
+	}
 	var over *ConflictError
 	if !errors.As(err, &over) {
 		return ""
@@ -219,57 +153,27 @@ func (d *decision) about(w Write, err error) string {
 	}
 	a := AggregateKey{over.AggregateType, over.AggregateID}
 	if !d.all && !slices.ContainsFunc(d.looked, func(f Filter) bool {
-		return f.AggregateType == a.Type && (f.AggregateID == "" || f.AggregateID == a.ID)
+		return (f.AggregateType == "" || f.AggregateType == a.Type) && (f.AggregateID == "" || f.AggregateID == a.ID)
 	}) {
 		return ""
 	}
 	return turnOf(a)
 }
 
-// stored are the receipts of the commits, of those of the write. Nothing comes between the
-// events of an append.
-func (d *decision) stored(of []Receipt) []Receipt {
-	if of == nil {
-		return nil
-	}
-	receipts := make([]Receipt, len(d.receipts))
-	for i, s := range d.receipts {
-		behind := uint64(len(d.appends[s.append].Events) - s.events)
-		receipts[i] = of[s.append]
-		receipts[i].Version -= behind
-		if receipts[i].Position > 0 { // else it is in a transaction
-			receipts[i].Position -= behind
-		}
-	}
-	return receipts
-}
-
-// conditions are the guards without those that the version of an append is.
-func (d *decision) conditions() (left []Condition) {
-	for _, g := range d.unless {
-		if g.aggregate != nil {
-			if s := d.seen[*g.aggregate]; s != nil && s.no > 0 {
-				if a := &d.appends[s.no-1]; !a.AnyVersion && a.Expected == g.version {
-					continue
-				}
-			}
-		}
-		left = append(left, g.Condition)
-	}
-	return left
-}
-
 // text is the same for queries that are the same.
 func (q Query) text() string {
 	parts := []string{q.RoutingKey, fmt.Sprint(q.Unrouted)}
 	for _, f := range q.Filters {
-		parts = append(parts, string(f.AggregateType), f.AggregateID, f.Name)
+		parts = append(parts, string(f.AggregateType), f.AggregateID, f.Name, strings.Join(slices.Sorted(slices.Values(f.Tags)), "\n"))
 	}
 	return HashIDs(parts...)
 }
 
 // turnOf is the key of the turns for an aggregate.
 func turnOf(a AggregateKey) string { return Query{Filters: []Filter{ByID(a.Type, a.ID)}}.text() }
+
+// turnOfRecord is that for a record.
+func turnOfRecord(k RecordKey) string { return HashIDs("record", k.Kind, k.Key, k.Part) }
 
 // Read implements [Executor].
 func (d *decision) Read(ctx context.Context, q Query, args cursor.Args) (*cursor.Page[RawEvent], error) {
@@ -287,28 +191,8 @@ func (d *decision) Read(ctx context.Context, q Query, args cursor.Args) (*cursor
 	if err := d.guard(q, args, page); err != nil {
 		return nil, err
 	}
-	if args.IsOnward() {
-		for i := range d.events {
-			if q.Matches(d.events[i]) {
-				e := d.events[i]
-				e.Data, e.Metadata = bytes.Clone(e.Data), e.Metadata.Clone() // the reader may write to them
-				page.Edges = append(page.Edges, cursor.Edge[RawEvent]{Node: e})
-			}
-		}
-	}
+	d.overlay(page, q, args)
 	return page, nil
-}
-
-// see notes where an aggregate is, of its last event.
-func (d *decision) see(e *RawEvent) {
-	s := d.seen[e.Aggregate()]
-	if s == nil {
-		s = &aggregateSeen{}
-		d.seen[e.Aggregate()] = s
-	}
-	if s.no == 0 && e.Version > s.version {
-		s.version, s.routingKey = e.Version, e.RoutingKey
-	}
 }
 
 // guard adds the condition of a page that has come to the end of a query. Of two of one
@@ -325,7 +209,7 @@ func (d *decision) guard(q Query, args cursor.Args, page *cursor.Page[RawEvent])
 	}
 	d.read[key] = len(d.unless)
 	g := guard{Condition: Condition{Query: q, After: after}}
-	if len(q.Filters) == 1 && q.Filters[0].AggregateID != "" && q.Filters[0].Name == "" && q.RoutingKey == "" && !q.Unrouted {
+	if len(q.Filters) == 1 && q.Filters[0].AggregateID != "" && q.Filters[0].Name == "" && len(q.Filters[0].Tags) == 0 && q.RoutingKey == "" && !q.Unrouted {
 		switch n := len(page.Edges); {
 		case n > 0:
 			g.version = page.Edges[n-1].Node.Version
@@ -339,153 +223,3 @@ func (d *decision) guard(q Query, args cursor.Args, page *cursor.Page[RawEvent])
 	d.unless = append(d.unless, g)
 	return nil
 }
-
-// Write implements [Executor]. What it stores waits for the end of the decision.
-func (d *decision) Write(ctx context.Context, w Write) ([]Receipt, error) {
-	if err := w.Check(); err != nil {
-		return nil, err
-	}
-	for i := range w.Appends {
-		if err := d.find(ctx, &w.Appends[i]); err != nil {
-			return nil, err
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ended {
-		return nil, fmt.Errorf("%w commit: the decision has ended", ErrInvalid)
-	}
-	if receipts := d.earlier(w); receipts != nil {
-		return receipts, nil
-	}
-	for i := range w.Appends {
-		if err := d.check(&w.Appends[i]); err != nil {
-			return nil, err
-		}
-	}
-	for _, c := range w.Unless {
-		d.unless = append(d.unless, guard{Condition: c})
-	}
-	d.retry = d.retry || w.Retry
-	receipts := make([]Receipt, len(w.Appends))
-	for i := range w.Appends {
-		receipts[i] = d.stage(&w.Appends[i])
-	}
-	return receipts, nil
-}
-
-// find finds where an aggregate is, unless that is known. It is no reading of fn's.
-func (d *decision) find(ctx context.Context, a *Append) error {
-	d.mu.Lock()
-	known := d.seen[a.Aggregate()] != nil
-	d.mu.Unlock()
-	if known || !a.AnyVersion && a.Expected == 0 {
-		return nil
-	}
-	q := Query{Filters: []Filter{ByID(a.AggregateType, a.AggregateID)}}
-	last, err := d.Executor.Read(ctx, q, cursor.Backward(1, ""))
-	if err == nil && WithinTx(ctx) { // which may have added some
-		var page *cursor.Page[RawEvent]
-		if page, err = d.Executor.Read(ctx, q, cursor.Onward(cursor.MaxPage, last.PageInfo.EndCursor)); err == nil {
-			last.Edges = append(last.Edges, page.Edges...)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range last.Edges {
-		d.see(&last.Edges[i].Node)
-	}
-	if a.AnyVersion { // its receipt tells fn
-		d.looked = append(d.looked, q.Filters...)
-	}
-	return nil
-}
-
-// check refuses an append that cannot be part of the decision's write.
-func (d *decision) check(a *Append) error {
-	s := d.seen[a.Aggregate()]
-	if s == nil || s.no == 0 {
-		return nil // its version is judged with the write
-	}
-	if !a.AnyVersion && a.Expected != s.version {
-		return &ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: s.version}
-	}
-	if !reflect.DeepEqual(a.Metadata, d.appends[s.no-1].Metadata) {
-		return fmt.Errorf("%w commit: %s %s is committed to with other metadata before, and a decision is one commit", ErrInvalid, a.AggregateType, shorten(a.AggregateID))
-	}
-	return nil
-}
-
-// earlier returns the receipts of a write that waits here already; nil: it does not.
-func (d *decision) earlier(w Write) []Receipt {
-	if !w.Retry {
-		return nil
-	}
-	receipts := make([]Receipt, len(w.Appends))
-	for i := range w.Appends {
-		a := &w.Appends[i]
-		at := slices.IndexFunc(d.events, func(e RawEvent) bool { return e.ID == a.Events[len(a.Events)-1].ID })
-		if at < 0 {
-			return nil
-		}
-		receipts[i] = Receipt{AggregateID: a.AggregateID, Version: d.events[at].Version}
-	}
-	return receipts
-}
-
-// stage adds an append to the decision's write.
-func (d *decision) stage(a *Append) Receipt {
-	key := a.Aggregate()
-	s := d.seen[key]
-	if s == nil {
-		s = &aggregateSeen{}
-		d.seen[key] = s
-	}
-	if s.no == 0 {
-		if !a.AnyVersion {
-			s.version = a.Expected
-		}
-		if s.version == 0 {
-			s.routingKey = a.RoutingKey
-		}
-		first := *a
-		first.Events, first.Metadata = nil, a.Metadata.Clone()
-		d.appends = append(d.appends, first)
-		s.no = len(d.appends)
-	}
-	to := &d.appends[s.no-1]
-	if to.AnyVersion && !a.AnyVersion { // the receipts before are relied on
-		to.AnyVersion, to.Expected = false, s.version-uint64(len(to.Events))
-	}
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	for _, e := range a.Events {
-		e.Data = bytes.Clone(e.Data) // it is the caller's
-		s.version++
-		to.Events = append(to.Events, e)
-		d.events = append(d.events, RawEvent{
-			ID: e.ID, AggregateType: a.AggregateType, AggregateID: a.AggregateID, Version: s.version, Name: e.Name,
-			RoutingKey: s.routingKey, Codec: e.Codec, Data: e.Data, Metadata: to.Metadata, Timestamp: now,
-		})
-	}
-	r := Receipt{AggregateID: a.AggregateID, Version: s.version}
-	d.receipts = append(d.receipts, stagedEvent{r, s.no - 1, len(to.Events)})
-	return r
-}
-
-// Feed implements [Executor]. Followers of d see what it reads.
-func (d *decision) Feed() *Feed { return &d.feed }
-
-// Swap implements [Executor].
-func (d *decision) Swap(context.Context, Swap) error {
-	return fmt.Errorf("%w call: records are not changed within Decide", ErrInvalid)
-}
-
-// RemoveSnapshots implements [Executor]. It keeps them: what the decision knows may come to
-// nothing.
-func (d *decision) RemoveSnapshots(context.Context, []SnapshotKey) error { return nil }
-
-// Close implements [Executor]. The store stays open.
-func (d *decision) Close() error { return nil }

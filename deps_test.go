@@ -47,6 +47,7 @@ func TestDependencies(t *testing.T) {
 		"./executor/memory":       core,
 		"./executor/group":        core,
 		"./executor/rw":           core,
+		"./executor/routed":       core,
 		"./executor/executortest": core,
 		"./eventotest":            append([]string{"github.com/google/go-cmp"}, core...),
 		"./executor/pebble":       pebble,

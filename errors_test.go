@@ -206,8 +206,6 @@ func textsOfBuilders(t *testing.T) []says {
 		{"other aggregates", of(fresh().Aggregate(ownerType, "o")), `subscription "s"`},
 		{"another selection", of(fresh().All()), "Control.Reselect"},
 		{"other partitions", of(fresh().Partitions(2)), "Control.Repartition"},
-		{"no transactions", only(fresh().Transactional().Start(ctx, unable{ex})), `subscription "s": transactional: by a test`},
-		{"no transactions at all", only(fresh().Transactional().Start(ctx, &hooked{Executor: ex})), "unsupported operation by *evento_test.hooked"},
 		{"nothing to run", evento.Run(ctx, ex), "there is no subscription"},
 		{"one to run twice", evento.Run(ctx, ex, fresh(), fresh()), "twice"},
 	}

@@ -41,6 +41,9 @@ type RawEvent struct {
 	Name string
 	// RoutingKey is that of the aggregate's first event; "" is none.
 	RoutingKey string
+	// Tags are what the event is about besides its aggregate, see [Tagged]. The reader
+	// must not write to them: events may share them.
+	Tags []string
 	// Codec is the name of the codec that wrote Data.
 	Codec string
 	// Data is the encoded payload. The reader may write to it; that changes nothing

@@ -124,7 +124,9 @@ type follower struct {
 	feed *Feed
 	ex   Executor // to read with
 	keys []interestKey
-	wake chan struct{} // of capacity 1: have a look at what mu guards
+	// tagged is its query, if that asks for tags: then the keys do not say everything.
+	tagged *Query
+	wake   chan struct{} // of capacity 1: have a look at what mu guards
 
 	// Guarded by feed.mu.
 	state   followerState
@@ -162,6 +164,9 @@ type news struct {
 // wait returns when it has.
 func (f *Feed) join(ex Executor, q Query, at cursor.Value) (w *follower, first bool) {
 	w = &follower{feed: f, ex: ex, keys: interestKeys(q), wake: make(chan struct{}, 1)}
+	if asksForTags(q) {
+		w.tagged = &q
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	first = len(f.interests.followers) == 0

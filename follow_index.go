@@ -15,10 +15,16 @@ type routing struct {
 	key   string
 }
 
-// interestKey is a filter with the routing of its query. Fields that are not set
-// match anything; a query without filters has the key with none set.
+// kindFilter is a filter without its tags. Fields that are not set match anything.
+type kindFilter struct {
+	aggregateType     AggregateType
+	aggregateID, name string
+}
+
+// interestKey is a filter with the routing of its query. A query without filters has the
+// key with none set.
 type interestKey struct {
-	filter  Filter
+	filter  kindFilter
 	routing routing
 }
 
@@ -28,7 +34,11 @@ func interestKeys(q Query) []interestKey {
 	if len(q.Filters) == 0 {
 		return []interestKey{{routing: r}}
 	}
-	filters := slices.SortedFunc(slices.Values(q.Filters), compareFilters)
+	filters := make([]kindFilter, len(q.Filters))
+	for i, f := range q.Filters {
+		filters[i] = kindFilter{f.AggregateType, f.AggregateID, f.Name}
+	}
+	slices.SortFunc(filters, compareFilters)
 	var keys []interestKey
 	for _, f := range slices.Compact(filters) {
 		keys = append(keys, interestKey{f, r})
@@ -36,8 +46,13 @@ func interestKeys(q Query) []interestKey {
 	return keys
 }
 
-func compareFilters(a, b Filter) int {
-	return cmp.Or(cmp.Compare(a.AggregateType, b.AggregateType), cmp.Compare(a.AggregateID, b.AggregateID), cmp.Compare(a.Name, b.Name))
+func compareFilters(a, b kindFilter) int {
+	return cmp.Or(cmp.Compare(a.aggregateType, b.aggregateType), cmp.Compare(a.aggregateID, b.aggregateID), cmp.Compare(a.name, b.name))
+}
+
+// asksForTags reports whether the keys of a query do not say everything.
+func asksForTags(q Query) bool {
+	return slices.ContainsFunc(q.Filters, func(f Filter) bool { return len(f.Tags) > 0 })
 }
 
 // index finds the followers of an event: by one look-up for each form of key that
@@ -53,7 +68,7 @@ type index struct {
 type keyForm struct{ ofType, ofID, ofName, routed bool }
 
 func formOf(k interestKey) keyForm {
-	return keyForm{k.filter.AggregateType != "", k.filter.AggregateID != "", k.filter.Name != "", k.routing.exact}
+	return keyForm{k.filter.aggregateType != "", k.filter.aggregateID != "", k.filter.name != "", k.routing.exact}
 }
 
 func (x *index) add(w *follower) {
@@ -86,13 +101,13 @@ func (x *index) find(e *RawEvent) []*follower {
 	for form := range x.forms {
 		var k interestKey
 		if form.ofType {
-			k.filter.AggregateType = e.AggregateType
+			k.filter.aggregateType = e.AggregateType
 		}
 		if form.ofID {
-			k.filter.AggregateID = e.AggregateID
+			k.filter.aggregateID = e.AggregateID
 		}
 		if form.ofName {
-			k.filter.Name = e.Name
+			k.filter.name = e.Name
 		}
 		if form.routed {
 			k.routing = routing{exact: true, key: e.RoutingKey}
@@ -100,6 +115,9 @@ func (x *index) find(e *RawEvent) []*follower {
 		for _, w := range x.byKey[k] {
 			if w.stamp != x.calls {
 				w.stamp = x.calls
+				if w.tagged != nil && !w.tagged.Matches(*e) {
+					continue
+				}
 				x.found = append(x.found, w)
 			}
 		}
@@ -128,14 +146,14 @@ func count[K comparable](counts map[K]int, k K, n int) {
 // interests are what all followers together want to be read.
 type interests struct {
 	followers map[*follower]struct{}
-	kinds     map[Filter]int  // how many keys ask for each kind: a filter without an id
-	routings  map[routing]int // how many followers have each
-	query     *Query          // what narrow returned; nil: there were changes since
+	kinds     map[kindFilter]int // how many keys ask for each kind: a filter without an id
+	routings  map[routing]int    // how many followers have each
+	query     *Query             // what narrow returned; nil: there were changes since
 }
 
 func (s *interests) add(w *follower) {
 	if s.followers == nil {
-		s.followers, s.kinds, s.routings = map[*follower]struct{}{}, map[Filter]int{}, map[routing]int{}
+		s.followers, s.kinds, s.routings = map[*follower]struct{}{}, map[kindFilter]int{}, map[routing]int{}
 	}
 	s.followers[w] = struct{}{}
 	s.count(w, 1)
@@ -149,7 +167,7 @@ func (s *interests) remove(w *follower) {
 func (s *interests) count(w *follower, n int) {
 	s.query = nil
 	for _, k := range w.keys {
-		k.filter.AggregateID = ""
+		k.filter.aggregateID = ""
 		count(s.kinds, k.filter, n)
 	}
 	count(s.routings, w.keys[0].routing, n)
@@ -168,7 +186,7 @@ func (s *interests) narrow() Query {
 		return *s.query
 	}
 	var q Query
-	if s.kinds[Filter{}] == 0 { // else somebody wants everything
+	if s.kinds[kindFilter{}] == 0 { // else somebody wants everything
 		q.Filters = s.narrowFilters()
 	}
 	if len(s.routings) == 1 {
@@ -183,15 +201,19 @@ func (s *interests) narrow() Query {
 // narrowFilters returns the kinds, with a type in place of its kinds where all of it
 // is wanted, or where there are too many kinds. It returns nil for too many types.
 func (s *interests) narrowFilters() []Filter {
-	filters := map[Filter]struct{}{}
+	kinds := map[kindFilter]struct{}{}
 	for k := range s.kinds {
-		if t := ByType(k.AggregateType); len(s.kinds) > mostKinds || s.kinds[t] > 0 {
+		if t := (kindFilter{aggregateType: k.aggregateType}); len(s.kinds) > mostKinds || s.kinds[t] > 0 {
 			k = t
 		}
-		filters[k] = struct{}{}
+		kinds[k] = struct{}{}
 	}
-	if len(filters) > mostKinds {
+	if len(kinds) > mostKinds {
 		return nil
 	}
-	return slices.SortedFunc(maps.Keys(filters), compareFilters)
+	filters := make([]Filter, 0, len(kinds))
+	for _, k := range slices.SortedFunc(maps.Keys(kinds), compareFilters) {
+		filters = append(filters, Filter{AggregateType: k.aggregateType, Name: k.name})
+	}
+	return filters
 }

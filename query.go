@@ -20,11 +20,13 @@ type Query struct {
 }
 
 // Filter matches the events that agree with each field that is set. AggregateType
-// must be set.
+// or Tags must be set, and AggregateType with AggregateID and Name.
 type Filter struct {
 	AggregateType AggregateType
 	AggregateID   string
 	Name          string
+	// Tags are tags that the event has, all of them. At most [MaxTags].
+	Tags []string
 
 	mistake string // of one of the functions below; Check returns it
 }
@@ -93,6 +95,12 @@ func (q Query) Check() error {
 		if f.mistake != "" {
 			return fmt.Errorf("%w filter: %s", ErrInvalid, f.mistake)
 		}
+		if err := checkTags(f.Tags); err != nil {
+			return err
+		}
+		if f.AggregateType == "" && f.AggregateID == "" && f.Name == "" && len(f.Tags) > 0 {
+			continue
+		}
 		if err := checkName("aggregate type", string(f.AggregateType)); err != nil {
 			return err
 		}
@@ -133,9 +141,10 @@ func (q Query) Matches(e RawEvent) bool {
 
 // Matches reports whether e agrees with each field of f that is set.
 func (f Filter) Matches(e RawEvent) bool {
-	return f.AggregateType == e.AggregateType &&
+	return (f.AggregateType == "" || f.AggregateType == e.AggregateType) &&
 		(f.AggregateID == "" || f.AggregateID == e.AggregateID) &&
-		(f.Name == "" || f.Name == e.Name)
+		(f.Name == "" || f.Name == e.Name) &&
+		hasTags(e.Tags, f.Tags)
 }
 
 // streamPage is how many events the package's own loops read at a time: enough to

@@ -48,10 +48,16 @@ type Executor interface {
 	// may be that of either. An executor for whose events there is no one order
 	// refuses conditions with [errors.ErrUnsupported].
 	//
+	// The records of w.Swap are changed with the events, or neither is stored. When a
+	// record is not at the revision that its change expects, Write stores nothing, and
+	// its error matches [ErrSwapped]; when a version or a condition does not hold
+	// either, the error may be that of any. An earlier attempt has changed the records
+	// too: its receipts are returned whatever revisions they are at.
+	//
 	// A new aggregate gets the append's routing key; an existing one keeps its own.
 	// The store sets the timestamps; they never decrease along the positions.
 	//
-	// Errors: [ErrConflict], [ErrOutcomeUnknown], [ErrClosed], [ErrFull],
+	// Errors: [ErrConflict], [ErrSwapped], [ErrOutcomeUnknown], [ErrClosed], [ErrFull],
 	// [ErrReadOnly], those of w.Check, and the store's own. After an error of the
 	// store's own, nothing was stored.
 	Write(ctx context.Context, w Write) ([]Receipt, error)
@@ -144,6 +150,9 @@ type Write struct {
 	// Unless has what must not have happened: the write is stored only if no event
 	// that matches one of these queries is behind its place. At most [MaxConditions].
 	Unless []Condition
+	// Swap has changes of records that are stored with the events, or neither. nil:
+	// there are none.
+	Swap *Swap
 	// Retry says that this write was tried before.
 	Retry bool
 }
@@ -184,6 +193,9 @@ type NewEvent struct {
 	Name  string
 	Codec string
 	Data  []byte
+	// Tags are what the event is about besides its aggregate: at most [MaxTags], each a
+	// name, and none twice.
+	Tags []string
 }
 
 // Receipt says where a commit's events were stored.
@@ -222,6 +234,11 @@ func (w Write) Check() error {
 	}
 	for i := range w.Unless {
 		if err := w.Unless[i].Query.Check(); err != nil {
+			return err
+		}
+	}
+	if w.Swap != nil {
+		if err := w.Swap.Check(); err != nil {
 			return err
 		}
 	}
@@ -268,6 +285,9 @@ func (a *Append) check() (int, error) {
 		}
 		if err := checkCodecName(e.Codec); err != nil {
 			return 0, err
+		}
+		if err := checkTags(e.Tags); err != nil {
+			return 0, wrap(err, "event %s", shorten(e.Name))
 		}
 		if len(e.Data) > MaxPayload {
 			return 0, fmt.Errorf("%w: payload of %s of %d bytes, at most %d are allowed", ErrTooLarge, e.Name, len(e.Data), MaxPayload)

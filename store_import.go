@@ -116,7 +116,7 @@ func (e *RawEvent) check() (int, error) {
 	}
 	a := Append{
 		AggregateType: e.AggregateType, AggregateID: e.AggregateID, RoutingKey: e.RoutingKey, Metadata: e.Metadata,
-		Events: []NewEvent{{ID: e.ID, Name: e.Name, Codec: e.Codec, Data: e.Data}},
+		Events: []NewEvent{{ID: e.ID, Name: e.Name, Codec: e.Codec, Data: e.Data, Tags: e.Tags}},
 	}
 	return a.check()
 }

@@ -198,12 +198,19 @@ func (b *SubscriptionBuilder) AcceptFailure() *SubscriptionBuilder {
 	return b
 }
 
-// Transactional runs the handlers of a chunk in one transaction of the storage,
-// which also stores the cursor: what handlers write in it is written exactly once.
-// They get the transaction from the Tx function of the executor's package. What
-// they commit to the executor with their context is part of it. The executor must
-// be a [Transactor]; Start and Execute return [errors.ErrUnsupported] for any
-// other.
+// Transactional stores what handlers commit together with the cursor, or not at all: so
+// each event's work is stored exactly once, on every executor. Handlers commit by
+// [ExecutorFrom] with their context, and read there what they have committed.
+//
+// On a [Transactor], the handlers of a chunk run in one transaction of the storage. They
+// get it from the Tx function of the executor's package, for the application's own tables.
+// What they commit to the executor itself with their context is part of it too.
+//
+// Elsewhere, as on executor/pebble and executor/memory, what a call of a handler commits
+// waits until the call has returned, and is stored in one write with the cursor. Each
+// event, or batch, takes a write then: with many events, batches are faster. Commits of one
+// call to one aggregate have to have the same metadata. Changes of records wait too, such
+// as those of [ControlOf] with that executor.
 //
 // What a handler does elsewhere, such as sending a mail, is repeated when the
 // transaction fails. PostgreSQL aborts a transaction that is idle for twice the
@@ -295,9 +302,7 @@ func (b *SubscriptionBuilder) subscriber(ctx context.Context, ex Executor) (*sub
 		s.logger = slog.Default()
 	}
 	if b.transactional {
-		if s.transactor, err = transactorOf(ctx, ex); err != nil {
-			return nil, wrap(err, "subscription %s: transactional", b.name())
-		}
+		s.inTx, s.staging = transactionOf(ctx, ex)
 	}
 	query := selection.query()
 	s.pages = &sharedPages{keep: b.partitions > 1, read: func(ctx context.Context, args cursor.Args) (*cursor.Page[RawEvent], error) {
@@ -308,21 +313,27 @@ func (b *SubscriptionBuilder) subscriber(ctx context.Context, ex Executor) (*sub
 
 func (b *SubscriptionBuilder) name() subscriptionName { return nameOf(b.key, b.routingKey) }
 
-// transactorOf returns the executor as a Transactor. An executor made of others
+// transactionOf returns how a function is run in a transaction: in one of the storage or,
+// where there are none, by staging what the function commits. An executor made of others
 // finds out whether it has transactions only when InTx is called; with a context
 // that has ended, it does not begin one.
-func transactorOf(ctx context.Context, ex Executor) (Transactor, error) {
-	t, ok := ex.(Transactor)
-	if !ok {
-		return nil, fmt.Errorf("%w by %T", errors.ErrUnsupported, ex)
+func transactionOf(ctx context.Context, ex Executor) (inTx transaction, staging bool) {
+	if t, ok := ex.(Transactor); ok {
+		ended, end := context.WithCancel(ctx)
+		end()
+		if err := t.InTx(ended, func(context.Context) error { return ended.Err() }); !errors.Is(err, errors.ErrUnsupported) {
+			return func(ctx context.Context, fn func(context.Context, Executor) error) error {
+				return t.InTx(ctx, func(ctx context.Context) error { return fn(ctx, ex) })
+			}, false
+		}
 	}
-	ended, end := context.WithCancel(ctx)
-	end()
-	if err := t.InTx(ended, func(context.Context) error { return ended.Err() }); errors.Is(err, errors.ErrUnsupported) {
-		return nil, err
-	}
-	return t, nil
+	return func(ctx context.Context, fn func(context.Context, Executor) error) error {
+		return inStaging(ctx, ex, fn)
+	}, true
 }
+
+// transaction runs a function in a transaction, with the executor to use in it.
+type transaction func(ctx context.Context, fn func(tx context.Context, ex Executor) error) error
 
 // check returns the first mistake of the builder.
 func (b *SubscriptionBuilder) check() error {

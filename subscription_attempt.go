@@ -17,6 +17,7 @@ import (
 type unit struct {
 	edges []cursor.Edge[RawEvent] // including those of other partitions, which are skipped
 	retry *parkedRetry            // nil: the events are the next in order
+	ex    Executor                // what the handlers get
 }
 
 func (u unit) last() *cursor.Edge[RawEvent] { return &u.edges[len(u.edges)-1] }
@@ -71,7 +72,7 @@ func (w *worker) unitOf(ctx context.Context, edges []cursor.Edge[RawEvent]) (uni
 	if len(w.trouble.sizes) > 0 {
 		edges = edges[:min(len(edges), w.trouble.sizes[0])]
 	}
-	if w.transactor == nil {
+	if w.inTx == nil || w.staging {
 		return unit{edges: edges[:w.firstCall(edges)]}, nil
 	}
 	n := 1
@@ -106,7 +107,7 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 		return w.failed(ctx, u, failed)
 	}
 	w.progress.advance(u.last())
-	if w.transactor != nil {
+	if w.inTx != nil {
 		w.noteStored(ctx)
 	}
 	if w.trouble.err != nil || len(w.trouble.sizes) > 0 || w.trouble.repeats {
@@ -119,7 +120,8 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 // with their work. It returns a failure if a handler failed, and an error for
 // anything else.
 func (w *worker) attempt(ctx context.Context, u unit) (failed *failure, err error) {
-	if w.transactor != nil {
+	u.ex = w.ex
+	if w.inTx != nil {
 		failed, err = w.attemptInTx(ctx, u)
 	} else if failed, err = w.callAll(ctx, u); failed == nil && err == nil && u.retry != nil {
 		err = w.lease.swap(ctx, u.retry.done, keepState)
@@ -145,26 +147,33 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 	var stored *partitionRecord
 	var own error // the error of the library's own work in the transaction
 	called := false
-	err = w.transactor.InTx(withTxIdleLimit(ctx, 2*w.lease.length), func(tx context.Context) error {
+	err = w.inTx(withTxIdleLimit(ctx, 2*w.lease.length), func(tx context.Context, ex Executor) error {
 		failed, own, called = nil, nil, false
+		u.ex = ex
 		if failed, own = w.callAll(tx, u); failed != nil {
 			return failed.err
 		}
 		if called = own == nil; called {
-			stored, own = w.lease.swapInTx(tx, more, change)
+			stored, own = w.lease.swapInTx(tx, ex, more, change)
 		}
 		return own
 	})
 	switch {
 	case err == nil:
+		if w.staging && stored.again { // it has changed several times, and is stored once
+			return nil, w.lease.reload(ctx)
+		}
 		w.lease.adopt(stored)
 		return nil, nil
 	case failed != nil || !called && own != nil || errors.Is(own, ErrTakenOver):
 		return failed, own
-	case called && !errors.Is(own, ErrSwapped) && w.blames(ctx, err):
+	case called && !errors.Is(own, ErrSwapped) && (!errors.Is(err, ErrSwapped) || w.overRecords(ctx, stored)) && w.blames(ctx, err):
 		if !refused(err) && !w.trouble.repeats { // the connection may have been lost
 			w.trouble.repeats = true
 			return nil, errAgain
+		}
+		if w.staging && isAny(err, ErrInvalid, ErrTooLarge) { // such as too many records at once
+			err = Permanent(err)
 		}
 		return &failure{err: err, n: w.firstCall(u.edges)}, nil
 	}
@@ -179,6 +188,20 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 		return false
 	}
 	return refused(err) || w.lease.reload(ctx) == nil
+}
+
+// overRecords reports whether a staged write was refused because of records that its handler
+// has changed: that of the partition is as it was.
+func (w *worker) overRecords(ctx context.Context, stored *partitionRecord) bool {
+	if !w.staging || w.lease.reload(ctx) != nil {
+		return false
+	}
+	was := stored.revision - 1
+	if stored.again {
+		was--
+	}
+	at, _ := w.lease.known()
+	return at.revision == was
 }
 
 // refused reports whether the executor says for certain that a transaction was not
@@ -221,7 +244,7 @@ func (w *worker) callAll(ctx context.Context, u unit) (*failure, error) {
 // instead: no event has failed.
 func (w *worker) blame(ctx context.Context, u unit, f *failure) (*failure, error) {
 	var store *storeError
-	if errors.As(f.err, &store) && w.transactor == nil && !w.blames(ctx, store.err) {
+	if errors.As(f.err, &store) && (w.inTx == nil || w.staging) && !w.blames(ctx, store.err) {
 		return nil, store.err
 	}
 	var event *eventError
@@ -255,7 +278,7 @@ func (w *worker) callOne(ctx context.Context, u unit, h *handler, i int) (n int,
 		past, err := notAfter(w.ex, last.Cursor, w.progress.furthest)
 		replay = err == nil && past
 	}
-	return n, w.call(w.contextFor(ctx, attempt, replay, &last.Node), h, &edges[0].Node, batch)
+	return n, w.call(w.contextFor(ctx, u.ex, attempt, replay, &last.Node), h, &edges[0].Node, batch)
 }
 
 // firstCall returns how many of the events the first call takes.

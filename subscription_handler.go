@@ -232,7 +232,7 @@ func DeliveryFrom(ctx context.Context) Delivery {
 // context; nil for any other context.
 func ExecutorFrom(ctx context.Context) Executor {
 	if h := handling(ctx); h != nil {
-		return h.worker.ex
+		return h.ex
 	}
 	return nil
 }
@@ -242,6 +242,7 @@ func ExecutorFrom(ctx context.Context) Executor {
 type handlerContext struct {
 	context.Context
 	worker  *worker
+	ex      Executor  // of the subscription, or of the transaction
 	event   *RawEvent // the cause of what is committed; of a batch the last
 	attempt int
 	replay  bool
@@ -293,13 +294,13 @@ func handling(ctx context.Context) *handlerContext {
 const contextsAtOnce = 32
 
 // contextFor returns the context of a handler call.
-func (w *worker) contextFor(ctx context.Context, attempt int, replay bool, event *RawEvent) *handlerContext {
+func (w *worker) contextFor(ctx context.Context, ex Executor, attempt int, replay bool, event *RawEvent) *handlerContext {
 	if len(w.contexts) == 0 {
 		w.contexts = make([]handlerContext, contextsAtOnce)
 	}
 	h := &w.contexts[0]
 	w.contexts = w.contexts[1:]
-	h.Context, h.worker, h.event, h.attempt, h.replay = ctx, w, event, attempt, replay
+	h.Context, h.worker, h.ex, h.event, h.attempt, h.replay = ctx, w, ex, event, attempt, replay
 	return h
 }
 

@@ -221,7 +221,7 @@ func (l *lease) keepRenewing(ctx context.Context, failed func(error)) {
 // renew extends the lease, in any epoch.
 func (l *lease) renew(ctx context.Context) error {
 	next, _ := l.known()
-	err := l.put(ctx, Swap{}, &next)
+	err := l.put(ctx, l.ex, Swap{}, &next)
 	switch {
 	case err == nil:
 		l.adopt(&next)
@@ -242,7 +242,7 @@ func (l *lease) swap(ctx context.Context, more Swap, change func(*partitionState
 		if err := change(&next.partitionState); err != nil {
 			return err
 		}
-		err := l.put(ctx, more, &next)
+		err := l.put(ctx, l.ex, more, &next)
 		if err == nil {
 			l.adopt(&next)
 			return nil
@@ -263,17 +263,18 @@ func (l *lease) swap(ctx context.Context, more Swap, change func(*partitionState
 // the record, as when it pauses or resets its own subscription, so swapInTx uses
 // the record that the transaction reads. The new state is stored when the
 // transaction commits; then the caller passes it to adopt.
-func (l *lease) swapInTx(tx context.Context, more Swap, change func(*partitionState) error) (*partitionRecord, error) {
+func (l *lease) swapInTx(tx context.Context, ex Executor, more Swap, change func(*partitionState) error) (*partitionRecord, error) {
 	next, _ := l.known()
 	for try := 1; ; try++ {
 		if err := change(&next.partitionState); err != nil {
 			return nil, err
 		}
-		err := l.put(tx, more, &next)
+		err := l.put(tx, ex, more, &next)
 		if !errors.Is(err, ErrSwapped) || try == 2 {
+			next.again = try == 2
 			return &next, err
 		}
-		r, readErr := l.name.readPartition(tx, l.ex, l.partition)
+		r, readErr := l.name.readPartition(tx, ex, l.partition)
 		switch {
 		case readErr != nil:
 			return nil, readErr
@@ -287,10 +288,10 @@ func (l *lease) swapInTx(tx context.Context, more Swap, change func(*partitionSt
 }
 
 // put stores the next state.
-func (l *lease) put(ctx context.Context, more Swap, next *partitionRecord) error {
+func (l *lease) put(ctx context.Context, ex Executor, more Swap, next *partitionRecord) error {
 	next.asked = l.clock()
 	swap := Swap{Wake: more.Wake, Changes: append([]Change{next.change(l.name, l.partition)}, more.Changes...)}
-	if err := l.ex.Swap(ctx, swap); err != nil {
+	if err := ex.Swap(ctx, swap); err != nil {
 		return err
 	}
 	next.revision++

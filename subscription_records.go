@@ -217,6 +217,7 @@ type partitionRecord struct {
 	revision  uint64
 	changedAt time.Time
 	asked     time.Duration // when the record was requested, by the lease's clock
+	again     bool          // a transaction has changed the record twice
 }
 
 func (r *partitionRecord) lease() time.Duration {

@@ -135,18 +135,6 @@ func effect(ctx context.Context, e evento.RawEvent) {
 	tx.effects = append(tx.effects, fmt.Sprint(e.AggregateID, e.Version))
 }
 
-func TestTransactionalUnsupported(t *testing.T) {
-	t.Parallel()
-	ex := newStore(t)
-	b := evento.NewSubscription("s").Transactional().Handler(positions(&list[uint64]{}))
-	if err := b.Execute(t.Context(), ex); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Execute: %v, want ErrUnsupported", err)
-	}
-	if _, err := b.Start(t.Context(), ex); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Start: %v, want ErrUnsupported", err)
-	}
-}
-
 // A failure in the middle of a chunk commits what was before it, once; then it
 // is tried alone, until it is parked or ends the subscription.
 func TestTransactionalFailure(t *testing.T) {
@@ -394,25 +382,6 @@ func TestTransactionalExactlyOnce(t *testing.T) {
 				t.Errorf("seed %d: %d faults, the test tests nothing", seed, n)
 			}
 		})
-	}
-}
-
-// unable has InTx, and no transactions behind it.
-type unable struct{ evento.Executor }
-
-func (unable) InTx(context.Context, func(context.Context) error) error {
-	return fmt.Errorf("by a test: %w", errors.ErrUnsupported)
-}
-
-func TestTransactionalOnAWrapper(t *testing.T) {
-	t.Parallel()
-	ex := unable{newStore(t)}
-	b := evento.NewSubscription("s").Transactional().Handler(positions(&list[uint64]{}))
-	if sub, err := b.Start(t.Context(), ex); sub != nil || !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Start: %v, want ErrUnsupported", err)
-	}
-	if err := b.Execute(t.Context(), ex); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("Execute: %v, want ErrUnsupported", err)
 	}
 }
 

@@ -47,7 +47,8 @@ type subscriber struct {
 	chunkSize     int
 	retries       int
 	acceptFailure bool
-	transactor    Transactor // nil: handlers run outside transactions
+	inTx          transaction // nil: handlers run outside transactions
+	staging       bool        // inTx is by staging: a transaction is one call
 	lease         time.Duration
 	data          shared
 	hooks         SubscriptionHooks
@@ -97,7 +98,7 @@ func (s *subscriber) worker(id ID, partition int, stopping <-chan struct{}) *wor
 		},
 		logger:   s.logger.With("subscription", s.name.key, "worker", id.String()),
 		stopping: stopping,
-		progress: progress{coupled: s.transactor != nil},
+		progress: progress{coupled: s.inTx != nil},
 		ahead:    readAhead{read: s.pages.get, least: s.chunkSize, most: mostBehind},
 	}
 	if s.name.routingKey != "" {

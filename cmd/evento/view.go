@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/evento-go/evento"
@@ -21,6 +22,7 @@ type eventView struct {
 	Version       uint64               `json:"version"`
 	Name          string               `json:"name"`
 	RoutingKey    string               `json:"routing_key,omitempty"`
+	Tags          []string             `json:"tags,omitempty"`
 	Timestamp     time.Time            `json:"timestamp"`
 	Metadata      *evento.Metadata     `json:"metadata,omitempty"`
 	Codec         string               `json:"codec"`
@@ -35,7 +37,7 @@ type eventView struct {
 func viewOf(e *evento.RawEvent, at cursor.Value) eventView {
 	v := eventView{
 		Position: e.Position, ID: e.ID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, Version: e.Version,
-		Name: e.Name, RoutingKey: e.RoutingKey, Timestamp: e.Timestamp, Codec: e.Codec, Cursor: at,
+		Name: e.Name, RoutingKey: e.RoutingKey, Tags: e.Tags, Timestamp: e.Timestamp, Codec: e.Codec, Cursor: at,
 	}
 	if !e.Metadata.IsZero() {
 		v.Metadata = &e.Metadata
@@ -77,6 +79,20 @@ func (v *eventView) row() []string {
 	return []string{number(v.Position), showTime(v.Timestamp), show(string(v.AggregateType)), show(v.AggregateID), number(v.Version), show(v.Name)}
 }
 
+// tags returns the tags in one cell, for people.
+func (v *eventView) tags() string {
+	if len(v.Tags) == 0 {
+		return "-"
+	}
+	cells := make([]string, len(v.Tags))
+	for i, tag := range v.Tags {
+		if cells[i] = show(tag); cells[i] == tag && strings.Contains(tag, " ") {
+			cells[i] = strconv.Quote(tag) // it is not two
+		}
+	}
+	return strings.Join(cells, " ")
+}
+
 // write prints everything about an event, for people.
 func (v *eventView) write(o *output) error {
 	rows := [][]string{
@@ -88,6 +104,9 @@ func (v *eventView) write(o *output) error {
 		{"routing key", shown(v.RoutingKey)},
 		{"recorded", showTime(v.Timestamp)},
 		{"codec", show(v.Codec)},
+	}
+	for _, tag := range v.Tags {
+		rows = append(rows, []string{"tag", show(tag)})
 	}
 	if m := v.Metadata; m != nil {
 		for _, f := range [][2]string{

@@ -67,11 +67,16 @@ func conditionsUnsupported(ctx context.Context, t *testing.T, _ Config, ex event
 
 // Every kind of query from every place, written by one executor and another.
 func conditionsEach(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	for i := range 3 {
+		a := tagged(to(fmt.Sprint("tagged ", i), 0, "Name1", "Name0"), []string{"id 1", "3"}, []string{"1", fmt.Sprint("id ", i)})
+		commit(ctx, t, ex, a)
+	}
 	log := fillGrid(ctx, t, ex)
 	exs := c.all(t, ex)
 	queries := []evento.Query{{}, {Unrouted: true}, {RoutingKey: "left"}, {RoutingKey: "none"}}
 	for _, f := range []evento.Filter{
 		evento.ByType(thing), evento.ByType("executortest/None"), evento.ByID(thing, "id 1"), evento.ByID(thing, "none"),
+		evento.ByTags("1"), evento.ByTags("1", "id 1"), evento.ByTags("none", "1"), {AggregateType: thing, Name: "Name1", Tags: []string{"id 1"}},
 		{AggregateType: thing, Name: "Name1"}, {AggregateType: thing, Name: "None"}, {AggregateType: other, AggregateID: "id 2", Name: "Name0"},
 	} {
 		queries = append(queries, filtered(f), evento.Query{Filters: []evento.Filter{f}, RoutingKey: "left"}, evento.Query{Filters: []evento.Filter{f}, Unrouted: true})
@@ -79,7 +84,7 @@ func conditionsEach(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 	queries = append(queries, filtered(evento.ByID(thing, "id 0"), evento.ByID(other, "id 1")))
 	n := 0
 	for _, q := range queries {
-		for _, at := range []int{0, 1, 7, len(log) / 2, len(log) - 3, len(log)} {
+		for _, at := range []int{0, 1, 7, 12, len(log) / 2, len(log) - 3, len(log)} {
 			n++
 			w := unless(to(fmt.Sprint("new ", n), 0, "Added"), evento.Condition{Query: q, After: log.place(at)})
 			w.Appends[0].RoutingKey = []string{"", "left", "right"}[n%3]
@@ -100,7 +105,7 @@ func conditionsEach(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 // readOnward reads everything behind a place.
 func readOnward(ctx context.Context, t testing.TB, ex evento.Executor, at cursor.Value) model {
 	t.Helper()
-	return read(ctx, t, ex, evento.Query{}, cursor.Onward(cursor.MaxPage, at)).Edges
+	return readOnwardOf(ctx, t, ex, evento.Query{}, at)
 }
 
 // All have to hold. The first that does not is named, and nothing is stored, whatever

@@ -78,7 +78,7 @@ func history(ctx context.Context, t *testing.T, c Config, ex evento.Executor, se
 	for step = range steps {
 		switch n := h.r.IntN(100); {
 		case n < 40:
-			h.write(ctx, t, h.randomWrite())
+			h.write(ctx, t, h.randomWrite(ctx, t))
 		case n < 50 && len(h.writes) > 0:
 			h.write(ctx, t, h.randomRetry())
 		case n < 80:
@@ -105,7 +105,8 @@ func (h *past) either() evento.Executor {
 func (h *past) id() string { return fmt.Sprint("id ", h.r.IntN(6)) }
 
 // randomWrite mostly fits.
-func (h *past) randomWrite() evento.Write {
+func (h *past) randomWrite(ctx context.Context, t testing.TB) evento.Write {
+	t.Helper()
 	w := evento.Write{}
 	for _, n := range h.r.Perm(6)[:max(1, h.r.IntN(9)-4)] {
 		a := to(fmt.Sprint("id ", n), 0, randomNames(h.r, 1+h.r.IntN(3))...)
@@ -113,6 +114,9 @@ func (h *past) randomWrite() evento.Write {
 			a.AggregateType = other
 		}
 		a.RoutingKey = []string{"", "", "left", "right"}[h.r.IntN(4)]
+		for j := range a.Events {
+			a.Events[j].Tags = randomTags(h.r)
+		}
 		if h.r.IntN(3) == 0 {
 			a.Metadata.Values = map[string]string{"n": fmt.Sprint(n)}
 		}
@@ -132,6 +136,10 @@ func (h *past) randomWrite() evento.Write {
 	for n := h.r.IntN(9) - 6; n > 0 && !h.c.NoPositions; n-- {
 		w.Unless = append(w.Unless, evento.Condition{Query: randomQuery(h.r), After: h.log.place(len(h.log) - min(len(h.log), h.r.IntN(12)))})
 	}
+	if h.r.IntN(6) == 0 {
+		_, s := h.randomSwap(ctx, t)
+		w.Swap = &s
+	}
 	return w
 }
 
@@ -150,6 +158,7 @@ func (h *past) write(ctx context.Context, t testing.TB, w evento.Write) {
 	h.follow(ctx, t, show(w))
 	var conflict, wantConflict *evento.ConflictError
 	switch {
+	case w.Swap != nil && isRefusal(err) && isRefusal(wantErr): // for any of its reasons
 	case wantErr == nil && err == nil:
 		for i := range want {
 			want[i].Position = h.log[want[i].Position-1].Node.Position
@@ -243,11 +252,14 @@ func (h *past) read(ctx context.Context, t testing.TB) {
 	samePage(t, q, args, got, want)
 }
 
-// swap makes a swap that mostly fits, and reads a page of records.
-func (h *past) swap(ctx context.Context, t testing.TB) {
+func isRefusal(err error) bool {
+	return errors.Is(err, evento.ErrConflict) || errors.Is(err, evento.ErrSwapped) || errors.Is(err, evento.ErrInvalid)
+}
+
+// randomSwap is a swap that mostly fits, and the records that there are.
+func (h *past) randomSwap(ctx context.Context, t testing.TB) (all []evento.Record, s evento.Swap) {
 	t.Helper()
-	all := readRecords(ctx, t, h.model, evento.RecordQuery{Kind: kind})
-	var s evento.Swap
+	all = readRecords(ctx, t, h.model, evento.RecordQuery{Kind: kind})
 	for range 1 + h.r.IntN(4) {
 		c := set(recordKey(fmt.Sprint("key ", h.r.IntN(3)), []string{"", "a", "b"}[h.r.IntN(3)]), 0, fmt.Sprint(h.r.IntN(1000)))
 		if i := slices.IndexFunc(all, func(r evento.Record) bool { return r.RecordKey == c.RecordKey }); i >= 0 {
@@ -259,6 +271,13 @@ func (h *past) swap(ctx context.Context, t testing.TB) {
 		}
 		s.Changes = append(s.Changes, c) // now and then twice the same
 	}
+	return all, s
+}
+
+// swap makes a swap, and reads a page of records.
+func (h *past) swap(ctx context.Context, t testing.TB) {
+	t.Helper()
+	all, s := h.randomSwap(ctx, t)
 	err, wantErr := h.either().Swap(ctx, s), h.model.Swap(ctx, s)
 	if !alike(err, wantErr) {
 		t.Fatalf("Swap(%s): got %v, want %v", showChanges(s.Changes), err, wantErr)

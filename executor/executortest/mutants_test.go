@@ -114,7 +114,7 @@ func (b *bent) Close() error { return b.shut() }
 const mutantEnv = "EVENTO_TEST_MUTANT"
 
 func mutants() []mutant {
-	return slices.Concat(writeMutants(), conditionMutants(), importMutants(), readMutants(), placeMutants(), recordMutants(), snapshotMutants(), stateMutants())
+	return slices.Concat(writeMutants(), conditionMutants(), recordMutantsOfWrites(), importMutants(), readMutants(), placeMutants(), recordMutants(), snapshotMutants(), stateMutants())
 }
 
 // TestMutants runs the suite on each mutant in a child process, as a test

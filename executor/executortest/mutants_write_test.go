@@ -66,8 +66,60 @@ func conditionMutants() []mutant {
 			}
 		}},
 		{"the first filter of a condition alone judged", []string{"Conditions/Each", "History/Fixed"}, changed(func(c *evento.Condition) { c.Query.Filters = c.Query.Filters[:min(len(c.Query.Filters), 1)] })},
+		{"of a condition's tags the first alone judged", []string{"Conditions/Each", "Tags/Conditions", "History/Fixed"}, changed(func(c *evento.Condition) {
+			c.Query.Filters = slices.Clone(c.Query.Filters)
+			for i := range c.Query.Filters {
+				f := &c.Query.Filters[i]
+				f.Tags = f.Tags[:min(len(f.Tags), 1)]
+			}
+		})},
+		{"a condition's tags passed over", []string{"Conditions/Each", "Tags/Conditions", "History/Fixed"}, changed(func(c *evento.Condition) {
+			c.Query.Filters = slices.Clone(c.Query.Filters)
+			for i := range c.Query.Filters {
+				c.Query.Filters[i].Tags = nil
+			}
+			if slices.ContainsFunc(c.Query.Filters, func(f evento.Filter) bool { return f.AggregateType == "" }) {
+				c.Query.Filters = nil // everything
+			}
+		})},
 		{"the routing key of a condition passed over", []string{"Conditions/Each", "History/Fixed"}, changed(func(c *evento.Condition) { c.Query.RoutingKey, c.Query.Unrouted = "", false })},
 		{"a condition's place passed over", []string{"Conditions/Each", "Conditions/Several", "History/Fixed"}, changed(func(c *evento.Condition) { c.After = "" })},
+	}
+}
+
+// recordMutantsOfWrites change the records of a write, and not with it.
+func recordMutantsOfWrites() []mutant {
+	swapping := func(change func(b *bent, ctx context.Context, w evento.Write) ([]evento.Receipt, error)) func(b *bent) {
+		return func(b *bent) {
+			b.write = func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+				if w.Swap == nil || w.Swap.Check() != nil {
+					return b.handle.Write(ctx, w)
+				}
+				return change(b, ctx, w)
+			}
+		}
+	}
+	return []mutant{
+		{"a write's records passed over", []string{"WithRecords/Both", "WithRecords/Neither", "WithRecords/Once", "History/Fixed"}, swapping(func(b *bent, ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+			w.Swap = nil
+			return b.handle.Write(ctx, w)
+		})},
+		{"a write's records changed before it", []string{"WithRecords/Neither", "WithRecords/Retry", "History/Fixed"}, swapping(func(b *bent, ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+			if err := b.handle.Swap(ctx, *w.Swap); err != nil {
+				return nil, err
+			}
+			w.Swap = nil
+			return b.handle.Write(ctx, w)
+		})},
+		{"a write's records changed behind it", []string{"WithRecords/Neither", "WithRecords/Once", "History/Fixed"}, swapping(func(b *bent, ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+			s := *w.Swap
+			w.Swap = nil
+			receipts, err := b.handle.Write(ctx, w)
+			if err == nil {
+				err = b.handle.Swap(ctx, s)
+			}
+			return receipts, err
+		})},
 	}
 }
 

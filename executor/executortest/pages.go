@@ -102,6 +102,9 @@ func fill(ctx context.Context, t testing.TB, ex evento.Executor, n int) model {
 		if r.IntN(3) == 0 {
 			a.AggregateType = other
 		}
+		for i := range a.Events {
+			a.Events[i].Tags = randomTags(r)
+		}
 		commit(ctx, t, ex, a)
 	}
 	return readAll(ctx, t, ex, evento.Query{})
@@ -167,6 +170,12 @@ func randomFilters(r *rand.Rand, n int) []evento.Filter {
 		}
 		if r.IntN(3) == 0 {
 			filters[i].Name = fmt.Sprint("Name", r.IntN(4))
+		}
+		if r.IntN(4) == 0 {
+			filters[i].Tags = randomTags(r)
+		}
+		if len(filters[i].Tags) > 0 && r.IntN(2) == 0 {
+			filters[i] = evento.ByTags(filters[i].Tags...)
 		}
 	}
 	return filters

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,7 @@ func differ(got, want evento.RawEvent) string {
 	field("Version", got.Version == want.Version, got.Version, want.Version)
 	text("Name", got.Name, want.Name)
 	text("RoutingKey", got.RoutingKey, want.RoutingKey)
+	field("Tags", slices.Equal(got.Tags, want.Tags), got.Tags, want.Tags)
 	text("Codec", got.Codec, want.Codec)
 	field(fmt.Sprintf("Data of %d and %d bytes", len(got.Data), len(want.Data)), bytes.Equal(got.Data, want.Data), got.Data, want.Data)
 	field("Metadata", sameMetadata(got.Metadata, want.Metadata), got.Metadata, want.Metadata)

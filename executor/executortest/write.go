@@ -143,7 +143,7 @@ func raws(a evento.Append, first uint64, routingKey string) []evento.RawEvent {
 	for i, e := range a.Events {
 		es[i] = evento.RawEvent{
 			ID: e.ID, AggregateType: a.AggregateType, AggregateID: a.AggregateID, Version: first + uint64(i),
-			Name: e.Name, RoutingKey: routingKey, Codec: e.Codec, Data: e.Data, Metadata: a.Metadata,
+			Name: e.Name, RoutingKey: routingKey, Tags: e.Tags, Codec: e.Codec, Data: e.Data, Metadata: a.Metadata,
 		}
 	}
 	return es

@@ -3,6 +3,7 @@ package memory
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/store"
@@ -35,7 +36,7 @@ func (ex *Executor) takeOver(ctx context.Context, events []evento.RawEvent) erro
 		}
 	}
 	for _, e := range events {
-		e.Data, e.Metadata, e.Timestamp = bytes.Clone(e.Data), e.Metadata.Clone(), e.Timestamp.UTC()
+		e.Data, e.Tags, e.Metadata, e.Timestamp = bytes.Clone(e.Data), slices.Clone(e.Tags), e.Metadata.Clone(), e.Timestamp.UTC()
 		key := e.Aggregate()
 		ex.aggregates[key] = append(ex.aggregates[key], len(ex.log))
 		ex.log = append(ex.log, e)

@@ -130,6 +130,11 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		}
 	}
 
+	if w.Swap != nil {
+		if err := ex.swap(w.Swap.Changes); err != nil {
+			return nil, err
+		}
+	}
 	if now := ex.now(); now.After(ex.latest) {
 		ex.latest = now
 	}
@@ -182,6 +187,7 @@ func (ex *Executor) append(a *evento.Append) {
 			Version:       uint64(len(places)),
 			Name:          e.Name,
 			RoutingKey:    routingKey,
+			Tags:          slices.Clone(e.Tags),
 			Codec:         e.Codec,
 			Data:          bytes.Clone(e.Data),
 			Metadata:      metadata,

@@ -44,21 +44,29 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 		return err
 	}
 	defer ex.mu.Unlock()
-	for _, c := range s.Changes {
+	if err := ex.swap(s.Changes); err != nil {
+		return err
+	}
+	if s.Wake {
+		ex.changed.Notify()
+	}
+	return nil
+}
+
+// swap makes all changes or none. The caller holds the lock.
+func (ex *Executor) swap(changes []evento.Change) error {
+	for _, c := range changes {
 		if at := ex.records[c.RecordKey].Revision; at != c.Revision {
 			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
 		}
 	}
 	now := ex.now()
-	for _, c := range s.Changes {
+	for _, c := range changes {
 		if c.Remove {
 			delete(ex.records, c.RecordKey)
 			continue
 		}
 		ex.records[c.RecordKey] = evento.Record{RecordKey: c.RecordKey, Revision: c.Revision + 1, ChangedAt: now, Value: bytes.Clone(c.Value)}
-	}
-	if s.Wake {
-		ex.changed.Notify()
 	}
 	return nil
 }

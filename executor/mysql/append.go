@@ -30,6 +30,9 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 	if t := ex.transactionOf(ctx); t != nil {
 		return t.add(ctx, op)
 	}
+	if w.Swap != nil {
+		return sqlstore.WriteInTx(ctx, ex, w, transient)
+	}
 	for {
 		if err := op.Look(&ex.recent, ex.positions, store.ReaderOf(ctx, ex)); err != nil {
 			return nil, err
@@ -80,7 +83,7 @@ func (tx *transaction) assumed(w *evento.Write) bool {
 func (op *appendOp) fits(maxPacket int) error {
 	for i := range op.Write.Appends {
 		for _, e := range op.Write.Appends[i].Events {
-			if n := len(e.Data) + len(op.Metadata.Of(i)); n > maxPacket-packetSpare {
+			if n := len(e.Data) + len(sqlstore.WithTags(op.Metadata.Of(i), e.Tags)); n > maxPacket-packetSpare {
 				return fmt.Errorf("%w: %s of %d bytes with its metadata, the server's max_allowed_packet is %d", evento.ErrTooLarge, e.Name, n, maxPacket)
 			}
 		}

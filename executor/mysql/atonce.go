@@ -119,7 +119,8 @@ func (w *writer) settle(ctx context.Context, c *call, doubt error) {
 
 // atOnce is the whole transaction. Its first statement waits for nobody. The second fails
 // unless the counter is where it was left, since NULL is no position. The third tells the
-// session that it was reached. What is a caller's stands there as hexadecimal digits.
+// session that it was reached. What is a caller's stands there as hexadecimal digits. Tags
+// are inserted between the second and the third.
 func (tx *transaction) atOnce() string {
 	var rows []string
 	for row := range slices.Chunk(tx.args, rowColumns) {
@@ -132,9 +133,12 @@ func (tx *transaction) atOnce() string {
 		}
 		rows = append(rows, "("+strings.Join(values, ",")+")")
 	}
-	return "SET @evento_at = (SELECT position FROM evento_counter WHERE id = 1 FOR UPDATE NOWAIT); " +
-		insertRows + strings.Join(rows, ",") +
-		fmt.Sprintf("; UPDATE evento_counter SET position = LAST_INSERT_ID(%d), recorded_at = %d WHERE id = 1; COMMIT", tx.position, tx.now)
+	text := "SET @evento_at = (SELECT position FROM evento_counter WHERE id = 1 FOR UPDATE NOWAIT); " +
+		insertRows + strings.Join(rows, ",")
+	if len(tx.tags) > 0 {
+		text += "; " + insertTagsText(tx.tags)
+	}
+	return text + fmt.Sprintf("; UPDATE evento_counter SET position = LAST_INSERT_ID(%d), recorded_at = %d WHERE id = 1; COMMIT", tx.position, tx.now)
 }
 
 // literal is a parameter of a row as text.

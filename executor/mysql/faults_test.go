@@ -267,6 +267,26 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("Commit() of two events that are together more than a packet = %v", err)
 		}
 		wantEvents(t, small, n+2)
+		// Tags count, and are more than one packet.
+		tags := make([]string, evento.MaxTags)
+		for i := range tags {
+			tags[i] = fmt.Sprint(i, strings.Repeat("x", 200))
+		}
+		fits := labelled{Text: strings.Repeat("x", 61_000)}
+		over := labelled{fits.Text, tags}
+		if _, err := evento.Create().Event(over).Commit(t.Context(), small); !errors.Is(err, evento.ErrTooLarge) || !strings.Contains(err.Error(), "max_allowed_packet is 65536") {
+			t.Errorf("Commit() of more than the server takes with its tags = %v, want %v with the setting and its value", err, evento.ErrTooLarge)
+		}
+		many := evento.Create().Event(fits)
+		for range 120 {
+			many.Event(labelled{Tagged: tags})
+		}
+		if _, err := many.Commit(t.Context(), small); err != nil {
+			t.Errorf("Commit() of many events with tags = %v", err)
+		}
+		n += 121
+		wantEvents(t, small, n+2)
+		wantIndex(t, root, small)
 		// An executor that was opened when the server took more.
 		closeAllOf(t, root, "app")
 		for range 2 {

@@ -26,12 +26,13 @@ func Inspect(dsn string) (*sqlstore.Inspector, error) {
 		return sqlstore.Check{Name: "durability", Query: query, Healthy: healthy, Finding: sqlstore.Finding{Severity: "warning", Detail: detail, Remedy: remedy}}
 	}
 	return &sqlstore.Inspector{
-		DB: db, Files: Migrations(), Tables: tables,
+		DB: db, Files: Migrations(), Tables: tables, Tags: tables + "tag",
 		Migrated:  "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'evento_migration'",
 		AppliedAt: "applied_at",
 		EventID:   "x'%x'",
 		Checks: append([]sqlstore.Check{
 			sqlstore.CheckSnapshots(tables),
+			sqlstore.CheckTags(tables+"tag", tables),
 			durability("SELECT @@innodb_flush_log_at_trx_commit", sqlstore.Is("1"),
 				"innodb_flush_log_at_trx_commit is $1: "+lost, "set innodb_flush_log_at_trx_commit = 1"),
 			durability("SELECT @@sync_binlog, @@log_bin", func(row []string) bool { return row[0] == "1" || row[1] != "1" },

@@ -86,7 +86,7 @@ const maxPosition = 1 << 62
 // Loading and catching up are made of this. A statement sees one moment, so the head
 // need not be read. Not ok: there are no events, or it is another kind of query.
 func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []sqlstore.Row, more, ok bool, err error) {
-	if q.RoutingKey != "" || q.Unrouted || len(q.Filters) > 1 || args.IsBackward() || at != 0 && !args.IsOnward() {
+	if q.RoutingKey != "" || q.Unrouted || len(q.Filters) > 1 || hasTags(q) || args.IsBackward() || at != 0 && !args.IsOnward() {
 		return nil, false, false, nil
 	}
 	p := &page{search: &search{ctx: ctx, s: s, head: maxPosition}, want: args.Limit(), last: at}
@@ -110,10 +110,11 @@ func (ex *Executor) onward(ctx context.Context, s *session, q evento.Query, args
 }
 
 // behind reads a page that ends below a position that is known to be durable, so the
-// head need not be read. Not ok: there may be more above that position.
+// head need not be read. Not ok: there may be more above that position. A query with tags
+// is likely to find all that there is: it is not tried twice.
 func (ex *Executor) behind(ctx context.Context, s *session, q evento.Query, args cursor.Args, at int64) (rows []sqlstore.Row, more, ok bool, err error) {
 	known := ex.durable.position.Load()
-	if !args.IsOnward() || s.tx != nil || at+int64(args.Limit()) >= known {
+	if !args.IsOnward() || s.tx != nil || hasTags(q) || at+int64(args.Limit()) >= known {
 		return nil, false, false, nil
 	}
 	r, err := ex.newSearch(ctx, s, q, known)

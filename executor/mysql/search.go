@@ -93,6 +93,11 @@ func (r *search) any(from int64, backward bool) (bool, error) {
 	if r.None {
 		return false, nil
 	}
+	if len(r.Tagged) > 0 {
+		rows, _, err := r.rows(from, backward, 1)
+		defer giveRows(rows)
+		return len(rows) > 0, err
+	}
 	p := &page{search: r, backward: backward, want: 1, last: from}
 	if r.Everything && r.Routing == 0 && !r.Unrouted {
 		// Positions have no gaps.
@@ -102,17 +107,19 @@ func (r *search) any(from int64, backward bool) (bool, error) {
 	return len(found) > 0, err
 }
 
-// leg goes through the events of one kind, routing key or aggregate.
+// leg goes through the events of one kind, routing key or aggregate, or of some tags.
 type leg struct {
 	kind      int64              // if not 0
 	aggregate sqlstore.Aggregate // if it has an id
-	kinds     []int64            // of the aggregate's events, or, without an aggregate, of all that is passed; nil: all
+	kinds     []int64            // of the aggregate's or the tags' events, or, without either, of all that is passed; nil: all
+	tags      []int64            // their numbers; with an aggregate, events of both
 	// None: the events with the routing key of the search.
 }
 
 // sameAs reports whether both can be parts of one prepared statement.
 func (l *leg) sameAs(m *leg) bool {
-	return (l.kind != 0) == (m.kind != 0) && (l.aggregate.ID != "") == (m.aggregate.ID != "") && slices.Equal(l.kinds, m.kinds)
+	return (l.kind != 0) == (m.kind != 0) && (l.aggregate.ID != "") == (m.aggregate.ID != "") && slices.Equal(l.kinds, m.kinds) &&
+		len(l.tags) == len(m.tags)
 }
 
 // legsAtOnce is the most legs of a statement, a power of two.
@@ -124,7 +131,7 @@ func (r *search) legs() []leg {
 	if r.Everything {
 		return []leg{{}}
 	}
-	legs := make([]leg, 0, min(len(r.Kinds), store.MostLegs)+len(r.Aggregates))
+	legs := make([]leg, 0, min(len(r.Kinds), store.MostLegs)+len(r.Aggregates)+len(r.Tagged))
 	if len(r.Kinds) > store.MostLegs {
 		legs = append(legs, leg{kinds: r.Kinds})
 	} else {
@@ -143,11 +150,24 @@ func (r *search) legs() []leg {
 			legs = append(legs, leg{aggregate: a.Key, kinds: a.Kinds})
 		}
 	}
+	tagged := len(legs)
+	for _, f := range r.Tagged {
+		l := leg{tags: f.Numbers, aggregate: f.Key, kinds: f.Kinds}
+		if len(l.kinds) == 1 {
+			l.kind, l.kinds = l.kinds[0], nil // a parameter, so that others share the statement
+		}
+		legs = append(legs, l)
+	}
+	// Those of as many tags next to one another.
+	slices.SortStableFunc(legs[tagged:], func(a, b leg) int { return cmp.Compare(len(a.tags), len(b.tags)) })
 	return legs
 }
 
 // text is the statement of a leg; its parameters are those of args.
 func (l *leg) text(r *search, backward bool) string {
+	if len(l.tags) > 0 {
+		return l.taggedText(r, backward)
+	}
 	text := "(SELECT position FROM evento_event FORCE INDEX "
 	order := " ORDER BY position"
 	switch {
@@ -174,6 +194,8 @@ func (l *leg) text(r *search, backward bool) string {
 func (p *page) args(l *leg, low, high int64, n int) ([]any, error) {
 	var args []any
 	switch {
+	case len(l.tags) > 0:
+		args = l.taggedArgs()
 	case l.kind != 0:
 		args = append(args, l.kind)
 	case l.aggregate.ID != "":
@@ -197,13 +219,26 @@ func (p *page) args(l *leg, low, high int64, n int) ([]any, error) {
 	return append(args, low, high, int64(n)), nil
 }
 
+// beyond are the positions from the last to a limit, that within.
+func (p *page) beyond(limit int64) (low, high int64) {
+	if p.backward {
+		return limit, min(p.last, p.head+1) - 1
+	}
+	return max(p.last, 0) + 1, limit
+}
+
+// limit is the end of the store.
+func (p *page) limit() int64 {
+	if p.backward {
+		return 1
+	}
+	return p.head
+}
+
 // follows returns the first n positions of each of some legs, beyond the last
 // and up to a limit.
 func (p *page) follows(legs []leg, limit int64, n int) (found []int64, err error) {
-	low, high := max(p.last, 0)+1, limit
-	if p.backward {
-		low, high = limit, min(p.last, p.head+1)-1
-	}
+	low, high := p.beyond(limit)
 	if low > high {
 		return nil, nil
 	}
@@ -269,10 +304,14 @@ type page struct {
 	more     bool
 }
 
-// eventColumnCount is how many there are.
-const eventColumnCount = 10
-
-const eventColumns = "SELECT position, recorded_at, version, kind_id, routing_id, codec, event_id, aggregate_id, data, metadata FROM evento_event "
+const (
+	columns      = "SELECT position, recorded_at, version, kind_id, routing_id, codec, event_id, aggregate_id, data, metadata"
+	eventColumns = columns + " FROM evento_event "
+	// typedColumns are those of a query with tags.
+	typedColumns = columns + ", type_id FROM evento_event "
+	// eventColumnCount is how many eventColumns has.
+	eventColumnCount = 10
+)
 
 // left is how many positions there are beyond the last.
 func (p *page) left() int64 {
@@ -291,7 +330,7 @@ func (p *page) scan() (ended bool, err error) {
 	}
 	condition, window := p.routed(), left
 	if !p.Everything || condition != "" {
-		if len(p.Aggregates) > 0 {
+		if len(p.Aggregates)+len(p.Tagged) > 0 {
 			return false, nil // a small part of a large store
 		}
 		window = min(left, int64(p.want)*scanPerEvent)
@@ -329,8 +368,11 @@ func (p *page) follow(l leg, version int64) error {
 
 // fetch adds rows until the page is full or there are none left.
 func (p *page) fetch(text string, args ...any) (full bool, err error) {
-	c := collector{page: p}
-	err = p.s.stream(p.ctx, text, args, eventColumnCount, func(values []sqldriver.Value) (more bool, err error) {
+	c, n := collector{page: p}, eventColumnCount
+	if len(p.Tagged) > 0 {
+		n++
+	}
+	err = p.s.stream(p.ctx, text, args, n, func(values []sqldriver.Value) (more bool, err error) {
 		full, err = c.take(values)
 		// Cut by size: what is left could be large, and to close the rows is
 		// to read them. The connection is dropped instead.
@@ -349,6 +391,11 @@ type collector struct {
 // take reports whether the page has no room for the row.
 func (c *collector) take(values []sqldriver.Value) (full bool, err error) {
 	p := c.page
+	if len(p.Tagged) > 0 {
+		if matches, err := p.matches(values); err != nil || !matches {
+			return false, err
+		}
+	}
 	if len(p.found) == p.want {
 		p.more = true
 		return true, nil
@@ -364,11 +411,9 @@ func (c *collector) take(values []sqldriver.Value) (full bool, err error) {
 	p.found = append(p.found, sqlstore.Row{})
 	r := &p.found[len(p.found)-1]
 	for i, into := range [...]*int64{&r.Position, &r.RecordedAt, &r.Version, &r.KindID, &r.RoutingID} {
-		n, ok := values[i].(int64)
-		if !ok {
-			return false, fmt.Errorf("evento: mysql: column %d of an event is of type %T", i+1, values[i])
+		if *into, err = integer(values, i); err != nil {
+			return false, err
 		}
-		*into = n
 	}
 	r.Codec = sqlstore.CodecName(octets(values[5]))
 	copy(r.ID[:], octets(values[6]))
@@ -379,6 +424,14 @@ func (c *collector) take(values []sqldriver.Value) (full bool, err error) {
 	r.Data = c.slab.Copy(data)
 	r.Metadata = c.slab.Copy(octets(values[9]))
 	return false, nil
+}
+
+func integer(values []sqldriver.Value, i int) (int64, error) {
+	n, ok := values[i].(int64)
+	if !ok {
+		return 0, fmt.Errorf("evento: mysql: column %d of an event is of type %T", i+1, values[i])
+	}
+	return n, nil
 }
 
 // octets are the bytes of a value; none for NULL.
@@ -407,11 +460,30 @@ func giveRows(rows []sqlstore.Row) {
 }
 
 // merge goes on through the indexes: it finds the positions of the rest of the
-// page, and then their rows.
+// page, and then their rows. When some of those have other tags with the same numbers,
+// it goes on behind them.
 func (p *page) merge() error {
-	found, err := p.positions(p.want + 1 - len(p.found))
-	if err != nil {
-		return err
+	for {
+		n := p.want + 1 - len(p.found)
+		found, err := p.positions(n)
+		if err != nil {
+			return err
+		}
+		if full, err := p.fetchAll(found); err != nil || full || len(found) < n {
+			return err
+		}
+		p.last = found[n-1]
+	}
+}
+
+// fetchAll is fetch for some positions, which are in order.
+func (p *page) fetchAll(found []int64) (full bool, err error) {
+	text, order := eventColumns, ""
+	if len(p.Tagged) > 0 {
+		text = typedColumns
+	}
+	if p.backward {
+		order = " DESC"
 	}
 	for chunk := range slices.Chunk(found, maxFetch) {
 		n := powerOfTwo(len(chunk))
@@ -419,17 +491,13 @@ func (p *page) merge() error {
 		for i := range args {
 			args[i] = chunk[min(i, len(chunk)-1)]
 		}
-		order := ""
-		if p.backward {
-			order = " DESC"
-		}
-		full, err := p.fetch(eventColumns+"FORCE INDEX (PRIMARY) WHERE position IN ("+repeat("?", ",", n)+") ORDER BY position"+order+" LIMIT ?",
+		full, err := p.fetch(text+"FORCE INDEX (PRIMARY) WHERE position IN ("+repeat("?", ",", n)+") ORDER BY position"+order+" LIMIT ?",
 			append(args, int64(p.want)+1)...)
 		if err != nil || full {
-			return err
+			return full, err
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // maxFetch is the most rows that are asked for by position at once.
@@ -439,10 +507,12 @@ const maxFetch = 512
 func (p *page) positions(n int) ([]int64, error) {
 	var found []int64
 	legs := p.legs()
-	limit := p.head // beyond which nothing can be among the first n
-	if p.backward {
-		limit = 1
+	if len(p.Tagged) > 0 {
+		if err := p.rarestFirst(legs); err != nil {
+			return nil, err
+		}
 	}
+	limit := p.limit() // beyond which nothing can be among the first n
 	for start := 0; start < len(legs); {
 		end := start + 1
 		for end < len(legs) && end-start < legsAtOnce && legs[end].sameAs(&legs[start]) {

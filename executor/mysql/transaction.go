@@ -36,8 +36,9 @@ type transaction struct {
 	events map[slot]placed                        // that it has looked at, to tell attempts from conflicts
 	tail   sqlstore.Tail
 
-	args []any // rows that are not sent yet
-	size int   // of their data
+	args []any   // rows that are not sent yet
+	size int     // of their data and tags
+	tags []tagAt // theirs
 }
 
 func (w *writer) transaction(ctx context.Context, at counter, careful bool) *transaction {
@@ -157,9 +158,9 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 			return 0, err
 		}
 	}
-	var stored any
+	var plain any // the metadata of events without tags
 	if metadata != "" {
-		stored = metadata
+		plain = metadata
 	}
 	for i := range a.Events {
 		e := &a.Events[i]
@@ -167,7 +168,11 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 		if err != nil {
 			return 0, err
 		}
-		size := len(e.Data) + len(metadata) + rowSpare
+		size, stored := len(e.Data)+len(metadata)+rowSpare, plain
+		if len(e.Tags) > 0 {
+			text := sqlstore.WithTags(metadata, e.Tags)
+			size, stored = len(e.Data)+len(text)+rowSpare+len(e.Tags)*tagSpare, text
+		}
 		if len(tx.args) == maxRows*rowColumns || len(tx.args) > 0 && tx.size+size > tx.s.maxPacket-packetSpare {
 			if err := tx.send(); err != nil {
 				return 0, err
@@ -177,6 +182,9 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 		at.Version++
 		tx.size += size
 		tx.args = append(tx.args, tx.position, tx.now, at.Version, kindID, at.Routing, typeID, e.Codec, e.ID[:], a.AggregateID, sqlstore.NotNull(e.Data), stored)
+		for _, tag := range store.TagNumbers(e.Tags) {
+			tx.tags = append(tx.tags, tagAt{tag, tx.position})
+		}
 	}
 	if tx.places == nil {
 		tx.places = map[evento.AggregateKey]sqlstore.Place{}
@@ -250,6 +258,12 @@ func (tx *transaction) send() error {
 		args = args[n*rowColumns:]
 	}
 	tx.args, tx.size = tx.args[:0], 0
+	if len(tx.tags) > 0 {
+		if err := tx.s.run(tx.ctx, insertTagsText(tx.tags)); err != nil {
+			return err
+		}
+	}
+	tx.tags = tx.tags[:0]
 	return nil
 }
 

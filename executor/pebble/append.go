@@ -38,6 +38,12 @@ func (ex *Executor) write(ctx context.Context, w *evento.Write) ([]evento.Receip
 	if p.conditions, err = store.Look(w, &ex.recent, ex.positions, math.MaxUint64, ex.reader(ctx, ex.visible.Load)); err != nil {
 		return nil, err
 	}
+	if w.Swap != nil {
+		if p.records, err = ex.lockRecords(ctx, w.Swap); err != nil {
+			return nil, err
+		}
+		defer ex.unlockKeys(p.records.keys)
+	}
 	if err := p.prepare(); err != nil {
 		return nil, failure(err)
 	}
@@ -75,6 +81,7 @@ type pending struct {
 	batch   *lsm.Batch
 	events  []event
 	made    *made // of a retry
+	records records
 
 	conditions store.Conditions
 }
@@ -84,6 +91,7 @@ type pending struct {
 type event struct {
 	values [2]stored
 	keys   [4][]byte // the ends of its keys; the last is nil without a routing key
+	tags   [][]byte  // and of those of its tags
 }
 
 // prepare looks up where the aggregates are and makes the batch.
@@ -117,21 +125,30 @@ const (
 func (p *pending) encode() error {
 	ex := p.ex
 	size, count := batchHeader, 0
-	metadata := make([][]byte, len(p.appends))
+	metadata := make([][]byte, 0, len(p.appends)) // by event
 	for i := range p.appends {
 		a := &p.appends[i]
-		var err error
-		if metadata[i], err = encodeMetadata(a.Metadata); err != nil {
-			return err
-		}
 		routing := p.routing(i)
 		count += len(a.Events)
 		for j := range a.Events {
 			e := &a.Events[j]
-			size += 2*storedLen(a, e, routing, metadata[i]) + 4*(recordLengths+len(ex.keys.prefix)+1+positionLen) +
+			if j > 0 && len(e.Tags)+len(a.Events[j-1].Tags) == 0 {
+				metadata = append(metadata, metadata[len(metadata)-1])
+			} else {
+				text, err := encodeMetadata(&a.Metadata, e.Tags)
+				if err != nil {
+					return err
+				}
+				metadata = append(metadata, text)
+			}
+			size += 2*storedLen(a, e, routing, metadata[len(metadata)-1]) + 4*(recordLengths+len(ex.keys.prefix)+1+positionLen) +
 				2*len(a.AggregateType) + len(a.AggregateID) + len(e.Name) + len(routing) + 5
+			for _, tag := range e.Tags {
+				size += recordLengths + len(ex.keys.prefix) + 1 + len(tag) + 1 + positionLen
+			}
 		}
 	}
+	size += p.records.room()
 	p.batch = ex.db.NewBatchWithSize(size)
 	p.events = make([]event, 0, count)
 	events := ex.keys.events()
@@ -141,18 +158,26 @@ func (p *pending) encode() error {
 		own := ex.keys.aggregate(a.AggregateType, a.AggregateID)
 		for j := range a.Events {
 			e := &a.Events[j]
-			n := storedLen(a, e, routing, metadata[i])
+			metadata := metadata[len(p.events)]
+			n := storedLen(a, e, routing, metadata)
 			var at event
 			at.keys[0], at.values[0] = p.set(events, n)
-			at.values[0].put(a, e, routing, metadata[i])
+			at.values[0].put(a, e, routing, metadata)
 			at.keys[1], at.values[1] = p.set(own, n)
 			copy(at.values[1], at.values[0])
 			at.keys[2], _ = p.set(ex.keys.kind(a.AggregateType, e.Name), 0)
 			if routing != "" {
 				at.keys[3], _ = p.set(ex.keys.routing(routing), 0)
 			}
+			for _, tag := range e.Tags {
+				key, _ := p.set(ex.keys.tag(tag), 0)
+				at.tags = append(at.tags, key)
+			}
 			p.events = append(p.events, at)
 		}
+	}
+	if err := p.records.write(p.batch); err != nil {
+		return err
 	}
 	if p.batch.Len() > size {
 		return errors.New("a batch outgrew its size")
@@ -224,6 +249,9 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 	}
 	if conflict, err := p.judge(ctx); conflict != nil || err != nil {
 		return nil, conflict, err
+	}
+	if p.records.stale != nil {
+		return nil, nil, p.records.stale
 	}
 	if again { // somebody else made the aggregate, with another routing key
 		if err := p.encode(); err != nil {

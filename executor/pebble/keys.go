@@ -18,6 +18,7 @@ const (
 	aggregateKey = 'a' // type, id, position → event
 	kindKey      = 'k' // type, name, position
 	routingKey   = 'r' // routing key, position
+	tagKey       = 'g' // tag, position
 	recordKey    = 'c' // kind, key, part → record
 	snapshotKey  = 's' // projection, revision, variant, type, id → snapshot
 )
@@ -60,6 +61,8 @@ func (k keys) kind(t evento.AggregateType, name string) []byte {
 }
 
 func (k keys) routing(key string) []byte { return k.begin(routingKey, key) }
+
+func (k keys) tag(tag string) []byte { return k.begin(tagKey, tag) }
 
 func (k keys) record(r evento.RecordKey) []byte {
 	return k.begin(recordKey, r.Kind, r.Key, r.Part)
@@ -146,7 +149,7 @@ func positionOf(key []byte) uint64 {
 //	id: 16 bytes
 //	the lengths of type, aggregate id, name, routing key, codec: a byte each
 //	the length of the metadata: 4 bytes
-//	type, aggregate id, name, routing key, codec, metadata (CBOR), data
+//	type, aggregate id, name, routing key, codec, metadata and tags (CBOR), data
 const (
 	offVersion    = 8
 	offRecordedAt = 16
@@ -218,22 +221,28 @@ func (v stored) put(a *evento.Append, e *evento.NewEvent, routing string, metada
 	copy(rest, e.Data)
 }
 
-func encodeMetadata(m evento.Metadata) ([]byte, error) {
-	if m.IsZero() {
+// described is what an event has beside its payload.
+type described struct {
+	evento.Metadata
+	Tags []string `json:"tags,omitempty"`
+}
+
+func encodeMetadata(m *evento.Metadata, tags []string) ([]byte, error) {
+	if m.IsZero() && len(tags) == 0 {
 		return nil, nil
 	}
-	b, err := evento.CBOR().Marshal(m)
+	b, err := evento.CBOR().Marshal(described{*m, tags})
 	if err != nil {
 		return nil, fmt.Errorf("encoding metadata: %w", err)
 	}
 	return b, nil
 }
 
-func decodeMetadata(b []byte, position uint64) (m evento.Metadata, err error) {
-	if err := evento.CBOR().Unmarshal(b, &m); err != nil {
-		return m, fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, position, err)
+func decodeMetadata(b []byte, position uint64) (d described, err error) {
+	if err := evento.CBOR().Unmarshal(b, &d); err != nil {
+		return d, fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, position, err)
 	}
-	return m, nil
+	return d, nil
 }
 
 // place writes an event's position everywhere in its batch, and its version and time.
@@ -245,5 +254,8 @@ func (e *event) place(position, version uint64, recordedAt int64) {
 		if k != nil {
 			binary.BigEndian.PutUint64(k, position)
 		}
+	}
+	for _, k := range e.tags {
+		binary.BigEndian.PutUint64(k, position)
 	}
 }

@@ -134,10 +134,11 @@ func (r *reading) take(v stored, p *parts) (bool, error) {
 		r.idLens = append(r.idLens, uint8(len(p.aggregateID)))
 	}
 	if len(p.metadata) > 0 {
-		var err error
-		if e.Metadata, err = decodeMetadata(p.metadata, e.Position); err != nil {
+		d, err := decodeMetadata(p.metadata, e.Position)
+		if err != nil {
 			return false, err
 		}
+		e.Metadata, e.Tags = d.Metadata, d.Tags
 	}
 	return true, nil
 }

@@ -42,19 +42,13 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 		return err
 	}
 	defer ex.gate.Leave()
-	keys, size := make([][]byte, len(s.Changes)), 0
-	for i := range s.Changes {
-		keys[i] = ex.keys.record(s.Changes[i].RecordKey)
-		size += recordHeader + len(s.Changes[i].Value)
-	}
-	err := ex.change(ctx, keys, size, func(b *lsm.Batch, old [][]byte) error {
-		now := uint64(ex.opts.Clock().UnixMicro())
-		for i := range s.Changes {
-			if err := swap(b, &s.Changes[i], now, keys[i], old[i]); err != nil {
-				return err
-			}
+	r := ex.recordsOf(&s)
+	err := ex.change(ctx, r.keys, r.size, func(b *lsm.Batch, old [][]byte) error {
+		r.see(old)
+		if r.stale != nil {
+			return r.stale
 		}
-		return nil
+		return r.write(b)
 	})
 	if err == nil && s.Wake {
 		ex.changed.Notify()
@@ -62,23 +56,83 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 	return err
 }
 
-// swap writes a change to a batch, if the old value has its revision.
-func swap(b *lsm.Batch, c *evento.Change, now uint64, key, old []byte) error {
-	at, err := revisionOf(key, old)
-	switch {
-	case err != nil:
-		return err
-	case at != c.Revision:
-		return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
-	case c.Remove:
-		return failure(b.Delete(key, nil))
+// records are changes of records with their keys, all of which are locked when the
+// records are seen.
+type records struct {
+	changes []evento.Change
+	keys    [][]byte
+	size    int // of the values in a batch
+	now     uint64
+	stale   error // why they cannot be made
+}
+
+func (ex *Executor) recordsOf(s *evento.Swap) records {
+	r := records{changes: s.Changes, keys: make([][]byte, len(s.Changes)), now: uint64(ex.opts.Clock().UnixMicro())}
+	for i := range s.Changes {
+		r.keys[i] = ex.keys.record(s.Changes[i].RecordKey)
+		r.size += recordHeader + len(s.Changes[i].Value)
 	}
-	op := b.SetDeferred(len(key), recordHeader+len(c.Value))
-	copy(op.Key, key)
-	binary.BigEndian.PutUint64(op.Value, c.Revision+1)
-	binary.BigEndian.PutUint64(op.Value[recordHeader-timeLen:], now)
-	copy(op.Value[recordHeader:], c.Value)
-	return failure(op.Finish())
+	return r
+}
+
+// room is how much of a batch the changes take.
+func (r *records) room() int {
+	n := r.size
+	for _, key := range r.keys {
+		n += recordLengths + len(key)
+	}
+	return n
+}
+
+// lockRecords locks the records that a write changes, and sees them. Without an error
+// the caller unlocks their keys.
+func (ex *Executor) lockRecords(ctx context.Context, s *evento.Swap) (records, error) {
+	r := ex.recordsOf(s)
+	old, err := ex.lockKeys(ctx, r.keys)
+	if err == nil {
+		r.see(old)
+	}
+	return r, err
+}
+
+// see compares the values under the keys with the revisions that the changes expect.
+func (r *records) see(old [][]byte) {
+	for i := range r.changes {
+		c := &r.changes[i]
+		at, err := revisionOf(r.keys[i], old[i])
+		if err == nil && at != c.Revision {
+			err = fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
+		}
+		if err != nil {
+			r.stale = err
+			return
+		}
+	}
+}
+
+// write writes the changes to a batch, if they can be made.
+func (r *records) write(b *lsm.Batch) error {
+	if r.stale != nil {
+		return nil //nolint:nilerr // the commit says so, when nothing else is in its way
+	}
+	for i := range r.changes {
+		c, key := &r.changes[i], r.keys[i]
+		if c.Remove {
+			if err := b.Delete(key, nil); err != nil {
+				return failure(err)
+			}
+			continue
+		}
+		op := b.SetDeferred(len(key), recordHeader+len(c.Value))
+		copy(op.Key, key)
+		binary.BigEndian.PutUint64(op.Value, c.Revision+1)
+		binary.BigEndian.PutUint64(op.Value[recordHeader-timeLen:], r.now)
+		copy(op.Value[recordHeader:], c.Value)
+		if err := op.Finish(); err != nil {
+			return failure(err)
+		}
+	}
+	return nil
 }
 
 // Records implements [evento.Executor].

@@ -37,6 +37,7 @@ type search struct {
 	types      map[evento.AggregateType]bool
 	kinds      map[kind]bool
 	aggregates map[evento.AggregateKey]map[string]bool // names by aggregate; nil: every name
+	tagged     []evento.Filter
 }
 
 type kind struct {
@@ -46,12 +47,14 @@ type kind struct {
 
 func newSearch(ex *Executor, q evento.Query, head uint64) *search {
 	s := &search{ex: ex, head: head, everything: len(q.Filters) == 0, routing: q.RoutingKey, unrouted: q.Unrouted}
-	if len(q.Filters) == 1 && q.Filters[0].AggregateID != "" {
+	if len(q.Filters) == 1 && q.Filters[0].AggregateID != "" && len(q.Filters[0].Tags) == 0 {
 		s.one = &q.Filters[0]
 		return s
 	}
 	for _, f := range q.Filters {
 		switch {
+		case len(f.Tags) > 0:
+			s.tagged = append(s.tagged, f)
 		case f.AggregateID != "":
 			s.addAggregate(f)
 		case f.Name != "":
@@ -96,11 +99,23 @@ func (s *search) matches(p *parts) bool {
 	if s.kinds != nil && s.kinds[kind{evento.AggregateType(p.aggregateType), string(p.name)}] {
 		return true
 	}
-	if s.aggregates == nil {
+	if s.aggregates != nil {
+		names, ok := s.aggregates[evento.AggregateKey{Type: evento.AggregateType(p.aggregateType), ID: string(p.aggregateID)}]
+		if ok && (names == nil || names[string(p.name)]) {
+			return true
+		}
+	}
+	return s.tagged != nil && len(p.metadata) > 0 && s.matchesTags(p)
+}
+
+// matchesTags decodes an event's tags; those that cannot be read match nothing.
+func (s *search) matchesTags(p *parts) bool {
+	d, err := decodeMetadata(p.metadata, 0)
+	if err != nil || len(d.Tags) == 0 {
 		return false
 	}
-	names, ok := s.aggregates[evento.AggregateKey{Type: evento.AggregateType(p.aggregateType), ID: string(p.aggregateID)}]
-	return ok && (names == nil || names[string(p.name)])
+	e := evento.RawEvent{AggregateType: evento.AggregateType(p.aggregateType), AggregateID: string(p.aggregateID), Name: string(p.name), Tags: d.Tags}
+	return slices.ContainsFunc(s.tagged, func(f evento.Filter) bool { return f.Matches(e) })
 }
 
 const (
@@ -131,7 +146,7 @@ func (s *search) read(ctx context.Context, from uint64, backward bool, n int, ke
 		h, _, _ := s.ex.heads.get(evento.AggregateKey{Type: s.one.AggregateType, ID: s.one.AggregateID})
 		r.edges = make([]cursor.Edge[evento.RawEvent], 0, min(uint64(n), h.version, r.left()))
 	}
-	if s.one == nil && (len(s.aggregates) == 0 || len(s.kinds)+len(s.types) > 0) {
+	if s.one == nil && (len(s.aggregates)+len(s.tagged) == 0 || len(s.kinds)+len(s.types) > 0) {
 		if ended, err := r.scan(ctx); err != nil || ended {
 			return r, err
 		}
@@ -265,11 +280,19 @@ func (s *search) legs() ([]leg, error) {
 	if s.one != nil {
 		return []leg{{beginning: k.aggregate(s.one.AggregateType, s.one.AggregateID), whole: true, exact: exact && s.one.Name == ""}}, nil
 	}
-	legs := make([]leg, 0, len(s.kinds)+len(s.aggregates))
+	legs := make([]leg, 0, len(s.kinds)+len(s.aggregates)+len(s.tagged))
 	for a, names := range s.aggregates {
 		if !s.types[a.Type] {
 			legs = append(legs, leg{beginning: k.aggregate(a.Type, a.ID), whole: true, exact: exact && names == nil})
 		}
+	}
+	for i := range s.tagged {
+		f := &s.tagged[i]
+		l := leg{beginning: k.tag(f.Tags[0]), exact: exact && f.AggregateType == ""}
+		for _, tag := range f.Tags[1:] {
+			l.others = append(l.others, also{beginning: k.tag(tag)})
+		}
+		legs = append(legs, l)
 	}
 	for f := range s.kinds {
 		if !s.types[f.t] {
@@ -288,8 +311,8 @@ func (s *search) legs() ([]leg, error) {
 			break
 		}
 	}
-	if len(legs)-len(s.aggregates) > store.MostLegs {
-		return []leg{{beginning: k.events(), whole: true}}, nil // all events, also the aggregates'
+	if len(legs)-len(s.aggregates)-len(s.tagged) > store.MostLegs {
+		return []leg{{beginning: k.events(), whole: true}}, nil // all events, also the others'
 	}
 	return legs, nil
 }
@@ -318,9 +341,16 @@ type leg struct {
 	beginning []byte
 	whole     bool // its values are events; else they are looked up
 	exact     bool // all that it has matches
+	others    []also
 	it        *lsm.Iterator
 	position  uint64
 	ended     bool
+}
+
+// also is a range of keys that must have the leg's positions too: those of another tag.
+type also struct {
+	beginning []byte
+	it        *lsm.Iterator
 }
 
 // open puts the leg on its first position beyond the last examined.
@@ -329,12 +359,43 @@ func (l *leg) open(r *reading) (err error) {
 	if l.it, err = r.search.ex.iterate(l.beginning, from, to); err != nil {
 		return err
 	}
+	for i := range l.others {
+		o := &l.others[i]
+		if o.it, err = r.search.ex.iterate(o.beginning, from, to); err != nil {
+			return err
+		}
+	}
 	if r.backward {
 		l.on(l.it.Last())
 	} else {
 		l.on(l.it.First())
 	}
+	l.align(r.backward)
 	return nil
+}
+
+// align moves on to the next position that the others have too. Each skips what the others
+// lack, so it looks at about as many keys as the rarest has.
+func (l *leg) align(backward bool) {
+	for i := 0; i < len(l.others) && !l.ended; i++ {
+		o := &l.others[i]
+		if !seek(o.it, o.beginning, l.position, backward) {
+			l.ended = true
+			return
+		}
+		if at := positionOf(o.it.Key()); at != l.position {
+			l.on(seek(l.it, l.beginning, at, backward))
+			i = -1 // from the first on
+		}
+	}
+}
+
+// seek puts an iterator on the first position from one on, or backward the last up to it.
+func seek(it *lsm.Iterator, beginning []byte, position uint64, backward bool) bool {
+	if backward {
+		return it.SeekLT(append(at(beginning, position), 0))
+	}
+	return it.SeekGE(at(beginning, position))
 }
 
 func (l *leg) step(backward bool) {
@@ -343,6 +404,7 @@ func (l *leg) step(backward bool) {
 	} else {
 		l.on(l.it.Next())
 	}
+	l.align(backward)
 }
 
 func (l *leg) on(ok bool) {
@@ -365,6 +427,11 @@ func (l *leg) value(r *reading, events *lsm.Iterator) (stored, error) {
 
 // close adds what the leg met to an error.
 func (l *leg) close(err error) error {
+	for i := range l.others {
+		if it := l.others[i].it; it != nil {
+			err = closeAfter(it, err)
+		}
+	}
 	if l.it == nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/evento-go/evento"
@@ -32,7 +31,8 @@ type appendOp struct {
 	types      []int32               // by append
 	routings   []*int32              // by append; nil: none
 	kinds      [][]int32             // by append and event
-	metadata   []*string             // by append; JSON; nil: none
+	metadata   []*string             // by event of all appends; JSON; nil: none
+	tags       [][]int64             // the same, their numbers; nil: no event has any
 	conditions store.Conditions
 	refusal    error // by a condition
 	receipts   []evento.Receipt
@@ -51,7 +51,10 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, err
 	}
 	if t := ex.transactionOf(ctx); t != nil {
-		return t.Add(ctx, w, ex.findHead)
+		return t.Add(ctx, w, ex.findHead, ex.Swap)
+	}
+	if w.Swap != nil {
+		return sqlstore.WriteInTx(ctx, ex, w, transient)
 	}
 	for {
 		op := &appendOp{write: w}
@@ -80,13 +83,8 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, err error) {
 	n := len(op.write.Appends)
 	op.aggregates = make([]evento.AggregateKey, n)
-	op.types, op.routings, op.kinds, op.metadata = make([]int32, n), make([]*int32, n), make([][]int32, n), make([]*string, n)
-	texts := sqlstore.EncodeMetadata(op.write.Appends)
-	for i := range texts {
-		if texts[i] != "" {
-			op.metadata[i] = &texts[i]
-		}
-	}
+	op.types, op.routings, op.kinds = make([]int32, n), make([]*int32, n), make([][]int32, n)
+	op.metadata, op.tags = metadataOf(op.write.Appends)
 	for i := range op.write.Appends {
 		a := &op.write.Appends[i]
 		typeID, err := ex.typeID(ctx, a.AggregateType, true)
@@ -109,11 +107,17 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 				return 0, err
 			}
 			op.kinds[i][j] = int32(id)
-			size += len(a.Events[j].Data) + 128
+			size += len(a.Events[j].Data) + rowSpare
+			for _, tag := range a.Events[j].Tags {
+				size += len(tag) + rowSpare
+			}
 		}
 	}
 	return size, nil
 }
+
+// rowSpare is about what a row has beside its data.
+const rowSpare = 128
 
 // flushConn is the flush's connection of the pool. It is replaced when it breaks.
 type flushConn struct {
@@ -510,7 +514,7 @@ func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *a
 		}
 	}
 	err = ex.transact(ctx, conn, b, nil, func(to *pgx.Batch) {
-		to.Queue(ex.sql.appendOne, oneArguments(op)...).
+		to.Queue(ex.sql.appending(op).one, oneArguments(op)...).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&o.head, &o.fits, &o.position, &o.above) })
 	})
 	return o, err
@@ -523,28 +527,19 @@ func (ex *Executor) sendOne(ctx context.Context, conn *pgx.Conn, b *batch, op *a
 func (ex *Executor) sendAlone(ctx context.Context, conn *pgx.Conn, op *appendOp, at int64) (o outcome, err error) {
 	a := &op.write.Appends[0]
 	seen := ex.head.Load()
-	var args []any
-	text, guarded := &ex.sql.appendOneAlone, &ex.sql.appendOneAloneAt
+	texts := ex.sql.appending(op)
+	text, guarded, args := &texts.event, &texts.eventAt, eventArguments
 	if len(a.Events) > 1 {
-		args = oneArguments(op)
-	} else {
-		e := &a.Events[0]
-		text, guarded = &ex.sql.appendEvent, &ex.sql.appendEventAt
-		args = []any{a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0], op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)}
+		text, guarded, args = &texts.oneAlone, &texts.oneAloneAt, oneArguments
 	}
+	params := args(op)
 	if !op.conditions.None() {
-		text, args = guarded, append(args, at)
+		text, params = guarded, append(params, at)
 	}
-	err = conn.QueryRow(ctx, text.at(seen), args...).Scan(&o.position)
+	err = conn.QueryRow(ctx, text.at(seen), params...).Scan(&o.position)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return o, nil
 	}
 	o.head, o.fits = int64(a.Expected), err == nil
 	return o, err
-}
-
-// oneArguments are the parameters of appendOne.
-func oneArguments(op *appendOp) []any {
-	a, e := &op.write.Appends[0], eventArguments([]*appendOp{op})
-	return []any{a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.step, e.kind, e.ids, e.codecs, e.data}
 }

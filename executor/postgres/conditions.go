@@ -10,6 +10,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/sqlstore"
 	"github.com/evento-go/evento/internal/store"
 )
 
@@ -81,8 +82,13 @@ func (ex *Executor) readRecent(ctx context.Context, conn *pgx.Conn, args cursor.
 	}
 	page := &cursor.Page[evento.RawEvent]{}
 	var e evento.RawEvent
-	_, err = pgx.ForEachRow(rows, []any{&e.Position, (*[16]byte)(&e.ID), &e.AggregateType, &e.AggregateID, &e.Name, &e.RoutingKey}, func() error {
-		page.Edges = append(page.Edges, cursor.Edge[evento.RawEvent]{Node: e})
+	var metadata []byte // of an event with tags
+	_, err = pgx.ForEachRow(rows, []any{&e.Position, (*[16]byte)(&e.ID), &e.AggregateType, &e.AggregateID, &e.Name, &e.RoutingKey, &metadata}, func() error {
+		node := e
+		if err := sqlstore.DecodeMetadata(metadata, int64(e.Position), &node); err != nil {
+			return err
+		}
+		page.Edges = append(page.Edges, cursor.Edge[evento.RawEvent]{Node: node})
 		return nil
 	})
 	page.PageInfo.HasNextPage = len(page.Edges) == args.Limit()

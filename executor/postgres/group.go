@@ -30,9 +30,10 @@ func (g *group) outcomesOf(sent map[*appendOp][]outcome) {
 // the counter.
 func (ex *Executor) queueAppend(to *pgx.Batch, g *group) {
 	args, events := arguments(g.ops)
-	text := ex.sql.append
+	texts := ex.sql.appending(g.ops...)
+	text := texts.group
 	if g.at >= 0 && len(conditional(g.ops)) > 0 {
-		text, args = ex.sql.appendAt, append(args, guarded(g.ops), g.at)
+		text, args = texts.groupAt, append(args, guarded(g.ops), g.at)
 	}
 	to.Queue(text, args...).Query(func(rows pgx.Rows) error {
 		g.outcomes = make([]outcome, 0, len(events))
@@ -86,8 +87,34 @@ func arguments(ops []*appendOp) ([]any, []int32) {
 			retried = append(retried, pgtype.UUID{Bytes: a.Events[0].ID, Valid: op.write.Retry})
 		}
 	}
-	e := eventArguments(ops)
-	return []any{no, writeNo, types, aggregates, routings, expected, retried, events, e.no, e.step, e.kind, e.ids, e.codecs, e.data, e.metadata}, events
+	e := eventParamsOf(ops)
+	args := []any{no, writeNo, types, aggregates, routings, expected, retried, events, e.no, e.step, e.kind, e.ids, e.codecs, e.data, e.metadata}
+	if e.tags != nil {
+		args = append(args, e.tags)
+	}
+	return args, events
+}
+
+// oneArguments are the parameters for one append.
+func oneArguments(op *appendOp) []any {
+	a, e := &op.write.Appends[0], eventParamsOf([]*appendOp{op})
+	args := []any{a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.step, e.kind, e.ids, e.codecs, e.data}
+	if e.tags != nil {
+		args[5] = e.metadata
+		args = append(args, e.tags)
+	}
+	return args
+}
+
+// eventArguments are the parameters for one event.
+func eventArguments(op *appendOp) []any {
+	a := &op.write.Appends[0]
+	e := &a.Events[0]
+	args := []any{a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0], op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)}
+	if op.tags != nil {
+		args = append(args, op.tags[0])
+	}
+	return args
 }
 
 // eventParams are the parameters for the events of all appends.
@@ -97,9 +124,10 @@ type eventParams struct {
 	codecs         []string
 	data           [][]byte
 	metadata       []*string
+	tags           []*string // arrays of numbers, as text; nil: no event has any
 }
 
-func eventArguments(ops []*appendOp) (c eventParams) {
+func eventParamsOf(ops []*appendOp) (c eventParams) {
 	no := int32(0)
 	for _, op := range ops {
 		for i := range op.write.Appends {
@@ -107,10 +135,12 @@ func eventArguments(ops []*appendOp) (c eventParams) {
 				e := &op.write.Appends[i].Events[j]
 				c.no, c.step, c.kind = append(c.no, no), append(c.step, int32(j+1)), append(c.kind, op.kinds[i][j])
 				c.ids, c.codecs = append(c.ids, pgtype.UUID{Bytes: e.ID, Valid: true}), append(c.codecs, e.Codec)
-				c.data, c.metadata = append(c.data, sqlstore.NotNull(e.Data)), append(c.metadata, op.metadata[i])
+				c.data = append(c.data, sqlstore.NotNull(e.Data))
 			}
 			no++
 		}
+		c.metadata = append(c.metadata, op.metadata...)
 	}
+	c.tags = tagArrays(ops)
 	return c
 }

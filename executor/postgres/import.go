@@ -118,6 +118,9 @@ func (ex *Executor) copyEvents(ctx context.Context, conn *pgx.Conn, im *imported
 	if _, err := conn.CopyFrom(ctx, table, columns, &importRows{imported: im, values: make([]any, len(columns))}); err != nil {
 		return err
 	}
+	if err := ex.copyTags(ctx, conn, im); err != nil {
+		return err
+	}
 	last := &im.events[len(im.events)-1]
 	_, err := conn.Exec(ctx, ex.sql.moveCounter, int64(last.Position), last.Timestamp.UnixMicro())
 	return err

@@ -35,12 +35,13 @@ func Inspect(url, schema string) (*sqlstore.Inspector, error) {
 		}
 	}
 	return &sqlstore.Inspector{
-		DB: stdlib.OpenDB(*config.ConnConfig), Files: Migrations(), Tables: tables,
+		DB: stdlib.OpenDB(*config.ConnConfig), Files: Migrations(), Tables: tables, Tags: tables + "event_tag",
 		Migrated:  "SELECT count(*) FROM pg_class c " + inSchema + " AND c.relname = 'migration'",
 		AppliedAt: "extract(epoch FROM applied_at)::bigint",
 		EventID:   "'%x'",
 		Checks: append([]sqlstore.Check{
 			sqlstore.CheckSnapshots(tables),
+			sqlstore.CheckTags(tables+"event_tag", tables),
 			durability("fsync", "of the machine may destroy the store", ""),
 			durability("synchronous_commit", "may lose events that were acknowledged", ", for the server or the application's role"),
 			durability("full_page_writes", "of the machine may leave torn pages", ", unless the file system writes pages whole"),

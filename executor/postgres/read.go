@@ -125,6 +125,9 @@ func (ex *Executor) ask(ctx context.Context, r *reading, bound int64) error {
 		from = maxPosition
 	}
 	if !r.None {
+		if len(r.Tagged) > mostLegs {
+			batch.Queue(ex.sql.interpreted)
+		}
 		text, params := ex.sql.selectEvents(&r.plan, backward, r.near, from, bound, r.args.Limit()+1)
 		batch.Queue(text, params...).Query(r.scan)
 		if !r.args.IsOnward() && from != maxPosition {
@@ -134,6 +137,9 @@ func (ex *Executor) ask(ctx context.Context, r *reading, bound int64) error {
 			}
 			text, params := ex.sql.anyEvent(&r.plan, !backward, other)
 			batch.Queue(text, params...).QueryRow(func(row pgx.Row) error { return row.Scan(&r.next) })
+		}
+		if len(r.Tagged) > mostLegs {
+			batch.Queue(ex.sql.asBefore)
 		}
 	}
 	if len(r.WholeTypes) > 0 {

@@ -22,6 +22,7 @@ const (
 	byPosition way = iota
 	byKind
 	byVersion
+	byTag
 )
 
 // builder writes a statement. It is called for every read, hence bytes.
@@ -96,6 +97,9 @@ func (b *builder) writeLegs() {
 	for i := range f.Aggregates {
 		b.writeAggregate(&f.Aggregates[i])
 	}
+	for i := range f.Tagged {
+		b.writeTagged(&f.Tagged[i])
+	}
 }
 
 // writeKinds begins a leg for all kinds.
@@ -105,7 +109,7 @@ func (b *builder) writeKinds() {
 	b.write(")")
 }
 
-// countLegs is how many writeLegs writes.
+// countLegs is how many writeLegs writes for what has no tags.
 func (b *builder) countLegs() int {
 	n := len(b.plan.Aggregates)
 	if b.plan.Everything || len(b.plan.Kinds) > mostLegs || b.near && len(b.plan.Kinds) > 0 {
@@ -150,12 +154,15 @@ func (b *builder) placed() bool {
 	return b.from != 0
 }
 
-func (b *builder) begin(where string) {
+func (b *builder) begin(where string) { b.beginFrom("event WHERE ", where) }
+
+func (b *builder) beginFrom(table ...string) {
 	if b.legs > 0 {
 		b.write(") UNION ALL (")
 	}
 	b.legs++
-	b.write("SELECT ", b.columns, " FROM ", b.schema, "event WHERE ", where)
+	b.write("SELECT ", b.columns, " FROM ", b.schema)
+	b.write(table...)
 }
 
 // end writes what all legs have in common. An aggregate's events are read in
@@ -189,7 +196,11 @@ func (b *builder) end(by way) {
 	if b.backward {
 		b.write(" DESC")
 	}
-	if by == byKind || b.plan.Routing != 0 {
+	switch {
+	case by == byTag:
+		b.writeTagLimit()
+		return
+	case by == byKind || b.plan.Routing != 0:
 		b.write(" LIMIT ")
 		b.writeLimit()
 		return
@@ -207,7 +218,8 @@ func (b *builder) writeLimit() { b.shared(&b.limitNo, int64(b.limit)) }
 // The columns of an event. Where all events are of one aggregate, its id is not sent
 // with each.
 const (
-	eventColumns       = "position, recorded_at, version, kind_id, routing_id, event_id, codec, aggregate_id, data, metadata"
+	eventColumns       = "position, " + behindPosition
+	behindPosition     = "recorded_at, version, kind_id, routing_id, event_id, codec, aggregate_id, data, metadata"
 	columnsOfAggregate = "position, recorded_at, version, kind_id, routing_id, event_id, codec, NULL::text, data, metadata"
 )
 
@@ -218,16 +230,23 @@ func (s *statements) selectEvents(f *plan, backward, near bool, from, bound int6
 		b.columns = columnsOfAggregate
 	}
 	b.text = make([]byte, 0, 512)
+	if len(f.Tagged) > 0 { // an event may be in several legs
+		b.write("SELECT DISTINCT ON (position) * FROM ((")
+		b.writeLegs()
+		b.write(")) AS e")
+		b.writeOrder()
+		b.write(" LIMIT ")
+		b.writeLimit()
+		return string(b.text), b.params
+	}
 	if b.countLegs() == 1 {
 		b.writeLegs()
 		return string(b.text), b.params
 	}
 	b.write("(")
 	b.writeLegs()
-	b.write(") ORDER BY position")
-	if backward {
-		b.write(" DESC")
-	}
+	b.write(")")
+	b.writeOrder()
 	if len(f.Kinds) == 0 || len(f.Aggregates) == 0 {
 		b.write(" LIMIT ") // no event is in two legs
 		b.writeLimit()
@@ -235,10 +254,17 @@ func (s *statements) selectEvents(f *plan, backward, near bool, from, bound int6
 	return string(b.text), b.params
 }
 
+func (b *builder) writeOrder() {
+	b.write(" ORDER BY position")
+	if b.backward {
+		b.write(" DESC")
+	}
+}
+
 // onlyAggregate is the id of the aggregate whose events alone are asked for; "": there
 // are others.
 func onlyAggregate(f *plan) string {
-	if f.Everything || len(f.Kinds) > 0 || len(f.Aggregates) != 1 {
+	if f.Everything || len(f.Kinds)+len(f.Tagged) > 0 || len(f.Aggregates) != 1 {
 		return ""
 	}
 	return f.Aggregates[0].Key.ID

@@ -13,16 +13,22 @@ import (
 type statements struct {
 	schema string // quoted, with its dot
 
-	identity, head, lock, lockFrom, append, appendOne, allAppended, byID, headOf string
-	typeID, addType, kindID, addKind, routingID, addRouting                      string
-	kindsOf, countKinds, kind, routing                                           string
-	records, recordsOf, now, makeRecord, changeRecord, removeRecord              string
-	snapshot, saveSnapshot, snapshots, snapshotsOf, removeSnapshots              string
-	lastRecorded, headsOf, moveCounter                                           string
-	appendAt                                                                     string
-	appendOneAlone, appendOneAloneAt, appendEvent, appendEventAt                 grown
-	recent                                                                       string
-	publish, publishAtOnce                                                       string // set when the store is known
+	untagged, tagged                                                appending
+	identity, head, lock, lockFrom, allAppended, byID, headOf       string
+	typeID, addType, kindID, addKind, routingID, addRouting         string
+	kindsOf, countKinds, kind, routing                              string
+	records, recordsOf, now, makeRecord, changeRecord, removeRecord string
+	snapshot, saveSnapshot, snapshots, snapshotsOf, removeSnapshots string
+	lastRecorded, headsOf, moveCounter                              string
+	recent, interpreted, asBefore                                   string
+	publish, publishAtOnce                                          string // set when the store is known
+}
+
+// appending is the statements that append events: of a group, of one append, and of one
+// event. Those that end in At are for a store whose last event is at a position.
+type appending struct {
+	group, groupAt, one                  string
+	oneAlone, oneAloneAt, event, eventAt grown
 }
 
 func newStatements(schema string) statements {
@@ -30,9 +36,8 @@ func newStatements(schema string) statements {
 	s.identity = s.in("SELECT identity FROM SCHEMA.store")
 	s.head = s.in("SELECT position FROM SCHEMA.counter")
 	s.counterTexts()
-	s.appendTexts()
-	s.appendOneText()
-	s.appendEventText()
+	s.untagged = s.appendTexts(untaggedParts())
+	s.tagged = s.appendTexts(taggedParts())
 	s.headTexts()
 	s.nameTexts()
 	s.recordTexts()
@@ -58,23 +63,42 @@ func (s *statements) counterTexts() {
 	s.lockFrom = strings.Replace(s.lock, "SELECT position,", "SELECT set_config('evento.appended_from', position::text, true),", 1)
 }
 
-// appendTexts has the statement that judges and inserts a batch. Why: docs/decisions.md,
-// "The server judges the versions".
-func (s *statements) appendTexts() {
+// appendTexts are the statements for events without tags, or with.
+func (s *statements) appendTexts(p parts) (a appending) {
 	// The search for the head begins at the version that is expected, as the
 	// server looks at each entry of an index page that fits: a head that is
 	// below stays unknown.
-	s.append = s.in(appendText("", ""))
+	a.group = s.in(appendText("", "", p.taggedGroup))
 	// The same, with writes that are for a store whose last event is at a position.
-	s.appendAt = s.in(appendText(", unnest($16::boolean[]) AS guarded", " AND (NOT a.guarded OR $17 = (SELECT position FROM SCHEMA.counter WHERE id = 1))"))
-	s.recent = s.in(`SELECT e.position, e.event_id, t.name, e.aggregate_id, k.name, coalesce(r.key, '')
-FROM SCHEMA.event e JOIN SCHEMA.kind k ON k.id = e.kind_id JOIN SCHEMA.type t ON t.id = k.type_id LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id
-WHERE e.position > $1 ORDER BY e.position LIMIT $2`)
+	a.groupAt = s.in(appendText(", unnest("+p.guarded+"::boolean[]) AS guarded", " AND (NOT a.guarded OR "+p.groupAt+" = (SELECT position FROM SCHEMA.counter WHERE id = 1))", p.taggedGroup))
+	one := withHead + bumped + p.addedBehind
+	// This is for one append with an expected version, which most flushes of a single
+	// caller are: a third of the work.
+	a.one = s.in(one + `
+SELECT $3, true, before + $4, NULL::uuid FROM bumped
+UNION ALL
+SELECT coalesce((SELECT version FROM head), ` + headNow("$1", "$2") + `), false, 0, ` + above("$1", "$2", "$3") + ` WHERE NOT EXISTS (SELECT FROM bumped)`)
+	// For one append that nobody else waits with. It gives no row when it does not fit.
+	a.oneAlone = plannedAnew(s.in(one + `SELECT before + $4 FROM bumped`))
+	a.oneAloneAt = a.oneAlone.guarded(p.oneAt)
+	// The same for one event: less work again.
+	a.event = plannedAnew(s.in(withHead + `, bumped AS (
+  UPDATE SCHEMA.counter SET position = position + 1, recorded_at = greatest(recorded_at, NOW)
+  WHERE id = 1 AND coalesce((SELECT version FROM head), 0) = $3
+  RETURNING position, recorded_at
+)` + p.taggedEvent + `
+INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
+SELECT position, recorded_at, $3 + 1, $6::int, $2, CASE WHEN $3 = 0 THEN $4 ELSE (SELECT routing_id FROM head) END,
+       $7::uuid, $8::text, $1, $9::bytea, $5
+FROM bumped RETURNING position`))
+	a.eventAt = a.event.guarded(p.eventAt)
+	return a
 }
 
-// appendText is the statement with more columns of the appends, and more that each has to
-// fit.
-func appendText(columns, fits string) string {
+// appendText is the statement that judges and inserts a group, with more columns of the
+// appends, more that each has to fit, and a further part. Why: docs/decisions.md, "The
+// server judges the versions".
+func appendText(columns, fits, more string) string {
 	return `
 WITH a AS MATERIALIZED (
   SELECT a.*, h.version AS head, h.routing_id AS head_routing,
@@ -100,7 +124,7 @@ WITH a AS MATERIALIZED (
   UPDATE SCHEMA.counter c SET position = c.position + taken.events, recorded_at = greatest(c.recorded_at, NOW)
   FROM (SELECT sum(events) AS events FROM a WHERE fits) taken
   WHERE c.id = 1 AND taken.events IS NOT NULL
-)
+)` + more + `
 SELECT a.no, CASE WHEN a.fits OR a.head IS NOT NULL OR a.expected <= 0 THEN coalesce(a.head, 0) ELSE ` + headNow("a.aggregate_id", "a.type_id") + ` END,
        a.fits, c.position, CASE WHEN NOT a.fits THEN ` + above("a.aggregate_id", "a.type_id", "a.expected") + ` END
 FROM a JOIN SCHEMA.counter c ON c.id = 1 ORDER BY a.no`
@@ -128,28 +152,17 @@ const bumped = `, bumped AS (
   RETURNING position - $4 AS before, recorded_at
 )`
 
-// addedBehind inserts the events of one append. Arrays that are unnested in a list of
-// columns are not copied first, as those of a FROM are. (A generate_series of $4 for the
-// steps would be planned anew for every append: the server takes a number that it is not
-// told for 1,000.)
-const addedBehind = `, added AS (
+// addedBehind inserts the events of one append, with an expression for their metadata and
+// further columns that it needs. Arrays that are unnested in a list of columns are not
+// copied first, as those of a FROM are. (A generate_series of $4 for the steps would be
+// planned anew for every append: the server takes a number that it is not told for 1,000.)
+func addedBehind(metadata, columns string) string {
+	return `, added AS (
   INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
   SELECT b.before + e.step, b.recorded_at, $3 + e.step, e.kind_id, $2, CASE WHEN $3 = 0 THEN $5 ELSE (SELECT routing_id FROM head) END,
-         e.event_id, e.codec, $1, e.data, $6
-  FROM bumped b, (SELECT unnest($7::int[]) AS step, unnest($8::int[]) AS kind_id, unnest($9::uuid[]) AS event_id, unnest($10::text[]) AS codec, unnest($11::bytea[]) AS data) e
+         e.event_id, e.codec, $1, e.data, ` + metadata + `
+  FROM bumped b, (SELECT unnest($7::int[]) AS step, unnest($8::int[]) AS kind_id, unnest($9::uuid[]) AS event_id, unnest($10::text[]) AS codec, unnest($11::bytea[]) AS data` + columns + `) e
 )`
-
-// appendOneText is for one append with an expected version, which most flushes of a
-// single caller are: a third of the work.
-func (s *statements) appendOneText() {
-	s.appendOne = s.in(withHead + bumped + addedBehind + `
-SELECT $3, true, before + $4, NULL::uuid FROM bumped
-UNION ALL
-SELECT coalesce((SELECT version FROM head), ` + headNow("$1", "$2") + `), false, 0, ` + above("$1", "$2", "$3") + ` WHERE NOT EXISTS (SELECT FROM bumped)`)
-	// For one append that nobody else waits with. It gives no row when it does not fit.
-	s.appendOneAlone = plannedAnew(s.in(withHead + bumped + addedBehind + `SELECT before + $4 FROM bumped`))
-	// For a store whose last event is at a position.
-	s.appendOneAloneAt = s.appendOneAlone.with("coalesce((SELECT version FROM head), 0) = $3\n", "coalesce((SELECT version FROM head), 0) = $3 AND position = $12\n")
 }
 
 // grown is one statement as texts that differ when the store has grown fourfold, so that
@@ -163,10 +176,11 @@ func plannedAnew(text string) (g grown) {
 	return g
 }
 
-// with has one part of the text replaced.
-func (g grown) with(old, part string) grown {
+// guarded is the same for a store whose last event is at a position, a parameter.
+func (g grown) guarded(position string) grown {
+	const head = "coalesce((SELECT version FROM head), 0) = $3\n"
 	for i := range g {
-		g[i] = strings.Replace(g[i], old, part, 1)
+		g[i] = strings.Replace(g[i], head, head[:len(head)-1]+" AND position = "+position+"\n", 1)
 	}
 	return g
 }
@@ -174,25 +188,17 @@ func (g grown) with(old, part string) grown {
 // at is the text for a store whose last event is at a position.
 func (g *grown) at(position int64) string { return g[bits.Len64(uint64(position))/2] }
 
-// appendEventText is appendOneAlone for one event: less work again.
-func (s *statements) appendEventText() {
-	s.appendEvent = plannedAnew(s.in(withHead + `, bumped AS (
-  UPDATE SCHEMA.counter SET position = position + 1, recorded_at = greatest(recorded_at, NOW)
-  WHERE id = 1 AND coalesce((SELECT version FROM head), 0) = $3
-  RETURNING position, recorded_at
-)
-INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
-SELECT position, recorded_at, $3 + 1, $6::int, $2, CASE WHEN $3 = 0 THEN $4 ELSE (SELECT routing_id FROM head) END,
-       $7::uuid, $8::text, $1, $9::bytea, $5
-FROM bumped RETURNING position`))
-	s.appendEventAt = s.appendEvent.with("coalesce((SELECT version FROM head), 0) = $3\n", "coalesce((SELECT version FROM head), 0) = $3 AND position = $10\n")
-}
-
 func (s *statements) headTexts() {
+	s.recent = s.in(`SELECT e.position, e.event_id, t.name, e.aggregate_id, k.name, coalesce(r.key, ''), CASE WHEN starts_with(e.metadata, '{"tags":[') THEN e.metadata END
+FROM SCHEMA.event e JOIN SCHEMA.kind k ON k.id = e.kind_id JOIN SCHEMA.type t ON t.id = k.type_id LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id
+WHERE e.position > $1 ORDER BY e.position LIMIT $2`)
 	// An error, where the transaction has not appended all of these events: what
 	// follows in the batch, the commit, is not done then.
 	s.allAppended = s.in("SELECT 1 / CASE WHEN count(*) = $2 THEN 1 ELSE 0 END FROM SCHEMA.event WHERE event_id = ANY($1::uuid[]) AND position > current_setting('evento.appended_from')::bigint")
 	s.headOf = s.in("SELECT e.version, coalesce(r.key, '') FROM SCHEMA.event e LEFT JOIN SCHEMA.routing r ON r.id = e.routing_id WHERE e.type_id = (SELECT id FROM SCHEMA.type WHERE name = $1) AND e.aggregate_id = $2 ORDER BY e.version DESC LIMIT 1")
+	// The server would compile a statement of a thousand legs, which takes seconds.
+	s.interpreted = "SELECT set_config('evento.jit', current_setting('jit'), true), set_config('jit', 'off', true)"
+	s.asBefore = "SELECT set_config('jit', current_setting('evento.jit'), true)"
 	s.byID = s.in("SELECT e.event_id, t.name, e.aggregate_id, e.version, e.position FROM SCHEMA.event e JOIN SCHEMA.type t ON t.id = e.type_id WHERE e.event_id = ANY($1::uuid[])")
 
 	s.lastRecorded = s.in("SELECT position, recorded_at FROM SCHEMA.counter WHERE id = 1")

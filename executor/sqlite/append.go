@@ -23,7 +23,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		if err := ex.gate.Check(ctx); err != nil {
 			return nil, err
 		}
-		return t.Add(ctx, w, t.findHead)
+		return t.Add(ctx, w, t.findHead, ex.Swap)
 	}
 	op := &appendOp{sqlstore.OpOf(w)}
 	for {
@@ -45,8 +45,14 @@ const rowSpare = 128
 
 type appendOp struct{ sqlstore.Op }
 
-func (op *appendOp) apply(tx *transaction) error { return op.Apply(tx) }
-func (op *appendOp) refusal() error              { return op.Refusal }
+func (op *appendOp) apply(tx *transaction) error {
+	if s := op.Write.Swap; s != nil {
+		op.Swap = func() (refusal, err error) { return tx.swap(s.Changes) }
+	}
+	return op.Apply(tx)
+}
+
+func (op *appendOp) refusal() error { return op.Refusal }
 
 // Place implements [sqlstore.Appender].
 func (tx *transaction) Place(a evento.AggregateKey) (at sqlstore.Place, err error) {
@@ -99,8 +105,13 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 		}
 		tx.position++
 		at.Version++
-		if err := insert(s, tx, at, kindID, e, metadata); err != nil {
+		if err := insert(s, tx, at, kindID, e, sqlstore.WithTags(metadata, e.Tags)); err != nil {
 			return 0, errors.Join(err, tx.conn.done(s))
+		}
+		for _, tag := range store.TagNumbers(e.Tags) {
+			if err := tx.conn.exec("INSERT INTO evento_tag (tag, position) VALUES (?, ?)", tag, tx.position); err != nil {
+				return 0, errors.Join(err, tx.conn.done(s))
+			}
 		}
 	}
 	if err := tx.conn.done(s); err != nil {

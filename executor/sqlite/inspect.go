@@ -16,11 +16,11 @@ func Inspect(path string) (*sqlstore.Inspector, error) {
 	}
 	const tables = "evento_"
 	return &sqlstore.Inspector{
-		DB: openFile(path, true), Files: Migrations(), Tables: tables,
+		DB: openFile(path, true), Files: Migrations(), Tables: tables, Tags: tables + "tag",
 		Migrated:  "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'evento_migration'",
 		AppliedAt: "applied_at",
 		EventID:   "x'%x'",
-		Checks: []sqlstore.Check{sqlstore.CheckSnapshots(tables), {
+		Checks: []sqlstore.Check{sqlstore.CheckSnapshots(tables), sqlstore.CheckTags(tables+"tag", tables), {
 			// It may be a backup. Commits are synced whatever its mode is.
 			Name: "durability", Query: "PRAGMA journal_mode", Healthy: sqlstore.Is("wal"),
 			Finding: sqlstore.Finding{Severity: "note", Detail: "its journal mode is $1; the library switches it to wal when it opens it to write"},

@@ -64,27 +64,30 @@ type swapOp struct {
 	swap evento.Swap
 }
 
-// apply looks at all records before it changes any: nobody else writes.
-func (op *swapOp) apply(tx *transaction) error {
-	op.err = nil
-	for _, c := range op.swap.Changes {
+func (op *swapOp) apply(tx *transaction) (err error) {
+	op.err, err = tx.swap(op.swap.Changes)
+	tx.woken = tx.woken || op.swap.Wake && op.err == nil
+	return err
+}
+
+// swap looks at all records before it changes any: nobody else writes.
+func (tx *transaction) swap(changes []evento.Change) (refusal, err error) {
+	for _, c := range changes {
 		v, _, err := tx.conn.query("SELECT revision FROM evento_record WHERE kind = ? AND key = ? AND part = ?", 1, c.Kind, c.Key, c.Part)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if at := uint64(v[0]); at != c.Revision {
-			op.err = fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
-			return nil
+			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision), nil
 		}
 	}
 	now := tx.ex.opts.Clock().UnixMicro()
-	for _, c := range op.swap.Changes {
+	for _, c := range changes {
 		if err := change(tx.conn, c, now); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	tx.woken = tx.woken || op.swap.Wake
-	return nil
+	return nil, nil
 }
 
 func change(conn *conn, c evento.Change, now int64) error {

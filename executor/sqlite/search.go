@@ -11,6 +11,10 @@ package sqlite
 
 import (
 	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -79,7 +83,7 @@ func (s *search) readHead() error {
 
 // aggregatesOnly reports whether the events are those of named aggregates.
 func (s *search) aggregatesOnly() bool {
-	return len(s.Aggregates) > 0 && len(s.Kinds) == 0 && s.Routing == 0 && !s.Unrouted
+	return len(s.Aggregates) > 0 && len(s.Kinds)+len(s.Tagged) == 0 && s.Routing == 0 && !s.Unrouted
 }
 
 // matches looks at the columns that come before the large ones.
@@ -95,6 +99,15 @@ func (s *search) matches(aggKey, kindID, routingID int64) bool {
 	}
 	kinds, ok := s.aggregates[aggKey]
 	return ok && (kinds == nil || kinds[kindID])
+}
+
+// matchesTags looks at the tags too.
+func (s *search) matchesTags(aggKey, kindID, routingID int64, metadata []byte) bool {
+	if s.Unrouted && routingID != 0 || s.Routing != 0 && s.Routing != routingID {
+		return false
+	}
+	tags := sqlstore.TagsIn(metadata)
+	return slices.ContainsFunc(s.Tagged, func(f sqlstore.TaggedFilter[int64]) bool { return f.Matches(aggKey, kindID, tags) })
 }
 
 // Selectivity is guessed from the next few matches of each leg.
@@ -166,7 +179,7 @@ func (s *search) scans(from int64, backward bool, n int) (bool, error) {
 	if s.Everything && s.Unrouted {
 		return true, nil // there is no index of what has no key
 	}
-	if len(s.Aggregates) > 0 && len(s.Kinds) == 0 {
+	if len(s.Aggregates)+len(s.Tagged) > 0 && len(s.Kinds) == 0 {
 		return false, nil
 	}
 	if s.left(from, backward) <= int64(n)*scanFree {
@@ -174,8 +187,8 @@ func (s *search) scans(from int64, backward bool, n int) (bool, error) {
 	}
 	density := 0.0
 	for _, l := range s.legs() {
-		if l.index == byAggregate || l.index == byPosition {
-			continue // an aggregate is a small part of a large store
+		if l.index == byAggregate || l.index == byPosition || l.index == byTags {
+			continue // an aggregate, or what has a tag, is a small part of a large store
 		}
 		v, found, err := s.conn.query(l.index.probe(backward), 1, l.key, from, int64(probeMatches-1))
 		if err != nil {
@@ -201,15 +214,18 @@ func (s *search) legs() []leg {
 	if s.Everything {
 		return []leg{{index: byRouting, key: s.Routing}}
 	}
-	legs := make([]leg, 0, min(len(s.Kinds), store.MostLegs)+len(s.Aggregates))
+	legs := make([]leg, 0, min(len(s.Kinds), store.MostLegs)+len(s.Aggregates)+len(s.Tagged))
 	if len(s.Kinds) > store.MostLegs {
-		return append(legs, leg{index: byPosition}) // it meets the aggregates' events too
+		return append(legs, leg{index: byPosition}) // it meets the others' events too
 	}
 	for _, id := range s.Kinds {
 		legs = append(legs, leg{index: byKind, key: id})
 	}
 	for _, a := range s.Aggregates {
 		legs = append(legs, leg{index: byAggregate, key: a.Key})
+	}
+	for i := range s.Tagged {
+		legs = append(legs, leg{index: byTags, tags: s.Tagged[i].Numbers})
 	}
 	return legs
 }
@@ -278,7 +294,7 @@ func (r *reading) merge() (err error) {
 func (r *reading) take(s *sqlite3.Stmt) bool {
 	position, aggKey, kindID, routingID := s.ColumnInt64(0), s.ColumnInt64(1), s.ColumnInt64(3), s.ColumnInt64(4)
 	r.last = position
-	if !r.matches(aggKey, kindID, routingID) {
+	if !r.matches(aggKey, kindID, routingID) && (r.Tagged == nil || !r.matchesTags(aggKey, kindID, routingID, s.ColumnRawText(9))) {
 		return true
 	}
 	if len(r.found) == r.want {
@@ -309,9 +325,52 @@ const (
 	byKind
 	byRouting
 	byAggregate // by version, which rises with the position
+	byTags
 )
 
 const eventColumns = "SELECT position, agg_key, version, kind_id, routing_id, event_id, recorded_at, codec, data, metadata FROM evento_event "
+
+// taggedRows goes through the events that have n tags. The first is to be the rarest: the
+// others are looked up for each of its events.
+func taggedRows(n int, backward bool) string {
+	var b strings.Builder
+	b.WriteString("SELECT e.position, e.agg_key, e.version, e.kind_id, e.routing_id, e.event_id, e.recorded_at, e.codec, e.data, e.metadata FROM evento_tag t CROSS JOIN evento_event e ON e.position = t.position WHERE t.tag = ?1")
+	for i := 1; i < n; i++ {
+		fmt.Fprintf(&b, " AND EXISTS (SELECT 1 FROM evento_tag o WHERE o.tag = ?%d AND o.position = t.position)", 2+i)
+	}
+	if backward {
+		b.WriteString(" AND t.position < ?2 ORDER BY t.position DESC")
+	} else {
+		b.WriteString(" AND t.position > ?2 ORDER BY t.position")
+	}
+	return b.String()
+}
+
+// rarestFirst has the tag first whose events are the furthest apart beyond a place.
+func (r *reading) rarestFirst(tags []int64) ([]int64, error) {
+	if len(tags) < 2 {
+		return tags, nil
+	}
+	text := "SELECT position FROM evento_tag WHERE tag = ? AND position > ? ORDER BY position LIMIT 1 OFFSET ?"
+	if r.backward {
+		text = "SELECT position FROM evento_tag WHERE tag = ? AND position < ? ORDER BY position DESC LIMIT 1 OFFSET ?"
+	}
+	rarest, widest := 0, int64(-1)
+	for i, tag := range tags {
+		v, found, err := r.conn.query(text, 1, tag, r.last, int64(probeMatches-1))
+		if err != nil {
+			return nil, err
+		}
+		width := int64(math.MaxInt64) // there are fewer
+		if found {
+			width = abs(v[0] - r.last)
+		}
+		if width > widest {
+			rarest, widest = i, width
+		}
+	}
+	return append([]int64{tags[rarest]}, slices.Delete(slices.Clone(tags), rarest, rarest+1)...), nil
+}
 
 // rows is the statement that goes through the index beyond a place.
 func (x index) rows(backward bool) string {
@@ -354,6 +413,7 @@ func (x index) probe(backward bool) string {
 type leg struct {
 	index    index
 	key      int64
+	tags     []int64
 	stmt     *sqlite3.Stmt
 	position int64 // that the statement is on
 	ended    bool
@@ -367,6 +427,9 @@ func (l *leg) open(r *reading) (err error) {
 			return err
 		}
 	}
+	if l.index == byTags {
+		return l.openTags(r)
+	}
 	if l.stmt, err = r.conn.stmt(l.index.rows(r.backward)); err != nil {
 		return err
 	}
@@ -374,6 +437,24 @@ func (l *leg) open(r *reading) (err error) {
 		err = l.stmt.BindInt64(1, from)
 	} else {
 		err = errors.Join(l.stmt.BindInt64(1, l.key), l.stmt.BindInt64(2, from))
+	}
+	if err != nil {
+		return err
+	}
+	return l.next()
+}
+
+func (l *leg) openTags(r *reading) error {
+	tags, err := r.rarestFirst(l.tags)
+	if err != nil {
+		return err
+	}
+	if l.stmt, err = r.conn.stmt(taggedRows(len(tags), r.backward)); err != nil {
+		return err
+	}
+	err = errors.Join(l.stmt.BindInt64(1, tags[0]), l.stmt.BindInt64(2, r.last))
+	for i, tag := range tags[1:] {
+		err = errors.Join(err, l.stmt.BindInt64(3+i, tag))
 	}
 	if err != nil {
 		return err

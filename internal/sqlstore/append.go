@@ -41,6 +41,9 @@ type Op struct {
 	Refusal    error   // which changed nothing
 	Earlier    bool    // it was stored before
 	Receipts   []evento.Receipt
+	// Swap changes the records of an accepted write, or refuses it. nil: it has none, or
+	// is part of a transaction that changes them.
+	Swap func() (refusal, err error)
 
 	place [1]Place // room for the usual write
 }
@@ -53,7 +56,11 @@ func OpOf(w evento.Write) Op { return Op{Write: w, Metadata: EncodeMetadata(w.Ap
 func (op *Op) Size(row int) (size int) {
 	for i := range op.Write.Appends {
 		for j := range op.Write.Appends[i].Events {
-			size += len(op.Write.Appends[i].Events[j].Data) + len(op.Metadata.Of(i)) + row
+			e := &op.Write.Appends[i].Events[j]
+			size += len(e.Data) + len(op.Metadata.Of(i)) + row
+			for _, tag := range e.Tags {
+				size += len(tag) + row
+			}
 		}
 	}
 	return size
@@ -108,6 +115,9 @@ func (op *Op) judge(tx Appender) (accepted bool, err error) {
 	}
 	if len(op.Write.Unless) > 0 {
 		op.Refusal, err = tx.Tail().judge(op)
+	}
+	if op.Swap != nil && op.Refusal == nil && err == nil {
+		op.Refusal, err = op.Swap()
 	}
 	return op.Refusal == nil && err == nil, err
 }

@@ -44,8 +44,8 @@ func (d *Dictionary) Events(rows []Row, fetch func(*Row) error) ([]cursor.Edge[e
 		e.Position, e.Version = uint64(r.Position), uint64(r.Version)
 		e.Timestamp = time.UnixMicro(r.RecordedAt).UTC()
 		if i > 0 && len(r.Metadata) > 0 && bytes.Equal(r.Metadata, rows[i-1].Metadata) {
-			e.Metadata = edges[i-1].Node.Metadata.Clone() // as it is within a commit
-		} else if err := DecodeMetadata(r.Metadata, r.Position, &e.Metadata); err != nil {
+			e.Metadata, e.Tags = edges[i-1].Node.Metadata.Clone(), edges[i-1].Node.Tags // as it is within a commit
+		} else if err := DecodeMetadata(r.Metadata, r.Position, e); err != nil {
 			return nil, err
 		}
 	}
@@ -86,15 +86,86 @@ func NotNull(data []byte) []byte {
 	return data
 }
 
+// WithTags is the metadata of an event, with the tags that it has: a further field, the
+// first one.
+func WithTags(metadata string, tags []string) string {
+	if len(tags) == 0 {
+		return metadata
+	}
+	b := append(make([]byte, 0, 256), onlyTags...)
+	for i, tag := range tags {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		text, _ := json.Marshal(tag) // of a string: that does not fail
+		b = append(b, text...)
+	}
+	b = append(b, ']')
+	if metadata == "" {
+		return string(append(b, '}'))
+	}
+	return string(append(append(b, ','), metadata[1:]...))
+}
+
+const onlyTags = `{"tags":[`
+
 // DecodeMetadata reads the column of the event at a position, if it has any.
-func DecodeMetadata(text []byte, position int64, m *evento.Metadata) error {
+func DecodeMetadata(text []byte, position int64, e *evento.RawEvent) error {
 	if len(text) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(text, m); err != nil {
+	var simple bool
+	if e.Tags, simple = simpleTags(text); simple {
+		return nil
+	}
+	both := struct {
+		Tags []string `json:"tags"`
+		*evento.Metadata
+	}{Metadata: &e.Metadata}
+	if err := json.Unmarshal(text, &both); err != nil {
 		return fmt.Errorf("%w: metadata of the event at position %d: %w", evento.ErrDecode, position, err)
 	}
+	e.Tags = both.Tags
 	return nil
+}
+
+// TagsIn are the tags in the metadata of an event; none if it cannot be read.
+func TagsIn(text []byte) []string {
+	if !bytes.Contains(text, []byte(onlyTags[1:])) {
+		return nil
+	}
+	var e evento.RawEvent
+	if DecodeMetadata(text, 0, &e) != nil {
+		return nil
+	}
+	return e.Tags
+}
+
+// simpleTags reads metadata that has tags alone, and those without escapes: a JSON decoder
+// takes longer than the rest of the event.
+func simpleTags(text []byte) (tags []string, simple bool) {
+	rest, tagged := bytes.CutPrefix(text, []byte(onlyTags))
+	if !tagged || bytes.IndexByte(rest, '\\') >= 0 {
+		return nil, false
+	}
+	if rest, tagged = bytes.CutSuffix(rest, []byte(`"]}`)); !tagged {
+		return nil, false
+	}
+	for {
+		rest, tagged = bytes.CutPrefix(rest, []byte(`"`))
+		if !tagged {
+			return nil, false
+		}
+		tag, behind, more := bytes.Cut(rest, []byte(`",`))
+		if bytes.IndexByte(tag, '"') >= 0 {
+			return nil, false
+		}
+		tags = append(tags, string(tag))
+		if !more {
+			return tags, true
+		}
+		rest = behind
+	}
 }
 
 // CodecName spares an allocation for the codecs that nearly all events have.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Inspector asks a store on an SQL database, each time in a read-only
@@ -20,6 +21,7 @@ type Inspector struct {
 	DB     *sql.DB
 	Files  fs.FS  // of the migrations of this release
 	Tables string // what names of tables begin with
+	Tags   string // the table that is the index of tags
 	Checks []Check
 
 	Migrated  string // the query for how many tables of migrations there are
@@ -82,6 +84,40 @@ func (in *Inspector) Position(ctx context.Context, id evento.ID) (position uint6
 	err = in.query(ctx, "SELECT position FROM "+in.Tables+"event WHERE event_id = "+fmt.Sprintf(in.EventID, id[:]),
 		func(rows *sql.Rows) error { return rows.Scan(&position) })
 	return position, err
+}
+
+// TagSums are sums over the index of tags. Those of the index and those of the events
+// are the same, unless one of them was changed.
+type TagSums struct {
+	Rows      int64 // one for each event and number of a tag, see [store.TagNumbers]
+	Tags      int64 // of the numbers
+	Positions int64
+	Products  int64 // of number and position: which number is at which position
+}
+
+// tagPrime is what numbers and positions are divided by: their remainders depend on all
+// bits, and the sums of two billion products do not overflow.
+const tagPrime = 65521
+
+// Add adds the rows of an event.
+func (s *TagSums) Add(position uint64, tags []string) {
+	p := int64(position) % tagPrime
+	for _, number := range store.TagNumbers(tags) {
+		n := number % tagPrime
+		s.Rows++
+		s.Tags += n
+		s.Positions += p
+		s.Products += n * p
+	}
+}
+
+// TagSums returns those of the index, up to a position.
+func (in *Inspector) TagSums(ctx context.Context, upTo uint64) (s TagSums, err error) {
+	n, p := fmt.Sprint("tag % ", tagPrime), fmt.Sprint("position % ", tagPrime)
+	text := fmt.Sprintf("SELECT count(*), COALESCE(SUM(%s), 0), COALESCE(SUM(%s), 0), COALESCE(SUM((%[1]s) * (%[2]s)), 0) FROM %s WHERE position <= %d",
+		n, p, in.Tags, upTo)
+	err = in.query(ctx, text, func(rows *sql.Rows) error { return rows.Scan(&s.Rows, &s.Tags, &s.Positions, &s.Products) })
+	return s, err
 }
 
 // query calls each for every row; each scans it.
@@ -156,6 +192,18 @@ func CheckSnapshots(tables string) Check {
 		Name: "snapshot", Healthy: Is("0"),
 		Query:   "SELECT count(*) FROM " + tables + "snapshot WHERE position > (SELECT COALESCE(MAX(position), 0) FROM " + tables + "event)",
 		Finding: Finding{"error", "$1 snapshots are of events beyond the last", "an older backup of the events was restored beside newer snapshots: delete all rows of the table of snapshots, which are made again"},
+	}
+}
+
+// TagsRemedy is what to do about an index of tags that is not that of the events.
+const TagsRemedy = "evento export, and evento import into a new store, make it anew"
+
+// CheckTags finds rows of the index of tags, a table, for events that are not there yet.
+func CheckTags(index, tables string) Check {
+	return Check{
+		Name: "tags", Slow: true, Healthy: Is("0"),
+		Query:   "SELECT count(*) FROM " + index + " WHERE position > (SELECT COALESCE(MAX(position), 0) FROM " + tables + "event)",
+		Finding: Finding{"error", "$1 rows of the index of tags are for events beyond the last", TagsRemedy},
 	}
 }
 

@@ -76,10 +76,10 @@ type Head struct {
 // FindHead finds the head of an aggregate in the store.
 type FindHead func(ctx context.Context, a evento.AggregateKey) (Head, error)
 
-// Add keeps a write, which was checked, for the commit. Its receipts lack the
-// positions. A conflict that can be seen already is returned; the commit judges
-// again.
-func (p *Pending) Add(ctx context.Context, w evento.Write, find FindHead) ([]evento.Receipt, error) {
+// Add keeps a write, which was checked, for the commit, and changes its records by swap.
+// Its receipts lack the positions. A conflict that can be seen already is returned; the
+// commit judges again.
+func (p *Pending) Add(ctx context.Context, w evento.Write, find FindHead, swap func(context.Context, evento.Swap) error) ([]evento.Receipt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended.Load() {
@@ -114,6 +114,11 @@ func (p *Pending) Add(ctx context.Context, w evento.Write, find FindHead) ([]eve
 		}
 		heads[i] = h
 	}
+	if w.Swap != nil {
+		if err := swap(ctx, *w.Swap); err != nil {
+			return nil, err
+		}
+	}
 	p.size = size
 	return p.add(w, heads), nil
 }
@@ -138,6 +143,7 @@ func (p *Pending) add(w evento.Write, heads []Head) []evento.Receipt {
 				Version:       h.Version,
 				Name:          e.Name,
 				RoutingKey:    h.RoutingKey,
+				Tags:          e.Tags,
 				Codec:         e.Codec,
 				Data:          e.Data,
 				Metadata:      a.Metadata,

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Plan is a query with its names looked up. K is what the tables know an
@@ -19,6 +20,7 @@ type Plan[K comparable] struct {
 	// query.
 	Kinds      []int64
 	Aggregates []PlannedAggregate[K]
+	Tagged     []TaggedFilter[K] // the filters with tags
 	// WholeTypes are the types of which KnownPlan has all kinds that are known, and
 	// WholeKinds is how many these are: there may be more in the store.
 	WholeTypes []int64
@@ -29,6 +31,21 @@ type Plan[K comparable] struct {
 type PlannedAggregate[K comparable] struct {
 	Key   K
 	Kinds []int64 // nil: every kind
+}
+
+// TaggedFilter is a filter with tags.
+type TaggedFilter[K comparable] struct {
+	Tags    []string
+	Numbers []int64 // theirs in the index, see [store.TagNumber]
+	Key     K       // the zero key: of any aggregate
+	Kinds   []int64 // nil: every kind
+}
+
+// Matches reports whether the filter matches an event.
+func (f *TaggedFilter[K]) Matches(key K, kind int64, tags []string) bool {
+	none := *new(K)
+	return (f.Key == none || f.Key == key) && (f.Kinds == nil || slices.Contains(f.Kinds, kind)) &&
+		!slices.ContainsFunc(f.Tags, func(tag string) bool { return !slices.Contains(tags, tag) })
 }
 
 // PlanNames look names up. Those that no event has are 0, none and the zero key.
@@ -49,15 +66,19 @@ func NewPlan[K comparable](q evento.Query, names PlanNames[K]) (Plan[K], error) 
 		p.Routing, p.None = id, id == 0
 	}
 	for _, f := range q.Filters {
+		if f.AggregateType == "" {
+			p.addTagged(f.Tags, *new(K), nil)
+			continue
+		}
 		kinds, err := names.Kinds(f)
 		if err != nil {
 			return p, err
 		}
-		if f.AggregateID == "" {
-			p.AddKinds(kinds)
+		if (f.Name != "" || f.AggregateID == "") && len(kinds) == 0 {
 			continue
 		}
-		if f.Name != "" && len(kinds) == 0 {
+		if f.AggregateID == "" {
+			p.addKinds(f.Tags, kinds)
 			continue
 		}
 		key, err := names.Aggregate(evento.AggregateKey{Type: f.AggregateType, ID: f.AggregateID})
@@ -65,10 +86,10 @@ func NewPlan[K comparable](q evento.Query, names PlanNames[K]) (Plan[K], error) 
 			return p, err
 		}
 		if none := *new(K); key != none {
-			p.AddAggregate(key, kinds)
+			p.addAggregate(f.Tags, key, kinds)
 		}
 	}
-	p.None = p.None || !p.Everything && len(p.Kinds)+len(p.Aggregates) == 0
+	p.None = p.None || !p.Everything && len(p.Kinds)+len(p.Aggregates)+len(p.Tagged) == 0
 	return p, nil
 }
 
@@ -84,6 +105,10 @@ func KnownPlan[K comparable](d *Dictionary, q evento.Query, key func(Aggregate) 
 		}
 	}
 	for _, f := range q.Filters {
+		if f.AggregateType == "" {
+			p.addTagged(f.Tags, *new(K), nil)
+			continue
+		}
 		typeID := d.Types.ID(f.AggregateType)
 		var kinds []int64
 		switch {
@@ -103,16 +128,28 @@ func KnownPlan[K comparable](d *Dictionary, q evento.Query, key func(Aggregate) 
 			}
 		}
 		if f.AggregateID == "" {
-			p.AddKinds(kinds)
+			p.addKinds(f.Tags, kinds)
 			continue
 		}
 		k := key(Aggregate{typeID, f.AggregateID})
 		if none := *new(K); typeID == 0 || k == none {
 			return p, false
 		}
-		p.AddAggregate(k, kinds)
+		p.addAggregate(f.Tags, k, kinds)
 	}
 	return p, true
+}
+
+func (p *Plan[K]) addTagged(tags []string, key K, kinds []int64) {
+	p.Tagged = append(p.Tagged, TaggedFilter[K]{tags, store.TagNumbers(tags), key, kinds})
+}
+
+func (p *Plan[K]) addKinds(tags []string, kinds []int64) {
+	if len(tags) > 0 {
+		p.addTagged(tags, *new(K), kinds)
+	} else {
+		p.AddKinds(kinds)
+	}
 }
 
 // AddKinds asks for kinds, of whatever aggregate.
@@ -123,6 +160,14 @@ func (p *Plan[K]) AddKinds(kinds []int64) {
 	}
 	for _, id := range kinds {
 		p.Kinds = appendNew(p.Kinds, id)
+	}
+}
+
+func (p *Plan[K]) addAggregate(tags []string, key K, kinds []int64) {
+	if len(tags) > 0 {
+		p.addTagged(tags, key, kinds)
+	} else {
+		p.AddAggregate(key, kinds)
 	}
 }
 

@@ -123,15 +123,27 @@ func TestMetadata(t *testing.T) {
 	if len(texts) != 2 || texts.Of(0) != "" {
 		t.Fatalf("EncodeMetadata() = %q", texts)
 	}
-	var got, none evento.Metadata
+	var got, none evento.RawEvent
 	if err := errors.Join(sqlstore.DecodeMetadata([]byte(texts.Of(1)), 7, &got), sqlstore.DecodeMetadata(nil, 7, &none)); err != nil {
 		t.Error(err)
 	}
-	if !reflect.DeepEqual(got, some) || !none.IsZero() {
+	if !reflect.DeepEqual(got.Metadata, some) || !none.Metadata.IsZero() || got.Tags != nil {
 		t.Errorf("decoded %+v and %+v, want %+v and none", got, none, some)
 	}
 	if texts := sqlstore.EncodeMetadata([]evento.Append{{}, {}}); texts != nil || texts.Of(1) != "" {
 		t.Errorf("EncodeMetadata() of none = %q, want nil", texts)
+	}
+	for _, tags := range [][]string{{"a"}, {"course:go", "student:1"}, {`a"b`, "c"}, {`a\b`}, {`","`, "]}"}, {"<>&", "日本"}, {`{"tags":[`}} {
+		for _, metadata := range []string{"", texts.Of(1)} {
+			text := []byte(sqlstore.WithTags(metadata, tags))
+			var e evento.RawEvent
+			if err := sqlstore.DecodeMetadata(text, 7, &e); err != nil || !slices.Equal(e.Tags, tags) || e.Metadata.IsZero() != (metadata == "") {
+				t.Errorf("%s was decoded as %q, %+v, %v", text, e.Tags, e.Metadata, err)
+			}
+			if got := sqlstore.TagsIn(text); !slices.Equal(got, tags) {
+				t.Errorf("TagsIn(%s) = %q", text, got)
+			}
+		}
 	}
 	if err := sqlstore.DecodeMetadata([]byte("{"), 7, &got); !errors.Is(err, evento.ErrDecode) {
 		t.Errorf("DecodeMetadata() of half an object = %v, want %v", err, evento.ErrDecode)

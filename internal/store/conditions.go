@@ -77,6 +77,7 @@ func Headers(a *evento.Append, last uint64, routingKey string) []evento.RawEvent
 	headers := make([]evento.RawEvent, len(a.Events))
 	for j := range headers {
 		headers[j] = newHeader(a, j, last-uint64(len(headers)-1-j), routingKey)
+		headers[j].Tags = slices.Clone(headers[j].Tags) // they are the caller's
 	}
 	return headers
 }
@@ -85,6 +86,7 @@ func newHeader(a *evento.Append, j int, position uint64, routingKey string) even
 	return evento.RawEvent{
 		ID: a.Events[j].ID, Position: position,
 		AggregateType: a.AggregateType, AggregateID: a.AggregateID, Name: a.Events[j].Name, RoutingKey: routingKey,
+		Tags: a.Events[j].Tags,
 	}
 }
 
@@ -219,7 +221,7 @@ func (r *Recent) Cover(c *Conditions, head uint64, p cursor.Positions, read Read
 func header(e *evento.RawEvent) evento.RawEvent {
 	return evento.RawEvent{
 		ID: e.ID, Position: e.Position,
-		AggregateType: e.AggregateType, AggregateID: e.AggregateID, Name: e.Name, RoutingKey: e.RoutingKey,
+		AggregateType: e.AggregateType, AggregateID: e.AggregateID, Name: e.Name, RoutingKey: e.RoutingKey, Tags: e.Tags,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/evento-go/evento"
@@ -86,6 +87,7 @@ func differ(a, b *evento.RawEvent) string {
 		{"version", a.Version == b.Version},
 		{"name", a.Name == b.Name},
 		{"routing key", a.RoutingKey == b.RoutingKey},
+		{"tags", slices.Equal(a.Tags, b.Tags)},
 		{"timestamp", a.Timestamp.Equal(b.Timestamp)},
 		{"codec", a.Codec == b.Codec},
 		{"data", bytes.Equal(a.Data, b.Data)},
@@ -170,7 +172,7 @@ func Appends(events []evento.RawEvent) []evento.Append {
 	appends, news := make([]evento.Append, len(events)), make([]evento.NewEvent, len(events))
 	for i := range events {
 		e := &events[i]
-		news[i] = evento.NewEvent{ID: e.ID, Name: e.Name, Codec: e.Codec, Data: e.Data}
+		news[i] = evento.NewEvent{ID: e.ID, Name: e.Name, Codec: e.Codec, Data: e.Data, Tags: e.Tags}
 		appends[i] = evento.Append{
 			AggregateType: e.AggregateType, AggregateID: e.AggregateID, Expected: e.Version - 1,
 			RoutingKey: e.RoutingKey, Metadata: e.Metadata, Events: news[i : i+1 : i+1],

@@ -23,7 +23,7 @@ const (
 	// maxLine is larger than the line of the largest event: base64 takes four bytes
 	// for three of the payload, and escaping up to six for one of metadata and
 	// names.
-	maxLine = evento.MaxPayload/3*4 + evento.MaxMetadata*6 + evento.MaxName*6*5 + 4096
+	maxLine = evento.MaxPayload/3*4 + evento.MaxMetadata*6 + evento.MaxName*6*(5+evento.MaxTags) + 4096
 
 	kindHeader = "events"
 	kindFooter = "end"
@@ -56,6 +56,7 @@ type record struct {
 	Version    uint64           `json:"version"`
 	Name       string           `json:"name"`
 	RoutingKey string           `json:"routingKey,omitempty"`
+	Tags       []string         `json:"tags,omitempty"`
 	Timestamp  string           `json:"timestamp"`
 	Codec      string           `json:"codec"`
 	Metadata   *evento.Metadata `json:"metadata,omitempty"`
@@ -65,7 +66,7 @@ type record struct {
 func recordOf(e *evento.RawEvent) record {
 	r := record{
 		Position: e.Position, ID: e.ID.String(), Type: string(e.AggregateType), Aggregate: e.AggregateID, Version: e.Version,
-		Name: e.Name, RoutingKey: e.RoutingKey, Timestamp: e.Timestamp.UTC().Format(timeFormat), Codec: e.Codec, Data: e.Data,
+		Name: e.Name, RoutingKey: e.RoutingKey, Tags: e.Tags, Timestamp: e.Timestamp.UTC().Format(timeFormat), Codec: e.Codec, Data: e.Data,
 	}
 	if r.Data == nil {
 		r.Data = []byte{} // nil would be null
@@ -82,7 +83,7 @@ func (r *record) event() (e evento.RawEvent, err error) {
 	}
 	e = evento.RawEvent{
 		Position: r.Position, AggregateType: evento.AggregateType(r.Type), AggregateID: r.Aggregate, Version: r.Version,
-		Name: r.Name, RoutingKey: r.RoutingKey, Codec: r.Codec, Data: r.Data,
+		Name: r.Name, RoutingKey: r.RoutingKey, Tags: r.Tags, Codec: r.Codec, Data: r.Data,
 	}
 	if e.ID, err = ulid.ParseStrict(r.ID); err != nil {
 		return e, fmt.Errorf("its id %q: %w", r.ID, err)

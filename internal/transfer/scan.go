@@ -29,6 +29,9 @@ func scan(line []byte) (e evento.RawEvent, ok bool) {
 	if s.comes(`,"routingKey":"`) {
 		r.RoutingKey = s.text(`,"routingKey":"`)
 	}
+	if s.comes(tagsField) {
+		r.Tags = s.tags()
+	}
 	r.Timestamp = s.text(`,"timestamp":"`)
 	r.Codec = s.text(`,"codec":"`)
 	if s.comes(metadataField) {
@@ -43,6 +46,7 @@ func scan(line []byte) (e evento.RawEvent, ok bool) {
 }
 
 const (
+	tagsField     = `,"tags":[`
 	metadataField = `,"metadata":`
 	dataField     = `,"data":"`
 	lineEnd       = `"}`
@@ -86,6 +90,16 @@ func (s *scanner) text(before string) string {
 	text := string(s.rest[:end])
 	s.rest = s.rest[end+1:]
 	return text
+}
+
+// tags reads an array of strings without escapes.
+func (s *scanner) tags() (tags []string) {
+	s.skip(tagsField)
+	for before := `"`; !s.bad && !s.comes("]"); before = `,"` {
+		tags = append(tags, s.text(before))
+	}
+	s.skip("]")
+	return tags
 }
 
 // metadata is read by the JSON decoder.
