@@ -31,26 +31,29 @@ func (AccountOpened) EventName() string                   { return "AccountOpene
 func (MailSent) AggregateType() evento.AggregateType      { return account }
 func (MailSent) EventName() string                        { return "MailSent" }
 
-// Each block of Go in the guide is in this file, to the letter but for tabs.
+// Each block of Go in a guide is in the test beside it, to the letter but for tabs.
 func TestSnippets(t *testing.T) {
 	t.Parallel()
-	guide, err := os.ReadFile("subscriptions.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.ReadFile("subscriptions_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := strings.Split(string(guide), "```go\n")[1:]
-	if len(blocks) < 6 {
-		t.Fatalf("%d blocks of Go", len(blocks))
-	}
-	code := flat(string(file))
-	for _, block := range blocks {
-		block, _, _ = strings.Cut(block, "```")
-		if !strings.Contains(code, flat(block)) {
-			t.Errorf("not in subscriptions_test.go:\n%s", block)
+	for _, name := range []string{"subscriptions", "deciding"} {
+		guide, err := os.ReadFile(name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.ReadFile(name + "_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := strings.Split(string(guide), "```go\n")[1:]
+		if len(blocks) < 6 {
+			t.Fatalf("%s: %d blocks of Go", name, len(blocks))
+		}
+		code := flat(string(file))
+		for _, block := range blocks {
+			for _, part := range strings.Split(block[:strings.Index(block, "```")], "\n\n") {
+				if !strings.Contains(code, flat(part)) {
+					t.Errorf("not in %s_test.go:\n%s", name, part)
+				}
+			}
 		}
 	}
 }

@@ -151,6 +151,17 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 			"keep": func(ts *testscript.TestScript, _ bool, _ []string) {
 				ts.Check(onNewStore(t.Context(), store, keepStates))
 			},
+			// fill-tags adds events with tags.
+			"fill-tags": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(fillTags(t.Context(), store)) },
+			// deadlines sets deadlines.
+			"deadlines": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(fillDeadlines(t.Context(), store)) },
+			// clear-deadline ID NAME clears one of an order.
+			"clear-deadline": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(onNewStore(t.Context(), store, func(ex evento.Executor) error {
+					_, err := evento.Aggregate(args[0]).AnyVersion().Event(orderPlaced{}).ClearDeadline(args[1]).Commit(t.Context(), ex)
+					return err
+				}))
+			},
 			// more N commits more events.
 			"more": func(ts *testscript.TestScript, _ bool, args []string) {
 				n, err := strconv.Atoi(args[0])
@@ -343,6 +354,51 @@ func fill(ctx context.Context, store string) error {
 	})
 }
 
+// fillTags commits three events with tags.
+func fillTags(ctx context.Context, store string) error {
+	return onNewStore(ctx, store, func(ex evento.Executor) error {
+		for _, e := range []struct {
+			aggregateType evento.AggregateType
+			id, name      string
+			tags          []string
+		}{
+			{"shop/Order", "o1", "Rated", []string{"course:go", "student:ada"}},
+			{"shop/Customer", "c2", "Joined", []string{"student:ada"}},
+			{"shop/Order", "o2", "Rated", []string{"two words", "course:go", "\"q\"\u202e"}},
+		} {
+			_, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{{
+				AggregateType: e.aggregateType, AggregateID: e.id, AnyVersion: true,
+				Events: []evento.NewEvent{{ID: evento.NewID(), Name: e.name, Codec: "json", Data: []byte("{}"), Tags: e.tags}},
+			}}})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+type customerLeft struct{}
+
+func (customerLeft) AggregateType() evento.AggregateType { return "shop/Customer" }
+func (customerLeft) EventName() string                   { return "Left" }
+
+// fillDeadlines sets four deadlines, two of which have passed.
+func fillDeadlines(ctx context.Context, store string) error {
+	at := func(year int) time.Time { return time.Date(year, 1, 2, 3, 4, 5, 678900000, time.UTC) }
+	return onNewStore(ctx, store, func(ex evento.Executor) error {
+		_, err := evento.Aggregate("o1").AnyVersion().Event(orderPlaced{}).Deadline("reminder", at(2999), orderPlaced{}).Deadline("payment", at(2020), orderPlaced{}).Commit(ctx, ex)
+		if err != nil {
+			return err
+		}
+		if _, err = evento.Aggregate("o2").AnyVersion().Event(orderPlaced{}).Deadline("pay\u202e", at(3000), orderPlaced{}).Commit(ctx, ex); err != nil {
+			return err
+		}
+		_, err = evento.Aggregate("o1").AnyVersion().Event(customerLeft{}).Deadline("payment", at(2021), customerLeft{}).Commit(ctx, ex)
+		return err
+	})
+}
+
 // Wrong arguments are reported with exit code 2, and without passwords.
 func TestUsage(t *testing.T) {
 	t.Parallel()
@@ -365,6 +421,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"events", "list", "--store", "mysql://u:se cret@h/d"}, "mysql://user:password@host"},
 		{[]string{"migrate", "sql", "oracle"}, "sqlite, postgres or mysql"},
 		{[]string{"doctor", "--memory", "0", "--store", "x"}, "at least 1"},
+		{[]string{"export", "--tag", "a\x00", "--store", "x"}, `invalid tag "a\x00": control character`},
+		{[]string{"export", "--tag", "a", "--id", "1", "--store", "x"}, "--id and --event need --type"},
+		{[]string{"deadlines", "clear", "--store", "x"}, "can be listed, not clear"},
+		{[]string{"deadlines", "list", "list", "--store", "x"}, "list or nothing, not 2 arguments"},
 	}
 	for _, test := range tests {
 		var out, errs strings.Builder
@@ -381,7 +441,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"events", "list"}, {"events", "tail"}, {"events", "show"}, {"aggregate"}, {"migrate", "up"}, {"migrate", "status"}, {"migrate", "sql"},
 		{"subscriptions", "list"}, {"subscriptions", "show"}, {"subscriptions", "pause"}, {"subscriptions", "resume"},
-		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"snapshots", "list"}, {"snapshots", "delete"}, {"doctor"},
+		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"snapshots", "list"}, {"snapshots", "delete"}, {"deadlines"}, {"doctor"},
 	} {
 		var out, errs strings.Builder
 		code := run(t.Context(), append(args[:len(args):len(args)], "-h"), strings.NewReader(""), &out, &errs)

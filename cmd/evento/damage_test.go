@@ -26,7 +26,7 @@ type answers struct {
 }
 
 func ask(ctx context.Context, ex evento.Executor) (a answers, err error) {
-	for _, q := range []evento.Query{{}, {Filters: []evento.Filter{evento.ByType("shop/Order")}}, {Filters: []evento.Filter{evento.ByID("shop/Order", "o-3")}}, {RoutingKey: "eu"}} {
+	for _, q := range []evento.Query{{}, {Filters: []evento.Filter{evento.ByType("shop/Order")}}, {Filters: []evento.Filter{evento.ByID("shop/Order", "o-3")}}, {RoutingKey: "eu"}, {Filters: []evento.Filter{evento.ByTags("shop:1")}}, {Filters: []evento.Filter{evento.ByTags("shop:1", "\"gift\"")}}} {
 		for e, err := range evento.Events(ctx, ex, q) {
 			if err != nil {
 				return a, err
@@ -50,10 +50,12 @@ func ask(ctx context.Context, ex evento.Executor) (a answers, err error) {
 type orderPlaced struct {
 	N    int
 	Note string
+	tags []string
 }
 
 func (orderPlaced) AggregateType() evento.AggregateType { return "shop/Order" }
 func (orderPlaced) EventName() string                   { return "Placed" }
+func (p orderPlaced) Tags() []string                    { return p.tags }
 
 type orderState struct {
 	Sum   int
@@ -64,9 +66,10 @@ type orderState struct {
 func fillMuch(ctx context.Context, store string) error {
 	return onNewStore(ctx, store, func(ex evento.Executor) error {
 		r := rand.New(rand.NewPCG(1, 2))
+		many := []string{"shop:1", "item:żółw", "\"gift\""}
 		for i := range 300 {
 			_, err := evento.Aggregate(fmt.Sprint("o-", i%30)).AnyVersion().RoutingKey([]string{"eu", "us"}[i%2]).RequestedBy("ada").Metadata("n", strconv.Itoa(i)).
-				Event(orderPlaced{i, strings.Repeat(string(rune('a'+r.IntN(26))), r.IntN(300))}).Commit(ctx, ex)
+				Event(orderPlaced{i, strings.Repeat(string(rune('a'+r.IntN(26))), r.IntN(300)), many[:i%4]}).Commit(ctx, ex)
 			if err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 func doctorCommand() *cobra.Command {
@@ -34,8 +35,10 @@ found. Nothing is changed, and the store may be in use.
   payload        CBOR and JSON that cannot be decoded
   counter        a counter of positions that is not where the last event is
   snapshot       snapshots beyond the last event
+  tags           an index of tags that is not that of the events (not with --fast)
   subscription   damaged records, cursors that the store does not take, failures and
                  retries, owners that have gone, pauses, parked events, lag
+  deadline       damaged records, and deadlines that nobody makes come true
 
 Every event is read once. The version of each aggregate is kept meanwhile, in some 40
 bytes each; when they need more than --memory, the store is read again for the rest.
@@ -180,7 +183,7 @@ func (d *doctor) contents(ctx context.Context) error {
 	for _, check := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"settings", d.settings}, {"subscription", d.subscriptions}, {"log", d.log}} {
+	}{{"settings", d.settings}, {"subscription", d.subscriptions}, {"deadline", d.deadlines}, {"log", d.log}} {
 		err := check.run(ctx)
 		switch {
 		case d.broken != nil, ctx.Err() != nil:
@@ -389,7 +392,30 @@ func (d *doctor) log(ctx context.Context) error {
 	if d.fast {
 		return l.tail(ctx)
 	}
-	return l.all(ctx)
+	if err := l.all(ctx); err != nil {
+		return err
+	}
+	return d.tags(ctx, l)
+}
+
+// tags compares the index of tags with the events that were read. Both are up to the same
+// position: an event and its tags are written in one transaction.
+func (d *doctor) tags(ctx context.Context, l *logCheck) (err error) {
+	in, err := d.s.address.inspect()
+	if err != nil || in == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	index, err := in.TagSums(ctx, l.head)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return d.found(finding{severe, "tags", "", "could not be examined: " + err.Error(), ""})
+	case index == l.tags:
+		return nil
+	}
+	return d.found(finding{severe, "tags", "", fmt.Sprintf("the index of tags is not that of the events: reads and decisions by tags may miss events; it has %d rows, and the events have %d tags", index.Rows, l.tags.Rows), sqlstore.TagsRemedy})
 }
 
 // fastEvents is how many events --fast reads.

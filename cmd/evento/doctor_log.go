@@ -11,6 +11,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 // logCheck reads the events up to a head, in one pass or several.
@@ -24,6 +25,7 @@ type logCheck struct {
 
 	position uint64 // of the last event
 	at       time.Time
+	tags     sqlstore.TagSums // of the events
 }
 
 func newLogCheck(d *doctor, head uint64) *logCheck {
@@ -77,6 +79,7 @@ func (l *logCheck) all(ctx context.Context) error {
 // event makes all checks of an event.
 func (l *logCheck) event(ctx context.Context, e *evento.RawEvent) error {
 	l.d.events++
+	l.tags.Add(e.Position, e.Tags)
 	for _, check := range []func(*evento.RawEvent) error{l.order, l.payload} {
 		if err := check(e); err != nil {
 			return err

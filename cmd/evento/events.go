@@ -33,12 +33,14 @@ func eventsListCommand() *cobra.Command {
 
 What follows a page is listed with the --after that is printed below it. A place
 is a cursor or a position. Without --type, --id and --name look at every type of
-aggregate; on Pebble, finding those reads the whole store.
+aggregate; on Pebble, finding those reads the whole store. With several --tag, an event
+has all of them.
 
 With -o json the page is one document: events, and page_info with
 has_previous_page, has_next_page, start_cursor and end_cursor.`,
 		Example: `  evento events list --store app.db --type bank/Account --limit 20
   evento events list --store app.db --id 01J8 --payload
+  evento events list --store app.db --tag course:go --tag student:ada
   evento events list --store app.db --reverse --limit 5     # the newest first
   evento events list --store app.db --after 1200 -o json`,
 	}
@@ -58,6 +60,7 @@ func filterFlags(cmd *cobra.Command) {
 	f.StringArray("type", nil, "type of aggregate; several with several flags")
 	f.StringArray("id", nil, "aggregate id; several with several flags")
 	f.StringArray("name", nil, "event name; several with several flags")
+	f.StringArray("tag", nil, tagUsage)
 	f.String("routing-key", "", "only events with this routing key")
 	f.Bool("unrouted", false, "only events without a routing key")
 	complete(cmd, "type", func(ctx context.Context, s *session) ([]string, error) {
@@ -65,6 +68,8 @@ func filterFlags(cmd *cobra.Command) {
 		return texts(types), err
 	})
 }
+
+const tagUsage = "only events with this tag; with several flags, those that have all of the tags"
 
 func texts(types []evento.AggregateType) []string {
 	list := make([]string, len(types))
@@ -77,18 +82,25 @@ func texts(types []evento.AggregateType) []string {
 // query returns the query of the flags.
 func (s *session) query(ctx context.Context) (q evento.Query, err error) {
 	f := s.cmd.Flags()
-	var lists [3][]string
-	for i, name := range []string{"type", "id", "name"} {
+	var lists [4][]string
+	for i, name := range []string{"type", "id", "name", "tag"} {
 		if lists[i], err = f.GetStringArray(name); err != nil {
 			return q, err
 		}
 	}
-	types, ids, names := lists[0], lists[1], lists[2]
+	types, ids, names, tags := lists[0], lists[1], lists[2], lists[3]
 	q.RoutingKey, q.Unrouted = s.flag("routing-key"), s.yes("unrouted")
 	if q.RoutingKey != "" && q.Unrouted {
 		return q, usagef("--routing-key and --unrouted exclude each other")
 	}
-	if len(types) == 0 && len(ids)+len(names) > 0 {
+	if f.Changed("tag") {
+		if err := (evento.Query{Filters: []evento.Filter{evento.ByTags(tags...)}}).Check(); err != nil {
+			return q, usageError{err}
+		}
+	}
+	switch {
+	case len(types) > 0:
+	case len(ids)+len(names) > 0:
 		found, err := s.types(ctx, true)
 		if err != nil {
 			return q, err
@@ -96,27 +108,35 @@ func (s *session) query(ctx context.Context) (q evento.Query, err error) {
 		if types = texts(found); len(types) == 0 {
 			return q, nil // the store is empty
 		}
+	case len(tags) > 0:
+		types = []string{""} // any
 	}
+	if n := len(types) * max(len(ids), 1) * max(len(names), 1); n > evento.MaxFilters {
+		return q, usagef("the flags make %d filters, at most %d are allowed: name fewer with --type", n, evento.MaxFilters)
+	}
+	q.Filters = filtersOf(types, ids, names, tags)
+	if err := q.Check(); err != nil {
+		return q, usageError{err}
+	}
+	return q, nil
+}
+
+// filtersOf returns a filter for each type, id and name, with all of the tags.
+func filtersOf(types, ids, names, tags []string) (filters []evento.Filter) {
 	either := func(list []string) []string {
 		if len(list) == 0 {
 			return []string{""}
 		}
 		return list
 	}
-	if n := len(types) * len(either(ids)) * len(either(names)); n > evento.MaxFilters {
-		return q, usagef("the flags make %d filters, at most %d are allowed: name fewer with --type", n, evento.MaxFilters)
-	}
 	for _, t := range types {
 		for _, id := range either(ids) {
 			for _, name := range either(names) {
-				q.Filters = append(q.Filters, evento.Filter{AggregateType: evento.AggregateType(t), AggregateID: id, Name: name})
+				filters = append(filters, evento.Filter{AggregateType: evento.AggregateType(t), AggregateID: id, Name: name, Tags: tags})
 			}
 		}
 	}
-	if err := q.Check(); err != nil {
-		return q, usageError{err}
-	}
-	return q, nil
+	return filters
 }
 
 // types returns the aggregate types in the store. For Pebble this needs a scan of
@@ -240,13 +260,20 @@ type pageInfoView struct {
 }
 
 func writeEvents(o *output, views []eventView, payload bool) error {
-	columns := eventColumns
+	columns := slices.Clone(eventColumns)
+	tags := slices.ContainsFunc(views, func(v eventView) bool { return len(v.Tags) > 0 })
+	if tags {
+		columns = append(columns, "TAGS")
+	}
 	if payload {
-		columns = append(columns[:len(columns):len(columns)], "PAYLOAD")
+		columns = append(columns, "PAYLOAD")
 	}
 	rows := [][]string{columns}
 	for i := range views {
 		row := views[i].row()
+		if tags {
+			row = append(row, views[i].tags())
+		}
 		if payload {
 			row = append(row, views[i].payload())
 		}
@@ -275,6 +302,7 @@ func eventsTailCommand() *cobra.Command {
 A directory of Pebble has one process at a time, so that of such a store there is
 nothing to follow. With -o json each event is a document on a line of its own.`,
 		Example: `  evento events tail --store app.db
+  evento events tail --store app.db --tag course:go
   evento events tail --store postgres://app@db/shop --type shop/Order -n 0 -o json | jq .payload`,
 	}
 	filterFlags(cmd)
@@ -360,6 +388,9 @@ func (t *tail) write(page *cursor.Page[evento.RawEvent]) (done bool, err error) 
 		} else {
 			// The width of columns cannot be known: later events may be wider.
 			text := fmt.Sprintf("%d  %s  %s %s  v%d  %s", v.Position, showTime(v.Timestamp), show(string(v.AggregateType)), show(v.AggregateID), v.Version, show(v.Name))
+			if len(v.Tags) > 0 {
+				text += "  " + v.tags()
+			}
 			if t.payload {
 				text += "  " + v.payload()
 			}

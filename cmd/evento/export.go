@@ -17,6 +17,7 @@ import (
 // exportCommand writes the events of a store, one on each line.
 func exportCommand() *cobra.Command {
 	var output, aggregateType, id, name, routingKey string
+	var tags []string
 	var after uint64
 	var progress bool
 	cmd := &cobra.Command{
@@ -29,7 +30,8 @@ store of any kind, where they are the same to the byte.
 
 A file is written beside its place under another name, and put there when it is
 whole. What is left out by --type and --id can be imported with --renumber; of
-an export by --event the versions of aggregates have gaps, and no store takes it.`,
+an export by --event or --tag the versions of aggregates have gaps, and no store
+takes it.`,
 		Example: `  evento export --store app.db --output backup.jsonl
   evento export --store app.db | evento import --store postgres://localhost/app
   evento export --store app.db --after 1000000 --output later.jsonl`,
@@ -42,15 +44,16 @@ an export by --event the versions of aggregates have gaps, and no store takes it
 	flags.StringVar(&aggregateType, "type", "", "only events of aggregates of this type")
 	flags.StringVar(&id, "id", "", "only events of the aggregate of --type with this id")
 	flags.StringVar(&name, "event", "", "only events of --type with this name")
+	flags.StringArrayVar(&tags, "tag", nil, tagUsage)
 	flags.StringVar(&routingKey, "routing-key", "", "only events with this routing key")
 	flags.BoolVar(&progress, "progress", false, "show progress although standard error is not a terminal")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		opts := transfer.ExportOptions{After: after, Query: evento.Query{RoutingKey: routingKey}}
 		switch {
-		case aggregateType != "":
-			opts.Query.Filters = []evento.Filter{{AggregateType: evento.AggregateType(aggregateType), AggregateID: id, Name: name}}
-		case id != "" || name != "":
+		case aggregateType == "" && (id != "" || name != ""):
 			return usageError{fmt.Errorf("%w filter: --id and --event need --type", evento.ErrInvalid)}
+		case aggregateType != "" || len(tags) > 0:
+			opts.Query.Filters = []evento.Filter{{AggregateType: evento.AggregateType(aggregateType), AggregateID: id, Name: name, Tags: tags}}
 		}
 		if err := opts.Query.Check(); err != nil {
 			return usageError{err}

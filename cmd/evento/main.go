@@ -102,6 +102,7 @@ func commands() []*cobra.Command {
 		aggregateCommand(),
 		subscriptionsCommand(),
 		snapshotsCommand(),
+		deadlinesCommand(),
 		doctorCommand(),
 		exportCommand(),
 		importCommand(),

@@ -26,7 +26,7 @@ func TestLookingChangesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, args := range [][]string{{"events", "list"}, {"events", "show", "3"}, {"events", "tail", "--count", "1"}, {"aggregate", "o1"}, {"subscriptions", "list"}, {"subscriptions", "show", "mailer"}, {"migrate", "status"}} {
+		for _, args := range [][]string{{"events", "list"}, {"events", "show", "3"}, {"events", "tail", "--count", "1"}, {"aggregate", "o1"}, {"subscriptions", "list"}, {"subscriptions", "show", "mailer"}, {"deadlines"}, {"migrate", "status"}} {
 			var out, errs strings.Builder
 			code := run(t.Context(), append(args, "--store", test.store), nil, &out, &errs)
 			want := test.code

@@ -83,7 +83,10 @@ func (r *record) event() (e evento.RawEvent, err error) {
 	}
 	e = evento.RawEvent{
 		Position: r.Position, AggregateType: evento.AggregateType(r.Type), AggregateID: r.Aggregate, Version: r.Version,
-		Name: r.Name, RoutingKey: r.RoutingKey, Tags: r.Tags, Codec: r.Codec, Data: r.Data,
+		Name: r.Name, RoutingKey: r.RoutingKey, Codec: r.Codec, Data: r.Data,
+	}
+	if len(r.Tags) > 0 { // an empty list is none
+		e.Tags = r.Tags
 	}
 	if e.ID, err = ulid.ParseStrict(r.ID); err != nil {
 		return e, fmt.Errorf("its id %q: %w", r.ID, err)

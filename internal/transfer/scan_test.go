@@ -37,10 +37,18 @@ func sample() []evento.RawEvent {
 	odd := plain
 	odd.AggregateID, odd.RoutingKey, odd.Data = "żółw 🐢", "key/<b>&", []byte{}
 	odd.Metadata = evento.Metadata{ID: `","data":"`, RequestedBy: "a\"b\\c", Values: map[string]string{"a": "b", "data": "}"}}
+	tagged := plain
+	tagged.RoutingKey, tagged.Tags = "key", []string{"course:go", "]", ",", "żółw 🐢", `<b>&`, "timestamp"}
+	tagged.Metadata = evento.Metadata{RequestedBy: "ada"}
 	quoted := plain
 	quoted.Name = `"quoted" \`
-	return []evento.RawEvent{plain, odd, quoted}
+	escaped := plain
+	escaped.Tags = []string{"a", `"quoted" \`, `","`, "\u2028"}
+	return []evento.RawEvent{plain, odd, tagged, quoted, escaped}
 }
+
+// unescaped is how many samples need no escapes: scan reads these.
+const unescaped = 3
 
 // When scan reads a line, the result is that of the JSON decoder, also for lines
 // with any one byte changed.
@@ -48,7 +56,7 @@ func TestScan(t *testing.T) {
 	t.Parallel()
 	for i, want := range sample() {
 		line := lineOf(t, &want)
-		if got, ok := scan(line); ok != (i < 2) || ok && !reflect.DeepEqual(got, want) {
+		if got, ok := scan(line); ok != (i < unescaped) || ok && !reflect.DeepEqual(got, want) {
 			t.Errorf("scan(%s) = %+v, %t, want %+v", line, got, ok, want)
 		}
 		for at := range line {
@@ -67,6 +75,50 @@ func sameAsJSON(t *testing.T, line []byte) {
 	}
 	if want, err := anyJSON(line); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("scan(%q) = %+v, want %+v, %v", line, got, want, err)
+	}
+}
+
+// Tags of every shape: scan reads those that Export writes, and others as the JSON decoder
+// does, or not at all.
+func TestScanTags(t *testing.T) {
+	t.Parallel()
+	plain := lineOf(t, &sample()[0])
+	for _, tt := range []struct {
+		tags string // with the comma before
+		scan bool
+		want []string // nil: none, or no event
+		ok   bool
+	}{
+		{``, true, nil, true},
+		{`,"tags":["a"]`, true, []string{"a"}, true},
+		{`,"tags":["a","b c","żółw 🐢"]`, true, []string{"a", "b c", "żółw 🐢"}, true},
+		{`,"tags":["]","[","{}",":"]`, true, []string{"]", "[", "{}", ":"}, true},
+		{`,"tags":["a","a"]`, true, []string{"a", "a"}, true}, // whoever imports it refuses it
+		{`,"tags":[""]`, true, []string{""}, true},
+		{`,"tags":[]`, true, nil, true},
+		{`,"tags":null`, false, nil, true},
+		{`,"tags":["a\u0062\"\\"]`, false, []string{`ab"\`}, true},
+		{`,"tags":["a" ,"b"]`, false, []string{"a", "b"}, true},
+		{`,"tags": ["a"]`, false, []string{"a"}, true},
+		{`,"tags":["a",]`, false, nil, false},
+		{`,"tags":[,"a"]`, false, nil, false},
+		{`,"tags":["a""b"]`, false, nil, false},
+		{`,"tags":["a"`, false, nil, false},
+		{`,"tags":["a]`, false, nil, false},
+		{`,"tags":[7]`, false, nil, false},
+		{`,"tags":[["a"]]`, false, nil, false},
+		{`,"tags":"a"`, false, nil, false},
+		{`,"tags":{"a":"b"}`, false, nil, false},
+		{`,"tag":["a"]`, false, nil, false},
+	} {
+		line := bytes.Replace(plain, []byte(`,"timestamp"`), []byte(tt.tags+`,"timestamp"`), 1)
+		scanned, ok := scan(line)
+		if ok != tt.scan || ok && !reflect.DeepEqual(scanned.Tags, tt.want) {
+			t.Errorf("scan(%s) = %q, %t, want %q, %t", line, scanned.Tags, ok, tt.want, tt.scan)
+		}
+		if e, err := anyJSON(line); (err == nil) != tt.ok || err == nil && !reflect.DeepEqual(e.Tags, tt.want) {
+			t.Errorf("%s is decoded with the tags %q, %v, want %q, %t", line, e.Tags, err, tt.want, tt.ok)
+		}
 	}
 }
 

@@ -100,6 +100,14 @@ func fill(t *testing.T, ex evento.Executor) {
 	for i := range every {
 		every[i] = byte(i)
 	}
+	tagged := func(e evento.NewEvent, tags ...string) evento.NewEvent {
+		e.Tags = tags
+		return e
+	}
+	most := make([]string, evento.MaxTags)
+	for i := range most {
+		most[i] = fmt.Sprint("tag:", i, strings.Repeat("\"", evento.MaxName-10)) // two bytes for each in JSON
+	}
 	large := bytes.Repeat(every, 1<<10) // larger than one read or write
 	for round := range 5 {
 		data := every
@@ -108,13 +116,15 @@ func fill(t *testing.T, ex evento.Executor) {
 		}
 		write(
 			evento.Append{AggregateType: "shop/Order", AggregateID: "order-1", AnyVersion: true, RoutingKey: "tenant 1", Events: []evento.NewEvent{
-				event("Placed", "json", []byte(`{"a":"<&>"}`)), event("Paid", "cbor", every), event("Nothing", "raw", nil),
+				tagged(event("Placed", "json", []byte(`{"a":"<&>"}`)), "course:go", "student:ada"), event("Paid", "cbor", every), event("Nothing", "raw", nil),
 			}},
-			evento.Append{AggregateType: "shop/Order", AggregateID: "ORDER-1 ", AnyVersion: true, RoutingKey: `żółw "quoted" \ / <b> 🐢`, Events: []evento.NewEvent{event("Zamówiono ✓", "raw", []byte{})}},
+			evento.Append{AggregateType: "shop/Order", AggregateID: "ORDER-1 ", AnyVersion: true, RoutingKey: `żółw "quoted" \ / <b> 🐢`, Events: []evento.NewEvent{
+				tagged(event("Zamówiono ✓", "raw", []byte{}), `żółw "quoted" \ / <b> 🐢`, `","`, "]", "\u2028", `\u0000`, "course:go"),
+			}},
 			evento.Append{AggregateType: `typ "ż" \u0041/{}`, AggregateID: strings.Repeat("ż", 127) + "x", AnyVersion: true, Metadata: evento.Metadata{
 				ID: "\u2028\u2029 and \ufeff and \U0010FFFF", RequestedBy: "line\nbreak\r\n\ttab", RequestedAs: "\\u0000 is no NUL", CorrelationID: "💥", CausationID: "</script>",
 				Values: map[string]string{"empty": "", "b": "2", "a": "1", "ключ": strings.Repeat("\"", 100), "C": "3"},
-			}, Events: []evento.NewEvent{event("Large", "raw", data)}},
+			}, Events: []evento.NewEvent{tagged(event("Large", "raw", data), most...)}},
 		)
 		for i := range 20 {
 			write(evento.Append{AggregateType: "bank/Account", AggregateID: fmt.Sprint("account ", round, " ", i%7), AnyVersion: true, Events: []evento.NewEvent{
@@ -181,6 +191,11 @@ func TestRoundTrips(t *testing.T) {
 						t.Errorf("Import() = %+v, want 125 events", p)
 					}
 					same(t, export(t, target, transfer.ExportOptions{}), want)
+					// Tags are found in the target as in the source.
+					for _, tags := range [][]string{{"course:go"}, {"]", `","`}, {"\u2028", "course:go"}, {"nowhere"}} {
+						opts := transfer.ExportOptions{Query: evento.Query{Filters: []evento.Filter{evento.ByTags(tags...)}}}
+						same(t, export(t, target, opts), export(t, source, opts))
+					}
 					if p := take(t, target, want, transfer.ImportOptions{Resume: true}); p.Events != 125 || p.Skipped != 125 {
 						t.Errorf("Import() again = %+v, want 125 events that were there", p)
 					}
@@ -199,6 +214,9 @@ func TestExtremes(t *testing.T) {
 		Timestamp: time.UnixMicro(0).UTC(),
 		Metadata:  evento.Metadata{ID: strings.Repeat("\x01", evento.MaxMetadata)}, // six bytes for each in JSON
 		Data:      bytes.Repeat([]byte{255}, evento.MaxPayload),
+	}
+	for i := range evento.MaxTags {
+		first.Tags = append(first.Tags, strings.Repeat("\u2028", evento.MaxName/3-1)+fmt.Sprintf("%02d", i)) // twice as long in JSON
 	}
 	for i := range first.ID {
 		first.ID[i] = 255

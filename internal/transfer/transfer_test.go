@@ -182,6 +182,14 @@ func TestDamaged(t *testing.T) {
 		{"a position of text", edit(func(l []string) []string { l[3] = strings.Replace(l[3], `"position":3`, `"position":"3"`, 1); return l }), "line 4:"},
 		{"an id too short", edit(func(l []string) []string { l[3] = strings.Replace(l[3], `"id":"0`, `"id":"`, 1); return l }), "line 4:"},
 		{"a time of another zone", edit(func(l []string) []string { l[3] = strings.Replace(l[3], `Z",`, `+01:00",`, 1); return l }), "line 4:"},
+		{"tags that are no texts", edit(func(l []string) []string {
+			l[3] = strings.Replace(l[3], `,"timestamp"`, `,"tags":["a",7],"timestamp"`, 1)
+			return l
+		}), "line 4:"},
+		{"a tag added", edit(func(l []string) []string {
+			l[3] = strings.Replace(l[3], `,"timestamp"`, `,"tags":["a"],"timestamp"`, 1)
+			return l
+		}), "line 22:"},
 		{"data that is no base64", edit(func(l []string) []string { l[3] = strings.Replace(l[3], `"data":"`, `"data":"!`, 1); return l }), "line 4:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -247,6 +255,8 @@ func TestRefusedLine(t *testing.T) {
 	}{
 		"a version that the store has not reached": {replace(`"version":11,`, `"version":12,`), evento.ErrConflict, at - 1},
 		"a name that no store takes":               {replace(`"name":"Deposited"`, `"name":"Depo\nsited"`), evento.ErrInvalid, 10_000},
+		"a tag that no store takes":                {replace(`,"timestamp"`, `,"tags":["a","b\nc"],"timestamp"`), evento.ErrInvalid, 10_000},
+		"a tag twice":                              {replace(`,"timestamp"`, `,"tags":["a","b","a"],"timestamp"`), evento.ErrInvalid, 10_000},
 		"a position left out":                      {replace(`"position":10500`, `"position":10501`), evento.ErrInvalid, 10_000},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,6 +271,17 @@ func TestRefusedLine(t *testing.T) {
 			}
 		})
 	}
+	t.Run("tags that differ from the store's", func(t *testing.T) {
+		t.Parallel()
+		ex := memory.New(nil)
+		take(t, ex, replace(`,"timestamp"`, `,"tags":["a","b"],"timestamp"`), transfer.ImportOptions{})
+		for _, text := range []string{sign(lines), replace(`,"timestamp"`, `,"tags":["b","a"],"timestamp"`)} {
+			_, err := transfer.Import(t.Context(), ex, strings.NewReader(text), transfer.ImportOptions{Resume: true})
+			if !errors.Is(err, evento.ErrInvalid) || !strings.HasPrefix(err.Error(), "line 10501: ") || !strings.Contains(err.Error(), "tags") {
+				t.Errorf("Import() = %v, want line 10501 and the field", err)
+			}
+		}
+	})
 	t.Run("an event that differs from the store's", func(t *testing.T) {
 		t.Parallel()
 		ex := memory.New(nil)

@@ -77,6 +77,12 @@ func write(source *rand.Rand, n int) (w evento.Write) {
 					e.Data[i] = byte(source.Uint32())
 				}
 			}
+			switch source.IntN(4) {
+			case 0:
+				e.Tags = []string{fmt.Sprint("customer:", source.IntN(20_000))}
+			case 1:
+				e.Tags = []string{fmt.Sprint("customer:", source.IntN(20_000)), fmt.Sprint("campaign:", source.IntN(20)), "naïve \"tag\""}
+			}
 			a.Events = append(a.Events, e)
 			n--
 		}

@@ -1,0 +1,276 @@
+// How doctor reads the records of deadlines.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/evento-go/evento"
+)
+
+// A deadline has two records, which are written together. The own record is that of the
+// aggregate, and names the due record, which has the fact.
+const (
+	deadlineKind = "deadline" // hash of the aggregate, name → ownDeadline
+	dueKind      = "due"      // time, hash of aggregate, name and cause → dueDeadline
+
+	dueFormat = "2006-01-02T15:04:05.000000Z" // of the time
+)
+
+// ownDeadline is the value of an own record: the key of the due one.
+type ownDeadline struct {
+	Due  string `json:"due"`
+	Part string `json:"part"`
+}
+
+// dueDeadline is the value of a due record.
+type dueDeadline struct {
+	Type     string          `json:"type"`
+	ID       string          `json:"id"`
+	Name     string          `json:"name"`
+	Revision uint64          `json:"revision"`
+	Event    string          `json:"event"`
+	Codec    string          `json:"codec"`
+	Data     []byte          `json:"data"`
+	Tags     []string        `json:"tags"`
+	Metadata evento.Metadata `json:"metadata"`
+
+	at time.Time
+}
+
+// deadlinePair are the keys of the records of a deadline. Each record has both.
+type deadlinePair struct{ own, due evento.RecordKey }
+
+// pairOfOwn reads an own record.
+func pairOfOwn(r *evento.Record) (p deadlinePair, err error) {
+	var own ownDeadline
+	if err := json.Unmarshal(r.Value, &own); err != nil {
+		return p, err
+	}
+	p = deadlinePair{r.RecordKey, evento.RecordKey{Kind: dueKind, Key: own.Due, Part: own.Part}}
+	if _, err := dueTime(own.Due); err != nil {
+		return p, err
+	}
+	return p, p.check()
+}
+
+// pairOfDue reads a due record.
+func pairOfDue(r *evento.Record) (p deadlinePair, d dueDeadline, err error) {
+	if err := json.Unmarshal(r.Value, &d); err != nil {
+		return p, d, err
+	}
+	p = deadlinePair{evento.RecordKey{Kind: deadlineKind, Key: evento.HashIDs(d.Type, d.ID), Part: d.Name}, r.RecordKey}
+	if d.at, err = dueTime(r.Key); err != nil {
+		return p, d, err
+	}
+	if evento.HashIDs(d.Type, d.ID, d.Name, d.Metadata.CausationID) != r.Part {
+		return p, d, errors.New("it is of another deadline")
+	}
+	return p, d, p.check()
+}
+
+func dueTime(text string) (time.Time, error) {
+	at, err := time.Parse(dueFormat, text)
+	if err == nil && at.Format(dueFormat) != text {
+		err = fmt.Errorf("%q is not a time in microseconds", text)
+	}
+	return at, err
+}
+
+// check returns an error for keys that the library cannot have written.
+func (p *deadlinePair) check() error {
+	if p.own.Part == "" || p.due.Part == "" {
+		return errors.New("a part is empty")
+	}
+	var swap evento.Swap
+	for _, key := range []evento.RecordKey{p.own, p.due} {
+		swap.Changes = append(swap.Changes, evento.Change{RecordKey: key, Revision: 1, Remove: true})
+	}
+	return swap.Check()
+}
+
+// deadlines reports deadlines that do not come true, and damaged records. It reads the own
+// records, and then the due ones. Others may change them meanwhile, so it looks again at
+// those that seem to be alone.
+func (d *doctor) deadlines(ctx context.Context) error {
+	c := &deadlineCheck{d: d, seed: maphash.MakeSeed(), alone: map[uint64]bool{}}
+	for _, pass := range []func(context.Context) error{c.readOwn, c.readDue, c.readAlone} {
+		if err := pass(ctx); err != nil {
+			return err
+		}
+	}
+	if c.overdue == 0 {
+		return nil
+	}
+	return d.found(finding{warning, "deadline", "", fmt.Sprintf("%d deadlines have been due for more than a minute; the first is %s", c.overdue, c.first),
+		"run evento.RunDeadlines in a process of the application; if one does, its log says why they do not come true"})
+}
+
+// mostLate is how late a deadline may be.
+const mostLate = time.Minute
+
+type deadlineCheck struct {
+	d       *doctor
+	seed    maphash.Seed
+	alone   map[uint64]bool // hashes of the pairs of which only the own record was read
+	overdue int
+	first   string // of those that are overdue
+}
+
+func (c *deadlineCheck) hash(p deadlinePair) uint64 { return maphash.Comparable(c.seed, p) }
+
+func (c *deadlineCheck) readOwn(ctx context.Context) error {
+	for r, err := range c.d.s.records(ctx, evento.RecordQuery{Kind: deadlineKind}) {
+		if err != nil {
+			return err
+		}
+		p, err := pairOfOwn(&r.Record)
+		if err != nil {
+			err = c.unreadable(&r.Record, err)
+		} else {
+			c.alone[c.hash(p)] = true
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *deadlineCheck) readDue(ctx context.Context) error {
+	for r, err := range c.d.s.records(ctx, evento.RecordQuery{Kind: dueKind}) {
+		if err != nil {
+			return err
+		}
+		p, due, err := pairOfDue(&r.Record)
+		if err != nil {
+			err = c.unreadable(&r.Record, err)
+		} else {
+			err = c.due(ctx, r, p, &due)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *deadlineCheck) due(ctx context.Context, r *readRecord, p deadlinePair, due *dueDeadline) error {
+	if hash := c.hash(p); c.alone[hash] {
+		delete(c.alone, hash)
+	} else if lacks, err := c.lacksOwn(ctx, r, p); err != nil {
+		return err
+	} else if lacks {
+		return c.damaged(due.Type+" "+due.ID, fmt.Sprintf("deadline %s, due at %s: no record of kind %s names its record, so it does not come true", due.Name, p.due.Key, deadlineKind))
+	}
+	if r.now.Sub(due.at) > mostLate {
+		if c.overdue++; c.overdue == 1 {
+			c.first = fmt.Sprintf("%s of %s %s, of %s", due.Name, due.Type, due.ID, p.due.Key)
+		}
+	}
+	return nil
+}
+
+// readAlone reports the own records whose due ones were not read, and that are there still:
+// a deadline that is set again has another due record.
+func (c *deadlineCheck) readAlone(ctx context.Context) error {
+	if len(c.alone) == 0 {
+		return nil
+	}
+	for r, err := range c.d.s.records(ctx, evento.RecordQuery{Kind: deadlineKind}) {
+		if err != nil {
+			return err
+		}
+		p, err := pairOfOwn(&r.Record)
+		if err != nil || !c.alone[c.hash(p)] {
+			continue
+		}
+		err = c.damaged("", fmt.Sprintf("record %s %q %q: the record that it names, of %s, is missing or damaged, so the deadline does not come true, and setting or clearing it fails", deadlineKind, p.own.Key, p.own.Part, p.due.Key))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lacksOwn reports whether a due record is alone: no own record names it, and it was the
+// same before and after that was looked for.
+func (c *deadlineCheck) lacksOwn(ctx context.Context, due *readRecord, p deadlinePair) (bool, error) {
+	own, err := c.d.s.record(ctx, p.own)
+	if err != nil {
+		return false, err
+	}
+	if own != nil {
+		if other, err := pairOfOwn(own); err == nil && other == p {
+			return false, nil
+		}
+	}
+	now, err := c.d.s.record(ctx, p.due)
+	return now != nil && now.ChangedAt.Equal(due.ChangedAt) && bytes.Equal(now.Value, due.Value), err
+}
+
+func (c *deadlineCheck) unreadable(r *evento.Record, why error) error {
+	return c.damaged("", fmt.Sprintf("record %s %q %q cannot be read: %s", r.Kind, r.Key, r.Part, strings.TrimPrefix(why.Error(), "evento: ")))
+}
+
+func (c *deadlineCheck) damaged(subject, detail string) error {
+	return c.d.found(finding{severe, "deadline", subject, detail, "restore a backup, or remove the record in the database, which gives the deadline up"})
+}
+
+// readRecord is a record, and the time by the store's clock when it was read.
+type readRecord struct {
+	evento.Record
+	now time.Time
+}
+
+// records ranges over the records of a query, page after page.
+func (s *session) records(ctx context.Context, q evento.RecordQuery) iter.Seq2[*readRecord, error] {
+	return func(yield func(*readRecord, error) bool) {
+		for q := q; ; {
+			page, err := s.ex.Records(ctx, q)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, r := range page.Records {
+				if !yield(&readRecord{r, page.Now}, nil) {
+					return
+				}
+				q.After = r.RecordKey
+			}
+			if !page.More {
+				return
+			}
+		}
+	}
+}
+
+// record returns the record with a key, the part of which is not empty; nil: there is none.
+func (s *session) record(ctx context.Context, key evento.RecordKey) (*evento.Record, error) {
+	before := key // a key that is less, and few are between
+	_, size := utf8.DecodeLastRuneInString(key.Part)
+	before.Part = key.Part[:len(key.Part)-size]
+	for r, err := range s.records(ctx, evento.RecordQuery{Kind: key.Kind, Key: key.Key, After: before, Limit: fewRecords}) {
+		if err != nil {
+			return nil, err
+		}
+		if order := r.Compare(key); order == 0 {
+			return &r.Record, nil
+		} else if order > 0 {
+			break
+		}
+	}
+	return nil, nil
+}
+
+// fewRecords is how many records are read to find one.
+const fewRecords = 10
