@@ -58,6 +58,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/quickstart":   sqlite,
 		"./examples/bank":         sqlite,
 		"./examples/rebuild":      sqlite,
+		"./examples/shop":         slices.Concat(sqlite, postgres),
 		"./eventotel":             otel,
 		"./cmd/evento":            command,
 		"./internal/gen":          tools,

@@ -23,7 +23,10 @@ import (
 type staged struct {
 	Executor
 	what string // for errors
-	feed Feed
+	// early: a conflict of versions that can be seen is told at once. A decision runs again
+	// after one, which is told at its end.
+	early bool
+	feed  Feed
 
 	mu       sync.Mutex
 	ended    bool
@@ -120,6 +123,7 @@ func (d *staged) mark() (restore func()) {
 // An error of the function ends it, with nothing stored.
 func inStaging(ctx context.Context, ex Executor, fn func(ctx context.Context, ex Executor) error) error {
 	d := newStaged(ex, "transaction")
+	d.early = true
 	err := fn(ctx, d)
 	w := d.end()
 	if err != nil {
@@ -249,7 +253,7 @@ func (d *staged) Write(ctx context.Context, w Write) ([]Receipt, error) {
 		return receipts, nil
 	}
 	for i := range w.Appends {
-		if err := d.check(&w.Appends[i]); err != nil {
+		if err := d.check(&w.Appends[i], w.Retry); err != nil {
 			return nil, err
 		}
 	}
@@ -274,7 +278,7 @@ func (d *staged) find(ctx context.Context, a *Append) error {
 	d.mu.Lock()
 	known := d.seen[a.Aggregate()] != nil
 	d.mu.Unlock()
-	if known || !a.AnyVersion && a.Expected == 0 {
+	if known || !d.early && !a.AnyVersion && a.Expected == 0 {
 		return nil
 	}
 	q := Query{Filters: []Filter{ByID(a.AggregateType, a.AggregateID)}}
@@ -293,6 +297,9 @@ func (d *staged) find(ctx context.Context, a *Append) error {
 	for i := range last.Edges {
 		d.see(&last.Edges[i].Node)
 	}
+	if d.seen[a.Aggregate()] == nil {
+		d.seen[a.Aggregate()] = &aggregateSeen{}
+	}
 	if a.AnyVersion { // its receipt tells the function
 		d.looked = append(d.looked, q.Filters...)
 	}
@@ -300,13 +307,16 @@ func (d *staged) find(ctx context.Context, a *Append) error {
 }
 
 // check refuses an append that cannot be part of the write.
-func (d *staged) check(a *Append) error {
+func (d *staged) check(a *Append, retry bool) error {
 	s := d.seen[a.Aggregate()]
-	if s == nil || s.no == 0 {
+	if s == nil || s.no == 0 && !d.early {
 		return nil // its version is judged with the write
 	}
-	if !a.AnyVersion && a.Expected != s.version {
+	if !a.AnyVersion && a.Expected != s.version && (s.no > 0 || !retry) {
 		return &ConflictError{AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: s.version}
+	}
+	if s.no == 0 {
+		return nil
 	}
 	if !reflect.DeepEqual(a.Metadata, d.appends[s.no-1].Metadata) {
 		return fmt.Errorf("%w commit: %s %s is committed to with other metadata before, and a %s is one commit", ErrInvalid, a.AggregateType, shorten(a.AggregateID), d.what)
@@ -420,14 +430,29 @@ func (d *staged) record(key RecordKey) *stagedRecord {
 
 // Records implements [Executor].
 func (d *staged) Records(ctx context.Context, q RecordQuery) (*RecordPage, error) {
-	page, err := d.Executor.Records(ctx, q)
-	if err != nil {
-		return nil, err
+	for {
+		page, err := d.Executor.Records(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		last := RecordKey{}
+		if n := len(page.Records); n > 0 {
+			last = page.Records[n-1].RecordKey
+		}
+		d.overlayRecords(page, q)
+		if len(page.Records) > 0 || !page.More {
+			return page, nil
+		}
+		q.After = last // all of them are removed here
 	}
+}
+
+// overlayRecords changes a page to what the records are with the changes that wait.
+func (d *staged) overlayRecords(page *RecordPage, q RecordQuery) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.records) == 0 {
-		return page, nil
+		return
 	}
 	end := q.After
 	if n := len(page.Records); n > 0 {
@@ -444,7 +469,6 @@ func (d *staged) Records(ctx context.Context, q RecordQuery) (*RecordPage, error
 	if most := cmp.Or(q.Limit, MaxRecords); len(page.Records) > most {
 		page.Records, page.More = page.Records[:most], true
 	}
-	return page, nil
 }
 
 // Feed implements [Executor]. Followers of it see what it reads.

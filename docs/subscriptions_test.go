@@ -49,7 +49,8 @@ func TestSnippets(t *testing.T) {
 		}
 		code := flat(string(file))
 		for _, block := range blocks {
-			for _, part := range strings.Split(block[:strings.Index(block, "```")], "\n\n") {
+			block, _, _ = strings.Cut(block, "```")
+			for _, part := range strings.Split(block, "\n\n") {
 				if !strings.Contains(code, flat(part)) {
 					t.Errorf("not in %s_test.go:\n%s", name, part)
 				}

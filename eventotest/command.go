@@ -3,13 +3,14 @@ package eventotest
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/evento-go/evento"
 )
 
-// CommandTest is a test of a function that commits; [Command] begins it. Its
+// CommandTest is a test of a function that commits, or decides; [Command] begins it. Its
 // methods return it for chaining. It is not safe for concurrent use.
 type CommandTest struct{ *history }
 
@@ -25,7 +26,7 @@ func (c *CommandTest) ID(id string) *CommandTest {
 	return c
 }
 
-// Given adds events that happened before, in order.
+// Given adds events that happened before, in order, and deadlines that were set before.
 func (c *CommandTest) Given(events ...evento.Payload) *CommandTest {
 	c.add(events)
 	return c
@@ -38,7 +39,7 @@ func (c *CommandTest) Compare(opts ...cmp.Option) *CommandTest {
 	return c
 }
 
-// When runs the function on a store that contains only the given events. The
+// When runs the function on a store that contains only the given events and deadlines. The
 // context is the test's.
 func (c *CommandTest) When(run func(context.Context, evento.Executor) error) *Outcome {
 	c.t.Helper()
@@ -46,13 +47,42 @@ func (c *CommandTest) When(run func(context.Context, evento.Executor) error) *Ou
 		c.misuse("When: the function is nil")
 		return &Outcome{history: c.history}
 	}
-	s := c.stored()
-	if s == nil {
+	return c.run("the command", run)
+}
+
+// Decide makes a decision on the given events, as in [evento.Decide].
+func (c *CommandTest) Decide(decide func(ctx context.Context, d evento.Executor) error) *Outcome {
+	c.t.Helper()
+	if decide == nil {
+		c.misuse("Decide: the function is nil")
 		return &Outcome{history: c.history}
 	}
-	o := &Outcome{history: c.history, what: "the command"}
-	o.err = run(c.t.Context(), s)
-	o.events = c.since(s, uint64(len(c.given)))
+	return c.run("the decision", func(ctx context.Context, ex evento.Executor) error {
+		_, err := evento.Decide(ctx, ex, decide)
+		return err
+	})
+}
+
+// At is [Outcome.At] for given deadlines.
+func (c *CommandTest) At(t time.Time) *Outcome {
+	c.t.Helper()
+	return c.run("nothing", nil).At(t)
+}
+
+func (c *CommandTest) run(what string, run func(context.Context, evento.Executor) error) *Outcome {
+	c.t.Helper()
+	o := &Outcome{history: c.history, what: what, store: c.stored()}
+	if o.store == nil {
+		return o
+	}
+	if o.before = c.deadlines(o.store); c.mistake {
+		return o
+	}
+	if run != nil {
+		o.store.ran = true
+		o.err = run(c.t.Context(), o.store)
+	}
+	o.look()
 	c.checked = false // the outcome checks it
 	return o
 }
@@ -61,14 +91,47 @@ func (c *CommandTest) When(run func(context.Context, evento.Executor) error) *Ou
 type Outcome struct {
 	*history
 	what    string
+	store   *store // nil: there is no outcome
+	before  []setDeadline
+	came    []setDeadline // those that have come true
 	err     error
 	events  []evento.RawEvent
+	changes []changed
 	decided []evento.Payload // before they were stored
 }
 
-// Then checks that there was no error, and that exactly these new events were
-// committed, in this order. None: nothing was committed.
-func (o *Outcome) Then(events ...evento.Payload) {
+// look finds what the store has besides the given.
+func (o *Outcome) look() {
+	o.t.Helper()
+	if o.mistake {
+		return
+	}
+	o.events = o.since(o.store, uint64(len(o.given)))
+	o.changes = changes(o.before, o.deadlines(o.store), o.came)
+}
+
+// At lets time pass until t, as [evento.RunDeadlines] does: the deadlines that are due then
+// come true, each at its time. Their events are among the new ones. t is not before the last
+// event.
+func (o *Outcome) At(t time.Time) *Outcome {
+	o.t.Helper()
+	if o.mistake || o.store == nil {
+		return o
+	}
+	came, err := o.store.wait(o.t.Context(), t)
+	if err != nil {
+		o.misuse("At: %v\n%s", err, o.list())
+		return o
+	}
+	o.came = append(o.came, came...)
+	o.look()
+	return o
+}
+
+// Then checks that there was no error, that exactly these new events were committed, in this
+// order, and that exactly these deadlines were set, moved, and [Cleared], in any order. None:
+// nothing was done. A deadline that has come true is none of them.
+func (o *Outcome) Then(want ...evento.Payload) {
 	o.t.Helper()
 	o.checked = true
 	switch {
@@ -76,23 +139,31 @@ func (o *Outcome) Then(events ...evento.Payload) {
 	case o.err != nil:
 		o.fail("%s failed: %v", o.what, o.err)
 	default:
-		o.checkEvents(events)
+		o.check(want)
 	}
 }
 
 // ThenError checks that the error is target, by [errors.Is], and that nevertheless
-// these events were committed: usually none.
-func (o *Outcome) ThenError(target error, events ...evento.Payload) {
+// these events were committed and deadlines set: usually none.
+func (o *Outcome) ThenError(target error, want ...evento.Payload) {
 	o.t.Helper()
 	o.checked = true
 	if !o.mistake && o.wantError(o.what, o.err, target) {
-		o.checkEvents(events)
+		o.check(want)
 	}
 }
 
-func (o *Outcome) checkEvents(want []evento.Payload) {
+func (o *Outcome) check(want []evento.Payload) {
 	o.t.Helper()
-	known := make([]Event, 0, len(o.events))
+	events, deadlines := split(want)
+	if o.checkEvents(events, deadlines) {
+		o.sameDeadlines(o.changes, deadlines, events)
+	}
+}
+
+func (o *Outcome) checkEvents(want []evento.Payload, deadlines []Deadline) bool {
+	o.t.Helper()
+	known := payloadsOf(deadlines)
 	for i, p := range o.decided[:min(len(o.decided), len(o.events))] {
 		known = append(known, asEvent(p))
 		if lossy(want, i) {
@@ -101,10 +172,10 @@ func (o *Outcome) checkEvents(want []evento.Payload) {
 		e := Event{Payload: p, Codec: codecNamed(o.events[i].Codec, o.given)}
 		if diff := o.lost(e); diff != "" {
 			o.fail("new event %d does not come back from its codec as it was%s", i+1, diff)
-			return
+			return false
 		}
 	}
-	o.same("the new events", o.events, want, known...)
+	return o.same("the new events", o.events, want, known...)
 }
 
 // lossy reports whether its codec may change a wanted event.

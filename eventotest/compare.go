@@ -57,6 +57,7 @@ type (
 		AggregateID string
 		ID          string
 		RoutingKey  string
+		Tags        []string
 		Metadata    evento.Metadata
 		Timestamp   time.Time
 		Codec       string
@@ -67,30 +68,30 @@ type (
 
 // short returns what a difference shows of an event.
 func (e *event) short() any {
-	if e.AggregateID == "" && e.ID == "" && e.RoutingKey == "" && e.Metadata.IsZero() && e.Timestamp.IsZero() && e.Codec == "" {
+	if e.AggregateID == "" && e.ID == "" && e.RoutingKey == "" && e.Tags == nil && e.Metadata.IsZero() && e.Timestamp.IsZero() && e.Codec == "" {
 		return e.Payload
 	}
 	return *e
 }
 
-// same fails unless the stored events are the wanted ones. It finds the types of
-// payloads among the wanted and the given events, and known.
-func (h *history) same(what string, got []evento.RawEvent, want []evento.Payload, known ...Event) {
+// same fails unless the stored events are the wanted ones, and reports whether they are.
+// It finds the types of payloads among the wanted and the given events, and known.
+func (h *history) same(what string, got []evento.RawEvent, want []evento.Payload, known ...Event) bool {
 	h.t.Helper()
 	wanted := make([]Event, len(want))
 	for i, p := range want {
 		e := asEvent(p)
 		if e.missing() {
 			h.misuse("wanted event %d is nil", i+1)
-			return
+			return false
 		}
 		if diff := h.lost(e); diff != "" {
 			h.misuse("wanted event %d does not come back from its codec as it was%s", i+1, diff)
-			return
+			return false
 		}
 		wanted[i] = e
 	}
-	known = slices.Concat(wanted, known, h.given)
+	known = slices.Concat(wanted, known, h.known())
 	wants, gots := make([]any, len(wanted)), make([]any, len(got))
 	for i := range max(len(wants), len(gots)) {
 		want := event{AggregateID: "shown"} // for an event that was not wanted
@@ -106,13 +107,25 @@ func (h *history) same(what string, got []evento.RawEvent, want []evento.Payload
 	}
 	if diff := h.diff(wants, gots); diff != "" {
 		h.fail("%s are not those wanted (-want +got):\n%s", what, diff)
+		return false
 	}
+	return true
+}
+
+// sorted returns tags in order, each once; not nil.
+func sorted(tags []string) []string {
+	tags = append([]string{}, tags...)
+	slices.Sort(tags)
+	return slices.Compact(tags)
 }
 
 func (e *Event) shown() event {
 	s := event{
 		Payload: e.Payload, AggregateID: e.AggregateID, RoutingKey: e.RoutingKey,
 		Metadata: e.Metadata, Timestamp: e.Timestamp,
+	}
+	if e.Tags != nil {
+		s.Tags = sorted(e.Tags)
 	}
 	if e.ID != (evento.ID{}) {
 		s.ID = e.ID.String()
@@ -134,6 +147,9 @@ func shown(e *evento.RawEvent, want *event) (s event) {
 	}
 	if want.RoutingKey != "" {
 		s.RoutingKey = e.RoutingKey
+	}
+	if want.Tags != nil {
+		s.Tags = sorted(e.Tags)
 	}
 	if !want.Metadata.IsZero() {
 		s.Metadata = e.Metadata

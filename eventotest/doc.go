@@ -14,12 +14,15 @@
 //   - [Project] tests a projection: the state that it computes from events. With
 //     When it tests a decision of [evento.Projection.Update]: the events that
 //     follow from the state.
-//   - [Command] tests a function that commits events itself.
+//   - [Command] tests a function that commits events itself or, with Decide, one of
+//     [evento.Decide].
 //   - [Subscribe] tests a subscription: what its handlers commit and do, which
 //     events are parked, and that handling an event twice does no harm.
 //   - [Event] is a payload with further fields of the event: the aggregate's id,
 //     metadata, a time. It can be used wherever a payload can. [Of] is the short
 //     form for the id.
+//   - [Deadline] is one that was set, or is wanted to be, and [Cleared] one that is
+//     not set any more. With At, time passes, and deadlines come true.
 //
 // Every test ends with a method whose name begins with Then; a test without one
 // fails. A failure lists the given events and shows the difference between what was
@@ -30,7 +33,7 @@
 // fields are compared like others. Times and ids of the given events are the same
 // in every run.
 //
-// The package is not for testing an executor: see executor/executortest. Test a
-// subscription that is Transactional on the executor itself, as its handlers need
-// that store's transaction.
+// The package is not for testing an executor: see executor/executortest. A subscription
+// that is Transactional has no transaction of a storage here: test handlers that use it,
+// for tables of their own, on that executor.
 package eventotest

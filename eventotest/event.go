@@ -2,6 +2,7 @@ package eventotest
 
 import (
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/evento-go/evento"
@@ -20,6 +21,9 @@ type Event struct {
 	ID evento.ID
 	// RoutingKey is the aggregate's, if this is its first event. Default: none.
 	RoutingKey string
+	// Tags are the event's, in any order. Default: those of the payload's method Tags,
+	// see [evento.Tagged]. An empty slice that is not nil: none.
+	Tags []string
 	// Metadata is the event's whole metadata. Default: none.
 	Metadata evento.Metadata
 	// Timestamp is when the event was stored, in microseconds, and not before the
@@ -65,6 +69,21 @@ func (e Event) codec() evento.Codec {
 		return evento.CBOR()
 	}
 	return e.Codec
+}
+
+// tags returns the tags of a given event, each once.
+func (e Event) tags() []string {
+	tags := e.Tags
+	if t, ok := e.Payload.(evento.Tagged); ok && tags == nil {
+		tags = t.Tags()
+	}
+	var once []string
+	for _, tag := range tags {
+		if !slices.Contains(once, tag) {
+			once = append(once, tag)
+		}
+	}
+	return once
 }
 
 // kind identifies a kind of payload.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/eventotest"
@@ -136,6 +137,33 @@ func ExampleCommand() {
 			eventotest.Of("ann", MoneyWithdrawn{2}),
 			eventotest.Of("ben", MoneyDeposited{2}),
 		)
+
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
+}
+
+// A decision over several aggregates, with a deadline; and what becomes of that.
+func ExampleCommandTest_Decide() {
+	t := &exampleT{} // in a test: the *testing.T
+	due := time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)
+	payment := eventotest.Deadline{AggregateID: "o1", Name: "payment", At: due, Payload: Overdue{}}
+
+	eventotest.Command(t).
+		Given(eventotest.Of("rock", Announced{Seats: 1})).
+		Decide(reserve("rock", "o1", "ann", due)).
+		Then(
+			eventotest.Of("rock", Reserved{Order: "o1"}),
+			eventotest.Of("o1", Placed{Concert: "rock", Customer: "ann"}),
+			payment,
+		)
+	eventotest.Command(t).
+		Given(eventotest.Of("o1", Placed{Concert: "rock", Customer: "ann"}), payment).
+		Decide(pay("o1")).
+		Then(eventotest.Of("o1", Paid{}), eventotest.Cleared("o1", "payment"))
+	eventotest.Command(t).
+		Given(eventotest.Of("o1", Placed{Concert: "rock", Customer: "ann"}), payment).
+		At(due).
+		Then(eventotest.Of("o1", Overdue{}))
 
 	fmt.Println("failed:", t.Failed())
 	// Output: failed: false

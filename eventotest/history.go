@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,7 @@ type history struct {
 	t       testing.TB
 	id      string
 	given   []Event
+	set     []givenDeadline // deadlines
 	compare []cmp.Option
 	checked bool // a Then was called
 	mistake bool // a mistake was reported that makes the rest meaningless
@@ -54,8 +56,21 @@ func (h *history) fail(format string, args ...any) {
 
 func (h *history) add(payloads []evento.Payload) {
 	for _, p := range payloads {
+		if d, ok := asDeadline(p); ok {
+			h.set = append(h.set, givenDeadline{d, len(h.given)})
+			continue
+		}
 		h.given = append(h.given, asEvent(p))
 	}
+}
+
+// known returns the payloads of what is given, for their types and codecs.
+func (h *history) known() []Event {
+	known := slices.Clone(h.given)
+	for _, d := range h.set {
+		known = append(known, Event{Payload: d.Payload})
+	}
+	return known
 }
 
 // mostListed is how many given events a report shows.
@@ -63,7 +78,7 @@ const mostListed = 100
 
 // list shows the given events.
 func (h *history) list() string {
-	if len(h.given) == 0 {
+	if len(h.given)+len(h.set) == 0 {
 		return "given no events"
 	}
 	var b strings.Builder
@@ -81,14 +96,20 @@ func (h *history) list() string {
 		}
 		fmt.Fprintf(&b, "\n  %d. %s of %q: %s", i+1, e.kind(), h.idOf(e), describe(e.Payload))
 	}
+	for _, d := range h.set {
+		b.WriteString("\n  " + d.describe(h.idOr(d.AggregateID)))
+	}
 	return b.String()
 }
 
-func (h *history) idOf(e Event) string {
-	if e.AggregateID == "" {
+func (h *history) idOf(e Event) string { return h.idOr(e.AggregateID) }
+
+// idOr returns an aggregate's id or, when it is not set, the test's.
+func (h *history) idOr(id string) string {
+	if id == "" {
 		return h.id
 	}
-	return e.AggregateID
+	return id
 }
 
 // store is the store in memory of a test.
@@ -96,6 +117,7 @@ type store struct {
 	*memory.Executor
 	clock     *atomic.Int64 // microseconds
 	events    int           // the number of given ones
+	ran       bool          // what is tested has run, or time has passed
 	snapshots atomic.Bool   // a load has asked for one
 }
 
@@ -137,7 +159,7 @@ func (s *store) give(ctx context.Context, e Event, aggregateID string) error {
 		AnyVersion:    true,
 		RoutingKey:    e.RoutingKey,
 		Metadata:      e.Metadata,
-		Events:        []evento.NewEvent{{ID: id, Name: e.EventName(), Codec: codec.Name(), Data: data}},
+		Events:        []evento.NewEvent{{ID: id, Name: e.EventName(), Tags: e.tags(), Codec: codec.Name(), Data: data}},
 	}}})
 	s.events++
 	s.clock.Add(time.Second.Microseconds())
@@ -169,7 +191,7 @@ func (h *history) check() bool {
 			return false
 		}
 	}
-	return true
+	return h.checkGivenDeadlines()
 }
 
 // stored returns a store with the given events; nil after a report.
@@ -179,13 +201,22 @@ func (h *history) stored() *store {
 		return nil
 	}
 	s := newStore()
-	for i, e := range h.given {
-		if err := s.give(h.t.Context(), e, h.idOf(e)); err != nil {
+	set := h.set
+	for i := 0; ; i++ {
+		for ; len(set) > 0 && set[0].behind == i; set = set[1:] {
+			if err := s.set(h.t.Context(), set[0].Deadline, h.idOr(set[0].AggregateID)); err != nil {
+				h.misuse("the given deadline %q cannot be set: %v\n%s", set[0].Name, err, h.list())
+				return nil
+			}
+		}
+		if i == len(h.given) {
+			return s
+		}
+		if err := s.give(h.t.Context(), h.given[i], h.idOf(h.given[i])); err != nil {
 			h.misuse("given event %d cannot be stored: %v\n%s", i+1, err, h.list())
 			return nil
 		}
 	}
-	return s
 }
 
 // since returns the events of a store after a position.

@@ -134,13 +134,14 @@ func (p *ProjectionTest[V]) When(decide func(*evento.Loaded[V]) ([]evento.Payloa
 	if s == nil {
 		return &Outcome{history: p.history}
 	}
-	o := &Outcome{history: p.history, what: "the decision"}
+	o := &Outcome{history: p.history, what: "the decision", store: s, before: p.deadlines(s)}
+	s.ran = true
 	_, o.err = p.projection.Update(p.t.Context(), s, p.id, func(l *evento.Loaded[V]) ([]evento.Payload, error) {
 		payloads, err := decide(l)
 		o.decided = payloads
 		return payloads, err
 	}, p.options...)
-	o.events = p.since(s, uint64(len(p.given)))
+	o.look()
 	p.checkSnapshots(s)
 	p.checked = false // the outcome checks it
 	return o

@@ -2,7 +2,6 @@ package eventotest
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +25,7 @@ type SubscriptionTest struct {
 	report  func() any
 	again   bool
 	parks   bool // ThenParked was called
+	before  []setDeadline
 	run     *run
 }
 
@@ -58,7 +58,7 @@ func (s *SubscriptionTest) ID(id string) *SubscriptionTest {
 	return s
 }
 
-// Given adds events that happened before, in order.
+// Given adds events that happened before, in order, and deadlines that were set before.
 func (s *SubscriptionTest) Given(events ...evento.Payload) *SubscriptionTest {
 	s.add(events)
 	return s
@@ -91,14 +91,23 @@ func (s *SubscriptionTest) Redelivered(report func() any) *SubscriptionTest {
 }
 
 // Then checks that the subscription did not fail, that its handlers committed
-// exactly these events, in this order, and that no event was parked, unless
-// ThenParked was called before.
-func (s *SubscriptionTest) Then(events ...evento.Payload) *SubscriptionTest {
+// exactly these events, in this order, and set, moved and [Cleared] exactly these
+// deadlines, and that no event was parked, unless ThenParked was called before.
+func (s *SubscriptionTest) Then(want ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
-	if s.succeeded(events) && !s.unexpectedlyParked() {
-		s.same("the new events", s.run.events, events)
+	if s.succeeded(want) && !s.unexpectedlyParked() {
+		s.check(want)
 	}
 	return s
+}
+
+// check checks what handlers have committed.
+func (s *SubscriptionTest) check(want []evento.Payload) {
+	s.t.Helper()
+	events, deadlines := split(want)
+	if s.same("the new events", s.run.events, events, payloadsOf(deadlines)...) {
+		s.sameDeadlines(s.run.changes, deadlines, events)
+	}
 }
 
 // ThenHandled checks that the subscription did not fail, and that it handled
@@ -106,7 +115,7 @@ func (s *SubscriptionTest) Then(events ...evento.Payload) *SubscriptionTest {
 // include handled events that handlers have committed.
 func (s *SubscriptionTest) ThenHandled(events ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
-	if s.succeeded(events) && !s.unexpectedlyParked() {
+	if s.noDeadlines(events) && s.succeeded(events) && !s.unexpectedlyParked() {
 		s.same("the handled events", s.run.handled, events)
 	}
 	return s
@@ -118,21 +127,32 @@ func (s *SubscriptionTest) ThenHandled(events ...evento.Payload) *SubscriptionTe
 func (s *SubscriptionTest) ThenParked(events ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
 	s.parks = true
-	if s.succeeded(events) {
+	if s.noDeadlines(events) && s.succeeded(events) {
 		s.same("the parked events", s.run.parked, events)
 	}
 	return s
 }
 
 // ThenError checks that the subscription stopped with an error that is target, by
-// [errors.Is], and that its handlers committed these events before. It also finds
-// the errors of handlers.
-func (s *SubscriptionTest) ThenError(target error, events ...evento.Payload) *SubscriptionTest {
+// [errors.Is], and that its handlers committed these events, and set these deadlines,
+// before. It also finds the errors of handlers.
+func (s *SubscriptionTest) ThenError(target error, want ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
-	if s.execute(events) && s.wantError("the subscription", s.run.err, target) {
-		s.same("the new events", s.run.events, events)
+	if s.execute(want) && s.wantError("the subscription", s.run.err, target) {
+		s.check(want)
 	}
 	return s
+}
+
+// noDeadlines reports whether there are none among wanted events.
+func (s *SubscriptionTest) noDeadlines(want []evento.Payload) bool {
+	s.t.Helper()
+	_, deadlines := split(want)
+	if len(deadlines) > 0 {
+		s.misuse("the deadline %q is no event; Then compares deadlines", deadlines[0].Name)
+		s.checked = true
+	}
+	return len(deadlines) == 0
 }
 
 // succeeded executes the subscription, once, and reports whether it succeeded.
@@ -160,6 +180,7 @@ func (s *SubscriptionTest) unexpectedlyParked() bool {
 // run is the result of an execution.
 type run struct {
 	events  []evento.RawEvent // committed by handlers
+	changes []changed         // of deadlines
 	parked  []evento.RawEvent
 	reasons []string // why they were parked
 	err     error
@@ -191,6 +212,9 @@ func (s *SubscriptionTest) execute(want []evento.Payload) bool {
 	if store == nil {
 		return false
 	}
+	if s.before = s.deadlines(store); s.mistake {
+		return false
+	}
 	first := s.runOn(store, uint64(len(s.given)))
 	if s.run = first; first == nil {
 		return false
@@ -212,11 +236,8 @@ func (s *SubscriptionTest) runOn(store *store, behind uint64) *run {
 	}
 	b := *built
 	r.err = b.Retry(s.retries).Hooks(evento.SubscriptionHooks{Handle: r.handle}).Execute(ctx, store)
-	if errors.Is(r.err, errors.ErrUnsupported) {
-		s.misuse("a subscription that is Transactional needs the executor of its store: %v", r.err)
-		return nil
-	}
 	r.events = s.since(store, behind)
+	r.changes = changes(s.before, s.deadlines(store), nil)
 	for name, err := range evento.Subscriptions(ctx, store) {
 		if err == nil {
 			err = s.readParked(ctx, store, name, r)
@@ -282,8 +303,9 @@ func (s *SubscriptionTest) redeliver(store *store, first *run, want []evento.Pay
 	case second.err != nil:
 		s.fail("the subscription failed when its events came again: %v", second.err)
 	case len(second.events) > 0:
-		var known []Event // by the types of those wanted the first time
-		for _, p := range want {
+		events, deadlines := split(want)
+		known := payloadsOf(deadlines) // the types of those wanted the first time
+		for _, p := range events {
 			if e := asEvent(p); !e.missing() {
 				known = append(known, e)
 			}

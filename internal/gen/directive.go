@@ -25,6 +25,7 @@ var known = map[string]string{
 	"upcast":    "above an event's type",
 	"dropped":   "above an event's type",
 	"default":   "above a field of an event",
+	"tag":       "above a field of an event",
 }
 
 // directives are the directives of a file by the position of their comments. Those

@@ -109,12 +109,18 @@ func (r *reader) unsupported(e *event, s *ast.StructType, err error) {
 func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 	was := r.directives.take("was", af.Doc, af.Comment)
 	dflt := r.directives.take("default", af.Doc, af.Comment)
-	if len(was)+len(dflt) == 0 {
+	tags := r.directives.take("tag", af.Doc, af.Comment)
+	all := slices.Concat(was, dflt, tags)
+	if len(all) == 0 {
 		return
 	}
-	pos := append(was, dflt...)[0].pos
+	pos := all[0].pos
 	if e.shape.kind != kindStruct {
-		r.problem(pos, "%s has an encoding of its own, which the directive cannot change; evolve it there", e.ident)
+		remedy := "evolve it there"
+		if len(tags) == len(all) {
+			remedy = "write the method Tags"
+		}
+		r.problem(pos, "%s has an encoding of its own, of which the directive knows nothing; %s", e.ident, remedy)
 		return
 	}
 	if len(af.Names) != 1 {
@@ -127,6 +133,10 @@ func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 		return
 	}
 	f := e.fields()[i]
+	r.tags(e, f, tags)
+	if len(was)+len(dflt) == 0 {
+		return
+	}
 	if !r.shaper.nameable(f.v.Type()) {
 		r.problem(pos, "the type of %s, %s, cannot be named in generated code, which the directive takes; "+
 			"use one that is exported, or //evento:upcast", f.selector(), r.shaper.name(f.v.Type()))
@@ -328,8 +338,15 @@ func (r *reader) checkMembers(e *event) {
 	if e.retired {
 		generated = append(generated, "Retired")
 	}
+	if len(e.tags) > 0 {
+		generated = append(generated, "Tags")
+	}
 	for _, name := range generated {
 		obj, index, _ := types.LookupFieldOrMethod(types.NewPointer(e.obj.Type()), false, r.pkg.Types, name)
+		if _, method := obj.(*types.Func); method && len(index) > 1 && name == "Tags" {
+			r.problem(e.spec.Name.Pos(), "event %s has a method Tags from what it embeds, which that of its //evento:tag would hide; "+
+				"write one method for all of its tags, and remove the directives", e.ident)
+		}
 		if obj == nil || len(index) != 1 {
 			continue
 		}

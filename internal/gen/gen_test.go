@@ -17,7 +17,7 @@ import (
 var update = flag.Bool("update", false, "write what is generated over the golden files")
 
 // golden are the folders whose generated files are compared completely.
-var golden = []string{"testdata/bank", "testdata/names", "kinds", "evolution"}
+var golden = []string{"testdata/bank", "testdata/names", "kinds", "evolution", "tags"}
 
 // The folders by their import paths, here and in the copy. The latter is
 // sorted like the former among the imports.

@@ -59,6 +59,7 @@ var changes = map[string]struct{ before, after, want string }{
 	"event moved":        {"type E struct{}", "type F struct{}\n//evento:aggregate p/B\ntype E struct{}", `p.go:6:6: event "E" moved from "p/A" to "p/B", and those stored would not be read any more; move it back, or leave one behind with //evento:retired`},
 	"upcast":             {"type E struct{ A int }", "//evento:upcast f\ntype F struct{ A string }\n//evento:event E\ntype old struct { A int }\nfunc f(old) F { return F{} }", ""},
 	"upcast, not fit":    {"type E struct{ A int }", "//evento:upcast f\ntype F struct{ A string }\n//evento:event E\ntype old struct { A bool }\nfunc f(old) F { return F{} }", "p.go:7:19: event old: field A: it is stored as int64, which cannot be read as bool; *"},
+	"tags":               {"type E struct{\nA string //evento:tag a\nB string\n}", "type E struct{\nA string //evento:tag c\nB string //evento:tag b\n}", ""},
 	"no events any more": {"type E struct{}", "", `evento.lock:5:1: event "E" of "p/A" is gone, *`},
 	"own encoding":       {"type E struct{ A int }", "type E struct{ A int }\nfunc (E) MarshalText() ([]byte, error) { return nil, nil }\nfunc (*E) UnmarshalText([]byte) error { return nil }", "p.go:4:6: event E: its encoding changed, and those stored would not be read any more; *"},
 }

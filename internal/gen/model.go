@@ -34,6 +34,7 @@ type event struct {
 	was       []string
 	dropped   []string
 	retired   bool
+	tags      []tag
 	// old is a struct that an upcaster reads and that belongs to no aggregate
 	// directive: no methods are generated for it.
 	old     bool

@@ -12,9 +12,9 @@ import (
 // its own, below "package p" and a line of imports.
 var refused = map[string]struct{ source, want string }{
 	"unknowndirective": {"//evento:agregate p/A\ntype E struct{}",
-		`3:1: there is no directive //evento:agregate; use one of aggregate, default, dropped, event, retired, upcast, was`},
+		`3:1: there is no directive //evento:agregate; use one of aggregate, default, dropped, event, retired, tag, upcast, was`},
 	"nodirectivename": {"//evento:\ntype E struct{}",
-		`3:1: there is no directive //evento:; use one of aggregate, default, dropped, event, retired, upcast, was`},
+		`3:1: there is no directive //evento:; use one of aggregate, default, dropped, event, retired, tag, upcast, was`},
 	"onfunction": {"//evento:aggregate p/A\nfunc F() {}",
 		`3:1: //evento:aggregate means nothing here; it belongs above a type declaration or a group of them`},
 	"onnestedfield": {"//evento:aggregate p/A\ntype E struct{ X N }\ntype N struct {\n\tA int //evento:was B\n}",
@@ -102,6 +102,48 @@ var refused = map[string]struct{ source, want string }{
 		`4:1: v is also a variable in generated code; rename the type`},
 	"upcastfunction": {"//evento:aggregate p/A\n//evento:upcast data\ntype E struct{}\n//evento:event O\ntype o struct{}\nfunc data(o) E { return E{} }",
 		`4:1: data is also a variable in generated code; rename the function`},
+	"tagontype": {"//evento:aggregate p/A\n//evento:tag course\ntype E struct{ A int }",
+		`4:1: //evento:tag means nothing here; it belongs above a field of an event`},
+	"tagonnestedfield": {"//evento:aggregate p/A\ntype E struct{ X N }\ntype N struct {\n\tA int //evento:tag a\n}",
+		`6:8: //evento:tag means nothing here; it belongs above a field of an event`},
+	"tagnoname": {"//evento:aggregate p/A\ntype E struct {\n\tA string //evento:tag\n\tB string //evento:tag a b\n\tC string //evento:tag a:b\n\tD string //evento:tag \"a\"\n}",
+		"5:11: //evento:tag needs one name behind it, without spaces, colons and quotes; write //evento:tag course\n" +
+			"6:11: //evento:tag needs one name behind it, without spaces, colons and quotes; write //evento:tag course\n" +
+			"7:11: //evento:tag needs one name behind it, without spaces, colons and quotes; write //evento:tag course\n" +
+			"8:11: //evento:tag needs one name behind it, without spaces, colons and quotes; write //evento:tag course"},
+	"tagtwice": {"//evento:aggregate p/A\ntype E struct {\n\t//evento:tag a\n\tA string //evento:tag a\n}",
+		`6:11: a second //evento:tag a for A; keep one`},
+	"tagtwofields": {"//evento:aggregate p/A\ntype E struct {\n\tA, B string //evento:tag a\n}",
+		`5:14: the directive is for one field with a name; give each field a line of its own`},
+	"tagunstored": {"//evento:aggregate p/A\ntype E struct {\n\tA int\n\tB string `json:\"-\"` //evento:tag b\n}",
+		`6:22: the field B is not stored, so there is nothing to say of it; remove the directive`},
+	"tagkinds": {"import (\"math/big\"; \"time\")\n//evento:aggregate p/A\ntype E struct {\n\tA float64 //evento:tag a\n\tB bool //evento:tag b\n\tC []byte //evento:tag c\n\tD N //evento:tag d\n" +
+		"\tE map[string]string //evento:tag e\n\tF time.Time //evento:tag f\n\tG [2]string //evento:tag g\n\tH [][]string //evento:tag h\n\tI **int //evento:tag i\n\tJ any //evento:tag j\n" +
+		"\tK []float32 //evento:tag k\n\tL Ratio //evento:tag l\n\tM *big.Int //evento:tag m\n}\ntype N struct{ A string }\ntype Ratio float64\nfunc (Ratio) String() string { return \"\" }",
+		"6:12: field A: a float64 cannot be a tag; " + tagsAreOf +
+			"\n7:9: field B: a bool cannot be a tag; " + tagsAreOf +
+			"\n8:11: field C: a []byte cannot be a tag; " + tagsAreOf +
+			"\n9:6: field D: a N cannot be a tag; " + tagsAreOf +
+			"\n10:22: field E: a map[string]string cannot be a tag; " + tagsAreOf +
+			"\n11:14: field F: a time.Time cannot be a tag; " + tagsAreOf +
+			"\n12:14: field G: a [2]string cannot be a tag; " + tagsAreOf +
+			"\n13:15: field H: a [][]string cannot be a tag; " + tagsAreOf +
+			"\n14:10: field I: a **int cannot be a tag; " + tagsAreOf +
+			"\n15:8: field J: a any cannot be a tag; " + tagsAreOf +
+			"\n16:14: field K: a []float32 cannot be a tag; " + tagsAreOf +
+			"\n17:10: field L: a Ratio cannot be a tag; " + tagsAreOf},
+	"tagmethodthere": {"//evento:aggregate p/A\ntype E struct {\n\tA string //evento:tag a\n}\nfunc (E) Tags() []string { return nil }",
+		`7:10: event E has a method Tags, which evento gen writes; remove it`},
+	"tagfieldnamed": {"//evento:aggregate p/A\ntype E struct {\n\tTags []string //evento:tag a\n}",
+		"5:2: event E has a field Tags, which is the name of a method that it needs; rename the field, and keep what is stored with `json:\"Tags\"`"},
+	"tagmethodembedded": {"//evento:aggregate p/A\ntype E struct {\n\tTenant\n\tA string //evento:tag a\n}\ntype Tenant struct{ ID string }\nfunc (t Tenant) Tags() []string { return []string{t.ID} }",
+		`4:6: event E has a method Tags from what it embeds, which that of its //evento:tag would hide; write one method for all of its tags, and remove the directives`},
+	"tagofold": {"//evento:aggregate p/A\n//evento:upcast f\ntype E struct{}\n//evento:event Old\ntype o struct {\n\tA string //evento:tag a\n}\nfunc f(o) E { return E{} }",
+		`8:11: o is read alone, and no event gets its tags; remove the directive`},
+	"tagencoding": {"//evento:aggregate p/A\ntype E struct {\n\tA string //evento:tag a\n}\nfunc (E) MarshalText() ([]byte, error) { return nil, nil }\nfunc (*E) UnmarshalText([]byte) error { return nil }",
+		`5:11: E has an encoding of its own, of which the directive knows nothing; write the method Tags`},
+	"tagunnamed": {"//evento:aggregate p/A\ntype E struct {\n\tA list //evento:tag a\n}\ntype list [4]byte\nfunc (list) String() string { return \"\" }",
+		`5:9: the type of A, list, cannot be named in generated code, which the directive takes; use one that is exported`},
 	"waswithoutname": {"//evento:aggregate p/A\ntype E struct {\n\tA []list //evento:was B\n}\ntype list int",
 		`5:11: the type of A, []list, cannot be named in generated code, which the directive takes; use one that is exported, or //evento:upcast`},
 	"groupnotstruct": {"//evento:aggregate p/A\ntype (\n\tE struct{}\n\t//evento:retired\n\tF int\n)",
@@ -111,6 +153,8 @@ var refused = map[string]struct{ source, want string }{
 	"oldunused": {"//evento:aggregate p/A\ntype E struct{}\n//evento:event Old\ntype o struct{ A int }",
 		`6:6: o is of no aggregate and nothing is upcast from it; put //evento:aggregate above it, or //evento:upcast above the event that a function makes of it`},
 }
+
+const tagsAreOf = "tags are of strings, integers, types with MarshalText or String, and pointers to and slices of these"
 
 func TestRefused(t *testing.T) {
 	t.Parallel()

@@ -76,7 +76,7 @@ func (p *printer) use(importPath, name string) string {
 var reserved = map[string]bool{
 	"b": true, "d": true, "e": true, "v": true, "n": true, "s": true, "i": true, "k": true, "m": true, "id": true, "err": true, "ctx": true,
 	"seen": true, "former": true, "filters": true, "codec": true, "codecs": true, "data": true, "name": true, "raw": true, "event": true,
-	"view": true, "old": true, "list": true, "ptr": true, "few": true, "value": true, "pairs": true,
+	"view": true, "old": true, "list": true, "ptr": true, "few": true, "value": true, "pairs": true, "tags": true,
 }
 
 // isReserved reports whether a name is that of a variable, also with a number after
@@ -217,6 +217,9 @@ func (p *printer) event(e *event) {
 	if e.retired {
 		p.f("\n// Retired says that the event is read, and no longer committed.\n")
 		p.f("func (%s) Retired() {}\n", e.ident)
+	}
+	if len(e.tags) > 0 {
+		p.tags(e)
 	}
 	p.f("\n// %sFilters match the events %s of one %s", e.ident, e.ident, e.aggregate.ident)
 	if len(former) > 0 {

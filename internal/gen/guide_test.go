@@ -1,0 +1,37 @@
+package gen
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// What the guide shows of tags is in the package tags, to the letter but for tabs.
+func TestGuideToTags(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../docs/generator.md")
+	must(t, err)
+	_, section, _ := strings.Cut(string(guide), "### Tags\n")
+	section, _, _ = strings.Cut(section, "\n###")
+	blocks := strings.Split(section, "```go\n")[1:]
+	if len(blocks) != 2 {
+		t.Fatalf("%d blocks of Go, want 2", len(blocks))
+	}
+	for i, name := range []string{"tags/events.go", "tags/tags_evento.go"} {
+		code, err := os.ReadFile(name)
+		must(t, err)
+		block, _, _ := strings.Cut(blocks[i], "```")
+		if !strings.Contains(flat(string(code)), flat(block)) {
+			t.Errorf("%s does not have\n%s", name, block)
+		}
+	}
+}
+
+// flat is code without what lines begin with.
+func flat(code string) string {
+	var b strings.Builder
+	for line := range strings.Lines(code) {
+		b.WriteString(strings.TrimLeft(line, "\t"))
+	}
+	return b.String()
+}
