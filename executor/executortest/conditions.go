@@ -289,10 +289,15 @@ func conditionsSerializable(ctx context.Context, t *testing.T, c Config, ex even
 	var mu sync.Mutex
 	var all []accepted
 	refused := 0
+	haveRead := make([]chan struct{}, each) // closed when all have, in that round
+	arrived := make([]atomic.Int64, each)
+	for n := range haveRead {
+		haveRead[n] = make(chan struct{})
+	}
 	together(t, writers, func(t testing.TB, i int) {
 		r := rand.New(rand.NewPCG(uint64(i), 8))
 		by := exs[i%len(exs)]
-		for range each {
+		for n := range each {
 			var conditions []evento.Condition
 			for range r.IntN(3) {
 				q := randomQuery(r)
@@ -300,6 +305,19 @@ func conditionsSerializable(ctx context.Context, t *testing.T, c Config, ex even
 			}
 			w := unless(toAny(fmt.Sprint("id ", r.IntN(6)), randomNames(r, 1+r.IntN(2))...), conditions...)
 			w.Appends[0].RoutingKey = []string{"", "left", "right"}[r.IntN(3)]
+			for j := range w.Appends[0].Events {
+				w.Appends[0].Events[j].Tags = randomTags(r)
+			}
+			if arrived[n].Add(1) == writers {
+				close(haveRead[n])
+			}
+			if n%5 == 0 { // all write on what they have read at about the same time
+				select {
+				case <-haveRead[n]:
+				case <-ctx.Done():
+					t.Fatal(ctx.Err())
+				}
+			}
 			_, err := tryCommit(ctx, by, w)
 			mu.Lock()
 			switch {
