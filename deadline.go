@@ -23,7 +23,8 @@ import (
 // is due at once. Whether the fact still matters, whoever handles it decides:
 // the aggregate may have changed meanwhile.
 //
-// The event has the correlation id of the commit, whose last event is its cause.
+// The event has the correlation id of the commit, whose last event is its cause. If the
+// records of a deadline that is set cannot be read, the commit fails with [ErrDamaged].
 //
 //	evento.Aggregate(orderID).Event(Placed{…}).Deadline("payment", time.Now().Add(time.Hour), Overdue{})
 func (b *CommitBuilder) Deadline(name string, at time.Time, p Payload) *CommitBuilder {
@@ -200,9 +201,24 @@ func readOwn(r *Record, a AggregateKey) (RecordKey, error) {
 	return RecordKey{dueKind, own.Due, own.Part}, nil
 }
 
+// readDueOf reads the due record with a key; its revision is 0 when there is none.
+func readDueOf(ctx context.Context, ex Executor, key RecordKey) (r readRecord, err error) {
+	before := RecordKey{key.Kind, key.Key, key.Part[:len(key.Part)-1]}
+	for r, err := range records(ctx, ex, RecordQuery{Kind: key.Kind, Key: key.Key, After: before, Limit: 1}) {
+		if err != nil || r.RecordKey == key {
+			return r, err
+		}
+		if r.Compare(key) > 0 {
+			break
+		}
+	}
+	return readRecord{}, nil
+}
+
 // deadlineChanges are the changes of records by which builders set and clear their
-// deadlines, as the records are now; nil: there are none.
-func deadlineChanges(ctx context.Context, ex Executor, builders []*CommitBuilder) (changes []Change, err error) {
+// deadlines, as the records are now; nil: there are none. With exact they are those of
+// records that somebody else has changed or removed, too.
+func deadlineChanges(ctx context.Context, ex Executor, builders []*CommitBuilder, exact bool) (changes []Change, err error) {
 	for _, b := range builders {
 		if len(b.deadlines) == 0 {
 			continue
@@ -219,10 +235,33 @@ func deadlineChanges(ctx context.Context, ex Executor, builders []*CommitBuilder
 			}
 		}
 	}
+	if exact {
+		if changes, err = exactly(ctx, ex, changes); err != nil {
+			return nil, err
+		}
+	}
 	if len(changes) > MaxSwap {
 		return nil, fmt.Errorf("%w commit: its deadlines change %d records, at most %d are allowed: two for each that is set or cleared, three for each that is moved", ErrTooLarge, len(changes), MaxSwap)
 	}
 	return changes, nil
+}
+
+// exactly gives the changes that remove due records the revisions that these have, without
+// those of which there is none.
+func exactly(ctx context.Context, ex Executor, changes []Change) (exact []Change, err error) {
+	for _, c := range changes {
+		if c.Kind == dueKind && c.Remove {
+			r, err := readDueOf(ctx, ex, c.RecordKey)
+			if err != nil {
+				return nil, err
+			}
+			if c.Revision = r.Revision; c.Revision == 0 {
+				continue
+			}
+		}
+		exact = append(exact, c)
+	}
+	return exact, nil
 }
 
 // change adds the changes of one deadline, whose own record is given; it has revision 0
@@ -281,7 +320,7 @@ func writeWith(ctx context.Context, ex Executor, w Write, builders []*CommitBuil
 	}
 	var before []Change
 	for same := 0; ; {
-		changes, err := deadlineChanges(ctx, ex, builders)
+		changes, err := deadlineChanges(ctx, ex, builders, same > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -296,7 +335,7 @@ func writeWith(ctx context.Context, ex Executor, w Write, builders []*CommitBuil
 			return receipts, err
 		}
 		if !slices.EqualFunc(changes, before, sameChange) {
-			before, same = changes, 0
+			before, same = changes, min(same, 1)
 			continue
 		}
 		if same++; same == mostLooks {
@@ -360,16 +399,12 @@ func dueOf(ctx context.Context, ex Executor, of []AggregateKey) iter.Seq2[readRe
 			return
 		}
 		for _, key := range keys {
-			before := RecordKey{dueKind, key.Key, key.Part[:len(key.Part)-1]}
-			for r, err := range records(ctx, ex, RecordQuery{Kind: dueKind, Key: key.Key, After: before, Limit: 1}) {
-				switch {
-				case err == nil && r.Compare(key) < 0:
-					continue
-				case err == nil && r.RecordKey != key: // it was cleared or moved
-				case !yield(r, err):
-					return
-				}
-				break
+			r, err := readDueOf(ctx, ex, key)
+			if err == nil && r.Revision == 0 {
+				continue // it was cleared or moved
+			}
+			if !yield(r, err) {
+				return
 			}
 		}
 	}
@@ -412,5 +447,5 @@ func readDue(r *Record) (d dueDeadline, at time.Time, err error) {
 // parseDue reads the time of a due record's key.
 func parseDue(key string) (at time.Time, ok bool) {
 	at, err := time.Parse(dueFormat, key)
-	return at, err == nil && at.Format(dueFormat) == key
+	return at, err == nil
 }

@@ -25,8 +25,6 @@ const (
 	// mostMissed is after how many that others have made true the rest is left to them, and
 	// after how many errors the store counts as failing.
 	mostMissed = 3
-	// forgetAfter is when the failures of a deadline that is no longer met are forgotten.
-	forgetAfter = time.Minute
 )
 
 // RunDeadlines makes deadlines come true until ctx ends: when one is due, it commits its
@@ -36,9 +34,9 @@ const (
 // deadline that cannot come true is logged too, and tried again later; others do not wait
 // for it.
 //
-// A deadline is never early by the store's clock, and a few milliseconds late.
-// It sees the deadlines of its executor alone: for tenants of executor/routed, run it on the
-// executor of each.
+// A deadline is never early by the store's clock, and a few milliseconds late; one that
+// another process sets at short notice, up to a second. RunDeadlines sees the deadlines of
+// its executor alone: for tenants of executor/routed, run it on the executor of each.
 //
 // Errors: that of ctx, when it ends; [ErrClosed], when the executor closes.
 func RunDeadlines(ctx context.Context, ex Executor) error {
@@ -62,7 +60,7 @@ func RunDeadlines(ctx context.Context, ex Executor) error {
 			return err
 		}
 		if next > leastPause {
-			if err := pause(ctx, min(next, pollInterval)-leastPause, nil, changed); err != nil {
+			if err := pause(ctx, next-leastPause, nil, changed); err != nil {
 				return err
 			}
 		}
@@ -85,7 +83,7 @@ type deadlineRunner struct {
 	ex     Executor
 	behind time.Duration // how late a deadline has to be
 	lost   bool
-	aside  map[RecordKey]aside // those that did not come true
+	aside  map[RecordKey]aside // those that did not come true, while they are there
 }
 
 // aside is a due record that is not tried before a time.
@@ -114,15 +112,18 @@ type dueRecord struct {
 }
 
 // due reads up to so many that are due, without those that are put aside, and how long it is
-// until the next.
+// until the next, or until it is time to look in any case.
 func (r *deadlineRunner) due(ctx context.Context, most int) (batch []*dueRecord, next time.Duration, err error) {
-	now := time.Now()
-	maps.DeleteFunc(r.aside, func(_ RecordKey, a aside) bool { return now.Sub(a.until) > forgetAfter })
+	now, there, last := time.Now(), map[RecordKey]bool{}, RecordKey{}
+	defer func() {
+		maps.DeleteFunc(r.aside, func(k RecordKey, _ aside) bool { return k.Compare(last) <= 0 && !there[k] })
+	}()
 	next = pollInterval
 	for rec, err := range records(ctx, r.ex, RecordQuery{Kind: dueKind, Limit: min(most+len(r.aside), MaxRecords)}) {
 		if err != nil {
 			return nil, 0, err
 		}
+		last, there[rec.RecordKey] = rec.RecordKey, true
 		d, at, err := readDue(&rec.Record)
 		if err != nil {
 			r.unreadable(ctx, rec.RecordKey, err)
@@ -139,6 +140,7 @@ func (r *deadlineRunner) due(ctx context.Context, most int) (batch []*dueRecord,
 			return batch, 0, nil
 		}
 	}
+	last = RecordKey{Kind: dueKind + "~"} // after all of them
 	return batch, next, nil
 }
 
@@ -197,7 +199,7 @@ func (d *dueRecord) changes(own uint64) []Change {
 
 // write stores a write. One of which the outcome is not known is found out.
 func (r *deadlineRunner) write(ctx context.Context, w Write) error {
-	_, err := resolved(func() ([]Receipt, error) {
+	_, err := resolved(ctx, func() ([]Receipt, error) {
 		receipts, err := r.ex.Write(ctx, w)
 		w.Retry = true // the next time
 		return receipts, err

@@ -12,8 +12,8 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Decide runs fn, and stores everything that it commits to d as one write, if nothing that
-// fn has read by d has changed since. Otherwise it runs fn again, on the present, until the
+// Decide runs fn, and stores everything that it commits to d as one write, if no event was
+// added since that fn would have read by d. Otherwise it runs fn again, on the present, until the
 // context ends. So a rule may be about any number of aggregates, and about what does not
 // exist yet:
 //
@@ -34,14 +34,17 @@ import (
 //
 // Everything that reads events by d counts: Load, Update, HasEvent, [Events], and Read.
 // What was read to its end must not have got more events; of what was read in part, the
-// part never changes. What fn reads by another executor is not guarded. d is fn's alone,
-// until it returns, for one goroutine at a time.
+// part never changes. What fn reads by another executor is not guarded, nor are records
+// that it reads and does not change. Two reads may show two moments: then the decision runs
+// again, unless fn returns an error. d is fn's alone, until it returns, for one goroutine
+// at a time.
 //
 // Commits to d wait until fn returns nil; then all of them are stored at once, or none.
 // Until then fn can read them by d, in Load, Update, Events and HasEvent, at position 0,
 // and their receipts have Position 0. An aggregate that is committed to several times gets
 // the routing key of the first, and all have to have the same metadata. Changes of
-// records, such as deadlines, wait in the same way. [Transactor] is none of d's methods.
+// records, such as deadlines, wait in the same way, and need an event beside them. d has no
+// InTx.
 //
 // After a conflict, and while others wait already, the decision waits for its turn among
 // those that have conflicted over the same in this process. In a transaction, as within
@@ -52,9 +55,9 @@ import (
 // The receipts are in the order of the commits to d, one for each aggregate of each. If fn
 // has committed nothing there are none, and nothing is checked.
 //
-// Errors: those of fn, unchanged, with nothing stored; those of [CommitAll], of conflicts
-// those about an aggregate that fn has not read by d; [ErrInvalid] for commits that cannot
-// be one write; [errors.ErrUnsupported] where the executor cannot judge conditions, see
+// Errors: those of fn, unchanged, with nothing stored; those of [CommitAll], but a conflict
+// only if it is about an aggregate that fn has not read by d; [ErrInvalid] for commits that
+// cannot be one write; [errors.ErrUnsupported] where the executor cannot judge conditions, see
 // [Executor].
 func Decide(ctx context.Context, ex Executor, fn func(ctx context.Context, d Executor) error) ([]Receipt, error) {
 	if fn == nil {
@@ -71,8 +74,10 @@ func Decide(ctx context.Context, ex Executor, fn func(ctx context.Context, d Exe
 			return nil, err
 		}
 		d := &decision{staged: newStaged(ex, "decision"), read: map[string]int{}}
-		err := fn(ctx, d)
-		w := d.end()
+		w, err := d.run(ctx, func(ctx context.Context) error { return fn(ctx, d) })
+		if err == nil && len(w.Appends) == 0 && w.Swap != nil && len(w.Unless) > 0 {
+			err = fmt.Errorf("%w decision: it changes records and commits no event; records alone cannot depend on what was read", ErrInvalid)
+		}
 		if err != nil || len(w.Appends) == 0 && w.Swap == nil {
 			return nil, err
 		}
@@ -137,7 +142,7 @@ func aboutWrite(w Write) (keys []string) {
 // about is the key of the turns for what a conflict is about; "": it is no conflict of
 // something that was read, which another run would meet again.
 func (d *decision) about(w Write, err error) string {
-	if errors.Is(err, ErrSwapped) && w.Swap != nil { // a record that was read too, to change it
+	if errors.Is(err, ErrSwapped) && w.Swap != nil && d.recordsRead {
 		return turnOfRecord(w.Swap.Changes[0].RecordKey)
 	}
 	var over *ConflictError
@@ -183,7 +188,7 @@ func (d *decision) Read(ctx context.Context, q Query, args cursor.Args) (*cursor
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.looked = append(d.looked, q.Filters...)
+	d.looked = append(d.looked, q.clone().Filters...)
 	d.all = d.all || len(q.Filters) == 0
 	if page.PageInfo.HasNextPage {
 		return page, nil // it never changes
@@ -208,7 +213,7 @@ func (d *decision) guard(q Query, args cursor.Args, page *cursor.Page[RawEvent])
 		return err
 	}
 	d.read[key] = len(d.unless)
-	g := guard{Condition: Condition{Query: q, After: after}}
+	g := guard{Condition: Condition{Query: q.clone(), After: after}}
 	if len(q.Filters) == 1 && q.Filters[0].AggregateID != "" && q.Filters[0].Name == "" && len(q.Filters[0].Tags) == 0 && q.RoutingKey == "" && !q.Unrouted {
 		switch n := len(page.Edges); {
 		case n > 0:

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Fold returns a state over all events that have all of the tags, and a payload that one of
@@ -23,6 +24,7 @@ import (
 // [ErrDecode], those of the appliers, and those of [Executor].Read.
 func Fold[V any](ctx context.Context, ex Executor, tags []string, appliers ...Applier[V]) (V, error) {
 	var v V
+	tags = slices.Clone(tags) // they are the caller's
 	apply := map[eventKind]applier[V]{}
 	var q Query
 	for _, a := range appliers {

@@ -353,18 +353,19 @@ func (p *Projection[V]) tryUpdate(ctx context.Context, ex Executor, id string, d
 	for _, fn := range o.commit {
 		fn(b)
 	}
-	r, err = resolved(func() (Receipt, error) { return b.Commit(ctx, ex) })
+	r, err = resolved(ctx, func() (Receipt, error) { return b.Commit(ctx, ex) })
 	return r, errors.Is(err, ErrConflict), err
 }
 
-// resolved commits, and finds out an unknown outcome by committing again.
-func resolved[R any](commit func() (R, error)) (r R, err error) {
+// resolved commits, and finds out an unknown outcome by committing again. It stays unknown
+// when that fails for a reason that says nothing of the first attempt.
+func resolved[R any](ctx context.Context, commit func() (R, error)) (r R, err error) {
 	r, err = commit()
-	for range outcomeRetries {
-		if !errors.Is(err, ErrOutcomeUnknown) {
-			break
+	for try := 0; try < outcomeRetries && errors.Is(err, ErrOutcomeUnknown) && ctx.Err() == nil; try++ {
+		again, againErr := commit()
+		if againErr == nil || isAny(againErr, ErrConflict, ErrSwapped) {
+			return again, againErr
 		}
-		r, err = commit()
 	}
 	return r, err
 }

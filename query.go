@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/evento-go/evento/cursor"
 )
@@ -122,6 +123,15 @@ func (q Query) Check() error {
 		return checkName("routing key", q.RoutingKey)
 	}
 	return nil
+}
+
+// clone returns a copy that shares no memory with what the caller may change.
+func (q Query) clone() Query {
+	q.Filters = slices.Clone(q.Filters)
+	for i := range q.Filters {
+		q.Filters[i].Tags = slices.Clone(q.Filters[i].Tags)
+	}
+	return q
 }
 
 // Matches reports whether the query reads e.

@@ -36,9 +36,12 @@ type staged struct {
 	appends  []Append      // one for each aggregate
 	receipts []stagedEvent // by commit and aggregate
 	events   []RawEvent    // that wait
+	given    []Condition   // of the writes
 	records  []stagedRecord
-	wake     bool
-	retry    bool
+	// recordsRead: changes may be based on what was read, which another run reads anew.
+	recordsRead bool
+	wake        bool
+	retry       bool
 }
 
 func newStaged(ex Executor, what string) *staged {
@@ -73,31 +76,12 @@ type stagedRecord struct {
 	at time.Time
 }
 
-// revisionOf is the one that a record has with the change that waits, when it is stored; 0:
-// it is gone.
-func (d *staged) revisionOf(r *stagedRecord) uint64 {
+// revision is the one that the record has with the change; 0: it is gone.
+func (r *stagedRecord) revision() uint64 {
 	if r.Remove {
 		return 0
 	}
-	return nextRevision(d.Executor, r.RecordKey, r.Revision)
-}
-
-// nextRevision is the one that a record at a revision has when one more change by ex is
-// stored. While a change of it waits, the next is one with that.
-func nextRevision(ex Executor, key RecordKey, at uint64) uint64 {
-	d, ok := ex.(*staged)
-	if decision, in := ex.(*decision); in {
-		d, ok = decision.staged, true
-	}
-	if !ok {
-		return at + 1
-	}
-	d.mu.Lock()
-	if r := d.record(key); r != nil {
-		at = r.Revision
-	}
-	d.mu.Unlock()
-	return nextRevision(d.Executor, key, at)
+	return r.Revision + 1
 }
 
 // mark returns a function that takes back what is committed from now on. What is read
@@ -105,7 +89,8 @@ func nextRevision(ex Executor, key RecordKey, at uint64) uint64 {
 func (d *staged) mark() (restore func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	appends, receipts, events, records, retry, wake := slices.Clone(d.appends), len(d.receipts), len(d.events), slices.Clone(d.records), d.retry, d.wake
+	appends, receipts, events, given := slices.Clone(d.appends), len(d.receipts), len(d.events), len(d.given)
+	records, retry, wake := slices.Clone(d.records), d.retry, d.wake
 	seen := make(map[AggregateKey]*aggregateSeen, len(d.seen))
 	for a, s := range d.seen {
 		here := *s
@@ -115,7 +100,7 @@ func (d *staged) mark() (restore func()) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.appends, d.receipts, d.events, d.seen = appends, d.receipts[:receipts], d.events[:events], seen
-		d.records, d.retry, d.wake = records, retry, wake
+		d.given, d.records, d.retry, d.wake = d.given[:given], records, retry, wake
 	}
 }
 
@@ -124,8 +109,7 @@ func (d *staged) mark() (restore func()) {
 func inStaging(ctx context.Context, ex Executor, fn func(ctx context.Context, ex Executor) error) error {
 	d := newStaged(ex, "transaction")
 	d.early = true
-	err := fn(ctx, d)
-	w := d.end()
+	w, err := d.run(ctx, func(ctx context.Context) error { return fn(ctx, d) })
 	if err != nil {
 		return err
 	}
@@ -133,7 +117,14 @@ func inStaging(ctx context.Context, ex Executor, fn func(ctx context.Context, ex
 	return err
 }
 
-// end ends the staging, and returns what waits as one write.
+// run runs a function, and returns what has waited at its end as one write. Afterwards
+// commits are refused, also when it panics.
+func (d *staged) run(ctx context.Context, fn func(ctx context.Context) error) (w Write, err error) {
+	defer func() { w = d.end() }()
+	return w, fn(ctx)
+}
+
+// end refuses further commits, and returns what waits as one write.
 func (d *staged) end() Write {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -156,7 +147,7 @@ func (d *staged) store(ctx context.Context, w Write) ([]Receipt, error) {
 		}
 		return nil, d.Executor.Swap(ctx, *w.Swap)
 	}
-	return resolved(func() ([]Receipt, error) {
+	return resolved(ctx, func() ([]Receipt, error) {
 		stored, err := d.Executor.Write(ctx, w)
 		w.Retry = true // the next time
 		return stored, err
@@ -181,7 +172,8 @@ func (d *staged) stored(of []Receipt) []Receipt {
 	return receipts
 }
 
-// conditions are the guards without those that the version of an append is.
+// conditions are the guards without those that the version of an append is, and those of
+// the writes.
 func (d *staged) conditions() (left []Condition) {
 	for _, g := range d.unless {
 		if g.aggregate != nil {
@@ -193,7 +185,7 @@ func (d *staged) conditions() (left []Condition) {
 		}
 		left = append(left, g.Condition)
 	}
-	return left
+	return append(left, d.given...)
 }
 
 // Read implements [Executor].
@@ -216,7 +208,7 @@ func (d *staged) overlay(page *cursor.Page[RawEvent], q Query, args cursor.Args)
 	for i := range d.events {
 		if q.Matches(d.events[i]) {
 			e := d.events[i]
-			e.Data, e.Metadata = bytes.Clone(e.Data), e.Metadata.Clone() // the reader may write to them
+			e.Data, e.Tags, e.Metadata = bytes.Clone(e.Data), slices.Clone(e.Tags), e.Metadata.Clone() // the reader may write to them
 			page.Edges = append(page.Edges, cursor.Edge[RawEvent]{Node: e})
 		}
 	}
@@ -263,7 +255,7 @@ func (d *staged) Write(ctx context.Context, w Write) ([]Receipt, error) {
 		}
 	}
 	for _, c := range w.Unless {
-		d.unless = append(d.unless, guard{Condition: c})
+		d.given = append(d.given, Condition{Query: c.Query.clone(), After: c.After})
 	}
 	d.retry = d.retry || w.Retry
 	receipts := make([]Receipt, len(w.Appends))
@@ -276,14 +268,15 @@ func (d *staged) Write(ctx context.Context, w Write) ([]Receipt, error) {
 // find finds where an aggregate is, unless that is known. It is no reading of the function's.
 func (d *staged) find(ctx context.Context, a *Append) error {
 	d.mu.Lock()
-	known := d.seen[a.Aggregate()] != nil
+	s := d.seen[a.Aggregate()]
+	known := s != nil && (s.no > 0 || !d.early) // else it may be further by now
 	d.mu.Unlock()
 	if known || !d.early && !a.AnyVersion && a.Expected == 0 {
 		return nil
 	}
 	q := Query{Filters: []Filter{ByID(a.AggregateType, a.AggregateID)}}
 	last, err := d.Executor.Read(ctx, q, cursor.Backward(1, ""))
-	if _, staged := d.Executor.(*staged); err == nil && (staged || WithinTx(ctx)) { // which may have added some
+	if err == nil { // those that wait in a transaction, or in another staging
 		var page *cursor.Page[RawEvent]
 		if page, err = d.Executor.Read(ctx, q, cursor.Onward(cursor.MaxPage, last.PageInfo.EndCursor)); err == nil {
 			last.Edges = append(last.Edges, page.Edges...)
@@ -397,8 +390,8 @@ func (d *staged) Swap(_ context.Context, s Swap) error {
 func (d *staged) swap(s Swap) error {
 	for i := range s.Changes {
 		c := &s.Changes[i]
-		if r := d.record(c.RecordKey); r != nil && d.revisionOf(r) != c.Revision {
-			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", ErrSwapped, c.Kind, c.Key, c.Part, d.revisionOf(r), c.Revision)
+		if r := d.record(c.RecordKey); r != nil && r.revision() != c.Revision {
+			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", ErrSwapped, c.Kind, c.Key, c.Part, r.revision(), c.Revision)
 		}
 	}
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -430,6 +423,9 @@ func (d *staged) record(key RecordKey) *stagedRecord {
 
 // Records implements [Executor].
 func (d *staged) Records(ctx context.Context, q RecordQuery) (*RecordPage, error) {
+	d.mu.Lock()
+	d.recordsRead = true
+	d.mu.Unlock()
 	for {
 		page, err := d.Executor.Records(ctx, q)
 		if err != nil {
@@ -462,7 +458,7 @@ func (d *staged) overlayRecords(page *RecordPage, q RecordQuery) {
 	for _, r := range d.records {
 		here := r.Kind == q.Kind && (q.Key == "" || r.Key == q.Key) && r.Compare(q.After) > 0 && (!page.More || r.Compare(end) <= 0)
 		if here && !r.Remove {
-			page.Records = append(page.Records, Record{RecordKey: r.RecordKey, Revision: d.revisionOf(&r), ChangedAt: r.at, Value: bytes.Clone(r.Value)})
+			page.Records = append(page.Records, Record{RecordKey: r.RecordKey, Revision: r.revision(), ChangedAt: r.at, Value: bytes.Clone(r.Value)})
 		}
 	}
 	slices.SortFunc(page.Records, func(a, b Record) int { return a.Compare(b.RecordKey) })

@@ -95,6 +95,11 @@ func (w *worker) handle(ctx context.Context, edges []cursor.Edge[RawEvent]) (don
 		w.trouble.passed(1)
 		return 1, w.park(ctx, &edges[0], nil, 0)
 	}
+	if h, err := w.handlerOf(&edges[0].Node); w.staging && h == nil && err == nil {
+		w.progress.advance(&edges[0]) // without a write of its own
+		w.trouble.passed(1)
+		return 1, nil
+	}
 	u, err := w.unitOf(ctx, edges)
 	if err != nil {
 		return 0, err
@@ -167,7 +172,7 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 		return nil, nil
 	case failed != nil || !called && own != nil || errors.Is(own, ErrTakenOver):
 		return failed, own
-	case called && !errors.Is(own, ErrSwapped) && (!errors.Is(err, ErrSwapped) || w.overRecords(ctx, stored)) && w.blames(ctx, err):
+	case called && !errors.Is(own, ErrSwapped) && (!errors.Is(err, ErrSwapped) || w.overRecords(ctx, u.ex, stored)) && w.blames(ctx, err):
 		if !refused(err) && !w.trouble.repeats { // the connection may have been lost
 			w.trouble.repeats = true
 			return nil, errAgain
@@ -191,9 +196,15 @@ func (w *worker) blames(ctx context.Context, err error) bool {
 }
 
 // overRecords reports whether a staged write was refused because of records that its handler
-// has changed: that of the partition is as it was.
-func (w *worker) overRecords(ctx context.Context, stored *partitionRecord) bool {
-	if !w.staging || w.lease.reload(ctx) != nil {
+// has changed. It was not if the partition's own has changed meanwhile, or if the handler has
+// changed those of the other partitions, whose workers change them all the time.
+func (w *worker) overRecords(ctx context.Context, ex Executor, stored *partitionRecord) bool {
+	d, staged := ex.(*staged)
+	if !staged || w.lease.reload(ctx) != nil {
+		return false
+	}
+	own := w.name.partition(w.lease.partition)
+	if slices.ContainsFunc(d.records, func(r stagedRecord) bool { return r.Kind == own.Kind && r.Key == own.Key && r.RecordKey != own }) {
 		return false
 	}
 	was := stored.revision - 1

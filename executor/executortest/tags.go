@@ -17,6 +17,7 @@ import (
 func testTags(t *testing.T, c Config) {
 	c.run(t, "Each", tagsEach)
 	c.run(t, "Texts", tagsTexts)
+	c.run(t, "Copied", tagsCopied)
 	c.run(t, "SameNumber", tagsSameNumber)
 	c.run(t, "Most", tagsMost)
 	c.run(t, "Rare", tagsRare)
@@ -99,6 +100,28 @@ func tagsTexts(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) 
 	}
 	for _, tag := range []string{"z", "x", "b", "course", "COURSE:GO"} {
 		m.wantPage(ctx, t, ex, filtered(evento.ByTags(tag)), cursor.Forward(10, ""))
+	}
+}
+
+// What a caller or a reader writes to a slice of tags changes nothing in the store.
+func tagsCopied(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
+	for i := range 2 {
+		given := []string{"a", "b"}
+		commit(ctx, t, ex, tagged(to(fmt.Sprint(i), 0, "A", "B"), given, given))
+		given[0] = "mine"
+	}
+	q := filtered(evento.ByTags("a", "b"))
+	for range 2 {
+		got := read(ctx, t, ex, q, cursor.Onward(10, "")).Edges
+		if len(got) != 4 {
+			t.Fatalf("%d events have both tags, want 4", len(got))
+		}
+		for i := range got {
+			if !slices.Equal(got[i].Node.Tags, []string{"a", "b"}) {
+				t.Fatalf("event %d has tags %q", i, got[i].Node.Tags)
+			}
+			got[i].Node.Tags[0] = "mine"
+		}
 	}
 }
 

@@ -231,11 +231,20 @@ func withRecordsInTx(ctx context.Context, t *testing.T, c Config, ex evento.Exec
 	}))
 	wantStore(ctx, t, c, ex, 2)
 	wantRecords(ctx, t, ex, set(a, 1, "2"), set(b, 0, "1"))
+	again := swapping(toAny("again", "A"), set(recordKey("c", ""), 0, "1"))
+	for again.Retry = false; ; again.Retry = true { // the second time it is found
+		must(t, tx.InTx(ctx, func(ctx context.Context) error { return discard(ex.Write(ctx, again)) }))
+		if again.Retry {
+			break
+		}
+	}
+	wantStore(ctx, t, c, ex, 3)
+	swap(ctx, t, ex, unset(recordKey("c", ""), 1))
 	failed := errors.New("the function failed")
 	wantError(t, tx.InTx(ctx, func(ctx context.Context) error {
 		must(t, discard(ex.Write(ctx, swapping(to("two", 0, "A"), unset(a, 2), unset(b, 1)))))
 		return failed
 	}), failed, "InTx")
-	wantStore(ctx, t, c, ex, 2)
+	wantStore(ctx, t, c, ex, 3)
 	wantRecords(ctx, t, ex, set(a, 1, "2"), set(b, 0, "1"))
 }

@@ -278,7 +278,7 @@ func (f *finding) look(i uint64) bool {
 		f.More = true
 		return false
 	}
-	e.Data, e.Metadata = bytes.Clone(e.Data), e.Metadata.Clone() // the caller may write to them
+	e.Data, e.Tags, e.Metadata = bytes.Clone(e.Data), slices.Clone(e.Tags), e.Metadata.Clone() // the caller may write to them
 	f.Edges = append(f.Edges, cursor.Edge[evento.RawEvent]{Node: e})
 	return true
 }

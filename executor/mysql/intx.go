@@ -233,7 +233,7 @@ func (t *callersTx) add(ctx context.Context, op *appendOp) ([]evento.Receipt, er
 			return nil, err
 		}
 	}
-	return t.Add(ctx, op.Write, t.findHead, t.ex.Swap)
+	return t.Add(ctx, op.Write, t.findHead, t.ex)
 }
 
 // findHead is for [sqlstore.Pending].

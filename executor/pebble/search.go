@@ -175,13 +175,13 @@ func (r *reading) bounds() (from, to uint64) {
 func (r *reading) scan(ctx context.Context) (ended bool, err error) {
 	s := r.search
 	l := leg{beginning: s.ex.keys.events(), whole: true}
-	if err := l.open(r); err != nil {
+	if err := l.open(ctx, r); err != nil {
 		return false, err
 	}
 	defer func() { err = l.close(err) }()
 	stretch := max(scanStretch, r.want)
 	examined, before := 0, 0
-	for ; !l.ended; l.step(r.backward) {
+	for ; !l.ended; l.step(ctx, r.backward) {
 		if more, err := r.examine(&l, nil); err != nil || !more {
 			return true, err
 		}
@@ -218,7 +218,7 @@ func (r *reading) merge(ctx context.Context) (err error) {
 	}
 	indirect := false
 	for i := range h.Legs {
-		if err := h.Legs[i].open(r); err != nil {
+		if err := h.Legs[i].open(ctx, r); err != nil {
 			return err
 		}
 		indirect = indirect || !h.Legs[i].whole
@@ -245,7 +245,7 @@ func (r *reading) merge(ctx context.Context) (err error) {
 		if examined++; examined%contextEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		l.step(r.backward)
+		l.step(ctx, r.backward)
 	}
 	return nil
 }
@@ -345,6 +345,7 @@ type leg struct {
 	it        *lsm.Iterator
 	position  uint64
 	ended     bool
+	err       error // why it has ended before its end
 }
 
 // also is a range of keys that must have the leg's positions too: those of another tag.
@@ -354,7 +355,7 @@ type also struct {
 }
 
 // open puts the leg on its first position beyond the last examined.
-func (l *leg) open(r *reading) (err error) {
+func (l *leg) open(ctx context.Context, r *reading) (err error) {
 	from, to := r.bounds()
 	if l.it, err = r.search.ex.iterate(l.beginning, from, to); err != nil {
 		return err
@@ -370,14 +371,19 @@ func (l *leg) open(r *reading) (err error) {
 	} else {
 		l.on(l.it.First())
 	}
-	l.align(r.backward)
+	l.align(ctx, r.backward)
 	return nil
 }
 
 // align moves on to the next position that the others have too. Each skips what the others
 // lack, so it looks at about as many keys as the rarest has.
-func (l *leg) align(backward bool) {
+func (l *leg) align(ctx context.Context, backward bool) {
+	seeks := 0
 	for i := 0; i < len(l.others) && !l.ended; i++ {
+		if seeks++; seeks%contextEvery == 0 && ctx.Err() != nil {
+			l.ended, l.err = true, ctx.Err()
+			return
+		}
 		o := &l.others[i]
 		if !seek(o.it, o.beginning, l.position, backward) {
 			l.ended = true
@@ -398,13 +404,13 @@ func seek(it *lsm.Iterator, beginning []byte, position uint64, backward bool) bo
 	return it.SeekGE(at(beginning, position))
 }
 
-func (l *leg) step(backward bool) {
+func (l *leg) step(ctx context.Context, backward bool) {
 	if backward {
 		l.on(l.it.Prev())
 	} else {
 		l.on(l.it.Next())
 	}
-	l.align(backward)
+	l.align(ctx, backward)
 }
 
 func (l *leg) on(ok bool) {
@@ -427,6 +433,7 @@ func (l *leg) value(r *reading, events *lsm.Iterator) (stored, error) {
 
 // close adds what the leg met to an error.
 func (l *leg) close(err error) error {
+	err = errors.Join(err, l.err)
 	for i := range l.others {
 		if it := l.others[i].it; it != nil {
 			err = closeAfter(it, err)

@@ -51,7 +51,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		return nil, err
 	}
 	if t := ex.transactionOf(ctx); t != nil {
-		return t.Add(ctx, w, ex.findHead, ex.Swap)
+		return t.Add(ctx, w, ex.findHead, ex)
 	}
 	if w.Swap != nil {
 		return sqlstore.WriteInTx(ctx, ex, w, transient)

@@ -23,7 +23,7 @@ func (ex *Executor) Write(ctx context.Context, w evento.Write) ([]evento.Receipt
 		if err := ex.gate.Check(ctx); err != nil {
 			return nil, err
 		}
-		return t.Add(ctx, w, t.findHead, ex.Swap)
+		return t.Add(ctx, w, t.findHead, ex)
 	}
 	op := &appendOp{sqlstore.OpOf(w)}
 	for {

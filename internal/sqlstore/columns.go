@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/evento-go/evento"
@@ -44,7 +45,7 @@ func (d *Dictionary) Events(rows []Row, fetch func(*Row) error) ([]cursor.Edge[e
 		e.Position, e.Version = uint64(r.Position), uint64(r.Version)
 		e.Timestamp = time.UnixMicro(r.RecordedAt).UTC()
 		if i > 0 && len(r.Metadata) > 0 && bytes.Equal(r.Metadata, rows[i-1].Metadata) {
-			e.Metadata, e.Tags = edges[i-1].Node.Metadata.Clone(), edges[i-1].Node.Tags // as it is within a commit
+			e.Metadata, e.Tags = edges[i-1].Node.Metadata.Clone(), slices.Clone(edges[i-1].Node.Tags) // as within a commit
 		} else if err := DecodeMetadata(r.Metadata, r.Position, e); err != nil {
 			return nil, err
 		}

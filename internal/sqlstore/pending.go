@@ -14,12 +14,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Pending are the writes of one transaction, in order. The zero Pending are none.
@@ -76,10 +78,10 @@ type Head struct {
 // FindHead finds the head of an aggregate in the store.
 type FindHead func(ctx context.Context, a evento.AggregateKey) (Head, error)
 
-// Add keeps a write, which was checked, for the commit, and changes its records by swap.
+// Add keeps a write, which was checked, for the commit, and changes its records.
 // Its receipts lack the positions. A conflict that can be seen already is returned; the
 // commit judges again.
-func (p *Pending) Add(ctx context.Context, w evento.Write, find FindHead, swap func(context.Context, evento.Swap) error) ([]evento.Receipt, error) {
+func (p *Pending) Add(ctx context.Context, w evento.Write, find FindHead, ex evento.Executor) ([]evento.Receipt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended.Load() {
@@ -114,13 +116,25 @@ func (p *Pending) Add(ctx context.Context, w evento.Write, find FindHead, swap f
 		}
 		heads[i] = h
 	}
-	if w.Swap != nil {
-		if err := swap(ctx, *w.Swap); err != nil {
-			return nil, err
-		}
+	if err := changeRecords(ctx, ex, &w); err != nil {
+		return nil, err
 	}
 	p.size = size
 	return p.add(w, heads), nil
+}
+
+// changeRecords changes the records of a write, unless it is stored already: then they were
+// changed with it.
+func changeRecords(ctx context.Context, ex evento.Executor, w *evento.Write) error {
+	if w.Swap == nil {
+		return nil
+	}
+	if w.Retry {
+		if earlier, err := store.FindEarlier(store.ReaderOf(ctx, ex), w); err != nil || earlier != nil {
+			return err
+		}
+	}
+	return ex.Swap(ctx, *w.Swap)
 }
 
 func (p *Pending) add(w evento.Write, heads []Head) []evento.Receipt {
@@ -189,7 +203,7 @@ func (p *Pending) Overlay(page *cursor.Page[evento.RawEvent], q evento.Query, ar
 	defer p.mu.Unlock()
 	for _, e := range p.events {
 		if q.Matches(e) {
-			e.Data, e.Metadata = bytes.Clone(e.Data), e.Metadata.Clone() // the reader may write to them
+			e.Data, e.Tags, e.Metadata = bytes.Clone(e.Data), slices.Clone(e.Tags), e.Metadata.Clone() // the reader may write to them
 			page.Edges = append(page.Edges, cursor.Edge[evento.RawEvent]{Node: e})
 		}
 	}

@@ -5,6 +5,9 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/store"
@@ -21,9 +24,8 @@ const swapAttempts = 10
 //
 // Why: docs/decisions.md, "Records before positions".
 func WriteInTx(ctx context.Context, ex evento.Transactor, w evento.Write, transient func(error) bool) ([]evento.Receipt, error) {
-	find := func() ([]evento.Receipt, error) { return store.FindEarlier(store.ReaderOf(ctx, ex), &w) }
 	if w.Retry {
-		if earlier, err := find(); err != nil || earlier != nil {
+		if earlier, err := store.FindEarlier(store.ReaderOf(ctx, ex), &w); err != nil || earlier != nil {
 			return earlier, err
 		}
 	}
@@ -34,18 +36,34 @@ func WriteInTx(ctx context.Context, ex evento.Transactor, w evento.Write, transi
 		})
 		switch {
 		case err == nil:
-			receipts, err := find()
-			if err != nil || receipts == nil {
-				return nil, store.Errorf("%w: it was stored, and its receipts were not found: %v", evento.ErrOutcomeUnknown, err)
-			}
-			return receipts, nil
+			return receiptsOf(ctx, ex, &w)
 		case errors.Is(err, evento.ErrConflict) || errors.Is(err, evento.ErrSwapped):
-			if earlier, findErr := find(); findErr == nil && earlier != nil {
-				return earlier, nil
+			if w.Retry || slices.ContainsFunc(w.Appends, func(a evento.Append) bool { return !a.AnyVersion }) {
+				if earlier, findErr := store.FindEarlier(store.ReaderOf(ctx, ex), &w); findErr == nil && earlier != nil {
+					return earlier, nil
+				}
 			}
 			return nil, err
 		case !transient(err) || attempt == swapAttempts:
 			return nil, err
 		}
 	}
+}
+
+// receiptsPatience is how long the receipts of what is stored are looked for, also when the
+// caller's context has ended meanwhile.
+const receiptsPatience = 10 * time.Second
+
+// receiptsOf finds the receipts of a write that is stored.
+func receiptsOf(ctx context.Context, ex evento.Executor, w *evento.Write) ([]evento.Receipt, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), receiptsPatience)
+	defer cancel()
+	receipts, err := store.FindEarlier(store.ReaderOf(ctx, ex), w)
+	if err == nil && receipts == nil {
+		err = errors.New("its events are not there")
+	}
+	if err != nil { // only its text: the write does not match other errors
+		return nil, fmt.Errorf("%w: it was stored, and its receipts were not read: %v", evento.ErrOutcomeUnknown, err) //nolint:errorlint // see above
+	}
+	return receipts, nil
 }
