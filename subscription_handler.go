@@ -41,7 +41,6 @@ type handler struct {
 //
 // With its own context, a handler may pause or reset its own subscription with
 // [ControlOf], and call Shutdown on it.
-// Shutdown on it, with its own context.
 func Handle[D Payload](fn func(context.Context, Event[D]) error) SubscriptionHandler {
 	if fn == nil {
 		return SubscriptionHandler{err: errNilFunc}

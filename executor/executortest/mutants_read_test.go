@@ -33,6 +33,7 @@ func readMutants() []mutant {
 				if err != nil || len(p.Edges) > 0 || args.IsBackward() {
 					return p, err
 				}
+				time.Sleep(time.Millisecond) // in which others write
 				last, err := b.handle.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
 				if err == nil {
 					p.PageInfo.EndCursor = last.PageInfo.EndCursor
