@@ -156,13 +156,6 @@ func CommitAll(ctx context.Context, ex Executor, builders ...*CommitBuilder) ([]
 			Events:        b.events,
 		})
 	}
-	for _, b := range builders {
-		for i := range b.deadlines {
-			if err := b.deadlines[i].check(b.aggregateType, b.id); err != nil {
-				return nil, err
-			}
-		}
-	}
 	if slices.ContainsFunc(builders, func(b *CommitBuilder) bool { return len(b.deadlines) > 0 }) {
 		return writeWith(ctx, ex, w, builders)
 	}

@@ -308,6 +308,13 @@ const mostLooks = 8
 // writeWith stores a write with the changes of its builders' deadlines. When others change
 // them meanwhile it looks again.
 func writeWith(ctx context.Context, ex Executor, w Write, builders []*CommitBuilder) ([]Receipt, error) {
+	for _, b := range builders {
+		for i := range b.deadlines {
+			if err := b.deadlines[i].check(b.aggregateType, b.id); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err := w.Check(); err != nil {
 		return nil, err
 	}

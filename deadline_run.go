@@ -186,7 +186,8 @@ func (r *deadlineRunner) together(ctx context.Context, due []*dueRecord) (n int,
 		w.Swap.Changes = append(w.Swap.Changes, d.changes(d.dueDeadline.Revision)...)
 		n++
 	}
-	return n, r.write(ctx, w)
+	_, err = writeResolved(ctx, r.ex, w)
+	return n, err
 }
 
 // changes remove the records of the deadline, of which the own one is at a revision.
@@ -195,16 +196,6 @@ func (d *dueRecord) changes(own uint64) []Change {
 		{RecordKey: d.RecordKey, Revision: d.Record.Revision, Remove: true},
 		{RecordKey: ownDeadlineKey(d.aggregate(), d.Name), Revision: own, Remove: true},
 	}
-}
-
-// write stores a write. One of which the outcome is not known is found out.
-func (r *deadlineRunner) write(ctx context.Context, w Write) error {
-	_, err := resolved(ctx, func() ([]Receipt, error) {
-		receipts, err := r.ex.Write(ctx, w)
-		w.Retry = true // the next time
-		return receipts, err
-	})
-	return err
 }
 
 // failedDue is a deadline that did not come true.
@@ -278,7 +269,8 @@ func (r *deadlineRunner) one(ctx context.Context, d *dueRecord) error {
 			return err
 		}
 		if key == d.RecordKey {
-			return r.write(ctx, Write{Appends: []Append{d.append()}, Swap: &Swap{Changes: d.changes(named.Revision)}})
+			_, err := writeResolved(ctx, r.ex, Write{Appends: []Append{d.append()}, Swap: &Swap{Changes: d.changes(named.Revision)}})
+			return err
 		}
 	}
 	return fmt.Errorf("%w: deadline %s of %s %s is not set any more", ErrSwapped, shorten(d.Name), a.Type, shorten(a.ID))

@@ -370,6 +370,15 @@ func resolved[R any](ctx context.Context, commit func() (R, error)) (r R, err er
 	return r, err
 }
 
+// writeResolved stores a write, and finds out an unknown outcome by writing again.
+func writeResolved(ctx context.Context, ex Executor, w Write) ([]Receipt, error) {
+	return resolved(ctx, func() ([]Receipt, error) {
+		receipts, err := ex.Write(ctx, w)
+		w.Retry = true // the next time
+		return receipts, err
+	})
+}
+
 // relatedText is part of a snapshot's key. It does not depend on the order in which
 // related aggregates were given.
 func relatedText(related []Filter) []string {

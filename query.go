@@ -20,8 +20,8 @@ type Query struct {
 	Unrouted bool
 }
 
-// Filter matches the events that agree with each field that is set. AggregateType
-// or Tags must be set, and AggregateType with AggregateID and Name.
+// Filter matches the events that agree with each field that is set. AggregateType must be
+// set, unless Tags alone are.
 type Filter struct {
 	AggregateType AggregateType
 	AggregateID   string

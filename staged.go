@@ -23,8 +23,8 @@ import (
 type staged struct {
 	Executor
 	what string // for errors
-	// early: a conflict of versions that can be seen is told at once. A decision runs again
-	// after one, which is told at its end.
+	// early: Write returns a conflict of versions that it can see. A decision finds it when
+	// it is stored, and runs again.
 	early bool
 	feed  Feed
 
@@ -147,11 +147,7 @@ func (d *staged) store(ctx context.Context, w Write) ([]Receipt, error) {
 		}
 		return nil, d.Executor.Swap(ctx, *w.Swap)
 	}
-	return resolved(ctx, func() ([]Receipt, error) {
-		stored, err := d.Executor.Write(ctx, w)
-		w.Retry = true // the next time
-		return stored, err
-	})
+	return writeResolved(ctx, d.Executor, w)
 }
 
 // stored are the receipts of the commits, of those of the write. Nothing comes between the
@@ -431,28 +427,25 @@ func (d *staged) Records(ctx context.Context, q RecordQuery) (*RecordPage, error
 		if err != nil {
 			return nil, err
 		}
-		last := RecordKey{}
-		if n := len(page.Records); n > 0 {
-			last = page.Records[n-1].RecordKey
-		}
-		d.overlayRecords(page, q)
+		end := d.overlayRecords(page, q)
 		if len(page.Records) > 0 || !page.More {
 			return page, nil
 		}
-		q.After = last // all of them are removed here
+		q.After = end // all of them are removed here
 	}
 }
 
-// overlayRecords changes a page to what the records are with the changes that wait.
-func (d *staged) overlayRecords(page *RecordPage, q RecordQuery) {
+// overlayRecords changes a page to what the records are with the changes that wait. It
+// returns where the page has ended before.
+func (d *staged) overlayRecords(page *RecordPage, q RecordQuery) (end RecordKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.records) == 0 {
-		return
-	}
-	end := q.After
+	end = q.After
 	if n := len(page.Records); n > 0 {
 		end = page.Records[n-1].RecordKey
+	}
+	if len(d.records) == 0 {
+		return end
 	}
 	page.Records = slices.DeleteFunc(page.Records, func(r Record) bool { return d.record(r.RecordKey) != nil })
 	for _, r := range d.records {
@@ -465,6 +458,7 @@ func (d *staged) overlayRecords(page *RecordPage, q RecordQuery) {
 	if most := cmp.Or(q.Limit, MaxRecords); len(page.Records) > most {
 		page.Records, page.More = page.Records[:most], true
 	}
+	return end
 }
 
 // Feed implements [Executor]. Followers of it see what it reads.

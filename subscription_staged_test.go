@@ -176,33 +176,7 @@ func TestStagedExactlyOnce(t *testing.T) {
 					},
 					GaveUp: func(context.Context, string, evento.RawEvent, int, error) { parked.Add(1) },
 				})
-			var sub *evento.Subscription
-			for range 40 {
-				ex.lossy.Store(chance(3))
-				ex.failing.Store(chance(6))
-				switch {
-				case sub == nil:
-					ctx, cancel := context.WithCancel(t.Context())
-					defer cancel()
-					if next, err := b.Start(ctx, ex); err == nil {
-						sub = next
-					}
-				case sub.Err() != nil:
-					t.Fatalf("seed %d: ended with %v", seed, sub.Err())
-				case chance(4):
-					_ = sub.Shutdown(t.Context())
-					sub = nil
-				}
-				ex.failing.Store(false)
-				deposits(t, store, fmt.Sprint("account ", roll(6)), 1+roll(5))
-				time.Sleep(time.Duration(roll(300)) * time.Millisecond)
-				if chance(5) {
-					_ = evento.ControlOf(ex, "s").RetryParked(t.Context(), evento.AllParked())
-				}
-			}
-			if sub != nil {
-				_ = sub.Shutdown(t.Context())
-			}
+			trouble(t, seed, &ex.process, ex, store, b, chance, roll)
 			calm.Store(true)
 			ex.lossy.Store(false)
 			start(t, ex, b)

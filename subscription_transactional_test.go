@@ -296,6 +296,39 @@ func TestTransactionalLostOutcome(t *testing.T) {
 	}
 }
 
+// trouble runs a subscription "s" for a while: it is started and shut down, its process fails
+// now and then, and events come by another one.
+func trouble(t *testing.T, seed uint64, p *process, ex, by evento.Executor, b *evento.SubscriptionBuilder, chance func(int) bool, roll func(int) int) {
+	t.Helper()
+	var sub *evento.Subscription
+	for range 40 {
+		p.lossy.Store(chance(3))
+		p.failing.Store(chance(6))
+		switch {
+		case sub == nil:
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if next, err := b.Start(ctx, ex); err == nil {
+				sub = next
+			}
+		case sub.Err() != nil:
+			t.Fatalf("seed %d: ended with %v", seed, sub.Err())
+		case chance(4):
+			_ = sub.Shutdown(t.Context())
+			sub = nil
+		}
+		p.failing.Store(false)
+		deposits(t, by, fmt.Sprint("account ", roll(6)), 1+roll(5))
+		time.Sleep(time.Duration(roll(300)) * time.Millisecond)
+		if chance(5) {
+			_ = evento.ControlOf(ex, "s").RetryParked(t.Context(), evento.AllParked())
+		}
+	}
+	if sub != nil {
+		_ = sub.Shutdown(t.Context())
+	}
+}
+
 // Whatever fails, the effects are the events, each once, in order.
 func TestTransactionalExactlyOnce(t *testing.T) {
 	t.Parallel()
@@ -329,33 +362,7 @@ func TestTransactionalExactlyOnce(t *testing.T) {
 			}))
 			p := &process{Executor: tr.Executor}
 			tr.Executor = p // its records fail now and then
-			var sub *evento.Subscription
-			for range 40 {
-				p.lossy.Store(chance(3))
-				p.failing.Store(chance(6))
-				switch {
-				case sub == nil:
-					ctx, cancel := context.WithCancel(t.Context())
-					defer cancel()
-					if next, err := b.Start(ctx, tr); err == nil {
-						sub = next
-					}
-				case sub.Err() != nil:
-					t.Fatalf("seed %d: ended with %v", seed, sub.Err())
-				case chance(4):
-					_ = sub.Shutdown(t.Context())
-					sub = nil
-				}
-				p.failing.Store(false)
-				deposits(t, tr, fmt.Sprint("account ", roll(6)), 1+roll(5))
-				time.Sleep(time.Duration(roll(300)) * time.Millisecond)
-				if chance(5) {
-					_ = evento.ControlOf(tr, "s").RetryParked(t.Context(), evento.AllParked())
-				}
-			}
-			if sub != nil {
-				_ = sub.Shutdown(t.Context())
-			}
+			trouble(t, seed, p, tr, tr, b, chance, roll)
 			calm.Store(true)
 			p.lossy.Store(false)
 			start(t, tr, b)

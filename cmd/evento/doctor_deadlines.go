@@ -9,10 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"iter"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/evento-go/evento"
 )
@@ -225,52 +223,3 @@ func (c *deadlineCheck) unreadable(r *evento.Record, why error) error {
 func (c *deadlineCheck) damaged(subject, detail string) error {
 	return c.d.found(finding{severe, "deadline", subject, detail, "restore a backup, or remove the record in the database, which gives the deadline up"})
 }
-
-// readRecord is a record, and the time by the store's clock when it was read.
-type readRecord struct {
-	evento.Record
-	now time.Time
-}
-
-// records ranges over the records of a query, page after page.
-func (s *session) records(ctx context.Context, q evento.RecordQuery) iter.Seq2[*readRecord, error] {
-	return func(yield func(*readRecord, error) bool) {
-		for q := q; ; {
-			page, err := s.ex.Records(ctx, q)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for _, r := range page.Records {
-				if !yield(&readRecord{r, page.Now}, nil) {
-					return
-				}
-				q.After = r.RecordKey
-			}
-			if !page.More {
-				return
-			}
-		}
-	}
-}
-
-// record returns the record with a key, the part of which is not empty; nil: there is none.
-func (s *session) record(ctx context.Context, key evento.RecordKey) (*evento.Record, error) {
-	before := key // a key that is less, and few are between
-	_, size := utf8.DecodeLastRuneInString(key.Part)
-	before.Part = key.Part[:len(key.Part)-size]
-	for r, err := range s.records(ctx, evento.RecordQuery{Kind: key.Kind, Key: key.Key, After: before, Limit: fewRecords}) {
-		if err != nil {
-			return nil, err
-		}
-		if order := r.Compare(key); order == 0 {
-			return &r.Record, nil
-		} else if order > 0 {
-			break
-		}
-	}
-	return nil, nil
-}
-
-// fewRecords is how many records are read to find one.
-const fewRecords = 10

@@ -1,4 +1,4 @@
-// The raw records of subscriptions: damaged ones are listed and removed too.
+// The raw records, of subscriptions above all: damaged ones are listed and removed too.
 // docs/formats.md describes them.
 
 package main
@@ -9,8 +9,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/evento-go/evento"
 )
@@ -59,26 +62,18 @@ type entry struct {
 func (s *session) entries(ctx context.Context, key string) ([]*entry, error) {
 	var list []*entry
 	at := map[[2]string]*entry{}
-	for q := (evento.RecordQuery{Kind: subscriptionKind, Key: key}); ; {
-		page, err := s.ex.Records(ctx, q)
+	for r, err := range s.records(ctx, evento.RecordQuery{Kind: subscriptionKind, Key: key}) {
 		if err != nil {
 			return nil, err
 		}
-		for i := range page.Records {
-			r := &page.Records[i]
-			q.After = r.RecordKey
-			prefix, rest := cutPrefix(r.Part)
-			e := at[[2]string{r.Key, prefix}]
-			if e == nil {
-				e = &entry{name: evento.SubscriptionName{Key: r.Key}, prefix: prefix}
-				at[[2]string{r.Key, prefix}] = e
-				list = append(list, e)
-			}
-			e.add(r, rest)
+		prefix, rest := cutPrefix(r.Part)
+		e := at[[2]string{r.Key, prefix}]
+		if e == nil {
+			e = &entry{name: evento.SubscriptionName{Key: r.Key}, prefix: prefix}
+			at[[2]string{r.Key, prefix}] = e
+			list = append(list, e)
 		}
-		if !page.More {
-			break
-		}
+		e.add(&r.Record, rest)
 	}
 	list = slices.DeleteFunc(list, func(e *entry) bool { return !e.used })
 	for _, e := range list {
@@ -165,3 +160,52 @@ func (s *session) removePage(ctx context.Context, page *evento.RecordPage, prefi
 	}
 	return left, s.ex.Swap(ctx, swap)
 }
+
+// readRecord is a record, and the time by the store's clock when it was read.
+type readRecord struct {
+	evento.Record
+	now time.Time
+}
+
+// records ranges over the records of a query, page after page.
+func (s *session) records(ctx context.Context, q evento.RecordQuery) iter.Seq2[*readRecord, error] {
+	return func(yield func(*readRecord, error) bool) {
+		for q := q; ; {
+			page, err := s.ex.Records(ctx, q)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, r := range page.Records {
+				if !yield(&readRecord{r, page.Now}, nil) {
+					return
+				}
+				q.After = r.RecordKey
+			}
+			if !page.More {
+				return
+			}
+		}
+	}
+}
+
+// record returns the record with a key, the part of which is not empty; nil: there is none.
+func (s *session) record(ctx context.Context, key evento.RecordKey) (*evento.Record, error) {
+	before := key // a key that is less, and few are between
+	_, size := utf8.DecodeLastRuneInString(key.Part)
+	before.Part = key.Part[:len(key.Part)-size]
+	for r, err := range s.records(ctx, evento.RecordQuery{Kind: key.Kind, Key: key.Key, After: before, Limit: fewRecords}) {
+		if err != nil {
+			return nil, err
+		}
+		if order := r.Compare(key); order == 0 {
+			return &r.Record, nil
+		} else if order > 0 {
+			break
+		}
+	}
+	return nil, nil
+}
+
+// fewRecords is how many records are read to find one.
+const fewRecords = 10

@@ -86,9 +86,6 @@ const (
 	removeRecord = "DELETE FROM evento_record WHERE kind = ? AND name = ? AND part = ? AND revision = ?"
 )
 
-// swapAttempts is how often a swap is tried that the server gives up on.
-const swapAttempts = 10
-
 // Swap implements [evento.Executor].
 func (ex *Executor) Swap(ctx context.Context, sw evento.Swap) error {
 	if err := sw.Check(); err != nil {
@@ -128,7 +125,7 @@ func (ex *Executor) swapAtOnce(ctx context.Context, changes []evento.Change) err
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case !transient(err) || attempt == swapAttempts:
+		case !transient(err) || attempt == sqlstore.SwapAttempts:
 			return classify(err)
 		}
 	}

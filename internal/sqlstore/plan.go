@@ -45,7 +45,7 @@ type TaggedFilter[K comparable] struct {
 func (f *TaggedFilter[K]) Matches(key K, kind int64, tags []string) bool {
 	none := *new(K)
 	return (f.Key == none || f.Key == key) && (f.Kinds == nil || slices.Contains(f.Kinds, kind)) &&
-		!slices.ContainsFunc(f.Tags, func(tag string) bool { return !slices.Contains(tags, tag) })
+		evento.ByTags(f.Tags...).Matches(evento.RawEvent{Tags: tags})
 }
 
 // PlanNames look names up. Those that no event has are 0, none and the zero key.

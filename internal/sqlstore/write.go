@@ -13,9 +13,9 @@ import (
 	"github.com/evento-go/evento/internal/store"
 )
 
-// swapAttempts is how often a write is made that the server gives up on, as it has met
-// another one that changes the same records.
-const swapAttempts = 10
+// SwapAttempts is how often records are changed when the server gives up on it, as it has
+// met somebody else who changes the same ones.
+const SwapAttempts = 10
 
 // WriteInTx stores a checked write that changes records in a transaction of its own. It
 // takes the records before the positions, as the transactions of callers do: so no two of
@@ -44,7 +44,7 @@ func WriteInTx(ctx context.Context, ex evento.Transactor, w evento.Write, transi
 				}
 			}
 			return nil, err
-		case !transient(err) || attempt == swapAttempts:
+		case !transient(err) || attempt == SwapAttempts:
 			return nil, err
 		}
 	}
