@@ -81,9 +81,11 @@ func (tx *transaction) assumed(w *evento.Write) bool {
 // fits refuses an event that the server would not take: told of it only by the
 // server, a prepared statement could not be used again.
 func (op *appendOp) fits(maxPacket int) error {
+	events := 0
 	for i := range op.Write.Appends {
 		for _, e := range op.Write.Appends[i].Events {
-			if n := len(e.Data) + len(sqlstore.WithTags(op.Metadata.Of(i), e.Tags)); n > maxPacket-packetSpare {
+			events++
+			if n := len(e.Data) + len(op.Metadata.Of(events-1).Text); n > maxPacket-packetSpare {
 				return fmt.Errorf("%w: %s of %d bytes with its metadata, the server's max_allowed_packet is %d", evento.ErrTooLarge, e.Name, n, maxPacket)
 			}
 		}

@@ -148,7 +148,7 @@ func repeat(text, separator string, n int) string {
 }
 
 // Append implements [sqlstore.Appender].
-func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata string) (position int64, err error) {
+func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata sqlstore.Metadata) (position int64, err error) {
 	typeID, err := tx.names.TypeIn(tx, a.AggregateType, true)
 	if err != nil {
 		return 0, err
@@ -158,21 +158,17 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 			return 0, err
 		}
 	}
-	var plain any // the metadata of events without tags
-	if metadata != "" {
-		plain = metadata
-	}
 	for i := range a.Events {
-		e := &a.Events[i]
+		e, m := &a.Events[i], metadata.Of(i)
 		kindID, err := tx.names.KindIn(tx, sqlstore.Kind{TypeID: typeID, Name: e.Name})
 		if err != nil {
 			return 0, err
 		}
-		size, stored := len(e.Data)+len(metadata)+rowSpare, plain
-		if len(e.Tags) > 0 {
-			text := sqlstore.WithTags(metadata, e.Tags)
-			size, stored = len(e.Data)+len(text)+rowSpare+len(e.Tags)*tagSpare, text
+		var stored any // NULL: it has neither metadata nor tags
+		if m.Text != "" {
+			stored = m.Text
 		}
+		size := len(e.Data) + len(m.Text) + rowSpare + len(m.Tags)*tagSpare
 		if len(tx.args) == maxRows*rowColumns || len(tx.args) > 0 && tx.size+size > tx.s.maxPacket-packetSpare {
 			if err := tx.send(); err != nil {
 				return 0, err
@@ -182,7 +178,7 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 		at.Version++
 		tx.size += size
 		tx.args = append(tx.args, tx.position, tx.now, at.Version, kindID, at.Routing, typeID, e.Codec, e.ID[:], a.AggregateID, sqlstore.NotNull(e.Data), stored)
-		for _, tag := range store.TagNumbers(e.Tags) {
+		for _, tag := range m.Tags {
 			tx.tags = append(tx.tags, tagAt{tag, tx.position})
 		}
 	}

@@ -31,8 +31,7 @@ type appendOp struct {
 	types      []int32               // by append
 	routings   []*int32              // by append; nil: none
 	kinds      [][]int32             // by append and event
-	metadata   []*string             // by event of all appends; JSON; nil: none
-	tags       [][]int64             // the same, their numbers; nil: no event has any
+	metadata   sqlstore.Metadata
 	conditions store.Conditions
 	refusal    error // by a condition
 	receipts   []evento.Receipt
@@ -84,7 +83,7 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 	n := len(op.write.Appends)
 	op.aggregates = make([]evento.AggregateKey, n)
 	op.types, op.routings, op.kinds = make([]int32, n), make([]*int32, n), make([][]int32, n)
-	op.metadata, op.tags = metadataOf(op.write.Appends)
+	op.metadata = sqlstore.MetadataOf(op.write.Appends)
 	for i := range op.write.Appends {
 		a := &op.write.Appends[i]
 		typeID, err := ex.typeID(ctx, a.AggregateType, true)
@@ -247,20 +246,21 @@ func (op *appendOp) isPlain() bool { return op.isSingle() && op.conditions.None(
 // that appends to the same aggregate, or what their conditions may exclude. A call that
 // waits makes later calls to its aggregates wait too, so that the order holds.
 func split(calls []*appendCall) (now, later []*appendCall) {
+	judging := slices.ContainsFunc(calls, func(c *appendCall) bool { return !c.Request.conditions.None() })
 	taken := aggregates{}
+	var added []store.Header // by now, for the conditions of those behind
 	for _, c := range calls {
-		if taken.take(c.Request, c.Request.isPlain()) && !c.Request.concernedBy(now) {
-			now = append(now, c)
-		} else {
+		op := c.Request
+		if !taken.take(op, op.isPlain()) || op.conditions.Concern(added) {
 			later = append(later, c)
+			continue
+		}
+		now = append(now, c)
+		for i := 0; judging && i < len(op.write.Appends); i++ {
+			added = append(added, store.Headers(&op.write.Appends[i], 0, store.UnknownRouting)...)
 		}
 	}
 	return now, later
-}
-
-// concernedBy reports whether the conditions of a write may exclude what others add.
-func (op *appendOp) concernedBy(calls []*appendCall) bool {
-	return !op.conditions.None() && slices.ContainsFunc(calls, func(c *appendCall) bool { return op.conditions.Concern(&c.Request.write) })
 }
 
 // place is where a single append is to be.

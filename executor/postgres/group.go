@@ -98,7 +98,7 @@ func arguments(ops []*appendOp) ([]any, []int32) {
 // oneArguments are the parameters for one append.
 func oneArguments(op *appendOp) []any {
 	a, e := &op.write.Appends[0], eventParamsOf([]*appendOp{op})
-	args := []any{a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], op.metadata[0], e.step, e.kind, e.ids, e.codecs, e.data}
+	args := []any{a.AggregateID, op.types[0], int64(a.Expected), int64(len(a.Events)), op.routings[0], orNull(op.metadata.Of(0).Text), e.step, e.kind, e.ids, e.codecs, e.data}
 	if e.tags != nil {
 		args[5] = e.metadata
 		args = append(args, e.tags)
@@ -110,9 +110,9 @@ func oneArguments(op *appendOp) []any {
 func eventArguments(op *appendOp) []any {
 	a := &op.write.Appends[0]
 	e := &a.Events[0]
-	args := []any{a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], op.metadata[0], op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)}
-	if op.tags != nil {
-		args = append(args, op.tags[0])
+	args := []any{a.AggregateID, op.types[0], int64(a.Expected), op.routings[0], orNull(op.metadata.Of(0).Text), op.kinds[0][0], pgtype.UUID{Bytes: e.ID, Valid: true}, e.Codec, sqlstore.NotNull(e.Data)}
+	if tags := op.metadata.Of(0).Tags; tags != nil {
+		args = append(args, tags)
 	}
 	return args
 }
@@ -128,19 +128,31 @@ type eventParams struct {
 }
 
 func eventParamsOf(ops []*appendOp) (c eventParams) {
-	no := int32(0)
+	no, tagged := int32(0), areTagged(ops)
 	for _, op := range ops {
+		metadata := op.metadata
 		for i := range op.write.Appends {
 			for j := range op.write.Appends[i].Events {
 				e := &op.write.Appends[i].Events[j]
 				c.no, c.step, c.kind = append(c.no, no), append(c.step, int32(j+1)), append(c.kind, op.kinds[i][j])
 				c.ids, c.codecs = append(c.ids, pgtype.UUID{Bytes: e.ID, Valid: true}), append(c.codecs, e.Codec)
-				c.data = append(c.data, sqlstore.NotNull(e.Data))
+				m := metadata.Of(j)
+				c.data, c.metadata = append(c.data, sqlstore.NotNull(e.Data)), append(c.metadata, orNull(m.Text))
+				if tagged {
+					c.tags = append(c.tags, tagArray(m.Tags))
+				}
 			}
+			metadata = metadata.Behind(len(op.write.Appends[i].Events))
 			no++
 		}
-		c.metadata = append(c.metadata, op.metadata...)
 	}
-	c.tags = tagArrays(ops)
 	return c
+}
+
+// orNull is a text for a column; NULL for none.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }

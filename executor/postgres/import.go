@@ -180,7 +180,7 @@ func (r *importRows) Values() ([]any, error) {
 	e := &r.events[i]
 	for column, v := range [...]any{
 		int64(e.Position), e.Timestamp.UnixMicro(), int64(e.Version), r.kinds[i][0], r.types[i], r.routings[i],
-		[16]byte(e.ID), e.Codec, e.AggregateID, sqlstore.NotNull(e.Data), r.metadata[i],
+		[16]byte(e.ID), e.Codec, e.AggregateID, sqlstore.NotNull(e.Data), orNull(r.metadata.Of(i).Text),
 	} {
 		r.values[column] = v
 	}

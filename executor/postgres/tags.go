@@ -6,71 +6,33 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
-	"github.com/evento-go/evento/internal/store"
 )
-
-// metadataOf returns, by event of all appends, the JSON that is stored with it, and the
-// numbers of its tags; nil: no event has any.
-func metadataOf(appends []evento.Append) (metadata []*string, tags [][]int64) {
-	n := 0
-	for i := range appends {
-		n += len(appends[i].Events)
-	}
-	metadata = make([]*string, 0, n)
-	texts := sqlstore.EncodeMetadata(appends)
-	for i := range appends {
-		var text *string // of the events without tags
-		if texts.Of(i) != "" {
-			text = &texts[i]
-		}
-		for j := range appends[i].Events {
-			e := &appends[i].Events[j]
-			if len(e.Tags) == 0 {
-				metadata = append(metadata, text)
-				continue
-			}
-			if tags == nil {
-				tags = make([][]int64, n)
-			}
-			tags[len(metadata)] = store.TagNumbers(e.Tags)
-			with := sqlstore.WithTags(texts.Of(i), e.Tags)
-			metadata = append(metadata, &with)
-		}
-	}
-	return metadata, tags
-}
 
 // areTagged reports whether an event of the writes has tags.
 func areTagged(ops []*appendOp) bool {
-	return slices.ContainsFunc(ops, func(op *appendOp) bool { return op.tags != nil })
+	return slices.ContainsFunc(ops, func(op *appendOp) bool {
+		return slices.ContainsFunc(op.metadata, func(m sqlstore.EventMetadata) bool { return m.Tags != nil })
+	})
 }
 
-// tagArrays are the numbers of the tags of each event, as the text of an array; nil: no
-// event has any.
-func tagArrays(ops []*appendOp) (arrays []*string) {
-	if !areTagged(ops) {
+// tagArray is the numbers of an event's tags, as the text of an array; nil: it has none.
+func tagArray(numbers []int64) *string {
+	if len(numbers) == 0 {
 		return nil
 	}
-	for _, op := range ops {
-		if op.tags == nil {
-			arrays = append(arrays, make([]*string, len(op.metadata))...)
+	b := []byte("{")
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, ',')
 		}
-		for _, numbers := range op.tags {
-			texts := make([]string, len(numbers))
-			for i, n := range numbers {
-				texts[i] = strconv.FormatInt(n, 10)
-			}
-			array := "{" + strings.Join(texts, ",") + "}"
-			arrays = append(arrays, &array)
-		}
+		b = strconv.AppendInt(b, n, 10)
 	}
-	return arrays
+	text := string(append(b, '}'))
+	return &text
 }
 
 // appending is the statements for the events of writes.
@@ -119,8 +81,8 @@ func taggedParts() parts {
 // copyTags imports the tags of events.
 func (ex *Executor) copyTags(ctx context.Context, conn *pgx.Conn, im *imported) error {
 	var rows [][]any
-	for i, numbers := range im.tags {
-		for _, n := range numbers {
+	for i := range im.events {
+		for _, n := range im.metadata.Of(i).Tags {
 			rows = append(rows, []any{n, int64(im.events[i].Position)})
 		}
 	}

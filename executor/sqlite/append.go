@@ -77,7 +77,7 @@ func (tx *transaction) Place(a evento.AggregateKey) (at sqlstore.Place, err erro
 }
 
 // Append implements [sqlstore.Appender].
-func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata string) (position int64, err error) {
+func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata sqlstore.Metadata) (position int64, err error) {
 	typeID, err := tx.names.TypeIn(tx, a.AggregateType, true)
 	if err != nil {
 		return 0, err
@@ -98,17 +98,17 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata str
 		return 0, err
 	}
 	for i := range a.Events {
-		e := &a.Events[i]
+		e, m := &a.Events[i], metadata.Of(i)
 		kindID, err := tx.names.KindIn(tx, sqlstore.Kind{TypeID: typeID, Name: e.Name})
 		if err != nil {
 			return 0, errors.Join(err, tx.conn.done(s))
 		}
 		tx.position++
 		at.Version++
-		if err := insert(s, tx, at, kindID, e, sqlstore.WithTags(metadata, e.Tags)); err != nil {
+		if err := insert(s, tx, at, kindID, e, m.Text); err != nil {
 			return 0, errors.Join(err, tx.conn.done(s))
 		}
-		for _, tag := range store.TagNumbers(e.Tags) {
+		for _, tag := range m.Tags {
 			if err := tx.conn.exec("INSERT INTO evento_tag (tag, position) VALUES (?, ?)", tag, tx.position); err != nil {
 				return 0, errors.Join(err, tx.conn.done(s))
 			}

@@ -21,8 +21,8 @@ type Appender interface {
 	// Place is where an aggregate is, with what the transaction has added.
 	Place(a evento.AggregateKey) (Place, error)
 	// Append adds events above a place, which it moves, and returns the position of
-	// the last.
-	Append(a *evento.Append, at *Place, metadata string) (position int64, err error)
+	// the last. The metadata begins with that of its first event.
+	Append(a *evento.Append, at *Place, metadata Metadata) (position int64, err error)
 	// VersionOf is the version at which the aggregate of the operation's append i
 	// has the event with an id.
 	VersionOf(op *Op, i int, id *evento.ID) (version int64, found bool, err error)
@@ -49,18 +49,17 @@ type Op struct {
 }
 
 // OpOf returns the operation of a checked write.
-func OpOf(w evento.Write) Op { return Op{Write: w, Metadata: EncodeMetadata(w.Appends)} }
+func OpOf(w evento.Write) Op { return Op{Write: w, Metadata: MetadataOf(w.Appends)} }
 
 // Size is about how many bytes its rows have, each of them so many beside data and
 // metadata.
 func (op *Op) Size(row int) (size int) {
+	events := 0
 	for i := range op.Write.Appends {
 		for j := range op.Write.Appends[i].Events {
-			e := &op.Write.Appends[i].Events[j]
-			size += len(e.Data) + len(op.Metadata.Of(i)) + row
-			for _, tag := range e.Tags {
-				size += len(tag) + row
-			}
+			m := op.Metadata.Of(events)
+			size += len(op.Write.Appends[i].Events[j].Data) + len(m.Text) + row*(1+len(m.Tags))
+			events++
 		}
 	}
 	return size
@@ -83,12 +82,14 @@ func (op *Op) Apply(tx Appender) (err error) {
 		return err
 	}
 	op.Receipts = make([]evento.Receipt, len(appends))
+	metadata := op.Metadata
 	for i := range appends {
 		at := &op.Places[i]
-		position, err := tx.Append(&appends[i], at, op.Metadata.Of(i))
+		position, err := tx.Append(&appends[i], at, metadata)
 		if err != nil {
 			return err
 		}
+		metadata = metadata.Behind(len(appends[i].Events))
 		op.Receipts[i] = evento.Receipt{AggregateID: appends[i].AggregateID, Version: uint64(at.Version), Position: uint64(position)}
 	}
 	return nil
@@ -216,7 +217,7 @@ func (op *Op) Import(tx Importer, head store.Head, events []evento.RawEvent) err
 	}
 	for i := range events {
 		tx.SetTime(events[i].Timestamp.UnixMicro())
-		if _, err := tx.Append(&op.Write.Appends[i], places[events[i].Aggregate()], op.Metadata.Of(i)); err != nil {
+		if _, err := tx.Append(&op.Write.Appends[i], places[events[i].Aggregate()], op.Metadata.Behind(i)); err != nil {
 			return err
 		}
 	}

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // Row is an event as the tables have it, with numbers for names.
@@ -53,30 +55,60 @@ func (d *Dictionary) Events(rows []Row, fetch func(*Row) error) ([]cursor.Edge[e
 	return edges, nil
 }
 
-// Metadata is the JSON of the metadata of appends; nil: none has any.
-type Metadata []string
+// Metadata is what is stored of the metadata and the tags of events, in the order of
+// their appends; nil: none has any.
+type Metadata []EventMetadata
 
-// Of is that of append i; "": it has none.
-func (m Metadata) Of(i int) string {
+// EventMetadata is that of one event.
+type EventMetadata struct {
+	Text string  // JSON; "": it has neither
+	Tags []int64 // their numbers
+}
+
+// Of is that of event i.
+func (m Metadata) Of(i int) (e EventMetadata) {
 	if m == nil {
-		return ""
+		return e
 	}
 	return m[i]
 }
 
-// EncodeMetadata returns the metadata of appends.
-func EncodeMetadata(appends []evento.Append) (texts Metadata) {
-	for i := range appends {
-		if appends[i].Metadata.IsZero() {
-			continue
-		}
-		if texts == nil {
-			texts = make(Metadata, len(appends))
-		}
-		text, _ := json.Marshal(appends[i].Metadata) // of strings alone: that does not fail
-		texts[i] = string(text)
+// Behind is that of the events behind the first n.
+func (m Metadata) Behind(n int) Metadata {
+	if m == nil {
+		return nil
 	}
-	return texts
+	return m[n:]
+}
+
+// MetadataOf returns what is stored with the events of appends.
+func MetadataOf(appends []evento.Append) (all Metadata) {
+	if !described(appends) {
+		return nil
+	}
+	for i := range appends {
+		text := ""
+		if !appends[i].Metadata.IsZero() {
+			b, _ := json.Marshal(appends[i].Metadata) // of strings alone: that does not fail
+			text = string(b)
+		}
+		for j := range appends[i].Events {
+			tags := appends[i].Events[j].Tags
+			if len(tags) == 0 {
+				all = append(all, EventMetadata{Text: text})
+				continue
+			}
+			all = append(all, EventMetadata{Text: withTags(text, tags), Tags: store.TagNumbers(tags)})
+		}
+	}
+	return all
+}
+
+// described reports whether an event has metadata or tags.
+func described(appends []evento.Append) bool {
+	return slices.ContainsFunc(appends, func(a evento.Append) bool {
+		return !a.Metadata.IsZero() || slices.ContainsFunc(a.Events, func(e evento.NewEvent) bool { return len(e.Tags) > 0 })
+	})
 }
 
 // NotNull is data for a column: nil would be NULL.
@@ -87,25 +119,32 @@ func NotNull(data []byte) []byte {
 	return data
 }
 
-// WithTags is the metadata of an event, with the tags that it has: a further field, the
+// withTags is the metadata of an event, with the tags that it has: a further field, the
 // first one.
-func WithTags(metadata string, tags []string) string {
-	if len(tags) == 0 {
-		return metadata
-	}
+func withTags(metadata string, tags []string) string {
 	b := append(make([]byte, 0, 256), onlyTags...)
 	for i, tag := range tags {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		text, _ := json.Marshal(tag) // of a string: that does not fail
-		b = append(b, text...)
+		b = appendText(b, tag)
 	}
 	b = append(b, ']')
 	if metadata == "" {
 		return string(append(b, '}'))
 	}
 	return string(append(append(b, ','), metadata[1:]...))
+}
+
+// appendText appends the JSON of a text, as [json.Marshal] writes it.
+func appendText(b []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, c) >= 0 {
+			quoted, _ := json.Marshal(text) // of a string: that does not fail
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), text...), '"')
 }
 
 const onlyTags = `{"tags":[`

@@ -1,6 +1,8 @@
 package sqlstore_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"slices"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/internal/store"
 )
 
 func TestMigrations(t *testing.T) {
@@ -119,25 +122,30 @@ func TestRecordPage(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	t.Parallel()
 	some := evento.Metadata{ID: "c"}
-	texts := sqlstore.EncodeMetadata([]evento.Append{{}, {Metadata: some}})
-	if len(texts) != 2 || texts.Of(0) != "" {
-		t.Fatalf("EncodeMetadata() = %q", texts)
+	event := []evento.NewEvent{{}}
+	all := sqlstore.MetadataOf([]evento.Append{{Events: event}, {Events: event, Metadata: some}})
+	if len(all) != 2 || all.Of(0).Text != "" {
+		t.Fatalf("MetadataOf() = %+v", all)
 	}
 	var got, none evento.RawEvent
-	if err := errors.Join(sqlstore.DecodeMetadata([]byte(texts.Of(1)), 7, &got), sqlstore.DecodeMetadata(nil, 7, &none)); err != nil {
+	if err := errors.Join(sqlstore.DecodeMetadata([]byte(all.Behind(1).Of(0).Text), 7, &got), sqlstore.DecodeMetadata(nil, 7, &none)); err != nil {
 		t.Error(err)
 	}
 	if !reflect.DeepEqual(got.Metadata, some) || !none.Metadata.IsZero() || got.Tags != nil {
 		t.Errorf("decoded %+v and %+v, want %+v and none", got, none, some)
 	}
-	if texts := sqlstore.EncodeMetadata([]evento.Append{{}, {}}); texts != nil || texts.Of(1) != "" {
-		t.Errorf("EncodeMetadata() of none = %q, want nil", texts)
+	if none := sqlstore.MetadataOf([]evento.Append{{Events: event}, {Events: event}}); none != nil || none.Behind(1).Of(0).Text != "" {
+		t.Errorf("MetadataOf() of none = %+v, want nil", none)
 	}
-	for _, tags := range [][]string{{"a"}, {"course:go", "student:1"}, {`a"b`, "c"}, {`a\b`}, {`","`, "]}"}, {"<>&", "日本"}, {`{"tags":[`}} {
-		for _, metadata := range []string{"", texts.Of(1)} {
-			text := []byte(sqlstore.WithTags(metadata, tags))
+	for _, tags := range [][]string{{"a"}, {"course:go", "student:1"}, {`a"b`, "c"}, {`a\b`}, {`","`, "]}"}, {"<>&", "日本"}, {`{"tags":[`}, {"\x7f"}} {
+		for _, metadata := range []evento.Metadata{{}, some} {
+			m := sqlstore.MetadataOf([]evento.Append{{Events: []evento.NewEvent{{Tags: tags}}, Metadata: metadata}}).Of(0)
+			text := []byte(m.Text)
+			if inJSON, _ := json.Marshal(tags); !bytes.Contains(text, inJSON) || !slices.Equal(m.Tags, store.TagNumbers(tags)) {
+				t.Errorf("%q are stored as %s and %d", tags, text, m.Tags)
+			}
 			var e evento.RawEvent
-			if err := sqlstore.DecodeMetadata(text, 7, &e); err != nil || !slices.Equal(e.Tags, tags) || e.Metadata.IsZero() != (metadata == "") {
+			if err := sqlstore.DecodeMetadata(text, 7, &e); err != nil || !slices.Equal(e.Tags, tags) || !reflect.DeepEqual(e.Metadata, metadata) {
 				t.Errorf("%s was decoded as %q, %+v, %v", text, e.Tags, e.Metadata, err)
 			}
 			if got := sqlstore.TagsIn(text); !slices.Equal(got, tags) {

@@ -18,7 +18,7 @@ type Tail struct {
 	read      store.Reader  // on the transaction's connection
 	recent    *store.Recent // nil: it is one caller's transaction
 	keeps     bool
-	added     []evento.RawEvent
+	added     []store.Header
 }
 
 // TailOf is the tail of a flush, of a store that is at head. Judging says that some of its

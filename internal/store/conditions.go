@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/evento-go/evento"
@@ -38,13 +37,12 @@ func ReaderOf(ctx context.Context, ex evento.Executor) Reader {
 // Conditions are the conditions of a write on the way to its commit. The zero Conditions
 // are none.
 type Conditions struct {
-	queries []evento.Query
-	after   []uint64
+	all     []condition
 	refused *evento.ConflictError // which was found when they were looked at
 }
 
 // None reports whether there are no conditions.
-func (c *Conditions) None() bool { return len(c.after) == 0 && c.refused == nil }
+func (c *Conditions) None() bool { return len(c.all) == 0 && c.refused == nil }
 
 // Refused is the conflict that was found by Look; nil: there was none.
 func (c *Conditions) Refused() error {
@@ -54,40 +52,26 @@ func (c *Conditions) Refused() error {
 	return c.refused
 }
 
-// Concern reports whether a write may be excluded by what another one adds. The routing
-// key of an event that is not stored yet is not looked at.
-func (c *Conditions) Concern(w *evento.Write) bool {
-	for _, q := range c.queries {
-		q.RoutingKey, q.Unrouted = "", false
-		for i := range w.Appends {
-			a := &w.Appends[i]
-			for j := range a.Events {
-				if q.Matches(newHeader(a, j, 0, "")) {
-					return true
-				}
+// Concern reports whether a write may be excluded by events that others add. Their routing
+// keys are not looked at.
+func (c *Conditions) Concern(headers []Header) bool {
+	for i := range c.all {
+		for j := range headers {
+			if c.all[i].concerns(&headers[j]) {
+				return true
 			}
 		}
 	}
 	return false
 }
 
-// Headers are what queries look at of the events of an append, of which the last is at a
-// position.
-func Headers(a *evento.Append, last uint64, routingKey string) []evento.RawEvent {
-	headers := make([]evento.RawEvent, len(a.Events))
-	for j := range headers {
-		headers[j] = newHeader(a, j, last-uint64(len(headers)-1-j), routingKey)
-		headers[j].Tags = slices.Clone(headers[j].Tags) // they are the caller's
+// places are the first and the last place of conditions.
+func (c *Conditions) places() (low, high uint64) {
+	low = c.all[0].after
+	for i := range c.all {
+		low, high = min(low, c.all[i].after), max(high, c.all[i].after)
 	}
-	return headers
-}
-
-func newHeader(a *evento.Append, j int, position uint64, routingKey string) evento.RawEvent {
-	return evento.RawEvent{
-		ID: a.Events[j].ID, Position: position,
-		AggregateType: a.AggregateType, AggregateID: a.AggregateID, Name: a.Events[j].Name, RoutingKey: routingKey,
-		Tags: a.Events[j].Tags,
-	}
+	return low, high
 }
 
 // Look returns the conditions of a checked write. Their places are moved forward over what
@@ -113,7 +97,7 @@ func Look(w *evento.Write, recent *Recent, p cursor.Positions, upTo uint64, read
 				return c, nil
 			}
 		}
-		c.queries, c.after = append(c.queries, w.Unless[i].Query), append(c.after, at)
+		c.all = append(c.all, conditionOf(w.Unless[i].Query, at))
 	}
 	return c, nil
 }
@@ -153,8 +137,8 @@ type Recent struct {
 	mu     sync.Mutex
 	kept   bool // from the first condition on
 	from   uint64
-	to     uint64            // events above from, up to here, are known
-	events []evento.RawEvent // in order
+	to     uint64   // events above from, up to here, are known
+	events []Header // in order
 }
 
 // knows reports whether everything behind a place was known.
@@ -187,7 +171,7 @@ func (r *Recent) Keep(head uint64, judging bool) bool {
 func (r *Recent) Cover(c *Conditions, head uint64, p cursor.Positions, read Reader) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	low, high := slices.Min(c.after), slices.Max(c.after)
+	low, high := c.places()
 	if high > head {
 		return fmt.Errorf("%w: position %d, the store is at %d", cursor.ErrBeyondHead, high, head)
 	}
@@ -207,7 +191,7 @@ func (r *Recent) Cover(c *Conditions, head uint64, p cursor.Positions, read Read
 		}
 		for i := range page.Edges {
 			if e := &page.Edges[i].Node; e.Position <= head {
-				r.add(header(e))
+				r.add(headerOf(e))
 				r.to = e.Position
 			}
 		}
@@ -217,17 +201,9 @@ func (r *Recent) Cover(c *Conditions, head uint64, p cursor.Positions, read Read
 	return nil
 }
 
-// header is what queries look at of an event.
-func header(e *evento.RawEvent) evento.RawEvent {
-	return evento.RawEvent{
-		ID: e.ID, Position: e.Position,
-		AggregateType: e.AggregateType, AggregateID: e.AggregateID, Name: e.Name, RoutingKey: e.RoutingKey, Tags: e.Tags,
-	}
-}
-
 // Add adds events that were stored, in order. What does not follow on what is known is
 // read by Cover when it is needed.
-func (r *Recent) Add(events ...evento.RawEvent) {
+func (r *Recent) Add(events ...Header) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.kept || len(events) == 0 || events[0].Position != r.to+1 {
@@ -239,7 +215,7 @@ func (r *Recent) Add(events ...evento.RawEvent) {
 	r.to = events[len(events)-1].Position
 }
 
-func (r *Recent) add(e evento.RawEvent) {
+func (r *Recent) add(e Header) {
 	if len(r.events) == 2*mostRecent {
 		r.from = r.events[mostRecent-1].Position
 		r.events = append(r.events[:0:0], r.events[mostRecent:]...)
@@ -251,31 +227,26 @@ func (r *Recent) add(e evento.RawEvent) {
 // are known, or of others that are behind them and not stored yet; nil: there is none. The
 // error is ErrBehind if not all that is needed is known: Cover was not called, or a
 // routing key is [UnknownRouting].
-func (r *Recent) Judge(c *Conditions, others []evento.RawEvent) error {
+func (r *Recent) Judge(c *Conditions, others []Header) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, q := range c.queries {
-		if !r.kept || c.after[i] < r.from || c.after[i] > r.to {
+	for i := range c.all {
+		one := &c.all[i]
+		if !r.kept || one.after < r.from || one.after > r.to {
 			return ErrBehind
 		}
-		for _, events := range [][]evento.RawEvent{r.events, others} {
-			for j := firstBehind(events, c.after[i]); j < len(events); j++ {
-				e := &events[j]
-				if e.RoutingKey == UnknownRouting && (q.RoutingKey != "" || q.Unrouted) {
-					if (evento.Query{Filters: q.Filters}).Matches(*e) {
-						return ErrBehind
-					}
-				} else if q.Matches(*e) {
-					return excluded(i, e.Position)
+		for _, events := range [][]Header{r.events, others} {
+			for j := firstBehind(events, one.after); j < len(events); j++ {
+				if excludes, err := one.matches(&events[j]); err != nil {
+					return err
+				} else if excludes {
+					return excluded(i, events[j].Position)
 				}
 			}
 		}
 	}
 	return nil
 }
-
-// UnknownRouting stands for the routing key of an event whose committer does not know it.
-const UnknownRouting = "\x00"
 
 // Forget forgets all events, so that Cover reads them.
 func (r *Recent) Forget() {
@@ -285,7 +256,7 @@ func (r *Recent) Forget() {
 }
 
 // firstBehind is the index of the first event behind a position.
-func firstBehind(events []evento.RawEvent, position uint64) int {
+func firstBehind(events []Header, position uint64) int {
 	i := len(events)
 	for i > 0 && events[i-1].Position > position {
 		i--
@@ -298,7 +269,8 @@ func firstBehind(events []evento.RawEvent, position uint64) int {
 func (r *Recent) Has(c *Conditions, w *evento.Write) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := firstBehind(r.events, slices.Min(c.after)); i < len(r.events); i++ {
+	low, _ := c.places()
+	for i := firstBehind(r.events, low); i < len(r.events); i++ {
 		for j := range w.Appends {
 			if r.events[i].ID == w.Appends[j].Events[0].ID {
 				return true
