@@ -61,6 +61,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/shop":         slices.Concat(sqlite, postgres),
 		"./eventotel":             otel,
 		"./cmd/evento":            command,
+		"./cmd/evento-gen":        slices.Concat(tools, core),
 		"./internal/gen":          tools,
 		"./internal/gen/kinds":    core,
 		"./internal/sqlstore":     core,

@@ -9,7 +9,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-//go:generate go run github.com/evento-go/evento/cmd/evento gen
+//go:generate go run github.com/evento-go/evento/cmd/evento-gen
 
 // accountID returns the aggregate id of the account with a number. Customers choose
 // the number, any text of any length; its hash is an id that every store accepts.

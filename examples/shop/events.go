@@ -5,7 +5,7 @@ package main
 
 import "github.com/evento-go/evento"
 
-//go:generate go run github.com/evento-go/evento/cmd/evento gen
+//go:generate go run github.com/evento-go/evento/cmd/evento-gen
 
 // Registered is the one event of a customer. By its tag it is found when only the email is
 // known.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-//go:generate go run ../../../cmd/evento gen
+//go:generate go run ../../../cmd/evento-gen
 
 // What happens to an order. It is stored under names that begin with Order,
 // since there were others.

@@ -11,7 +11,7 @@ import (
 	"github.com/evento-go/evento/internal/gen/kinds/other"
 )
 
-//go:generate go run ../../../cmd/evento gen
+//go:generate go run ../../../cmd/evento-gen
 
 //evento:aggregate kinds/Thing
 type (

@@ -12,7 +12,7 @@ import (
 	"github.com/evento-go/evento/internal/gen/kinds/other"
 )
 
-//go:generate go run ../../../cmd/evento gen
+//go:generate go run ../../../cmd/evento-gen
 
 // CourseDefined is about a course.
 //
