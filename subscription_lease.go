@@ -36,8 +36,8 @@ type lease struct {
 	length    time.Duration
 	began     time.Time // the zero of the lease's clock; the times below are durations since then
 	sightings sightings
-	asked     bool          // it has asked for a hand-over
-	until     time.Duration // when the lease of the owner that was asked has expired
+	asked     string        // the owner that it has asked for a hand-over; "": none
+	until     time.Duration // when the lease of that owner has expired
 	looks     int           // how often it has waited for the key
 	changed   <-chan struct{}
 
@@ -80,17 +80,21 @@ func hostName() string {
 
 // take makes the worker the owner of the partition if it can be taken now; else it
 // reports after what time it can. An owner that was asked and did not answer within
-// its lease is fenced off.
+// its lease is fenced off. Who has got the partition meanwhile from that owner has asked
+// for it later, and stays its owner.
 func (l *lease) take(ctx context.Context, state *subscriptionState, how manner, more ...Change) (taken bool, left time.Duration, err error) {
 	asked := l.clock()
 	r := state.partitions[l.partition]
 	me := l.worker.String()
 	switch {
-	case l.asked && r.Next != "" && r.Next != me:
+	case l.asked != "" && r.Owner != me && (r.Next != "" && r.Next != me || r.Owner != "" && r.Owner != l.asked):
 		return false, 0, fmt.Errorf("%w: key %s, before it owned it", ErrTakenOver, l.name)
 	case r.Owner == me, r.Owner == "" && (r.Next == "" || how != byStandby):
 	default:
 		left := l.left(&r, state.now)
+		if how == byStandby && r.Owner != "" && r.Next != "" {
+			left += r.lease() // who has asked is going to take it
+		}
 		switch {
 		case how == byStandby && left > 0:
 			return false, left, nil
@@ -339,7 +343,7 @@ func (w *worker) tellWaiting(ctx context.Context, r *partitionRecord, left time.
 
 // tellTaken logs that the worker has fenced off another.
 func (w *worker) tellTaken(ctx context.Context, r *partitionRecord) {
-	w.lease.asked = false
+	w.lease.asked = ""
 	w.lease.sightings.told(w.lease.part(), "")
 	if r.Owner != "" && r.Owner != w.lease.worker.String() {
 		w.logger.WarnContext(ctx, "evento: a subscription takes the key of a worker that did not answer", "owner", r.Owner, "host", r.Host, "heard_of", r.changedAt)
@@ -382,7 +386,7 @@ const standbyInterval = 200 * time.Millisecond
 // are quick, as the answer may come at once.
 func (w *worker) waitForKey(ctx context.Context, left time.Duration) error {
 	short := standbyInterval
-	if w.lease.asked { // wake soon for the first checks
+	if w.lease.asked != "" { // wake soon for the first checks
 		short = min(short, firstBackoff*time.Duration(max(0, w.lease.looks-3)))
 	}
 	w.lease.looks++
@@ -404,15 +408,15 @@ func (l *lease) ask(ctx context.Context, r *partitionRecord, left time.Duration)
 		}
 		r.revision++
 	}
-	if !l.asked {
-		l.asked, l.until = true, l.clock()+left
+	if l.asked == "" {
+		l.asked, l.until = r.Owner, l.clock()+left
 	}
 	return l.until - l.clock(), nil
 }
 
 // withdraw cancels a request for a hand-over.
 func (l *lease) withdraw(ctx context.Context) {
-	if !l.asked {
+	if l.asked == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalTimeout)

@@ -302,6 +302,72 @@ func TestHandOverOutlastsTheStore(t *testing.T) {
 	})
 }
 
+// Of several workers that ask, the last gets the key and keeps it: one that asked before
+// does not take it for the owner that it has asked, whatever it has missed.
+func TestLaterRequestStands(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		var got list[string]
+		deposits(t, store, "a", 2)
+		first := start(t, store, evento.NewSubscription("s").Lease(time.Minute).Handler(evento.HandleAll(Account, func(_ context.Context, e evento.RawEvent) error {
+			got.add(fmt.Sprint("one ", e.Position))
+			time.Sleep(20 * time.Second)
+			return nil
+		})))
+		time.Sleep(time.Second) // the event is in hand
+		two := &process{Executor: store}
+		t.Cleanup(two.resume)
+		second := start(t, two, evento.NewSubscription("s").Handler(noteAs("two", &got)))
+		time.Sleep(time.Second) // it has asked
+		two.halt()
+		third := start(t, store, evento.NewSubscription("s").Handler(noteAs("three", &got)))
+		time.Sleep(2 * time.Minute) // longer than the lease of the first
+		two.resume()
+		time.Sleep(2 * time.Minute)
+		deposits(t, store, "a", 1)
+		time.Sleep(10 * time.Second)
+		if want := []string{"one 1", "three 2", "three 3"}; !slices.Equal(got.all(), want) || third.Err() != nil {
+			t.Errorf("handled %v, the last ended with %v; want %v by a worker that goes on", got.all(), third.Err(), want)
+		}
+		if !t.Failed() {
+			ended(t, first, evento.ErrTakenOver)
+			ended(t, second, evento.ErrTakenOver)
+		}
+	})
+}
+
+// A worker on standby leaves the key of an owner that is gone to a worker that has asked
+// for it, also when that one is late, and takes it when that one is gone too.
+func TestStandbyLeavesTheKeyToWhoAsked(t *testing.T) {
+	t.Parallel()
+	for resumed, want := range map[time.Duration]string{time.Minute + 20*time.Second: "two 2", 5 * time.Minute: "standby 2"} {
+		synctest.Test(t, func(t *testing.T) {
+			store := newStore(t)
+			one, two := &process{Executor: store}, &process{Executor: store}
+			t.Cleanup(one.resume)
+			t.Cleanup(two.resume)
+			var got list[string]
+			deposits(t, store, "a", 1)
+			start(t, one, evento.NewSubscription("s").Logger(silent).Lease(time.Minute).Handler(noteAs("one", &got)))
+			time.Sleep(time.Second)
+			start(t, store, evento.NewSubscription("s").Standby().Lease(time.Minute).Handler(noteAs("standby", &got)))
+			time.Sleep(time.Second)
+			one.halt()
+			start(t, two, evento.NewSubscription("s").Logger(silent).Lease(time.Minute).Handler(noteAs("two", &got)))
+			time.Sleep(time.Second) // it has asked
+			deposits(t, store, "a", 1)
+			two.halt()
+			time.Sleep(resumed)
+			two.resume()
+			time.Sleep(time.Minute)
+			if want := []string{"one 1", want}; !slices.Equal(got.all(), want) {
+				t.Errorf("who has asked goes on after %v; handled %v, want %v", resumed, got.all(), want)
+			}
+		})
+	}
+}
+
 // A worker that gives up before it has the key takes its request back, also when the
 // record is changed just then: the owner does not hand over to nobody.
 func TestRequestIsWithdrawn(t *testing.T) {
