@@ -6,25 +6,16 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"github.com/evento-go/evento"
 )
 
 // diff returns the difference of two values; "" if there is none.
-func (h *history) diff(want, got any) (diff string) {
-	defer func() {
-		if p := recover(); p != nil { // contradictory options, or an Equal method that does not expect nil
-			diff = fmt.Sprintf("they cannot be compared: %v\nsee Compare\n", p)
-		}
-	}()
-	opts := append([]cmp.Option{
-		cmp.Exporter(func(reflect.Type) bool { return true }),
-		cmpopts.EquateEmpty(),
-		cmpopts.EquateNaNs(),
-	}, h.compare...)
-	return cmp.Diff(want, got, opts...)
+func (h *history) diff(want, got any) string {
+	diff, err := h.defaults.diff(want, got, h.compare)
+	if err != nil {
+		return fmt.Sprintf("they cannot be compared: %v\nsee Compare\n", err)
+	}
+	return diff
 }
 
 // lost returns what of a payload its codec loses; "": nothing.

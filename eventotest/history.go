@@ -19,13 +19,14 @@ import (
 
 // history is what all kinds of tests share: the given events, and how to report.
 type history struct {
-	t       testing.TB
-	id      string
-	given   []Event
-	set     []givenDeadline // deadlines
-	compare []cmp.Option
-	checked bool // a Then was called
-	mistake bool // a mistake was reported that makes the rest meaningless
+	t        testing.TB
+	id       string
+	given    []Event
+	set      []givenDeadline // deadlines
+	compare  []cmp.Option    // of the test
+	defaults defaults
+	checked  bool // a Then was called
+	mistake  bool // a mistake was reported that makes the rest meaningless
 }
 
 const defaultID = "1"

@@ -58,8 +58,9 @@ func (p *ProjectionTest[V]) Snapshots(check bool) *ProjectionTest[V] {
 }
 
 // Compare adds go-cmp options for the comparison of states and events, such as
-// cmpopts.IgnoreFields for a generated id. By default, empty and nil are equal, and
-// unexported fields are compared.
+// cmpopts.IgnoreFields for a generated id. By default, empty and nil are equal, so are
+// NaNs, and unexported fields are compared. Where an option of yours applies, the
+// default does not. Two of yours that apply at one place fail the test.
 func (p *ProjectionTest[V]) Compare(opts ...cmp.Option) *ProjectionTest[V] {
 	p.compare = append(p.compare, opts...)
 	return p

@@ -271,7 +271,7 @@ func TestMistakes(t *testing.T) {
 	}
 	wantFail(t, func(t testing.TB) {
 		eventotest.Project(t, accounts).Compare(cmpopts.EquateEmpty()).Given(AccountOpened{}).Then(Account{})
-		eventotest.Project(t, lists).Compare(cmpopts.EquateEmpty()).Given(AccountOpened{}).Then([]string{})
+		eventotest.Project(t, lists).Compare(cmpopts.EquateEmpty(), cmpopts.EquateEmpty()).Given(AccountOpened{}).Then([]string{})
 	}, "they cannot be compared", "see Compare")
 	wantFail(t, func(t testing.TB) {
 		eventotest.Project(t, accounts).Given(eventotest.Of("\x00", AccountOpened{})).Then(Account{})
