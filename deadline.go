@@ -356,18 +356,18 @@ func writeWith(ctx context.Context, ex Executor, w Write, builders []*CommitBuil
 
 func sameChange(a, b Change) bool { return a.RecordKey == b.RecordKey && a.Revision == b.Revision }
 
-// Deadline is one that is set.
+// Deadline is one that is set. In JSON, Late is in nanoseconds.
 type Deadline struct {
-	AggregateType AggregateType
-	AggregateID   string
+	AggregateType AggregateType `json:"aggregateType"`
+	AggregateID   string        `json:"aggregateId"`
 	// Name is unique in the aggregate.
-	Name string
+	Name string `json:"name"`
 	// At is when it is due, by the store's clock: UTC, in microseconds.
-	At time.Time
+	At time.Time `json:"at"`
 	// Late is how long it has been due, by the store's clock; 0: it is not due yet.
-	Late time.Duration
+	Late time.Duration `json:"lateNanoseconds"`
 	// Event is the name of the event that it will be.
-	Event string
+	Event string `json:"event"`
 }
 
 // Deadlines ranges over the deadlines that are set, in the order of time; with aggregates,

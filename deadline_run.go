@@ -107,7 +107,7 @@ func (r *deadlineRunner) look(ctx context.Context) (next time.Duration, err erro
 
 // dueRecord is a deadline that is due.
 type dueRecord struct {
-	Record
+	record Record
 	dueDeadline
 }
 
@@ -183,7 +183,7 @@ func (r *deadlineRunner) together(ctx context.Context, due []*dueRecord) (n int,
 		}
 		seen[a] = true
 		w.Appends = append(w.Appends, d.append())
-		w.Swap.Changes = append(w.Swap.Changes, d.changes(d.dueDeadline.Revision)...)
+		w.Swap.Changes = append(w.Swap.Changes, d.changes(d.Revision)...)
 		n++
 	}
 	_, err = writeResolved(ctx, r.ex, w)
@@ -193,7 +193,7 @@ func (r *deadlineRunner) together(ctx context.Context, due []*dueRecord) (n int,
 // changes remove the records of the deadline, of which the own one is at a revision.
 func (d *dueRecord) changes(own uint64) []Change {
 	return []Change{
-		{RecordKey: d.RecordKey, Revision: d.Record.Revision, Remove: true},
+		{RecordKey: d.record.RecordKey, Revision: d.record.Revision, Remove: true},
 		{RecordKey: ownDeadlineKey(d.aggregate(), d.Name), Revision: own, Remove: true},
 	}
 }
@@ -224,7 +224,7 @@ func (r *deadlineRunner) singly(ctx context.Context, due []*dueRecord, err error
 			continue
 		case ctx.Err() != nil || errors.Is(tryErr, ErrClosed):
 			return tryErr
-		case errors.Is(tryErr, ErrSwapped) && r.aside[d.RecordKey].failures < mostTries:
+		case errors.Is(tryErr, ErrSwapped) && r.aside[d.record.RecordKey].failures < mostTries:
 			met++
 		case !isRefused(tryErr):
 			failures++
@@ -268,7 +268,7 @@ func (r *deadlineRunner) one(ctx context.Context, d *dueRecord) error {
 		if err != nil {
 			return err
 		}
-		if key == d.RecordKey {
+		if key == d.record.RecordKey {
 			_, err := writeResolved(ctx, r.ex, Write{Appends: []Append{d.append()}, Swap: &Swap{Changes: d.changes(named.Revision)}})
 			return err
 		}
@@ -278,10 +278,10 @@ func (r *deadlineRunner) one(ctx context.Context, d *dueRecord) error {
 
 // putAside keeps a deadline from being tried for a while, which grows with each failure.
 func (r *deadlineRunner) putAside(ctx context.Context, f failedDue) {
-	failures := r.aside[f.RecordKey].failures
-	r.aside[f.RecordKey] = aside{failures + 1, time.Now().Add(backoff(failures))}
+	failures := r.aside[f.record.RecordKey].failures
+	r.aside[f.record.RecordKey] = aside{failures + 1, time.Now().Add(backoff(failures))}
 	if failures+1 == mostTries {
 		slog.Default().ErrorContext(ctx, "evento: a deadline does not come true; trying again later",
-			"aggregate_type", f.Type, "aggregate", f.ID, "deadline", f.Name, "due", f.Key, "error", f.err)
+			"aggregate_type", f.Type, "aggregate", f.ID, "deadline", f.Name, "due", f.record.Key, "error", f.err)
 	}
 }

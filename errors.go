@@ -67,16 +67,17 @@ var (
 // ConflictError says at which version an aggregate was when a commit conflicted, or
 // which condition did not hold. It matches [ErrConflict].
 type ConflictError struct {
-	AggregateType AggregateType
-	AggregateID   string
+	AggregateType AggregateType `json:"aggregateType"`
+	AggregateID   string        `json:"aggregateId"`
 	// Expected and Actual are versions; 0 is an aggregate without events.
-	Expected, Actual uint64
+	Expected uint64 `json:"expected"`
+	Actual   uint64 `json:"actual"`
 
 	// Condition is which of [Write.Unless] did not hold, counted from 1, and Position
 	// that of the first event that it excludes. 0: the conflict is one of versions.
 	// Otherwise the fields above are not set.
-	Condition int
-	Position  uint64
+	Condition int    `json:"condition,omitempty"`
+	Position  uint64 `json:"position,omitempty"`
 }
 
 func (e *ConflictError) Error() string {

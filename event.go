@@ -17,8 +17,8 @@ type AggregateType string
 
 // AggregateKey names one aggregate: ids are unique within a type.
 type AggregateKey struct {
-	Type AggregateType
-	ID   string
+	Type AggregateType `json:"type"`
+	ID   string        `json:"id"`
 }
 
 // ID is an event's identity, a ULID (https://github.com/ulid/spec): 48 bits of
@@ -26,37 +26,44 @@ type AggregateKey struct {
 type ID = ulid.ULID
 
 // RawEvent is an event as it is stored: an immutable fact about one aggregate.
+//
+// In JSON, its ID is a text of 26 characters and Data is in base64; what the event does
+// not have of RoutingKey, Tags and Metadata is left out. Positions and versions are
+// numbers, here and in all types: they count from 1, so that they stay below 2^53, up to
+// which JavaScript is exact, for 285 years at a million events a second.
+//
+// Why: docs/decisions.md, "JSON has the names of GraphQL, and positions are numbers".
 type RawEvent struct {
 	// ID is unique, and rises within the process that made it.
-	ID ID
+	ID ID `json:"id"`
 	// Position is the event's place in the store's single total order, from 1.
-	Position uint64
+	Position uint64 `json:"position"`
 
-	AggregateType AggregateType
-	AggregateID   string
+	AggregateType AggregateType `json:"aggregateType"`
+	AggregateID   string        `json:"aggregateId"`
 	// Version counts the events of the aggregate: 1, 2, 3, … without gaps.
-	Version uint64
+	Version uint64 `json:"version"`
 
 	// Name is the payload's EventName when the event was committed.
-	Name string
+	Name string `json:"name"`
 	// RoutingKey is that of the aggregate's first event; "" is none.
-	RoutingKey string
+	RoutingKey string `json:"routingKey,omitempty"`
 	// Tags are what the event is about besides its aggregate, see [Tagged]. The reader
 	// must not write to them: events may share them.
-	Tags []string
+	Tags []string `json:"tags,omitempty"`
 	// Codec is the name of the codec that wrote Data.
-	Codec string
+	Codec string `json:"codec"`
 	// Data is the encoded payload. The reader may write to it; that changes nothing
 	// in the store. Events of one page may share an array.
-	Data []byte
+	Data []byte `json:"data"`
 
-	Metadata Metadata
+	Metadata Metadata `json:"metadata,omitzero"`
 
 	// Timestamp is when the store recorded the event: UTC, in microseconds. It
 	// never decreases from one position to the next, even when clocks are set back.
 	//
 	// Why: docs/decisions.md, "Timestamps are the store's".
-	Timestamp time.Time
+	Timestamp time.Time `json:"timestamp"`
 }
 
 // Aggregate returns the key of the event's aggregate.
@@ -91,11 +98,12 @@ func (m Metadata) Clone() Metadata {
 	return m
 }
 
-// Event is a RawEvent with its payload decoded.
+// Event is a RawEvent with its payload decoded. In JSON, data is the decoded payload, and
+// the encoded one is left out.
 type Event[D Payload] struct {
 	RawEvent
 	// Data is the decoded payload; the encoded one is RawEvent.Data.
-	Data D
+	Data D `json:"data"`
 }
 
 // Decode decodes the payload of a stored event, for programs that read events

@@ -12,21 +12,22 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Loaded is the state of one aggregate, computed by a projection.
+// Loaded is the state of one aggregate, computed by a projection. Its JSON has all
+// exported fields but SnapshotErr.
 type Loaded[V any] struct {
 	// ID is the aggregate's.
-	ID string
+	ID string `json:"id"`
 	// Version is that of the aggregate itself, even when an event of a related one
 	// is newer. A commit builds on it.
-	Version uint64
+	Version uint64 `json:"version"`
 	// Position is that of the last event that was applied to the state.
-	Position uint64
-	State    V
+	Position uint64 `json:"position"`
+	State    V      `json:"state"`
 	// SnapshotErr is why a snapshot that was due could not be stored. The state is
 	// complete in any case.
 	//
 	// Why: docs/decisions.md, "A snapshot that cannot be stored does not fail the load".
-	SnapshotErr error
+	SnapshotErr error `json:"-"`
 
 	aggregateType AggregateType
 }

@@ -200,11 +200,11 @@ type NewEvent struct {
 
 // Receipt says where a commit's events were stored.
 type Receipt struct {
-	AggregateID string
+	AggregateID string `json:"aggregateId"`
 	// Version is the aggregate's version after the commit.
-	Version uint64
+	Version uint64 `json:"version"`
 	// Position is the position of this aggregate's last event in the commit.
-	Position uint64
+	Position uint64 `json:"position"`
 }
 
 // Check returns an error for a write that exceeds a limit, or that some store could

@@ -23,11 +23,11 @@ const (
 // RecordKey identifies a record.
 type RecordKey struct {
 	// Kind is the kind of state, such as "subscription".
-	Kind string
+	Kind string `json:"kind"`
 	// Key is what the state belongs to, such as the subscription's key.
-	Key string
+	Key string `json:"key"`
 	// Part distinguishes several records of one Key; "" is a part too.
-	Part string
+	Part string `json:"part"`
 }
 
 // Compare orders keys by Kind, Key and Part, each bytewise.
@@ -56,11 +56,11 @@ func (k RecordKey) check() error {
 type Record struct {
 	RecordKey
 	// Revision counts the changes: 1 for a new record.
-	Revision uint64
+	Revision uint64 `json:"revision"`
 	// ChangedAt is the time of the last change by the store's clock, which may have
 	// been set back since; in UTC, to the millisecond or finer.
-	ChangedAt time.Time
-	Value     []byte
+	ChangedAt time.Time `json:"changedAt"`
+	Value     []byte    `json:"value"`
 }
 
 // RecordQuery chooses records of one kind.
@@ -94,12 +94,12 @@ func (q RecordQuery) Check() error {
 
 // RecordPage is what Records returns.
 type RecordPage struct {
-	Records []Record
+	Records []Record `json:"records"`
 	// More: there are further records after these.
-	More bool
+	More bool `json:"more"`
 	// Now is the time of the store's clock. A record may have a later ChangedAt, if
 	// the clock was set back.
-	Now time.Time
+	Now time.Time `json:"now"`
 }
 
 // Swap changes records together.

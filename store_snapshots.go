@@ -18,14 +18,14 @@ import (
 type SnapshotKey struct {
 	// Projection and Revision are the projection's. A revision fits in 63
 	// bits.
-	Projection string
-	Revision   uint64
+	Projection string `json:"projection"`
+	Revision   uint64 `json:"revision"`
 	// Variant distinguishes states of different shapes or with different related
 	// aggregates. It is 64 hexadecimal digits: 32 for the shape and 32 for the
 	// related aggregates.
-	Variant       string
-	AggregateType AggregateType
-	AggregateID   string
+	Variant       string        `json:"variant"`
+	AggregateType AggregateType `json:"aggregateType"`
+	AggregateID   string        `json:"aggregateId"`
 }
 
 // Compare orders keys by Projection, Revision, Variant, AggregateType and
@@ -63,11 +63,12 @@ func (k SnapshotKey) Check() error {
 type Snapshot struct {
 	// Version is the aggregate's, Position that of the last applied event. Both fit
 	// in 63 bits.
-	Version, Position uint64
+	Version  uint64 `json:"version"`
+	Position uint64 `json:"position"`
 	// Cursor is the place after which the replay continues.
-	Cursor cursor.Value
+	Cursor cursor.Value `json:"cursor"`
 	// Data is the encoded state.
-	Data []byte
+	Data []byte `json:"data"`
 }
 
 // SnapshotQuery chooses stored snapshots.
@@ -105,9 +106,9 @@ func (q SnapshotQuery) Check() error {
 
 // SnapshotPage is what Snapshots returns.
 type SnapshotPage struct {
-	Snapshots []StoredSnapshot
+	Snapshots []StoredSnapshot `json:"snapshots"`
 	// More: there are further snapshots after these.
-	More bool
+	More bool `json:"more"`
 }
 
 // StoredSnapshot is a snapshot with its key. Without States in the query its
@@ -116,7 +117,7 @@ type StoredSnapshot struct {
 	SnapshotKey
 	Snapshot
 	// Size is the number of bytes in Data, even if Data was not asked for.
-	Size int
+	Size int `json:"size"`
 }
 
 // snapshots ranges over the snapshots of a query, page after page, each page twice

@@ -24,11 +24,11 @@ const parkedKind = "parked"
 // events.
 type Parked struct {
 	// Part identifies it among the subscription's parked events.
-	Part          string        `json:"-"`
-	ID            ID            `json:"event_id"`
+	Part          string        `json:"part"`
+	ID            ID            `json:"id"`
 	Position      uint64        `json:"position"`
-	AggregateType AggregateType `json:"aggregate_type"`
-	AggregateID   string        `json:"aggregate_id"`
+	AggregateType AggregateType `json:"aggregateType"`
+	AggregateID   string        `json:"aggregateId"`
 	Version       uint64        `json:"version"`
 	Name          string        `json:"name"`
 	// Error is the handler's last error; "" for an event that only waits for an
@@ -36,7 +36,7 @@ type Parked struct {
 	Error string `json:"error,omitempty"`
 	// Attempts counts how often it was attempted.
 	Attempts int       `json:"attempts"`
-	ParkedAt time.Time `json:"parked_at"`
+	ParkedAt time.Time `json:"parkedAt"`
 	// Retry says that it must be retried: "one", or "all" for the later ones of its
 	// aggregate too.
 	Retry string `json:"retry,omitempty"`
@@ -53,7 +53,25 @@ const (
 
 func (p *Parked) aggregate() AggregateKey { return AggregateKey{p.AggregateType, p.AggregateID} }
 
-func (p *Parked) check() error {
+// storedParked is a parked event as it is in its record.
+type storedParked struct {
+	Part          string        `json:"-"`
+	ID            ID            `json:"event_id"`
+	Position      uint64        `json:"position"`
+	AggregateType AggregateType `json:"aggregate_type"`
+	AggregateID   string        `json:"aggregate_id"`
+	Version       uint64        `json:"version"`
+	Name          string        `json:"name"`
+	Error         string        `json:"error,omitempty"`
+	Attempts      int           `json:"attempts"`
+	ParkedAt      time.Time     `json:"parked_at"`
+	Retry         string        `json:"retry,omitempty"`
+	After         cursor.Value  `json:"after"`
+
+	revision uint64
+}
+
+func (p *storedParked) check() error {
 	if p.Attempts < 0 || p.Retry != "" && p.Retry != retryOne && p.Retry != retryAll {
 		return fmt.Errorf("attempts: %d, retry: %q", p.Attempts, p.Retry)
 	}
@@ -61,7 +79,7 @@ func (p *Parked) check() error {
 }
 
 func (p *Parked) change(n subscriptionName) Change {
-	return Change{RecordKey: RecordKey{parkedKind, n.key, n.prefix + p.Part}, Revision: p.revision, Value: encodeState(p)}
+	return Change{RecordKey: RecordKey{parkedKind, n.key, n.prefix + p.Part}, Revision: p.revision, Value: encodeState((*storedParked)(p))}
 }
 
 // parked ranges over the parked events of the subscription, in order. At most one
@@ -71,7 +89,7 @@ func (n subscriptionName) parked(ctx context.Context, ex Executor) iter.Seq2[Par
 		for r, err := range n.records(ctx, ex, parkedKind, 0) {
 			p := Parked{Part: r.rest, revision: r.Revision}
 			if err == nil {
-				err = decodeState(r.Record, &p)
+				err = decodeState(r.Record, (*storedParked)(&p))
 			}
 			if err != nil {
 				yield(Parked{}, err)

@@ -111,8 +111,32 @@ const maxLease = 365 * 24 * time.Hour
 // sharedState is the record of a whole subscription.
 type sharedState struct {
 	// Partitions is the number of partitions.
-	Partitions int `json:"partitions"`
+	Partitions int
 	Selection
+}
+
+// storedShared is a sharedState as it is in its record.
+type storedShared struct {
+	Partitions int                        `json:"partitions"`
+	RoutingKey string                     `json:"routing_key,omitempty"`
+	All        bool                       `json:"all,omitempty"`
+	Aggregates map[AggregateType][]string `json:"aggregates,omitempty"`
+	Events     map[AggregateType][]string `json:"events,omitempty"`
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (s sharedState) MarshalJSON() ([]byte, error) {
+	return json.Marshal(storedShared{s.Partitions, s.RoutingKey, s.All, s.Aggregates, s.Events})
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *sharedState) UnmarshalJSON(text []byte) error {
+	var stored storedShared
+	if err := json.Unmarshal(text, &stored); err != nil {
+		return err
+	}
+	*s = sharedState{stored.Partitions, Selection{stored.RoutingKey, stored.All, stored.Aggregates, stored.Events}}
+	return nil
 }
 
 // partitionState is the record of a partition. It is changed by compare-and-swap at

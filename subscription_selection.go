@@ -12,15 +12,15 @@ import (
 // aggregates are its scope, which is fixed; its handlers may change.
 type Selection struct {
 	// RoutingKey selects the events with this key; "" selects those without one.
-	RoutingKey string `json:"routing_key,omitempty"`
+	RoutingKey string `json:"routingKey"`
 	// All selects the events with any routing key or none.
-	All bool `json:"all,omitempty"`
+	All bool `json:"all"`
 	// Aggregates are the ids that it is restricted to, by type; nil: no
 	// restriction.
-	Aggregates map[AggregateType][]string `json:"aggregates,omitempty"`
+	Aggregates map[AggregateType][]string `json:"aggregates"`
 	// Events are the names that it has handlers for, by type; a type without names:
 	// all of its events. nil: every event.
-	Events map[AggregateType][]string `json:"events,omitempty"`
+	Events map[AggregateType][]string `json:"events"`
 }
 
 // selection returns the builder's selection.

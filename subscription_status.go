@@ -12,60 +12,62 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Status describes how far a subscription is.
+// Status describes how far a subscription is. In JSON, Lag is in nanoseconds, and Keeps
+// and Changed are left out when there are none.
 type Status struct {
-	Key string
+	Key string `json:"key"`
 	// RoutingKey is "" if the subscription has none, or has All.
-	RoutingKey string
+	RoutingKey string `json:"routingKey"`
 	// Selection is which events it handles; the handlers are those of the worker
 	// that took a partition last.
-	Selection  Selection
-	Partitions []PartitionStatus
+	Selection  Selection         `json:"selection"`
+	Partitions []PartitionStatus `json:"partitions"`
 	// Keeps are the names of the projections whose states it keeps, sorted; nil:
 	// none. See [Projection.Keep].
-	Keeps []string
+	Keeps []string `json:"keeps,omitempty"`
 	// Parked is how many events are parked.
-	Parked int
+	Parked int `json:"parked"`
 	// Position is that of the last event before the first pending one: up to there,
 	// every event is handled, parked, or not selected. 0 where one position is not
 	// a place, as in executor/group.
-	Position uint64
+	Position uint64 `json:"position"`
 	// Head is the position of the store's last event.
-	Head uint64
+	Head uint64 `json:"head"`
 	// Behind is how many selected events are pending, that is, after the cursor of
 	// their partition. Status reads them to count them.
-	Behind uint64
+	Behind uint64 `json:"behind"`
 	// Lag is how long the first pending event has been waiting; 0 if none is
 	// pending.
-	Lag time.Duration
+	Lag time.Duration `json:"lagNanoseconds"`
 	// Changed is the last change with [Control]; the zero value: none.
-	Changed ControlChange
+	Changed ControlChange `json:"changed,omitzero"`
 	// Now is the time of the store's clock when the partitions were read, for
 	// comparison with their ChangedAt.
-	Now time.Time
+	Now time.Time `json:"now"`
 }
 
 // PartitionStatus describes how far a partition is. A subscription without
 // Partitions has one.
 type PartitionStatus struct {
 	// Owner is the worker that runs it, and Host where; "" if it has no owner.
-	Owner, Host string
+	Owner string `json:"owner"`
+	Host  string `json:"host"`
 	// Live reports whether the owner has given a sign of life within its lease, by
 	// the store's clock.
-	Live bool
+	Live bool `json:"live"`
 	// Epoch rises with each owner.
-	Epoch uint64
+	Epoch uint64 `json:"epoch"`
 	// Cursor is the place up to which every event is handled.
-	Cursor cursor.Value
+	Cursor cursor.Value `json:"cursor"`
 	// Position is that of the last event that was handled or parked.
-	Position uint64
+	Position uint64 `json:"position"`
 	// ChangedAt is when the partition's record was last changed.
-	ChangedAt time.Time
-	Paused    bool
+	ChangedAt time.Time `json:"changedAt"`
+	Paused    bool      `json:"paused"`
 	// Error is why the last owner stopped, or why the present one tries again; ""
 	// if nothing has failed. ErrorEvent is the event concerned.
-	Error      string
-	ErrorEvent string
+	Error      string `json:"error"`
+	ErrorEvent string `json:"errorEvent"`
 }
 
 // Status returns how far the subscription is. It reads all pending events, so many
@@ -128,9 +130,9 @@ func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *S
 
 // SubscriptionName identifies a subscription.
 type SubscriptionName struct {
-	Key string
+	Key string `json:"key"`
 	// RoutingKey is "" if the subscription has none, or has All.
-	RoutingKey string
+	RoutingKey string `json:"routingKey"`
 }
 
 // Subscriptions ranges over all subscriptions that were ever started, in the order

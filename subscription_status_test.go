@@ -68,8 +68,8 @@ func TestStatusSaysWhat(t *testing.T) {
 			selection string
 			keeps     []string
 		}{
-			{evento.ControlOf(ex, "s").RoutingKey("eu"), `{"routing_key":"eu","aggregates":{"bank/Account":["a","b"]},"events":{"bank/Account":["AccountOpened"]}}`, nil},
-			{evento.ControlOf(ex, "kept"), `{"all":true,"events":{"bank/Account":null}}`, []string{"accounts"}},
+			{evento.ControlOf(ex, "s").RoutingKey("eu"), `{"routingKey":"eu","all":false,"aggregates":{"bank/Account":["a","b"]},"events":{"bank/Account":["AccountOpened"]}}`, nil},
+			{evento.ControlOf(ex, "kept"), `{"routingKey":"","all":true,"aggregates":null,"events":{"bank/Account":null}}`, []string{"accounts"}},
 		} {
 			s, err := test.control.Status(t.Context())
 			noErr(t, err)

@@ -3,7 +3,8 @@
 //
 // Its nouns are [Value] (the text of a place), [Args] (how many items, from which
 // place, in which direction), and [Page] (the result, in the shape of the GraphQL
-// cursor connections specification). An event store reads its events this way;
+// cursor connections specification, in JSON too). [ArgsFrom] reads Args from a request, and
+// [Map] makes a page of other items. An event store reads its events this way;
 // [Reader] pages a slice in memory and [Keyset] pages a user's own SQL table, so
 // that an application's lists have the same interface as its event log.
 //
@@ -18,8 +19,9 @@ import (
 	"fmt"
 )
 
-// Value is the text of a place: opaque, URL-safe, at most 4 KiB. The empty Value is
-// the beginning when reading forward and the end when reading backward.
+// Value is the text of a place: opaque, URL-safe, at most 4 KiB (16 KiB of an
+// executor/group). The empty Value is the beginning when reading forward and the end when
+// reading backward.
 //
 // A Value is only for the reader that made it. It is neither secret nor signed: it
 // identifies a place and grants no access.
@@ -87,9 +89,15 @@ func (a Args) IsOnward() bool { return a.onward }
 
 // Edge is an item with the cursor of its place.
 type Edge[T any] struct {
-	Cursor Value
-	Node   T
+	Cursor Value `json:"cursor"`
+	Node   T     `json:"node"`
 }
+
+// Edges are the items of a page. In JSON, none are [] rather than null, and [] is nil
+// again.
+//
+// Why: docs/decisions.md, "JSON has the names of GraphQL, and positions are numbers".
+type Edges[T any] []Edge[T]
 
 // PageInfo describes what lies around a page.
 type PageInfo struct {
@@ -105,8 +113,28 @@ type PageInfo struct {
 	StartCursor, EndCursor Value
 }
 
-// Page is a sequence of items in ascending order.
+// Page is a sequence of items in ascending order. Its JSON has the shape of a GraphQL
+// cursor connection:
+//
+//	{"edges":[{"cursor":"…","node":…}],"pageInfo":{"hasNextPage":…,"hasPreviousPage":…,"startCursor":"…","endCursor":"…"}}
 type Page[T any] struct {
-	Edges    []Edge[T]
-	PageInfo PageInfo
+	Edges    Edges[T] `json:"edges"`
+	PageInfo PageInfo `json:"pageInfo"`
+}
+
+// Map returns the page with other items, made of its own by fn, at the same places: such
+// as what a client is shown of events. It returns the first error of fn, unchanged.
+func Map[T, U any](page *Page[T], fn func(T) (U, error)) (*Page[U], error) {
+	mapped := &Page[U]{PageInfo: page.PageInfo}
+	if len(page.Edges) > 0 {
+		mapped.Edges = make(Edges[U], len(page.Edges))
+	}
+	for i, e := range page.Edges {
+		node, err := fn(e.Node)
+		if err != nil {
+			return nil, err
+		}
+		mapped.Edges[i] = Edge[U]{e.Cursor, node}
+	}
+	return mapped, nil
 }

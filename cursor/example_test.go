@@ -3,9 +3,12 @@ package cursor_test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 
 	"github.com/evento-go/evento/cursor"
 )
@@ -126,4 +129,57 @@ func ExampleErrInvalid() {
 	// Output:
 	// true invalid cursor: malformed: "somebody typed this"
 	// true invalid cursor: a page has 1 to 10000 items, not 1000000
+}
+
+// A handler that pages: the query says which page, and the answer has the shape of a GraphQL
+// connection. What a caller does wrong is a 400. Map leaves out what clients are not shown.
+func ExampleArgsFrom() {
+	type account struct{ Owner, Password string }
+	type shown struct {
+		Owner string `json:"owner"`
+	}
+	accounts, err := cursor.NewReader([]account{{"Cleo", "x"}, {"Ada", "y"}, {"Bob", "z"}},
+		cursor.Asc("owner", func(a account) string { return a.Owner }))
+	if err != nil {
+		log.Fatal(err)
+	}
+	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page, err := func() (*cursor.Page[shown], error) {
+			args, err := cursor.ArgsFrom(r.URL.Query(), cursor.PageSize{Default: 2, Max: 100})
+			if err != nil {
+				return nil, err
+			}
+			page, err := accounts.Read(args)
+			if err != nil {
+				return nil, err
+			}
+			return cursor.Map(page, func(a account) (shown, error) { return shown{a.Owner}, nil })
+		}()
+		switch {
+		case errors.Is(err, cursor.ErrInvalid):
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		case err != nil:
+			http.Error(w, "it failed", http.StatusInternalServerError)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(page) // fails when the client has gone
+		}
+	})
+	get := func(query string) string {
+		w := httptest.NewRecorder()
+		pages(w, httptest.NewRequest(http.MethodGet, "/accounts?"+query, nil))
+		fmt.Print(w.Code, " ", w.Body)
+		var page cursor.Page[shown]
+		_ = json.Unmarshal(w.Body.Bytes(), &page)
+		return string(page.PageInfo.EndCursor)
+	}
+	end := get("")
+	get("first=5&after=" + end)
+	get("first=101")
+	get("first=1&after=nothing")
+	// Output:
+	// 200 {"edges":[{"cursor":"AXJvlMzey5ihnQNBZGFDpqHx","node":{"owner":"Ada"}},{"cursor":"AXJvlMzey5ihnQNCb2I7HZfZ","node":{"owner":"Bob"}}],"pageInfo":{"hasNextPage":true,"hasPreviousPage":false,"startCursor":"AXJvlMzey5ihnQNBZGFDpqHx","endCursor":"AXJvlMzey5ihnQNCb2I7HZfZ"}}
+	// 200 {"edges":[{"cursor":"AXJvlMzey5ihnQRDbGVvt6B3SA","node":{"owner":"Cleo"}}],"pageInfo":{"hasNextPage":false,"hasPreviousPage":true,"startCursor":"AXJvlMzey5ihnQRDbGVvt6B3SA","endCursor":"AXJvlMzey5ihnQRDbGVvt6B3SA"}}
+	// 400 invalid cursor: first is "101", and a page has 1 to 100 items
+	// 400 invalid cursor: malformed: "nothing"
 }

@@ -97,7 +97,7 @@ func (e *entry) add(r *evento.Record, rest string) {
 		return
 	}
 	e.found = true
-	var selection evento.Selection
+	var selection selectionView // the record has it under the same names
 	err := json.Unmarshal(r.Value, &selection)
 	if err == nil && prefixOf(selection.RoutingKey) != e.prefix {
 		err = fmt.Errorf("routing_key: %q", selection.RoutingKey)

@@ -16,19 +16,19 @@ import (
 // subscriptionView is a subscription for programs. The names of its fields are
 // stable.
 type subscriptionView struct {
-	Key        string            `json:"key"`
-	RoutingKey string            `json:"routing_key"`
-	State      string            `json:"state"`
-	Position   uint64            `json:"position"`
-	Head       uint64            `json:"head"`
-	Behind     uint64            `json:"behind"`
-	LagSeconds float64           `json:"lag_seconds"`
-	Paused     bool              `json:"paused"`
-	Live       bool              `json:"live"`
-	Parked     int               `json:"parked"`
-	LastError  string            `json:"last_error,omitempty"`
-	Changed    *changeView       `json:"changed,omitempty"`
-	Selection  *evento.Selection `json:"selection,omitempty"`
+	Key        string         `json:"key"`
+	RoutingKey string         `json:"routing_key"`
+	State      string         `json:"state"`
+	Position   uint64         `json:"position"`
+	Head       uint64         `json:"head"`
+	Behind     uint64         `json:"behind"`
+	LagSeconds float64        `json:"lag_seconds"`
+	Paused     bool           `json:"paused"`
+	Live       bool           `json:"live"`
+	Parked     int            `json:"parked"`
+	LastError  string         `json:"last_error,omitempty"`
+	Changed    *changeView    `json:"changed,omitempty"`
+	Selection  *selectionView `json:"selection,omitempty"`
 	// Keeps are the projections whose states it keeps.
 	Keeps      []string        `json:"keeps,omitempty"`
 	Partitions []partitionView `json:"partitions"`
@@ -43,6 +43,14 @@ type changeView struct {
 	What string    `json:"what"`
 	By   string    `json:"by"`
 	At   time.Time `json:"at"`
+}
+
+// selectionView is which events a subscription handles.
+type selectionView struct {
+	RoutingKey string                            `json:"routing_key,omitempty"`
+	All        bool                              `json:"all,omitempty"`
+	Aggregates map[evento.AggregateType][]string `json:"aggregates,omitempty"`
+	Events     map[evento.AggregateType][]string `json:"events,omitempty"`
 }
 
 type partitionView struct {
@@ -76,7 +84,7 @@ const (
 func subscriptionViewOf(st *evento.Status) subscriptionView {
 	v := subscriptionView{
 		Key: st.Key, RoutingKey: st.RoutingKey, Position: st.Position, Head: st.Head, Behind: st.Behind,
-		LagSeconds: st.Lag.Seconds(), Parked: st.Parked, Live: len(st.Partitions) > 0, Selection: &st.Selection, Keeps: st.Keeps,
+		LagSeconds: st.Lag.Seconds(), Parked: st.Parked, Live: len(st.Partitions) > 0, Selection: (*selectionView)(&st.Selection), Keeps: st.Keeps,
 		Partitions: make([]partitionView, 0, len(st.Partitions)),
 	}
 	if st.Changed != (evento.ControlChange{}) {
@@ -139,7 +147,7 @@ func (p *partitionView) state() string {
 }
 
 // selectionRows returns a selection as rows of a table.
-func selectionRows(s *evento.Selection) [][]string {
+func selectionRows(s *selectionView) [][]string {
 	scope := "events without a routing key"
 	switch {
 	case s.All:

@@ -266,5 +266,5 @@ func tagsConditions(ctx context.Context, t *testing.T, c Config, ex evento.Execu
 // readOnwardOf reads what matches behind a place.
 func readOnwardOf(ctx context.Context, t testing.TB, ex evento.Executor, q evento.Query, at cursor.Value) model {
 	t.Helper()
-	return read(ctx, t, ex, q, cursor.Onward(cursor.MaxPage, at)).Edges
+	return model(read(ctx, t, ex, q, cursor.Onward(cursor.MaxPage, at)).Edges)
 }
