@@ -32,6 +32,12 @@ func (c *CommandTest) Given(events ...evento.Payload) *CommandTest {
 	return c
 }
 
+// GivenRecords adds records of the application that were stored before, each at revision 1.
+func (c *CommandTest) GivenRecords(records ...evento.Record) *CommandTest {
+	c.records = append(c.records, records...)
+	return c
+}
+
 // Compare adds go-cmp options for the comparison of events: see
 // [ProjectionTest.Compare].
 func (c *CommandTest) Compare(opts ...cmp.Option) *CommandTest {
@@ -95,6 +101,7 @@ type Outcome struct {
 	before  []setDeadline
 	came    []setDeadline // those that have come true
 	err     error
+	refused bool // ThenError was called
 	events  []evento.RawEvent
 	changes []changed
 	decided []evento.Payload // before they were stored
@@ -118,12 +125,14 @@ func (o *Outcome) At(t time.Time) *Outcome {
 	if o.mistake || o.store == nil {
 		return o
 	}
-	came, err := o.store.wait(o.t.Context(), t)
+	err := o.store.wait(o.t.Context(), t, func(came []setDeadline) error {
+		o.came = append(o.came, came...)
+		return nil
+	})
 	if err != nil {
 		o.misuse("At: %v\n%s", err, o.list())
 		return o
 	}
-	o.came = append(o.came, came...)
 	o.look()
 	return o
 }
@@ -147,9 +156,26 @@ func (o *Outcome) Then(want ...evento.Payload) {
 // these events were committed and deadlines set: usually none.
 func (o *Outcome) ThenError(target error, want ...evento.Payload) {
 	o.t.Helper()
-	o.checked = true
+	o.checked, o.refused = true, true
 	if !o.mistake && o.wantError(o.what, o.err, target) {
 		o.check(want)
+	}
+}
+
+// ThenRecords checks that there was no error, unless ThenError was called before, and that
+// the application's records are exactly these, given ones included, in any order: their
+// keys and values, and a revision that is set. The library's own records are not compared.
+func (o *Outcome) ThenRecords(want ...evento.Record) {
+	o.t.Helper()
+	o.checked = true
+	switch {
+	case o.mistake || o.store == nil:
+	case o.err != nil && !o.refused:
+		o.fail("%s failed: %v", o.what, o.err)
+	default:
+		if got := o.recordsIn(o.store); !o.mistake {
+			o.sameRecords(got, want)
+		}
 	}
 }
 

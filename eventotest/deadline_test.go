@@ -126,7 +126,7 @@ func TestGivenDeadlines(t *testing.T) {
 	}, `the wanted deadline "x" does not come back from its codec as it was`)
 	wantFail(t, func(t testing.TB) { eventotest.Command(t).Given(payment("o1", noon)).Decide(pay("o1")).Then() }, "the decision failed", "given deadline")
 	wantPass(t, func(t testing.TB) {
-		eventotest.Project(t, orders).ID("o1").Given(placed, payment("", noon)).Then(order{"rock", "placed"})
+		eventotest.Project(t, orders).ID("o1").Given(placed, payment("", noon)).Then(order{"rock", "ann", "placed"})
 	})
 	wantPass(t, func(t testing.TB) {
 		eventotest.Project(t, orders).ID("o1").Given(placed, payment("", noon)).

@@ -17,12 +17,14 @@
 //   - [Command] tests a function that commits events itself or, with Decide, one of
 //     [evento.Decide].
 //   - [Subscribe] tests a subscription: what its handlers commit and do, which
-//     events are parked, and that handling an event twice does no harm.
+//     events are parked, and that handling an event twice does no harm. With ThenRecords it
+//     also tests the records that they keep.
 //   - [Event] is a payload with further fields of the event: the aggregate's id,
 //     metadata, a time. It can be used wherever a payload can. [Of] is the short
 //     form for the id.
 //   - [Deadline] is one that was set, or is wanted to be, and [Cleared] one that is
-//     not set any more. With At, time passes, and deadlines come true.
+//     not set any more. With At, time passes, and deadlines come true, also while a
+//     subscription runs.
 //
 // Every test ends with a method whose name begins with Then; a test without one
 // fails. A failure lists the given events and shows the difference between what was

@@ -183,6 +183,48 @@ func ExampleSubscribe() {
 	// Output: failed: false
 }
 
+// A subscription sets a deadline, and handles the event when it comes true.
+func ExampleSubscriptionTest_At() {
+	t := &exampleT{} // in a test: the *testing.T
+	noon := time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC)
+	placed := eventotest.Event{Payload: Placed{Concert: "rock", Customer: "ann"}, AggregateID: "o1", Timestamp: noon}
+	payment := eventotest.Deadline{AggregateID: "o1", Name: "payment", At: noon.AddDate(0, 0, 1), Payload: Overdue{}}
+
+	// It is set, cleared when the order is paid, and due otherwise.
+	eventotest.Subscribe(t, collect()).
+		Given(placed).
+		Then(eventotest.Of("o1", Requested{}), payment)
+	eventotest.Subscribe(t, collect()).
+		Given(placed, eventotest.Of("o1", Requested{}), payment, eventotest.Of("o1", Paid{})).
+		Then(eventotest.Of("o1", Closed{}), eventotest.Cleared("o1", "payment"))
+	eventotest.Subscribe(t, collect()).
+		Given(placed).
+		At(noon.AddDate(0, 0, 1)).
+		Then(eventotest.Of("o1", Requested{}), eventotest.Of("o1", Overdue{}), eventotest.Of("o1", Cancelled{}))
+
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
+}
+
+// The handler of a transactional subscription fails once, behind its commits: nothing is
+// stored. When it is called again, everything is stored once.
+func ExampleSubscriptionTest_ThenRecords() {
+	t := &exampleT{} // in a test: the *testing.T
+
+	eventotest.Subscribe(t, shaky(1, "")).
+		Given(eventotest.Of("o1", Placed{Concert: "rock", Customer: "ann"})).
+		ThenError(errPoor).
+		ThenRecords()
+	eventotest.Subscribe(t, shaky(1, "")).
+		Retries(1).
+		Given(eventotest.Of("o1", Placed{Concert: "rock", Customer: "ann"})).
+		Then(eventotest.Of("o1", Requested{}), eventotest.Deadline{AggregateID: "o1", Name: "payment", Payload: Overdue{}}).
+		ThenRecords(evento.Record{RecordKey: evento.RecordKey{Kind: "requests", Key: "ann"}, Value: []byte("1")})
+
+	fmt.Println("failed:", t.Failed())
+	// Output: failed: false
+}
+
 // Further fields of an event can be given; those that are set are compared.
 func ExampleEvent() {
 	t := &exampleT{} // in a test: the *testing.T

@@ -71,6 +71,29 @@ func TestGuide(t *testing.T) {
 				Then(eventotest.Of("o1", Cancelled{}), eventotest.Of("rock", Released{Order: "o1"}))
 		},
 		func(t testing.TB) {
+			eventotest.Subscribe(t, collect()).
+				Given(eventotest.Event{Payload: Placed{Concert: "rock", Customer: "ann"}, AggregateID: "o1", Timestamp: due.Add(-24 * time.Hour)}).
+				At(due).
+				Then(
+					eventotest.Of("o1", Requested{}),
+					eventotest.Event{Payload: Overdue{}, AggregateID: "o1", Timestamp: due},
+					eventotest.Of("o1", Cancelled{}),
+				)
+		},
+		func(t testing.TB) {
+			eventotest.Subscribe(t, shaky(1, "")).
+				Given(eventotest.Of("o1", Placed{Concert: "rock", Customer: "ann"})).
+				ThenError(errPoor).
+				ThenRecords()
+		},
+		func(t testing.TB) {
+			eventotest.Subscribe(t, shaky(1, "")).
+				Retries(1).
+				Given(eventotest.Of("o1", Placed{Concert: "rock", Customer: "ann"})).
+				Then(eventotest.Of("o1", Requested{}), eventotest.Deadline{AggregateID: "o1", Name: "payment", Payload: Overdue{}}).
+				ThenRecords(evento.Record{RecordKey: evento.RecordKey{Kind: "requests", Key: "ann"}, Value: []byte("1")})
+		},
+		func(t testing.TB) {
 			eventotest.Subscribe(t, welcome()).
 				Given(eventotest.Of("ann", AccountOpened{"Ann"})).
 				Redelivered(nil).

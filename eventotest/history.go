@@ -23,6 +23,7 @@ type history struct {
 	id       string
 	given    []Event
 	set      []givenDeadline // deadlines
+	records  []evento.Record // given
 	compare  []cmp.Option    // of the test
 	defaults defaults
 	checked  bool // a Then was called
@@ -120,6 +121,7 @@ type store struct {
 	events    int           // the number of given ones
 	ran       bool          // what is tested has run, or time has passed
 	snapshots atomic.Bool   // a load has asked for one
+	kinds     kinds
 }
 
 func newStore() *store {
@@ -211,13 +213,21 @@ func (h *history) stored() *store {
 			}
 		}
 		if i == len(h.given) {
-			return s
+			break
 		}
 		if err := s.give(h.t.Context(), h.given[i], h.idOf(h.given[i])); err != nil {
 			h.misuse("given event %d cannot be stored: %v\n%s", i+1, err, h.list())
 			return nil
 		}
 	}
+	for i := range h.records {
+		r := &h.records[i]
+		if err := s.giveRecord(h.t.Context(), r); err != nil {
+			h.misuse("the given record %q %q %q %v\n%s", r.Kind, r.Key, r.Part, err, h.list())
+			return nil
+		}
+	}
+	return s
 }
 
 // since returns the events of a store after a position.

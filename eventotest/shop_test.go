@@ -3,6 +3,7 @@ package eventotest_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/evento-go/evento"
@@ -18,6 +19,8 @@ type (
 	Paid      struct{}
 	Overdue   struct{}
 	Cancelled struct{}
+	Requested struct{}
+	Closed    struct{}
 )
 
 const (
@@ -32,6 +35,8 @@ func (Placed) AggregateType() evento.AggregateType    { return orderType }
 func (Paid) AggregateType() evento.AggregateType      { return orderType }
 func (Overdue) AggregateType() evento.AggregateType   { return orderType }
 func (Cancelled) AggregateType() evento.AggregateType { return orderType }
+func (Requested) AggregateType() evento.AggregateType { return orderType }
+func (Closed) AggregateType() evento.AggregateType    { return orderType }
 
 func (Announced) EventName() string { return "Announced" }
 func (Reserved) EventName() string  { return "Reserved" }
@@ -40,13 +45,15 @@ func (Placed) EventName() string    { return "Placed" }
 func (Paid) EventName() string      { return "Paid" }
 func (Overdue) EventName() string   { return "Overdue" }
 func (Cancelled) EventName() string { return "Cancelled" }
+func (Requested) EventName() string { return "Requested" }
+func (Closed) EventName() string    { return "Closed" }
 
 // Tags are what the event is about besides its order.
 func (e Placed) Tags() []string { return []string{"concert:" + e.Concert, "customer:" + e.Customer} }
 
 type (
 	concert struct{ Free int }
-	order   struct{ Concert, Status string }
+	order   struct{ Concert, Customer, Status string }
 )
 
 var (
@@ -56,10 +63,12 @@ var (
 		evento.Apply(func(c *concert, _ evento.Event[Released]) error { c.Free++; return nil }))
 	orders = evento.NewProjection[order]("order", orderType).Handler(
 		evento.Apply(func(o *order, e evento.Event[Placed]) error {
-			o.Concert, o.Status = e.Data.Concert, "placed"
+			o.Concert, o.Customer, o.Status = e.Data.Concert, e.Data.Customer, "placed"
 			return nil
 		}),
+		evento.Apply(func(o *order, _ evento.Event[Requested]) error { o.Status = "requested"; return nil }),
 		evento.Apply(func(o *order, _ evento.Event[Paid]) error { o.Status = "paid"; return nil }),
+		evento.Apply(func(o *order, _ evento.Event[Closed]) error { o.Status = "closed"; return nil }),
 		evento.Apply(func(o *order, _ evento.Event[Cancelled]) error { o.Status = "cancelled"; return nil }))
 
 	errSoldOut = errors.New("sold out")
@@ -118,4 +127,47 @@ func cancelOverdue() *evento.SubscriptionBuilder {
 			_, err = evento.Aggregate(o.State.Concert).AnyVersion().Event(Released{Order: e.AggregateID}).Commit(ctx, ex)
 			return err
 		}))
+}
+
+// collect is a subscription that collects the payment of an order within a day.
+func collect() *evento.SubscriptionBuilder {
+	return evento.NewSubscription("collect").Transactional().Handler(evento.HandleAll(orderType, collectPayment))
+}
+
+// collectPayment requests the payment of an order, counts requests in a record, and closes or
+// cancels the order.
+func collectPayment(ctx context.Context, e evento.RawEvent) error {
+	ex := evento.ExecutorFrom(ctx)
+	o, err := orders.Load(ctx, ex, e.AggregateID)
+	if err != nil {
+		return err
+	}
+	switch b := o.Aggregate(); {
+	case e.Name == "Placed" && o.Version == e.Version:
+		if err = countRequest(ctx, ex, o.State.Customer); err == nil {
+			_, err = b.Event(Requested{}).Deadline("payment", e.Timestamp.Add(24*time.Hour), Overdue{}).Commit(ctx, ex)
+		}
+	case e.Name == "Paid" && o.State.Status == "paid":
+		_, err = b.Event(Closed{}).ClearDeadline("payment").Commit(ctx, ex)
+	case e.Name == "Overdue" && o.State.Status == "requested":
+		_, err = b.Event(Cancelled{}).Commit(ctx, ex)
+	}
+	return err
+}
+
+// countRequest counts in a record how often a customer was asked to pay.
+func countRequest(ctx context.Context, ex evento.Executor, customer string) error {
+	page, err := ex.Records(ctx, evento.RecordQuery{Kind: "requests", Key: customer})
+	if err != nil {
+		return err
+	}
+	n, change := 0, evento.Change{RecordKey: evento.RecordKey{Kind: "requests", Key: customer}}
+	if len(page.Records) > 0 {
+		change.Revision = page.Records[0].Revision
+		if n, err = strconv.Atoi(string(page.Records[0].Value)); err != nil {
+			return err
+		}
+	}
+	change.Value = strconv.AppendInt(nil, int64(n+1), 10)
+	return ex.Swap(ctx, evento.Swap{Changes: []evento.Change{change}})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -24,7 +25,9 @@ type SubscriptionTest struct {
 	retries int
 	report  func() any
 	again   bool
-	parks   bool // ThenParked was called
+	until   []time.Time // time passes until then, after the given events were handled
+	parks   bool        // ThenParked was called
+	fails   bool        // ThenError was called
 	before  []setDeadline
 	run     *run
 }
@@ -64,6 +67,26 @@ func (s *SubscriptionTest) Given(events ...evento.Payload) *SubscriptionTest {
 	return s
 }
 
+// GivenRecords adds records of the application that were stored before, each at revision 1.
+func (s *SubscriptionTest) GivenRecords(records ...evento.Record) *SubscriptionTest {
+	s.records = append(s.records, records...)
+	return s
+}
+
+// At lets time pass until t after the given events were handled, as [evento.RunDeadlines]
+// does while the subscription runs. The deadlines that are due then, given ones and those
+// that handlers set, come true, each at its time, and the subscription handles their events
+// before time passes on. These are among the new events. t is not before the last event. It
+// may be called several times, before the methods whose name begins with Then.
+func (s *SubscriptionTest) At(t time.Time) *SubscriptionTest {
+	s.t.Helper()
+	if s.run != nil {
+		s.misuse("At: call it before the methods that begin with Then")
+	}
+	s.until = append(s.until, t)
+	return s
+}
+
 // Compare adds go-cmp options for the comparison of events: see
 // [ProjectionTest.Compare].
 func (s *SubscriptionTest) Compare(opts ...cmp.Option) *SubscriptionTest {
@@ -81,9 +104,9 @@ func (s *SubscriptionTest) Retries(n int) *SubscriptionTest {
 
 // Redelivered handles every event a second time, as may happen after a crash, and
 // checks that this makes no difference: the second time nothing is committed, the
-// same events are parked, and report returns the same. report returns what the
-// handlers did elsewhere, and is called after each time; nil: they did nothing
-// elsewhere. For handlers, [evento.Delivery] does not have Replay set, as after a
+// same events are parked, the application's records have the same values, and report
+// returns the same. report returns what the handlers did elsewhere, and is called after
+// each time; nil: they did nothing elsewhere. For handlers, [evento.Delivery] does not have Replay set, as after a
 // crash.
 func (s *SubscriptionTest) Redelivered(report func() any) *SubscriptionTest {
 	s.again, s.report = true, report
@@ -138,8 +161,21 @@ func (s *SubscriptionTest) ThenParked(events ...evento.Payload) *SubscriptionTes
 // before. It also finds the errors of handlers.
 func (s *SubscriptionTest) ThenError(target error, want ...evento.Payload) *SubscriptionTest {
 	s.t.Helper()
+	s.fails = true
 	if s.execute(want) && s.wantError("the subscription", s.run.err, target) {
 		s.check(want)
+	}
+	return s
+}
+
+// ThenRecords checks that the subscription did not fail, unless ThenError was called before,
+// and that the application's records are exactly these, given ones included, in any order:
+// their keys and values, and a revision that is set. The library's own records, such as
+// the subscription's place, are not compared.
+func (s *SubscriptionTest) ThenRecords(want ...evento.Record) *SubscriptionTest {
+	s.t.Helper()
+	if s.fails && s.execute(nil) || !s.fails && s.succeeded(nil) {
+		s.sameRecords(s.run.records, want)
 	}
 	return s
 }
@@ -181,6 +217,7 @@ func (s *SubscriptionTest) unexpectedlyParked() bool {
 type run struct {
 	events  []evento.RawEvent // committed by handlers
 	changes []changed         // of deadlines
+	records []evento.Record
 	parked  []evento.RawEvent
 	reasons []string // why they were parked
 	err     error
@@ -215,7 +252,8 @@ func (s *SubscriptionTest) execute(want []evento.Payload) bool {
 	if s.before = s.deadlines(store); s.mistake {
 		return false
 	}
-	first := s.runOn(store, uint64(len(s.given)))
+	store.ran = true
+	first := s.runOn(store, uint64(len(s.given)), s.until)
 	if s.run = first; first == nil {
 		return false
 	}
@@ -225,8 +263,8 @@ func (s *SubscriptionTest) execute(want []evento.Payload) bool {
 	return !s.mistake
 }
 
-// runOn executes the subscription; nil after a report.
-func (s *SubscriptionTest) runOn(store *store, behind uint64) *run {
+// runOn executes the subscription, also while time passes; nil after a report.
+func (s *SubscriptionTest) runOn(store *store, behind uint64, until []time.Time) *run {
 	s.t.Helper()
 	ctx, r := s.t.Context(), &run{}
 	built := s.build(store)
@@ -235,9 +273,26 @@ func (s *SubscriptionTest) runOn(store *store, behind uint64) *run {
 		return nil
 	}
 	b := *built
-	r.err = b.Retry(s.retries).Hooks(evento.SubscriptionHooks{Handle: r.handle}).Execute(ctx, store)
+	b.Retry(s.retries).Hooks(evento.SubscriptionHooks{Handle: r.handle})
+	r.err = b.Execute(ctx, store)
+	var came []setDeadline
+	for _, t := range until {
+		if r.err != nil {
+			break
+		}
+		err := store.wait(ctx, t, func(due []setDeadline) error {
+			came = append(came, due...)
+			r.err = b.Execute(ctx, store)
+			return r.err
+		})
+		if err != nil && r.err == nil {
+			s.misuse("At: %v\n%s", err, s.list())
+			return nil
+		}
+	}
 	r.events = s.since(store, behind)
-	r.changes = changes(s.before, s.deadlines(store), nil)
+	r.changes = changes(s.before, s.deadlines(store), came)
+	r.records = s.recordsIn(store)
 	for name, err := range evento.Subscriptions(ctx, store) {
 		if err == nil {
 			err = s.readParked(ctx, store, name, r)
@@ -295,7 +350,7 @@ func (s *SubscriptionTest) redeliver(store *store, first *run, want []evento.Pay
 			return
 		}
 	}
-	second := s.runOn(store, uint64(len(s.given)+len(first.events)))
+	second := s.runOn(store, uint64(len(s.given)+len(first.events)), nil)
 	if second == nil {
 		return
 	}
@@ -314,6 +369,10 @@ func (s *SubscriptionTest) redeliver(store *store, first *run, want []evento.Pay
 	case !slices.EqualFunc(first.parked, second.parked, func(a, b evento.RawEvent) bool { return a.ID == b.ID }):
 		s.fail("when the events came again, others were parked (-once +twice):\n%s", s.diff(first.reasons, second.reasons))
 	default:
+		if diff := s.diff(valuesOf(first.records), valuesOf(second.records)); diff != "" {
+			s.fail("the events came again, and the records are not the same (-once +twice):\n%s", diff)
+			return
+		}
 		if diff := s.diff(before, report()); diff != "" {
 			s.fail("the events came again, and what the test reports is not the same (-once +twice):\n%s", diff)
 		}

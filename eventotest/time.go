@@ -21,37 +21,45 @@ func (s *store) last() time.Time {
 	return at
 }
 
-// wait lets time pass until t, and returns the deadlines that have come true.
-func (s *store) wait(ctx context.Context, t time.Time) (came []setDeadline, err error) {
+// wait lets time pass until t. Whenever deadlines come true, handle is called with them before
+// time passes on.
+func (s *store) wait(ctx context.Context, t time.Time, handle func(came []setDeadline) error) error {
 	last := s.last()
 	if t.Before(last) {
-		return nil, fmt.Errorf("%s is before the last event, which is of %s", describe(t), describe(last))
+		return fmt.Errorf("%s is before the last event, which is of %s", describe(t), describe(last))
 	}
 	s.clock.Store(last.UnixMicro())
 	s.ran = true
 	for {
-		var next time.Time // when some come true
-		for d, err := range evento.Deadlines(ctx, s) {
-			if err != nil {
-				return nil, err
-			}
-			if next.IsZero() && !d.At.After(t) {
-				next = d.At
-				s.clock.Store(max(s.clock.Load(), next.UnixMicro()))
-			}
-			if next.IsZero() || d.At.UnixMicro() > s.clock.Load() {
-				break
-			}
-			came = append(came, setDeadline{Deadline: d})
+		came, err := s.next(ctx, t)
+		if err != nil || len(came) == 0 {
+			return err
 		}
-		if next.IsZero() {
-			s.clock.Store(t.UnixMicro())
-			return came, nil
-		}
-		if err := comeTrue(ctx, s, s.clock.Load()); err != nil {
-			return nil, err
+		if err := handle(came); err != nil {
+			return err
 		}
 	}
+}
+
+// next lets time pass until t, or until some deadlines have come true, which it returns.
+func (s *store) next(ctx context.Context, t time.Time) (came []setDeadline, err error) {
+	for d, err := range evento.Deadlines(ctx, s) {
+		if err != nil {
+			return nil, err
+		}
+		if len(came) == 0 && !d.At.After(t) {
+			s.clock.Store(max(s.clock.Load(), d.At.UnixMicro()))
+		}
+		if d.At.UnixMicro() > s.clock.Load() {
+			break
+		}
+		came = append(came, setDeadline{Deadline: d})
+	}
+	if len(came) == 0 {
+		s.clock.Store(t.UnixMicro())
+		return nil, nil
+	}
+	return came, comeTrue(ctx, s, s.clock.Load())
 }
 
 // foresee returns the events that come true until a time, and leaves the store as it is.
