@@ -15,9 +15,9 @@ import (
 func TestStoredJSON(t *testing.T) {
 	t.Parallel()
 	ctx, ex := t.Context(), newStore(t)
-	for _, id := range []string{"a", "b"} {
+	for i, id := range []string{"a", "b"} {
 		if _, err := evento.Aggregate(id).RoutingKey("eu").Event(AccountOpened{Owner: id}, MoneyDeposited{Amount: 5}).
-			RequestedBy("ann").Metadata("k", "v").Deadline("closing", time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC), MoneyWithdrawn{Amount: 1}).
+			RequestedBy("ann").Metadata("k", "v").Deadline("closing", time.Date(2100, time.January, 1+i, 0, 0, 0, 0, time.UTC), MoneyWithdrawn{Amount: 1}).
 			Commit(ctx, ex); err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestStoredJSON(t *testing.T) {
 			`"attempts":0,"parked_at":"TIME","after":"CURSOR"}`,
 		`due 2100-01-01T00:00:00.000000Z {"type":"bank/Account","id":"a","name":"closing","revision":1,"event":"MoneyWithdrawn",` +
 			`"codec":"cbor","data":"oWZBbW91bnQB","metadata":{"correlationId":"ULID","causationId":"ULID"}}`,
-		`due 2100-01-01T00:00:00.000000Z {"type":"bank/Account","id":"b","name":"closing","revision":1,"event":"MoneyWithdrawn",` +
+		`due 2100-01-02T00:00:00.000000Z {"type":"bank/Account","id":"b","name":"closing","revision":1,"event":"MoneyWithdrawn",` +
 			`"codec":"cbor","data":"oWZBbW91bnQB","metadata":{"correlationId":"ULID","causationId":"ULID"}}`,
 	}
 	if got, want := strings.Join(got, "\n"), strings.Join(want, "\n"); got != want {

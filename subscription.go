@@ -53,7 +53,7 @@ const (
 
 // NewSubscription begins a subscription. Its cursor is stored under the key: a
 // known key continues where its last worker stopped; a new key begins at the first
-// event, unless StartAtEnd or StartAt says otherwise. The routing key is part of a
+// event, unless StartAtEnd, StartAfter or StartAt says otherwise. The routing key is part of a
 // subscription's identity: with another routing key, or none, it is another
 // subscription.
 //
@@ -171,6 +171,16 @@ func (b *SubscriptionBuilder) Retry(n int) *SubscriptionBuilder {
 // instead of at the first. A known key continues where it was.
 func (b *SubscriptionBuilder) StartAtEnd() *SubscriptionBuilder {
 	b.start = startPlace{end: true}
+	return b
+}
+
+// StartAfter makes a new key begin after a position, instead of at the first event; beyond
+// the last event, at the end. It is for a store to which events were moved: positions are
+// the same there, and the subscription goes on where it was. A known key continues where it
+// was. Where one position is not a place, as in executor/group, starting fails with an
+// error that matches [errors.ErrUnsupported].
+func (b *SubscriptionBuilder) StartAfter(position uint64) *SubscriptionBuilder {
+	b.start = startPlace{after: position}
 	return b
 }
 

@@ -112,18 +112,12 @@ func (c *Control) ResetToStart(ctx context.Context) error {
 // position is not a place, as in executor/group, the error matches
 // [errors.ErrUnsupported]; see ResetToCursor.
 func (c *Control) ResetToPosition(ctx context.Context, position uint64) error {
-	head, last, err := headOf(ctx, c.ex)
-	if err != nil {
-		return err
-	}
-	at, err := c.ex.CursorAt(position)
+	at, position, err := placeAfter(ctx, c.ex, position)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return wrap(err, "resetting subscription %s to a position, see ResetToCursor", c.name)
 	case err != nil:
 		return err
-	case position > last:
-		at, position = head, last
 	}
 	return c.resetTo(ctx, "ResetToPosition", at, position)
 }
@@ -163,12 +157,8 @@ func (c *Control) ResetToTime(ctx context.Context, t time.Time) error {
 
 func (c *Control) resetTo(ctx context.Context, what string, at cursor.Value, position uint64) error {
 	return c.change(ctx, what, func(s *partitionState) error {
-		var err error
-		if s.Furthest, err = laterOf(c.ex, s.Furthest, s.Cursor); err != nil && !errors.Is(err, cursor.ErrInvalid) {
+		if err := c.repair(ctx, s); err != nil {
 			return err
-		}
-		if err != nil {
-			s.Furthest = "" // of another store; a reset repairs that
 		}
 		s.Cursor, s.Position = at, position
 		s.Epoch++

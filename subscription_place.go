@@ -14,8 +14,9 @@ import (
 
 // startPlace is where a new subscription begins; the zero value is the first event.
 type startPlace struct {
-	end bool
-	at  time.Time
+	end   bool
+	after uint64 // a position
+	at    time.Time
 }
 
 // find returns the place, and the position of the event before it.
@@ -23,6 +24,8 @@ func (p startPlace) find(ctx context.Context, ex Executor) (cursor.Value, uint64
 	switch {
 	case p.end:
 		return headOf(ctx, ex)
+	case p.after > 0:
+		return placeAfter(ctx, ex, p.after)
 	case p.at.IsZero():
 		return "", 0, nil
 	}
@@ -36,6 +39,36 @@ func headOf(ctx context.Context, ex Executor) (cursor.Value, uint64, error) {
 		return "", 0, err
 	}
 	return page.Edges[0].Cursor, page.Edges[0].Node.Position, nil
+}
+
+// placeAfter returns the place after a position, and the position; beyond the last event,
+// those of the end.
+func placeAfter(ctx context.Context, ex Executor, position uint64) (cursor.Value, uint64, error) {
+	head, last, err := headOf(ctx, ex)
+	if err != nil {
+		return "", 0, err
+	}
+	at, err := ex.CursorAt(position)
+	switch {
+	case err != nil:
+		return "", 0, err
+	case position > last:
+		return head, last, nil
+	}
+	return at, position, nil
+}
+
+// reached returns a place or, if it is beyond the end of the store, the end. The error is
+// one of the store, or matches [cursor.ErrInvalid].
+func reached(ctx context.Context, ex Executor, at cursor.Value) (cursor.Value, error) {
+	if at == "" {
+		return "", nil
+	}
+	_, err := ex.Read(ctx, Query{}, cursor.Onward(1, at))
+	if errors.Is(err, cursor.ErrBeyondHead) {
+		at, _, err = headOf(ctx, ex)
+	}
+	return at, err
 }
 
 // placeBefore returns the place before the first event with this timestamp or a

@@ -314,7 +314,7 @@ func (d *doctor) subscriptions(ctx context.Context) error {
 	return nil
 }
 
-const foreignRemedy = "an older backup may have been restored, or another store's records: evento subscriptions reset KEY --to-position N"
+const foreignRemedy = "an older backup may have been restored, or another store's records: evento subscriptions reset KEY --to-stored, or --to-position N"
 
 // cursors reports cursors that are not of this store. The status of a subscription
 // with partitions does not read all of them.

@@ -253,23 +253,29 @@ func yesFlag(cmd *cobra.Command) {
 
 func resetCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "reset KEY --to-start|--to-position N|--to-cursor C|--to-time T",
+		Use:   "reset KEY --to-start|--to-position N|--to-cursor C|--to-time T|--to-stored",
 		Short: "Make a subscription go on from another place",
 		Long: `Make a subscription go on from another place: it handles again what is behind it, or
 passes over what is before it. Workers may run; they go on from there within a
 second. Parked events stay parked.
 
 A cursor is one of this store, such as of an event or the end of a page. A time is
-RFC 3339, such as 2026-03-01T09:00:00Z, or a day in UTC, such as 2026-03-01.`,
+RFC 3339, such as 2026-03-01T09:00:00Z, or a day in UTC, such as 2026-03-01.
+
+--to-stored is for a store that was restored and has a new identity, or has lost its
+last events: each partition goes on behind the position that it has stored, or at the
+end. Where the cursors are good, it changes nothing.`,
 		Example: `  evento subscriptions reset mailer --to-start --store app.db
   evento subscriptions reset mailer --to-position 1200 --yes --store app.db
-  evento subscriptions reset mailer --to-time 2026-03-01 --store app.db`,
+  evento subscriptions reset mailer --to-time 2026-03-01 --store app.db
+  evento subscriptions reset mailer --to-stored --store app.db`,
 	}
 	f := cmd.Flags()
 	f.Bool("to-start", false, "before the first event")
 	f.Uint64("to-position", 0, "behind the event with this position")
 	f.String("to-cursor", "", "behind the event with this cursor")
 	f.String("to-time", "", "before the first event of this time or later")
+	f.Bool("to-stored", false, "behind the position that is stored, when the store refuses its cursor")
 	yesFlag(cmd)
 	return onSubscription(cmd, changing, resetSubscription)
 }
@@ -316,17 +322,19 @@ func (s *session) confirmAbout(ctx context.Context, name evento.SubscriptionName
 // resets to it.
 func (s *session) resetWay(ctx context.Context, c *evento.Control) (to string, reset func() error, err error) {
 	var ways []string
-	for _, name := range []string{"to-start", "to-position", "to-cursor", "to-time"} {
+	for _, name := range []string{"to-start", "to-position", "to-cursor", "to-time", "to-stored"} {
 		if s.cmd.Flags().Changed(name) {
 			ways = append(ways, name)
 		}
 	}
 	if len(ways) != 1 {
-		return "", nil, usagef("reset to where? One of --to-start, --to-position N, --to-cursor C and --to-time T")
+		return "", nil, usagef("reset to where? One of --to-start, --to-position N, --to-cursor C, --to-time T and --to-stored")
 	}
 	switch ways[0] {
 	case "to-start":
 		return "the start", func() error { return c.ResetToStart(ctx) }, nil
+	case "to-stored":
+		return "the positions that it has stored", func() error { return c.ResetToStored(ctx) }, nil
 	case "to-position":
 		n, err := s.cmd.Flags().GetUint64("to-position")
 		if err != nil {
