@@ -24,7 +24,8 @@ func (c *Control) ResetToStored(ctx context.Context) error {
 		return wrap(err, "resetting subscription %s to its stored positions, see ResetToCursor", c.name)
 	}
 	err := c.change(ctx, "ResetToStored", func(s *partitionState) (err error) {
-		before, position := *s, uint64(0)
+		var position uint64
+		before := *s
 		if s.Cursor, position, err = c.readdress(ctx, s.Cursor); err != nil {
 			return err
 		}

@@ -243,6 +243,8 @@ func TestRegions(t *testing.T) {
 	}
 }
 
+var silent = slog.New(slog.DiscardHandler)
+
 func TestParked(t *testing.T) {
 	t.Parallel()
 	ctx, store := t.Context(), memory.New(nil)
@@ -250,7 +252,7 @@ func TestParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	down := true
-	mails := evento.NewSubscription("mails").RoutingKey("eu").AcceptFailure().Retry(0).Logger(slog.New(slog.DiscardHandler)).Handler(
+	mails := evento.NewSubscription("mails").RoutingKey("eu").AcceptFailure().Retry(0).Logger(silent).Handler(
 		evento.Handle(func(ctx context.Context, e evento.Event[AccountOpened]) error {
 			if down {
 				return errors.New("no server")
