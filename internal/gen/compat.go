@@ -20,7 +20,7 @@ func (c *code) compare(before *lock, lockFile string, ps *problems) *lock {
 		}
 		for _, name := range old.was {
 			if c.reads(old.aggregate, name) == nil {
-				ps.add(c.pkg.Fset.Position(e.spec.Name.Pos()), "event %s: events stored as %q would not be read any more; put back //evento:was %s",
+				ps.add(c.place(e.spec.Name.Pos()), "event %s: events stored as %q would not be read any more; put back //evento:was %s",
 					e.ident, name, quoted(name))
 			}
 		}
@@ -46,7 +46,7 @@ func (c *code) reads(aggregate, name string) *event {
 func (c *code) gone(old *lockedEvent, before *lock, at token.Position, ps *problems) {
 	for _, e := range c.all {
 		if aggregateType(e) != old.aggregate && slices.Contains(e.names(), old.name) && before.find(aggregateType(e), old.name) == nil {
-			ps.add(c.pkg.Fset.Position(e.spec.Name.Pos()), "event %q moved from %q to %q, and those stored would not be read any more; "+
+			ps.add(c.place(e.spec.Name.Pos()), "event %q moved from %q to %q, and those stored would not be read any more; "+
 				"move it back, or leave one behind with //evento:retired", old.name, old.aggregate, aggregateType(e))
 			return
 		}
@@ -88,7 +88,7 @@ type comparison struct {
 }
 
 func (c *comparison) problem(pos token.Pos, format string, args ...any) {
-	c.ps.add(c.pkg.Fset.Position(pos), "event "+c.event.ident+": "+format, args...)
+	c.ps.add(c.place(pos), "event "+c.event.ident+": "+format, args...)
 }
 
 // remedy is the advice for a field that cannot be read as it is now.

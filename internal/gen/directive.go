@@ -1,6 +1,7 @@
 package gen
 
 import (
+	"bytes"
 	"go/ast"
 	"go/token"
 	"strings"
@@ -69,3 +70,6 @@ func (ds directives) take(names string, groups ...*ast.CommentGroup) (found []*d
 	}
 	return found
 }
+
+// hasDirectives reports whether a file may have directives.
+func hasDirectives(src []byte) bool { return bytes.Contains(src, []byte(directivePrefix)) }

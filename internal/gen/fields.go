@@ -6,7 +6,6 @@ import (
 	"go/ast"
 	"go/constant"
 	"go/parser"
-	"go/token"
 	"go/types"
 	"slices"
 	"strconv"
@@ -138,8 +137,8 @@ func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 		return
 	}
 	if !r.shaper.nameable(f.v.Type()) {
-		r.problem(pos, "the type of %s, %s, cannot be named in generated code, which the directive takes; "+
-			"use one that is exported, or //evento:upcast", f.selector(), r.shaper.name(f.v.Type()))
+		r.problem(pos, "the type of %s, %s, cannot be written in generated code, which the directive takes; "+
+			"declare a type with a name for it, or use //evento:upcast", f.selector(), r.shaper.name(f.v.Type()))
 		return
 	}
 	for _, d := range was {
@@ -205,15 +204,15 @@ func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
 		r.problem(d.pos, "field %s: //evento:default %s: %s; "+remedy, f.name, d.args, text)
 		return ""
 	}
-	if plainExpression(d.args, r.pkg.Types) {
+	if r.plainExpression(d.args) {
 		return d.args // the generated code uses its named constants
 	}
-	return literal(value.Value, sh.kind)
+	return r.literal(value.Value, sh.kind)
 }
 
 // plainExpression reports whether an expression has the same meaning within a
-// generated function: it names only constants of the package.
-func plainExpression(text string, pkg *types.Package) bool {
+// generated function: it names only constants of the package, and what Go predeclares.
+func (r *reader) plainExpression(text string) bool {
 	expr, err := parser.ParseExpr(text)
 	if err != nil {
 		return false
@@ -224,15 +223,16 @@ func plainExpression(text string, pkg *types.Package) bool {
 		case *ast.SelectorExpr:
 			plain = false // of a package that would need an import
 		case *ast.Ident:
-			_, ofPackage := pkg.Scope().Lookup(n.Name).(*types.Const)
-			plain = plain && !isReserved(n.Name) && (ofPackage || pkg.Scope().Lookup(n.Name) == nil)
+			_, ofPackage := r.pkg.Types.Scope().Lookup(n.Name).(*types.Const)
+			_, hidden := r.declared[n.Name]
+			plain = plain && (ofPackage || !hidden && types.Universe.Lookup(n.Name) != nil)
 		}
 		return plain
 	})
 	return plain
 }
 
-func literal(v constant.Value, k kind) string {
+func (r *reader) literal(v constant.Value, k kind) string {
 	switch k {
 	case kindString:
 		return strconv.Quote(constant.StringVal(v))
@@ -241,6 +241,9 @@ func literal(v constant.Value, k kind) string {
 		return strconv.FormatFloat(f, 'g', -1, 64)
 	case kindInt, kindUint:
 		return constant.ToInt(v).ExactString()
+	}
+	if _, hidden := r.declared[v.ExactString()]; hidden { // the package's own true or false
+		return map[bool]string{true: "0 == 0", false: "0 != 0"}[constant.BoolVal(v)]
 	}
 	return v.ExactString()
 }
@@ -307,20 +310,7 @@ func (r *reader) checkNames() {
 		}
 		r.checkMembers(e)
 	}
-	scope := r.pkg.Types.Scope()
-	for _, a := range r.aggregates {
-		names := []string{a.ident + "Type", a.ident + "Filter", a.ident + "View", a.ident + "Handlers", a.ident + "Subscriber",
-			"Subscribe" + a.ident, "Apply" + a.ident, "Decode" + a.ident}
-		for _, e := range a.events {
-			names = append(names, e.ident+"Filters")
-		}
-		for _, name := range names {
-			if o := scope.Lookup(name); o != nil {
-				r.problem(o.Pos(), "%s is declared here, and evento gen declares it too; remove or rename it, "+
-					"or give the aggregate another name: //evento:aggregate %s Other%s", name, a.typ, a.ident)
-			}
-		}
-	}
+	r.checkDeclarations()
 }
 
 // checkMembers refuses fields and methods that have the names of generated methods.
@@ -375,12 +365,4 @@ func (r *reader) checkDirectives() {
 			r.problem(d.pos, "//evento:%s means nothing here; it belongs %s", d.name, where)
 		}
 	}
-}
-
-// mentions reports whether there is a problem within a node.
-func (ps *problems) mentions(fset *token.FileSet, node ast.Node) bool {
-	from, to := fset.Position(node.Pos()), fset.Position(node.End())
-	return slices.ContainsFunc(ps.all, func(p Problem) bool {
-		return strings.HasSuffix(from.Filename, p.Pos.Filename) && p.Pos.Line >= from.Line && p.Pos.Line <= to.Line
-	})
 }

@@ -61,42 +61,21 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	ps := &problems{dir: dir}
-	pkgs, err := load(ctx, dir, o.Patterns, ps)
-	if err != nil {
+	done := make(chan plan, 1)
+	go func() { done <- o.plan(ctx, dir) }()
+	var p plan
+	select {
+	case p = <-done:
+	case <-ctx.Done(): // the type checker, for one, does not know of ctx
+	}
+	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	if err := ps.err(); err != nil {
-		return Result{}, err
+	if p.err != nil {
+		return Result{}, p.err
 	}
-	var result Result
-	var files []output
-	claimed := map[string]*code{} // aggregates by their types
-	found := false
-	for _, pkg := range pkgs {
-		c := read(pkg, ps)
-		for _, a := range c.aggregates {
-			if other := claimed[a.typ]; other != nil {
-				ps.add(pkg.Fset.Position(a.pos), "two aggregates of the name %q: the other is in package %s; an aggregate belongs to one package",
-					a.typ, other.pkg.PkgPath)
-			}
-			claimed[a.typ] = c
-		}
-		written, err := c.outputs(ps)
-		if err != nil {
-			return Result{}, err
-		}
-		result.Events += len(c.all)
-		files = append(files, written...)
-		found = found || len(c.all) > 0 || len(written) > 0
-	}
-	if err := ps.err(); err != nil {
-		return Result{}, err
-	}
-	if !found {
-		return Result{}, ErrNoEvents
-	}
-	for _, f := range files {
+	result := Result{Events: p.events}
+	for _, f := range p.files {
 		if !f.changed {
 			continue
 		}
@@ -109,7 +88,51 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Check {
 		return result, nil
 	}
-	return result, write(files)
+	return result, write(p.files)
+}
+
+// plan is what a run would write.
+type plan struct {
+	files  []output
+	events int
+	err    error
+}
+
+func (o Options) plan(ctx context.Context, dir string) (p plan) {
+	ps := &problems{dir: dir}
+	pkgs, err := load(ctx, dir, o.Patterns, ps)
+	if err != nil {
+		return plan{err: err}
+	}
+	if err := ps.err(); err != nil {
+		return plan{err: err}
+	}
+	claimed := map[string]*code{} // aggregates by their types
+	found := false
+	for _, pkg := range pkgs {
+		if ctx.Err() != nil {
+			return plan{err: ctx.Err()}
+		}
+		c := read(pkg.pkg, pkg.unbuilt, ps)
+		for _, a := range c.aggregates {
+			if other := claimed[a.typ]; other != nil {
+				ps.add(c.place(a.pos), "two aggregates of the name %q: the other is in package %s; an aggregate belongs to one package",
+					a.typ, other.pkg.PkgPath)
+			}
+			claimed[a.typ] = c
+		}
+		written, err := c.outputs(ps)
+		if err != nil {
+			return plan{err: err}
+		}
+		p.events += len(c.all)
+		p.files = append(p.files, written...)
+		found = found || len(c.all) > 0 || len(written) > 0
+	}
+	if p.err = ps.err(); p.err == nil && !found {
+		p.err = ErrNoEvents
+	}
+	return p
 }
 
 // output is the new contents of a file.

@@ -17,30 +17,33 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
+// input is a package, and the files of its folder that are not part of it here.
+type input struct {
+	pkg     *packages.Package
+	unbuilt []unbuilt
+}
+
 // load reads the packages of the patterns, with the types of everything that they
 // import. It leaves out function bodies: they are not part of an event, and may not
 // compile before the code is generated. It also leaves out the files that earlier
 // runs have generated, which may be stale.
 //
 // Why: docs/decisions.md, "The generator reads what does not compile yet".
-func load(ctx context.Context, dir string, patterns []string, ps *problems) ([]*packages.Package, error) {
+func load(ctx context.Context, dir string, patterns []string, ps *problems) ([]input, error) {
 	config := packages.Config{Context: ctx, Dir: dir, Mode: packages.NeedName | packages.NeedFiles}
 	listed, err := packages.Load(&config, patterns...)
 	if err != nil {
 		return nil, fmt.Errorf("loading packages: %w", err)
 	}
-	overlay, read, err := withoutGenerated(listed)
+	overlay, err := withoutGenerated(listed, ps)
 	if err != nil {
 		return nil, err
 	}
 	config = packages.Config{
-		Context: ctx, Dir: dir, Overlay: overlay, Fset: token.NewFileSet(),
+		Context: ctx, Dir: dir, Overlay: overlay, Fset: token.NewFileSet(), ParseFile: parseDeclarations,
 		Mode: packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports |
 			packages.NeedDeps | packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo |
 			packages.NeedTypesSizes | packages.NeedModule,
-		ParseFile: func(fset *token.FileSet, name string, src []byte) (*ast.File, error) {
-			return parseDeclarations(fset, name, src, read[filepath.Dir(name)])
-		},
 	}
 	loaded, err := packages.Load(&config, patterns...)
 	if err != nil {
@@ -50,45 +53,73 @@ func load(ctx context.Context, dir string, patterns []string, ps *problems) ([]*
 	for p := range packages.Postorder(loaded) {
 		for _, e := range p.Errors {
 			// Ignore type errors outside events, such as a missing method: the
-			// generator may be run to generate it.
-			if e.Kind != packages.TypeError && !told[e.Pos] {
+			// generator may be run to generate it. But a type that grows each time it
+			// is looked into has no end, and go/types itself loops over it.
+			ignored := e.Kind == packages.TypeError && !strings.HasPrefix(e.Msg, "instantiation cycle")
+			if !ignored && !told[e.Pos] {
 				told[e.Pos] = e.Pos != "" && e.Pos != "-"
 				ps.add(position(e.Pos), "%s", brokenText(e))
 			}
 		}
 	}
 	slices.SortFunc(loaded, func(a, b *packages.Package) int { return strings.Compare(a.PkgPath, b.PkgPath) })
-	return loaded, nil
+	if err := unbuiltFolders(config.Fset, dir, patterns, loaded, ps); err != nil {
+		return nil, err
+	}
+	inputs := make([]input, len(loaded))
+	for i, p := range loaded {
+		if p.PkgPath == "command-line-arguments" {
+			ps.add(token.Position{}, "evento gen takes packages, not files: name the folder, such as ./%s", filepath.Base(packageDir(p)))
+			continue
+		}
+		files, err := unbuiltFiles(config.Fset, p, ps)
+		if err != nil {
+			return nil, err
+		}
+		inputs[i] = input{p, files}
+	}
+	return inputs, nil
 }
 
 // brokenText returns the message about a package that cannot be read.
 func brokenText(e packages.Error) string {
 	text := strings.TrimSpace(e.Msg)
-	if e.Kind == packages.ParseError {
+	switch e.Kind {
+	case packages.ParseError:
 		return "syntax error: " + text + "; correct it and generate again"
+	case packages.TypeError:
+		return "instantiation cycle: the type is made of a larger one of itself, and has no end; correct it and generate again"
 	}
 	return text
 }
 
 // withoutGenerated returns an overlay that hides the generated files of earlier
-// runs, and the folders of the packages.
-func withoutGenerated(listed []*packages.Package) (overlay map[string][]byte, read map[string]bool, err error) {
-	overlay, read = map[string][]byte{}, map[string]bool{}
+// runs. It refuses those with directives, which no run has written.
+func withoutGenerated(listed []*packages.Package, ps *problems) (overlay map[string][]byte, err error) {
+	overlay = map[string][]byte{}
 	for _, p := range listed {
 		dir := packageDir(p)
 		if dir == "" {
 			continue
 		}
-		read[dir] = true
 		file := filepath.Join(dir, outputName(p.Name))
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		written, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return nil, nil, err
+			return nil, err
+		}
+		line := 0
+		for text := range bytes.Lines(written) {
+			if line++; bytes.HasPrefix(bytes.TrimSpace(text), []byte(directivePrefix)) {
+				ps.add(token.Position{Filename: file, Line: line, Column: 1},
+					"evento gen writes this file, and the directive would be lost; move what it is about to another file")
+				break
+			}
 		}
 		overlay[file] = fmt.Appendf(nil, "package %s\n", p.Name)
 	}
-	return overlay, read, nil
+	return overlay, nil
 }
 
 // packageDir returns the folder of a package's files, or "".
@@ -102,14 +133,15 @@ func packageDir(p *packages.Package) string {
 	return ""
 }
 
-// outputName returns the name of a package's generated file.
-func outputName(pkg string) string { return pkg + "_evento.go" }
+// outputName returns the name of a package's generated file. The go command ignores
+// files that begin with an underscore.
+func outputName(pkg string) string { return strings.TrimLeft(pkg+"_evento.go", "_") }
 
-// parseDeclarations parses a file and removes its function bodies. It keeps
-// comments in packages that may have events.
-func parseDeclarations(fset *token.FileSet, name string, src []byte, comments bool) (*ast.File, error) {
+// parseDeclarations parses a file and removes its function bodies. It keeps the
+// comments of files that may have directives.
+func parseDeclarations(fset *token.FileSet, name string, src []byte) (*ast.File, error) {
 	mode := parser.SkipObjectResolution | parser.AllErrors
-	if comments {
+	if hasDirectives(src) {
 		mode |= parser.ParseComments
 	}
 	file, err := parser.ParseFile(fset, name, src, mode)
@@ -151,9 +183,10 @@ func position(s string) token.Position {
 	return pos
 }
 
-// sourceOf returns the source text of a node.
+// sourceOf returns the source text of a node, from the file that was parsed, whatever
+// a //line comment says of where it comes from.
 func sourceOf(fset *token.FileSet, files map[string][]byte, node ast.Node) (string, error) {
-	from, to := fset.Position(node.Pos()), fset.Position(node.End())
+	from, to := fset.PositionFor(node.Pos(), false), fset.PositionFor(node.End(), false)
 	src, ok := files[from.Filename]
 	if !ok {
 		var err error

@@ -281,7 +281,6 @@ var simpleShapes = map[string]shape{
 
 // shape parses a shape; depth is how many shapes enclose it.
 func (p *lockParser) shape(depth int) *shape {
-	const deepest = 200
 	if depth > deepest {
 		p.fail("it is nested deeper than %d", deepest)
 		return &shape{}

@@ -6,6 +6,8 @@ import (
 	"go/types"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/tools/go/packages"
 )
@@ -15,7 +17,9 @@ type code struct {
 	pkg        *packages.Package
 	dir        string
 	aggregates []*aggregate
-	all        []*event // including those that only an upcaster reads
+	all        []*event             // including those that only an upcaster reads
+	declared   map[string]token.Pos // outside of functions, in any build and in tests
+	imported   map[string]token.Pos // what imports are called, and what dot imports bring
 }
 
 // aggregate is a type of aggregate and its events in the order of the source.
@@ -90,11 +94,11 @@ type reader struct {
 }
 
 func (r *reader) problem(pos token.Pos, format string, args ...any) {
-	r.ps.add(r.pkg.Fset.Position(pos), format, args...)
+	r.ps.add(r.place(pos), format, args...)
 }
 
 // read finds the events of a package. It reports mistakes to ps.
-func read(pkg *packages.Package, ps *problems) *code {
+func read(pkg *packages.Package, others []unbuilt, ps *problems) *code {
 	r := &reader{
 		code: &code{pkg: pkg, dir: packageDir(pkg)}, ps: ps, shaper: &shaper{pkg: pkg.Types},
 		directives: directives{}, sources: map[string][]byte{},
@@ -115,6 +119,7 @@ func read(pkg *packages.Package, ps *problems) *code {
 			}
 		}
 	}
+	r.declare(others)
 	r.resolveUpcasts()
 	for _, e := range r.all {
 		r.fields(e)
@@ -143,7 +148,7 @@ func (r *reader) declaration(decl *ast.GenDecl) {
 		}
 		r.typeSpec(spec, agg, direct, docs)
 	}
-	if ofGroup != nil && len(r.all) == before && !r.ps.mentions(r.pkg.Fset, decl) {
+	if ofGroup != nil && len(r.all) == before && !r.ps.mentions(r.place(decl.Pos()), r.place(decl.End())) {
 		r.problem(ofGroup.pos, "aggregate %q has no events here: no type below is an exported struct; "+
 			"put the directive above the structs that are its events", ofGroup.typ)
 	}
@@ -160,10 +165,15 @@ func (r *reader) aggregateOf(doc *ast.CommentGroup) *aggregate {
 		r.problem(ds[1].pos, "a second //evento:aggregate for the same types; keep one, or make groups of their own")
 	}
 	typ, ident, ok := aggregateNames(d.args, r.pkg.Name)
-	if !ok {
+	switch {
+	case !ok:
 		r.problem(d.pos, "//evento:aggregate %s does not name an aggregate; write //evento:aggregate bank/Account, "+
 			"and behind it the name that generated code is to use if that is not Account", d.args)
 		return &aggregate{typ: "?", ident: "?", pos: d.pos} // continue with its events
+	case !token.IsIdentifier(ident) || !token.IsExported(ident):
+		r.problem(d.pos, "//evento:aggregate %s has no name that Go exports for generated code; write one behind it, such as //evento:aggregate %s Account",
+			d.args, typ)
+		return &aggregate{typ: "?", ident: "?", pos: d.pos}
 	}
 	for _, a := range r.aggregates {
 		if a.typ != typ {
@@ -208,7 +218,7 @@ func aggregateNames(args, pkg string) (typ, ident string, ok bool) {
 	if len(words) == 2 {
 		ident = words[1]
 	}
-	return typ, ident, storable(typ) && token.IsIdentifier(ident) && token.IsExported(ident)
+	return typ, ident, storable(typ)
 }
 
 // exportedIdent makes an exported identifier from a name: ledger-day becomes
@@ -216,7 +226,9 @@ func aggregateNames(args, pkg string) (typ, ident string, ok bool) {
 func exportedIdent(name string) string {
 	var b strings.Builder
 	for part := range strings.FieldsFuncSeq(name, func(r rune) bool { return !isIdent(r) }) {
-		b.WriteString(strings.ToUpper(part[:1]) + part[1:])
+		first, size := utf8.DecodeRuneInString(part)
+		b.WriteRune(unicode.ToUpper(first))
+		b.WriteString(part[size:])
 	}
 	return b.String()
 }
@@ -225,7 +237,7 @@ func isIdent(r rune) bool { return token.IsIdentifier("a" + string(r)) }
 
 func (r *reader) at(pos token.Pos) string {
 	p := problems{dir: r.ps.dir}
-	p.add(r.pkg.Fset.Position(pos), "")
+	p.add(r.place(pos), "")
 	return strings.TrimSuffix(p.all[0].String(), ": ")
 }
 
@@ -373,12 +385,6 @@ func (r *reader) upcast(e *event, d *directive) {
 	case !old.old && !old.retired:
 		r.problem(d.pos, "%s is still committed; put //evento:retired above it", old.ident)
 	default:
-		if isReserved(name) {
-			r.problem(d.pos, "%s is also a variable in generated code; rename the function", name)
-		}
-		if old.ident != "old" && isReserved(old.ident) {
-			r.problem(d.pos, "%s is also a variable in generated code; rename the type", old.ident)
-		}
 		old.into = e
 		if old.old {
 			old.retired, old.aggregate = true, e.aggregate

@@ -3,6 +3,7 @@ package gen
 import (
 	"fmt"
 	"go/types"
+	"slices"
 	"strings"
 )
 
@@ -42,6 +43,9 @@ type shape struct {
 	up     int // of kindRef
 
 	typ types.Type // nil when read from a lock
+	// counted says that a kindRef may mean it though it is no struct, as it is made of
+	// itself: type list []list.
+	counted bool
 	// slow is why only the default codec can encode and decode it, or "".
 	slow string
 }
@@ -67,8 +71,17 @@ func (f *field) selector() string { return strings.Join(f.path, ".") }
 // error with the path to it.
 type shaper struct {
 	pkg   *types.Package
-	outer []types.Type // the structs being visited
+	outer []types.Type // the structs being visited, and other types made of themselves
+	depth int          // of the type being visited within the event
+	count int          // of types visited within the event
 }
+
+// Limits of an event, so that types that grow with each level, and those that refer to
+// each other in very many ways, have an end.
+const (
+	deepest   = 200
+	mostTypes = 1 << 16
+)
 
 // unsupportedError is about a part of a payload that cannot be stored or read back.
 type unsupportedError struct{ at, why, remedy string }
@@ -89,57 +102,88 @@ func (s *shaper) name(t types.Type) string {
 // of returns the shape of a type; at is the path to it. Types that the generated
 // code cannot name are left to the default codec.
 func (s *shaper) of(t types.Type, at string) (*shape, error) {
-	sh, err := s.shapeOf(types.Unalias(t), at)
+	if at == "" {
+		s.count = 0
+	}
+	s.count++
+	s.depth++
+	defer func() { s.depth-- }()
+	if s.depth > deepest || s.count > mostTypes {
+		field, _, _ := strings.Cut(at, ".")
+		field, _, _ = strings.Cut(field, "[")
+		return nil, &unsupportedError{field, fmt.Sprintf("its type is made of more than %d others, or of more than %d within each other", mostTypes, deepest),
+			"store what it stands for, with MarshalText and UnmarshalText or as any"}
+	}
+	bare := types.Unalias(t)
+	sh, err := s.madeOfItself(bare, at)
+	if err == nil && !s.nameable(bare) {
+		sh.typ = t // perhaps an alias has a name
+	}
 	if err == nil && sh.slow == "" && !s.nameable(t) {
 		sh.slow = "a type without a name here"
 	}
 	return sh, err
 }
 
-// nameable reports whether the package's code can name a type.
-func (s *shaper) nameable(t types.Type) bool {
-	switch t := types.Unalias(t).(type) {
-	case *types.Named:
-		for arg := range t.TypeArgs().Types() {
-			if !s.nameable(arg) {
-				return false
-			}
-		}
-		pkg := t.Obj().Pkg()
-		if pkg == nil {
-			return true
-		}
-		if pkg == s.pkg {
-			return !isReserved(t.Obj().Name())
-		}
-		return t.Obj().Exported() && importable(pkg.Path(), s.pkg.Path())
-	case *types.Pointer:
-		return s.nameable(t.Elem())
-	case *types.Slice:
-		return s.nameable(t.Elem())
-	case *types.Array:
-		return s.nameable(t.Elem())
-	case *types.Map:
-		return s.nameable(t.Key()) && s.nameable(t.Elem())
-	case *types.Struct:
-		for v := range t.Fields() {
-			if !v.Exported() && v.Pkg() != s.pkg || !s.nameable(v.Type()) {
-				return false
-			}
-		}
+// madeOfItself is shapeOf for types such as type list []list, which contain themselves
+// without a struct in between, and for all others.
+func (s *shaper) madeOfItself(t types.Type, at string) (*shape, error) {
+	named, ok := t.(*types.Named)
+	if !ok || !circular(named) {
+		return s.shapeOf(t, at)
 	}
-	return true
+	if i := slices.IndexFunc(s.outer, func(o types.Type) bool { return types.Identical(o, t) }); i >= 0 {
+		return &shape{kind: kindRef, up: len(s.outer) - 1 - i, typ: t, slow: "a type that contains itself"}, nil
+	}
+	if behindPointers(t) == nil {
+		return nil, &unsupportedError{at, fmt.Sprintf("a %s is a pointer to itself, and nothing else", s.name(t)), "use another type"}
+	}
+	s.outer = append(s.outer, t)
+	defer func() { s.outer = s.outer[:len(s.outer)-1] }()
+	sh, err := s.shapeOf(t, at)
+	if err == nil {
+		sh.counted = true
+	}
+	return sh, err
 }
 
-// importable reports whether Go lets a package import another one: a package below
-// a folder named internal can be imported only from around that folder.
-func importable(path, from string) bool {
-	path = "/" + path + "/"
-	if strings.HasPrefix(path, "/vendor/") {
-		return false
+// circular reports whether a type contains itself without a struct in between.
+func circular(t *types.Named) bool {
+	seen := map[types.Type]bool{}
+	for within := []types.Type{t}; len(within) > 0 && len(seen) < deepest; within = within[1:] {
+		in := types.Unalias(within[0])
+		if named, ok := in.(*types.Named); ok && len(seen) > 0 && named.Obj() == t.Obj() && types.Identical(named, t) {
+			return true
+		}
+		if seen[in] {
+			continue
+		}
+		seen[in] = true
+		switch u := in.Underlying().(type) {
+		case *types.Pointer:
+			within = append(within, u.Elem())
+		case *types.Slice:
+			within = append(within, u.Elem())
+		case *types.Array:
+			within = append(within, u.Elem())
+		case *types.Map:
+			within = append(within, u.Key(), u.Elem())
+		}
 	}
-	i := strings.LastIndex(path, "/internal/")
-	return i < 0 || strings.HasPrefix("/"+from+"/", path[:i]+"/")
+	return false
+}
+
+// behindPointers returns what is behind a pointer, however many there are; nil: there
+// are pointers alone.
+func behindPointers(t types.Type) types.Type {
+	for range deepest {
+		p, ok := t.Underlying().(*types.Pointer)
+		if !ok {
+			return types.Unalias(t)
+		}
+		t = p.Elem()
+	}
+	return nil
 }
 
 func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {

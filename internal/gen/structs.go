@@ -49,13 +49,16 @@ func (s *shaper) ofStruct(t types.Type, u *types.Struct, at string) (*shape, err
 }
 
 // leadsOut reports whether a shape refers to an enclosing struct; inside is how
-// many enclosing structs are part of the shape itself.
+// many of those that it may refer to are part of the shape itself.
 func leadsOut(sh *shape, inside int) bool {
 	if sh == nil {
 		return false
 	}
 	if sh.kind == kindRef {
 		return sh.up >= inside
+	}
+	if sh.counted {
+		inside++
 	}
 	return leadsOut(sh.key, inside) || leadsOut(sh.elem, inside) ||
 		slices.ContainsFunc(sh.fields, func(f *field) bool { return leadsOut(f.shape, inside+1) })
@@ -128,12 +131,8 @@ func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*f
 				}
 				t := types.Unalias(v.Type())
 				_, pointer := t.Underlying().(*types.Pointer)
-				for {
-					p, ok := t.Underlying().(*types.Pointer)
-					if !ok {
-						break
-					}
-					t = types.Unalias(p.Elem())
+				if pointed := behindPointers(t); pointed != nil {
+					t = pointed
 				}
 				inner, isStruct := t.Underlying().(*types.Struct)
 				if !v.Exported() && (!v.Embedded() || !isStruct) {
@@ -148,6 +147,9 @@ func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*f
 				}
 				name, options, _ := strings.Cut(text, ",")
 				path := append(slices.Clone(l.path), v.Name())
+				if len(path) > deepest {
+					return nil, "", &unsupportedError{path[0], fmt.Sprintf("it embeds more than %d structs within each other", deepest), "use fields with names"}
+				}
 				index := append(slices.Clone(l.at), i)
 				if v.Embedded() && isStruct && name == "" {
 					if pointer {

@@ -5,7 +5,6 @@ package gen
 import (
 	"go/types"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 )
@@ -56,7 +55,7 @@ func (r *reader) tag(e *event, f *field, d *directive) {
 		r.problem(d.pos, "field %s: a %s cannot be a tag; tags are of strings, integers, types with MarshalText or String, "+
 			"and pointers to and slices of these", f.name, typ)
 	case t.mayBeUnset() && !r.shaper.nameable(t.id.typ):
-		r.problem(d.pos, "the type of %s, %s, cannot be named in generated code, which the directive takes; use one that is exported", f.name, typ)
+		r.problem(d.pos, "the type of %s, %s, cannot be written in generated code, which the directive takes; declare a type with a name for it", f.name, typ)
 	default:
 		e.tags = append(e.tags, t)
 	}
@@ -83,21 +82,22 @@ func (s *shaper) textMethod(t types.Type) string {
 // tags prints the method for the tags of an event.
 func (p *printer) tags(e *event) {
 	p.f("\n// Tags are what the event is about besides its aggregate.\n")
-	p.f("func (e %s) Tags() []string {\nvar tags []string\n", e.ident)
+	p.f("func ($e %s) Tags() []$string {\nvar $tags []$string\n", e.ident)
 	for i := range e.tags {
 		t := &e.tags[i]
-		switch x := "e." + t.field.selector(); t.field.shape.kind {
+		switch x := p.text("$e.") + t.field.selector(); t.field.shape.kind {
 		case kindPointer:
-			p.tag(t, x, "*"+x, x+" != nil")
+			p.tag(t, x, "*"+x, p.isSet(x))
 		case kindList:
-			p.f("for _, v := range %s {\n", x)
-			p.tag(t, "v", "v")
+			v := p.text("$v")
+			p.f("for _, %s := range %s {\n", v, x)
+			p.tag(t, v, v)
 			p.f("}\n")
 		default:
 			p.tag(t, x, x)
 		}
 	}
-	p.f("return tags\n}\n")
+	p.f("return $tags\n}\n")
 }
 
 // tag prints the tag for a value, under conditions. Methods of value are called by x, which
@@ -106,21 +106,21 @@ func (p *printer) tag(t *tag, x, value string, conds ...string) {
 	var text, from string
 	switch {
 	case t.text == "MarshalText":
-		text, from = "string(b)", "b, err := "+x+".MarshalText(); err == nil && len(b) > 0"
+		text, from = p.text("$string($b)"), p.text("$b, $err := %s.MarshalText(); $err == $nil && $len($b) > 0", x)
 	case t.text == "String":
-		text, from = "s", "s := "+x+`.String(); s != ""`
+		text, from = p.text("$s"), p.text(`$s := %s.String(); $s != ""`, x)
 	case t.id.kind == kindString:
-		text = convert(value, t.id.typ, types.String)
+		text = p.convert(value, t.id.typ, types.String)
 		conds = append(conds, value+` != ""`)
 	case t.id.kind == kindInt:
-		text = p.use("strconv", "strconv") + ".FormatInt(" + convert(value, t.id.typ, types.Int64) + ", 10)"
+		text = p.text("$strconv.FormatInt(%s, 10)", p.convert(value, t.id.typ, types.Int64))
 	default:
-		text = p.use("strconv", "strconv") + ".FormatUint(" + convert(value, t.id.typ, types.Uint64) + ", 10)"
+		text = p.text("$strconv.FormatUint(%s, 10)", p.convert(value, t.id.typ, types.Uint64))
 	}
 	if t.mayBeUnset() {
 		conds = append(conds, value+" != ("+p.typ(t.id.typ)+"{})")
 	}
-	code := "tags = append(tags, " + strconv.Quote(t.name+":") + "+" + text + ")\n"
+	code := p.text("$tags = $append($tags, %q+%s)\n", t.name+":", text)
 	if from != "" {
 		code = "if " + from + " {\n" + code + "}\n"
 	}

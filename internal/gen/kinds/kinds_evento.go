@@ -326,7 +326,6 @@ func NamedFilters(id string) []evento.Filter {
 
 // AppendCBOR adds the event to b as evento.CBOR writes it.
 func (e Named) AppendCBOR(b []byte) ([]byte, error) {
-	var err error
 	b = cborwire.AppendMap(b, 11)
 	b = append(b, "\x63Raw"...)
 	b = cborwire.AppendBytes(b, e.Raw)
@@ -339,8 +338,13 @@ func (e Named) AppendCBOR(b []byte) ([]byte, error) {
 	b = append(b, "\x65Label"...)
 	b = cborwire.AppendString(b, string(e.Label))
 	b = append(b, "\x65Lists"...)
-	if b, err = cborwire.AppendAny(b, e.Lists); err != nil {
-		return b, err
+	if e.Lists == nil {
+		b = cborwire.AppendNil(b)
+	} else {
+		b = cborwire.AppendArray(b, len(e.Lists))
+		for i := range e.Lists {
+			b = cborwire.AppendString(b, string(e.Lists[i]))
+		}
 	}
 	b = append(b, "\x65Ratio"...)
 	b = cborwire.AppendFloat32(b, float32(e.Ratio))
@@ -399,7 +403,18 @@ func (e *Named) DecodeCBOR(data []byte) (bool, error) {
 			v.Label = Label(d.String())
 		case "Lists":
 			d.Once(&seen, 5)
-			d.Any(&v.Lists)
+			if d.Nil() {
+				v.Lists = nil
+			} else {
+				if v.Lists != nil {
+					d.Unusual()
+				}
+				list2 := make([]list, d.Array())
+				for i := range list2 {
+					list2[i] = list(d.String())
+				}
+				v.Lists = list2
+			}
 		case "Ratio":
 			d.Once(&seen, 6)
 			v.Ratio = Ratio(d.Float32())
@@ -436,11 +451,11 @@ func (e *Named) DecodeCBOR(data []byte) (bool, error) {
 				if v.Labels != nil {
 					d.Unusual()
 				}
-				list := make(Labels, d.Array())
-				for i := range list {
-					list[i] = Label(d.String())
+				list2 := make(Labels, d.Array())
+				for i := range list2 {
+					list2[i] = Label(d.String())
 				}
-				v.Labels = list
+				v.Labels = list2
 			}
 		case "Letter":
 			d.Once(&seen, 10)
@@ -710,12 +725,12 @@ func (e *Composite) DecodeCBOR(data []byte) (bool, error) {
 				if v.Maps != nil {
 					d.Unusual()
 				}
-				list := make([]map[string]*Point, d.Array())
-				for i := range list {
+				list2 := make([]map[string]*Point, d.Array())
+				for i := range list2 {
 					if d.Nil() {
-						list[i] = nil
+						list2[i] = nil
 					} else {
-						if list[i] != nil {
+						if list2[i] != nil {
 							d.Unusual()
 						}
 						pairs2 := d.Map()
@@ -739,10 +754,10 @@ func (e *Composite) DecodeCBOR(data []byte) (bool, error) {
 						if len(m2) != pairs2 {
 							d.Unusual()
 						}
-						list[i] = m2
+						list2[i] = m2
 					}
 				}
-				v.Maps = list
+				v.Maps = list2
 			}
 		case "Bytes":
 			d.Once(&seen, 4)
@@ -759,11 +774,11 @@ func (e *Composite) DecodeCBOR(data []byte) (bool, error) {
 				if v.Texts != nil {
 					d.Unusual()
 				}
-				list := make([]string, d.Array())
-				for i := range list {
-					list[i] = d.String()
+				list2 := make([]string, d.Array())
+				for i := range list2 {
+					list2[i] = d.String()
 				}
-				v.Texts = list
+				v.Texts = list2
 			}
 		case "ByName":
 			d.Once(&seen, 6)
@@ -798,22 +813,22 @@ func (e *Composite) DecodeCBOR(data []byte) (bool, error) {
 				if v.Nested != nil {
 					d.Unusual()
 				}
-				list := make([][]string, d.Array())
-				for i := range list {
+				list2 := make([][]string, d.Array())
+				for i := range list2 {
 					if d.Nil() {
-						list[i] = nil
+						list2[i] = nil
 					} else {
-						if list[i] != nil {
+						if list2[i] != nil {
 							d.Unusual()
 						}
-						list2 := make([]string, d.Array())
-						for i2 := range list2 {
-							list2[i2] = d.String()
+						list22 := make([]string, d.Array())
+						for i2 := range list22 {
+							list22[i2] = d.String()
 						}
-						list[i] = list2
+						list2[i] = list22
 					}
 				}
-				v.Nested = list
+				v.Nested = list2
 			}
 		case "Points":
 			d.Once(&seen, 9)
@@ -823,11 +838,11 @@ func (e *Composite) DecodeCBOR(data []byte) (bool, error) {
 				if v.Points != nil {
 					d.Unusual()
 				}
-				list := make([]Point, d.Array())
-				for i := range list {
-					decodePointCBOR(&d, &list[i])
+				list2 := make([]Point, d.Array())
+				for i := range list2 {
+					decodePointCBOR(&d, &list2[i])
 				}
-				v.Points = list
+				v.Points = list2
 			}
 		case "ByCount":
 			d.Once(&seen, 10)
@@ -890,11 +905,11 @@ func (e *Composite) DecodeCBOR(data []byte) (bool, error) {
 						if value != nil {
 							d.Unusual()
 						}
-						list2 := make([]Point, d.Array())
-						for i2 := range list2 {
-							decodePointCBOR(&d, &list2[i2])
+						list22 := make([]Point, d.Array())
+						for i2 := range list22 {
+							decodePointCBOR(&d, &list22[i2])
 						}
-						value = list2
+						value = list22
 					}
 					m[k] = value
 				}
@@ -914,11 +929,11 @@ func (e *Composite) DecodeCBOR(data []byte) (bool, error) {
 				if v.Numbers != nil {
 					d.Unusual()
 				}
-				list := make([]int, d.Array())
-				for i := range list {
-					list[i] = int(d.IntOf(strconv.IntSize))
+				list2 := make([]int, d.Array())
+				for i := range list2 {
+					list2[i] = int(d.IntOf(strconv.IntSize))
 				}
-				v.Numbers = list
+				v.Numbers = list2
 			}
 		case "Pointer":
 			d.Once(&seen, 14)
@@ -959,20 +974,20 @@ func (e *Composite) DecodeCBOR(data []byte) (bool, error) {
 				if v.Pointers != nil {
 					d.Unusual()
 				}
-				list := make([]*Point, d.Array())
-				for i := range list {
+				list2 := make([]*Point, d.Array())
+				for i := range list2 {
 					if d.Nil() {
-						list[i] = nil
+						list2[i] = nil
 					} else {
-						if list[i] != nil {
+						if list2[i] != nil {
 							d.Unusual()
 						}
 						ptr2 := new(Point)
 						decodePointCBOR(&d, ptr2)
-						list[i] = ptr2
+						list2[i] = ptr2
 					}
 				}
-				v.Pointers = list
+				v.Pointers = list2
 			}
 		default:
 			d.Unusual()
@@ -1111,13 +1126,13 @@ func (e *Times) DecodeCBOR(data []byte) (bool, error) {
 				if v.All != nil {
 					d.Unusual()
 				}
-				list := make([]time.Time, d.Array())
-				for i := range list {
+				list2 := make([]time.Time, d.Array())
+				for i := range list2 {
 					if !d.Nil() {
-						list[i] = d.Time()
+						list2[i] = d.Time()
 					}
 				}
-				v.All = list
+				v.All = list2
 			}
 		case "Addr":
 			d.Once(&seen, 2)
@@ -1191,11 +1206,11 @@ func (e *Times) DecodeCBOR(data []byte) (bool, error) {
 				if v.Prices != nil {
 					d.Unusual()
 				}
-				list := make([]other.Decimal, d.Array())
-				for i := range list {
-					d.Text(&list[i])
+				list2 := make([]other.Decimal, d.Array())
+				for i := range list2 {
+					d.Text(&list2[i])
 				}
-				v.Prices = list
+				v.Prices = list2
 			}
 		case "Tokens":
 			d.Once(&seen, 10)
@@ -1205,11 +1220,11 @@ func (e *Times) DecodeCBOR(data []byte) (bool, error) {
 				if v.Tokens != nil {
 					d.Unusual()
 				}
-				list := make([]other.Token, d.Array())
-				for i := range list {
-					d.Binary(&list[i])
+				list2 := make([]other.Token, d.Array())
+				for i := range list2 {
+					d.Binary(&list2[i])
 				}
-				v.Tokens = list
+				v.Tokens = list2
 			}
 		case "MaybeTok":
 			d.Once(&seen, 11)
@@ -1314,11 +1329,11 @@ func (e *Foreign) DecodeCBOR(data []byte) (bool, error) {
 				if v.Spans != nil {
 					d.Unusual()
 				}
-				list := make([]other.Range[int], d.Array())
-				for i := range list {
-					decodeOtherRange2CBOR(&d, &list[i])
+				list2 := make([]other.Range[int], d.Array())
+				for i := range list2 {
+					decodeOtherRange2CBOR(&d, &list2[i])
 				}
-				v.Spans = list
+				v.Spans = list2
 			}
 		case "Reason":
 			d.Once(&seen, 4)
@@ -1510,11 +1525,11 @@ func (e *Tagged) DecodeCBOR(data []byte) (bool, error) {
 				if v.C != nil {
 					d.Unusual()
 				}
-				list := make([]string, d.Array())
-				for i := range list {
-					list[i] = d.String()
+				list2 := make([]string, d.Array())
+				for i := range list2 {
+					list2[i] = d.String()
 				}
-				v.C = list
+				v.C = list2
 			}
 		case "d":
 			d.Once(&seen, 5)
@@ -1714,11 +1729,11 @@ func (e *Slow) DecodeCBOR(data []byte) (bool, error) {
 				if v.Anys != nil {
 					d.Unusual()
 				}
-				list := make([]any, d.Array())
-				for i := range list {
-					d.Any(&list[i])
+				list2 := make([]any, d.Array())
+				for i := range list2 {
+					d.Any(&list2[i])
 				}
-				v.Anys = list
+				v.Anys = list2
 			}
 		case "Keys":
 			d.Once(&seen, 5)
@@ -2160,16 +2175,11 @@ func (e Empty) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Empty) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "kinds/Thing".
@@ -2264,11 +2274,11 @@ func (e *Usual) DecodeCBOR(data []byte) (bool, error) {
 				if v.Tags != nil {
 					d.Unusual()
 				}
-				list := make([]string, d.Array())
-				for i := range list {
-					list[i] = d.String()
+				list2 := make([]string, d.Array())
+				for i := range list2 {
+					list2[i] = d.String()
 				}
-				v.Tags = list
+				v.Tags = list2
 			}
 		case "Cents":
 			d.Once(&seen, 4)
@@ -2404,11 +2414,11 @@ func decodeStructCBOR(d *cborwire.Decoder, v *struct {
 				if v.B != nil {
 					d.Unusual()
 				}
-				list := make([]string, d.Array())
-				for i := range list {
-					list[i] = d.String()
+				list2 := make([]string, d.Array())
+				for i := range list2 {
+					list2[i] = d.String()
 				}
-				v.B = list
+				v.B = list2
 			}
 		case "a":
 			d.Once(&seen, 1)
@@ -2428,7 +2438,6 @@ func decodeStruct2CBOR(d *cborwire.Decoder, v *struct{}) {
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
 }
 
 func appendOtherRangeCBOR(b []byte, v *other.Range[time.Time]) ([]byte, error) {

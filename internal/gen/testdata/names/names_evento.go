@@ -316,16 +316,11 @@ func (e Ended) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Ended) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire2.NewDecoder(data), *e
+	d := cborwire2.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "names/Offer-line".

@@ -1,0 +1,128 @@
+// The names in a generated file.
+
+package gen
+
+import (
+	"go/token"
+	"go/types"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// names chooses the names that a generated file gives: those of imports, of variables
+// and type parameters, and of functions. No two of them are the same, and none is a
+// name that the package declares or that Go predeclares. So each means the same
+// everywhere in the file, and so does each name of the package and of Go.
+//
+// Why: docs/decisions.md, "Generated names are chosen, not reserved".
+type names struct {
+	taken     map[string]bool
+	hidden    map[string]bool   // predeclared names that the package declares itself
+	variables map[string]string // also type parameters, by the names that they would like
+	imports   map[string]imported
+}
+
+// imported is a package that a generated file imports.
+type imported struct {
+	name   string // in the file
+	itsOwn string
+}
+
+// library are the packages that generated code uses whatever the events are.
+var library = map[string]string{
+	"context": "context", "fmt": "fmt", "strconv": "strconv",
+	"evento": eventoPath, "cborwire": wirePath, "predeclared": predeclaredPath,
+}
+
+const (
+	eventoPath      = "github.com/evento-go/evento"
+	wirePath        = eventoPath + "/cborwire"
+	predeclaredPath = wirePath + "/predeclared"
+)
+
+func newNames(c *code) *names {
+	n := &names{
+		taken:  map[string]bool{"_": true, "init": true, "main": true}, // no import may have these
+		hidden: map[string]bool{}, variables: map[string]string{}, imports: map[string]imported{},
+	}
+	for name := range c.declared {
+		n.taken[name] = true
+		n.hidden[name] = types.Universe.Lookup(name) != nil
+	}
+	for _, name := range types.Universe.Names() {
+		n.taken[name] = true
+	}
+	for _, d := range c.declarations() {
+		n.taken[d.name] = true
+	}
+	return n
+}
+
+// free returns the name, with a number behind it if it is taken.
+func (n *names) free(name string) string {
+	unique := name
+	for i := 2; n.taken[unique] || token.IsKeyword(unique); i++ {
+		unique = name + strconv.Itoa(i)
+	}
+	return unique
+}
+
+// give is free, and takes the name.
+func (n *names) give(name string) string {
+	unique := n.free(name)
+	n.taken[unique] = true
+	return unique
+}
+
+// variable returns the name of a variable, the same one each time.
+func (n *names) variable(name string) string {
+	given, ok := n.variables[name]
+	if !ok {
+		given = n.give(name)
+		n.variables[name] = given
+	}
+	return given
+}
+
+// pkg imports a package and returns its name in the file.
+func (n *names) pkg(importPath, name string) string {
+	known, ok := n.imports[importPath]
+	if !ok {
+		known = imported{n.give(name), name}
+		n.imports[importPath] = known
+	}
+	return known.name
+}
+
+// predeclared returns what Go predeclares under a name. Of nil, it is one error alone
+// if the package hides it: see [printer.none].
+func (n *names) predeclared(name string) string {
+	switch {
+	case !n.hidden[name]:
+		return name
+	case name == "nil":
+		return n.of("NoError()")
+	}
+	return n.of(strings.ToUpper(name[:1]) + name[1:])
+}
+
+// of returns a name of the package predeclared.
+func (n *names) of(name string) string { return n.pkg(predeclaredPath, "predeclared") + "." + name }
+
+var wanted = regexp.MustCompile(`\$[a-zA-Z]+[0-9]*`)
+
+// in replaces each $name in code by the name that it has in the file: that of a package
+// of the library, of what Go predeclares, or else of a variable.
+func (n *names) in(code string) string {
+	return wanted.ReplaceAllStringFunc(code, func(name string) string {
+		name = name[1:]
+		switch importPath, ok := library[name]; {
+		case ok:
+			return n.pkg(importPath, name)
+		case types.Universe.Lookup(name) != nil:
+			return n.predeclared(name)
+		}
+		return n.variable(name)
+	})
+}
