@@ -47,3 +47,9 @@ func TestDSN(t *testing.T) {
 		}
 	}
 }
+
+func TestViewShowsEventIDs(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.MySQL(t)
+	storetest.EventIDs(t, raw(t, dsn), "evento_events", openDSN(t, dsn))
+}

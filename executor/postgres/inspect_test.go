@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/postgres"
 	"github.com/evento-go/evento/internal/storetest"
@@ -41,4 +44,20 @@ func TestInspectErrors(t *testing.T) {
 	if _, err := postgres.Inspect("postgres://h/d", strings.Repeat("s", 64)); !errors.Is(err, evento.ErrInvalid) {
 		t.Errorf("Inspect() of a long schema = %v, want %v", err, evento.ErrInvalid)
 	}
+}
+
+func TestViewShowsEventIDs(t *testing.T) {
+	t.Parallel()
+	schema := newSchema(t)
+	ex := openSchema(t, schema)
+	config, err := pgx.ParseConfig(testserver.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := stdlib.OpenDB(*config)
+	storetest.EventIDs(t, db, schema+".events", ex)
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	closeAll(t, ex)
 }

@@ -86,3 +86,11 @@ func TestChecks(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestViewShowsEventIDs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a.db")
+	ex := openFile(t, path)
+	storetest.EventIDs(t, openDB(t, path), "evento_events", ex)
+	closeAll(t, ex)
+}

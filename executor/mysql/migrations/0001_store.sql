@@ -94,7 +94,8 @@ CREATE TABLE IF NOT EXISTS evento_snapshot (
   PRIMARY KEY (projection, revision, variant, type, aggregate_id)
 ) ENGINE=InnoDB;
 
--- For people: the events in words.
+-- For people: the events in words. An id is written as a ULID: to the base of 32, its 48
+-- bits of time and twice 40 random bits, without the letters I, L, O and U.
 CREATE OR REPLACE VIEW evento_events AS
 SELECT e.position,
        CONVERT(t.name USING utf8mb4) AS aggregate_type,
@@ -103,7 +104,12 @@ SELECT e.position,
        CONVERT(k.name USING utf8mb4) AS name,
        CONVERT(r.name USING utf8mb4) AS routing_key,
        TIMESTAMPADD(MICROSECOND, e.recorded_at, '1970-01-01 00:00:00.000000') AS recorded_at,
-       LOWER(HEX(e.event_id)) AS event_id,
+       CONVERT(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(CONCAT(
+         LPAD(CONV(HEX(SUBSTRING(e.event_id, 1, 6)), 16, 32), 10, '0'),
+         LPAD(CONV(HEX(SUBSTRING(e.event_id, 7, 5)), 16, 32), 8, '0'),
+         LPAD(CONV(HEX(SUBSTRING(e.event_id, 12, 5)), 16, 32), 8, '0')),
+         'V', 'Z'), 'U', 'Y'), 'T', 'X'), 'S', 'W'), 'R', 'V'), 'Q', 'T'), 'P', 'S'), 'O', 'R'), 'N', 'Q'), 'M', 'P'), 'L', 'N'), 'K', 'M'), 'J', 'K'), 'I', 'J')
+         USING utf8mb4) AS event_id,
        CONVERT(e.codec USING utf8mb4) AS codec,
        IF(e.codec = 'json', CONVERT(e.data USING utf8mb4), HEX(e.data)) AS data,
        CONVERT(e.metadata USING utf8mb4) AS metadata

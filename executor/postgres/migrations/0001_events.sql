@@ -84,10 +84,15 @@ CREATE TABLE SCHEMA.snapshot (
   PRIMARY KEY (projection, revision, variant, type, id)
 );
 
--- For people: the events in words.
+-- For people: the events in words. An id is written as a ULID: 26 characters of 5 bits
+-- each, the first two of which are 0.
 CREATE VIEW SCHEMA.events AS
 SELECT e.position, t.name AS aggregate_type, e.aggregate_id, e.version, k.name, r.key AS routing_key,
-       to_timestamp(e.recorded_at / 1e6) AS recorded_at, e.event_id, e.codec,
+       to_timestamp(e.recorded_at / 1e6) AS recorded_at,
+       (SELECT string_agg(substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 +
+                 substring(B'00' || ('x' || replace(e.event_id::text, '-', ''))::bit(128) FROM 5 * n + 1 FOR 5)::bit(5)::integer, 1), '' ORDER BY n)
+        FROM generate_series(0, 25) AS n) AS event_id,
+       e.codec,
        CASE e.codec WHEN 'json' THEN convert_from(e.data, 'UTF8') ELSE encode(e.data, 'hex') END AS data,
        e.metadata
 FROM SCHEMA.event e

@@ -88,7 +88,8 @@ CREATE TABLE evento_snapshot (
   PRIMARY KEY (projection, revision, variant, type, id)
 ) STRICT;
 
--- For people: the events in words.
+-- For people: the events in words. An id is written as a ULID: 26 characters of 5 bits
+-- each, the first two of which are 0, from two hexadecimal digits that have them.
 CREATE VIEW evento_events AS
 SELECT e.position,
        t.name AS aggregate_type,
@@ -98,7 +99,15 @@ SELECT e.position,
        r.key AS routing_key,
        strftime('%Y-%m-%dT%H:%M:%S', e.recorded_at / 1000000, 'unixepoch') ||
          printf('.%06dZ', e.recorded_at % 1000000) AS recorded_at,
-       lower(hex(e.event_id)) AS event_id,
+       (WITH RECURSIVE ulid (n, text) AS (
+          SELECT 0, ''
+          UNION ALL
+          SELECT n + 1, text || substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', 1 +
+            ((instr('123456789ABCDEF', substr('0' || hex(e.event_id), (5 * n + 2) / 4 + 1, 1)) * 16 +
+              instr('123456789ABCDEF', substr('0' || hex(e.event_id), (5 * n + 2) / 4 + 2, 1)))
+             >> (3 - (5 * n + 2) % 4)) % 32, 1)
+          FROM ulid WHERE n < 26)
+        SELECT text FROM ulid WHERE n = 26) AS event_id,
        e.codec,
        CASE e.codec WHEN 'json' THEN CAST(e.data AS TEXT) ELSE hex(e.data) END AS data,
        e.metadata
