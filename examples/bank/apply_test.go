@@ -191,6 +191,40 @@ func TestApplyAgain(t *testing.T) {
 	}
 }
 
+// A column that is not looked at tells no statement from another: a line that comes
+// again with another owner was applied. It does where it is looked at.
+func TestApplyAgainWithAnotherOwner(t *testing.T) {
+	t.Parallel()
+	const at = "2026-03-02T10:00:00Z,"
+	lines := func(owner string) (text string) {
+		for _, line := range []string{"1,OWNER,deposit,5,", "1,OWNER,withdraw,3,", "1,OWNER,transfer,1,2", "1,OWNER,freeze,,", "1,OWNER,unfreeze,,", "2,OWNER,withdraw,1,", "2,OWNER,close,,"} {
+			text += at + strings.ReplaceAll(line, "OWNER", owner) + "\n"
+		}
+		return text
+	}
+	const open = at + "1,Ann,open,,\n" + at + "2,Ben,open,,\n"
+	b := NewBank(memory.New(nil))
+	for _, step := range []struct {
+		what, lines string
+		want        Counts
+	}{
+		{"first", open + lines("Ann"), Counts{Applied: 9}},
+		{"another owner", open + lines("Eve"), Counts{Already: 9}},
+		{"no owner", lines(""), Counts{Already: 7}},
+		{"an owner in quotes", lines(`"Ann, again"`), Counts{Already: 7}},
+		{"another owner opens", at + "1,Eve,open,,\n", Counts{Refused: 1}},
+		{"two in one file are two", lines("Ann") + at + "1,Eve,deposit,5,\n", Counts{Already: 7, Applied: 1}},
+	} {
+		got, refused := applyText(t, b, statementHeader+"\n"+step.lines, batchLines)
+		if got != step.want {
+			t.Errorf("%s: %v, want %v; refused %v", step.what, got, step.want, refused)
+		}
+	}
+	if got := balance(t, b, "1"); got != "6.00 + 0.00" {
+		t.Errorf("balance %s, want 6.00", got)
+	}
+}
+
 // Several programs that apply one file at the same time apply each line once, while
 // others use the accounts.
 func TestApplyTogether(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 func storyCommand(ctx context.Context, o *options, out io.Writer) (err error) {
@@ -43,12 +44,18 @@ func applyCommand(ctx context.Context, o *options, out, stderr io.Writer) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	// Whoever writes into a pipe may take long: Ctrl-C does not wait for the next line.
+	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Now()) }) // an error for a file, where nothing waits
+	defer stop()
 	var size int64
 	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
 		size = info.Size()
 	}
 	counting := &countingReader{r: file}
 	statements, err := newStatementReader(counting)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ctx.Err()
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", show(path), err)
 	}
@@ -72,11 +79,20 @@ func applyCommand(ctx context.Context, o *options, out, stderr io.Writer) (err e
 		bar.draw)
 	bar.clear()
 	fmt.Fprintln(out, counts)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ctx.Err()
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", show(path), err)
 	}
+	if counts.Refused > 0 {
+		return errRefused
+	}
 	return nil
 }
+
+// errRefused is that all lines were judged and some were refused. Each was reported.
+var errRefused = errors.New("lines were refused")
 
 func balancesCommand(ctx context.Context, o *options, out io.Writer) (err error) {
 	s, err := openExisting(ctx, o.db)

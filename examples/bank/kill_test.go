@@ -3,11 +3,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,12 +38,12 @@ func TestKill(t *testing.T) {
 		before = now
 	}
 
-	end, _ := bank(t, exitOK, "-db", killed, "apply", "testdata/statements.csv")
+	end, _ := bank(t, exitRefused, "-db", killed, "apply", "testdata/statements.csv")
 	c := scanCounts(t, end)
 	if c.Applied+c.Already != 2901 || c.Refused != 99 || c.Applied == 0 || c.Already == 0 {
 		t.Errorf("after the kills: %q, want 2901 lines applied by then and before", end)
 	}
-	bank(t, exitOK, "-db", whole, "apply", "testdata/statements.csv")
+	bank(t, exitRefused, "-db", whole, "apply", "testdata/statements.csv")
 	got, _ := bank(t, exitOK, "-db", killed, "balances")
 	want, _ := bank(t, exitOK, "-db", whole, "balances")
 	sameLines(t, got, want)
@@ -80,6 +82,41 @@ func killAfter(t *testing.T, db string, file []byte, refused int) {
 	<-fed
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != -1 {
 		t.Fatalf("the program was not killed: %v", err)
+	}
+}
+
+// A signal ends apply although whoever writes the file says no more. What was read
+// before is applied.
+func TestInterruptedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	for name, sig := range map[string]os.Signal{"SIGINT": os.Interrupt, "SIGTERM": syscall.SIGTERM, "SIGHUP": syscall.SIGHUP} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", "/dev/stdin")
+			cmd.Env = append(os.Environ(), asBank+"=1")
+			stdin, err := cmd.StdinPipe()
+			must(t, err)
+			stderr, err := cmd.StderrPipe()
+			must(t, err)
+			var out strings.Builder
+			cmd.Stdout = &out
+			must(t, cmd.Start())
+			lines := bufio.NewScanner(stderr)
+			_, err = io.WriteString(stdin, statementHeader+"\n2026-03-02T09:00:00Z,1,Ann,open,5,\n"+strings.Repeat("nonsense\n", batchLines))
+			must(t, err)
+			if !lines.Scan() { // a batch was applied
+				t.Fatal(lines.Err())
+			}
+			must(t, cmd.Process.Signal(sig))
+			for lines.Scan() {
+			}
+			if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitInterrupted {
+				t.Errorf("it ended with %v, want the exit code %d", err, exitInterrupted)
+			}
+			if !strings.HasPrefix(out.String(), "applied 1, refused ") {
+				t.Errorf("it wrote %q, want what it has applied", out.String())
+			}
+		})
 	}
 }
 

@@ -107,7 +107,7 @@ func TestApplySample(t *testing.T) {
 	db := filepath.Join(t.TempDir(), "bank.db")
 	const sample = "testdata/statements.csv"
 
-	out, refused := bank(t, exitOK, "-db", db, "apply", sample)
+	out, refused := bank(t, exitRefused, "-db", db, "apply", sample)
 	golden(t, "apply.golden", refused+out)
 	balances, _ := bank(t, exitOK, "-db", db, "balances")
 	golden(t, "balances.golden", balances)
@@ -116,7 +116,7 @@ func TestApplySample(t *testing.T) {
 	version, _ := bank(t, exitOK, "-db", db, "history", "100063", "-at", "7")
 	golden(t, "version.golden", version)
 
-	again, refusedAgain := bank(t, exitOK, "apply", "-db", db, sample)
+	again, refusedAgain := bank(t, exitRefused, "apply", "-db", db, sample)
 	if want := "applied 0, refused 99, already applied 2901\n"; again != want {
 		t.Errorf("the second time: %q, want %q", again, want)
 	}
@@ -215,7 +215,7 @@ func TestInterrupt(t *testing.T) {
 	if code != exitInterrupted || c.Applied+c.Refused != batchLines {
 		t.Fatalf("exit code %d, output %q, want %d and the first %d lines", code, out.String(), exitInterrupted, batchLines)
 	}
-	rest, _ := bank(t, exitOK, "-db", db, "apply", "testdata/statements.csv")
+	rest, _ := bank(t, exitRefused, "-db", db, "apply", "testdata/statements.csv")
 	if r := scanCounts(t, rest); r.Already != c.Applied || r.Applied+r.Already != 2901 {
 		t.Errorf("run again: %q after %q", rest, out.String())
 	}

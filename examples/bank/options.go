@@ -28,8 +28,9 @@ Statements are CSV in UTF-8. The first line is
 
   ` + statementHeader + `
 
-  time          when, in RFC 3339, such as 2026-03-02T15:04:05Z; its day in UTC
-                is the one whose daily limit counts
+  time          when, in RFC 3339, such as 2026-03-02T15:04:05Z or, in small
+                letters, 2026-03-02t15:04:05z; its day in UTC is the one whose
+                daily limit counts
   account       the customer's number, any text of up to 1024 bytes
   owner         the account's owner; needed to open, else not looked at
   kind          open, deposit, withdraw, transfer, freeze, unfreeze or close
@@ -42,12 +43,16 @@ A new account has an overdraft of 0.00 and a daily limit of 10000.00.
 apply writes each refused line to standard error as FILE:LINE: reason, goes on,
 and ends with the line "applied N, refused N, already applied N". It applies a
 statement once: lines that were applied before, from this file or another, are
-left out, and those that were refused are refused again for the same reason.
-Lines that are equal are statements of their own when they are in one file.
-Ctrl-C ends it after the lines in hand; run it again to go on.
+left out, and those that were refused are refused again for the same reason. It
+knows a statement by its time, account, kind, amount and counterparty, and one
+that opens an account by its owner too. Lines that are equal in these are
+statements of their own when they are in one file. A quote that is not closed
+refuses its own line alone. Ctrl-C ends it after the lines in hand; run it again
+to go on.
 
-Exit codes: 0, also when lines were refused; 1 when something failed; 2 for a
-mistake in the command line; 130 after Ctrl-C.
+Exit codes: 0 when all was done; 1 when something failed; 2 for a mistake in the
+command line; 3 when apply has refused lines, and has applied all others; 130
+after Ctrl-C.
 `
 
 // usageError is a mistake in the command line.

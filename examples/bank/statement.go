@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,20 +37,20 @@ type Statement struct {
 	Unreadable string
 }
 
-// StatementID identifies a statement: it is a hash of the line's contents and of
-// how many lines before it in the file have the same contents. So two equal
-// deposits are two statements. A file under another name, with lines added, or in
-// another order has the same statements as before. Amounts and times are compared
-// by value: "7.5" equals "7.50".
+// StatementID identifies a statement: it is a hash of what the line asks for and of
+// how many lines before it in the file ask for the same. So two equal deposits are
+// two statements. A file under another name, with lines added, or in another order
+// has the same statements as before. Amounts and times are compared by value: "7.5"
+// equals "7.50". What is not looked at does not count: a deposit whose owner was
+// spelled anew is the same deposit.
 type StatementID [16]byte
 
 func (id StatementID) String() string { return hex.EncodeToString(id[:]) }
 
-// statementReader reads a file. In CSV, a line break within quotes is read as "\n",
-// whichever kind the file has.
+// statementReader reads the statements of a file.
 type statementReader struct {
-	csv  *csv.Reader
-	seen map[StatementID]int // how often, by the id of the first
+	records *recordReader
+	seen    map[StatementID]int // how often, by the id of the first
 }
 
 // newStatementReader reads the first line, and fails if it is not the header.
@@ -62,45 +61,45 @@ func newStatementReader(r io.Reader) (*statementReader, error) {
 			return nil, err
 		}
 	}
-	lines := csv.NewReader(buffered)
-	lines.FieldsPerRecord = -1 // parse checks it, with its own error
-	lines.ReuseRecord = true
-	header, err := lines.Read()
-	var bad *csv.ParseError
-	switch {
-	case errors.Is(err, io.EOF), errors.As(err, &bad):
-	case err != nil:
+	statements := &statementReader{records: newRecordReader(buffered, beginsStatement), seen: map[StatementID]int{}}
+	header, _, err := statements.records.next()
+	var refusal RefusalError
+	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &refusal) {
 		return nil, err
 	}
 	if strings.Join(header, ",") != statementHeader {
 		return nil, fmt.Errorf("the first line is not %s", statementHeader)
 	}
-	return &statementReader{csv: lines, seen: map[StatementID]int{}}, nil
+	return statements, nil
 }
 
 // next returns the next statement, also an unreadable one; [io.EOF] after the last.
 // Any other error is about reading the file.
 func (r *statementReader) next() (Statement, error) {
-	fields, err := r.csv.Read()
-	var bad *csv.ParseError
+	fields, line, err := r.records.next()
+	var s Statement
+	if err == nil {
+		s, err = parseStatement(fields)
+	}
+	var refusal RefusalError
 	switch {
-	case errors.As(err, &bad):
-		return Statement{Line: bad.StartLine, Unreadable: "not CSV: " + bad.Err.Error()}, nil
-	case err != nil:
+	case err == nil:
+		s.ID = r.identify(s)
+	case errors.As(err, &refusal):
+		s.Unreadable = refusal.Error()
+	default:
 		return Statement{}, err
 	}
-	s, err := parseStatement(fields)
-	if err == nil {
-		s.ID = r.identify(s)
-	} else {
-		s.Unreadable = err.Error()
-	}
-	s.Line, _ = r.csv.FieldPos(0)
+	s.Line = line
 	return s, nil
 }
 
 func (r *statementReader) identify(s Statement) StatementID {
-	says := []string{s.At.Format(time.RFC3339Nano), s.Account, s.Owner, s.Kind, s.Amount.String(), s.Counterparty}
+	owner := s.Owner
+	if s.Kind != "open" {
+		owner = "" // it is not looked at
+	}
+	says := []string{s.At.Format(time.RFC3339Nano), s.Account, owner, s.Kind, s.Amount.String(), s.Counterparty}
 	first := newStatementID(says)
 	id := newStatementID(append(says, strconv.Itoa(r.seen[first])))
 	r.seen[first]++
@@ -124,6 +123,21 @@ func newStatementID(parts []string) (id StatementID) {
 	// The hash is hexadecimal, so this cannot fail.
 	_, _ = hex.Decode(id[:], []byte(evento.HashIDs(parts...)[:2*len(id)]))
 	return id
+}
+
+// parseTime reads a time in RFC 3339, which may have its letters in lower case.
+func parseTime(text string) (time.Time, error) {
+	return time.Parse(time.RFC3339, strings.ToUpper(text))
+}
+
+// beginsStatement reports whether a line begins as a statement does, with a time.
+func beginsStatement(line string) bool {
+	when, _, more := strings.Cut(line, ",")
+	if !more {
+		return false
+	}
+	_, err := parseTime(when)
+	return err == nil
 }
 
 // Which fields a kind of statement must have; it may not have others.
@@ -160,7 +174,7 @@ func parseStatement(fields []string) (Statement, error) {
 	}
 	when, amount := fields[0], fields[4]
 	s := Statement{Account: fields[1], Owner: fields[2], Kind: fields[3], Counterparty: fields[5]}
-	at, err := time.Parse(time.RFC3339, when)
+	at, err := parseTime(when)
 	if err != nil {
 		return s, RefusalError(fmt.Sprintf("time %s is not in RFC 3339, such as 2026-03-02T15:04:05Z", show(when)))
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -78,7 +79,7 @@ func TestRefusedLines(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		out, refused := bank(t, exitOK, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
+		out, refused := bank(t, exitRefused, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
 		if wantOut := (Counts{Applied: 2, Refused: len(tests)}).String() + "\n"; out != wantOut {
 			t.Errorf("line ends %q: %q, want %q", lineEnd, out, wantOut)
 		}
@@ -86,13 +87,82 @@ func TestRefusedLines(t *testing.T) {
 	}
 }
 
+// A quote that is not closed refuses its own line, and takes no other along, wherever
+// the next quote is.
 func TestQuoteWithoutEnd(t *testing.T) {
 	t.Parallel()
-	file := statementHeader + "\n2026-03-02T09:00:00Z,1,Ann,open,10,\n2026-03-02T09:00:00Z,1,\"Ann,deposit,5,\n2026-03-02T09:00:00Z,1,Ann,deposit,5,\n"
-	path := writeFile(t, "quote.csv", file)
-	out, refused := bank(t, exitOK, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
-	if out != "applied 1, refused 1, already applied 0\n" || !strings.HasPrefix(refused, path+":3: not CSV: ") {
-		t.Errorf("got %q and %q", out, refused)
+	const (
+		at   = "2026-03-02T09:00:00Z"
+		open = at + ",1,\"Ann,deposit,5,\n" // refused
+		good = at + ",1,Ann,deposit,5,\n"
+	)
+	for name, test := range map[string]struct {
+		lines   string
+		applied int
+		refused []int
+	}{
+		"at the end":                     {good + open, 1, []int{4}},
+		"a hundred lines from the end":   {open + strings.Repeat(good, 100), 100, []int{3}},
+		"before a field in quotes":       {open + good + at + ",1,\"Ann\",deposit,5,\n" + good, 3, []int{3}},
+		"before another":                 {good + open + good + open + good, 3, []int{4, 6}},
+		"before a quote that closes it":  {open + good + at + ",1,Ann\",deposit,5,\n" + good, 2, []int{3, 5}},
+		"of the next line":               {open + at + ",1,Ann\",deposit,5,\n" + good, 1, []int{3, 4}},
+		"in the last field":              {at + ",1,Ann,deposit,5,\"\n" + good + good, 2, []int{3}},
+		"in the first field":             {"\"" + good + good, 1, []int{3}},
+		"before lines that are no lines": {open + strings.Repeat("nonsense\n", 300), 0, nil},
+		"behind one with a line break":   {at + ",1,\"A\nnn\",deposit,5,\n" + open + good, 2, []int{5}},
+		"with Windows' line breaks":      {strings.ReplaceAll(open+good+open+good, "\n", "\r\n"), 2, []int{3, 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := writeFile(t, "quote.csv", statementHeader+"\n"+at+",1,Ann,open,10,\n"+test.lines)
+			out, errs := bank(t, exitRefused, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
+			var refused []int
+			for line := range strings.Lines(errs) {
+				number, reason, _ := strings.Cut(strings.TrimPrefix(line, path+":"), ": ")
+				n, err := strconv.Atoi(number)
+				if err != nil {
+					t.Fatalf("no line number: %q", line)
+				}
+				if strings.HasPrefix(reason, "not CSV: ") {
+					refused = append(refused, n)
+				}
+			}
+			if test.refused == nil {
+				test.refused = []int{3}
+			}
+			if c := scanCounts(t, out); c.Applied != test.applied+1 || !slices.Equal(refused, test.refused) {
+				t.Errorf("%v and the lines %d are not CSV, want %d applied and %d\n%s", c, refused, test.applied+1, test.refused, errs)
+			}
+		})
+	}
+}
+
+// A field in quotes may have line breaks, up to the length that a field may have.
+func TestLineBreaksInQuotes(t *testing.T) {
+	t.Parallel()
+	for _, owner := range []string{"a\nb", "\n", "a\n\n\"b\"\n", strings.Repeat("\"\n", maxText/2), strings.Repeat("a\n", maxText/2)} {
+		text := statementHeader + "\n2026-03-02T09:00:00Z,1,\"" + strings.ReplaceAll(owner, `"`, `""`) + "\",open,5,\n2026-03-02T09:00:00Z,1,Ann,deposit,5,\n"
+		all := readAll(t, text)
+		if len(all) != 2 || all[0].Owner != owner || all[0].Unreadable != "" || all[1].Line != 3+strings.Count(owner, "\n") {
+			t.Errorf("owner %q: read %+v", owner, all)
+		}
+	}
+}
+
+// The letters of a time may be small, and it is the same time.
+func TestSmallLettersOfTimes(t *testing.T) {
+	t.Parallel()
+	var ids []StatementID
+	for _, at := range []string{"2026-03-02T09:00:00Z", "2026-03-02t09:00:00z", "2026-03-02T09:00:00z", "2026-03-02t10:00:00+01:00", "2026-03-02t09:00:00.000z"} {
+		all := readAll(t, statementHeader+"\n"+at+",1,Ann,deposit,5,\n")
+		if all[0].Unreadable != "" {
+			t.Errorf("%s: %s", at, all[0].Unreadable)
+		}
+		ids = append(ids, all[0].ID)
+	}
+	if len(slices.Compact(ids)) != 1 {
+		t.Errorf("one time in several forms has the ids %v", ids)
 	}
 }
 
@@ -134,7 +204,8 @@ func TestStatementIDs(t *testing.T) {
 		"2026-03-02T09:00:01Z,1,Ann,deposit,5,",
 		"2026-03-02T09:00:00.5Z,1,Ann,deposit,5,",
 		"2026-03-02T09:00:00Z,2,Ann,deposit,5,",
-		"2026-03-02T09:00:00Z,1,Ben,deposit,5,",
+		"2026-03-02T09:00:00Z,1,Ann,open,5,",
+		"2026-03-02T09:00:00Z,1,Ben,open,5,",
 		"2026-03-02T09:00:00Z,1,Ann,withdraw,5,",
 		"2026-03-02T09:00:00Z,1,Ann,deposit,5.01,",
 		"2026-03-02T09:00:00Z,1,Ann,transfer,5,2",
@@ -142,6 +213,7 @@ func TestStatementIDs(t *testing.T) {
 		"2026-03-02T09:00:00Z,1,Ann,deposit,5,",      // a second one
 		"2026-03-02T10:00:00+01:00,1,Ann,deposit,5,", // the same moment: a third
 		"2026-03-02T09:00:00Z,1,Ann,deposit,5.00,",   // the same amount: a fourth
+		"2026-03-02T09:00:00Z,1,Ben,deposit,5,",      // the owner is not looked at: a fifth
 	}
 	text := statementHeader + "\n" + strings.Join(lines, "\n") + "\n"
 	seen := map[StatementID]int{}
