@@ -36,17 +36,17 @@ func checkPath(path string) error {
 	case path == "":
 		return fmt.Errorf("%w sqlite path: empty", evento.ErrInvalid)
 	case strings.ContainsRune(path, 0):
-		return fmt.Errorf("%w sqlite path %q: has a NUL", evento.ErrInvalid, path)
+		return fmt.Errorf("%w sqlite path %q: has a NUL", evento.ErrInvalid, withoutSettings(path))
 	case path == ":memory:" || strings.HasPrefix(path, "file::memory:") || strings.HasPrefix(path, "file:") && strings.Contains(path, "mode=memory"):
-		return fmt.Errorf("%w sqlite path %q: a file is needed; for events in memory use executor/memory", evento.ErrInvalid, path)
+		return fmt.Errorf("%w sqlite path %q: a file is needed; for events in memory use executor/memory", evento.ErrInvalid, withoutSettings(path))
 	case strings.HasPrefix(path, "file:"):
 		return checkURI(path)
 	}
 	return nil
 }
 
-// fileSource opens a file. Only a path that begins with "file:" is a URI, so
-// that a file name may have a question mark.
+// fileSource opens a file. Only a path that begins with "file:" is a URI of the
+// caller's, so that a file name may have a question mark.
 func fileSource(path string, readOnly bool) source {
 	return func(ctx context.Context, first bool) (*conn, error) {
 		if err := ctx.Err(); err != nil {
@@ -61,23 +61,14 @@ func fileSource(path string, readOnly bool) source {
 }
 
 func openNative(path string, first, readOnly bool) (*sqlite3.Conn, error) {
-	if strings.HasPrefix(path, "file:") {
-		switch {
-		case readOnly:
-			path = withMode(path, "ro")
-		case !first: // by whatever mode it was made
-			path = withMode(path, "rw")
-		}
-		return sqlite3.Open(path)
-	}
-	flags := sqlite3.OPEN_READWRITE
+	uri := uriOf(path)
 	switch {
 	case readOnly:
-		flags = sqlite3.OPEN_READONLY
-	case first:
-		flags |= sqlite3.OPEN_CREATE
+		uri = withSetting(uri, "mode", "ro")
+	case !first: // by whatever mode it was made
+		uri = withSetting(uri, "mode", "rw")
 	}
-	return sqlite3.OpenFlags(path, flags)
+	return sqlite3.Open(withModeOf(uri))
 }
 
 // dbSource takes connections out of a caller's database for as long as they

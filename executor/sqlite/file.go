@@ -28,17 +28,53 @@ func absolute(path string) (string, error) {
 	return path, nil // it is absolute, or SQLite will say what is wrong
 }
 
-// withMode is a URI of a path that says how it is opened: "rw" does not make it, and "ro"
-// only reads.
-func withMode(path, mode string) string {
-	uri, separator := path, "?"
-	if !strings.HasPrefix(path, "file:") {
-		uri = (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}).String()
+// uriOf is the URI of a path, which may be one.
+func uriOf(path string) string {
+	if strings.HasPrefix(path, "file:") {
+		return path
 	}
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}).String()
+}
+
+// withSetting is a URI with a setting, such as how it is opened: the mode "rw" does not
+// make the file, and "ro" only reads. Of several the last is taken.
+func withSetting(uri, name, value string) string {
+	separator := "?"
 	if uri, _, _ = strings.Cut(uri, "#"); strings.Contains(uri, "?") {
-		separator = "&" // of several modes the last is taken
+		separator = "&"
 	}
-	return uri + separator + "mode=" + mode
+	return uri + separator + name + "=" + strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
+}
+
+// withModeOf makes the write-ahead log, which has events too, as accessible as the
+// file is, and its owner the same: otherwise the umask would decide. A log that is
+// there stays as it is.
+func withModeOf(uri string) string {
+	name, query, _ := strings.Cut(strings.TrimPrefix(uri, "file:"), "?")
+	path, err := url.PathUnescape(name)
+	if err != nil || strings.Contains(query, "vfs=") || strings.Contains(query, "modeof=") {
+		return uri
+	}
+	if after, ok := strings.CutPrefix(path, "//localhost/"); ok {
+		path = "/" + after
+	}
+	if _, err := os.Stat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+		return uri
+	}
+	return withSetting(uri, "modeof", path)
+}
+
+// likeFile is withModeOf for the shared memory beside the log, once SQLite has made it.
+func likeFile(path string) {
+	file, err := os.Stat(path)
+	if err != nil {
+		return // it is not in a file system of the operating system
+	}
+	const shared = "-shm"
+	if made, err := os.Stat(path + shared); err == nil && made.Mode() != file.Mode() {
+		_ = os.Chmod(path+shared, file.Mode()) // it may be another user's
+	}
+	giveTo(file, path+shared)
 }
 
 // file is what an executor has opened. It is safe for concurrent use.

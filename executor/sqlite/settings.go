@@ -24,18 +24,27 @@ var uriPragmas = []string{
 	"recursive_triggers", "secure_delete", "soft_heap_limit", "temp_store", "textkey", "threads", "trusted_schema", "wal_autocheckpoint",
 }
 
+// withoutSettings is a path for errors: the settings of a URI may have a key.
+func withoutSettings(path string) string {
+	if strings.HasPrefix(path, "file:") {
+		path, _, _ = strings.Cut(path, "?")
+	}
+	return path
+}
+
 // checkURI refuses the settings of a path that begins with "file:".
 func checkURI(path string) error {
 	_, query, _ := strings.Cut(path, "?")
 	query, _, _ = strings.Cut(query, "#")
 	settings, err := url.ParseQuery(query)
+	path = withoutSettings(path)
 	if err != nil {
-		return fmt.Errorf("%w sqlite path %q: %w", evento.ErrInvalid, path, err)
+		return fmt.Errorf("%w sqlite path %q: its settings are not NAME=VALUE&NAME=VALUE, with what is special written %%XX", evento.ErrInvalid, path)
 	}
 	for name, values := range settings {
 		if !slices.Contains(uriSettings, name) || name == "cache" && slices.Contains(values, "shared") {
-			return fmt.Errorf("%w sqlite path %q: %s=%s may change what is read and stored; a URI may set %s",
-				evento.ErrInvalid, path, name, strings.Join(values, ","), strings.Join(uriSettings, ", "))
+			return fmt.Errorf("%w sqlite path %q: this value of %s may change what is read and stored; a URI may set %s",
+				evento.ErrInvalid, path, name, strings.Join(uriSettings, ", "))
 		}
 	}
 	for _, pragma := range settings["_pragma"] {
@@ -45,7 +54,7 @@ func checkURI(path string) error {
 		}
 		if !slices.Contains(uriPragmas, name) || strings.Contains(pragma, ";") {
 			return fmt.Errorf("%w sqlite path %q: the pragma %q may change what is read and stored; a URI may set %s",
-				evento.ErrInvalid, path, pragma, strings.Join(uriPragmas, ", "))
+				evento.ErrInvalid, path, name, strings.Join(uriPragmas, ", "))
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -32,4 +33,16 @@ func TestSettings(t *testing.T) {
 		}
 		return ex, nil
 	})
+}
+
+// No error shows the settings of a URI, which may have a key.
+func TestErrorsHaveNoSettings(t *testing.T) {
+	t.Parallel()
+	for _, settings := range []string{"key=secret", "mode=ro&_pragma=key('secret%zz')", "_pragma=ley('secret')", "_pragma=keys('secret')", "mode=memory&_pragma=key('secret')", "mode=ro&_pragma=key('secret')", "cache=shared&_pragma=key(secret)", "vfs=none&_pragma=key(secret)"} {
+		uri := "file:" + filepath.Join(t.TempDir(), "a.db") + "?" + settings
+		_, err := sqlite.Open(t.Context(), uri, nil)
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("Open(%q) = %v, want an error without the settings", uri, err)
+		}
+	}
 }

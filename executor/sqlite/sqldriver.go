@@ -302,7 +302,7 @@ var (
 
 // openFile opens a file that is there, as database/sql has it.
 func openFile(path string, readOnly bool) *sql.DB {
-	return sql.OpenDB(opener(func(context.Context) (*sqlite3.Conn, error) {
+	return sql.OpenDB(opener(func(ctx context.Context) (*sqlite3.Conn, error) {
 		c, err := openNative(path, false, readOnly)
 		if err != nil {
 			return nil, err
@@ -310,6 +310,10 @@ func openFile(path string, readOnly bool) *sql.DB {
 		err = errors.Join(c.BusyHandler(beBusy), c.CreateFunction("evento_checksum", -1, sqlite3.DETERMINISTIC, checksumFunction))
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
+		}
+		// What is wrong with the file, the first statement of the caller will say too.
+		if during(ctx, c, func() error { return c.Exec("SELECT 1 FROM sqlite_schema LIMIT 1") }) == nil { // there is shared memory now
+			likeFile(c.Filename("main").String())
 		}
 		return c, nil
 	}))

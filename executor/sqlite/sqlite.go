@@ -120,11 +120,11 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	}
 	at, err := absolute(path)
 	if err != nil {
-		return nil, store.Errorf("sqlite: open %s: %w", path, err)
+		return nil, store.Errorf("sqlite: open %s: %w", withoutSettings(path), err)
 	}
 	ex, err := open(ctx, fileSource(at, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() *sql.DB { return openFile(at, false) }})
 	if err != nil {
-		return nil, store.Errorf("sqlite: open %s: %w", path, explainPath(path, err))
+		return nil, store.Errorf("sqlite: open %s: %w", withoutSettings(path), explainPath(path, err))
 	}
 	return ex, nil
 }
@@ -179,6 +179,7 @@ func open(ctx context.Context, src source, o *Options, of *callers) (_ *Executor
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
+	likeFile(c.Filename("main").String())
 	ex := &Executor{
 		opts:      opts,
 		positions: cursor.NewPositions(identity),
