@@ -23,8 +23,9 @@ timestamps, from a file or from standard input. The store is a new one, or one
 that ends where the export begins.
 
 A file is held to its checksum before anything of it is imported; of standard
-input that it was cut off is told at its end. After an interruption --resume
-goes on: what is in the store already is compared, and passed over.`,
+input that it was cut off is told at its end. A line that the store could not
+give back as it is, is refused with its number and the field. After an interruption
+--resume goes on: what is in the store already is compared, and passed over.`,
 		Example: `  evento import --store postgres://localhost/app backup.jsonl
   evento export --store old.db | evento import --store new.db --resume`,
 		Args: arguments(0, 1, "one file at most"),
@@ -43,6 +44,10 @@ goes on: what is in the store already is compared, and passed over.`,
 				if _, err := file.Seek(0, io.SeekStart); err != nil {
 					return err
 				}
+			}
+			in, err := transfer.Begin(in)
+			if err != nil {
+				return err
 			}
 			show := newProgress(cmd.ErrOrStderr(), progress)
 			if file != nil {

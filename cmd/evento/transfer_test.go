@@ -136,6 +136,14 @@ func TestExportAndImportErrors(t *testing.T) {
 	if _, err := os.Stat(store); err == nil {
 		t.Error("the store was made")
 	}
+	for _, none := range []string{"", "\n", "\ufeff" + want, "{}\n" + want} {
+		if code, _, said := call(t, none, "import", "--store", store); code != exitFailed || !strings.Contains(said, "line 1: ") {
+			t.Errorf("import of an input that is no export: exit code %d, %q", code, said)
+		}
+		if _, err := os.Stat(store); err == nil {
+			t.Error("the store was made for what is no export")
+		}
+	}
 	if code, _, said := call(t, want[:len(want)/2], "import", "--store", store); code != exitFailed || !strings.Contains(said, "cut off") {
 		t.Errorf("import of an input that was cut off: exit code %d, %q", code, said)
 	}

@@ -3,16 +3,11 @@ package transfer
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"hash"
-	"io"
-	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/strictjson"
 )
 
 // The format is described in docs/formats.md.
@@ -47,7 +42,7 @@ type footer struct {
 // isOwn reports whether a line is a header or footer, and not an event.
 func isOwn(line []byte) bool { return bytes.HasPrefix(line, []byte(`{"evento":`)) }
 
-// record is an event's line.
+// record is an event's line. The reader of lines is parse.
 type record struct {
 	Position   uint64           `json:"position"`
 	ID         string           `json:"id"`
@@ -77,53 +72,23 @@ func recordOf(e *evento.RawEvent) record {
 	return r
 }
 
-func (r *record) event() (e evento.RawEvent, err error) {
-	if r.Data == nil {
-		return e, errors.New("it has no data")
-	}
-	e = evento.RawEvent{
-		Position: r.Position, AggregateType: evento.AggregateType(r.Type), AggregateID: r.Aggregate, Version: r.Version,
-		Name: r.Name, RoutingKey: r.RoutingKey, Codec: r.Codec, Data: r.Data,
-	}
-	if len(r.Tags) > 0 { // an empty list is none
-		e.Tags = r.Tags
-	}
-	if e.ID, err = ulid.ParseStrict(r.ID); err != nil {
-		return e, fmt.Errorf("its id %q: %w", r.ID, err)
-	}
-	if e.Timestamp, err = time.Parse(timeFormat, r.Timestamp); err != nil {
-		return e, fmt.Errorf("its timestamp: %w", err)
-	}
-	if r.Metadata != nil {
-		e.Metadata = *r.Metadata
-	}
-	return e, nil
-}
-
-// decode decodes a line, and refuses fields that the format does not have.
-func decode(line []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			return errors.New("it is cut off")
-		}
-		return err
-	}
-	if d.InputOffset() != int64(len(line)) {
-		return errors.New("there is something behind it")
-	}
-	return nil
-}
-
 // checkHeader checks the first line.
 func checkHeader(line []byte) error {
-	var h header
-	if err := decode(line, &h); err != nil || h.Kind != kindHeader {
+	r := strictjson.New(line)
+	r.Open()
+	r.Need("evento")
+	kind := r.Text()
+	r.Need("version")
+	version := r.Number()
+	r.Close()
+	err := r.End()
+	switch {
+	case err != nil:
+		return fmt.Errorf("line 1: %w export: it is not the first line of one: %w", evento.ErrInvalid, err)
+	case kind != kindHeader:
 		return fmt.Errorf("line 1: %w export: it is not the first line of one", evento.ErrInvalid)
-	}
-	if h.Version != formatVersion {
-		return fmt.Errorf("line 1: %w export: format %d, this release reads %d", evento.ErrInvalid, h.Version, formatVersion)
+	case version != formatVersion:
+		return fmt.Errorf("line 1: %w export: format %d, this release reads %d", evento.ErrInvalid, version, formatVersion)
 	}
 	return nil
 }
@@ -131,11 +96,19 @@ func checkHeader(line []byte) error {
 // checkFooter compares the last line with what was read.
 func checkFooter(line []byte, no, events uint64, sum hash.Hash) error {
 	var f footer
-	if err := decode(line, &f); err != nil {
-		return malformed(no, err)
-	}
-	if f.Kind != kindFooter {
+	r := strictjson.New(line)
+	r.Open()
+	r.Need("evento")
+	if f.Kind = r.Text(); !r.Failed() && f.Kind != kindFooter {
 		return fmt.Errorf("line %d: %w export: a line of kind %q in the middle; import the files one by one", no, evento.ErrInvalid, f.Kind)
+	}
+	r.Need("events")
+	f.Events = r.Number()
+	r.Need("sha256")
+	f.SHA256 = r.Text()
+	r.Close()
+	if err := r.End(); err != nil {
+		return fmt.Errorf("line %d: %w export: its last line: %w", no, evento.ErrInvalid, err)
 	}
 	if f.Events != events {
 		return fmt.Errorf("line %d: %w export: it has %d events, and its last line says %d: lines were lost or added", no, evento.ErrInvalid, events, f.Events)

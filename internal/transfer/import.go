@@ -143,16 +143,9 @@ func (d *decoding) all(ctx context.Context, batches chan<- *batch, refused <-cha
 }
 
 func (d *decoding) event(ctx context.Context, line []byte) (evento.RawEvent, error) {
-	e, ok := scan(line)
-	if !ok {
-		var rec record
-		err := decode(line, &rec)
-		if err == nil {
-			e, err = rec.event()
-		}
-		if err != nil {
-			return e, malformed(d.no, err)
-		}
+	e, err := parse(line)
+	if err != nil {
+		return e, malformed(d.no, err)
 	}
 	if !d.begun {
 		if err := d.begin(ctx, &e); err != nil {

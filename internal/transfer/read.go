@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -35,6 +36,16 @@ func newLines(r io.Reader) (*lines, error) {
 	}
 	l.add(line)
 	return l, nil
+}
+
+// Begin checks the first line of an export, so that nothing is made for what is none. It
+// returns a reader of all of it.
+func Begin(r io.Reader) (io.Reader, error) {
+	l, err := newLines(r)
+	if err != nil {
+		return nil, err
+	}
+	return io.MultiReader(bytes.NewReader(l.buf), l.r), nil
 }
 
 func (l *lines) add(line []byte) {

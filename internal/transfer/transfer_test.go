@@ -169,7 +169,23 @@ func TestDamaged(t *testing.T) {
 		{"a line twice", edit(func(l []string) []string { return slices.Insert(l, 5, l[5]) }), "line 23:"},
 		{"lines in another order", edit(func(l []string) []string { l[4], l[5] = l[5], l[4]; return l }), "line 22:"},
 		{"a letter changed", strings.Replace(good, `"Deposited"`, `"deposited"`, 1), "line 22:"},
-		{"data changed", strings.Replace(good, `"data":"MA=="`, `"data":"MB=="`, 1), "line 22:"},
+		{"data changed", strings.Replace(good, `"data":"MA=="`, `"data":"MQ=="`, 1), "line 22:"},
+		{"data with bits behind its end", strings.Replace(good, `"data":"MA=="`, `"data":"MB=="`, 1), `line 2: evento: invalid event: field "data": `},
+		{"a byte order mark", "\ufeff" + good, "line 1:"},
+		{"UTF-16", string(utf16le(good)), "line 1:"},
+		{"line ends of Windows", strings.ReplaceAll(good, "\n", "\r\n"), "line 1:"},
+		{"a line end of Windows", edit(func(l []string) []string { l[3] = strings.TrimSuffix(l[3], "\n") + "\r\n"; return l }), "line 4:"},
+		{"a header with more", strings.Replace(good, `"version":1}`, `"version":1,"more":2}`, 1), `line 1: evento: invalid export: it is not the first line of one: field "more"`},
+		{"a header of other capitals", strings.Replace(good, `{"evento"`, `{"Evento"`, 1), "line 1:"},
+		{"a header of a real number", strings.Replace(good, `"version":1}`, `"version":1.0}`, 1), "line 1:"},
+		{"an end with more", edit(func(l []string) []string { l[21] = strings.Replace(l[21], `}`, `,"more":2}`, 1); return l }), `line 22: evento: invalid export: its last line: field "more"`},
+		{"an end twice", edit(func(l []string) []string { return append(l, l[21]) }), "line 23:"},
+		{"a checksum in capitals", edit(func(l []string) []string {
+			at := strings.Index(l[21], `"sha256":"`) + 10
+			l[21] = l[21][:at] + strings.ToUpper(l[21][at:])
+			return l
+		}), "line 22:"},
+		{"NULs for a line", edit(func(l []string) []string { l[3] = strings.Repeat("\x00", len(l[3])-1) + "\n"; return l }), "line 4:"},
 		{"two files", good + good, "line 23:"},
 		{"a line behind the end", good + "\n", "line 23:"},
 		{"two headers", edit(func(l []string) []string { return slices.Insert(l, 1, l[0]) }), "line 2:"},
@@ -214,6 +230,13 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("Verify(%.100q…) = %v, want %v", text, err, evento.ErrInvalid)
 		}
 	}
+}
+
+func utf16le(text string) (b []byte) {
+	for i := range len(text) {
+		b = append(b, text[i], 0)
+	}
+	return b
 }
 
 type neverEnding byte
