@@ -53,6 +53,12 @@ func CheckImport(events []RawEvent) error {
 	if len(events) > MaxCommitEvents {
 		return fmt.Errorf("%w: an import of %d events, at most %d are allowed at once", ErrTooLarge, len(events), MaxCommitEvents)
 	}
+	if len(events) == 1 { // often, and there is nothing to compare it with
+		if _, err := events[0].check(); err != nil {
+			return wrap(err, "event at position %d", events[0].Position)
+		}
+		return nil
+	}
 	last := make(map[AggregateKey]*RawEvent, len(events))
 	ids := make(map[ID]uint64, len(events))
 	size := 0

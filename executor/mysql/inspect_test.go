@@ -2,6 +2,7 @@ package mysql_test
 
 import (
 	"errors"
+	"flag"
 	"strings"
 	"testing"
 
@@ -52,4 +53,23 @@ func TestViewShowsEventIDs(t *testing.T) {
 	t.Parallel()
 	dsn := testserver.MySQL(t)
 	storetest.EventIDs(t, raw(t, dsn), "evento_events", openDSN(t, dsn))
+}
+
+var update = flag.Bool("update", false, "record the schema anew")
+
+// What evento doctor compares a store with is what the migrations make.
+func TestSchemaIsRecorded(t *testing.T) {
+	t.Parallel()
+	dsn := testserver.MySQL(t)
+	if err := openDSN(t, dsn).Close(); err != nil {
+		t.Fatal(err)
+	}
+	in, err := mysql.Inspect(dsn)
+	if err != nil {
+		t.Fatalf("Inspect() = %v", err)
+	}
+	storetest.Recorded(t, in, "schema.txt", *update)
+	if err := in.Close(); err != nil {
+		t.Error(err)
+	}
 }

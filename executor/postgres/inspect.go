@@ -3,6 +3,8 @@
 package postgres
 
 import (
+	"context"
+	_ "embed" // the recorded schema
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -11,6 +13,49 @@ import (
 
 	"github.com/evento-go/evento/internal/sqlstore"
 )
+
+// schemaParts is what the migrations make, as describe has it.
+//
+//go:embed schema.txt
+var schemaParts string
+
+// describe is the query for what the tables are. SCHEMA is the name of the schema, as a text.
+const describe = `
+WITH ours AS (
+  SELECT c.oid, c.relname::text AS name, c.relkind, c.relpersistence, c.relrowsecurity FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = SCHEMA AND c.relkind IN ('r', 'p', 'f', 'v', 'm')
+)
+SELECT 'table ' || name, CASE relkind WHEN 'r' THEN '' ELSE 'of kind ' || relkind::text || ', ' END || CASE relpersistence WHEN 'p' THEN 'logged' ELSE 'not logged' END
+  || CASE WHEN relrowsecurity THEN ', with row security' ELSE '' END
+FROM ours WHERE relkind NOT IN ('v', 'm')
+UNION ALL
+SELECT 'view ' || name, '' FROM ours WHERE relkind IN ('v', 'm')
+UNION ALL
+SELECT 'column ' || name || '.' || a.attname, format_type(a.atttypid, a.atttypmod)
+  || CASE WHEN l.collname IS NULL OR l.collname = 'default' THEN '' ELSE ' collate ' || l.collname END
+  || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+  || CASE WHEN a.attidentity <> '' THEN ' identity' ELSE '' END
+  || coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '')
+FROM ours JOIN pg_attribute a ON a.attrelid = ours.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE relkind NOT IN ('v', 'm')
+UNION ALL
+SELECT 'index ' || c.relname || ' on ' || name, CASE WHEN i.indisunique THEN 'unique ' ELSE '' END
+  || (SELECT '(' || string_agg(pg_get_indexdef(i.indexrelid, k, false), ', ' ORDER BY k) || ')' FROM generate_series(1, i.indnatts) k)
+  || coalesce(' where ' || pg_get_expr(i.indpred, i.indrelid), '')
+  || CASE WHEN i.indisvalid AND i.indisready AND i.indislive THEN '' ELSE ', not valid' END
+FROM ours JOIN pg_index i ON i.indrelid = ours.oid JOIN pg_class c ON c.oid = i.indexrelid
+UNION ALL
+SELECT 'constraint ' || o.conname || ' on ' || name, pg_get_constraintdef(o.oid)
+FROM ours JOIN pg_constraint o ON o.conrelid = ours.oid WHERE o.contype IN ('c', 'f', 'x')
+UNION ALL
+SELECT 'trigger ' || t.tgname || ' on ' || name, CASE WHEN t.tgenabled IN ('O', 'A') THEN '' ELSE 'switched off, ' END || 'of type ' || t.tgtype || ', calls ' || p.proname
+FROM ours JOIN pg_trigger t ON t.tgrelid = ours.oid AND NOT t.tgisinternal JOIN pg_proc p ON p.oid = t.tgfoid
+UNION ALL
+SELECT 'rule ' || w.rulename || ' on ' || name, 'of type ' || w.ev_type::text
+FROM ours JOIN pg_rewrite w ON w.ev_class = ours.oid AND w.rulename <> '_RETURN'
+UNION ALL
+SELECT 'function ' || p.proname, btrim(p.prosrc) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = SCHEMA AND p.pronargs = 0`
 
 // Inspect is [Open], with Options.Schema, for tools such as evento doctor. It
 // connects when something is asked, and changes nothing.
@@ -27,25 +72,29 @@ func Inspect(url, schema string) (*sqlstore.Inspector, error) {
 		return nil, err
 	}
 	tables := pgx.Identifier{opts.Schema}.Sanitize() + "."
-	inSchema := "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = '" + strings.ReplaceAll(opts.Schema, "'", "''") + "'"
+	quoted := "'" + strings.ReplaceAll(opts.Schema, "'", "''") + "'"
+	inSchema := "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = " + quoted
 	durability := func(setting, risk, remedy string) sqlstore.Check {
 		return sqlstore.Check{
-			Name: "durability", Query: "SELECT current_setting('" + setting + "')", Healthy: func(row []string) bool { return row[0] != "off" },
+			Name: "durability", Setting: true, Query: "SELECT current_setting('" + setting + "')", Healthy: func(row []string) bool { return row[0] != "off" },
 			Finding: sqlstore.Finding{Severity: "warning", Detail: setting + " is off: a crash " + risk, Remedy: "set " + setting + " = on" + remedy},
 		}
 	}
 	return &sqlstore.Inspector{
 		DB: stdlib.OpenDB(*config.ConnConfig), Files: Migrations(), Tables: tables, Tags: tables + "event_tag",
+		Layout:    sqlstore.Layout{Param: "$1", TypeID: "e.type_id", Aggregate: "e.aggregate_id", UUIDs: true},
+		Describe:  strings.ReplaceAll(describe, "SCHEMA", quoted),
+		Made:      func(context.Context) (sqlstore.Schema, error) { return sqlstore.ParseSchema(schemaParts), nil },
 		Migrated:  "SELECT count(*) FROM pg_class c " + inSchema + " AND c.relname = 'migration'",
 		AppliedAt: "extract(epoch FROM applied_at)::bigint",
 		EventID:   "'%x'",
 		Checks: append([]sqlstore.Check{
+			sqlstore.CheckIdentity("SELECT count(*) FROM " + tables + "store WHERE id = 1 AND identity IS NOT NULL"),
 			sqlstore.CheckSnapshots(tables),
 			sqlstore.CheckTags(tables+"event_tag", tables),
 			durability("fsync", "of the machine may destroy the store", ""),
 			durability("synchronous_commit", "may lose events that were acknowledged", ", for the server or the application's role"),
 			durability("full_page_writes", "of the machine may leave torn pages", ", unless the file system writes pages whole"),
-			sqlstore.CheckImmutability("SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "+inSchema+" AND c.relname = 'event' AND t.tgname = 'immutable' AND t.tgenabled <> 'D'", "1"),
 		}, sqlstore.CheckCounter(tables)...),
 	}, nil
 }

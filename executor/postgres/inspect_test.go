@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"errors"
+	"flag"
 	"strings"
 	"testing"
 
@@ -26,8 +27,6 @@ func TestInspect(t *testing.T) {
 		storetest.Judge(t, in, setting, "", "on")
 		storetest.Judge(t, in, setting, setting+" is off", "off")
 	}
-	storetest.Judge(t, in, "tgname", "", "1")
-	storetest.Judge(t, in, "tgname", "switched off", "0")
 	storetest.Judge(t, in, `FROM "`+schema+`".counter`, "is missing", "0")
 	storetest.Judge(t, in, "SELECT position", "", "3", "3")
 	storetest.Judge(t, in, "SELECT position", "at 3 and the last event at 4", "3", "4")
@@ -60,4 +59,21 @@ func TestViewShowsEventIDs(t *testing.T) {
 		t.Error(err)
 	}
 	closeAll(t, ex)
+}
+
+var update = flag.Bool("update", false, "record the schema anew")
+
+// What evento doctor compares a store with is what the migrations make.
+func TestSchemaIsRecorded(t *testing.T) {
+	t.Parallel()
+	schema := newSchema(t)
+	closeAll(t, openSchema(t, schema))
+	in, err := postgres.Inspect(testserver.Postgres(t), schema)
+	if err != nil {
+		t.Fatalf("Inspect() = %v", err)
+	}
+	storetest.Recorded(t, in, "schema.txt", *update)
+	if err := in.Close(); err != nil {
+		t.Error(err)
+	}
 }

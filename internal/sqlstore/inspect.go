@@ -24,6 +24,15 @@ type Inspector struct {
 	Tags   string // the table that is the index of tags
 	Checks []Check
 
+	Layout Layout
+	// Describe is the query for the names and definitions of a [Schema], which may have
+	// what is not the store's. Normal brings a definition into the form of Made; nil: it
+	// is in that.
+	Describe string
+	Normal   func(name, definition string) string
+	// Made returns what the migrations make.
+	Made func(context.Context) (Schema, error)
+
 	Migrated  string // the query for how many tables of migrations there are
 	AppliedAt string // the expression for when one was applied, in seconds since 1970
 	EventID   string // the literal of an event's id, with %x for its bytes
@@ -121,13 +130,13 @@ func (in *Inspector) TagSums(ctx context.Context, upTo uint64) (s TagSums, err e
 }
 
 // query calls each for every row; each scans it.
-func (in *Inspector) query(ctx context.Context, text string, each func(*sql.Rows) error) (err error) {
+func (in *Inspector) query(ctx context.Context, text string, each func(*sql.Rows) error, args ...any) (err error) {
 	tx, err := in.DB.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tx.Rollback()) }()
-	rows, err := tx.QueryContext(ctx, text)
+	rows, err := tx.QueryContext(ctx, text, args...)
 	if err != nil {
 		return err
 	}
@@ -138,10 +147,11 @@ func (in *Inspector) query(ctx context.Context, text string, each func(*sql.Rows
 	return errors.Join(err, rows.Err())
 }
 
-// Check is a query of at most one row, and what to say when that is not healthy.
+// Check is a query, and what to say of each row that is not healthy.
 type Check struct {
 	Name    string
 	Slow    bool // the whole store is read
+	Setting bool // it is about settings, which the account may not be allowed to see
 	Query   string
 	Healthy func(row []string) bool
 	Finding Finding // with $1, $2, … for the row's columns
@@ -150,10 +160,10 @@ type Check struct {
 // Finding is what is wrong. Severity is error, warning or note.
 type Finding struct{ Severity, Detail, Remedy string }
 
-// Examine makes a check; nil: nothing is wrong. An error is that it could not be
-// made: the account may not ask, say.
-func (in *Inspector) Examine(ctx context.Context, c Check) (found *Finding, err error) {
-	err = in.query(ctx, c.Query, func(rows *sql.Rows) error {
+// Examine makes a check, and calls found for what is wrong. An error that is not found's is
+// that the check could not be made: the account may not ask, say.
+func (in *Inspector) Examine(ctx context.Context, c Check, found func(Finding) error) error {
+	return in.query(ctx, c.Query, func(rows *sql.Rows) error {
 		columns, err := rows.Columns()
 		if err != nil {
 			return err
@@ -165,10 +175,11 @@ func (in *Inspector) Examine(ctx context.Context, c Check) (found *Finding, err 
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		found = c.Judge(row)
+		if f := c.Judge(row); f != nil {
+			return found(*f)
+		}
 		return nil
 	})
-	return found, err
 }
 
 // Judge returns what is wrong with a row; nil: nothing.
@@ -207,11 +218,11 @@ func CheckTags(index, tables string) Check {
 	}
 }
 
-// CheckImmutability compares the number of triggers that refuse to change events.
-func CheckImmutability(query, triggers string) Check {
+// CheckIdentity counts the rows of the store's identity that are as they were made.
+func CheckIdentity(query string) Check {
 	return Check{
-		Name: "immutability", Query: query, Healthy: Is(triggers),
-		Finding: Finding{"warning", "a trigger that keeps events from being changed or deleted is missing or switched off", "find out who dropped it and what they changed, and make it again: evento migrate sql shows how"},
+		Name: "identity", Query: query, Healthy: Is("1"),
+		Finding: Finding{"error", "the store's identity is missing, or is not what it was: the store cannot be opened, or the cursors of its subscriptions are refused", "restore the table from a backup of this store"},
 	}
 }
 
@@ -226,5 +237,10 @@ func CheckCounter(tables string) []Check {
 		Name: "counter", Healthy: func(row []string) bool { return row[0] == row[1] },
 		Query:   "SELECT position, (SELECT COALESCE(MAX(position), 0) FROM " + tables + "event) FROM " + tables + "counter WHERE id = 1",
 		Finding: Finding{"error", "the counter of positions is at $1 and the last event at $2", "a part of the store was restored or changed by hand: restore all of it from one backup"},
+	}, {
+		// It is not read with the other query: of a store without events there is no row.
+		Name: "counter", Healthy: Is("0"),
+		Query:   "SELECT CASE WHEN c.recorded_at < e.recorded_at THEN 1 ELSE 0 END, c.recorded_at, e.recorded_at FROM " + tables + "counter c JOIN " + tables + "event e ON e.position = c.position WHERE c.id = 1",
+		Finding: Finding{"error", "the counter has the time $2, in microseconds, and the event at its position $3: the next events may get earlier timestamps", "a part of the store was restored or changed by hand: restore all of it from one backup"},
 	}}
 }

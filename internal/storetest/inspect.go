@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -50,12 +51,23 @@ func Inspector(t *testing.T, in *sqlstore.Inspector, tables string, open func() 
 		}
 	}
 	for _, c := range in.Checks {
-		if found, err := in.Examine(ctx, c); err != nil || found != nil {
-			t.Errorf("Examine(%s) = %v, %v, want nothing", c.Name, found, err)
+		err := in.Examine(ctx, c, func(f sqlstore.Finding) error {
+			t.Errorf("%s found %v, want nothing", c.Name, f)
+			return nil
+		})
+		if err != nil {
+			t.Errorf("Examine(%s) = %v", c.Name, err)
 		}
 	}
+	made, err := in.Made(ctx)
+	if err != nil || len(made) < 60 {
+		t.Fatalf("Made() = %v, %v, want many parts", made, err)
+	}
+	if schema, err := in.Schema(ctx); err != nil || len(schema.Differences(made)) > 0 {
+		t.Errorf("Schema() = %v, %v, which differs from what migrations make in %v", schema, err, schema.Differences(made))
+	}
 	// Whatever a check asks for, nothing changes.
-	if _, err := in.Examine(ctx, sqlstore.Check{Query: "DELETE FROM " + tables + "migration"}); err == nil {
+	if err := in.Examine(ctx, sqlstore.Check{Query: "DELETE FROM " + tables + "migration"}, nil); err == nil {
 		t.Error("a check changed the store")
 	}
 	if at, _, err := in.Version(ctx); err != nil || at != latest {
@@ -77,4 +89,24 @@ func Judge(t *testing.T, in *sqlstore.Inspector, query, words string, row ...str
 		return
 	}
 	t.Errorf("no check asks for %s", query)
+}
+
+// Recorded holds the recorded schema in a file against what migrations have made in a store.
+// With update it is recorded anew.
+func Recorded(t *testing.T, in *sqlstore.Inspector, file string, update bool) {
+	t.Helper()
+	schema, err := in.Schema(t.Context())
+	if err != nil {
+		t.Fatalf("Schema() = %v", err)
+	}
+	if update {
+		if err := os.WriteFile(file, []byte(schema.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	made, err := in.Made(t.Context())
+	if err != nil || made.String() != schema.String() {
+		t.Errorf("%s is not what the migrations make, %v: look at what changed and run go test -run SchemaIsRecorded -update\n%v%v", file, err, schema.Differences(made), made.Differences(schema))
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/store"
 	"github.com/evento-go/evento/internal/strictjson"
 )
 
@@ -40,7 +41,9 @@ func parse(line []byte) (e evento.RawEvent, err error) {
 	r.Need("codec")
 	e.Codec = r.Text()
 	if r.Next("metadata") {
-		e.Metadata = parseMetadata(r)
+		r.Open()
+		e.Metadata = store.ReadMetadata(r)
+		r.Close()
 	}
 	r.Need("data")
 	e.Data = parseData(r)
@@ -72,26 +75,6 @@ func parseTime(r *strictjson.Reader) time.Time {
 		r.Fail(fmt.Errorf("%q has to be written %s", text, at.Format(timeFormat)))
 	}
 	return at
-}
-
-func parseMetadata(r *strictjson.Reader) (m evento.Metadata) {
-	r.Open()
-	for _, f := range []struct {
-		name string
-		into *string
-	}{
-		{"id", &m.ID}, {"requestedBy", &m.RequestedBy}, {"requestedAs", &m.RequestedAs},
-		{"correlationId", &m.CorrelationID}, {"causationId", &m.CausationID},
-	} {
-		if r.Next(f.name) {
-			*f.into = r.Text()
-		}
-	}
-	if r.Next("values") {
-		m.Values = r.Map()
-	}
-	r.Close()
-	return m
 }
 
 // exactBase64 refuses bits behind the end. It is immutable.
