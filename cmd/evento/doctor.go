@@ -3,17 +3,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
-	"github.com/evento-go/evento/internal/sqlstore"
+	"github.com/evento-go/evento/executor/pebble"
+	"github.com/evento-go/evento/internal/examine"
 )
 
 func doctorCommand() *cobra.Command {
@@ -21,31 +25,42 @@ func doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check a store against what the library promises",
 		Long: `Check a store against what the library promises, and say what to do about what is
-found. Nothing is changed, and the store may be in use.
+found. Nothing is changed, and the store may be in use. What is damaged hides nothing
+else: each check is made, and each event looked at. A store without errors can be
+exported, and the export imported.
 
-  schema         migrations that are missing
+  schema         migrations that are missing; tables, columns, indexes, constraints,
+                 triggers and views that are not what the migrations make
+  identity       a missing or changed identity of the store
   durability     settings of the server or file by which events may be lost
-  immutability   triggers against changing events that are missing
   file           SQLite's own check of the file (not with --fast)
   checksum       events, records and snapshots that are not what was stored, by SQLite's
                  checksums (not with --fast)
-  position       positions that do not rise (error) or have gaps (warning)
-  timestamp      timestamps that fall, or are ahead of the clock
+  position       positions that are none, do not rise, or have gaps
+  timestamp      timestamps that are none, fall, or are ahead of the clock
   version        aggregates whose versions are not 1, 2, 3, …
+  id             event ids that are there twice
+  event          events of which something else is not what the library writes: names,
+                 kinds, routing keys, tags, metadata, values of another type
   payload        CBOR and JSON that cannot be decoded
+  names          damaged tables of names (SQL)
   counter        a counter of positions that is not where the last event is
-  snapshot       snapshots beyond the last event
+  record         damaged records of subscriptions and deadlines
+  snapshot       damaged snapshots, and those beyond the last event
   tags           an index of tags that is not that of the events (not with --fast)
+  index          keys that are not those of the events (Pebble, not with --fast)
   subscription   damaged records, cursors that the store does not take, failures and
                  retries, owners that have gone, pauses, parked events, lag
   deadline       damaged records, and deadlines that nobody makes come true
+  store          a store that cannot be opened
 
-Every event is read once. The version of each aggregate is kept meanwhile, in some 40
+Every event is read once. The version of each aggregate is kept meanwhile, in some 56
 bytes each; when they need more than --memory, the store is read again for the rest.
 With --fast only the last 1,000 events are read.
 
 With -o json each finding is a document on a line of its own, with severity, check,
-subject, detail and remedy, and the last line has summary.
+subject, detail and remedy, and the last line has summary. Of each check 20 findings of a
+severity are listed, and the others counted.
 
 Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it failed,
 2 called wrongly, 130 interrupted, 141 nobody reads the output.`,
@@ -67,7 +82,7 @@ Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it
 		if s.address, err = storeOf(cmd); err != nil {
 			return err
 		}
-		d := &doctor{s: s, listed: map[string]int{}, fast: s.yes("fast")}
+		d := &doctor{s: s, listed: map[listed]int{}, fast: s.yes("fast")}
 		if d.lag, err = cmd.Flags().GetDuration("lag"); err != nil {
 			return err
 		}
@@ -112,12 +127,20 @@ type doctor struct {
 	errors, warnings int
 	broken           error // the error of writing findings
 	events           uint64
-	listed           map[string]int // findings by check and severity
+	listed           map[listed]int // how many findings there were
+	now              time.Time      // by the store's clock, when the records were read
+}
+
+// listed is a kind of findings.
+type listed struct {
+	severity severity
+	check    string
 }
 
 // mostListed is how many findings of one kind are listed; further ones are counted.
 const mostListed = 20
 
+// found prints a finding.
 func (d *doctor) found(f finding) (err error) {
 	defer func() { d.broken = err }()
 	switch f.Severity {
@@ -126,7 +149,7 @@ func (d *doctor) found(f finding) (err error) {
 	case warning:
 		d.warnings++
 	}
-	kind := string(f.Severity) + " " + f.Check
+	kind := listed{f.Severity, f.Check}
 	if d.listed[kind]++; d.listed[kind] > mostListed {
 		return nil
 	}
@@ -150,21 +173,56 @@ func (d *doctor) found(f finding) (err error) {
 	return d.s.out.flush()
 }
 
-func (d *doctor) examine(ctx context.Context) error {
+// examined is a store as it is, whatever that is.
+type examined interface {
+	Events(ctx context.Context, from uint64, each func(*examine.Event) error) error
+	Records(ctx context.Context, kind string, each func(*examine.Record) error) error
+	Record(ctx context.Context, key evento.RecordKey) (*examine.Record, error)
+	Snapshots(ctx context.Context, each func(*examine.Snapshot) error) error
+	// Last is the position of the n-th event from the end; 0: there are fewer.
+	Last(ctx context.Context, n int) (uint64, error)
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// check is a part of the examination.
+type check struct {
+	name string
+	run  func(context.Context) error
+}
+
+// each makes checks. If one fails, that is a finding, and the others are still made.
+func (d *doctor) each(ctx context.Context, checks ...check) error {
+	for _, c := range checks {
+		err := c.run(ctx)
+		switch {
+		case d.broken != nil, ctx.Err() != nil:
+			return cmp.Or(d.broken, ctx.Err())
+		case err == nil:
+			continue
+		}
+		if err := d.found(finding{severe, c.name, "", "could not be examined: " + err.Error(), "what stops it is another finding, or restore a backup"}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *doctor) examine(ctx context.Context) (err error) {
 	s := d.s
 	if err := s.address.checkThere(); err != nil {
 		return fmt.Errorf("%s: %w", s.address, err)
 	}
-	current, err := d.schema(ctx)
+	there := false
+	if s.address.kind == pebbleStore {
+		there, err = d.pebble(ctx)
+	} else {
+		there, err = d.sql(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.address, err)
 	}
-	if current {
-		if err := s.open(ctx, looking); err != nil {
-			return err
-		}
-		err = d.contents(ctx)
-		if err := errors.Join(err, s.close()); err != nil {
+	if there {
+		if err := d.opened(ctx); err != nil {
 			return err
 		}
 	}
@@ -177,31 +235,90 @@ func (d *doctor) examine(ctx context.Context) error {
 	return nil
 }
 
-// contents examines a store that can be opened. If a check fails, the others are
-// still made.
-func (d *doctor) contents(ctx context.Context) error {
-	for _, check := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"settings", d.settings}, {"subscription", d.subscriptions}, {"deadline", d.deadlines}, {"log", d.log}} {
-		err := check.run(ctx)
-		switch {
-		case d.broken != nil, ctx.Err() != nil:
-			return err
-		case err == nil:
+// contents examines what a store has, as it is. It makes further checks of one kind of store
+// before those of the records.
+func (d *doctor) contents(ctx context.Context, x examined, l *logCheck, further ...check) error {
+	checks := slices.Concat([]check{{"event", l.run}}, further, []check{
+		{"record", func(ctx context.Context) error { return d.records(ctx, x) }},
+		{"deadline", func(ctx context.Context) error { return d.deadlines(ctx, x) }},
+	})
+	if !d.fast {
+		checks = append(checks, check{"snapshot", func(ctx context.Context) error { return d.snapshots(ctx, x) }})
+	}
+	return d.each(ctx, checks...)
+}
+
+// pebble examines a directory of Pebble.
+func (d *doctor) pebble(ctx context.Context) (there bool, err error) {
+	in, err := pebble.Inspect(d.s.address.place, &pebble.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	const remedy = "evento export, and evento import into a new store, make the keys anew; or restore a backup"
+	further := []check{{"identity", func(ctx context.Context) error {
+		return in.Meta(ctx, func(detail string) error {
+			return d.found(finding{severe, "identity", "", detail, "restore a backup: the cursors of subscriptions are those of one store"})
+		})
+	}}}
+	if !d.fast {
+		further = append(further, check{"index", func(ctx context.Context) error {
+			return in.Indexes(ctx, func(detail string) error { return d.found(finding{severe, "index", "", detail, remedy}) })
+		}})
+	}
+	return true, d.contents(ctx, in, newLogCheck(d, in), further...)
+}
+
+// records reports records that cannot be read, or are not what a store takes.
+func (d *doctor) records(ctx context.Context, x examined) error {
+	return x.Records(ctx, "", func(r *examine.Record) error {
+		r.Check()
+		return d.faults("record", fmt.Sprintf("%s %q %q", show(r.Kind), r.Key, r.Part), r.Faults,
+			"restore it from a backup, or remove it in the database: what it is about is forgotten")
+	})
+}
+
+// snapshots reports snapshots that cannot be read, or are not what a store takes.
+func (d *doctor) snapshots(ctx context.Context, x examined) error {
+	return x.Snapshots(ctx, func(s *examine.Snapshot) error {
+		s.Check()
+		return d.faults("snapshot", fmt.Sprintf("%q of %s %q", s.Projection, show(string(s.AggregateType)), s.AggregateID), s.Faults,
+			"evento snapshots delete removes it, or else remove it in the database: it is made again")
+	})
+}
+
+// faults reports what is wrong with something.
+func (d *doctor) faults(check, subject string, faults examine.Faults, remedy string) error {
+	for _, w := range faults {
+		if w.Detail == "" {
 			continue
 		}
-		if err := d.found(finding{severe, check.name, "", "could not be examined: " + err.Error(), ""}); err != nil {
+		if err := d.found(finding{severe, check, subject, w.Detail, remedy}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// opened examines what only an opened store can say.
+func (d *doctor) opened(ctx context.Context) error {
+	err := d.s.open(ctx, looking)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return d.found(finding{severe, "store", "", "it cannot be opened: " + err.Error(), "what stops it is another finding, or restore a backup"})
+	}
+	err = d.each(ctx, check{"subscription", d.subscriptions})
+	return errors.Join(err, d.s.close())
+}
+
 func (d *doctor) summary() error {
-	more := 0
-	for _, n := range d.listed {
-		more += max(0, n-mostListed)
+	more := map[string]int{}
+	for kind, n := range d.listed {
+		if n > mostListed {
+			more[string(kind.severity)+" "+kind.check] = n - mostListed
+		}
 	}
 	if d.s.out.json {
 		type counts struct {
@@ -209,14 +326,21 @@ func (d *doctor) summary() error {
 			Errors   int    `json:"errors"`
 			Warnings int    `json:"warnings"`
 			Unlisted int    `json:"unlisted"`
+			// More has the findings that are not listed by severity and check.
+			More map[string]int `json:"more,omitempty"`
 		}
-		if err := d.s.out.line(map[string]counts{"summary": {d.events, d.errors, d.warnings, more}}); err != nil {
+		all := 0
+		for _, n := range more {
+			all += n
+		}
+		if err := d.s.out.line(map[string]counts{"summary": {d.events, d.errors, d.warnings, all, more}}); err != nil {
 			return err
 		}
 		return d.s.out.flush()
 	}
-	if more > 0 {
-		if err := d.s.out.printf("%d more findings are like those above\n", more); err != nil {
+	for _, kind := range slices.Sorted(maps.Keys(more)) {
+		severity, check, _ := strings.Cut(kind, " ")
+		if err := d.s.out.printf("%-8s%-13sand %s more\n", severity, check, thousands(uint64(more[kind]))); err != nil {
 			return err
 		}
 	}
@@ -225,198 +349,3 @@ func (d *doctor) summary() error {
 	}
 	return d.s.out.flush()
 }
-
-// schema reports whether the store's tables are current: only then can the rest be
-// examined.
-func (d *doctor) schema(ctx context.Context) (current bool, err error) {
-	in, err := d.s.address.inspect()
-	if err != nil || in == nil {
-		return err == nil, err
-	}
-	at, latest, err := in.Version(ctx)
-	if err := errors.Join(err, in.Close()); err != nil {
-		return false, err
-	}
-	switch {
-	case at > latest:
-		return false, d.found(finding{severe, "schema", "", fmt.Sprintf("the store is at migration %d, this command knows %d", at, latest), "use a newer evento command"})
-	case at == 0:
-		return false, d.found(finding{severe, "schema", "", "there is no evento store in it", "evento migrate up makes one"})
-	case at < latest:
-		return false, d.found(finding{severe, "schema", "", fmt.Sprintf("the store is at migration %d of %d", at, latest), "evento migrate up"})
-	}
-	return true, nil
-}
-
-// settings makes the checks of the store's database.
-// Why: docs/decisions.md, "Settings are warnings".
-func (d *doctor) settings(ctx context.Context) (err error) {
-	in, err := d.s.address.inspect()
-	if err != nil || in == nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	for _, check := range in.Checks {
-		if check.Slow && d.fast {
-			continue
-		}
-		f, err := in.Examine(ctx, check)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil: // the account lacks the privilege
-			err = d.found(finding{note, check.Name, "", "could not be examined: " + err.Error(), ""})
-		case f != nil:
-			err = d.found(finding{severity(f.Severity), check.Name, "", f.Detail, f.Remedy})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// subscriptions reports what blocks subscriptions.
-func (d *doctor) subscriptions(ctx context.Context) error {
-	entries, err := d.s.entries(ctx, "")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		v, err := d.s.subscription(ctx, e)
-		switch {
-		case errors.Is(err, evento.ErrNotFound): // removed meanwhile
-			continue
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			v.Error, v.State = err.Error(), "" // still examine the others
-		}
-		list := d.ofSubscription(&v)
-		if v.Error == "" {
-			more, err := d.cursors(ctx, &v)
-			if err != nil {
-				return err
-			}
-			list = append(list, more...)
-		}
-		for _, f := range list {
-			f.Check, f.Subject = "subscription", v.Key
-			if v.RoutingKey != "" {
-				f.Subject += " of routing key " + v.RoutingKey
-				f.Remedy = strings.ReplaceAll(f.Remedy, " KEY", " KEY --routing-key K")
-			}
-			if err := d.found(f); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-const foreignRemedy = "an older backup may have been restored, or another store's records: evento subscriptions reset KEY --to-stored, or --to-position N"
-
-// cursors reports cursors that are not of this store. The status of a subscription
-// with partitions does not read all of them.
-func (d *doctor) cursors(ctx context.Context, v *subscriptionView) (list []finding, err error) {
-	for i := range v.Partitions {
-		_, err := d.s.ex.Read(ctx, evento.Query{}, cursor.Onward(1, v.Partitions[i].Cursor))
-		switch {
-		case errors.Is(err, cursor.ErrInvalid):
-			list = append(list, finding{Severity: severe, Detail: fmt.Sprintf("the cursor of partition %d is not of this store, or beyond its end: %s", i, err), Remedy: foreignRemedy})
-		case err != nil:
-			return nil, err
-		}
-	}
-	return list, nil
-}
-
-func (d *doctor) ofSubscription(v *subscriptionView) (list []finding) {
-	add := func(s severity, remedy, format string, args ...any) {
-		list = append(list, finding{Severity: s, Detail: fmt.Sprintf(format, args...), Remedy: remedy})
-	}
-	switch {
-	case v.State == damaged:
-		add(severe, "restore its records from a backup, or evento subscriptions remove KEY forgets it", "its records are damaged: %s", v.Error)
-		return list
-	case v.State == unreadable:
-		add(severe, foreignRemedy, "its cursor is not of this store, or beyond its end: %s", v.Error)
-		return list
-	case v.Error != "":
-		add(severe, "", "it could not be examined: %s", v.Error)
-		return list
-	}
-	for i := range v.Partitions {
-		p := &v.Partitions[i]
-		switch p.state() {
-		case failed:
-			add(severe, "mend the handler or the event's data and start the worker again; with AcceptFailure such events are parked instead", "partition %d stopped behind position %d: %s", i, p.Position, p.Error)
-		case retrying:
-			add(warning, "mend the handler or the event's data; the worker tries again by itself", "partition %d is behind position %d and tries again: %s", i, p.Position, p.Error)
-		case dead:
-			was := ""
-			if p.Error != "" {
-				was = "; before that it failed: " + p.Error
-			}
-			add(warning, "start a worker again; one that waits takes over by itself", "partition %d: its worker is %s%s", i, p.ownerName(), was)
-		}
-	}
-	if v.Paused {
-		since := ""
-		if v.showPaused() != paused {
-			since = " since " + showTime(v.Changed.At)
-		}
-		add(warning, "evento subscriptions resume KEY", "it is %s%s", v.showPaused(), since)
-	}
-	if v.Parked > 0 {
-		add(warning, "evento subscriptions parked KEY lists them, with retry and drop", "%d events are parked", v.Parked)
-	}
-	if lag := seconds(v.LagSeconds); lag > d.lag {
-		add(warning, "see that a worker runs; a slow handler is helped by batches or partitions", "%d events are pending, the first for %s", v.Behind, showDuration(lag))
-	}
-	return list
-}
-
-// log examines the events.
-func (d *doctor) log(ctx context.Context) error {
-	head, err := d.s.head(ctx)
-	if err != nil || head.Cursor == "" {
-		return err
-	}
-	if ahead := time.Until(head.Node.Timestamp); ahead > time.Minute {
-		if err := d.found(finding{warning, "timestamp", "", fmt.Sprintf("the last event is of %s, which is %s ahead of this machine's clock: until then all events get that time", showTime(head.Node.Timestamp), showDuration(ahead)), "set the clocks; timestamps never fall, so wait"}); err != nil {
-			return err
-		}
-	}
-	l := newLogCheck(d, head.Node.Position)
-	if d.fast {
-		return l.tail(ctx)
-	}
-	if err := l.all(ctx); err != nil {
-		return err
-	}
-	return d.tags(ctx, l)
-}
-
-// tags compares the index of tags with the events that were read. Both are up to the same
-// position: an event and its tags are written in one transaction.
-func (d *doctor) tags(ctx context.Context, l *logCheck) (err error) {
-	in, err := d.s.address.inspect()
-	if err != nil || in == nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	index, err := in.TagSums(ctx, l.head)
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return d.found(finding{severe, "tags", "", "could not be examined: " + err.Error(), ""})
-	case index == l.tags:
-		return nil
-	}
-	return d.found(finding{severe, "tags", "", fmt.Sprintf("the index of tags is not that of the events: reads and decisions by tags may miss events; it has %d rows, and the events have %d tags", index.Rows, l.tags.Rows), sqlstore.TagsRemedy})
-}
-
-// fastEvents is how many events --fast reads.
-const fastEvents = 1000

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"strings"
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/examine"
 )
 
 // A deadline has two records, which are written together. The own record is that of the
@@ -98,81 +100,103 @@ func (p *deadlinePair) check() error {
 
 // deadlines reports deadlines that do not come true, and damaged records. It reads the own
 // records, and then the due ones. Others may change them meanwhile, so it looks again at
-// those that seem to be alone.
-func (d *doctor) deadlines(ctx context.Context) error {
-	c := &deadlineCheck{d: d, seed: maphash.MakeSeed(), alone: map[uint64]bool{}}
-	for _, pass := range []func(context.Context) error{c.readOwn, c.readDue, c.readAlone} {
-		if err := pass(ctx); err != nil {
-			return err
+// those that seem to be alone. When there are too many for the memory, it does so again for
+// the rest.
+func (d *doctor) deadlines(ctx context.Context, x examined) (err error) {
+	c := &deadlineCheck{d: d, x: x, seed: maphash.MakeSeed(), alone: map[uint64]bool{}, most: max(d.memory<<20/deadlineBytes, 1), first: true}
+	if c.now, err = x.Now(ctx); err != nil {
+		return err
+	}
+	for more := true; more; more = c.share.Next() {
+		for _, pass := range []func(context.Context) error{c.readOwn, c.readDue, c.readAlone} {
+			if err := pass(ctx); err != nil {
+				return err
+			}
 		}
+		c.first = false
+		clear(c.alone)
 	}
 	if c.overdue == 0 {
 		return nil
 	}
-	return d.found(finding{warning, "deadline", "", fmt.Sprintf("%d deadlines have been due for more than a minute; the first is %s", c.overdue, c.first),
+	return d.found(finding{warning, "deadline", "", fmt.Sprintf("%d deadlines have been due for more than a minute; the first is %s", c.overdue, c.firstDue),
 		"run evento.RunDeadlines in a process of the application; if one does, its log says why they do not come true"})
 }
 
-// mostLate is how late a deadline may be.
-const mostLate = time.Minute
+const (
+	// mostLate is how late a deadline may be.
+	mostLate = time.Minute
+	// deadlineBytes is about the memory that a deadline takes in the map of those that are alone.
+	deadlineBytes = 24
+)
 
 type deadlineCheck struct {
-	d       *doctor
-	seed    maphash.Seed
-	alone   map[uint64]bool // hashes of the pairs of which only the own record was read
-	overdue int
-	first   string // of those that are overdue
+	d        *doctor
+	x        examined
+	now      time.Time
+	seed     maphash.Seed
+	share    examine.Share
+	most     int
+	alone    map[uint64]bool // hashes of the pairs of which only the own record was read
+	first    bool            // it is the first pass
+	overdue  int
+	firstDue string // of those that are overdue
 }
 
 func (c *deadlineCheck) hash(p deadlinePair) uint64 { return maphash.Comparable(c.seed, p) }
 
+// records calls each for the records of a kind. Those that are damaged are told of by
+// themselves.
+func (c *deadlineCheck) records(ctx context.Context, kind string, each func(*evento.Record) error) error {
+	return c.x.Records(ctx, kind, func(r *examine.Record) error {
+		if len(r.Faults) > 0 {
+			return nil
+		}
+		return each(&r.Record)
+	})
+}
+
 func (c *deadlineCheck) readOwn(ctx context.Context) error {
-	for r, err := range c.d.s.records(ctx, evento.RecordQuery{Kind: deadlineKind}) {
+	return c.records(ctx, deadlineKind, func(r *evento.Record) error {
+		p, err := pairOfOwn(r)
 		if err != nil {
-			return err
+			return c.unreadable(r, err)
 		}
-		p, err := pairOfOwn(&r.Record)
-		if err != nil {
-			err = c.unreadable(&r.Record, err)
-		} else {
-			c.alone[c.hash(p)] = true
+		hash := c.hash(p)
+		for c.share.Has(hash) && len(c.alone) >= c.most && c.share.Halve() {
+			maps.DeleteFunc(c.alone, func(hash uint64, _ bool) bool { return !c.share.Has(hash) })
 		}
-		if err != nil {
-			return err
+		if c.share.Has(hash) {
+			c.alone[hash] = true
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (c *deadlineCheck) readDue(ctx context.Context) error {
-	for r, err := range c.d.s.records(ctx, evento.RecordQuery{Kind: dueKind}) {
+	return c.records(ctx, dueKind, func(r *evento.Record) error {
+		p, due, err := pairOfDue(r)
 		if err != nil {
-			return err
+			return c.unreadable(r, err)
 		}
-		p, due, err := pairOfDue(&r.Record)
-		if err != nil {
-			err = c.unreadable(&r.Record, err)
-		} else {
-			err = c.due(ctx, r, p, &due)
+		if hash := c.hash(p); c.share.Has(hash) {
+			return c.due(ctx, r, p, &due, hash)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
-func (c *deadlineCheck) due(ctx context.Context, r *readRecord, p deadlinePair, due *dueDeadline) error {
-	if hash := c.hash(p); c.alone[hash] {
+func (c *deadlineCheck) due(ctx context.Context, r *evento.Record, p deadlinePair, due *dueDeadline, hash uint64) error {
+	if c.alone[hash] {
 		delete(c.alone, hash)
 	} else if lacks, err := c.lacksOwn(ctx, r, p); err != nil {
 		return err
 	} else if lacks {
 		return c.damaged(due.Type+" "+due.ID, fmt.Sprintf("deadline %s, due at %s: no record of kind %s names its record, so it does not come true", due.Name, p.due.Key, deadlineKind))
 	}
-	if r.now.Sub(due.at) > mostLate {
+	if c.now.Sub(due.at) > mostLate {
 		if c.overdue++; c.overdue == 1 {
-			c.first = fmt.Sprintf("%s of %s %s, of %s", due.Name, due.Type, due.ID, p.due.Key)
+			c.firstDue = fmt.Sprintf("%s of %s %s, of %s", due.Name, due.Type, due.ID, p.due.Key)
 		}
 	}
 	return nil
@@ -184,39 +208,35 @@ func (c *deadlineCheck) readAlone(ctx context.Context) error {
 	if len(c.alone) == 0 {
 		return nil
 	}
-	for r, err := range c.d.s.records(ctx, evento.RecordQuery{Kind: deadlineKind}) {
-		if err != nil {
-			return err
-		}
-		p, err := pairOfOwn(&r.Record)
+	return c.records(ctx, deadlineKind, func(r *evento.Record) error {
+		p, err := pairOfOwn(r)
 		if err != nil || !c.alone[c.hash(p)] {
-			continue
+			return nil //nolint:nilerr // readOwn has told of it
 		}
-		err = c.damaged("", fmt.Sprintf("record %s %q %q: the record that it names, of %s, is missing or damaged, so the deadline does not come true, and setting or clearing it fails", deadlineKind, p.own.Key, p.own.Part, p.due.Key))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		return c.damaged("", fmt.Sprintf("record %s %q %q: the record that it names, of %s, is missing or damaged, so the deadline does not come true, and setting or clearing it fails", deadlineKind, p.own.Key, p.own.Part, p.due.Key))
+	})
 }
 
 // lacksOwn reports whether a due record is alone: no own record names it, and it was the
 // same before and after that was looked for.
-func (c *deadlineCheck) lacksOwn(ctx context.Context, due *readRecord, p deadlinePair) (bool, error) {
-	own, err := c.d.s.record(ctx, p.own)
+func (c *deadlineCheck) lacksOwn(ctx context.Context, due *evento.Record, p deadlinePair) (bool, error) {
+	own, err := c.x.Record(ctx, p.own)
 	if err != nil {
 		return false, err
 	}
 	if own != nil {
-		if other, err := pairOfOwn(own); err == nil && other == p {
+		if other, err := pairOfOwn(&own.Record); err == nil && other == p {
 			return false, nil
 		}
 	}
-	now, err := c.d.s.record(ctx, p.due)
+	now, err := c.x.Record(ctx, p.due)
 	return now != nil && now.ChangedAt.Equal(due.ChangedAt) && bytes.Equal(now.Value, due.Value), err
 }
 
 func (c *deadlineCheck) unreadable(r *evento.Record, why error) error {
+	if !c.first {
+		return nil
+	}
 	return c.damaged("", fmt.Sprintf("record %s %q %q cannot be read: %s", r.Kind, r.Key, r.Part, strings.TrimPrefix(why.Error(), "evento: ")))
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/memory"
+	"github.com/evento-go/evento/internal/examine"
 )
 
 // deadlineRecords are both records of a deadline of an order.
@@ -192,17 +193,43 @@ func TestDeadlinesDamaged(t *testing.T) {
 
 // changingDeadlines is a store whose deadlines change each time that records are read.
 type changingDeadlines struct {
-	evento.Executor
+	examined
+	ex     evento.Executor
 	change func() error
 }
 
-func (c *changingDeadlines) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
-	if err := c.change(); err != nil {
-		return nil, err
+func (c *changingDeadlines) Records(ctx context.Context, kind string, each func(*examine.Record) error) error {
+	for q := (evento.RecordQuery{Kind: kind, Limit: 7}); ; { // there are many pages
+		if err := c.change(); err != nil {
+			return err
+		}
+		page, err := c.ex.Records(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.Records {
+			if err := each(&examine.Record{Record: r}); err != nil {
+				return err
+			}
+			q.After = r.RecordKey
+		}
+		if !page.More {
+			return nil
+		}
 	}
-	q.Limit = 7 // there are many pages
-	return c.Executor.Records(ctx, q)
 }
+
+func (c *changingDeadlines) Record(ctx context.Context, key evento.RecordKey) (found *examine.Record, err error) {
+	err = c.Records(ctx, key.Kind, func(r *examine.Record) error {
+		if r.RecordKey == key {
+			found = r
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (c *changingDeadlines) Now(context.Context) (time.Time, error) { return time.Now(), nil }
 
 // While deadlines are set, moved, cleared and come true, none of them seems damaged, and
 // those that are damaged are found.
@@ -245,8 +272,8 @@ func TestDoctorDeadlinesInUse(t *testing.T) {
 			}
 			damaged = 2
 		}
-		d := &doctor{s: &session{ex: &changingDeadlines{ex, set}, out: testOutput(t)}, listed: map[string]int{}}
-		if err := d.deadlines(t.Context()); err != nil || d.errors != damaged || d.warnings > 0 {
+		d := &doctor{s: &session{ex: ex, out: testOutput(t)}, listed: map[listed]int{}, memory: 1}
+		if err := d.deadlines(t.Context(), &changingDeadlines{ex: ex, change: set}); err != nil || d.errors != damaged || d.warnings > 0 {
 			t.Errorf("seed %d: %d errors and %d warnings, %v, want %d errors", seed, d.errors, d.warnings, err, damaged)
 		}
 		if err := ex.Close(); err != nil {

@@ -6,214 +6,154 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"time"
 
-	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/examine"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
-// logCheck reads the events up to a head, in one pass or several.
-type logCheck struct {
-	d        *doctor
-	head     uint64
-	versions *versions
-	codecs   map[string]bool // codecs of the application that were reported
-	told     map[uint64]bool // hashes of aggregates that were reported
-	partial  bool            // reading did not begin at the first event
+// fastEvents is how many events --fast reads.
+const fastEvents = 1000
 
-	position uint64 // of the last event
+// logCheck reads the events, in one pass or several.
+type logCheck struct {
+	d      *doctor
+	x      examined
+	codecs map[string]bool // codecs of the application that were reported
+
+	head     uint64 // the position up to which events are read; 0: all
+	last     uint64 // the last position that was read
 	at       time.Time
 	tags     sqlstore.TagSums // of the events
+	untagged int              // events whose tags cannot be read
+	whole    bool             // all were read
 }
 
-func newLogCheck(d *doctor, head uint64) *logCheck {
-	return &logCheck{d: d, head: head, versions: newVersions(d.memory << 20 / versionBytes), codecs: map[string]bool{}, told: map[uint64]bool{}}
+func newLogCheck(d *doctor, x examined) *logCheck {
+	return &logCheck{d: d, x: x, codecs: map[string]bool{}}
 }
 
-// tail reads the last events.
-func (l *logCheck) tail(ctx context.Context) error {
-	page, err := l.d.s.ex.Read(ctx, evento.Query{}, cursor.Backward(fastEvents, ""))
-	if err != nil {
-		return err
-	}
-	l.partial = page.PageInfo.HasPreviousPage
-	for i := range page.Edges {
-		e := &page.Edges[i].Node
-		if l.partial && i == 0 {
-			l.position = e.Position - 1
-		}
-		if err := l.event(ctx, e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// all reads every event, and reads again for the aggregates that did not fit in
-// memory.
+// run reads every event up to the end that the store has now, and again for what did not fit
+// in memory; or with --fast the last events, once.
 //
 // Why: docs/decisions.md, "Doctor counts versions by hash".
-func (l *logCheck) all(ctx context.Context) error {
-	check := l.event
-	for {
-		for e, err := range l.d.s.edges(ctx, evento.Query{}) {
-			if err != nil {
-				return err
-			}
-			if e.Node.Position > l.head {
-				break // committed since
-			}
-			if err := check(ctx, &e.Node); err != nil {
-				return err
-			}
-		}
-		if !l.versions.next() {
-			return nil
-		}
-		check = l.version
+func (l *logCheck) run(ctx context.Context) (err error) {
+	if l.head, err = l.x.Last(ctx, 1); err != nil {
+		return err
 	}
+	from := uint64(0)
+	if l.d.fast {
+		if from, err = l.x.Last(ctx, fastEvents); err != nil {
+			return err
+		}
+	}
+	opts := examine.Options{Memory: l.d.memory << 20}
+	if from > 1 {
+		opts.After = from - 1
+	}
+	rules := examine.NewRules(opts)
+	each := l.first
+	for more := true; more; more = rules.Next() {
+		err := l.x.Events(ctx, from, func(e *examine.Event) error {
+			if l.head > 0 && e.Position > l.head && !e.Lacks(examine.Position) {
+				return errCommittedSince
+			}
+			return each(rules, e)
+		})
+		if err != nil && !errors.Is(err, errCommittedSince) {
+			return err
+		}
+		each, l.whole = l.again, true
+	}
+	return l.clock()
 }
 
-// event makes all checks of an event.
-func (l *logCheck) event(ctx context.Context, e *evento.RawEvent) error {
+// errCommittedSince ends a pass.
+var errCommittedSince = errors.New("what comes now was committed since")
+
+// first makes all checks of an event.
+func (l *logCheck) first(rules *examine.Rules, e *examine.Event) error {
 	l.d.events++
-	l.tags.Add(e.Position, e.Tags)
-	for _, check := range []func(*evento.RawEvent) error{l.order, l.payload} {
-		if err := check(e); err != nil {
-			return err
-		}
+	if err := l.again(rules, e); err != nil {
+		return err
 	}
-	return l.version(ctx, e)
-}
-
-func (l *logCheck) order(e *evento.RawEvent) error {
-	last, at := l.position, l.at
-	l.position, l.at = e.Position, e.Timestamp
 	switch {
-	case e.Position <= last:
-		return l.d.found(finding{severe, "position", "", fmt.Sprintf("event %s has position %d and comes behind %d", e.ID, e.Position, last), "the store's index is damaged: restore a backup"})
-	case e.Position > last+1:
-		err := l.d.found(finding{warning, "position", "", fmt.Sprintf("there are no events from position %d to %d", last+1, e.Position-1), "they were removed by hand, if the store was not imported so: compare with a backup"})
-		if err != nil {
-			return err
-		}
+	case e.Lacks(examine.Tags, examine.Position):
+		l.untagged++
+	default:
+		l.tags.Add(e.Position, e.Tags)
 	}
-	if e.Timestamp.Before(at) {
-		return l.d.found(finding{severe, "timestamp", "", fmt.Sprintf("position %d is of %s, earlier than the event before it, of %s", e.Position, showTime(e.Timestamp), showTime(at)), "AsOf and resets to a time may miss events around it: restore a backup"})
+	if !e.Lacks(examine.Position) {
+		l.last = max(l.last, e.Position)
 	}
-	return nil
+	if !e.Lacks(examine.Timestamp) {
+		l.at = e.Timestamp
+	}
+	if e.Lacks(examine.Codec, examine.Data) {
+		return nil
+	}
+	return l.payload(e)
 }
 
-func (l *logCheck) payload(e *evento.RawEvent) error {
-	err := checkPayload(e)
+// again holds an event against the rules.
+func (l *logCheck) again(rules *examine.Rules, e *examine.Event) error {
+	return rules.Event(e, func(b examine.Breach) error {
+		return l.d.found(finding{severe, b.Check, subjectOf(e), placeOf(e) + ": " + b.Detail, eventRemedy(b)})
+	})
+}
+
+func eventRemedy(b examine.Breach) string {
+	switch {
+	case b.Part != "":
+		return "restore a backup: it was changed by hand, or damaged, and no import would take it"
+	case b.Check == "position":
+		return "events were removed or moved by hand: restore a backup; without one, evento export --gaps and evento import --renumber make a store without gaps"
+	case b.Check == "timestamp":
+		return "AsOf and resets to a time may miss events around it: restore a backup"
+	}
+	return "events were removed, added or changed by hand: restore a backup"
+}
+
+// placeOf says which event it is.
+func placeOf(e *examine.Event) string {
+	place := "an event without a position"
+	if !e.Lacks(examine.Position) || e.Position > 0 {
+		place = fmt.Sprintf("the event at position %d", e.Position)
+	}
+	if !e.Lacks(examine.Version, examine.Name) {
+		place += fmt.Sprintf(", %s of version %d", show(e.Name), e.Version)
+	}
+	return place
+}
+
+// subjectOf is the event's aggregate, as far as it is known.
+func subjectOf(e *examine.Event) string {
+	if e.AggregateType == "" && e.AggregateID == "" {
+		return ""
+	}
+	return string(e.AggregateType) + " " + e.AggregateID
+}
+
+// clock compares the last event with this machine's clock.
+func (l *logCheck) clock() error {
+	ahead := time.Until(l.at)
+	if l.at.IsZero() || ahead <= time.Minute {
+		return nil
+	}
+	return l.d.found(finding{warning, "timestamp", "", fmt.Sprintf("the last event is of %s, which is %s ahead of this machine's clock: until then all events get that time", showTime(l.at), showDuration(ahead)), "set the clocks; timestamps never fall, so wait"})
+}
+
+func (l *logCheck) payload(e *examine.Event) error {
+	err := checkPayload(&e.RawEvent)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, errCodec):
-		if l.codecs[e.Codec] {
+		if l.codecs[e.Codec] || len(l.codecs) > mostListed {
 			return nil
 		}
 		l.codecs[e.Codec] = true
 		return l.d.found(finding{note, "payload", "codec " + e.Codec, fmt.Sprintf("payloads of this codec, the first at position %d, cannot be checked", e.Position), ""})
 	}
-	return l.d.found(finding{severe, "payload", subjectOf(e), fmt.Sprintf("%s, version %d at position %d, is no %s: %s", e.Name, e.Version, e.Position, e.Codec, err), "what loads it fails; evento events show " + number(e.Position) + " shows its bytes"})
-}
-
-func subjectOf(e *evento.RawEvent) string { return string(e.AggregateType) + " " + e.AggregateID }
-
-func (l *logCheck) version(ctx context.Context, e *evento.RawEvent) error {
-	last, known, hash := l.versions.put(e)
-	switch {
-	case hash == 0: // checked in another pass
-		return nil
-	case e.Version == last+1, !known && l.partial:
-		return nil
-	case l.told[hash]:
-		return nil
-	}
-	l.told[hash] = true
-	// Two aggregates may have one hash: read the aggregate itself.
-	want := uint64(1)
-	for e, err := range l.d.s.edges(ctx, evento.Query{Filters: []evento.Filter{evento.ByID(e.AggregateType, e.AggregateID)}}) {
-		if err != nil {
-			return err
-		}
-		if e.Node.Version != want {
-			return l.d.found(finding{severe, "version", subjectOf(&e.Node), fmt.Sprintf("version %d at position %d stands where version %d is expected", e.Node.Version, e.Node.Position, want), "events were removed, added or changed by hand: restore a backup"})
-		}
-		want++
-	}
-	return nil
-}
-
-// versionBytes is about the memory that one aggregate takes in the map of versions.
-const versionBytes = 40
-
-// versions are the last versions of aggregates, by hash. If there are too many,
-// half of the hashes are left to a later pass.
-type versions struct {
-	seed maphash.Seed
-	most int
-	last map[uint64]uint64
-	// This pass handles the hashes whose lowest bits equal part.
-	bits uint
-	part uint64
-	todo []versionPart
-}
-
-type versionPart struct {
-	bits uint
-	part uint64
-}
-
-func newVersions(most int) *versions {
-	return &versions{seed: maphash.MakeSeed(), most: most, last: map[uint64]uint64{}}
-}
-
-// put stores an event's version, and returns the aggregate's version before it and
-// whether there was one. hash is 0 for an aggregate of another pass.
-func (v *versions) put(e *evento.RawEvent) (last uint64, known bool, hash uint64) {
-	var h maphash.Hash
-	h.SetSeed(v.seed)
-	_, _ = h.WriteString(string(e.AggregateType)) // never fails
-	_ = h.WriteByte(0)
-	_, _ = h.WriteString(e.AggregateID)
-	hash = h.Sum64() | 1<<63 // never 0
-	if !v.has(hash) {
-		return 0, false, 0
-	}
-	last, known = v.last[hash]
-	for !known && len(v.last) >= v.most && v.bits < 62 {
-		if v.halve(); !v.has(hash) {
-			return 0, false, 0
-		}
-	}
-	v.last[hash] = e.Version
-	return last, known, hash
-}
-
-func (v *versions) has(hash uint64) bool { return hash&(1<<v.bits-1) == v.part }
-
-func (v *versions) halve() {
-	v.todo = append(v.todo, versionPart{v.bits + 1, v.part | 1<<v.bits})
-	v.bits++
-	for hash := range v.last {
-		if !v.has(hash) {
-			delete(v.last, hash)
-		}
-	}
-}
-
-// next begins the next pass, and reports whether there is one.
-func (v *versions) next() bool {
-	n := len(v.todo)
-	if n == 0 {
-		return false
-	}
-	v.bits, v.part = v.todo[n-1].bits, v.todo[n-1].part
-	v.todo = v.todo[:n-1]
-	clear(v.last)
-	return true
+	return l.d.found(finding{severe, "payload", subjectOf(e), fmt.Sprintf("%s is no %s: %s", placeOf(e), e.Codec, err), "what loads it fails; evento events show " + number(e.Position) + " shows its bytes"})
 }

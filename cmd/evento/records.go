@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/evento-go/evento"
 )
@@ -188,24 +187,3 @@ func (s *session) records(ctx context.Context, q evento.RecordQuery) iter.Seq2[*
 		}
 	}
 }
-
-// record returns the record with a key, the part of which is not empty; nil: there is none.
-func (s *session) record(ctx context.Context, key evento.RecordKey) (*evento.Record, error) {
-	before := key // a key that is less, and few are between
-	_, size := utf8.DecodeLastRuneInString(key.Part)
-	before.Part = key.Part[:len(key.Part)-size]
-	for r, err := range s.records(ctx, evento.RecordQuery{Kind: key.Kind, Key: key.Key, After: before, Limit: fewRecords}) {
-		if err != nil {
-			return nil, err
-		}
-		if order := r.Compare(key); order == 0 {
-			return &r.Record, nil
-		} else if order > 0 {
-			break
-		}
-	}
-	return nil, nil
-}
-
-// fewRecords is how many records are read to find one.
-const fewRecords = 10

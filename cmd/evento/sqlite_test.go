@@ -57,7 +57,7 @@ func TestDoctorFindsReplacedEvents(t *testing.T) {
 		want    string
 	}{
 		"at its place":                  {"SELECT position, " + columns + "x'a0', metadata FROM SCHEMA.event WHERE position = 2", "error checksum"},
-		"at the end of the store":       {"SELECT (SELECT max(position) FROM SCHEMA.event) + 1, " + columns + "data, metadata FROM SCHEMA.event WHERE position = 2", "warning position"},
+		"at the end of the store":       {"SELECT (SELECT max(position) FROM SCHEMA.event) + 1, " + columns + "data, metadata FROM SCHEMA.event WHERE position = 2", "error position"},
 		"without a checksum":            {"SELECT position, " + strings.Replace(columns, "checksum", "NULL", 1) + "data, metadata FROM SCHEMA.event WHERE position = 2", "error checksum"},
 		"by the event of another place": {"SELECT 3, " + columns + "data, metadata FROM SCHEMA.event WHERE position = 2", "error checksum"},
 	} {

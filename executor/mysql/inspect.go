@@ -63,7 +63,7 @@ func Inspect(dsn string) (*sqlstore.Inspector, error) {
 	return &sqlstore.Inspector{
 		DB: db, Files: Migrations(), Tables: tables, Tags: tables + "tag",
 		Layout: sqlstore.Layout{
-			Prefix: tables, Param: "?", TypeID: "e.type_id", Aggregate: "e.aggregate_id", Unrouted: int64(0), BytesAreTexts: true,
+			Prefix: tables, TypeID: "e.type_id", Aggregate: "e.aggregate_id", Unrouted: int64(0), BytesAreTexts: true,
 			Names: map[string]string{"routing.key": "name", "record.key": "name", "snapshot.id": "aggregate_id", "snapshot.cursor": "place"},
 		},
 		Describe:  describe,
@@ -71,6 +71,7 @@ func Inspect(dsn string) (*sqlstore.Inspector, error) {
 		Made:      func(context.Context) (sqlstore.Schema, error) { return sqlstore.ParseSchema(schema), nil },
 		Migrated:  "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'evento_migration'",
 		AppliedAt: "applied_at",
+		Clock:     "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
 		EventID:   "x'%x'",
 		Checks: append([]sqlstore.Check{
 			sqlstore.CheckIdentity("SELECT COUNT(*) FROM evento_store WHERE id = 1 AND LENGTH(identity) = 16"),

@@ -70,8 +70,10 @@ func (ex *Executor) recover() error {
 }
 
 // get returns a copy of a value, nil when there is none.
-func (ex *Executor) get(key []byte) ([]byte, error) {
-	v, closer, err := ex.db.Get(key)
+func (ex *Executor) get(key []byte) ([]byte, error) { return get(ex.db, key) }
+
+func get(db *lsm.DB, key []byte) ([]byte, error) {
+	v, closer, err := db.Get(key)
 	if errors.Is(err, lsm.ErrNotFound) {
 		return nil, nil
 	}

@@ -149,6 +149,19 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 	if err := checkDirectory(o.FS, dir, o.ReadOnly); err != nil {
 		return nil, err
 	}
+	db, err := lsm.Open(dir, o.database(d))
+	if err != nil {
+		return nil, err
+	}
+	ex, err := newExecutor(ctx, db, d, o)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return ex, nil
+}
+
+// database are the options of Pebble's database.
+func (o *Options) database(d *disk) *lsm.Options {
 	options := &lsm.Options{
 		FS:        d,
 		ReadOnly:  o.ReadOnly,
@@ -166,15 +179,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 	for i := range options.Levels {
 		options.Levels[i].BlockSize = blockSize
 	}
-	db, err := lsm.Open(dir, options)
-	if err != nil {
-		return nil, err
-	}
-	ex, err := newExecutor(ctx, db, d, o)
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return ex, nil
+	return options
 }
 
 const (

@@ -82,11 +82,12 @@ func Inspect(url, schema string) (*sqlstore.Inspector, error) {
 	}
 	return &sqlstore.Inspector{
 		DB: stdlib.OpenDB(*config.ConnConfig), Files: Migrations(), Tables: tables, Tags: tables + "event_tag",
-		Layout:    sqlstore.Layout{Param: "$1", TypeID: "e.type_id", Aggregate: "e.aggregate_id", UUIDs: true},
+		Layout:    sqlstore.Layout{Numbered: true, TypeID: "e.type_id", Aggregate: "e.aggregate_id", UUIDs: true},
 		Describe:  strings.ReplaceAll(describe, "SCHEMA", quoted),
 		Made:      func(context.Context) (sqlstore.Schema, error) { return sqlstore.ParseSchema(schemaParts), nil },
 		Migrated:  "SELECT count(*) FROM pg_class c " + inSchema + " AND c.relname = 'migration'",
 		AppliedAt: "extract(epoch FROM applied_at)::bigint",
+		Clock:     "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
 		EventID:   "'%x'",
 		Checks: append([]sqlstore.Check{
 			sqlstore.CheckIdentity("SELECT count(*) FROM " + tables + "store WHERE id = 1 AND identity IS NOT NULL"),

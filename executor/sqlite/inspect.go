@@ -23,7 +23,7 @@ func Inspect(path string) (*sqlstore.Inspector, error) {
 	const tables = "evento_"
 	return &sqlstore.Inspector{
 		DB: openFile(path, true), Files: Migrations(), Tables: tables, Tags: tables + "tag",
-		Layout:    sqlstore.Layout{Prefix: tables, Param: "?", TypeID: "a.type_id", Aggregate: "a.id", Aggregates: true},
+		Layout:    sqlstore.Layout{Prefix: tables, TypeID: "a.type_id", Aggregate: "a.id", Aggregates: true},
 		Describe:  describe,
 		Normal:    sqlstore.NormalSQL,
 		Made:      madeSchema,

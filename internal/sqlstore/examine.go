@@ -22,8 +22,8 @@ import (
 type Layout struct {
 	// Prefix is what the names of tables begin with in [Schema].
 	Prefix string
-	// Param is the first parameter of a statement: ? or $1.
-	Param string
+	// Numbered: the parameters of statements are $1, $2, … and not ?.
+	Numbered bool
 	// TypeID and Aggregate are the columns of the number of an event's type and of the
 	// aggregate's id.
 	TypeID, Aggregate string
@@ -39,6 +39,14 @@ type Layout struct {
 	Names map[string]string
 }
 
+// param is the n-th parameter of a statement.
+func (l *Layout) param(n int) string {
+	if l.Numbered {
+		return fmt.Sprint("$", n)
+	}
+	return "?"
+}
+
 // column is the name of a column of a table.
 func (l *Layout) column(table, column string) string {
 	if other, is := l.Names[table+"."+column]; is {
@@ -47,18 +55,26 @@ func (l *Layout) column(table, column string) string {
 	return column
 }
 
+// Tables are the tables of a store as they are, with what is missing.
+type Tables struct {
+	in     *Inspector
+	schema Schema
+}
+
+// TablesOf returns those with the schema that was read.
+func (in *Inspector) TablesOf(schema Schema) *Tables { return &Tables{in, schema} }
+
 // selection is a statement on tables some columns of which may be missing.
 type selection struct {
-	in      *Inspector
-	schema  Schema
+	*Tables
 	columns []string
 	absent  map[string]bool
 	from    string
 }
 
-// choose returns a selection from a table, which has a letter.
-func (in *Inspector) choose(schema Schema, letter, table string) *selection {
-	return &selection{in: in, schema: schema, absent: map[string]bool{}, from: in.Tables + table + " " + letter}
+// choose returns a selection from the table of a letter.
+func (t *Tables) choose(letter string) *selection {
+	return &selection{Tables: t, absent: map[string]bool{}, from: t.in.Tables + byLetter(letter) + " " + letter}
 }
 
 // byLetter is the table of a letter.
@@ -120,10 +136,10 @@ const pageOfEvents = 10_000
 // at their end. It needs the memory of one event. From is the position of the first event;
 // 0: those before 1 are among them. It may be that each is called for events that were
 // committed since.
-func (in *Inspector) Events(ctx context.Context, schema Schema, from uint64, each func(*examine.Event) error) error {
-	s := in.choose(schema, "e", "event")
-	typeID := in.Layout.TypeID
-	if in.Layout.Aggregates {
+func (t *Tables) Events(ctx context.Context, from uint64, each func(*examine.Event) error) error {
+	s := t.choose("e")
+	typeID := t.in.Layout.TypeID
+	if t.in.Layout.Aggregates {
 		s.join("a", "key", "e.agg_key")
 	}
 	s.join("k", "id", "e.kind_id")
@@ -131,19 +147,19 @@ func (in *Inspector) Events(ctx context.Context, schema Schema, from uint64, eac
 	s.join("t", "id", typeID)
 	s.join("r", "id", "e.routing_id")
 	s.add("e.position", "e.recorded_at", "e.version", "e.event_id", "e.codec", "e.data", "e.metadata",
-		"e.kind_id", "k.name", "k.type_id", "kt.name", "e.routing_id", "r.key", typeID, "t.name", in.Layout.Aggregate, "e.agg_key", "a.routing_id")
+		"e.kind_id", "k.name", "k.type_id", "kt.name", "e.routing_id", "r.key", typeID, "t.name", t.in.Layout.Aggregate, "e.agg_key", "a.routing_id")
 	if s.absent["e.position"] {
 		return fmt.Errorf("%w store: its events have no positions", evento.ErrDamaged)
 	}
 	order := fmt.Sprintf(" ORDER BY e.position LIMIT %d", pageOfEvents)
 	text, args := s.text()+order, []any(nil)
 	if from > 0 {
-		text, args = s.text()+" WHERE e.position >= "+in.Layout.Param+order, []any{int64(from)}
+		text, args = s.text()+" WHERE e.position >= "+t.in.Layout.param(1)+order, []any{int64(from)}
 	}
 	for {
 		var last any
 		n := 0
-		err := in.query(ctx, text, func(rows *sql.Rows) error {
+		err := t.in.query(ctx, text, func(rows *sql.Rows) error {
 			values, err := s.values(rows)
 			if err != nil {
 				return err
@@ -157,7 +173,7 @@ func (in *Inspector) Events(ctx context.Context, schema Schema, from uint64, eac
 		}
 		text, args = s.text()+order, nil
 		if last != nil { // NULL comes before all numbers
-			text, args = s.text()+" WHERE e.position > "+in.Layout.Param+order, []any{last}
+			text, args = s.text()+" WHERE e.position > "+t.in.Layout.param(1)+order, []any{last}
 		}
 	}
 }
@@ -384,36 +400,63 @@ func (r *eventRow) routing() {
 
 // Records calls each for every record of a kind, or of all kinds for "", in the order of
 // their keys. It needs the memory of one record.
-func (in *Inspector) Records(ctx context.Context, schema Schema, kind string, each func(*examine.Record) error) error {
-	s := in.choose(schema, "c", "record")
-	s.add("c.kind", "c.key", "c.part", "c.revision", "c.changed_at", "c.value")
+func (t *Tables) Records(ctx context.Context, kind string, each func(*examine.Record) error) error {
+	s := t.records()
 	text, args := s.text(), []any(nil)
 	if kind != "" && !s.absent["c.kind"] {
-		text, args = text+" WHERE c.kind = "+in.Layout.Param, []any{kind}
+		text, args = text+" WHERE c.kind = "+t.in.Layout.param(1), []any{kind}
 	}
-	return in.query(ctx, text+s.orderBy(3), func(rows *sql.Rows) error {
+	return s.eachRecord(ctx, text+s.orderBy(3), args, each)
+}
+
+// Record returns the record with a key; nil: there is none, or it is damaged.
+func (t *Tables) Record(ctx context.Context, key evento.RecordKey) (found *examine.Record, err error) {
+	s := t.records()
+	l := &t.in.Layout
+	text := fmt.Sprintf("%s WHERE %s = %s AND %s = %s AND %s = %s", s.text(), s.columns[0], l.param(1), s.columns[1], l.param(2), s.columns[2], l.param(3))
+	err = s.eachRecord(ctx, text, []any{key.Kind, key.Key, key.Part}, func(r *examine.Record) error {
+		if len(r.Faults) == 0 {
+			found = r
+		}
+		return nil
+	})
+	return found, err
+}
+
+func (t *Tables) records() *selection {
+	s := t.choose("c")
+	s.add("c.kind", "c.key", "c.part", "c.revision", "c.changed_at", "c.value")
+	return s
+}
+
+func (s *selection) eachRecord(ctx context.Context, text string, args []any, each func(*examine.Record) error) error {
+	return s.in.query(ctx, text, func(rows *sql.Rows) error {
 		v, err := s.values(rows)
 		if err != nil {
 			return err
 		}
-		r := &examine.Record{}
-		p := parts{s, v, &r.Faults}
-		r.Kind, r.Key, r.Part = p.text(0, "kind"), p.text(1, "key"), p.text(2, "part")
-		r.Revision = p.count(3, "revision")
-		switch at := v[4].(type) {
-		case int64:
-			r.ChangedAt = time.UnixMicro(at).UTC()
-		case time.Time:
-			r.ChangedAt = at.UTC()
-		default:
-			r.Add("time", "the time of its last change is %s and no time", describe(at))
-		}
-		value, ok := v[5].([]byte)
-		if r.Value = value; !ok {
-			r.Add("value", "its value is %s and no bytes", describe(v[5]))
-		}
-		return each(r)
+		return each((&parts{selection: s, values: v}).record())
 	}, args...)
+}
+
+func (p *parts) record() *examine.Record {
+	r := &examine.Record{}
+	p.faults = &r.Faults
+	r.Kind, r.Key, r.Part = p.text(0, "key"), p.text(1, "key"), p.text(2, "key")
+	r.Revision = p.count(3, "revision")
+	switch at := p.values[4].(type) {
+	case int64:
+		r.ChangedAt = time.UnixMicro(at).UTC()
+	case time.Time:
+		r.ChangedAt = at.UTC()
+	default:
+		p.wrong(4, "time", "time")
+	}
+	value, ok := p.values[5].([]byte)
+	if r.Value = value; !ok {
+		p.wrong(5, "value", "bytes")
+	}
+	return r
 }
 
 // orderBy orders by the first columns.
@@ -428,16 +471,16 @@ func (s *selection) orderBy(n int) string {
 
 // Snapshots calls each for every snapshot, in the order of their keys. It needs the memory of
 // one, and does not read the states.
-func (in *Inspector) Snapshots(ctx context.Context, schema Schema, each func(*examine.Snapshot) error) error {
-	s := in.choose(schema, "s", "snapshot")
+func (t *Tables) Snapshots(ctx context.Context, each func(*examine.Snapshot) error) error {
+	s := t.choose("s")
 	s.add("s.projection", "s.revision", "s.variant", "s.type", "s.id", "s.version", "s.position", "s.cursor")
-	return in.query(ctx, s.text()+s.orderBy(5), func(rows *sql.Rows) error {
+	return t.in.query(ctx, s.text()+s.orderBy(5), func(rows *sql.Rows) error {
 		v, err := s.values(rows)
 		if err != nil {
 			return err
 		}
 		one := &examine.Snapshot{}
-		p := parts{s, v, &one.Faults}
+		p := parts{selection: s, values: v, faults: &one.Faults}
 		one.Projection, one.Revision = p.text(0, "key"), p.count(1, "key")
 		one.Variant, one.AggregateType, one.AggregateID = p.text(2, "key"), evento.AggregateType(p.text(3, "key")), p.text(4, "key")
 		one.Version, one.Position = p.count(5, "version"), p.count(6, "position")
@@ -454,75 +497,76 @@ type parts struct {
 }
 
 func (p *parts) text(at int, part examine.Part) string {
-	if p.columns[at] == "NULL" {
-		p.faults.Unknown(part)
-		return ""
-	}
 	text, ok := p.in.textOf(p.values[at])
 	if !ok {
-		p.faults.Add(part, "%s is %s and no text", p.columns[at][2:], describe(p.values[at]))
+		p.wrong(at, part, "text")
 	}
 	return text
 }
 
 func (p *parts) count(at int, part examine.Part) uint64 {
-	if p.columns[at] == "NULL" {
-		p.faults.Unknown(part)
-		return 0
-	}
 	n, ok := p.values[at].(int64)
 	if !ok || n < 0 {
-		p.faults.Add(part, "%s is %s and no whole number from 0 on", p.columns[at][2:], describe(p.values[at]))
+		p.wrong(at, part, "whole number from 0 on")
 		return 0
 	}
 	return uint64(n)
 }
 
+// wrong adds a value that is not what its column is to have.
+func (p *parts) wrong(at int, part examine.Part, what string) {
+	if p.columns[at] == "NULL" {
+		p.faults.Unknown(part)
+		return
+	}
+	p.faults.Add(part, "its %s is %s and no %s", p.columns[at][2:], describe(p.values[at]), what)
+}
+
 // Names calls each for every row of the tables of names whose name is not one, or whose type is
 // missing: also for those that no event has. Which is the row, for people.
-func (in *Inspector) Names(ctx context.Context, schema Schema, each func(which, fault string) error) error {
+func (t *Tables) Names(ctx context.Context, each func(which, fault string) error) error {
 	for _, table := range []struct {
 		letter, column, typeID string
 		part                   examine.Part
 	}{{"t", "name", "", examine.Type}, {"k", "name", "k.type_id", examine.Name}, {"r", "key", "", examine.RoutingKey}, {"a", "id", "a.type_id", examine.Aggregate}} {
-		if table.letter == "a" && !in.Layout.Aggregates {
+		if table.letter == "a" && !t.in.Layout.Aggregates {
 			continue
 		}
-		if err := in.namesIn(ctx, schema, table.letter, table.column, table.typeID, table.part, each); err != nil {
+		if err := t.namesIn(ctx, table.letter, table.column, table.typeID, table.part, each); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (in *Inspector) namesIn(ctx context.Context, schema Schema, letter, column, typeID string, part examine.Part, each func(which, fault string) error) error {
+func (t *Tables) namesIn(ctx context.Context, letter, column, typeID string, part examine.Part, each func(which, fault string) error) error {
 	table, number := byLetter(letter), ".id"
 	if letter == "a" {
 		number = ".key"
 	}
-	s := in.choose(schema, letter, table)
+	s := t.choose(letter)
 	if typeID != "" {
 		s.join("kt", "id", typeID)
 		s.add(letter+number, letter+"."+column, typeID, "kt.id")
 	} else {
 		s.add(letter+number, letter+"."+column)
 	}
-	if _, there := schema["table "+in.Layout.Prefix+table]; !there {
+	if _, there := t.schema["table "+t.in.Layout.Prefix+table]; !there {
 		return nil
 	}
-	return in.query(ctx, s.text(), func(rows *sql.Rows) error {
+	return t.in.query(ctx, s.text(), func(rows *sql.Rows) error {
 		v, err := s.values(rows)
 		if err != nil {
 			return err
 		}
-		which := fmt.Sprintf("%s %s in the table %s", in.Layout.column(table, number[1:]), strings.TrimPrefix(describe(v[0]), "the number "), in.Layout.Prefix+table)
-		if fault := in.nameFault(v[1], part); fault != "" && s.columns[1] != "NULL" {
+		which := fmt.Sprintf("%s %s in the table %s", t.in.Layout.column(table, number[1:]), strings.TrimPrefix(describe(v[0]), "the number "), t.in.Layout.Prefix+table)
+		if fault := t.in.nameFault(v[1], part); fault != "" && s.columns[1] != "NULL" {
 			if err := each(which, fault); err != nil {
 				return err
 			}
 		}
 		if typeID != "" && s.columns[2] != "NULL" && s.columns[3] != "NULL" && v[3] == nil {
-			return each(which, fmt.Sprintf("its aggregate type, %s, is not in the table %stype", describe(v[2]), in.Layout.Prefix))
+			return each(which, fmt.Sprintf("its aggregate type, %s, is not in the table %stype", describe(v[2]), t.in.Layout.Prefix))
 		}
 		return nil
 	})
@@ -535,4 +579,33 @@ func (in *Inspector) nameFault(v any, part examine.Part) string {
 		return fmt.Sprintf("it is %s and no text", describe(v))
 	}
 	return examine.NameFault(part, text)
+}
+
+// Last returns the position of the n-th event from the end; 0: there are fewer, or it is at no
+// number.
+func (t *Tables) Last(ctx context.Context, n int) (position uint64, err error) {
+	text := fmt.Sprintf("SELECT position FROM %sevent ORDER BY position DESC LIMIT 1 OFFSET %d", t.in.Tables, n-1)
+	err = t.in.query(ctx, text, func(rows *sql.Rows) error {
+		var at any
+		err := rows.Scan(&at)
+		if n, ok := at.(int64); ok && n > 0 {
+			position = uint64(n)
+		}
+		return err
+	})
+	return position, err
+}
+
+// Now returns the time by the store's clock.
+func (t *Tables) Now(ctx context.Context) (now time.Time, err error) {
+	if t.in.Clock == "" {
+		return time.Now(), nil
+	}
+	err = t.in.query(ctx, t.in.Clock, func(rows *sql.Rows) error {
+		var us int64
+		err := rows.Scan(&us)
+		now = time.UnixMicro(us)
+		return err
+	})
+	return now, err
 }

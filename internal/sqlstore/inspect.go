@@ -35,6 +35,7 @@ type Inspector struct {
 
 	Migrated  string // the query for how many tables of migrations there are
 	AppliedAt string // the expression for when one was applied, in seconds since 1970
+	Clock     string // the query for the time, in microseconds since 1970; "": that of this machine
 	EventID   string // the literal of an event's id, with %x for its bytes
 }
 

@@ -72,11 +72,12 @@ func around(a, b string) (string, string) {
 		at++
 	}
 	cut := func(s string) string {
-		from, to := max(at-before, 0), min(at-before+most, len(s))
 		if len(s) <= most {
 			return s
 		}
-		text := strings.ToValidUTF8(s[from:max(from, to)], "")
+		from := min(max(at-before, 0), len(s))
+		to := min(from+most, len(s))
+		text := strings.ToValidUTF8(s[from:to], "")
 		if from > 0 {
 			text = "…" + text
 		}
