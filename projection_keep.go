@@ -24,8 +24,8 @@ import (
 // It has the options of other subscriptions, such as Transactional, Partitions,
 // Standby and AcceptFailure. RoutingKey and Aggregate restrict what is kept. If a
 // Handler is added for an event, Keep does not apply this event before the next
-// event of its aggregate. Keep begins at the first event, whatever StartAtEnd and
-// StartAt say.
+// event of its aggregate. Keep begins at the first event, whatever StartAtEnd,
+// StartAfter and StartAt say.
 //
 // The state of an aggregate that a tombstone has deleted is removed.
 //

@@ -53,8 +53,8 @@ const (
 
 // NewSubscription begins a subscription. Its cursor is stored under the key: a
 // known key continues where its last worker stopped; a new key begins at the first
-// event, unless StartAtEnd, StartAfter or StartAt says otherwise. The routing key is part of a
-// subscription's identity: with another routing key, or none, it is another
+// event, unless StartAtEnd, StartAfter or StartAt says otherwise. The routing key is
+// part of a subscription's identity: with another routing key, or none, it is another
 // subscription.
 //
 // The selection (the routing key or All, and Aggregate) is stored with the cursor.

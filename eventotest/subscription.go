@@ -106,8 +106,8 @@ func (s *SubscriptionTest) Retries(n int) *SubscriptionTest {
 // checks that this makes no difference: the second time nothing is committed, the
 // same events are parked, the application's records have the same values, and report
 // returns the same. report returns what the handlers did elsewhere, and is called after
-// each time; nil: they did nothing elsewhere. For handlers, [evento.Delivery] does not have Replay set, as after a
-// crash.
+// each time; nil: they did nothing elsewhere. For handlers, [evento.Delivery] does not
+// have Replay set, as after a crash.
 func (s *SubscriptionTest) Redelivered(report func() any) *SubscriptionTest {
 	s.again, s.report = true, report
 	return s
