@@ -60,6 +60,7 @@ func showAggregate(ctx context.Context, s *session, args []string) error {
 		v := viewOf(&e.Node, e.Cursor)
 		switch {
 		case s.out.json:
+			v.decode()
 			err = s.out.line(v)
 		default:
 			if !found {

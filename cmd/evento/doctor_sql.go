@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/evento-go/evento/internal/examine"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
@@ -117,6 +118,26 @@ func missingTables(differences []sqlstore.Difference, made sqlstore.Schema) (mis
 		}
 	}
 	return missing, all
+}
+
+// asStored returns what reads the events of an SQL database as they are stored, and not as
+// an executor makes the best of them; nil for Pebble.
+func (s *session) asStored() func(ctx context.Context, from uint64, each func(*examine.Event) error) error {
+	if s.address.kind == pebbleStore {
+		return nil
+	}
+	return func(ctx context.Context, from uint64, each func(*examine.Event) error) (err error) {
+		in, err := s.address.inspect()
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, in.Close()) }()
+		schema, err := in.Schema(ctx)
+		if err != nil {
+			return err
+		}
+		return in.TablesOf(schema).Events(ctx, from, each)
+	}
 }
 
 // checks makes the checks of the store's database.

@@ -239,6 +239,9 @@ func listEvents(ctx context.Context, s *session, _ []string) error {
 		slices.Reverse(views)
 	}
 	if s.out.json {
+		for i := range views {
+			views[i].decode()
+		}
 		return s.out.line(pageView{views, pageInfoView(page.PageInfo)})
 	}
 	if err := writeEvents(s.out, views, s.yes("payload")); err != nil {
@@ -384,6 +387,7 @@ func (t *tail) write(page *cursor.Page[evento.RawEvent]) (done bool, err error) 
 	for i := range page.Edges {
 		v := viewOf(&page.Edges[i].Node, page.Edges[i].Cursor)
 		if t.s.out.json {
+			v.decode()
 			err = t.s.out.line(v)
 		} else {
 			// The width of columns cannot be known: later events may be wider.
@@ -428,6 +432,7 @@ func showEvent(ctx context.Context, s *session, args []string) error {
 	}
 	v := viewOf(&e.Node, e.Cursor)
 	if s.out.json {
+		v.decode()
 		return s.out.line(v)
 	}
 	return v.write(s.out)

@@ -19,7 +19,7 @@ func exportCommand() *cobra.Command {
 	var output, aggregateType, id, name, routingKey string
 	var tags []string
 	var after uint64
-	var progress bool
+	var progress, gaps bool
 	cmd := &cobra.Command{
 		Use:   "export --store URL [--output FILE]",
 		Short: "Write the events of a store as lines of JSON",
@@ -28,8 +28,9 @@ file or to standard output. The last line has a checksum, so that a file that
 was cut off or changed is noticed. "evento import" gives the lines to another
 store of any kind, where they are the same to the byte.
 
-A file is written beside its place under another name, and put there when it is
-whole. What is left out by --type and --id can be imported with --renumber; of
+An event that no import would take is refused, with its position: what is written can
+be imported. A file is written beside its place under another name, and put there when
+it is whole. What is left out by --type and --id can be imported with --renumber; of
 an export by --event or --tag the versions of aggregates have gaps, and no store
 takes it.`,
 		Example: `  evento export --store app.db --output backup.jsonl
@@ -46,9 +47,10 @@ takes it.`,
 	flags.StringVar(&name, "event", "", "only events of --type with this name")
 	flags.StringArrayVar(&tags, "tag", nil, tagUsage)
 	flags.StringVar(&routingKey, "routing-key", "", "only events with this routing key")
+	flags.BoolVar(&gaps, "gaps", false, "export a store in which positions are missing; import it with --renumber")
 	flags.BoolVar(&progress, "progress", false, "show progress although standard error is not a terminal")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		opts := transfer.ExportOptions{After: after, Query: evento.Query{RoutingKey: routingKey}}
+		opts := transfer.ExportOptions{After: after, Gaps: gaps, Query: evento.Query{RoutingKey: routingKey}}
 		switch {
 		case aggregateType == "" && (id != "" || name != ""):
 			return usageError{fmt.Errorf("%w filter: --id and --event need --type", evento.ErrInvalid)}
@@ -61,6 +63,7 @@ takes it.`,
 		show := newProgress(cmd.ErrOrStderr(), progress)
 		opts.Progress = show.update
 		return withStore(cmd, looking, func(s *session) error {
+			opts.Source = s.asStored()
 			if show.w != nil && len(opts.Query.Filters) == 0 && routingKey == "" {
 				last, err := s.ex.Read(cmd.Context(), evento.Query{}, cursor.Backward(1, ""))
 				if err != nil {

@@ -1,20 +1,16 @@
-// Payloads as JSON.
+// Payloads as JSON, within bounds: an event may have 16 MiB that stand for a hundred times as
+// much.
 
 package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"math/big"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 
@@ -24,18 +20,38 @@ import (
 // errCodec: the payload was written by a codec of the application.
 var errCodec = errors.New("the codec is the application's own")
 
-// payloadJSON converts a payload to compact JSON. It converts what JSON does not
-// have: bytes to a base64 text, NaN and infinities to texts, a tag to {"tag",
-// "value"}, a map with keys of several kinds to a list of {"key", "value"}, and a
-// text that is not valid UTF-8 to {"base64"}.
-func payloadJSON(e *evento.RawEvent) (json.RawMessage, error) {
-	switch e.Codec {
-	case "json":
-		return compactJSON(e.Data)
-	case "cbor":
-		return cborJSON(e.Data)
+// The most bytes of JSON that are made of a payload.
+const (
+	mostInLine  = 4 << 10   // among other events
+	mostAlone   = 256 << 10 // of one event
+	mostProgram = evento.MaxPayload
+)
+
+// payloadJSON converts a payload to compact JSON, or the beginning of it to about as much as
+// is wanted: then it is cut. What is cut is valid JSON too where it was CBOR. It converts
+// what JSON does not have: bytes to a base64 text, NaN and infinities to texts, a tag to
+// {"tag", "value"}, a map with keys of several kinds or with a key twice to a list of {"key",
+// "value"}, and a text that is not valid UTF-8 to {"base64"}.
+func payloadJSON(e *evento.RawEvent, most int) (text []byte, cut bool, err error) {
+	if err := checkPayload(e); err != nil {
+		return nil, false, err
 	}
-	return nil, errCodec
+	if e.Codec == "cbor" {
+		w := &cborWriter{most: most}
+		w.value(e.Data)
+		return w.out, w.cut, nil
+	}
+	if len(e.Data) > 2*most { // white space may be left out
+		return bytes.ToValidUTF8(e.Data[:most], nil), true, nil
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, e.Data); err != nil {
+		return nil, false, err
+	}
+	if b.Len() > most {
+		return bytes.ToValidUTF8(b.Bytes()[:most], nil), true, nil
+	}
+	return b.Bytes(), false, nil
 }
 
 // checkPayload checks that a payload can be read by its codec.
@@ -49,118 +65,46 @@ func checkPayload(e *evento.RawEvent) error {
 	return errCodec
 }
 
-func compactJSON(data []byte) (json.RawMessage, error) {
-	var raw json.RawMessage
-	if err := evento.JSON().Unmarshal(data, &raw); err != nil {
-		return nil, err
+// payloadText is a payload in one line, for people.
+func payloadText(e *evento.RawEvent, most int) string {
+	text, cut, err := payloadJSON(e, most)
+	switch {
+	case errors.Is(err, errCodec):
+		return show(e.Codec) + ": " + base64Of(e.Data, most)
+	case err != nil:
+		return "undecodable " + show(e.Codec) + " (" + show(err.Error()) + "): " + base64Of(e.Data, most)
+	case cut:
+		return showJSON(string(text)) + cutNote(e.Data)
 	}
-	var b bytes.Buffer
-	err := json.Compact(&b, raw)
-	return b.Bytes(), err
+	return showJSON(string(text))
 }
 
-func cborJSON(data []byte) (json.RawMessage, error) {
-	// Check the library's own limits first.
-	if err := evento.CBOR().Unmarshal(data, new(cbor.RawMessage)); err != nil {
-		return nil, err
-	}
-	mode, err := cbor.DecOptions{
-		MaxNestedLevels:  evento.MaxDepth,
-		MaxArrayElements: maxElements,
-		MaxMapPairs:      maxElements,
-		UTF8:             cbor.UTF8DecodeInvalid,
-		MapKeyByteString: cbor.MapKeyByteStringAllowed,
-		TimeTag:          cbor.DecTagIgnored,
-	}.DecMode()
-	if err != nil {
-		return nil, err
-	}
-	var v any
-	if err := mode.Unmarshal(data, &v); err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(jsonValue(v)); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+// cutNote says that a payload is cut.
+func cutNote(data []byte) string {
+	return " … cut, the payload has " + thousands(uint64(len(data))) + " bytes"
 }
 
-// maxElements is more than a payload has room for.
-const maxElements = evento.MaxPayload
-
-// jsonValue converts a value decoded from CBOR for JSON.
-func jsonValue(v any) any {
-	switch v := v.(type) {
-	case map[any]any:
-		return jsonMap(v)
-	case []any:
-		for i := range v {
-			v[i] = jsonValue(v[i])
-		}
-		return v
-	case string:
-		if !utf8.ValidString(v) {
-			return map[string][]byte{"base64": []byte(v)}
-		}
-	case cbor.ByteString:
-		return []byte(v)
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return strconv.FormatFloat(v, 'g', -1, 64)
-		}
-	case float32:
-		return jsonValue(float64(v))
-	case big.Int:
-		return json.Number(v.String())
-	case time.Time:
-		return v.Format(time.RFC3339Nano)
-	case cbor.Tag:
-		return map[string]any{"tag": v.Number, "value": jsonValue(v.Content)}
-	case cbor.SimpleValue:
-		return map[string]any{"simple": uint8(v)}
+// base64Of is the base64 of bytes, or of their beginning.
+func base64Of(data []byte, most int) string {
+	if base64.StdEncoding.EncodedLen(len(data)) <= most {
+		return base64.StdEncoding.EncodeToString(data)
 	}
-	return v
+	return base64.StdEncoding.EncodeToString(data[:most/4*3]) + cutNote(data)
 }
 
-func jsonMap(m map[any]any) any {
-	object := make(map[string]any, len(m))
-	texts := 0
-	for k, v := range m {
-		switch k := k.(type) {
-		case string:
-			texts++
-			if !utf8.ValidString(k) {
-				return jsonPairs(m)
-			}
-			object[k] = jsonValue(v)
-		case int64, uint64:
-			object[fmt.Sprint(k)] = jsonValue(v)
-		default:
-			return jsonPairs(m)
-		}
+// writePayload prints a payload for people, indented where it is JSON.
+func writePayload(o *output, e *evento.RawEvent) error {
+	text, cut, err := payloadJSON(e, mostAlone)
+	if err != nil || cut && e.Codec == "json" { // which cannot be indented
+		return o.printf("payload  %s\n", payloadText(e, mostAlone))
 	}
-	if texts > 0 && texts < len(m) {
-		return jsonPairs(m)
+	if err := o.printf("payload\n"); err != nil {
+		return err
 	}
-	return object
-}
-
-func jsonPairs(m map[any]any) any {
-	type pair struct {
-		Key   any `json:"key"`
-		Value any `json:"value"`
+	if err := indentJSON(o.w, text); err != nil || !cut {
+		return err
 	}
-	list := make([]pair, 0, len(m))
-	for k, v := range m {
-		list = append(list, pair{jsonValue(k), jsonValue(v)})
-	}
-	slices.SortFunc(list, func(a, b pair) int {
-		return strings.Compare(fmt.Sprintf("%T %v", a.Key, a.Key), fmt.Sprintf("%T %v", b.Key, b.Key))
-	})
-	return list
+	return o.printf("%s; -o json has all of it\n", strings.TrimSpace(cutNote(e.Data)))
 }
 
 // indentJSON prints JSON for people.

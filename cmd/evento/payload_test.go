@@ -44,8 +44,8 @@ func TestPayloadsAsJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := payloadJSON(&evento.RawEvent{Codec: "cbor", Data: data})
-		if err != nil || string(got) != test.want {
+		got, cut, err := payloadJSON(&evento.RawEvent{Codec: "cbor", Data: data}, mostProgram)
+		if err != nil || cut || string(got) != test.want {
 			t.Errorf("%v: %s, %v, want %s", test.value, got, err, test.want)
 		}
 	}
@@ -54,11 +54,11 @@ func TestPayloadsAsJSON(t *testing.T) {
 		{"json", ""}, {"json", "{"}, {"json", "1 2"}, {"json", strings.Repeat("[", 100) + strings.Repeat("]", 100)},
 	} {
 		e := &evento.RawEvent{Codec: test.codec, Data: []byte(test.data)}
-		if got, err := payloadJSON(e); err == nil || errors.Is(err, errCodec) || checkPayload(e) == nil {
+		if got, _, err := payloadJSON(e, mostProgram); err == nil || errors.Is(err, errCodec) || checkPayload(e) == nil {
 			t.Errorf("%s %q: %s, want an error", test.codec, test.data, got)
 		}
 	}
-	if _, err := payloadJSON(&evento.RawEvent{Codec: "proto"}); !errors.Is(err, errCodec) {
+	if _, _, err := payloadJSON(&evento.RawEvent{Codec: "proto"}, mostProgram); !errors.Is(err, errCodec) {
 		t.Errorf("a codec of the application's own: %v, want %v", err, errCodec)
 	}
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -27,51 +28,43 @@ type eventView struct {
 	Metadata      *evento.Metadata     `json:"metadata,omitempty"`
 	Codec         string               `json:"codec"`
 	// Payload is the payload as JSON. If it cannot be converted, Data is its bytes,
-	// and Error says why.
+	// and Error says why. They are made by decode.
 	Payload json.RawMessage `json:"payload,omitempty"`
 	Data    []byte          `json:"data,omitempty"`
 	Error   string          `json:"payload_error,omitempty"`
 	Cursor  cursor.Value    `json:"cursor,omitempty"`
+
+	event *evento.RawEvent
 }
 
 func viewOf(e *evento.RawEvent, at cursor.Value) eventView {
 	v := eventView{
 		Position: e.Position, ID: e.ID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, Version: e.Version,
-		Name: e.Name, RoutingKey: e.RoutingKey, Tags: e.Tags, Timestamp: e.Timestamp, Codec: e.Codec, Cursor: at,
+		Name: e.Name, RoutingKey: e.RoutingKey, Tags: e.Tags, Timestamp: e.Timestamp, Codec: e.Codec, Cursor: at, event: e,
 	}
 	if !e.Metadata.IsZero() {
 		v.Metadata = &e.Metadata
 	}
-	payload, err := payloadJSON(e)
-	switch {
-	case err == nil:
-		v.Payload = payload
-	case errors.Is(err, errCodec):
-		v.Data = e.Data
-	default:
-		v.Data, v.Error = e.Data, err.Error()
-	}
 	return v
 }
 
-// payload returns the payload in one line, for people.
-func (v *eventView) payload() string {
+// decode adds the payload, for programs.
+func (v *eventView) decode() {
+	payload, cut, err := payloadJSON(v.event, mostProgram)
 	switch {
-	case v.Payload != nil:
-		return showJSON(string(v.Payload))
-	case v.Error != "":
-		return "undecodable " + show(v.Codec) + " (" + show(v.Error) + "): " + base64Of(v.Data)
+	case cut:
+		v.Data, v.Error = v.event.Data, fmt.Sprintf("as JSON it has more than %d bytes", mostProgram)
+	case err == nil:
+		v.Payload = payload
+	case errors.Is(err, errCodec):
+		v.Data = v.event.Data
+	default:
+		v.Data, v.Error = v.event.Data, err.Error()
 	}
-	return show(v.Codec) + ": " + base64Of(v.Data)
 }
 
-func base64Of(data []byte) string {
-	text, err := json.Marshal(data)
-	if err != nil || len(text) < 2 {
-		return ""
-	}
-	return string(text[1 : len(text)-1])
-}
+// payload returns the payload in one line, for people.
+func (v *eventView) payload() string { return payloadText(v.event, mostInLine) }
 
 var eventColumns = []string{"POSITION", "TIME", "TYPE", "ID", "VERSION", "NAME"}
 
@@ -124,13 +117,7 @@ func (v *eventView) write(o *output) error {
 	if err := o.table(rows); err != nil {
 		return err
 	}
-	if v.Payload == nil {
-		return o.printf("payload  %s\n", v.payload())
-	}
-	if err := o.printf("payload\n"); err != nil {
-		return err
-	}
-	return indentJSON(o.w, v.Payload)
+	return writePayload(o, v.event)
 }
 
 func number[N ~uint64 | ~int | ~int64](n N) string {
