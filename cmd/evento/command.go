@@ -92,6 +92,9 @@ func storeOf(cmd *cobra.Command) (address, error) {
 	if err != nil {
 		return address{}, err
 	}
+	if completed, ok := cmd.Context().Value(completedStore{}).(string); ok && text == "" {
+		text = completed
+	}
 	return parseStore(text)
 }
 
@@ -148,10 +151,14 @@ func (s *session) confirm(question string) error {
 
 // atTerminal reports whether an input or output of the command is a terminal.
 func atTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
+	info, err := stat(stream)
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// stat describes the file of an input or output; an error if it is none.
+func stat(stream any) (os.FileInfo, error) {
+	if f, ok := stream.(interface{ Stat() (os.FileInfo, error) }); ok {
+		return f.Stat()
+	}
+	return nil, errors.ErrUnsupported
 }

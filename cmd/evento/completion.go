@@ -5,12 +5,40 @@ package main
 import (
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 )
+
+// completing prepares the arguments of a shell that asks for completion. cobra quotes
+// them all when they have a mistake, on the real standard error: the store is given
+// to the command on another way, and other passwords are hidden.
+func completing(ctx context.Context, args []string) (context.Context, []string) {
+	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
+		return ctx, args
+	}
+	words, begun := args[:len(args)-1], args[len(args)-1]
+	var kept []string
+	for i := 0; i < len(words); i++ {
+		text, ok := strings.CutPrefix(words[i], "--store=")
+		if !ok && words[i] == "--store" && i+1 < len(words) {
+			i++
+			text, ok = words[i], true
+		}
+		if ok {
+			ctx = context.WithValue(ctx, completedStore{}, text)
+		} else {
+			kept = append(kept, withoutPasswords(words[i]))
+		}
+	}
+	return ctx, append(kept, begun)
+}
+
+// completedStore is the key of the store of [completing].
+type completedStore struct{}
 
 // candidates lists the possible values of a word.
 type candidates func(ctx context.Context, s *session) ([]string, error)
@@ -38,13 +66,17 @@ func (c candidates) from(cmd *cobra.Command, begun string) ([]string, cobra.Shel
 	}
 	var fitting []string
 	for _, text := range list {
-		// The shell would interpret the others.
-		if strings.HasPrefix(text, begun) && show(text) == text {
+		if strings.HasPrefix(text, begun) && plain.MatchString(text) {
 			fitting = append(fitting, text)
 		}
 	}
 	return fitting, nothing
 }
+
+// plain matches what no shell interprets, in any of its words: neither bash, zsh, fish
+// nor PowerShell. What a store has may come from anybody, and the shell puts a
+// candidate on the command line as it is. Nor may one be taken for a flag.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_/.][A-Za-z0-9_/.:+@-]*$`)
 
 // complete completes a flag.
 func complete(cmd *cobra.Command, flag string, c candidates) {

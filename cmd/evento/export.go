@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -29,8 +26,14 @@ was cut off or changed is noticed. "evento import" gives the lines to another
 store of any kind, where they are the same to the byte.
 
 An event that no import would take is refused, with its position: what is written can
-be imported. A file is written beside its place under another name, and put there when
-it is whole. What is left out by --type and --id can be imported with --renumber; of
+be imported.
+
+A file is written under another name beside its place, and put there when it is
+whole: until then what was there stays. It keeps its permissions and owner; a new one
+is for its owner alone, as events hold personal data. Of a symbolic link, the file that
+it points to is written; pipes, devices and /dev/stdout are written to.
+
+What is left out by --type and --id can be imported with --renumber; of
 an export by --event or --tag the versions of aggregates have gaps, and no store
 takes it.`,
 		Example: `  evento export --store app.db --output backup.jsonl
@@ -75,7 +78,10 @@ takes it.`,
 				}
 			}
 			var done transfer.Progress
-			err := writeTo(output, cmd.OutOrStdout(), func(w io.Writer) (err error) {
+			if err := s.checkOutput(output); err != nil {
+				return err
+			}
+			err := writeTo(cmd, output, func(w io.Writer) (err error) {
 				done, err = transfer.Export(cmd.Context(), s.ex, w, opts)
 				return err
 			})
@@ -88,36 +94,4 @@ takes it.`,
 		})
 	}
 	return cmd
-}
-
-// writeTo calls fn with the file at a path; without a path, with stdout. When fn
-// succeeds, the file is synced and replaces the old one; otherwise the old one
-// stays.
-func writeTo(path string, stdout io.Writer, fn func(io.Writer) error) (err error) {
-	if path == "" || path == "-" {
-		return fn(stdout)
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		if info.IsDir() {
-			return usageError{fmt.Errorf("%w output: %s is a directory", evento.ErrInvalid, path)}
-		}
-		f, err := os.OpenFile(path, os.O_WRONLY, 0) // a pipe or device, which cannot be replaced
-		if err != nil {
-			return err
-		}
-		return errors.Join(fn(f), f.Close())
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	if err := errors.Join(fn(f), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ give back as it is, is refused with its number and the field. After an interrupt
 	flags.BoolVar(&renumber, "renumber", false, "give new positions, behind the events that the store has")
 	flags.BoolVar(&progress, "progress", false, "show progress although standard error is not a terminal")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return readFrom(args, cmd.InOrStdin(), func(in io.Reader, file *os.File) error {
+		return readFrom(cmd.Context(), args, cmd.InOrStdin(), func(in io.Reader, file *os.File) error {
 			if file != nil {
 				if err := transfer.Verify(cmd.Context(), file); err != nil {
 					return fmt.Errorf("%s: %w", file.Name(), err)
@@ -76,14 +77,15 @@ give back as it is, is refused with its number and the field. After an interrupt
 
 // readFrom calls fn with the named file, or with stdin. file is nil if the input
 // cannot be read twice.
-func readFrom(args []string, stdin io.Reader, fn func(in io.Reader, file *os.File) error) (err error) {
+func readFrom(ctx context.Context, args []string, stdin io.Reader, fn func(in io.Reader, file *os.File) error) (err error) {
 	if len(args) == 0 || args[0] == "-" {
 		return fn(stdin, nil)
 	}
-	f, err := os.Open(args[0])
+	s, err := openStream(ctx, args[0], os.O_RDONLY)
 	if err != nil {
 		return err
 	}
+	f := s.file
 	defer func() { err = errors.Join(err, f.Close()) }()
 	info, err := f.Stat()
 	switch {
@@ -92,7 +94,7 @@ func readFrom(args []string, stdin io.Reader, fn func(in io.Reader, file *os.Fil
 	case info.IsDir():
 		return usageError{fmt.Errorf("%w input: %s is a directory", evento.ErrInvalid, args[0])}
 	case !info.Mode().IsRegular():
-		return fn(f, nil)
+		return fn(s, nil)
 	}
 	return fn(f, f)
 }

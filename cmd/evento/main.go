@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento/internal/replace"
 )
 
 // Exit codes.
@@ -27,9 +27,9 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	ctx, removeTemporary := replace.Watch(context.Background())
+	ctx = untilSignal(ctx, removeTemporary)
+	os.Exit(run(ctx, os.Args[1:], newStream(ctx, os.Stdin), newStream(ctx, os.Stdout), newStream(ctx, os.Stderr)))
 }
 
 // usageError is a mistake in the command line.
@@ -61,12 +61,17 @@ With -o json the output is for programs: one document, or one a line.
 		SilenceUsage:  true,
 	}, commands()...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	stderr = careful{stderr}
+	ctx, args = completing(ctx, args)
 	root.SetArgs(genArgs(args))
 	root.SetIn(stdin)
 	out := &pipe{w: stdout}
 	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = out.failed
+	}
 	var usage usageError
 	switch {
 	case err == nil:

@@ -75,16 +75,21 @@ func (o *output) table(rows [][]string) error {
 	return t.Flush()
 }
 
-// pipe is the standard output. It notes when its reader has gone, as head does.
+// pipe is the standard output. It notes when its reader has gone, as head does, and
+// any other error: not all that is printed, such as help, is checked by who prints it.
 type pipe struct {
 	w      io.Writer
 	closed atomic.Bool
+	failed error // one goroutine prints
 }
 
 func (p *pipe) Write(b []byte) (int, error) {
 	n, err := p.w.Write(b)
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+	switch {
+	case errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe):
 		p.closed.Store(true)
+	case p.failed == nil:
+		p.failed = err
 	}
 	return n, err
 }

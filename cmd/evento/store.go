@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
-	"regexp"
-	"strings"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/mysql"
@@ -51,98 +48,37 @@ const (
 // address is a parsed URL of a store.
 type address struct {
 	kind storeKind
-	// place is a path, a PostgreSQL URL or a MySQL DSN.
+	// place is a path, a URI of SQLite, a PostgreSQL URL or a MySQL DSN.
 	place string
+	// path is where the file or directory of an embedded store is. It is fixed if the
+	// URI says how it is opened, and never made then.
+	path  string
+	fixed bool
 	// schema is PostgreSQL's.
 	schema string
 	// shown is the URL without a password, for printing.
 	shown string
 }
 
-// scheme matches the scheme of a URL; a single letter may be a drive.
-var scheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]+):`)
-
-// parseStore parses the value of --store or, if it is "", of the environment
-// variable. Its errors contain nothing that may be a password.
-func parseStore(text string) (address, error) {
-	if text == "" {
-		text = os.Getenv(storeVariable)
-	}
-	if text == "" {
-		return address{}, usagef("which store? Give --store URL or set %s: sqlite:FILE, pebble:DIR, postgres://… or mysql:DSN", storeVariable)
-	}
-	name, rest := "", text
-	if m := scheme.FindStringSubmatch(text); m != nil {
-		name, rest = strings.ToLower(m[1]), text[len(m[0]):]
-	}
-	switch name {
-	case "sqlite", "pebble":
-		path := strings.TrimPrefix(rest, "//")
-		if path == "" {
-			return address{}, usagef("store %s: has no path behind it: %s:PATH", name, name)
-		}
-		return address{kind: storeKind(name), place: path, shown: name + ":" + path}, nil
-	case "postgres", "postgresql":
-		return parsePostgres(text)
-	case "mysql", "mariadb":
-		return parseMySQL(rest)
-	case "":
-		return address{kind: sqliteStore, place: text, shown: "sqlite:" + text}, nil
-	}
-	return address{}, usagef("store: there is no kind %s: use sqlite:FILE (for a file with a colon in its name too), pebble:DIR, postgres://… or mysql:DSN", show(name))
-}
-
-func parsePostgres(text string) (address, error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Host == "" && u.RawQuery == "" && u.Path == "" {
-		return address{}, usagef("store: not a URL of the form postgres://user:password@host:port/database?schema=evento; what is special in a password has to be written with %%XX")
-	}
-	q := u.Query()
-	schema := q.Get("schema")
-	q.Del("schema") // the server does not know it
-	u.RawQuery = q.Encode()
-	shown := "postgres://" + u.User.Username() + "@" + u.Host + u.Path
-	if schema != "" {
-		shown += "?schema=" + url.QueryEscape(schema)
-	}
-	return address{kind: postgresStore, place: u.String(), schema: schema, shown: shown}, nil
-}
-
-// parseMySQL accepts the driver's DSN, and a URL.
-func parseMySQL(rest string) (address, error) {
-	bad := usagef("store: neither mysql:user:password@tcp(host:3306)/database nor mysql://user:password@host:3306/database")
-	dsn := rest
-	if strings.HasPrefix(rest, "//") {
-		u, err := url.Parse("mysql:" + rest)
-		if err != nil || u.Host == "" {
-			return address{}, bad
-		}
-		dsn = u.User.Username()
-		if password, ok := u.User.Password(); ok {
-			dsn += ":" + password
-		}
-		dsn += "@tcp(" + u.Host + ")/" + url.PathEscape(strings.TrimPrefix(u.Path, "/"))
-		if u.RawQuery != "" {
-			dsn += "?" + u.RawQuery
-		}
-	}
-	user, host, database, err := mysql.ParseDSN(dsn)
-	switch {
-	case err != nil:
-		return address{}, bad
-	case database == "":
-		return address{}, usagef("store: the URL names no database: mysql://user@host:3306/DATABASE")
-	}
-	return address{kind: mysqlStore, place: dsn, shown: "mysql://" + user + "@" + host + "/" + database}, nil
-}
-
 func (a address) String() string { return show(a.shown) }
 
-func (a address) open(ctx context.Context, how access) (evento.Executor, error) {
-	if how != creating {
-		if err := a.checkThere(); err != nil {
+// open opens the store. Only creating makes one that is missing.
+func (a address) open(ctx context.Context, how access) (ex evento.Executor, err error) {
+	switch err := a.checkThere(); {
+	case errors.Is(err, errMissing) && how == creating:
+		undo, err := a.makePrivate()
+		if err != nil {
 			return nil, err
 		}
+		defer func() {
+			if ex == nil {
+				err = errors.Join(err, undo())
+			}
+		}()
+	case err != nil:
+		return nil, err
+	}
+	if how != creating {
 		if err := a.checkSchema(ctx); err != nil {
 			return nil, err
 		}
@@ -161,6 +97,36 @@ func (a address) open(ctx context.Context, how access) (evento.Executor, error) 
 		return opened(mysql.Open(ctx, a.place, &mysql.Options{NoMigrate: how != creating, AllowLoss: how != creating}))
 	}
 }
+
+// makePrivate makes the place of a new store for its owner alone, as events hold
+// personal data: the executors would leave that to the umask. undo removes what is
+// still empty.
+func (a address) makePrivate() (undo func() error, err error) {
+	if a.kind == pebbleStore {
+		undo = func() error { _ = os.Remove(a.path); return nil } // it may have become a store meanwhile
+		return undo, os.MkdirAll(a.path, privateDirectory)
+	}
+	if a.fixed {
+		return func() error { return nil }, nil
+	}
+	f, err := os.OpenFile(a.path, os.O_RDWR|os.O_CREATE, privateFile)
+	if err != nil {
+		return nil, err
+	}
+	undo = func() error {
+		if info, err := os.Stat(a.path); err != nil || info.Size() > 0 {
+			return err
+		}
+		return os.Remove(a.path)
+	}
+	return undo, f.Close()
+}
+
+// Permissions of what the command makes.
+const (
+	privateFile      = 0o600
+	privateDirectory = 0o700
+)
 
 // inspect opens a store for queries about its database; nil for Pebble, which has
 // neither SQL nor migrations.
@@ -192,16 +158,16 @@ func (a address) checkThere() error {
 	if a.kind != sqliteStore && a.kind != pebbleStore {
 		return nil
 	}
-	info, err := os.Stat(a.place)
+	info, err := os.Stat(a.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w; evento migrate up --store %s makes one", errMissing, a)
 	case err != nil:
 		return err
 	case a.kind == sqliteStore && info.IsDir():
-		return fmt.Errorf("it is a directory: a SQLite store is a file; for one of Pebble write %s", show("pebble:"+a.place))
+		return fmt.Errorf("it is a directory: a SQLite store is a file; for one of Pebble write %s", show("pebble:"+a.path))
 	case a.kind == pebbleStore && !info.IsDir():
-		return fmt.Errorf("it is not a directory: for a SQLite store write %s", show("sqlite:"+a.place))
+		return fmt.Errorf("it is not a directory: for a SQLite store write %s", show("sqlite:"+a.path))
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -39,6 +42,197 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 				t.Errorf("evento %q --store %q: exit code %d, %s", args, store, code, text)
 			}
 		}
+	}
+}
+
+// malformed are stores with mistakes, and what the error names. SECRET is a password.
+var malformed = []struct{ store, want string }{
+	// Forms of other programs, which are no files.
+	{"host=localhost user=app password=SECRET", "postgres://user:password@host"},
+	{"user=app password='SECRET' host=localhost", "postgres://user:password@host"},
+	{"Server=localhost;Uid=app;Pwd=SECRET", "postgres://user:password@host"},
+	{"app:SECRET@tcp(127.0.0.1:1)/db", "mysql:user:password@tcp(host:3306)/database"},
+	{"app:SECRET@(127.0.0.1:1)/db", "mysql:user:password@tcp(host:3306)/database"},
+	{"app:SECRET@localhost/db", "the user, password and host of a server"},
+	{"app:SECRET@localhost:1/db", "the user, password and host of a server"},
+	{"//app:SECRET@localhost/db", "postgres://user:password@host"},
+	{" postgres://app:SECRET@localhost/db", "a URL of another kind"},
+	{"'postgres://app:SECRET@localhost/db'", "a URL of another kind"},
+	{"jdbc:postgresql://localhost/db?user=app&password=SECRET", "postgres://user:password@host"},
+	{"redis://app:SECRET@localhost/", "there is no kind redis"},
+	{"sqlite:postgres://app:SECRET@localhost/db", "a URL of another kind"},
+	{"sqlite://app:SECRET@localhost/db", "the user, password and host of a server"},
+	{"pebble:host=localhost password=SECRET", "postgres://user:password@host"},
+	{"app.db?_pragma=key('SECRET')", "sqlite:file:FILE"},
+	{"file:app.db?_pragma=key('SECRET')", "no encrypted files"},
+	{"sqlite:file:app.db?_pragma=hexkey('SECRET')", "no encrypted files"},
+	{"file:app.db?key=SECRET", "a URI may set"},
+	{"file:app.db?mode=%zzSECRET", "NAME=VALUE"},
+	{"file://host/app.db", "has no host"},
+	{"file:app%zz.db", "hexadecimal"},
+	{"sqlite:file:", "no path"},
+	{":memory:", "executor/memory"},
+	{"sqlite:file:app.db?mode=memory", "executor/memory"},
+	// Mistakes in the scheme.
+	{"postgers://app:SECRET@localhost/db", "there is no kind postgers"},
+	{"postgres:/app:SECRET@localhost/db", "no // behind the kind"},
+	{"postgres:app:SECRET@localhost/db", "no // behind the kind"},
+	{"postgres//app:SECRET@localhost/db", "the user, password and host of a server"},
+	{"postgres;//app:SECRET@localhost/db", "the user, password and host of a server"},
+	{"postgres:host=localhost password=SECRET", "no // behind the kind"},
+	// Characters in a password that are not written %XX.
+	{"postgres://app:SEC%zzRET@localhost/db", "in the password, a %"},
+	{"postgres://ap%p:SECRET@localhost/db", "in the user, a %"},
+	{"postgres://app:SEC RET@localhost/db", "in the password, there is a character"},
+	{"postgres://app:SEC\nRET@localhost/db", "in the password, there is a character"},
+	{"postgres://app:SEC/RET@localhost/db", "an @ behind the host"},
+	{"postgres://app:1234/RET@localhost/db", "an @ behind the host"},
+	{"postgres://app:1234?RET@localhost/db", "behind the ?"},
+	{"postgres://app:1234?x=RET@localhost/db", "an @ behind the ?"},
+	{"postgres://app:1234#RET@localhost/db", "a # behind the host"},
+	{"postgres://app:SEC#RET@localhost/db", "a # behind the host"},
+	{"postgres://app:SECRET", "no number of a port"},
+	{"postgres://app@localhost:SECRET/db", "no number of a port"},
+	{"postgres://localhost/db?user=app;password=SECRET", "NAME=VALUE"},
+	{"postgres://localhost/db?password=SEC%RET", "NAME=VALUE"},
+	{"postgres://app:SECRET@localhost/db?sslmode=perhaps", "sslmode is invalid"},
+	{"postgres://localhost/db?password=SECRET&connect_timeout=soon", "invalid connect_timeout"},
+	{"postgres://app:SECRET@localhost:99999999/db", "invalid port"},
+	{"postgres://app:SECRET@localhost/db?schema=" + strings.Repeat("s", 64), "schema"},
+	{"mysql://app:SEC%RET@localhost/db", "in the password, a %"},
+	{"mysql://app:SEC/RET@localhost/db", "an @ behind the host"},
+	{"mysql://app:SEC RET@localhost/db", "in the password, there is a character"},
+	{"mysql://app:SECRET@tcp(localhost:3306)/db", "mysql://user:password@host:3306/database"},
+	{"mysql://ap%3Ap:SECRET@localhost/db", "a colon"},
+	{"mysql:app:SECRET@localhost/db", "no tcp(host:3306)"},
+	{"mysql:app:SECRET/db", "no tcp(host:3306)"},
+	{"mysql:app:SECRET", "no / before the database"},
+	{"mysql:app:SECRET@tcp(localhost:3306)", "no / before the database"},
+	{"mysql:app:SECRET@tcp(localhost:3306/db", "the parenthesis"},
+	{"mysql:app:SECRET@tcp(localhost:3306)x/db", "the parenthesis"},
+	{"mysql:app:SECRET@udp(localhost:3306)/db", "no tcp(host:3306)"},
+	{"mysql:app:SECRET@tcp(localhost:3306)/", "names no database"},
+	{"mysql:app:SECRET@tcp(localhost:3306)/db?strict=true", "no parameter strict"},
+	{"mysql:app@tcp(localhost:3306)/db?password=SECRET", "no parameter password"},
+	{"mysql:app@tcp(localhost:3306)/db?parseTime=SECRET", "does not take the parameters"},
+	{"mysql:host=localhost;password=SECRET", "no / before the database"},
+}
+
+// secrets are all parts of SECRET that a store above is cut into.
+func secrets(t *testing.T, store string) []string {
+	t.Helper()
+	for _, cut := range []string{"SECRET", "SEC", "RET"} {
+		if strings.Contains(store, cut) {
+			return []string{"SECRET", "SEC", "RET", "1234"}
+		}
+	}
+	return []string{"SECRET"}
+}
+
+// A store that is written wrongly is refused by every command, with the mistake named
+// and without its password.
+func TestMalformedStores(t *testing.T) {
+	t.Parallel()
+	for _, test := range malformed {
+		for _, args := range [][]string{{"migrate", "up"}, {"migrate", "status"}, {"events", "list"}, {"doctor"}, {"import", "-"}, {"export"}, {"subscriptions", "list"}} {
+			code, out, errs := call(t, "", append(args, "--store", test.store)...)
+			if code != exitUsage || out != "" || !strings.Contains(errs, test.want) || !strings.HasPrefix(errs, "evento: --store: ") {
+				t.Errorf("evento %q --store %q: exit code %d, %q, %q, want %d and %q", args, test.store, code, out, errs, exitUsage, test.want)
+			}
+			for _, secret := range secrets(t, test.store) {
+				if strings.Contains(errs, secret) {
+					t.Errorf("evento %q --store %q has printed %s: %q", args, test.store, secret, errs)
+				}
+			}
+		}
+	}
+}
+
+// The same in the variable of the environment, and no file of that name is made.
+func TestMalformedStoreInEnvironment(t *testing.T) {
+	t.Parallel()
+	for _, test := range malformed {
+		t.Run("", func(t *testing.T) { // its name is in that of the directory
+			t.Parallel()
+			dir := t.TempDir()
+			cmd := program(t, dir, "migrate", "up")
+			cmd.Env = append(cmd.Env, storeVariable+"="+test.store)
+			code, out, errs := ended(t, cmd)
+			if code != exitUsage || out != "" || !strings.HasPrefix(errs, "evento: "+storeVariable+": ") || !strings.Contains(errs, test.want) {
+				t.Errorf("%q: exit code %d, %q, %q, want %d and %q", test.store, code, out, errs, exitUsage, test.want)
+			}
+			for _, secret := range secrets(t, test.store) {
+				if strings.Contains(errs, secret) {
+					t.Errorf("it has printed %s: %q", secret, errs)
+				}
+			}
+			if made := names(t, dir); len(made) > 0 {
+				t.Errorf("it has made %q", made)
+			}
+		})
+	}
+}
+
+// A store that was given as something else is not printed with its password either.
+func TestStoreInAWrongPlace(t *testing.T) {
+	t.Parallel()
+	existing := filled(t)
+	for _, store := range []string{"postgres://app:SECRET@h/db", "postgers://app:SECRET@h/db", "mysql:app:SECRET@tcp(h:1)/db", "app:SECRET@tcp(h:1)/db", "host=h user=app password=SECRET", "postgres:/app:SECRET@h"} {
+		for _, args := range [][]string{
+			{}, {"events"}, {"events", "list"}, {"events", "list", "-store"}, {"events", "list", "--stor"}, {"events", "list", "--limit"},
+			{"events", "list", "--store", existing, "--after"}, {"events", "show", "--store", existing}, {"aggregate", "--store", existing},
+			{"subscriptions", "show", "--store", existing}, {"subscriptions", "parked", "x", "--store", existing}, {"import", "--store", existing},
+			{"export", "--store", existing, "-o"}, {"migrate", "sql"}, {"deadlines"}, {"gen"}, {"gen", "-check"}, {"completion", "bash"},
+		} {
+			for _, with := range [][]string{append(args[:len(args):len(args)], store), append(args[:max(0, len(args)-1):len(args)], strings.Join(args[max(0, len(args)-1):], "")+"="+store)} {
+				code, out, errs := call(t, "", with...)
+				if strings.Contains(out+errs, "SECRET") {
+					t.Errorf("evento %q: exit code %d, %q, %q", with, code, out, errs)
+				}
+			}
+		}
+	}
+}
+
+// cobra quotes the command line on the real standard error when a shell asks for
+// completion and there is a mistake.
+func TestCompletionHidesStores(t *testing.T) {
+	t.Parallel()
+	for _, store := range []string{"--store=postgres://app:SECRET@127.0.0.1:1/db", "--store=host=h password=SECRET", "-store=postgres://app:SECRET@h/db"} {
+		for _, words := range [][]string{{"events", "list", store, "--limit", "x", "--type", ""}, {"events", "list", store, "--type", ""}, {"subscriptions", "show", store, ""}, {"events", "list", "--limit", "x", store}} {
+			_, out, errs := ended(t, program(t, t.TempDir(), append([]string{"__complete"}, words...)...))
+			if strings.Contains(out+errs, "SECRET") {
+				t.Errorf("completing %q: %q, %q", words, out, errs)
+			}
+		}
+	}
+}
+
+// Every command sees the same file, whether it was named as a path or as a URI.
+func TestOneFileForAllCommands(t *testing.T) {
+	t.Parallel()
+	for store, file := range map[string]string{
+		"sqlite:file:app.db": "app.db", "file:app.db": "app.db", "FILE:app.db": "app.db", "sqlite://file:app.db": "app.db", "file:./app.db": "app.db",
+		"sqlite:file:a%20b%3F.db?mode=rwc": "a b?.db", "file:app.db?_pragma=busy_timeout(100)": "app.db", "file:app.db#x": "app.db",
+		"sqlite:./file:app.db": "file:app.db", "sqlite:app.db?x": "app.db?x", "sqlite:./host=a.db": "host=a.db", "sqlite:./a:b@c": "a:b@c", "a@b.db": "a@b.db",
+	} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for _, args := range [][]string{{"migrate", "up"}, {"migrate", "status", "--check"}, {"events", "list"}, {"export", "--output", "export.jsonl"}, {"import", "--resume", "export.jsonl"}, {"subscriptions", "list"}, {"doctor"}} {
+				if code, _, errs := ended(t, program(t, dir, append(args, "--store", store)...)); code != exitOK {
+					t.Errorf("evento %q: exit code %d, %s", args, code, errs)
+				}
+			}
+			for _, name := range names(t, dir) {
+				if !slices.Contains([]string{"export.jsonl", file, file + "-wal", file + "-shm"}, name) {
+					t.Errorf("there is %q, want only %q", name, file)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+
+	"github.com/evento-go/evento/internal/replace"
 )
 
 // Options say what to generate. The zero Options are for the package in the current
@@ -88,7 +90,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 	if o.Check {
 		return result, nil
 	}
-	return result, write(p.files)
+	return result, write(ctx, p.files)
 }
 
 // plan is what a run would write.
@@ -191,44 +193,31 @@ func (c *code) outputs(ps *problems) ([]output, error) {
 
 // write replaces the files that changed. It first writes all of them under
 // temporary names, so that a full disk leaves everything unchanged.
-func write(files []output) (err error) {
-	var temporary []string
+func write(ctx context.Context, files []output) (err error) {
+	var made []*replace.File
 	defer func() {
-		for _, name := range temporary {
-			if e := os.Remove(name); e != nil && !errors.Is(e, os.ErrNotExist) {
-				err = errors.Join(err, e)
-			}
+		for _, f := range made {
+			err = errors.Join(err, f.Discard())
 		}
 	}()
-	var places []string
 	for _, f := range files {
 		if !f.changed {
 			continue
 		}
-		name, err := writeBeside(f)
-		if name != "" {
-			temporary, places = append(temporary, name), append(places, f.path)
-		}
+		const readable = 0o666 // as the umask lets other files of source be
+		temporary, err := replace.Create(ctx, f.path, readable)
 		if err != nil {
 			return fmt.Errorf("writing %s: %w", f.path, err)
 		}
+		made = append(made, temporary)
+		if _, err := temporary.Write(f.content); err != nil {
+			return fmt.Errorf("writing %s: %w", f.path, err)
+		}
 	}
-	for i, name := range temporary {
-		if err := os.Rename(name, places[i]); err != nil {
+	for _, f := range made {
+		if err := f.Commit(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// writeBeside writes a file under a temporary name in the same folder.
-func writeBeside(f output) (name string, err error) {
-	t, err := os.CreateTemp(filepath.Dir(f.path), ".evento-*")
-	if err != nil {
-		return "", err
-	}
-	name = t.Name()
-	_, err = t.Write(f.content)
-	const readable = 0o644 // as other files of source
-	return name, errors.Join(err, t.Chmod(readable), t.Close())
 }

@@ -218,3 +218,32 @@ func TestCheckWritesNothing(t *testing.T) {
 		t.Errorf("the lock is %q", lock)
 	}
 }
+
+// A file that is there keeps its permissions, and what a link points to is written.
+func TestWrittenInPlace(t *testing.T) {
+	t.Parallel()
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	const events = "package app\n\n//evento:aggregate\ntype Begun struct{ N int }\n"
+	writeFiles(t, dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n", "app.go": events})
+	_, err := Run(t.Context(), Options{Dir: dir})
+	must(t, err)
+	code, moved := filepath.Join(dir, "app_evento.go"), filepath.Join(elsewhere, "app_evento.go")
+	must(t, os.Chmod(code, 0o640))
+	must(t, os.Rename(code, moved))
+	if err := os.Symlink(moved, code); err != nil {
+		t.Skip(err)
+	}
+	writeFiles(t, dir, map[string]string{"app.go": strings.Replace(events, "N int", "N, M int", 1)})
+	_, err = Run(t.Context(), Options{Dir: dir})
+	must(t, err)
+	info, err := os.Lstat(code)
+	must(t, err)
+	if info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("the link became %v", info.Mode())
+	}
+	info, err = os.Stat(moved)
+	must(t, err)
+	if text := readFiles(t, elsewhere)["app_evento.go"]; !strings.Contains(text, "M") || info.Mode().Perm() != 0o640 || len(readFiles(t, dir)) != 4 {
+		t.Errorf("the file behind the link is %v, and has\n%s", info.Mode(), text)
+	}
+}

@@ -39,7 +39,7 @@ func EventIDs(t *testing.T, db *sql.DB, view string, ex evento.Executor) {
 	if _, err := ex.Write(t.Context(), evento.Write{Appends: []evento.Append{{AggregateType: "t", AggregateID: "i", Events: events}}}); err != nil {
 		t.Fatalf("Write() = %v", err)
 	}
-	rows, err := db.QueryContext(t.Context(), "SELECT event_id FROM "+view+" ORDER BY position")
+	rows, err := db.QueryContext(t.Context(), "SELECT event_id FROM "+view+" ORDER BY position") //nolint:gosec // the tests name it
 	if err != nil {
 		t.Fatal(err)
 	}
