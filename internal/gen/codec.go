@@ -41,7 +41,8 @@ func (p *printer) helperName(base string) string {
 	for i := 2; taken("append"+name) || taken("decode"+name); i++ {
 		name = base + strconv.Itoa(i) + "CBOR"
 	}
-	p.names.taken["append"+name], p.names.taken["decode"+name] = true, true
+	p.names.give("append"+name, nil)
+	p.names.give("decode"+name, nil)
 	return name
 }
 

@@ -3,6 +3,7 @@ package gen
 import (
 	"bytes"
 	"go/ast"
+	"go/parser"
 	"go/token"
 	"strings"
 )
@@ -41,16 +42,27 @@ func directivesOf(file *ast.File) directives {
 			if !ok {
 				continue
 			}
-			name, args, _ := strings.Cut(text, " ")
-			// What follows a further // is a comment on the directive, unless it is
-			// within the string of a default.
-			if name != "default" {
-				args, _, _ = strings.Cut(args, "//")
+			name, args := text, ""
+			if i := strings.IndexAny(text, " \t"); i >= 0 {
+				name, args = text[:i], strings.TrimSpace(text[i:])
 			}
-			ds[c.Pos()] = &directive{name: strings.TrimSpace(name), args: strings.TrimSpace(args), pos: c.Pos()}
+			ds[c.Pos()] = &directive{name: name, args: withoutComment(name, args), pos: c.Pos()}
 		}
 	}
 	return ds
+}
+
+// withoutComment returns the arguments of a directive without what follows a further //,
+// which is a comment on it. In a default, that may be within a string.
+func withoutComment(name, args string) string {
+	if name == "default" {
+		if expr, err := parser.ParseExpr(args); err == nil {
+			return args[:int(expr.End())-1]
+		}
+		return args
+	}
+	args, _, _ = strings.Cut(args, "//")
+	return strings.TrimSpace(args)
 }
 
 // take returns, in order, the directives in comments that have one of the names.

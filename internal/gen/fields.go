@@ -1,12 +1,14 @@
 package gen
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/constant"
 	"go/parser"
 	"go/types"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,6 +138,10 @@ func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 	if len(was)+len(dflt) == 0 {
 		return
 	}
+	if why := withoutName(e, af); why != "" && (len(was) > 0 || why == asArray) {
+		r.problem(pos, "field %s: %s, so that the directive has no name to go by; use //evento:upcast", f.selector(), why)
+		return
+	}
 	if !r.shaper.nameable(f.v.Type()) {
 		r.problem(pos, "the type of %s, %s, cannot be written in generated code, which the directive takes; "+
 			"declare a type with a name for it, or use //evento:upcast", f.selector(), r.shaper.name(f.v.Type()))
@@ -158,6 +164,29 @@ func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 		f.dflt = r.defaultOf(f, af, d)
 	}
 }
+
+const asArray = "the event is stored as an array"
+
+// withoutName returns why a field is stored without a name, or "".
+func withoutName(e *event, af *ast.Field) string {
+	u, ok := e.obj.Type().Underlying().(*types.Struct)
+	for i := 0; ok && i < u.NumFields(); i++ {
+		if u.Field(i).Name() == "_" && hasOption(reflect.StructTag(u.Tag(i)).Get("cbor"), "toarray") {
+			return asArray
+		}
+	}
+	if af.Tag == nil {
+		return ""
+	}
+	text, _ := strconv.Unquote(af.Tag.Value)
+	tag := reflect.StructTag(text)
+	if hasOption(cmp.Or(tag.Get("cbor"), tag.Get("json")), "keyasint") {
+		return "it is stored under a number"
+	}
+	return ""
+}
+
+func hasOption(tag, option string) bool { return strings.Contains(tag+",", ","+option+",") }
 
 // defaultOf evaluates a default as Go does, and returns it as a literal.
 func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
@@ -275,9 +304,7 @@ func (r *reader) checkFields(e *event) {
 func (r *reader) oneName(d *directive) (string, bool) {
 	name := d.args
 	if strings.HasPrefix(name, `"`) {
-		if unquoted, err := strconv.Unquote(name); err == nil {
-			name = unquoted
-		}
+		name, _ = strconv.Unquote(name) // "" if it is not
 	} else if strings.ContainsAny(name, " \t") {
 		name = ""
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -138,6 +139,29 @@ func TestGolden(t *testing.T) {
 		t.Error("a second run over broken output wrote something else")
 	}
 	run(0)
+}
+
+// A package may have very many events.
+func TestManyEvents(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("package app\n\n//evento:aggregate\ntype (\n")
+	const many = 1000
+	for i := range many {
+		fmt.Fprintf(&b, "\tHappened%d struct {\n\t\tA string //evento:tag a\n\t\tB Part%[1]d\n\t\tC []map[string]struct{ D%[1]d Part%[1]d }\n\t}\n", i)
+	}
+	b.WriteString(")\n")
+	for i := range many {
+		fmt.Fprintf(&b, "\ntype Part%d struct{ A, B int }\n", i)
+	}
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n", "app.go": b.String()})
+	for _, written := range []int{2, 0} {
+		result, err := Run(t.Context(), Options{Dir: dir})
+		if err != nil || result.Events != many || len(result.Changed) != written {
+			t.Errorf("%d events, %d files written, %v; want %d, %d", result.Events, len(result.Changed), err, many, written)
+		}
+	}
 }
 
 func equalFiles(a, b map[string]string) bool {

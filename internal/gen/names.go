@@ -3,22 +3,27 @@
 package gen
 
 import (
+	"go/ast"
+	"go/parser"
 	"go/token"
 	"go/types"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
 )
 
 // names chooses the names that a generated file gives: those of imports, of variables
-// and type parameters, and of functions. No two of them are the same, and none is a
-// name that the package declares or that Go predeclares. So each means the same
-// everywhere in the file, and so does each name of the package and of Go.
+// and type parameters, and of functions. No two of them are the same. None is a name that
+// Go predeclares, or one of the package, except that a variable may have a name of the
+// package that the file does not use. So each name means the same everywhere in the file.
 //
 // Why: docs/decisions.md, "Generated names are chosen, not reserved".
 type names struct {
-	taken     map[string]bool
+	taken     map[string]bool   // no import and no function may have these
+	meant     map[string]bool   // what they mean is used in the file: no variable may have these
 	hidden    map[string]bool   // predeclared names that the package declares itself
+	used      map[string]bool   // names of the package that the file uses
 	variables map[string]string // also type parameters, by the names that they would like
 	imports   map[string]imported
 }
@@ -41,37 +46,55 @@ const (
 	predeclaredPath = wirePath + "/predeclared"
 )
 
-func newNames(c *code) *names {
+// newNames returns the names for a file that uses some of the package's.
+func newNames(c *code, used map[string]bool) *names {
 	n := &names{
-		taken:  map[string]bool{"_": true, "init": true, "main": true}, // no import may have these
-		hidden: map[string]bool{}, variables: map[string]string{}, imports: map[string]imported{},
+		taken: map[string]bool{"_": true, "init": true, "main": true}, meant: maps.Clone(used), hidden: map[string]bool{},
+		used: used, variables: map[string]string{}, imports: map[string]imported{},
 	}
 	for name := range c.declared {
 		n.taken[name] = true
 		n.hidden[name] = types.Universe.Lookup(name) != nil
 	}
 	for _, name := range types.Universe.Names() {
-		n.taken[name] = true
+		n.taken[name], n.meant[name] = true, true
 	}
 	for _, d := range c.declarations() {
-		n.taken[d.name] = true
+		n.taken[d.name], n.meant[d.name] = true, true
 	}
 	return n
 }
 
-// free returns the name, with a number behind it if it is taken.
-func (n *names) free(name string) string {
-	unique := name
-	for i := 2; n.taken[unique] || token.IsKeyword(unique); i++ {
-		unique = name + strconv.Itoa(i)
+// usedNames returns the names of the package that the file uses, those of the types of
+// fields excepted, which are found when they are printed.
+func (c *code) usedNames() map[string]bool {
+	used := map[string]bool{}
+	for _, e := range c.all {
+		used[e.ident] = true
+		for _, u := range e.upcasts {
+			used[u.function] = true
+		}
+		for _, f := range e.fields() {
+			if expr, err := parser.ParseExpr(f.dflt); err == nil {
+				ast.Inspect(expr, func(n ast.Node) bool {
+					if id, ok := n.(*ast.Ident); ok {
+						used[id.Name] = true
+					}
+					return true
+				})
+			}
+		}
 	}
-	return unique
+	return used
 }
 
-// give is free, and takes the name.
-func (n *names) give(name string) string {
-	unique := n.free(name)
-	n.taken[unique] = true
+// give returns the name, with a number behind it if it is taken, and takes it.
+func (n *names) give(name string, taken map[string]bool) string {
+	unique := name
+	for i := 2; taken[unique] || token.IsKeyword(unique); i++ {
+		unique = name + strconv.Itoa(i)
+	}
+	n.taken[unique], n.meant[unique] = true, true
 	return unique
 }
 
@@ -79,7 +102,7 @@ func (n *names) give(name string) string {
 func (n *names) variable(name string) string {
 	given, ok := n.variables[name]
 	if !ok {
-		given = n.give(name)
+		given = n.give(name, n.meant)
 		n.variables[name] = given
 	}
 	return given
@@ -89,7 +112,7 @@ func (n *names) variable(name string) string {
 func (n *names) pkg(importPath, name string) string {
 	known, ok := n.imports[importPath]
 	if !ok {
-		known = imported{n.give(name), name}
+		known = imported{n.give(name, n.taken), name}
 		n.imports[importPath] = known
 	}
 	return known.name

@@ -50,6 +50,31 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// Nothing that events are not made of changes what is generated: so code beside them,
+// and tests, can be written without generating again.
+func TestNamesThatAreNotUsed(t *testing.T) {
+	t.Parallel()
+	dir := repository(t)
+	writeFiles(t, dir, map[string]string{
+		"all/all.go": everyType, "p/events.go": hiding("func %s() {}\n", "other"),
+	})
+	if _, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./p"}}); err != nil {
+		t.Fatal(err)
+	}
+	const names = "e, v, d, b, s, i, k, n, m, id, err, ctx, name, data, list, value, seen, tags, view, event, raw, codec, codecs, ptr, pairs, few, former, old, filters"
+	writeFiles(t, dir, map[string]string{
+		"p/more.go": "package hidden\n\nvar " + names + " int\n\ntype J struct{}\n", "p/more_test.go": "package hidden\n\nvar n2, i2, K int\n",
+	})
+	if result, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./p"}}); err != nil || len(result.Changed) > 0 {
+		t.Errorf("%+v, %v; want no change", result, err)
+	}
+	vet := exec.CommandContext(t.Context(), "go", "vet", "./p")
+	vet.Dir = dir
+	if out, err := vet.CombinedOutput(); err != nil {
+		t.Errorf("go vet: %v\n%s", err, out)
+	}
+}
+
 // usedNames returns every name in the golden files that is not exported, of variables
 // and packages too, and what Go predeclares.
 func usedNames(t *testing.T) []string {

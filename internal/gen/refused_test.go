@@ -156,6 +156,13 @@ var refused = map[string]struct{ source, want string }{
 		`5:41: the type of A, struct{Ref; F chan int "json:\"-\""}, cannot be written in generated code, which the directive takes; declare a type with a name for it`},
 	"waswithoutname": {"//evento:aggregate p/A\ntype E struct {\n\tA []struct{ N int; F func() `json:\"-\"` } //evento:was B\n}",
 		`5:43: the type of A, []struct{N int; F func() "json:\"-\""}, cannot be written in generated code, which the directive takes; declare a type with a name for it, or use //evento:upcast`},
+	"wasinarray": {"//evento:aggregate p/A\ntype E struct {\n\t_ struct{} `cbor:\",toarray\"`\n\tA int //evento:was B\n\tC int //evento:default 5\n}",
+		"6:8: field A: the event is stored as an array, so that the directive has no name to go by; use //evento:upcast\n" +
+			"7:8: field C: the event is stored as an array, so that the directive has no name to go by; use //evento:upcast"},
+	"wasasnumber": {"//evento:aggregate p/A\ntype E struct {\n\tA int `cbor:\"1,keyasint\"` //evento:was B\n\tC int `cbor:\"2,keyasint\"` //evento:default 5\n}",
+		"5:28: field A: it is stored under a number, so that the directive has no name to go by; use //evento:upcast"},
+	"wasquoted": {"//evento:aggregate p/A\n//evento:was \"a\"b\ntype E struct{}",
+		`4:1: //evento:was needs one name behind it; write //evento:was Name`},
 	"groupnotstruct": {"//evento:aggregate p/A\ntype (\n\tE struct{}\n\t//evento:retired\n\tF int\n)",
 		`7:2: F is not a struct, so it cannot be an event; write type F struct { … }`},
 	"upcastcycle": {"//evento:aggregate p/A\ntype (\n\t//evento:retired\n\t//evento:upcast g\n\tO struct{}\n\t//evento:retired\n\t//evento:upcast f\n\tE struct{}\n)\nfunc f(O) E { return E{} }\nfunc g(E) O { return O{} }",

@@ -24,9 +24,26 @@ type printer struct {
 	known   typeutil.Map // the same by their types
 }
 
-// render returns the generated file.
+// render returns the generated file. It is printed twice: the first time finds out which
+// names of the package it uses.
 func render(c *code) ([]byte, error) {
-	p := &printer{code: c, names: newNames(c)}
+	used := c.usedNames()
+	c.print(used)
+	p := c.print(used)
+	var file bytes.Buffer
+	fmt.Fprintf(&file, "%s\n\npackage %s\n\n", header, c.pkg.Name)
+	p.writeImports(&file)
+	file.Write(p.body.Bytes())
+	source, err := format.Source(file.Bytes())
+	if err != nil {
+		return nil, fmt.Errorf("package %s: the generated code is not Go, which is a mistake of evento gen: %w", c.pkg.PkgPath, err)
+	}
+	return source, nil
+}
+
+// print prints what is declared. It adds to used.
+func (c *code) print(used map[string]bool) *printer {
+	p := &printer{code: c, names: newNames(c, used)}
 	for _, a := range c.aggregates {
 		p.aggregate(a)
 	}
@@ -39,15 +56,7 @@ func render(c *code) ([]byte, error) {
 		p.helper(p.helpers[done])
 		done++
 	}
-	var file bytes.Buffer
-	fmt.Fprintf(&file, "%s\n\npackage %s\n\n", header, c.pkg.Name)
-	p.writeImports(&file)
-	file.Write(p.body.Bytes())
-	source, err := format.Source(file.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("package %s: the generated code is not Go, which is a mistake of evento gen: %w", c.pkg.PkgPath, err)
-	}
-	return source, nil
+	return p
 }
 
 // f prints code. Each $name in the format is a variable, a package of the library or

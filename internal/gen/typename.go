@@ -114,6 +114,7 @@ func (p *printer) named(obj *types.TypeName, args *types.TypeList) string {
 	case nil:
 		name = p.names.predeclared(name)
 	case p.pkg.Types:
+		p.names.used[name] = true
 	default:
 		name = p.names.pkg(pkg.Path(), pkg.Name()) + "." + name
 	}

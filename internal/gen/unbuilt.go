@@ -32,6 +32,8 @@ func unbuiltFiles(fset *token.FileSet, p *packages.Package, ps *problems) (files
 	if dir == "" {
 		return nil, nil
 	}
+	// Names matter only where there is something to generate.
+	wanted := slices.ContainsFunc(p.Syntax, func(f *ast.File) bool { return len(directivesOf(f)) > 0 })
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -45,6 +47,9 @@ func unbuiltFiles(fset *token.FileSet, p *packages.Package, ps *problems) (files
 		src, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
+		}
+		if !wanted && !hasDirectives(src) {
+			continue
 		}
 		file, _ := parser.ParseFile(fset, path, src, parser.ParseComments|parser.SkipObjectResolution)
 		if file == nil {

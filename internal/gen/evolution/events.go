@@ -23,12 +23,13 @@ type (
 	Placed struct {
 		//evento:was Client
 		//evento:was customer_name
+		//evento:was -
 		Customer string
 		// Currency came later; everything was in euros before.
-		Currency string        `json:"currency"` //evento:default "EUR"
+		Currency string        `json:"currency"` //evento:default "EUR" // as of "//"
 		Items    []Item        //evento:was Lines
 		Priority *int          //evento:default lowest
-		Rate     float64       //evento:default 1.0 / 4
+		Rate     float64       //evento:default	1.0 / 4
 		Gift     bool          //evento:default !false
 		Notes    *string       //evento:was Note
 		Kind     Kind          //evento:default KindUsual

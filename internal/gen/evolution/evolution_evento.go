@@ -140,8 +140,9 @@ func (e *Placed) DecodeEvent(name string, codec evento.Codec, data []byte) error
 	var former struct {
 		F0 *string  `json:"Client" cbor:"Client"`
 		F1 *string  `json:"customer_name" cbor:"customer_name"`
-		F2 *[]Item  `json:"Lines" cbor:"Lines"`
-		F3 **string `json:"Note" cbor:"Note"`
+		F2 *string  `json:"-," cbor:"-,"`
+		F3 *[]Item  `json:"Lines" cbor:"Lines"`
+		F4 **string `json:"Note" cbor:"Note"`
 	}
 	if err := codec.Unmarshal(data, &former); err != nil {
 		return err
@@ -153,10 +154,13 @@ func (e *Placed) DecodeEvent(name string, codec evento.Codec, data []byte) error
 		v.Customer = *former.F1
 	}
 	if former.F2 != nil {
-		v.Items = *former.F2
+		v.Customer = *former.F2
 	}
 	if former.F3 != nil {
-		v.Notes = *former.F3
+		v.Items = *former.F3
+	}
+	if former.F4 != nil {
+		v.Notes = *former.F4
 	}
 	if err := codec.Unmarshal(data, &v); err != nil {
 		return err

@@ -47,6 +47,7 @@ func TestReadsFormerShapes(t *testing.T) {
 			p.Customer, p.Items = "Ada", []Item{{"Pen", 2}}
 		})},
 		{"second names", "OrderCreated", old{"Client": "Ada", "Note": "n"}, with(func(p *Placed) { p.Customer, p.Notes = "Ada", ptr("n") })},
+		{"a name that a tag has to quote", "OrderCreated", old{"-": "Ada"}, with(func(p *Placed) { p.Customer = "Ada" })},
 		{"null under a former name", "OrderCreated", old{"Client": nil, "Note": nil}, defaults()},
 		{"present name before former ones", "OrderPlaced", old{"Client": "Eve", "Customer": "Ada"}, with(func(p *Placed) { p.Customer = "Ada" })},
 		{"zero is not missing", "OrderPlaced", old{"currency": "", "Rate": 0, "Gift": false, "Priority": 0, "Wait": 0, "Kind": ""},
