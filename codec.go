@@ -269,7 +269,9 @@ func isUnbounded(t reflect.Type) bool {
 	return found
 }
 
-func contains(t reflect.Type, within map[reflect.Type]bool) bool {
+// contains reports whether a type contains itself or an interface. met are the types
+// that were met: true for those around, false for those that are done.
+func contains(t reflect.Type, met map[reflect.Type]bool) bool {
 	switch t.Kind() {
 	case reflect.Interface:
 		return true
@@ -277,23 +279,23 @@ func contains(t reflect.Type, within map[reflect.Type]bool) bool {
 	default:
 		return false
 	}
-	if within[t] {
-		return true
+	if around, known := met[t]; known {
+		return around
 	}
-	within[t] = true
-	defer delete(within, t)
+	met[t] = true
+	defer func() { met[t] = false }()
 	switch t.Kind() {
 	case reflect.Struct:
 		for i := range t.NumField() {
-			if contains(t.Field(i).Type, within) {
+			if contains(t.Field(i).Type, met) {
 				return true
 			}
 		}
 		return false
 	case reflect.Map:
-		return contains(t.Key(), within) || contains(t.Elem(), within)
+		return contains(t.Key(), met) || contains(t.Elem(), met)
 	default:
-		return contains(t.Elem(), within)
+		return contains(t.Elem(), met)
 	}
 }
 

@@ -523,3 +523,33 @@ func TestCBORRefusesCycles(t *testing.T) {
 		t.Errorf("a link of two: %v", err)
 	}
 }
+
+// Types of which each contains the next doubled.
+type (
+	doubled[T any]   struct{ A, B *T }
+	doubled4[T any]  = doubled[doubled[doubled[doubled[T]]]]
+	doubled16[T any] = doubled4[doubled4[doubled4[doubled4[T]]]]
+	sharedTypes      struct {
+		X doubled16[doubled16[doubled4[int]]]
+	}
+	sharedPayload    sharedTypes
+	sharedFastValues struct{ sharedTypes }
+)
+
+func (sharedPayload) AggregateType() evento.AggregateType { return "shared" }
+func (sharedPayload) EventName() string                   { return "Shared" }
+func (sharedPayload) AppendCBOR(b []byte) ([]byte, error) { return append(b, 0xa0), nil }
+
+// A type is looked at once, wherever it is used: otherwise these would take forever.
+func TestCodecsSharedTypes(t *testing.T) {
+	t.Parallel()
+	for _, v := range []any{sharedTypes{}, sharedPayload{}, sharedFastValues{}} {
+		data, err := evento.CBOR().Marshal(v)
+		if err == nil {
+			err = evento.CBOR().Unmarshal(data, reflect.New(reflect.TypeOf(v)).Interface())
+		}
+		if err != nil {
+			t.Errorf("%T: %v", v, err)
+		}
+	}
+}

@@ -193,7 +193,7 @@ func generatedTypeOf(t reflect.Type) *generatedType {
 	_, decodes := embeds[CBORDecoder](s)
 	known, _ := generatedTypes.LoadOrStore(t, &generatedType{
 		byFields: appends || decodes,
-		always:   isUnbounded(s) || nesting(s) > MaxDepth,
+		always:   isUnbounded(s) || nesting(s, map[reflect.Type]int{}) > MaxDepth,
 	})
 	return known.(*generatedType)
 }
@@ -201,21 +201,24 @@ func generatedTypeOf(t reflect.Type) *generatedType {
 // nesting returns an upper bound of how deep maps and arrays are nested in values
 // of a type that is not unbounded. For types that write their own CBOR it is over
 // MaxDepth, as nothing is known about them.
-func nesting(t reflect.Type) int {
+func nesting(t reflect.Type, known map[reflect.Type]int) (deepest int) {
+	if n, ok := known[t]; ok {
+		return n
+	}
+	defer func() { known[t] = deepest }()
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[cbor.Marshaler]()) {
 		return MaxDepth + 1
 	}
-	deepest := 0
 	switch t.Kind() {
 	case reflect.Pointer:
-		return nesting(t.Elem())
+		return nesting(t.Elem(), known)
 	case reflect.Slice, reflect.Array:
-		deepest = nesting(t.Elem())
+		deepest = nesting(t.Elem(), known)
 	case reflect.Map:
-		deepest = max(nesting(t.Key()), nesting(t.Elem()))
+		deepest = max(nesting(t.Key(), known), nesting(t.Elem(), known))
 	case reflect.Struct:
 		for i := range t.NumField() {
-			deepest = max(deepest, nesting(t.Field(i).Type))
+			deepest = max(deepest, nesting(t.Field(i).Type, known))
 		}
 	default:
 		return 0
