@@ -541,16 +541,11 @@ func (e Paid) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Paid) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "tickets/Order".
@@ -572,16 +567,11 @@ func (e Overdue) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Overdue) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "tickets/Order".
