@@ -13,10 +13,7 @@ import (
 
 // randomPackage is a package with events, and the file that is put beside it when the
 // generator has accepted it.
-type randomPackage struct {
-	source, checks string
-	sound          bool // it must be accepted
-}
+type randomPackage struct{ source, checks string }
 
 // writer writes a random package.
 type writer struct {

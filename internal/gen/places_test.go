@@ -38,6 +38,7 @@ func TestUnbuilt(t *testing.T) {
 		"good/_later.go":        "package good\n\n" + event,
 		"testdata/x/x_test.go":  "package x\n\n" + event,
 		"good/broken_test.go":   "package good\n\nfunc {",
+		"good/folder_test.go/x": event,
 		"nested/go.mod":         "module example.com/nested\n",
 		"nested/events_test.go": "package nested\n\n" + event,
 	}
@@ -109,7 +110,7 @@ func TestCgo(t *testing.T) {
 	bad := strings.NewReplacer("1 + 2", "x", "C.int\n", "chan C.int\n").Replace(source)
 	writeFiles(t, dir, map[string]string{"app/app.go": bad})
 	compareProblems(t, dir, []string{"./..."}, []string{
-		`app/app.go:9:3: event E, field N: a chan _Ctype_int cannot be stored; leave it out of the event, or tag it json:"-"`,
+		`app/app.go:9:3: event E, field N: a chan C.int cannot be stored; leave it out of the event, or tag it json:"-"`,
 		`app/app.go:11:10: //evento:default means nothing here; it belongs above a field of an event`,
 		`app/app.go:12:9: //evento:tag means nothing here; it belongs above a field of an event`,
 	})

@@ -91,12 +91,13 @@ func (e *unsupportedError) Error() string {
 }
 
 func (s *shaper) name(t types.Type) string {
-	return types.TypeString(t, func(p *types.Package) string {
+	name := types.TypeString(t, func(p *types.Package) string {
 		if p == s.pkg {
 			return ""
 		}
 		return p.Name()
 	})
+	return strings.ReplaceAll(name, "_Ctype_", "C.") // as it is before cgo
 }
 
 // of returns the shape of a type; at is the path to it. Types that the generated

@@ -40,9 +40,12 @@ func unbuiltFiles(fset *token.FileSet, p *packages.Package, ps *problems) (files
 	}
 	for _, entry := range entries {
 		name, path := entry.Name(), filepath.Join(dir, entry.Name())
-		if entry.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") ||
+		if !strings.HasSuffix(name, ".go") || strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") ||
 			name == outputName(p.Name) || slices.ContainsFunc(p.GoFiles, func(built string) bool { return filepath.Base(built) == name }) {
 			continue
+		}
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			continue // the go command passes over these, too
 		}
 		src, err := os.ReadFile(path)
 		if err != nil {
