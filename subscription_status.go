@@ -186,6 +186,26 @@ func nameIn(r Record) (name SubscriptionName, ok bool, err error) {
 	return SubscriptionName{Key: r.Key, RoutingKey: shared.RoutingKey}, true, nil
 }
 
+// Pending ranges over the pending events: those that the subscription selects, after the
+// cursor of their partition. They are in order, but where one position is not a place, as
+// in executor/group: then they are partition by partition. At most one error is yielded,
+// and it is last.
+func (c *Control) Pending(ctx context.Context) iter.Seq2[RawEvent, error] {
+	return func(yield func(RawEvent, error) bool) {
+		state, err := c.state(ctx)
+		on := true
+		if err == nil {
+			err = c.pending(ctx, state, func(e *RawEvent) bool {
+				on = on && yield(*e, nil)
+				return on
+			})
+		}
+		if err != nil && on {
+			yield(RawEvent{}, err)
+		}
+	}
+}
+
 // pending calls fn, until it returns false, with the selected events after the
 // cursor of their partition.
 func (c *Control) pending(ctx context.Context, state *subscriptionState, fn func(*RawEvent) bool) error {

@@ -52,6 +52,56 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+// Pending has the events that Status counts, in order, whatever partition they are of.
+func TestPending(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	builder := func(fails error) *evento.SubscriptionBuilder {
+		return evento.NewSubscription("s").Partitions(3).Retry(0).Logger(silent).Handler(evento.HandleAll(Account, func(_ context.Context, e evento.RawEvent) error {
+			if e.AggregateID == "b" {
+				return fails
+			}
+			return nil
+		}))
+	}
+	for _, id := range []string{"a", "b", "c", "b", "a", "b"} {
+		deposits(t, ex, id, 1)
+	}
+	if err := builder(errPoor).Execute(t.Context(), ex); !errors.Is(err, errPoor) {
+		t.Fatal(err)
+	}
+	control := evento.ControlOf(ex, "s")
+	positions := func() (list []uint64) {
+		for e, err := range control.Pending(t.Context()) {
+			noErr(t, err)
+			list = append(list, e.Position)
+		}
+		return list
+	}
+	got := positions()
+	st, err := control.Status(t.Context())
+	noErr(t, err)
+	if len(got) < 3 || uint64(len(got)) != st.Behind || got[0] != 2 || !slices.IsSorted(got) {
+		t.Errorf("pending are the positions %d, want %d from 2 on", got, st.Behind)
+	}
+	for e, err := range control.Pending(t.Context()) {
+		noErr(t, err)
+		if e.Position != 2 {
+			t.Errorf("the first is at %d, want 2", e.Position)
+		}
+		break
+	}
+	noErr(t, builder(nil).Execute(t.Context(), ex))
+	if got := positions(); got != nil {
+		t.Errorf("when all is handled, pending are the positions %d", got)
+	}
+	for _, err := range evento.ControlOf(ex, "nobody").Pending(t.Context()) {
+		if !errors.Is(err, evento.ErrNotFound) {
+			t.Errorf("of no subscription: %v, want %v", err, evento.ErrNotFound)
+		}
+	}
+}
+
 // Status says what the subscription selects and keeps, and what time it is for the
 // store.
 func TestStatusSaysWhat(t *testing.T) {

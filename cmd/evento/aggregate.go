@@ -27,7 +27,7 @@ of its own.`,
   evento aggregate 100063 --store app.db -o json | jq -c '[.version, .name, .payload]'`,
 		Args: arguments(1, 2, "[TYPE] ID"),
 	}
-	cmd.ValidArgsFunction = completeArgument(0, func(ctx context.Context, s *session) ([]string, error) {
+	cmd.ValidArgsFunction = completeArgument(func(ctx context.Context, s *session) ([]string, error) {
 		types, err := s.types(ctx, false)
 		return texts(types), err
 	})

@@ -85,10 +85,10 @@ func complete(cmd *cobra.Command, flag string, c candidates) {
 	})
 }
 
-// completeArgument completes argument number n.
-func completeArgument(n int, c candidates) cobra.CompletionFunc {
+// completeArgument completes the first argument.
+func completeArgument(c candidates) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if len(args) != n {
+		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return c.from(cmd, begun)

@@ -36,15 +36,22 @@ is a cursor or a position. Without --type, --id and --name look at every type of
 aggregate; on Pebble, finding those reads the whole store. With several --tag, an event
 has all of them.
 
+--since and --until are times of events; to find them few events are read. Those of
+a --correlation-id are found by reading all that the other flags select.
+
 With -o json the page is one document: events, and page_info with
 has_previous_page, has_next_page, start_cursor and end_cursor.`,
 		Example: `  evento events list --store app.db --type bank/Account --limit 20
   evento events list --store app.db --id 01J8 --payload
   evento events list --store app.db --tag course:go --tag student:ada
   evento events list --store app.db --reverse --limit 5     # the newest first
-  evento events list --store app.db --after 1200 -o json`,
+  evento events list --store app.db --after 1200 -o json
+  evento events list --store app.db --since 2h --routing-key eu
+  evento events list --store app.db --since 2026-03-01 --until 2026-03-02T12:00:00Z
+  evento events list --store app.db --correlation-id 01J8ZQ4Y7KX3V5T9B2M6N8P0RS`,
 	}
 	filterFlags(cmd)
+	timeFlags(cmd)
 	f := cmd.Flags()
 	f.Int("limit", 50, fmt.Sprintf("the most events in the page, 1 to %d", cursor.MaxPage))
 	f.String("after", "", "list what is behind this cursor or position")
@@ -52,115 +59,6 @@ has_previous_page, has_next_page, start_cursor and end_cursor.`,
 	f.Bool("reverse", false, "newest first")
 	f.Bool("payload", false, "with payloads (JSON always has them)")
 	return onStore(cmd, looking, listEvents)
-}
-
-// filterFlags adds the flags that select events.
-func filterFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringArray("type", nil, "type of aggregate; several with several flags")
-	f.StringArray("id", nil, "aggregate id; several with several flags")
-	f.StringArray("name", nil, "event name; several with several flags")
-	f.StringArray("tag", nil, tagUsage)
-	f.String("routing-key", "", "only events with this routing key")
-	f.Bool("unrouted", false, "only events without a routing key")
-	complete(cmd, "type", func(ctx context.Context, s *session) ([]string, error) {
-		types, err := s.types(ctx, false)
-		return texts(types), err
-	})
-}
-
-const tagUsage = "only events with this tag; with several flags, those that have all of the tags"
-
-func texts(types []evento.AggregateType) []string {
-	list := make([]string, len(types))
-	for i, t := range types {
-		list[i] = string(t)
-	}
-	return list
-}
-
-// query returns the query of the flags.
-func (s *session) query(ctx context.Context) (q evento.Query, err error) {
-	f := s.cmd.Flags()
-	var lists [4][]string
-	for i, name := range []string{"type", "id", "name", "tag"} {
-		if lists[i], err = f.GetStringArray(name); err != nil {
-			return q, err
-		}
-	}
-	types, ids, names, tags := lists[0], lists[1], lists[2], lists[3]
-	q.RoutingKey, q.Unrouted = s.flag("routing-key"), s.yes("unrouted")
-	if q.RoutingKey != "" && q.Unrouted {
-		return q, usagef("--routing-key and --unrouted exclude each other")
-	}
-	if f.Changed("tag") {
-		if err := (evento.Query{Filters: []evento.Filter{evento.ByTags(tags...)}}).Check(); err != nil {
-			return q, usageError{err}
-		}
-	}
-	switch {
-	case len(types) > 0:
-	case len(ids)+len(names) > 0:
-		found, err := s.types(ctx, true)
-		if err != nil {
-			return q, err
-		}
-		if types = texts(found); len(types) == 0 {
-			return q, nil // the store is empty
-		}
-	case len(tags) > 0:
-		types = []string{""} // any
-	}
-	if n := len(types) * max(len(ids), 1) * max(len(names), 1); n > evento.MaxFilters {
-		return q, usagef("the flags make %d filters, at most %d are allowed: name fewer with --type", n, evento.MaxFilters)
-	}
-	q.Filters = filtersOf(types, ids, names, tags)
-	if err := q.Check(); err != nil {
-		return q, usageError{err}
-	}
-	return q, nil
-}
-
-// filtersOf returns a filter for each type, id and name, with all of the tags.
-func filtersOf(types, ids, names, tags []string) (filters []evento.Filter) {
-	either := func(list []string) []string {
-		if len(list) == 0 {
-			return []string{""}
-		}
-		return list
-	}
-	for _, t := range types {
-		for _, id := range either(ids) {
-			for _, name := range either(names) {
-				filters = append(filters, evento.Filter{AggregateType: evento.AggregateType(t), AggregateID: id, Name: name, Tags: tags})
-			}
-		}
-	}
-	return filters
-}
-
-// types returns the aggregate types in the store. For Pebble this needs a scan of
-// all events, which is done only if scan is set.
-func (s *session) types(ctx context.Context, scan bool) ([]evento.AggregateType, error) {
-	in, err := s.address.inspect()
-	if err != nil {
-		return nil, err
-	}
-	if in != nil {
-		list, err := in.Types(ctx)
-		return list, errors.Join(err, in.Close())
-	}
-	if !scan {
-		return nil, nil
-	}
-	found := map[evento.AggregateType]bool{}
-	for e, err := range evento.Events(ctx, s.ex, evento.Query{}) {
-		if err != nil {
-			return nil, err
-		}
-		found[e.AggregateType] = true
-	}
-	return slices.Sorted(maps.Keys(found)), nil
 }
 
 // place reads a flag that is a cursor or a position. "" is neither.
@@ -197,34 +95,15 @@ func (s *session) head(ctx context.Context) (cursor.Edge[evento.RawEvent], error
 }
 
 func listEvents(ctx context.Context, s *session, _ []string) error {
-	limit, err := s.cmd.Flags().GetInt("limit")
+	args, err := s.pageArgs(ctx)
 	if err != nil {
 		return err
 	}
-	if limit < 1 || limit > cursor.MaxPage {
-		return usagef("--limit %d: 1 to %d", limit, cursor.MaxPage)
-	}
-	if s.flag("after") != "" && s.flag("before") != "" {
-		return usagef("--after and --before exclude each other")
-	}
-	q, err := s.query(ctx)
+	wanted, err := s.wanted(ctx)
 	if err != nil {
 		return err
 	}
-	after, err := s.place(ctx, "after")
-	if err != nil {
-		return err
-	}
-	before, err := s.place(ctx, "before")
-	if err != nil {
-		return err
-	}
-	reverse := s.yes("reverse")
-	args := cursor.Forward(limit, after)
-	if backward := s.flag("before") != "" || reverse && s.flag("after") == ""; backward {
-		args = cursor.Backward(limit, before)
-	}
-	page, err := s.ex.Read(ctx, q, args)
+	page, err := s.page(ctx, wanted, args)
 	if errors.Is(err, cursor.ErrInvalid) {
 		return usageError{err}
 	}
@@ -235,7 +114,7 @@ func listEvents(ctx context.Context, s *session, _ []string) error {
 	for i := range page.Edges {
 		views[i] = viewOf(&page.Edges[i].Node, page.Edges[i].Cursor)
 	}
-	if reverse {
+	if s.yes("reverse") {
 		slices.Reverse(views)
 	}
 	if s.out.json {
@@ -248,6 +127,32 @@ func listEvents(ctx context.Context, s *session, _ []string) error {
 		return err
 	}
 	return s.writeMore(page, args.IsBackward())
+}
+
+// pageArgs returns the page that the flags name.
+func (s *session) pageArgs(ctx context.Context) (none cursor.Args, err error) {
+	limit, err := s.cmd.Flags().GetInt("limit")
+	if err != nil {
+		return none, err
+	}
+	if limit < 1 || limit > cursor.MaxPage {
+		return none, usagef("--limit %d: 1 to %d", limit, cursor.MaxPage)
+	}
+	if s.flag("after") != "" && s.flag("before") != "" {
+		return none, usagef("--after and --before exclude each other")
+	}
+	after, err := s.place(ctx, "after")
+	if err != nil {
+		return none, err
+	}
+	before, err := s.place(ctx, "before")
+	if err != nil {
+		return none, err
+	}
+	if backward := s.flag("before") != "" || s.yes("reverse") && s.flag("after") == ""; backward {
+		return cursor.Backward(limit, before), nil
+	}
+	return cursor.Forward(limit, after), nil
 }
 
 type pageView struct {
@@ -302,13 +207,16 @@ func eventsTailCommand() *cobra.Command {
 		Short: "Show the last events and follow new ones",
 		Long: `Show the last events and then each new one, until Ctrl-C or --count of them.
 
+With --since all events since then are shown first, unless -n says how many of them.
 A directory of Pebble has one process at a time, so that of such a store there is
 nothing to follow. With -o json each event is a document on a line of its own.`,
 		Example: `  evento events tail --store app.db
   evento events tail --store app.db --tag course:go
+  evento events tail --store app.db --since 10m --routing-key eu
   evento events tail --store postgres://app@db/shop --type shop/Order -n 0 -o json | jq .payload`,
 	}
 	filterFlags(cmd)
+	sinceFlag(cmd)
 	f := cmd.Flags()
 	f.IntP("last", "n", 10, fmt.Sprintf("how many events that are there to begin with, 0 to %d", cursor.MaxPage))
 	f.Int("count", 0, "end after so many events in all; 0: only with Ctrl-C")
@@ -328,19 +236,24 @@ func tailEvents(ctx context.Context, s *session, _ []string) error {
 	if last < 0 || last > cursor.MaxPage || count < 0 {
 		return usagef("-n %d --count %d: -n is 0 to %d, --count not below 0", last, count, cursor.MaxPage)
 	}
-	q, err := s.query(ctx)
+	wanted, err := s.wanted(ctx)
 	if err != nil {
 		return err
 	}
+	t := &tail{s: s, wanted: wanted, left: count, endless: count == 0, payload: s.yes("payload")}
 	// Read the head before the page: what is committed in between is read later.
 	head, err := s.head(ctx)
 	if err != nil {
 		return err
 	}
 	at := head.Cursor
-	t := &tail{s: s, left: count, endless: count == 0, payload: s.yes("payload")}
-	if last > 0 {
-		page, err := s.ex.Read(ctx, q, cursor.Backward(last, ""))
+	switch since := !wanted.since.IsZero(); {
+	case since && !s.cmd.Flags().Changed("last"):
+		if at, err = s.from(ctx, wanted); err != nil {
+			return err
+		}
+	case last > 0:
+		page, err := s.page(ctx, wanted, cursor.Backward(last, ""))
 		if err != nil {
 			return err
 		}
@@ -351,9 +264,25 @@ func tailEvents(ctx context.Context, s *session, _ []string) error {
 			return err
 		}
 	}
+	return t.follow(ctx, at)
+}
+
+const tailPage = 1000
+
+// tail prints pages of events while they arrive.
+type tail struct {
+	s       *session
+	wanted  wanted
+	left    int
+	endless bool
+	payload bool
+}
+
+// follow prints what is behind a place, until ctx ends or enough was printed.
+func (t *tail) follow(ctx context.Context, at cursor.Value) error {
 	for {
-		changed := s.ex.Changed()
-		page, err := s.ex.Read(ctx, q, cursor.Onward(tailPage, at))
+		changed := t.s.ex.Changed()
+		page, err := t.s.ex.Read(ctx, t.wanted.query, cursor.Onward(tailPage, at))
 		if err != nil {
 			return err
 		}
@@ -372,19 +301,12 @@ func tailEvents(ctx context.Context, s *session, _ []string) error {
 	}
 }
 
-const tailPage = 1000
-
-// tail prints pages of events while they arrive.
-type tail struct {
-	s       *session
-	left    int
-	endless bool
-	payload bool
-}
-
 // write prints a page, and reports whether enough events were printed.
 func (t *tail) write(page *cursor.Page[evento.RawEvent]) (done bool, err error) {
 	for i := range page.Edges {
+		if !t.wanted.matches(&page.Edges[i].Node) {
+			continue
+		}
 		v := viewOf(&page.Edges[i].Node, page.Edges[i].Cursor)
 		if t.s.out.json {
 			v.decode()

@@ -75,6 +75,35 @@ func (o *output) table(rows [][]string) error {
 	return t.Flush()
 }
 
+// listing prints lines of JSON, or tables of limited length: there may be more rows than
+// fit in memory.
+type listing struct {
+	out  *output
+	rows [][]string
+}
+
+const tableRows = 1000
+
+func (l *listing) add(v any, row ...string) error {
+	if l.out.json {
+		return l.out.line(v)
+	}
+	l.rows = append(l.rows, row)
+	if len(l.rows) < tableRows {
+		return nil
+	}
+	return l.end()
+}
+
+func (l *listing) end() error {
+	if l.out.json {
+		return nil
+	}
+	rows := l.rows
+	l.rows = nil
+	return l.out.table(rows)
+}
+
 // pipe is the standard output. It notes when its reader has gone, as head does, and
 // any other error: not all that is printed, such as help, is checked by who prints it.
 type pipe struct {

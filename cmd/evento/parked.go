@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 )
 
 func parkedCommand() *cobra.Command {
@@ -27,8 +28,13 @@ aggregate they are handled until one fails; a single event has to be the first o
 its aggregate. drop forgets them, unhandled. Both need to be told which: --all, the
 aggregate with --type and --id, or one --event.
 
+list can be narrowed down further, by --since and --until, which are times of the
+events, --name, --tag, --correlation-id, and of a subscription that has events of all
+routing keys by --routing-key.
+
 With -o json list gives each event as a document on a line of its own.`,
 		Example: `  evento subscriptions parked mailer --store app.db
+  evento subscriptions parked mailer --since 2h --tag course:go --store app.db
   evento subscriptions parked mailer retry --type bank/Account --id 100063 --store app.db
   evento subscriptions parked mailer drop --event 01J8ZQ4Y7KX3V5T9B2M6N8P0RS --store app.db`,
 		Args: arguments(1, 2, "the key of one subscription, and list, retry or drop"),
@@ -38,6 +44,7 @@ With -o json list gives each event as a document on a line of its own.`,
 	f.String("type", "", "the type of the aggregate")
 	f.String("id", "", "the id of the aggregate")
 	f.String("event", "", "the id of one event")
+	narrowingFlags(cmd)
 	routingKeyFlag(cmd, routingKeyUsage)
 	yesFlag(cmd)
 	cmd = onStore(cmd, looking, nil)
@@ -45,7 +52,7 @@ With -o json list gives each event as a document on a line of its own.`,
 		if len(args) == 1 {
 			return []string{"list", "retry", "drop"}, cobra.ShellCompDirectiveNoFileComp
 		}
-		return completeArgument(0, subscriptionKeys)(cmd, args, begun)
+		return completeArgument(subscriptionKeys)(cmd, args, begun)
 	}
 	list, change := onStoreRun(listParked), onStoreRun(changeParked)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -106,11 +113,24 @@ func listParked(ctx context.Context, s *session, args []string) error {
 	if words == "" {
 		filter = evento.AllParked()
 	}
-	name := s.namedSubscription(args)
+	w, name, err := s.wantedOf(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	narrowed := s.narrowed() || w.query.RoutingKey != ""
 	rows := [][]string{{"POSITION", "EVENT", "TYPE", "ID", "VERSION", "NAME", "ATTEMPTS", "PARKED", "RETRY", "ERROR"}}
 	for p, err := range s.control(name).Parked(ctx, filter) {
 		if err != nil {
 			return err
+		}
+		if narrowed {
+			e, err := s.event(ctx, p.Position)
+			if err != nil {
+				return err
+			}
+			if e == nil || !w.has(e) {
+				continue
+			}
 		}
 		v := parkedView{p.ID, p.Position, p.AggregateType, p.AggregateID, p.Version, p.Name, p.Attempts, p.ParkedAt, p.Error, p.Retry != ""}
 		if s.out.json {
@@ -136,7 +156,23 @@ func listParked(ctx context.Context, s *session, args []string) error {
 	return s.out.table(rows)
 }
 
+// event returns the event at a position; nil: there is none.
+func (s *session) event(ctx context.Context, position uint64) (*evento.RawEvent, error) {
+	before, err := s.ex.CursorAt(position - 1)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.ex.Read(ctx, evento.Query{}, cursor.Onward(1, before))
+	if err != nil || len(page.Edges) == 0 || page.Edges[0].Node.Position != position {
+		return nil, err
+	}
+	return &page.Edges[0].Node, nil
+}
+
 func changeParked(ctx context.Context, s *session, args []string) error {
+	if s.narrowed() {
+		return usagef("--name, --tag, --correlation-id, --since and --until are for list: %s takes --all, --type T --id ID, or --event ID", args[1])
+	}
 	filter, words, err := s.parkedFilter()
 	if err != nil {
 		return err

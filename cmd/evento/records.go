@@ -53,6 +53,7 @@ type entry struct {
 	prefix string // of the parts of its records
 	found  bool   // its shared record was found
 	used   bool   // it has other records than those that instances may leave behind
+	all    bool   // it selects events of all routing keys
 	err    error  // why its name is not known
 }
 
@@ -105,7 +106,7 @@ func (e *entry) add(r *evento.Record, rest string) {
 		e.err = fmt.Errorf("%w: record %s %q %q: %w", evento.ErrDamaged, r.Kind, r.Key, r.Part, err)
 		return
 	}
-	e.name.RoutingKey = selection.RoutingKey
+	e.name.RoutingKey, e.all = selection.RoutingKey, selection.All
 }
 
 // removeRecords removes the records of a subscription whatever their contents, if

@@ -130,7 +130,7 @@ func listSnapshots(ctx context.Context, s *session, _ []string) error {
 	if s.yes("count") {
 		return s.countSnapshots(ctx, filters)
 	}
-	rows := snapshotRows{s.out, [][]string{{"PROJECTION", "REVISION", "SHAPE", "TYPE", "ID", "VERSION", "POSITION", "BYTES"}}}
+	rows := listing{s.out, [][]string{{"PROJECTION", "REVISION", "SHAPE", "TYPE", "ID", "VERSION", "POSITION", "BYTES"}}}
 	for snapshot, err := range evento.Snapshots(ctx, s.ex, filters...) {
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func listSnapshots(ctx context.Context, s *session, _ []string) error {
 }
 
 func (s *session) countSnapshots(ctx context.Context, filters []evento.SnapshotFilter) error {
-	rows := snapshotRows{s.out, [][]string{{"PROJECTION", "REVISION", "SHAPE", "SNAPSHOTS", "BYTES"}}}
+	rows := listing{s.out, [][]string{{"PROJECTION", "REVISION", "SHAPE", "SNAPSHOTS", "BYTES"}}}
 	var at snapshotCount
 	add := func() error {
 		if at.Snapshots == 0 {
@@ -171,35 +171,6 @@ func (s *session) countSnapshots(ctx context.Context, filters []evento.SnapshotF
 		return err
 	}
 	return rows.end()
-}
-
-// snapshotRows prints lines of JSON, or tables of limited length: there may be more
-// snapshots than fit in memory.
-type snapshotRows struct {
-	out  *output
-	rows [][]string
-}
-
-const snapshotTable = 1000
-
-func (r *snapshotRows) add(v any, row ...string) error {
-	if r.out.json {
-		return r.out.line(v)
-	}
-	r.rows = append(r.rows, row)
-	if len(r.rows) < snapshotTable {
-		return nil
-	}
-	return r.end()
-}
-
-func (r *snapshotRows) end() error {
-	if r.out.json {
-		return nil
-	}
-	rows := r.rows
-	r.rows = nil
-	return r.out.table(rows)
 }
 
 func snapshotsDeleteCommand() *cobra.Command {

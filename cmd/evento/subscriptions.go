@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +30,7 @@ subscriptions resume. They notice within a second.`, (*evento.Control).Pause, "p
 		resetCommand(),
 		removeCommand(),
 		parkedCommand(),
+		pendingCommand(),
 	)
 }
 
@@ -70,7 +71,7 @@ func onSubscription(cmd *cobra.Command, how access, do func(ctx context.Context,
 	if cmd.Args == nil {
 		cmd.Args = arguments(1, 1, "the key of one subscription")
 	}
-	cmd.ValidArgsFunction = completeArgument(0, subscriptionKeys)
+	cmd.ValidArgsFunction = completeArgument(subscriptionKeys)
 	routingKeyFlag(cmd, routingKeyUsage)
 	return onStore(cmd, how, func(ctx context.Context, s *session, args []string) error {
 		return withAdvice(do(ctx, s, s.namedSubscription(args)))
@@ -113,8 +114,11 @@ nobody, and "dead" one that the store has not heard of within its lease. STATE i
 
 With -o json each is a document on a line of its own.`,
 		Example: `  evento subscriptions list --store app.db
+  evento subscriptions list --store app.db --key mailer --routing-key eu
   evento subscriptions list --store app.db -o json | jq -c 'select(.lag_seconds > 60) | .key'`,
 	}
+	cmd.Flags().StringArray("key", nil, "only subscriptions with this `KEY`; several with several flags")
+	complete(cmd, "key", subscriptionKeys)
 	routingKeyFlag(cmd, "only subscriptions with this routing `KEY`")
 	return onStore(cmd, looking, listSubscriptions)
 }
@@ -124,9 +128,14 @@ func listSubscriptions(ctx context.Context, s *session, _ []string) error {
 	if err != nil {
 		return err
 	}
+	keys, err := s.cmd.Flags().GetStringArray("key")
+	if err != nil {
+		return err
+	}
 	rows := [][]string{{"KEY", "ROUTING", "PARTITIONS", "OWNER", "POSITION", "BEHIND", "LAG", "PARKED", "STATE", "ERROR"}}
 	for _, e := range entries {
-		if routing := s.flag("routing-key"); routing != "" && e.name.RoutingKey != routing {
+		routing := s.flag("routing-key")
+		if routing != "" && e.name.RoutingKey != routing || len(keys) > 0 && !slices.Contains(keys, e.name.Key) {
 			continue
 		}
 		v, err := s.subscription(ctx, e)
@@ -260,7 +269,8 @@ passes over what is before it. Workers may run; they go on from there within a
 second. Parked events stay parked.
 
 A cursor is one of this store, such as of an event or the end of a page. A time is
-RFC 3339, such as 2026-03-01T09:00:00Z, or a day in UTC, such as 2026-03-01.
+RFC 3339, such as 2026-03-01T09:00:00Z, a day in UTC, such as 2026-03-01, or how long
+ago it was, such as 90m, 12h or 7d.
 
 --to-stored is for a store that was restored and has a new identity, or has lost its
 last events: each partition goes on behind the position that it has stored, or at the
@@ -360,20 +370,11 @@ func (s *session) resetWay(ctx context.Context, c *evento.Control) (to string, r
 		}
 		return "cursor " + show(string(at)), func() error { return c.ResetToCursor(ctx, at) }, nil
 	}
-	t, err := parseTime(s.flag("to-time"))
+	t, err := s.moment(ctx, "to-time")
 	if err != nil {
 		return "", nil, err
 	}
 	return showTime(t), func() error { return c.ResetToTime(ctx, t) }, nil
-}
-
-func parseTime(text string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, usagef("%s is no time: 2026-03-01T09:00:00Z or 2026-03-01", show(text))
 }
 
 func removeCommand() *cobra.Command {
