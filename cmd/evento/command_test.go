@@ -441,7 +441,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"events", "list"}, {"events", "tail"}, {"events", "show"}, {"aggregate"}, {"migrate", "up"}, {"migrate", "status"}, {"migrate", "sql"},
 		{"subscriptions", "list"}, {"subscriptions", "show"}, {"subscriptions", "pause"}, {"subscriptions", "resume"},
-		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"snapshots", "list"}, {"snapshots", "delete"}, {"deadlines"}, {"doctor"},
+		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"subscriptions", "pending"}, {"snapshots", "list"}, {"snapshots", "delete"}, {"deadlines"}, {"doctor"},
 	} {
 		var out, errs strings.Builder
 		code := run(t.Context(), append(args[:len(args):len(args)], "-h"), strings.NewReader(""), &out, &errs)

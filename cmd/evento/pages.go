@@ -12,8 +12,8 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// page reads a page of the wanted events. It keeps those of the page, and reads on by
-// pages of a fixed size.
+// page reads a page of the wanted events. It keeps those of the page, and reads
+// the others in flat memory.
 func (s *session) page(ctx context.Context, w wanted, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	if w.plain() {
 		return s.ex.Read(ctx, w.query, args)
@@ -158,10 +158,18 @@ func pageOf(edges []edge, args cursor.Args) *cursor.Page[evento.RawEvent] {
 	return page
 }
 
+// size is how many events are read at once to find n.
+func (in *interval) size(n int) int {
+	if in.wanted.correlationID == "" { // all between the two positions are wanted
+		return min(n, readPage)
+	}
+	return readPage
+}
+
 // up returns the first n wanted events behind a position.
 func (in *interval) up(ctx context.Context, n int, at uint64) (edges []edge, err error) {
 	for place := in.places.Value(max(at, in.after)); ; {
-		page, err := in.s.ex.Read(ctx, in.wanted.query, cursor.Onward(readPage, place))
+		page, err := in.s.ex.Read(ctx, in.wanted.query, cursor.Onward(in.size(n), place))
 		if err != nil {
 			return nil, err
 		}
@@ -190,7 +198,7 @@ func (in *interval) down(ctx context.Context, n int, at uint64) (edges []edge, e
 		place = in.places.Value(at)
 	}
 	for {
-		page, err := in.s.ex.Read(ctx, in.wanted.query, cursor.Backward(readPage, place))
+		page, err := in.s.ex.Read(ctx, in.wanted.query, cursor.Backward(in.size(n), place))
 		if err != nil {
 			return nil, err
 		}

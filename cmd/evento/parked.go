@@ -54,20 +54,22 @@ With -o json list gives each event as a document on a line of its own.`,
 		}
 		return completeArgument(subscriptionKeys)(cmd, args, begun)
 	}
-	list, change := onStoreRun(listParked), onStoreRun(changeParked)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			args = append(args, "list")
-		}
-		switch args[1] {
-		case "list":
-			return withAdvice(list(cmd, looking, args))
-		case "retry", "drop":
-			return withAdvice(change(cmd, changing, args))
-		}
-		return usagef("parked events can be listed, retried and dropped, not %s", show(args[1]))
-	}
+	cmd.RunE = runParked
 	return cmd
+}
+
+// runParked runs what the second argument says.
+func runParked(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		args = append(args, "list")
+	}
+	switch args[1] {
+	case "list":
+		return withAdvice(onStoreRun(listParked)(cmd, looking, args))
+	case "retry", "drop":
+		return withAdvice(onStoreRun(changeParked)(cmd, changing, args))
+	}
+	return usagef("parked events can be listed, retried and dropped, not %s", show(args[1]))
 }
 
 // parkedFilter returns the filter of the flags, and its description.

@@ -23,6 +23,15 @@ func TestParseStore(t *testing.T) {
 		{"mysql:u:secret@tcp(h:3306)/d", "mysql", "u:secret@tcp(h:3306)/d", "mysql://u@h:3306/d"},
 		{"mysql://u:secret%2F@h:3306/d?tls=true", "mysql", "u:secret/@tcp(h:3306)/d?tls=true", "mysql://u@h:3306/d"},
 		{"mysql://u@h/d", "mysql", "u@tcp(h)/d", "mysql://u@h:3306/d"},
+		{"postgres:///d?host=/run/postgresql", "postgres", "postgres:///d?host=%2Frun%2Fpostgresql", "postgres://@/d"},
+		{"postgres://u:secret@h1:1,h2:2/d", "postgres", "postgres://u:secret@h1:1,h2:2/d", "postgres://u@h1:1,h2:2/d"},
+		{"postgres://u:secret@[::1]:5432/d", "postgres", "postgres://u:secret@[::1]:5432/d", "postgres://u@[::1]:5432/d"},
+		{"postgres://u:s%2Fec@ret:x@h/d", "postgres", "postgres://u:s%2Fec%40ret%3Ax@h/d", "postgres://u@h/d"},
+		{"postgres://h/d?user=a@b&password=secret", "postgres", "postgres://h/d?password=secret&user=a%40b", "postgres://@h/d"},
+		{"MySQL:u:se/c@ret@tcp(h:3306)/d", "mysql", "u:se/c@ret@tcp(h:3306)/d", "mysql://u@h:3306/d"},
+		{"mysql:u:secret@unix(/run/mysqld.sock)/d?loc=UTC", "mysql", "u:secret@unix(/run/mysqld.sock)/d?loc=UTC", "mysql://u@/run/mysqld.sock/d"},
+		{"mysql:u@/d", "mysql", "u@/d", "mysql://u@127.0.0.1:3306/d"},
+		{"mariadb://u:secret@[::1]:3306/d?loc=Europe/Berlin", "mysql", "u:secret@tcp([::1]:3306)/d?loc=Europe%2FBerlin", "mysql://u@[::1]:3306/d"},
 	} {
 		a, err := parseStore(test.text)
 		if err != nil || string(a.kind) != test.kind || a.place != test.place || a.String() != test.shown {

@@ -45,17 +45,13 @@ func applyCommand(ctx context.Context, o *options, out, stderr io.Writer) (err e
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	// Whoever writes into a pipe may take long: Ctrl-C does not wait for the next line.
-	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Now()) }) // an error for a file, where nothing waits
-	defer stop()
+	defer context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Now()) })() // of a file it is an error, and nothing waits
 	var size int64
 	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
 		size = info.Size()
 	}
 	counting := &countingReader{r: file}
 	statements, err := newStatementReader(counting)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return ctx.Err()
-	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", show(path), err)
 	}
@@ -79,9 +75,6 @@ func applyCommand(ctx context.Context, o *options, out, stderr io.Writer) (err e
 		bar.draw)
 	bar.clear()
 	fmt.Fprintln(out, counts)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return ctx.Err()
-	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", show(path), err)
 	}
