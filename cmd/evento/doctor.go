@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/pebble"
 	"github.com/evento-go/evento/internal/examine"
+	"github.com/evento-go/evento/internal/sqlstore"
 )
 
 func doctorCommand() *cobra.Command {
@@ -190,6 +192,9 @@ type check struct {
 	run  func(context.Context) error
 }
 
+// unexamined is the remedy of what could not be examined.
+const unexamined = "see to the other findings first; if there are none, restore a backup"
+
 // each makes checks. If one fails, that is a finding, and the others are still made.
 func (d *doctor) each(ctx context.Context, checks ...check) error {
 	for _, c := range checks {
@@ -200,7 +205,7 @@ func (d *doctor) each(ctx context.Context, checks ...check) error {
 		case err == nil:
 			continue
 		}
-		if err := d.found(finding{severe, c.name, "", "could not be examined: " + err.Error(), "what stops it is another finding, or restore a backup"}); err != nil {
+		if err := d.found(finding{severe, c.name, "", "could not be examined: " + err.Error(), unexamined}); err != nil {
 			return err
 		}
 	}
@@ -243,7 +248,7 @@ func (d *doctor) contents(ctx context.Context, x examined, l *logCheck, further 
 		{"deadline", func(ctx context.Context) error { return d.deadlines(ctx, x) }},
 	})
 	if !d.fast {
-		checks = append(checks, check{"snapshot", func(ctx context.Context) error { return d.snapshots(ctx, x) }})
+		checks = append(checks, check{"snapshot", func(ctx context.Context) error { return d.snapshots(ctx, x, l) }})
 	}
 	return d.each(ctx, checks...)
 }
@@ -278,13 +283,22 @@ func (d *doctor) records(ctx context.Context, x examined) error {
 	})
 }
 
-// snapshots reports snapshots that cannot be read, or are not what a store takes.
-func (d *doctor) snapshots(ctx context.Context, x examined) error {
-	return x.Snapshots(ctx, func(s *examine.Snapshot) error {
-		s.Check()
+// snapshots reports snapshots that cannot be read, or are not what a store takes. Those beyond the
+// last event are found by a check of the database, unless the last event is where none can be.
+func (d *doctor) snapshots(ctx context.Context, x examined, l *logCheck) error {
+	beyond := 0
+	err := x.Snapshots(ctx, func(s *examine.Snapshot) error {
+		if s.Check(); !s.Lacks("position") && s.Position > l.last {
+			beyond++
+		}
 		return d.faults("snapshot", fmt.Sprintf("%q of %s %q", s.Projection, show(string(s.AggregateType)), s.AggregateID), s.Faults,
 			"evento snapshots delete removes it, or else remove it in the database: it is made again")
 	})
+	if err != nil || beyond == 0 || !l.whole || d.s.address.kind != pebbleStore && l.reasonable() {
+		return err
+	}
+	f := sqlstore.SnapshotsBeyond()
+	return d.found(finding{severity(f.Severity), "snapshot", "", strings.ReplaceAll(f.Detail, "$1", strconv.Itoa(beyond)), f.Remedy})
 }
 
 // faults reports what is wrong with something.
@@ -307,7 +321,7 @@ func (d *doctor) opened(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		return d.found(finding{severe, "store", "", "it cannot be opened: " + err.Error(), "what stops it is another finding, or restore a backup"})
+		return d.found(finding{severe, "store", "", "it cannot be opened: " + err.Error(), unexamined})
 	}
 	err = d.each(ctx, check{"subscription", d.subscriptions})
 	return errors.Join(err, d.s.close())

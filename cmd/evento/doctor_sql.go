@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
-	"github.com/evento-go/evento/internal/examine"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
@@ -120,26 +120,6 @@ func missingTables(differences []sqlstore.Difference, made sqlstore.Schema) (mis
 	return missing, all
 }
 
-// asStored returns what reads the events of an SQL database as they are stored, and not as
-// an executor makes the best of them; nil for Pebble.
-func (s *session) asStored() func(ctx context.Context, from uint64, each func(*examine.Event) error) error {
-	if s.address.kind == pebbleStore {
-		return nil
-	}
-	return func(ctx context.Context, from uint64, each func(*examine.Event) error) (err error) {
-		in, err := s.address.inspect()
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, in.Close()) }()
-		schema, err := in.Schema(ctx)
-		if err != nil {
-			return err
-		}
-		return in.TablesOf(schema).Events(ctx, from, each)
-	}
-}
-
 // checks makes the checks of the store's database.
 // Why: docs/decisions.md, "Settings are warnings".
 func (s *sqlDoctor) checks(ctx context.Context) error {
@@ -156,7 +136,7 @@ func (s *sqlDoctor) checks(ctx context.Context) error {
 		case err == nil:
 			continue
 		}
-		f := finding{severe, c.Name, "", "could not be examined: " + err.Error(), "what stops it is another finding, or restore a backup"}
+		f := finding{severe, c.Name, "", "could not be examined: " + err.Error(), unexamined}
 		if c.Setting { // the account lacks the privilege
 			f.Severity, f.Remedy = note, "ask as an account that may see it"
 		}
@@ -180,7 +160,11 @@ func (s *sqlDoctor) tags(ctx context.Context) error {
 	if !s.log.whole {
 		return errors.New("the events cannot be read to their end")
 	}
-	index, err := s.in.TagSums(ctx, s.log.last)
+	last := s.log.last
+	if !s.log.reasonable() {
+		last = math.MaxInt64 // nothing of the index is beyond the end, which is what the check of the index asks for
+	}
+	index, err := s.in.TagSums(ctx, last)
 	if err != nil || index == s.log.tags {
 		return err
 	}

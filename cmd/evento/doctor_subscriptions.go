@@ -79,7 +79,7 @@ func (d *doctor) ofSubscription(v *subscriptionView) (list []finding) {
 		add(severe, foreignRemedy, "its cursor is not of this store, or beyond its end: %s", v.Error)
 		return list
 	case v.Error != "":
-		add(severe, "", "it could not be examined: %s", v.Error)
+		add(severe, unexamined, "it could not be examined: %s", v.Error)
 		return list
 	}
 	for i := range v.Partitions {

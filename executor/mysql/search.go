@@ -416,9 +416,13 @@ func (c *collector) take(values []sqldriver.Value) (full bool, err error) {
 		}
 	}
 	r.Codec = sqlstore.CodecName(octets(values[5]))
-	copy(r.ID[:], octets(values[6]))
-	if id := octets(values[7]); string(id) != c.last {
-		c.last = string(id)
+	id := octets(values[6])
+	if len(id) != len(r.ID) {
+		return false, sqlstore.ErrID(r.Position, len(id))
+	}
+	r.ID = evento.ID(id)
+	if aggregate := octets(values[7]); string(aggregate) != c.last {
+		c.last = string(aggregate)
 	}
 	r.AggregateID = c.last
 	r.Data = c.slab.Copy(data)

@@ -43,6 +43,9 @@ func Inspect(dir string, opts *Options) (*Inspector, error) {
 	return &Inspector{db, keys{prefix: o.Prefix}}, nil
 }
 
+// InspectorOf is [Inspect] for a store that an executor has open. It is not to be closed.
+func InspectorOf(ex *Executor) *Inspector { return &Inspector{ex.db, ex.keys} }
+
 // Close closes the database.
 func (in *Inspector) Close() error { return in.db.Close() }
 

@@ -260,7 +260,7 @@ func (r *reading) examine(l *leg, events *lsm.Iterator) (bool, error) {
 	}
 	v, err := l.value(r, events)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("event at position %d: %w", l.position, err)
 	}
 	p := v.parts()
 	if !l.exact && !r.search.matches(&p) {

@@ -239,6 +239,7 @@ type reading struct {
 	found    []sqlstore.Row
 	bytes    int
 	more     bool
+	damaged  error // why the page ends before its end
 	slab     store.Slab
 }
 
@@ -258,7 +259,7 @@ func (r *reading) scan(budget int64) (ended bool, err error) {
 			return true, stmt.Err()
 		}
 		if !r.take(stmt) {
-			return true, nil
+			return true, r.damaged
 		}
 	}
 	return false, nil
@@ -281,7 +282,7 @@ func (r *reading) merge() (err error) {
 		l := &h.Legs[0] // an ended leg is first only when all have ended
 		// Legs may overlap: an event of several is met several times in a row.
 		if l.ended || l.position != r.last && !r.take(l.stmt) {
-			return nil
+			return r.damaged
 		}
 		if err := l.next(); err != nil {
 			return err
@@ -301,6 +302,12 @@ func (r *reading) take(s *sqlite3.Stmt) bool {
 		r.more = true
 		return false
 	}
+	raw := s.ColumnRawBlob(5)
+	if len(raw) != len(evento.ID{}) {
+		r.damaged = sqlstore.ErrID(position, len(raw))
+		return false
+	}
+	id := evento.ID(raw)
 	data := s.ColumnRawBlob(8)
 	if r.bytes += len(data); r.bytes > evento.PageBytes && len(r.found) > 0 {
 		r.more = true
@@ -311,9 +318,9 @@ func (r *reading) take(s *sqlite3.Stmt) bool {
 		RecordedAt: s.ColumnInt64(6),
 		Codec:      sqlstore.CodecName(s.ColumnRawText(7)),
 		Data:       r.slab.Copy(data),
+		ID:         id,
 		Metadata:   r.slab.Copy(s.ColumnRawText(9)),
 	})
-	copy(r.found[len(r.found)-1].ID[:], s.ColumnRawBlob(5))
 	return true
 }
 

@@ -122,7 +122,9 @@ func faultOf(e *evento.RawEvent, put func(to, from *evento.RawEvent)) string {
 	if err == nil {
 		return ""
 	}
-	return Plain(err, fmt.Sprintf("event at position %d: ", one.Position))
+	// Without what the other event is called.
+	text := strings.TrimPrefix(Plain(err, fmt.Sprintf("event at position %d: ", one.Position)), `event "n": `)
+	return strings.TrimSuffix(text, ` of t "i"`)
 }
 
 // NameFault says what is wrong with a name; "": nothing. Part is what it names.

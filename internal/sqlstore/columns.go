@@ -26,6 +26,12 @@ type Row struct {
 	Data, Metadata                []byte
 }
 
+// ErrID is the error of an event whose id has not 16 bytes: with fewer it would be shown as
+// another one.
+func ErrID(position int64, bytes int) error {
+	return fmt.Errorf("%w: the id of the event at position %d has %d bytes and not %d", evento.ErrDamaged, position, bytes, len(evento.ID{}))
+}
+
 // Events makes events of rows, without cursors. Fetch adds to the dictionary what
 // it lacks of a row.
 func (d *Dictionary) Events(rows []Row, fetch func(*Row) error) ([]cursor.Edge[evento.RawEvent], error) {

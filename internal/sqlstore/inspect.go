@@ -203,8 +203,13 @@ func CheckSnapshots(tables string) Check {
 	return Check{
 		Name: "snapshot", Healthy: Is("0"),
 		Query:   "SELECT count(*) FROM " + tables + "snapshot WHERE position > (SELECT COALESCE(MAX(position), 0) FROM " + tables + "event)",
-		Finding: Finding{"error", "$1 snapshots are of events beyond the last", "an older backup of the events was restored beside newer snapshots: delete all rows of the table of snapshots, which are made again"},
+		Finding: SnapshotsBeyond(),
 	}
+}
+
+// SnapshotsBeyond is what is wrong with $1 snapshots of events that are not there.
+func SnapshotsBeyond() Finding {
+	return Finding{"error", "$1 snapshots are of events beyond the last", "an older backup of the events was restored beside newer snapshots: evento snapshots delete --all removes them, and they are made again"}
 }
 
 // TagsRemedy is what to do about an index of tags that is not that of the events.

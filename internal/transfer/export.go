@@ -103,6 +103,9 @@ func (x *export) event(e *examine.Event) error {
 	if err := x.rules.Event(e, refuse(e)); err != nil {
 		return err
 	}
+	if len(e.Faults) > 0 { // that are said elsewhere
+		return fmt.Errorf("%w event at position %d: its %s is not known: evento doctor says what is wrong with the store", evento.ErrInvalid, e.Position, e.Faults[0].Part)
+	}
 	if err := x.lines.Encode(recordOf(&e.RawEvent)); err != nil {
 		return err
 	}
@@ -151,12 +154,15 @@ type reader func(ctx context.Context, each func(*examine.Event) error) error
 
 // source returns a reader. Ordered: each event has a greater position than the one before.
 func source(ctx context.Context, ex evento.Executor, opts ExportOptions) (read reader, ordered bool, err error) {
-	from, ordered, err := after(ctx, ex, opts.After)
-	if err != nil {
-		return nil, false, err
-	}
 	q := opts.Query
-	if opts.Source != nil && len(q.Filters) == 0 && q.RoutingKey == "" && !q.Unrouted {
+	stored := opts.Source != nil && len(q.Filters) == 0 && q.RoutingKey == "" && !q.Unrouted
+	var from cursor.Value
+	if ordered = true; !stored || opts.After > 0 {
+		if from, ordered, err = after(ctx, ex, opts.After); err != nil {
+			return nil, false, err
+		}
+	}
+	if stored {
 		return func(ctx context.Context, each func(*examine.Event) error) error {
 			return opts.Source(ctx, opts.After+min(opts.After, 1), each)
 		}, true, nil
