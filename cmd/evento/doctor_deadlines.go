@@ -163,7 +163,7 @@ func (c *deadlineCheck) readOwn(ctx context.Context) error {
 			return c.unreadable(r, err)
 		}
 		hash := c.hash(p)
-		for c.share.Has(hash) && len(c.alone) >= c.most && c.share.Halve() {
+		for c.share.Has(hash) && len(c.alone) >= c.most && c.share.Halve(0) {
 			maps.DeleteFunc(c.alone, func(hash uint64, _ bool) bool { return !c.share.Has(hash) })
 		}
 		if c.share.Has(hash) {

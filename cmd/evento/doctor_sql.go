@@ -113,7 +113,7 @@ func missingTables(differences []sqlstore.Difference, made sqlstore.Schema) (mis
 		}
 	}
 	for _, d := range differences {
-		if strings.HasPrefix(d.Part, "table ") && d.Is == "" {
+		if strings.HasPrefix(d.Part, "table ") && d.Missing {
 			missing++
 		}
 	}

@@ -86,7 +86,7 @@ func (s *ids) age() {
 func (s *ids) postpone(id evento.ID) {
 	hash := maphash.Bytes(s.seed, id[:])
 	for s.share.Has(hash) && len(s.late) >= s.most {
-		if _, there := s.late[id]; there || !s.share.Halve() {
+		if _, there := s.late[id]; there || !s.share.Halve(0) {
 			break
 		}
 		for id := range s.late {

@@ -3,8 +3,6 @@ package examine
 import (
 	"fmt"
 	"time"
-
-	"github.com/evento-go/evento"
 )
 
 // Options say what is expected of the events. The zero value is for all events of a store.
@@ -59,18 +57,16 @@ func (r *Rules) Next() bool {
 	return r.ids.next() || versions
 }
 
-// Event calls found for each rule that the next event breaks, until it returns an error. In
-// the first pass the event gets the faults of [Event.Check].
+// Event calls found for each rule that the next event breaks, until it returns an error. The
+// event gets the faults of [Event.Check].
 func (r *Rules) Event(e *Event, found func(Breach) error) error {
-	if !r.again {
-		if e.Check(); len(e.Faults) > 0 {
-			for _, w := range e.Faults {
-				if w.Detail == "" {
-					continue
-				}
-				if err := found(Breach{checkOf(w.Part), w.Part, w.Detail}); err != nil {
-					return err
-				}
+	if e.Check(); !r.again {
+		for _, w := range e.Faults {
+			if w.Detail == "" {
+				continue
+			}
+			if err := found(Breach{checkOf(w.Part), w.Part, w.Detail}); err != nil {
+				return err
 			}
 		}
 		if err := r.order(e, found); err != nil {
@@ -147,9 +143,4 @@ func (r *Rules) version(e *Event, found func(Breach) error) error {
 		return found(Breach{"event", "", fmt.Sprintf("the routing key is %q, and that of the event of its aggregate before it is another", e.RoutingKey)})
 	}
 	return nil
-}
-
-// Err makes an error of a breach: of what an import would refuse.
-func (b *Breach) Err(e *evento.RawEvent) error {
-	return fmt.Errorf("%w event at position %d: %s", evento.ErrInvalid, e.Position, b.Detail)
 }

@@ -16,6 +16,7 @@ type versions struct {
 	most  int
 	last  map[aggregateHash]lastVersion
 	share Share
+	count uint64 // of events in this pass
 	key   []byte // that is hashed
 }
 
@@ -41,16 +42,17 @@ type known struct {
 	rerouted bool   // its routing key was another
 }
 
-// put stores an event's version, and returns what was known of its aggregate. ok is false for
-// an aggregate of another pass.
+// put stores an event's version, and returns what was known of its aggregate. ok is false where
+// another pass says so.
 func (v *versions) put(e *Event) (before known, ok bool) {
+	v.count++
 	v.key = append(append(append(v.key[:0], e.AggregateType...), 0), e.AggregateID...)
 	hash := aggregateHash{maphash.Bytes(v.seeds[0], v.key), maphash.Bytes(v.seeds[1], v.key)}
 	if !v.share.Has(hash[0]) {
 		return before, false
 	}
 	last, there := v.last[hash]
-	for !there && len(v.last) >= v.most && v.share.Halve() {
+	for !there && len(v.last) >= v.most && v.share.Halve(v.count) {
 		v.drop()
 		if !v.share.Has(hash[0]) {
 			return before, false
@@ -64,7 +66,7 @@ func (v *versions) put(e *Event) (before known, ok bool) {
 		routing = now
 	}
 	v.last[hash] = lastVersion(min(e.Version, mostVersion))<<routingBits | routing
-	return before, true
+	return before, v.count >= v.share.Since()
 }
 
 // drop forgets what was left to a later pass.
@@ -79,5 +81,6 @@ func (v *versions) drop() {
 // next begins the next pass, and reports whether there is one.
 func (v *versions) next() bool {
 	clear(v.last)
+	v.count = 0
 	return v.share.Next()
 }

@@ -3,6 +3,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -44,24 +45,25 @@ func (s Schema) Has(table, column string) bool {
 // Difference is a part of the tables that is not what the migrations make.
 type Difference struct {
 	// Part names it, such as "index event_kind".
-	Part string
-	// Is and Want are definitions; "": there is none.
-	Is, Want string
+	Part     string
+	Is, Want string // definitions
+	// Missing: there is none.
+	Missing bool
 	// Beside: it was added. It may be wanted by whoever did.
 	Beside bool
 }
 
 func (d Difference) String() string {
+	is, want := around(d.Is, d.Want)
 	switch {
 	case d.Beside:
-		is, _ := around(d.Is, " ")
 		return d.Part + " is not of the migrations: " + is
-	case d.Is == "":
-		_, want := around(" ", d.Want)
+	case d.Missing && want == "":
+		return d.Part + " is missing"
+	case d.Missing:
 		return d.Part + " is missing: " + want
 	}
-	is, want := around(d.Is, d.Want)
-	return fmt.Sprintf("%s is %s, and the migrations make it %s", d.Part, is, want)
+	return fmt.Sprintf("%s is %s, and the migrations make it %s", d.Part, cmp.Or(is, "nothing"), want)
 }
 
 // around cuts two texts to what is around their first difference.
@@ -99,7 +101,7 @@ func (s Schema) Differences(want Schema) (list []Difference) {
 		case there && is == want[part]:
 		case !there && !table && tableOf(part) != "":
 		default:
-			list = append(list, Difference{Part: part, Is: is, Want: want[part]})
+			list = append(list, Difference{Part: part, Is: is, Want: want[part], Missing: !there})
 		}
 	}
 	for _, part := range slices.Sorted(maps.Keys(s)) {

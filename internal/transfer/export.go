@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,6 +34,9 @@ type ExportOptions struct {
 	// Source, if not nil, calls each for the events from a position on, as the store has
 	// them, instead of the executor's Read. It is not used with a Query.
 	Source func(ctx context.Context, from uint64, each func(*examine.Event) error) error
+	// Memory is the most bytes for the versions of aggregates. When it is not enough, the
+	// store is read again for the others. 0: 128 MiB, some 1.7 million aggregates.
+	Memory int
 	// Progress is called after every page, in the caller's goroutine.
 	Progress func(Progress)
 }
@@ -40,13 +44,9 @@ type ExportOptions struct {
 // pageSize is how many events are read at once.
 const pageSize = 1000
 
-// exportMemory is the most memory for versions of aggregates.
-const exportMemory = 128 << 20
-
 // Export writes the events of ex to w, one on each line, in order. It may include
-// events that are committed meanwhile. It needs the memory of one page, and up to 128 MiB
-// for the versions of aggregates. When there are more than some 1.7 million of them, the
-// store is read again for the others.
+// events that are committed meanwhile. It needs the memory of one page, and
+// ExportOptions.Memory.
 //
 // Errors: [evento.ErrInvalid], with the position, for an event that no import would take;
 // those of [evento.Executor]'s Read, and of w.
@@ -80,7 +80,7 @@ func Export(ctx context.Context, ex evento.Executor, w io.Writer, opts ExportOpt
 func (o *ExportOptions) rules(ordered bool) examine.Options {
 	part := func(f evento.Filter) bool { return f.Name != "" || len(f.Tags) > 0 }
 	return examine.Options{
-		Memory: exportMemory, After: o.After, Unordered: !ordered,
+		Memory: cmp.Or(o.Memory, 128<<20), After: o.After, Unordered: !ordered,
 		Gaps:      o.Gaps || o.Query.RoutingKey != "" || o.Query.Unrouted || len(o.Query.Filters) > 0,
 		Uncounted: slices.ContainsFunc(o.Query.Filters, part),
 	}

@@ -226,7 +226,11 @@ func (s *sending) explain(ctx context.Context, b *batch, err error) error {
 	// many.
 	if evento.CheckImport(b.events) != nil {
 		n := sort.Search(len(b.events), func(n int) bool { return evento.CheckImport(b.events[:n+1]) != nil })
-		return b.at(n, evento.CheckImport(b.events[:n+1]))
+		err := b.at(n, evento.CheckImport(b.events[:n+1]))
+		if n > 0 && b.events[n].Position > b.events[n-1].Position+1 {
+			return fmt.Errorf("%w; to close the gap, renumber them", err)
+		}
+		return err
 	}
 	// The store refuses one event: import those before it, as if the batch had been
 	// smaller.
