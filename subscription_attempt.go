@@ -4,6 +4,7 @@
 package evento
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -144,7 +145,7 @@ func keepState(*partitionState) error { return nil }
 // the record of a parked event.
 func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err error) {
 	var more Swap
-	change := func(s *partitionState) error { return w.progress.writeWith(u.last(), s) }
+	change := func(s *partitionState) error { return w.progress.writeWith(u.last(), s, w.lease.resets.Load()) }
 	sent := u.last().Cursor
 	if u.retry != nil {
 		more, change, sent = u.retry.done, keepState, w.progress.at
@@ -154,6 +155,7 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 	called := false
 	err = w.inTx(withTxIdleLimit(ctx, 2*w.lease.length), func(tx context.Context, ex Executor) error {
 		failed, own, called = nil, nil, false
+		w.lease.resets.Store(0)
 		u.ex = ex
 		if failed, own = w.callAll(tx, u); failed != nil {
 			return failed.err
@@ -172,6 +174,8 @@ func (w *worker) attemptInTx(ctx context.Context, u unit) (failed *failure, err 
 		return nil, nil
 	case failed != nil || !called && own != nil || errors.Is(own, ErrTakenOver):
 		return failed, own
+	case errors.Is(own, errMoved):
+		return nil, cmp.Or(w.lease.confirm(ctx), errAgain)
 	case called && !errors.Is(own, ErrSwapped) && (!errors.Is(err, ErrSwapped) || w.overRecords(ctx, u.ex, stored)) && w.blames(ctx, err):
 		if !refused(err) && !w.trouble.repeats { // the connection may have been lost
 			w.trouble.repeats = true

@@ -54,8 +54,10 @@ func (c *Control) change(ctx context.Context, what string, change func(*partitio
 	if err != nil {
 		return err
 	}
+	var own *lease // of the worker whose handler calls it
 	if h := handling(ctx); h != nil && h.worker.name == c.name {
-		defer h.worker.lease.suspect() // called by the worker's own handler
+		own = &h.worker.lease
+		defer own.suspect()
 	}
 	note := ControlChange{What: what, By: hostName(), At: time.Now().UTC().Truncate(time.Millisecond)}
 	for i := 0; i < len(state.partitions); {
@@ -71,6 +73,9 @@ func (c *Control) change(ctx context.Context, what string, change func(*partitio
 		p.Changed = note
 		switch err := c.ex.Swap(ctx, Swap{Wake: true, Changes: []Change{p.change(c.name, i)}}); {
 		case err == nil:
+			if own != nil && own.partition == i && p.Resets != before.Resets {
+				own.resets.Add(1)
+			}
 			i++
 		case !errors.Is(err, ErrSwapped):
 			return err

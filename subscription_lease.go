@@ -41,9 +41,10 @@ type lease struct {
 	looks     int           // how often it has waited for the key
 	changed   <-chan struct{}
 
-	lost      func()       // called when another worker is found to own the partition
-	renewed   atomic.Int64 // when the request was sent that last renewed the lease
-	confirmed atomic.Int64 // when the request was sent that last confirmed this owner
+	lost      func()        // called when another worker is found to own the partition
+	renewed   atomic.Int64  // when the request was sent that last renewed the lease
+	confirmed atomic.Int64  // when the request was sent that last confirmed this owner
+	resets    atomic.Uint64 // how often the worker's handlers have reset the partition in the present transaction
 
 	mu    sync.Mutex
 	at    partitionRecord // the latest known record

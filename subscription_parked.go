@@ -138,7 +138,7 @@ func (w *worker) park(ctx context.Context, edge *cursor.Edge[RawEvent], reason e
 	}
 	behind := func(s *partitionState) error {
 		s.Error, s.ErrorEvent = "", ""
-		return w.progress.writeWith(edge, s)
+		return w.progress.writeWith(edge, s, 0)
 	}
 	err := w.lease.swap(ctx, Swap{Changes: []Change{p.change(w.name)}}, behind)
 	if errors.Is(err, ErrSwapped) && !w.progress.stale(w.lease.state()) { // after a reset: it was parked before

@@ -73,12 +73,15 @@ func (p *progress) write(s *partitionState) error {
 
 // writeWith puts the cursor behind an event into a record that is stored together
 // with the event's work. It fails if an earlier transaction has done this work
-// already. If the event's own handler has reset the subscription, the cursor stays
+// already, and if somebody else has reset the subscription, as the work is based on the
+// place before. If the event's own handler has reset it, ownResets times, the cursor stays
 // where the reset has put it.
-func (p *progress) writeWith(e *cursor.Edge[RawEvent], s *partitionState) error {
+func (p *progress) writeWith(e *cursor.Edge[RawEvent], s *partitionState, ownResets uint64) error {
 	switch {
-	case s.Resets != p.resets:
+	case ownResets > 0 && s.Resets == p.resets+ownResets:
 		return nil
+	case s.Resets != p.resets:
+		return errMoved
 	case p.stale(*s):
 		return ErrSwapped
 	}

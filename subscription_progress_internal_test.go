@@ -154,13 +154,13 @@ func (w *modelWorker) step(op string) {
 func (w *modelWorker) work(how string, n int) {
 	e := edgeOf(n)
 	err := w.swap(how, func(s *partitionState) error {
-		return w.writeWith(e, s)
+		return w.writeWith(e, s, 0)
 	}, n)
 	switch {
 	case err == nil:
 		w.advance(e)
 		w.confirm()
-	case errors.Is(err, ErrSwapped):
+	case errors.Is(err, ErrSwapped), errors.Is(err, errMoved):
 		w.settle()
 	default:
 		w.doubt(e.Cursor)
@@ -170,7 +170,7 @@ func (w *modelWorker) work(how string, n int) {
 // park puts an event aside and moves the cursor behind it.
 func (w *modelWorker) park(how string, n int) {
 	e := edgeOf(n)
-	err := w.swap(how, w.inEpoch(func(s *partitionState) error { return w.writeWith(e, s) }), 0)
+	err := w.swap(how, w.inEpoch(func(s *partitionState) error { return w.writeWith(e, s, 0) }), 0)
 	switch {
 	case err == nil:
 		w.handled = append(w.handled, n)

@@ -23,6 +23,7 @@ func testStaged(t *testing.T, c Config) {
 	c.run(t, "ToldAtOnce", stagedToldAtOnce)
 	c.run(t, "Conflicts", stagedConflicts)
 	c.run(t, "Control", stagedControl)
+	c.run(t, "ResetMeanwhile", stagedResetMeanwhile)
 	c.run(t, "Records", stagedRecords)
 	c.run(t, "HandOver", stagedHandOver)
 	if c.Reopen != nil {
@@ -330,6 +331,60 @@ func stagedControl(ctx context.Context, t *testing.T, _ Config, ex evento.Execut
 		must(t, b.Execute(ctx, ex))
 		wantTexts(t, "reset", lettersOf(ctx, t, ex, "a"), "a1", "a2", "a3", "a1", "a2", "a3", "a4")
 	}
+}
+
+// A subscription that somebody else resets while a handler is at work, or when its transaction
+// is about to begin, stores nothing of that: the handler is called again, from the reset on.
+func stagedResetMeanwhile(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	things(ctx, t, ex, 4, "a")
+	var want []string
+	again := func(what string, reset func(do func()) (*evento.SubscriptionBuilder, evento.Executor)) {
+		done := false
+		b, ex := reset(func() {
+			if !done {
+				done = true
+				must(t, evento.ControlOf(ex, "key").ResetToStart(ctx)) // not with the handler's context
+			}
+		})
+		must(t, b.ChunkSize(1).Execute(ctx, ex))
+		want = append(want, "a1", "a2", "a1", "a2", "a3", "a4")
+		wantTexts(t, what, lettersOf(ctx, t, ex, "a"), want...)
+		must(t, evento.ControlOf(ex, "key").Remove(ctx))
+	}
+	if !c.Transactor || !c.OneWriter { // else it would wait for the handler's transaction
+		again("reset within the third event", func(do func()) (*evento.SubscriptionBuilder, evento.Executor) {
+			return letterWriting(false, func(ctx context.Context, es []evento.RawEvent) error {
+				err := writeLetters(ctx, es)
+				if es[0].Version == 3 {
+					do()
+				}
+				return err
+			}), ex
+		})
+	}
+	if tx, ok := ex.(evento.Transactor); ok && c.Transactor {
+		again("reset before the third event", func(do func()) (*evento.SubscriptionBuilder, evento.Executor) {
+			n := 0
+			return letterWriting(false, writeLetters), beforeTx{tx, func() {
+				if n++; n == 3 {
+					do()
+				}
+			}}
+		})
+	}
+}
+
+// beforeTx is an executor that calls a function before each transaction.
+type beforeTx struct {
+	evento.Transactor
+	call func()
+}
+
+func (b beforeTx) InTx(ctx context.Context, fn func(context.Context) error) error {
+	if ctx.Err() == nil { // else it is asked whether it has transactions
+		b.call()
+	}
+	return b.Transactor.InTx(ctx, fn)
 }
 
 // Records that a handler changes are changed with the rest.
