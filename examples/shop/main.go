@@ -4,7 +4,7 @@
 //	go run ./examples/shop -postgres URL   on PostgreSQL
 //
 // events.go has what can happen, and shop.go the decisions: over a concert and an order, over
-// an email that nobody may have, and over a deadline. story.go tells a story of it:
+// an email that nobody may have, and over a deadline. story.go tells a story of it, and prints:
 //
 //	Customers register, each email once.
 //	  Ada registers.

@@ -1,10 +1,11 @@
 package main
 
 import (
-	"os"
-	"strings"
+	"context"
+	"io"
 	"testing"
 
+	"github.com/evento-go/evento/internal/story"
 	"github.com/evento-go/evento/internal/testserver"
 )
 
@@ -24,18 +25,5 @@ func TestStoryOnPostgres(t *testing.T) {
 
 func wantStory(t *testing.T, url string) {
 	t.Helper()
-	var out strings.Builder
-	if err := run(t.Context(), url, &out); err != nil {
-		t.Fatalf("%v, after\n%s", err, out.String())
-	}
-	code, err := os.ReadFile("main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, story, _ := strings.Cut(string(code), "story of it:\n//\n")
-	story, _, _ = strings.Cut(story, "package main")
-	story = strings.ReplaceAll(strings.ReplaceAll(story, "//\t", ""), "//\n", "\n")
-	if out.String() != story {
-		t.Errorf("the story is\n%s\nthe comment says\n%s", out.String(), story)
-	}
+	story.Test(t, func(ctx context.Context, out io.Writer) error { return run(ctx, url, out) })
 }

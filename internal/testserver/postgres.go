@@ -1,8 +1,10 @@
 package testserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/evento-go/evento"
 )
 
 // Postgres returns the URL of the PostgreSQL server that EVENTO_TEST_POSTGRES
@@ -18,6 +25,37 @@ import (
 func Postgres(t testing.TB) string {
 	t.Helper()
 	return shared(t, "EVENTO_TEST_POSTGRES", "postgres://user@127.0.0.1:5432/postgres?sslmode=disable")
+}
+
+// PostgresDatabase returns the URL of a new, empty database on the server of [Postgres],
+// which is dropped when the test ends.
+func PostgresDatabase(t testing.TB) string {
+	t.Helper()
+	server, err := url.Parse(Postgres(t))
+	if err != nil {
+		t.Fatalf("EVENTO_TEST_POSTGRES: %v", err)
+	}
+	name := "evento_test_" + strings.ToLower(evento.NewID().String())
+	postgresStatement(t, server.String(), "CREATE DATABASE "+name)
+	t.Cleanup(func() { postgresStatement(t, server.String(), "DROP DATABASE "+name+" WITH (FORCE)") })
+	database := *server
+	database.Path = "/" + name
+	return database.String()
+}
+
+func postgresStatement(t testing.TB, url, text string) {
+	t.Helper()
+	// Not the test's context, which has ended when it cleans up.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err == nil {
+		_, err = conn.Exec(ctx, text)
+		err = errors.Join(err, conn.Close(ctx))
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
 }
 
 // PostgresServer is a private PostgreSQL server on a loopback port of its own,
