@@ -59,6 +59,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/quickstart":   sqlite,
 		"./examples/bank":         sqlite,
 		"./examples/readmodel":    slices.Concat(sqlite, postgres),
+		"./examples/moving":       slices.Concat(sqlite, postgres, pebble),
 		"./examples/uniqueness":   slices.Concat(sqlite, postgres),
 		"./examples/process":      slices.Concat(sqlite, postgres),
 		"./examples/shop":         slices.Concat(sqlite, postgres),
