@@ -59,6 +59,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/quickstart":   sqlite,
 		"./examples/bank":         sqlite,
 		"./examples/readmodel":    slices.Concat(sqlite, postgres),
+		"./examples/evolution":    sqlite,
 		"./examples/moving":       slices.Concat(sqlite, postgres, pebble),
 		"./examples/uniqueness":   slices.Concat(sqlite, postgres),
 		"./examples/process":      slices.Concat(sqlite, postgres),
