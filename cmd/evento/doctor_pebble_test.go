@@ -202,7 +202,7 @@ func TestDoctorFindsEachDamageOfPebble(t *testing.T) {
 			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
 				t.Fatal(err)
 			}
-			db, err := lsm.Open(dir, &lsm.Options{FormatMajorVersion: lsm.FormatNewest, Logger: silent{}})
+			db, err := lsm.Open(dir, &lsm.Options{FormatMajorVersion: lsm.FormatNewest, Logger: unlogged{}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -219,9 +219,9 @@ func TestDoctorFindsEachDamageOfPebble(t *testing.T) {
 	}
 }
 
-// silent drops what Pebble logs.
-type silent struct{}
+// unlogged drops what Pebble logs.
+type unlogged struct{}
 
-func (silent) Infof(string, ...any)  {}
-func (silent) Errorf(string, ...any) {}
-func (silent) Fatalf(string, ...any) {}
+func (unlogged) Infof(string, ...any)  {}
+func (unlogged) Errorf(string, ...any) {}
+func (unlogged) Fatalf(string, ...any) {}
