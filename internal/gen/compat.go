@@ -1,17 +1,19 @@
 package gen
 
 import (
+	"fmt"
 	"go/token"
 	"slices"
 	"strings"
+	"unicode"
 )
 
-// compare refuses changes that would make stored events unreadable, and returns the
-// lock to store.
+// compare refuses changes that would make stored events unreadable, or give them
+// another meaning, and returns the lock to store.
 //
 // Why: docs/decisions.md, "Shapes are locked in a file that people can read".
 func (c *code) compare(before *lock, lockFile string, ps *problems) *lock {
-	after := lockOf(c.all)
+	after, made := lockOf(c.all)
 	for _, old := range before.events {
 		e := c.reads(old.aggregate, old.name)
 		if e == nil {
@@ -20,15 +22,15 @@ func (c *code) compare(before *lock, lockFile string, ps *problems) *lock {
 		}
 		for _, name := range old.was {
 			if c.reads(old.aggregate, name) == nil {
-				ps.add(c.place(e.spec.Name.Pos()), "event %s: events stored as %q would not be read any more; put back //evento:was %s",
-					e.ident, name, quoted(name))
+				ps.add(c.place(e.spec.Name.Pos()), "event %s: events stored as %q would not be read any more; put back //evento:was %s, "+
+					"or delete its @was in %s if none was ever stored", e.ident, name, quoted(name), LockName)
 			}
 		}
-		cmp := comparison{code: c, ps: ps, event: e}
-		le := after.find(aggregateType(e), e.name)
-		le.fields = append(le.fields, cmp.fields(old)...)
+		if !e.broken {
+			cmp := comparison{code: c, ps: ps, event: e, made: made, seen: pairs{}}
+			cmp.events(old)
+		}
 	}
-	after.tidyDropped()
 	return after
 }
 
@@ -56,196 +58,257 @@ func (c *code) gone(old *lockedEvent, before *lock, at token.Position, ps *probl
 		"If none was ever stored, delete it here", old.name, old.aggregate, quoted(old.name))
 }
 
-// tidyDropped removes duplicates of dropped fields, and dropped fields that exist
-// again.
-func (l *lock) tidyDropped() {
-	for _, e := range l.events {
-		seen := map[string]bool{}
-		for _, f := range e.fields {
-			if !f.dropped {
-				seen[f.name] = true
-				for _, name := range f.was {
-					seen[name] = true
-				}
-			}
-		}
-		e.fields = slices.DeleteFunc(slices.Clone(e.fields), func(f *field) bool {
-			if !f.dropped {
-				return false
-			}
-			twice := seen[f.name]
-			seen[f.name] = true
-			return twice
-		})
-	}
-}
-
-// comparison compares one event with its entry in the lock.
+// comparison compares one event with its entry in the lock, and takes over what the
+// entry remembers.
 type comparison struct {
 	*code
 	ps    *problems
 	event *event
+	made  copies // nil: it is to be found out whether values can be read, and no more
+	seen  pairs
 }
 
-func (c *comparison) problem(pos token.Pos, format string, args ...any) {
-	c.ps.add(c.place(pos), "event "+c.event.ident+": "+format, args...)
+// location is where in an event a comparison is.
+type location struct {
+	path   string // the stored names
+	top    *field // the event's field; nil: the event itself
+	within bool   // within that field
 }
 
-// remedy is the advice for a field that cannot be read as it is now.
-const remedy = "keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one"
+// field returns the location of a field of a struct.
+func (at location) field(f *field, name string) location {
+	if at.top == nil {
+		return location{path: name, top: f}
+	}
+	return location{at.path + "." + name, at.top, true}
+}
 
-// fields compares the fields and returns those that are dropped.
-func (c *comparison) fields(old *lockedEvent) (dropped []*field) {
+// problem reports a problem at a location.
+func (c *comparison) problem(at location, format string, args ...any) {
+	pos, prefix := c.event.spec.Name.Pos(), "event "+c.event.ident+": "
+	if at.top != nil {
+		pos, prefix = at.top.v.Pos(), prefix+"field "+at.top.selector()+": "
+	}
+	if at.within {
+		prefix += at.path + ": "
+	}
+	c.ps.add(c.place(pos), "%s", prefix+fmt.Sprintf(format, args...))
+}
+
+const (
+	// remedy is the advice for a field that cannot be read as it is now.
+	remedy = "keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one" + never
+	// upcastRemedy is the advice for what has no other.
+	upcastRemedy = "retire it and put //evento:upcast above a new event, or delete it in " + LockName + " if none was ever stored"
+	// never is for changes that are taken back before anything was stored.
+	never = "; if no event was ever stored with it, delete it in " + LockName
+)
+
+func (c *comparison) events(old *lockedEvent) {
 	e := c.event
-	if old.shape != nil || e.shape.kind != kindStruct {
-		if old.shape == nil || old.shape.kind != e.shape.kind {
-			c.problem(e.spec.Name.Pos(), "its encoding changed, and those stored would not be read any more; "+
-				"retire it and put //evento:upcast above a new event")
-		}
-		return nil
-	}
-	for _, f := range old.fields {
-		now := reading(e.fields(), f.name)
-		switch {
-		case now == nil && !f.dropped && !slices.Contains(e.dropped, f.name):
-			if added := c.renamed(f, old); added != nil {
-				c.problem(added.v.Pos(), "field %s is gone and %s is new; if it is the same, put //evento:was %[1]s above %[2]s, "+
-					"and if it is not, //evento:dropped %[1]s above the event", quoted(f.name), added.selector())
-			}
-			fallthrough
-		case now == nil:
-			dropped = append(dropped, &field{name: f.name, shape: f.shape, was: f.was, dropped: true})
-		default:
-			if why := c.readable(f.shape, now.shape, f.name, now); why != "" {
-				c.problem(now.v.Pos(), "field %s: %s; "+remedy, now.selector(), why)
-			}
-			for _, name := range f.was {
-				if reading(e.fields(), name) == nil {
-					c.problem(now.v.Pos(), "field %s would not be read any more where it is stored as %s; put back //evento:was %[2]s",
-						now.selector(), quoted(name))
-				}
-			}
-		}
-	}
-	return dropped
-}
-
-// reading returns the field that reads what is stored under a name, or nil.
-func reading(fields []*field, name string) *field {
-	for _, f := range fields {
-		if f.name == name || slices.Contains(f.was, name) {
-			return f
-		}
-	}
-	return nil
-}
-
-// renamed returns a new field that may be the renamed f, or nil.
-func (c *comparison) renamed(f *field, old *lockedEvent) *field {
-	for _, now := range c.event.fields() {
-		known := slices.ContainsFunc(old.fields, func(o *field) bool {
-			return o.name == now.name || slices.Contains(now.was, o.name) || slices.Contains(o.was, now.name)
-		})
-		// Names that differ only in case are read anyway.
-		if !known && c.readable(f.shape, now.shape, f.name, nil) == "" && !strings.EqualFold(f.name, now.name) {
-			return now
-		}
-	}
-	return nil
-}
-
-// readable returns why a value stored in one shape cannot be read in another, or
-// "". path is the field's path for directives. top is the event's field, at which
-// problems within structs are reported; nil: they are not reported.
-func (c *comparison) readable(stored, now *shape, path string, top *field) string {
-	if why := widens(stored, now); why != undecided {
-		return why
-	}
-	no := "it is stored as " + stored.String() + ", which cannot be read as " + now.String()
 	switch {
-	case stored.kind == kindPointer:
-		return c.readable(stored.elem, now, path, top)
-	case now.kind == kindPointer:
-		return c.readable(stored, now.elem, path, top)
-	case now.kind == kindList && (stored.kind == kindList || stored.kind == kindArray),
-		now.kind == kindArray && stored.kind == kindArray && now.size >= stored.size:
-		return c.readable(stored.elem, now.elem, path, top)
-	case now.kind == kindMap && stored.kind == kindMap:
-		if why := c.readable(stored.key, now.key, path, top); why != "" {
-			return why
-		}
-		return c.readable(stored.elem, now.elem, path, top)
-	case now.kind == kindStruct && stored.kind == kindStruct:
-		return c.structs(stored, now, path, top)
-	case now.kind == kindRef && stored.kind == kindRef && now.up == stored.up:
-		return ""
+	case old.shape.kind != e.shape.kind:
+		c.problem(location{}, "its encoding changed, and those stored would not be read any more; "+upcastRemedy)
+	case (old.shape.json == "") != (e.shape.json == ""):
+		c.problem(location{}, "its methods MarshalJSON and UnmarshalJSON came or went, and those that the JSON codec stored would not be read any more; "+upcastRemedy)
+	case e.shape.kind == kindStruct:
+		c.structs(old.shape, e.shape, location{})
 	}
-	return no
 }
 
-// structs compares structs within an event.
-func (c *comparison) structs(stored, now *shape, path string, top *field) string {
-	var added []*field
-	for _, f := range now.fields {
-		if reading(stored.fields, f.name) == nil {
-			added = append(added, f)
-		}
+// structs compares structs: the events themselves, or those within.
+func (c *comparison) structs(old, now *shape, at location) {
+	pair := [2]*shape{old, now}
+	if c.seen[pair] || !c.arrays(old, now, at) {
+		return
 	}
-	for _, f := range stored.fields {
-		at := path + "." + f.name
-		n := reading(now.fields, f.name)
-		if n != nil {
-			if why := c.readable(f.shape, n.shape, at, top); why != "" {
-				if strings.HasPrefix(why, at+".") || strings.HasPrefix(why, at+":") {
-					return why
-				}
-				return at + ": " + why
-			}
+	c.seen[pair] = true
+	taken := map[*field]*field{} // fields of old by those that read them
+	var gone []*field
+	for _, o := range old.fields {
+		r := now.read(o)
+		switch len(r.now) {
+		case 0:
+			gone = append(gone, o)
+			continue
+		case 1:
+		default:
+			c.problem(at.field(r.now[0], r.now[0].name), "what is stored as %s would be read into it and into %s; "+
+				"give them back the names that they had, or others that differ in more than case", quoted(o.name), r.now[1].selector())
 			continue
 		}
-		for _, a := range added {
-			if c.readable(f.shape, a.shape, at, nil) == "" && !strings.EqualFold(f.name, a.name) && !slices.Contains(c.event.dropped, at) && top != nil {
-				c.problem(top.v.Pos(), "field %s: %s is gone and %s.%s is new; if it is the same, keep its stored name with `json:%q`, "+
-					"and if it is not, put //evento:dropped %[2]s above the event", top.selector(), at, path, a.name, f.name)
+		f := r.now[0]
+		if other := taken[f]; other != nil && (other.name != o.name || other.number != o.number) {
+			c.problem(at.field(f, f.name), "it would be read from %s and from %s, and events may have both; "+
+				"keep a field for each"+never, quoted(other.name), quoted(o.name))
+			continue
+		}
+		taken[f] = o
+		c.field(&r, f, c.copyOf(now, f), at)
+	}
+	for _, o := range gone {
+		c.dropped(o, now, taken, at)
+	}
+	for _, f := range now.fields {
+		if taken[f] == nil && c.made != nil {
+			c.copyOf(now, f).added = true
+		}
+	}
+}
+
+// copyOf returns the field of the lock to store for one of the code.
+func (c *comparison) copyOf(of *shape, f *field) *field {
+	if c.made == nil {
+		return &field{}
+	}
+	return c.made.of(of).fields[slices.Index(of.fields, f)]
+}
+
+// arrays compares whether structs are stored as arrays, and in which order.
+func (c *comparison) arrays(old, now *shape, at location) bool {
+	names := func(s *shape) string {
+		var all []string
+		for _, f := range s.fields {
+			if !f.dropped {
+				all = append(all, quoted(f.name))
+			}
+		}
+		return strings.Join(all, ", ")
+	}
+	switch {
+	case old.array && !now.array:
+		c.problem(at, "it is stored as an array (toarray), which cannot be read by names; put toarray back, or "+upcastRemedy)
+	case now.array && !old.array:
+		c.problem(at, "it is stored by names, which cannot be read as an array (toarray); take toarray away, or "+upcastRemedy)
+	case now.array && names(old) != names(now):
+		c.problem(at, "it is stored as an array (toarray) of %s, and would be read as one of %s; with toarray nothing can be added, "+
+			"dropped, moved or renamed: restore the fields and their order, or "+upcastRemedy, names(old), names(now))
+	default:
+		return true
+	}
+	return false
+}
+
+// field compares a field with the one that reads it, and takes over what is known of
+// it.
+func (c *comparison) field(r *reading, f, into *field, in location) {
+	o, at := r.old, in.field(f, r.old.name)
+	c.values(o.shape, f.shape, at)
+	if o.quoted != f.quoted && o.json != "" && f.json != "" {
+		c.problem(at, "the option string of its tag came or went, which the JSON codec could not read; undo it")
+	}
+	for _, m := range r.missed {
+		c.missed(m, f, at)
+	}
+	c.absent(o, f, into, at)
+	if in.top == nil {
+		c.tags(o, f)
+	}
+	for _, codec := range bothCodecs {
+		for _, k := range o.keys(codec) {
+			if k.name != into.name && k.name != into.json && !k.number && !slices.Contains(into.was, k.name) {
+				into.was = append(into.was, k.name) // it is read as it differs in case alone
 			}
 		}
 	}
-	return ""
 }
 
-// undecided is the result of widens for composite shapes.
-const undecided = "?"
+// missed refuses that a field is not found any more where it was stored under a key.
+func (c *comparison) missed(m miss, f *field, at location) {
+	const restore, instead = "restore it in its tag", "; if no event was ever stored so, write the new one in its place in " + LockName
+	name := quoted(m.name)
+	switch now, ok := f.key(m.codec); {
+	case m.former:
+		c.problem(at, "it would not be read any more where it is stored as %s; put back //evento:was %[1]s, "+
+			"or delete was=%[1]s in %s if no event was stored so", name, LockName)
+	case m.number:
+		c.problem(at, "it is stored under the integer %s (keyasint), and would be read under %s; "+restore+", or "+upcastRemedy, name, now)
+	case !ok:
+		c.problem(at, "the JSON codec stores it as %s, and would leave it out now; "+restore, name)
+	case at.within:
+		c.problem(at, "its stored name changed from %s to %s; "+restore, name, now)
+	default:
+		c.problem(at, "its stored name changed from %s to %s; put //evento:was %[1]s above it, or "+restore+instead, name, now)
+	}
+}
 
-// widens compares shapes that are not composite: every value of the stored one must
-// be a value of the other. It returns why not, or "".
-func widens(stored, now *shape) string {
-	if now.kind == kindAny {
-		return ""
+// dropped takes note of a field that is gone, unless it may be one that is new under
+// another name.
+func (c *comparison) dropped(o *field, now *shape, taken map[*field]*field, in location) {
+	if c.made == nil {
+		return
 	}
-	integer := stored.kind == kindInt || stored.kind == kindUint
-	ok := stored.kind == now.kind
-	switch now.kind {
-	case kindInt:
-		ok = ok && now.bits >= stored.bits || stored.kind == kindUint && now.bits > stored.bits
-	case kindUint:
-		ok = ok && now.bits >= stored.bits
-	case kindFloat:
-		// The float must represent so many bits exactly.
-		ok = ok && now.bits >= stored.bits || integer && stored.bits <= now.bits/2
-	case kindBigInt:
-		ok = ok || integer
-	case kindString:
-		ok = ok || stored.kind == kindText || stored.kind == kindTime
-	case kindBytes:
-		ok = ok && (now.size < 0 || stored.size >= 0 && now.size >= stored.size) || now.size < 0 && stored.kind == kindBinary
-	case kindPointer, kindList, kindArray, kindMap, kindStruct, kindRef:
-		return undecided
+	path := o.name
+	if in.path != "" {
+		path = in.path + "." + o.name
 	}
+	if !o.dropped && !slices.Contains(c.event.dropped, path) {
+		if f := c.renamed(o, now, taken); f != nil {
+			c.perhapsRenamed(o, f, path, in)
+		}
+	}
+	if in.top == nil {
+		c.tags(o, nil)
+	}
+	left := *o
+	left.dropped, left.tags = true, nil
+	into := c.made.of(now)
+	if !slices.ContainsFunc(into.fields, func(f *field) bool {
+		return f.dropped && f.name == left.name && f.marks() == left.marks() && pairs{}.equal(f.shape, left.shape)
+	}) {
+		into.fields = append(into.fields, &left)
+	}
+}
+
+// renamed returns a new field that may be what o was, or nil. That of the same name in
+// Go comes before others.
+func (c *comparison) renamed(o *field, now *shape, taken map[*field]*field) (found *field) {
+	for _, f := range now.fields {
+		if taken[f] != nil || found != nil && !o.isNamed(f) {
+			continue
+		}
+		try := comparison{code: c.code, ps: &problems{}, event: c.event, seen: pairs{}}
+		if try.values(o.shape, f.shape, location{top: f}); len(try.ps.all) > 0 {
+			continue
+		}
+		if found = f; o.isNamed(f) {
+			break
+		}
+	}
+	return found
+}
+
+// isNamed reports whether the name that a field was stored under is like its name in
+// Go.
+func (f *field) isNamed(now *field) bool {
+	plain := func(name string) string {
+		return strings.ToLower(strings.Map(func(r rune) rune {
+			if unicode.IsLetter(r) || unicode.IsDigit(r) {
+				return r
+			}
+			return -1
+		}, name))
+	}
+	return plain(f.name) == plain(now.v.Name())
+}
+
+// perhapsRenamed asks whether a new field is one that is gone.
+func (c *comparison) perhapsRenamed(o, f *field, path string, in location) {
+	at := in.field(f, f.name)
+	stored, now := quoted(o.name), key{f.name, f.number}
+	const different = "if it is another field, put //evento:dropped %[3]s above the event" + never
 	switch {
-	case ok:
-		return ""
-	case stored.kind == kindPointer:
-		return undecided
+	case o.number:
+		c.problem(at, "%[2]s is new, and a field under the integer %[1]s (keyasint) is gone; if it is the same, restore the integer in its tag, and "+different, stored, now, quoted(path))
+	case o.isNamed(f) && at.within:
+		c.problem(at, "its stored name changed from %s to %s; restore it with `json:%[4]q`, and "+different, stored, now, quoted(path), o.name)
+	case o.isNamed(f):
+		c.problem(at, "its stored name changed from %s to %s; put //evento:was %[1]s above it, or restore the name in its tag; "+different, stored, now, quoted(path))
+	case at.within:
+		c.problem(location{top: at.top}, "%s is gone and %s is new; if it is the same, keep its stored name with `json:%q`, "+
+			"and if it is not, put //evento:dropped %[1]s above the event"+never, path, at.path, o.name)
+	default:
+		c.ps.add(c.place(f.v.Pos()), "event %s: field %s is gone and %s is new; if it is the same, put //evento:was %[2]s above %[3]s, "+
+			"and if it is not, //evento:dropped %[2]s above the event"+never, c.event.ident, stored, f.selector())
 	}
-	return "it is stored as " + stored.String() + ", which cannot be read as " + now.String()
 }

@@ -28,6 +28,7 @@ var known = map[string]string{
 	"dropped":   "above an event's type",
 	"default":   "above a field of an event",
 	"tag":       "above a field of an event",
+	"untag":     "above an event's type",
 }
 
 // directives are the directives of a file by the position of their comments. Those

@@ -1,14 +1,12 @@
 package gen
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/constant"
 	"go/parser"
 	"go/types"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,28 +17,48 @@ import (
 // fields finds the shape of an event and reads the directives of its fields.
 func (r *reader) fields(e *event) {
 	e.shape = &shape{kind: kindStruct} // never nil, so that later code need not check
+	e.broken = true
 	t := e.obj.Type()
 	astStruct, ok := e.spec.Type.(*ast.StructType)
 	if !ok {
 		return
 	}
+	if e.old && len(e.upcasts) > 0 {
+		r.problem(e.upcasts[0].d.pos, "%s is read alone, so that its //evento:upcast would not be called; "+
+			"put it into the group of its aggregate with //evento:retired", e.ident)
+	}
 	if !r.plainStruct(e) {
 		return
 	}
-	sh, err := r.shaper.of(t, "")
+	sh, err := r.shaper.of(t)
 	if err != nil {
 		r.unsupported(e, astStruct, err)
 		return
 	}
-	if sh.kind == kindStruct {
-		e.shape = sh
-	} else {
-		e.shape = &shape{kind: sh.kind, typ: t, slow: "its own encoding"}
+	// Directives are for the event, and not where its struct is within another.
+	of := *sh
+	e.shape, of.fields = &of, nil
+	for _, f := range sh.fields {
+		own := *f
+		of.fields = append(of.fields, &own)
 	}
+	if of.kind != kindStruct {
+		of.slow = "its own encoding"
+	}
+	before := len(r.ps.all)
 	for _, af := range astStruct.Fields.List {
 		r.fieldDirectives(e, af)
 	}
+	for i := range e.tags {
+		f := e.tags[i].field
+		f.tags = append(f.tags, r.shaper.lockTag(&e.tags[i]))
+	}
 	r.checkFields(e)
+	r.checkUntags(e)
+	if len(r.ps.all) == before {
+		r.checkReading(e)
+	}
+	e.broken = len(r.ps.all) > before
 }
 
 // plainStruct refuses embedded fields that would give the struct their methods or
@@ -138,8 +156,14 @@ func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 	if len(was)+len(dflt) == 0 {
 		return
 	}
-	if why := withoutName(e, af); why != "" && (len(was) > 0 || why == asArray) {
-		r.problem(pos, "field %s: %s, so that the directive has no name to go by; use //evento:upcast", f.selector(), why)
+	if e.old {
+		r.problem(pos, "%s is read alone, and of its fields nothing is known but the names in their tags; "+
+			"put it into the group of its aggregate with //evento:retired, or remove the directive", e.ident)
+		return
+	}
+	if e.shape.array {
+		r.problem(pos, "field %s: the event is stored as an array (toarray), so that the directive has no name to go by; "+
+			"keep the name in its tag and remove the directive, or use //evento:upcast", f.selector())
 		return
 	}
 	if !r.shaper.nameable(f.v.Type()) {
@@ -161,46 +185,29 @@ func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 			r.problem(d.pos, "a second //evento:default for %s; keep one", f.name)
 			continue
 		}
-		f.dflt = r.defaultOf(f, af, d)
-	}
-}
-
-const asArray = "the event is stored as an array"
-
-// withoutName returns why a field is stored without a name, or "".
-func withoutName(e *event, af *ast.Field) string {
-	u, ok := e.obj.Type().Underlying().(*types.Struct)
-	for i := 0; ok && i < u.NumFields(); i++ {
-		if u.Field(i).Name() == "_" && hasOption(reflect.StructTag(u.Tag(i)).Get("cbor"), "toarray") {
-			return asArray
+		if f.omits {
+			r.problem(d.pos, "field %s: a zero is left out of the event (omitempty, omitzero), and would be read back as the default; "+
+				"remove the option from its tag, or //evento:default", f.name)
+			continue
 		}
+		f.dflt, f.value = r.defaultOf(f, af, d)
 	}
-	if af.Tag == nil {
-		return ""
-	}
-	text, _ := strconv.Unquote(af.Tag.Value)
-	tag := reflect.StructTag(text)
-	if hasOption(cmp.Or(tag.Get("cbor"), tag.Get("json")), "keyasint") {
-		return "it is stored under a number"
-	}
-	return ""
 }
 
-func hasOption(tag, option string) bool { return strings.Contains(tag+",", ","+option+",") }
-
-// defaultOf evaluates a default as Go does, and returns it as a literal.
-func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
+// defaultOf evaluates a default as Go does, and returns it for generated code, and as a
+// literal.
+func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) (expression, value string) {
 	const remedy = "write a constant of the field's type, such as //evento:default 5"
 	if d.args == "" {
 		r.problem(d.pos, "//evento:default of %s says no value; "+remedy, f.name)
-		return ""
+		return "", ""
 	}
 	sh, typ := f.shape, af.Type
 	for sh.kind == kindPointer {
 		star, ok := typ.(*ast.StarExpr)
 		if !ok || sh.elem.kind == kindPointer {
 			r.problem(d.pos, "field %s: a default is for bools, numbers, strings and pointers to these; use //evento:upcast for others", f.name)
-			return ""
+			return "", ""
 		}
 		sh, typ = sh.elem, star.X
 	}
@@ -208,15 +215,15 @@ func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
 	case kindBool, kindInt, kindUint, kindFloat, kindString:
 	default:
 		r.problem(d.pos, "field %s: a default is for bools, numbers, strings and pointers to these; use //evento:upcast for others", f.name)
-		return ""
+		return "", ""
 	}
 	source, err := sourceOf(r.pkg.Fset, r.sources, typ)
 	if err != nil {
 		r.problem(d.pos, "field %s: %v", f.name, err)
-		return ""
+		return "", ""
 	}
-	value, err := types.Eval(r.pkg.Fset, r.pkg.Types, af.Pos(), d.args)
-	if err == nil && value.Value == nil {
+	tv, err := types.Eval(r.pkg.Fset, r.pkg.Types, af.Pos(), d.args)
+	if err == nil && tv.Value == nil {
 		err = fmt.Errorf("%s is not a constant", d.args)
 	}
 	if err == nil {
@@ -231,12 +238,13 @@ func (r *reader) defaultOf(f *field, af *ast.Field, d *directive) string {
 		}
 		text = strings.Replace(text, " in array or slice literal", "", 1)
 		r.problem(d.pos, "field %s: //evento:default %s: %s; "+remedy, f.name, d.args, text)
-		return ""
+		return "", ""
 	}
+	value = literal(tv.Value, sh.kind)
 	if r.plainExpression(d.args) {
-		return d.args // the generated code uses its named constants
+		return d.args, value // the generated code uses its named constants
 	}
-	return r.literal(value.Value, sh.kind)
+	return r.written(value), value
 }
 
 // plainExpression reports whether an expression has the same meaning within a
@@ -261,7 +269,16 @@ func (r *reader) plainExpression(text string) bool {
 	return plain
 }
 
-func (r *reader) literal(v constant.Value, k kind) string {
+// written returns a literal as generated code has it: the package may have a true or a
+// false of its own.
+func (r *reader) written(value string) string {
+	if _, hidden := r.declared[value]; hidden {
+		return map[string]string{"true": "0 == 0", "false": "0 != 0"}[value]
+	}
+	return value
+}
+
+func literal(v constant.Value, k kind) string {
 	switch k {
 	case kindString:
 		return strconv.Quote(constant.StringVal(v))
@@ -270,9 +287,6 @@ func (r *reader) literal(v constant.Value, k kind) string {
 		return strconv.FormatFloat(f, 'g', -1, 64)
 	case kindInt, kindUint:
 		return constant.ToInt(v).ExactString()
-	}
-	if _, hidden := r.declared[v.ExactString()]; hidden { // the package's own true or false
-		return map[bool]string{true: "0 == 0", false: "0 != 0"}[constant.BoolVal(v)]
 	}
 	return v.ExactString()
 }
@@ -296,6 +310,29 @@ func (r *reader) checkFields(e *event) {
 		if other, ok := taken[name]; ok {
 			r.problem(e.spec.Name.Pos(), "event %s: //evento:dropped %s: the field %s is stored under that name; remove one of them",
 				e.ident, name, other)
+		}
+	}
+}
+
+// checkReading refuses former names by which a field would also read what another one
+// stores: codecs do not heed case where no name fits better.
+func (r *reader) checkReading(e *event) {
+	for _, f := range e.fields() {
+		if len(f.was) > 0 && f.quoted && f.shape.kind == kindPointer {
+			r.problem(f.v.Pos(), "event %s, field %s: //evento:was cannot read a pointer that the JSON codec quotes (the option string); "+
+				"keep the name in its tag, and remove the directive", e.ident, f.selector())
+			return
+		}
+		for _, c := range bothCodecs {
+			for _, k := range f.keys(c) {
+				for _, other := range e.shape.readers(c, k) {
+					if other != f {
+						r.problem(other.v.Pos(), "event %s: field %s would also get what field %s is stored as, %s, as the codecs do not heed case; "+
+							"change one of the names", e.ident, other.selector(), f.selector(), k)
+						return
+					}
+				}
+			}
 		}
 	}
 }

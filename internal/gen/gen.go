@@ -185,10 +185,17 @@ func (c *code) outputs(ps *problems) ([]output, error) {
 		if err != nil && !f.absent {
 			return nil, err
 		}
-		f.changed = f.absent || !bytes.Equal(present, f.content)
+		f.changed = f.absent || !sameText(present, f.content)
 		files = append(files, f)
 	}
 	return files, nil
+}
+
+// sameText reports whether texts are the same but for the ends of their lines, which
+// version control may have made those of Windows.
+func sameText(a, b []byte) bool {
+	plain := func(text []byte) []byte { return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) }
+	return bytes.Equal(plain(a), plain(b))
 }
 
 // write replaces the files that changed. It first writes all of them under

@@ -11,19 +11,31 @@ import (
 // LockName is the name of the file that records the shapes of a package's events.
 const LockName = "evento.lock"
 
-// A lock is a list of blocks. An event's line has its aggregate and its name. The
-// indented lines below belong to it: a line with @ is a directive, a line with - is
-// a dropped field, and the others are its fields.
+// A lock is a list of blocks, and a last line that says that none is cut off. An
+// event's line has its aggregate and its name; that of a shape has the name by which
+// fields refer to it. It is that of a struct or, with @is, of another type that contains
+// itself. The indented lines below belong to it: a line with @ is what is said of it, a
+// line with - is a dropped field, and the others are its fields. Behind the shape of a
+// field are marks.
 //
 //	event bank/Account AccountOpened
 //		@was Opened
-//		Balance int64
-//		Owner string was=Name
+//		Balance int64 added default=5
+//		Owner Person was=Name tag=owner
 //		-Branch string
-const lockHeader = `# The shapes under which events are stored, kept by evento gen.
+//
+//	shape Person
+//		Name string
+//		Of []Person
+//
+//	end
+const (
+	lockHeader = `# The shapes under which events are stored, kept by evento gen.
 # Commit this file with the code: what would make stored events unreadable is
 # refused by comparing with it.
 `
+	lockEnd = "end"
+)
 
 // lock is what is recorded about a package's events.
 type lock struct{ events []*lockedEvent }
@@ -33,40 +45,53 @@ type lockedEvent struct {
 	was             []string // former names
 	upcast          []string // names of the events that are upcast to this one
 	retired         bool
-	fields          []*field
-	shape           *shape // of events with their own encoding; else nil
+	shape           *shape
 	line            int
 }
 
+// copies are the shapes of code in a lock. They are not those of the code, as they
+// remember more.
+type copies map[*shape]*shape
+
 // lockOf returns the lock of events.
-func lockOf(events []*event) *lock {
-	l := &lock{}
+func lockOf(events []*event) (*lock, copies) {
+	l, made := &lock{}, copies{}
 	for _, e := range events {
-		le := &lockedEvent{aggregate: aggregateType(e), name: e.name, was: e.was, retired: e.retired}
+		le := &lockedEvent{aggregate: aggregateType(e), name: e.name, was: e.was, retired: e.retired, shape: made.of(e.shape)}
 		for _, u := range e.upcasts {
 			le.upcast = append(le.upcast, u.from.name)
 		}
-		if e.shape.kind == kindStruct {
-			le.fields = e.fields()
-		} else {
-			le.shape = e.shape
-		}
 		l.events = append(l.events, le)
 	}
-	l.sort()
-	return l
-}
-
-func (l *lock) sort() {
 	slices.SortFunc(l.events, func(a, b *lockedEvent) int {
 		if a.aggregate != b.aggregate {
 			return strings.Compare(a.aggregate, b.aggregate)
 		}
 		return strings.Compare(a.name, b.name)
 	})
+	return l, made
 }
 
-// find returns the event that is, or was, stored under a name.
+// of returns the copy of a shape.
+func (c copies) of(sh *shape) *shape {
+	if sh == nil {
+		return nil
+	}
+	if known := c[sh]; known != nil {
+		return known
+	}
+	made := *sh
+	c[sh] = &made
+	made.key, made.elem, made.fields = c.of(sh.key), c.of(sh.elem), nil
+	for _, f := range sh.fields {
+		of := *f
+		of.shape, of.was = c.of(f.shape), slices.Clone(f.was)
+		made.fields = append(made.fields, &of)
+	}
+	return &made
+}
+
+// find returns the event that is stored under a name.
 func (l *lock) find(aggregate, name string) *lockedEvent {
 	for _, e := range l.events {
 		if e.aggregate == aggregate && e.name == name {
@@ -78,6 +103,7 @@ func (l *lock) find(aggregate, name string) *lockedEvent {
 
 // format returns the lock as text.
 func (l *lock) format() []byte {
+	shapes := l.named()
 	var b bytes.Buffer
 	b.WriteString(lockHeader)
 	for _, e := range l.events {
@@ -91,30 +117,90 @@ func (l *lock) format() []byte {
 		if e.retired {
 			b.WriteString("\t@retired\n")
 		}
-		if e.shape != nil {
-			fmt.Fprintf(&b, "\t@encoding %s\n", e.shape)
+		if e.shape.kind != kindStruct {
+			fmt.Fprintf(&b, "\t@encoding %s\n", e.shape.kind)
 		}
-		for _, f := range e.fields {
-			b.WriteString("\t" + f.String() + "\n")
+		if e.shape.json != "" {
+			b.WriteString("\t@json\n")
 		}
+		e.shape.formatFields(&b)
 	}
+	for _, sh := range shapes {
+		fmt.Fprintf(&b, "\nshape %s\n", quoted(sh.label))
+		if sh.kind != kindStruct {
+			fmt.Fprintf(&b, "\t@is %s\n", sh.parts())
+		}
+		sh.formatFields(&b)
+	}
+	fmt.Fprintf(&b, "\n%s\n", lockEnd)
 	return b.Bytes()
+}
+
+func (s *shape) formatFields(b *bytes.Buffer) {
+	if s.array {
+		b.WriteString("\t@array\n")
+	}
+	for _, f := range s.fields {
+		b.WriteString("\t" + f.String() + "\n")
+	}
 }
 
 // String returns a field as it is written in a lock.
 func (f *field) String() string {
-	s := quoted(f.name) + " " + f.shape.String()
-	for _, name := range f.was {
-		s += " was=" + quoted(name)
-	}
+	s := quoted(f.name) + " " + f.shape.String() + f.marks()
 	if f.dropped {
 		return "-" + s
 	}
 	return s
 }
 
+// marks returns what is written behind the shape of a field.
+func (f *field) marks() string {
+	s := ""
+	for _, mark := range []struct {
+		name string
+		set  bool
+	}{
+		{"keyasint", f.number}, {"quoted", f.quoted}, {"omits", f.omits}, {"null", f.null}, {"added", f.added},
+	} {
+		if mark.set {
+			s += " " + mark.name
+		}
+	}
+	if f.value != "" {
+		s += " default=" + f.value
+	}
+	switch f.json {
+	case f.name:
+	case "":
+		s += " json=-"
+	default:
+		s += " json=" + quoted(f.json)
+	}
+	for _, name := range f.was {
+		s += " was=" + quoted(name)
+	}
+	for _, tag := range f.tags {
+		s += " tag=" + quoted(tag)
+	}
+	return s
+}
+
 // String returns a shape as it is written in a lock.
 func (s *shape) String() string {
+	text := quoted(s.label)
+	if s.label == "" {
+		text = s.parts()
+	}
+	if s.json != "" {
+		return "json(" + quoted(s.json) + ")" + text
+	}
+	return text
+}
+
+// parts returns what a shape is made of, as it is written in a lock. Structs have a
+// block for that.
+func (s *shape) parts() string {
 	switch s.kind {
 	case kindInt, kindUint, kindFloat:
 		return string(s.kind) + strconv.Itoa(s.bits)
@@ -122,7 +208,6 @@ func (s *shape) String() string {
 		if s.size >= 0 {
 			return "[" + strconv.FormatInt(s.size, 10) + "]byte"
 		}
-		return "bytes"
 	case kindPointer:
 		return "*" + s.elem.String()
 	case kindList:
@@ -131,14 +216,9 @@ func (s *shape) String() string {
 		return "[" + strconv.FormatInt(s.size, 10) + "]" + s.elem.String()
 	case kindMap:
 		return "map[" + s.key.String() + "]" + s.elem.String()
-	case kindRef:
-		return "^" + strconv.Itoa(s.up)
-	case kindStruct:
-		parts := make([]string, len(s.fields))
-		for i, f := range s.fields {
-			parts[i] = quoted(f.name) + " " + f.shape.String()
-		}
-		return "{" + strings.Join(parts, "; ") + "}"
+	}
+	if s.by != "" {
+		return string(s.kind) + "(" + quoted(s.by) + ")"
 	}
 	return string(s.kind)
 }
@@ -146,7 +226,7 @@ func (s *shape) String() string {
 // quoted returns a name, in quotes if it has characters that need them.
 func quoted(name string) string {
 	plain := strings.IndexFunc(name, func(r rune) bool {
-		return !isIdent(r) && !strings.ContainsRune("/.:+_-", r)
+		return !isIdent(r) && !strings.ContainsRune("/.:+_-~", r)
 	}) < 0
 	if plain && name != "" && !strings.ContainsAny(name[:1], "-@#") {
 		return name
@@ -154,193 +234,83 @@ func quoted(name string) string {
 	return strconv.Quote(name)
 }
 
-// parseLock parses a lock. Its errors name the line.
-func parseLock(data []byte) (*lock, error) {
-	l := &lock{}
-	var current *lockedEvent
-	for i, line := range strings.Split(string(data), "\n") {
-		line = strings.TrimSuffix(line, "\r")
-		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		p := &lockParser{rest: strings.TrimSpace(line)}
-		switch indented := strings.HasPrefix(line, "\t") || strings.HasPrefix(line, " "); {
-		case !indented && p.take("event "):
-			current = &lockedEvent{aggregate: p.name(), name: p.name(), line: i + 1}
-			if l.find(current.aggregate, current.name) != nil {
-				p.fail("the event %s is there twice", current.name)
-			}
-			l.events = append(l.events, current)
-		case !indented || current == nil:
-			p.fail("it begins with neither # nor event")
-		case p.take("@was "):
-			current.was = append(current.was, p.name())
-		case p.take("@upcast "):
-			current.upcast = append(current.upcast, p.name())
-		case p.take("@retired"):
-			current.retired = true
-		case p.take("@encoding "):
-			current.shape = p.shape(0)
-		case p.take("@"):
-			p.fail("there is no @%s; a newer evento gen may have written it", p.rest)
-		default:
-			f := &field{dropped: p.take("-")}
-			f.name, f.shape = p.name(), p.shape(0)
-			for p.take("was=") {
-				f.was = append(f.was, p.name())
-			}
-			current.fields = append(current.fields, f)
-		}
-		if p.space(); p.err == nil && p.rest != "" {
-			p.fail("%q is too much", p.rest)
-		}
-		if p.err != nil {
-			return nil, &lockError{i + 1, p.err}
+// naming gives the shapes of a lock that have names unique ones.
+type naming struct {
+	shapes map[string]*shape // by their names
+	order  []*shape
+}
+
+// named returns the shapes within events that have names, in the order of these. Those that
+// dropped fields had are named anew if another one has their name now.
+func (l *lock) named() []*shape {
+	n := &naming{shapes: map[string]*shape{}}
+	for _, e := range l.events {
+		n.fields(e.shape, false)
+	}
+	present := slices.Clone(n.order)
+	for _, e := range l.events {
+		n.fields(e.shape, true)
+	}
+	for _, sh := range present {
+		n.fields(sh, true)
+	}
+	slices.SortFunc(n.order, func(a, b *shape) int { return strings.Compare(a.label, b.label) })
+	return n.order
+}
+
+// fields names what is in the fields of a struct: those that are dropped or the others.
+func (n *naming) fields(sh *shape, dropped bool) {
+	for _, f := range sh.fields {
+		if f.dropped == dropped {
+			n.visit(f.shape, dropped)
 		}
 	}
-	return l, nil
 }
 
-// lockError is the error for a line of a lock that cannot be parsed.
-type lockError struct {
-	line int
-	err  error
-}
-
-func (e *lockError) Error() string {
-	return fmt.Sprintf("line %d is not as evento gen writes it: %v; take the file from version control", e.line, e.err)
-}
-
-func (e *lockError) Unwrap() error { return e.err }
-
-// lockParser parses one line. After its first error, every method returns an empty
-// value.
-type lockParser struct {
-	rest string
-	err  error
-}
-
-func (p *lockParser) fail(format string, args ...any) {
-	if p.err == nil {
-		p.err = fmt.Errorf(format, args...)
-	}
-	p.rest = ""
-}
-
-func (p *lockParser) space() { p.rest = strings.TrimLeft(p.rest, " ") }
-
-func (p *lockParser) take(s string) bool {
-	rest, ok := strings.CutPrefix(p.rest, s)
-	if ok {
-		p.rest = rest
-		p.space()
-	}
-	return ok
-}
-
-// name parses a name in the format of quoted.
-func (p *lockParser) name() string {
-	defer p.space()
-	if strings.HasPrefix(p.rest, `"`) {
-		q, err := strconv.QuotedPrefix(p.rest)
-		if err != nil {
-			p.fail("%q has no closing quote", p.rest)
-			return ""
-		}
-		p.rest = p.rest[len(q):]
-		name, err := strconv.Unquote(q)
-		if err != nil {
-			p.fail("%s: %w", q, err)
-		}
-		return name
-	}
-	end := strings.IndexAny(p.rest, " ;{}[]=")
-	if end < 0 {
-		end = len(p.rest)
-	}
-	name := p.rest[:end]
-	if name == "" {
-		p.fail("a name is missing")
-		return ""
-	}
-	p.rest = p.rest[end:]
-	return name
-}
-
-// simpleShapes are the shapes that are one word.
-var simpleShapes = map[string]shape{
-	"bool": {kind: kindBool}, "string": {kind: kindString}, "bytes": {kind: kindBytes, size: -1},
-	"int8": {kind: kindInt, bits: 8}, "int16": {kind: kindInt, bits: 16},
-	"int32": {kind: kindInt, bits: 32}, "int64": {kind: kindInt, bits: 64},
-	"uint8": {kind: kindUint, bits: 8}, "uint16": {kind: kindUint, bits: 16},
-	"uint32": {kind: kindUint, bits: 32}, "uint64": {kind: kindUint, bits: 64},
-	"float32": {kind: kindFloat, bits: 32}, "float64": {kind: kindFloat, bits: 64},
-	"time": {kind: kindTime}, "text": {kind: kindText}, "binary": {kind: kindBinary},
-	"cbor": {kind: kindCBOR}, "bigint": {kind: kindBigInt}, "any": {kind: kindAny},
-}
-
-// shape parses a shape; depth is how many shapes enclose it.
-func (p *lockParser) shape(depth int) *shape {
-	if depth > deepest {
-		p.fail("it is nested deeper than %d", deepest)
-		return &shape{}
-	}
+func (n *naming) visit(sh *shape, dropped bool) {
 	switch {
-	case p.take("*"):
-		return &shape{kind: kindPointer, elem: p.shape(depth + 1)}
-	case p.take("[]"):
-		return &shape{kind: kindList, elem: p.shape(depth + 1)}
-	case p.take("map["):
-		s := &shape{kind: kindMap, key: p.shape(depth + 1)}
-		if !p.take("]") {
-			p.fail("a ] is missing")
-		}
-		s.elem = p.shape(depth + 1)
-		return s
-	case p.take("["):
-		n := p.number()
-		if !p.take("]") {
-			p.fail("a ] is missing")
-		}
-		if !strings.HasPrefix(p.rest, "bytes") && p.take("byte") {
-			return &shape{kind: kindBytes, size: n}
-		}
-		return &shape{kind: kindArray, size: n, elem: p.shape(depth + 1)}
-	case p.take("^"):
-		return &shape{kind: kindRef, up: int(p.number())}
-	case p.take("{"):
-		s := &shape{kind: kindStruct}
-		for p.err == nil && !p.take("}") {
-			if len(s.fields) > 0 && !p.take(";") {
-				p.fail("a ; or } is missing")
-				break
-			}
-			f := &field{}
-			f.name, f.shape = p.name(), p.shape(depth+1)
-			s.fields = append(s.fields, f)
-		}
-		return s
+	case sh == nil || sh.label != "" && n.shapes[sh.label] == sh:
+		return
+	case sh.label == "":
+		n.visit(sh.key, dropped)
+		n.visit(sh.elem, dropped)
+		return
 	}
-	word := p.name()
-	s, ok := simpleShapes[word]
-	if !ok {
-		p.fail("there is no kind of field %q", word)
+	base, _, _ := strings.Cut(sh.label, "~")
+	for i := 2; ; i++ {
+		other := n.shapes[sh.label]
+		if _, isKind := simpleShapes[sh.label]; other == nil && !isKind {
+			break
+		}
+		if other != nil && dropped && (pairs{}).equal(other, sh) {
+			return // it is written once
+		}
+		sh.label = base + "~" + strconv.Itoa(i)
 	}
-	return &s
+	n.shapes[sh.label] = sh
+	n.order = append(n.order, sh)
+	n.visit(sh.key, dropped)
+	n.visit(sh.elem, dropped)
+	n.fields(sh, false)
+	if dropped {
+		n.fields(sh, true)
+	}
 }
 
-func (p *lockParser) number() int64 {
-	end := strings.IndexFunc(p.rest, func(r rune) bool { return r < '0' || r > '9' })
-	if end < 0 {
-		end = len(p.rest)
+// pairs are shapes that were compared, or are being compared.
+type pairs map[[2]*shape]bool
+
+// equal reports whether shapes are written alike, but for their names.
+func (p pairs) equal(a, b *shape) bool {
+	key := [2]*shape{a, b}
+	switch {
+	case a == nil || b == nil || p[key]:
+		return a == b || p[key]
+	case a.kind != b.kind || a.bits != b.bits || a.size != b.size || a.by != b.by || a.json != b.json || a.array != b.array:
+		return false
 	}
-	n, err := strconv.ParseInt(p.rest[:end], 10, 62)
-	if err != nil {
-		p.fail("a number is missing")
-	}
-	if p.err == nil {
-		p.rest = p.rest[end:]
-		p.space()
-	}
-	return n
+	p[key] = true
+	return p.equal(a.key, b.key) && p.equal(a.elem, b.elem) && slices.EqualFunc(a.fields, b.fields, func(f, g *field) bool {
+		return f.name == g.name && f.dropped == g.dropped && f.marks() == g.marks() && p.equal(f.shape, g.shape)
+	})
 }

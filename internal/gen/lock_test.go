@@ -3,6 +3,8 @@ package gen
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,23 +12,26 @@ import (
 	"testing"
 )
 
-// How the lock changes with the source: refused with these lines or, if there are
-// none, accepted.
-var changes = map[string]struct{ before, after, want string }{
+// change is how the events of a package change: it is refused with want or, if that is
+// empty, accepted. Several versions before are divided by lines of dashes. An asterisk
+// at the end of want stands for more.
+type change struct{ before, after, want string }
+
+var changes = map[string]change{
 	"same":    {"type E struct{ A int }", "type E struct{ A int }", ""},
 	"added":   {"type E struct{ A int }", "type E struct{ A int; B string }", ""},
 	"dropped": {"type E struct{ A int; B string }", "type E struct{ A int }", ""},
 	"renamed": {"type E struct{ A int; B string }", "type E struct{ A int; C string }",
-		`p.go:4:23: event E: field B is gone and C is new; if it is the same, put //evento:was B above C, and if it is not, //evento:dropped B above the event`},
+		`p.go:4:23: event E: field B is gone and C is new; if it is the same, put //evento:was B above C, and if it is not, //evento:dropped B above the event` + never},
 	"renamed and said so":      {"type E struct{ A int; B string }", "type E struct{ A int\n//evento:was B\nC string }", ""},
 	"another and said so":      {"type E struct{ A int; B string }", "//evento:dropped B\ntype E struct{ A int; C string }", ""},
 	"replaced by another kind": {"type E struct{ A int; B string }", "type E struct{ A int; C []bool }", ""},
 	"renamed by case":          {"type E struct{ Id string }", "type E struct{ ID string }", ""},
 	"renamed with its tag":     {"type E struct{ A int }", "type E struct{ B int `json:\"A\"` }", ""},
 	"string to int": {"type E struct{ A string }", "type E struct{ A int }",
-		`p.go:4:16: event E: field A: it is stored as string, which cannot be read as int64; keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one`},
+		`p.go:4:16: event E: field A: it is stored as string, which cannot be read as int64; keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one` + never},
 	"renamed and changed": {"type E struct{ A string }", "type E struct{\n//evento:was A\nB int }",
-		`p.go:6:1: event E: field B: it is stored as string, which cannot be read as int64; keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one`},
+		`p.go:6:1: event E: field B: it is stored as string, which cannot be read as int64; keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one` + never},
 	"wider":           {"type E struct{ A int8; B uint8; C float32; D uint32; F int32 }", "type E struct{ A int; B int16; C float64; D int64; F float64 }", ""},
 	"narrower":        {"type E struct{ A int64 }", "type E struct{ A int32 }", "p.go:4:16: event E: field A: it is stored as int64, which cannot be read as int32; *"},
 	"unsigned":        {"type E struct{ A int64 }", "type E struct{ A uint64 }", "p.go:4:16: event E: field A: it is stored as int64, which cannot be read as uint64; *"},
@@ -44,7 +49,7 @@ var changes = map[string]struct{ before, after, want string }{
 	"time to string":  {"import \"time\"\n//evento:aggregate p/A\ntype E struct{ A time.Time }", "type E struct{ A string }", ""},
 	"string to time":  {"type E struct{ A string }", "import \"time\"\n//evento:aggregate p/A\ntype E struct{ A time.Time }", "p.go:5:16: event E: field A: it is stored as string, which cannot be read as time; *"},
 	"inside":          {"type E struct{ A struct{ B []struct{ C int } } }", "type E struct{ A struct{ B []struct{ C string } } }", "p.go:4:16: event E: field A: A.B.C: it is stored as int64, which cannot be read as string; *"},
-	"renamed inside":  {"type E struct{ A struct{ B int } }", "type E struct{ A struct{ C int } }", "p.go:4:16: event E: field A: A.B is gone and A.C is new; if it is the same, keep its stored name with `json:\"B\"`, and if it is not, put //evento:dropped A.B above the event"},
+	"renamed inside":  {"type E struct{ A struct{ B int } }", "type E struct{ A struct{ C int } }", "p.go:4:16: event E: field A: A.B is gone and A.C is new; if it is the same, keep its stored name with `json:\"B\"`, and if it is not, put //evento:dropped A.B above the event" + never},
 	"inside, said so": {"type E struct{ A struct{ B int } }", "//evento:dropped A.B\ntype E struct{ A struct{ C int } }", ""},
 	"itself":          {"type E struct{ X T }\ntype T struct{ N int; Of []T }", "type E struct{ X T }\ntype T struct{ N int; Of []T; More string }", ""},
 	"event gone": {"type E struct{}\n//evento:aggregate p/A\ntype F struct{}", "type F struct{}",
@@ -54,49 +59,85 @@ var changes = map[string]struct{ before, after, want string }{
 	"event renamed":      {"type E struct{ A int }", "//evento:was E\ntype F struct{ A int }", ""},
 	"event's type":       {"type E struct{ A int }", "//evento:event E\ntype F struct{ A int }", ""},
 	"renamed, not fit":   {"type E struct{ A int }", "//evento:was E\ntype F struct{ A bool }", "p.go:5:16: event F: field A: it is stored as int64, which cannot be read as bool; *"},
-	"was forgotten":      {"//evento:was D\ntype E struct{ A int }", "type E struct{ A int }", `p.go:4:6: event E: events stored as "D" would not be read any more; put back //evento:was D`},
-	"field's was gone":   {"type E struct{\n//evento:was B\nA int }", "type E struct{ A int }", `p.go:4:16: event E: field A would not be read any more where it is stored as B; put back //evento:was B`},
+	"was forgotten":      {"//evento:was D\ntype E struct{ A int }", "type E struct{ A int }", `p.go:4:6: event E: events stored as "D" would not be read any more; put back //evento:was D, or delete its @was in evento.lock if none was ever stored`},
+	"field's was gone":   {"type E struct{\n//evento:was B\nA int }", "type E struct{ A int }", `p.go:4:16: event E: field A: it would not be read any more where it is stored as B; put back //evento:was B, or delete was=B in evento.lock if no event was stored so`},
 	"event moved":        {"type E struct{}", "type F struct{}\n//evento:aggregate p/B\ntype E struct{}", `p.go:6:6: event "E" moved from "p/A" to "p/B", and those stored would not be read any more; move it back, or leave one behind with //evento:retired`},
 	"upcast":             {"type E struct{ A int }", "//evento:upcast f\ntype F struct{ A string }\n//evento:event E\ntype old struct { A int }\nfunc f(old) F { return F{} }", ""},
 	"upcast, not fit":    {"type E struct{ A int }", "//evento:upcast f\ntype F struct{ A string }\n//evento:event E\ntype old struct { A bool }\nfunc f(old) F { return F{} }", "p.go:7:19: event old: field A: it is stored as int64, which cannot be read as bool; *"},
-	"tags":               {"type E struct{\nA string //evento:tag a\nB string\n}", "type E struct{\nA string //evento:tag c\nB string //evento:tag b\n}", ""},
 	"no events any more": {"type E struct{}", "", `evento.lock:5:1: event "E" of "p/A" is gone, *`},
 	"own encoding":       {"type E struct{ A int }", "type E struct{ A int }\nfunc (E) MarshalText() ([]byte, error) { return nil, nil }\nfunc (*E) UnmarshalText([]byte) error { return nil }", "p.go:4:6: event E: its encoding changed, and those stored would not be read any more; *"},
 }
 
 func TestLock(t *testing.T) {
 	t.Parallel()
+	checkChanges(t, changes)
+}
+
+// checkChanges makes a package of each change, and generates all of them at once.
+func checkChanges(t *testing.T, changes map[string]change) {
+	t.Helper()
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n"})
+	folders := map[string]string{}
+	for i, name := range slices.Sorted(maps.Keys(changes)) {
+		folders[name] = fmt.Sprintf("c%02d", i)
+	}
+	rename := func(text, folder string) string {
+		return strings.NewReplacer("p/A", folder+"/A", "p/B", folder+"/B").Replace(text)
+	}
+	write := func(name, types string) {
+		if types != "" && !strings.HasPrefix(types, "import") {
+			types = "//evento:aggregate p/A\n" + types
+		}
+		writeFiles(t, dir, map[string]string{folders[name] + "/p.go": "package p\n\n" + rename(types, folders[name]) + "\n"})
+	}
+	for i := 0; ; i++ {
+		more := false
+		for name, c := range changes {
+			if versions := strings.Split(c.before, "\n----\n"); i < len(versions) {
+				write(name, versions[i])
+				more = true
+			}
+		}
+		if !more {
+			break
+		}
+		_, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./..."}})
+		must(t, err)
+	}
 	for name, c := range changes {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			source := func(types string) map[string]string {
-				if types != "" && !strings.HasPrefix(types, "import") {
-					types = "//evento:aggregate p/A\n" + types
-				}
-				return map[string]string{"p.go": "package p\n\n" + types + "\n"}
+		write(name, c.after)
+	}
+	before := readFiles(t, dir)
+	_, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./..."}})
+	var all RefusedError
+	if err != nil && !errors.As(err, &all) {
+		t.Fatal(err)
+	}
+	if len(all) > 0 && !equalFiles(readFiles(t, dir), before) {
+		t.Error("refused, and yet files were written")
+	}
+	var accepted []string
+	for name, c := range changes {
+		folder := folders[name]
+		got := ""
+		for _, p := range all {
+			if text, ok := strings.CutPrefix(p.String(), folder+"/"); ok {
+				got += "\n" + strings.NewReplacer(folder+"/A", "p/A", folder+"/B", "p/B").Replace(text)
 			}
-			writeFiles(t, dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n"})
-			writeFiles(t, dir, source(c.before))
-			_, err := Run(t.Context(), Options{Dir: dir})
-			must(t, err)
-			writeFiles(t, dir, source(c.after))
-			before := readFiles(t, dir)
-			_, err = Run(t.Context(), Options{Dir: dir})
-			got := ""
-			if err != nil {
-				got = err.Error()
-				if after := readFiles(t, dir); !equalFiles(after, before) {
-					t.Error("refused, and yet files were written")
-				}
-			}
-			if prefix, rest, some := strings.Cut(c.want, "*"); some && rest == "" && strings.HasPrefix(got, prefix) {
-				return
-			}
-			if got != c.want {
-				t.Errorf("said\n%s\nwant\n%s", got, c.want)
-			}
-		})
+		}
+		got = strings.TrimPrefix(got, "\n")
+		if got == "" {
+			accepted = append(accepted, "./"+folder)
+		}
+		if prefix, some := strings.CutSuffix(c.want, "*"); got != c.want && !(some && strings.HasPrefix(got, prefix)) {
+			t.Errorf("%s: said\n%s\nwant\n%s", name, got, c.want)
+		}
+	}
+	_, err = Run(t.Context(), Options{Dir: dir, Patterns: accepted})
+	must(t, err)
+	if again, err := Run(t.Context(), Options{Dir: dir, Patterns: accepted}); err != nil || len(again.Changed) > 0 {
+		t.Errorf("generating again: %+v, %v", again.Changed, err)
 	}
 }
 
@@ -137,13 +178,26 @@ func TestLockFormat(t *testing.T) {
 			t.Errorf("%s: read and written again it is\n%s", folder, got)
 		}
 	}
-	odd := &lock{events: []*lockedEvent{{
-		aggregate: "a b", name: "@c", was: []string{"\"", "\n"}, upcast: []string{"ü"}, retired: true,
-		fields: []*field{
-			{name: "-", shape: &shape{kind: kindArray, size: 2, elem: &shape{kind: kindBytes, size: -1}}, was: []string{"x y"}},
-			{name: "", shape: &shape{kind: kindBytes, size: 4}, dropped: true},
-		},
-	}}}
+	part := &shape{kind: kindStruct, label: "a b", array: true}
+	part.fields = []*field{
+		{name: "1", json: "x", number: true, quoted: true, shape: &shape{kind: kindPointer, elem: part}},
+		{name: "a", shape: &shape{kind: kindMap, key: &shape{kind: kindText, by: "p.G[int]"}, elem: &shape{kind: kindList, elem: part, json: "T"}}},
+	}
+	list := &shape{kind: kindList, label: "List"}
+	list.elem = &shape{kind: kindPointer, elem: list}
+	odd := &lock{events: []*lockedEvent{
+		{aggregate: "a b", name: "@c", was: []string{"\"", "\n"}, upcast: []string{"ü"}, retired: true, shape: &shape{
+			kind: kindStruct, json: "@c", fields: []*field{
+				{name: "-", json: "-", shape: &shape{kind: kindArray, size: 2, elem: &shape{kind: kindBytes, size: -1}}, was: []string{"x y"}},
+				{name: "s", json: "s", shape: &shape{kind: kindString}, added: true, null: true, omits: true, value: "\"a \\\" b\"", tags: []string{"t", "u:v.W"}},
+				{name: "p", json: "p", shape: &shape{kind: kindStruct, label: "time"}},
+				{name: "", json: "-", shape: &shape{kind: kindBytes, size: 4}, dropped: true},
+				{name: "q", json: "q", shape: part, dropped: true},
+				{name: "l", json: "l", shape: list},
+			},
+		}},
+		{aggregate: "a b", name: "d", shape: &shape{kind: kindText}},
+	}}
 	l, err := parseLock(odd.format())
 	must(t, err)
 	if got, want := string(l.format()), string(odd.format()); got != want {
@@ -155,16 +209,31 @@ func TestBrokenLock(t *testing.T) {
 	t.Parallel()
 	const advice = " is not as evento gen writes it: "
 	for text, want := range map[string]string{
-		"event p/A\n":                   "line 1" + advice + "a name is missing",
-		"event p/A E\nevent p/A E\n":    "line 2" + advice + "the event E is there twice",
-		"\tA int64\n":                   "line 1" + advice + "it begins with neither # nor event",
-		"<<<<<<< HEAD\n":                "line 1" + advice + "it begins with neither # nor event",
-		"event p/A E\n\tA int\n":        `line 2` + advice + `there is no kind of field "int"`,
-		"event p/A E\n\tA []{B int64\n": "line 2" + advice + "a ; or } is missing",
-		"event p/A E\n\tA [x]bool\n":    "line 2" + advice + "a number is missing",
-		"event p/A E\n\tA bool int8\n":  `line 2` + advice + `"int8" is too much`,
-		"event p/A E\n\t@sealed\n":      "line 2" + advice + "there is no @sealed; a newer evento gen may have written it",
-		"event p/A \"E\n":               `line 1` + advice + `"\"E" has no closing quote`,
+		"event p/A\n":                                            "line 1" + advice + "a name is missing",
+		"event p/A E\nevent p/A E\n":                             "line 2" + advice + "the event E is there twice",
+		"shape E\nshape E\n":                                     "line 2" + advice + "the shape E is there twice",
+		"event p/A E\n\tA any\n\tA any":                          "line 3" + advice + "the field A is there twice",
+		"\tA int64\n":                                            "line 1" + advice + "it belongs to no event and no shape",
+		"events p/A\n":                                           "line 1" + advice + "it begins with none of #, event, shape and end; a newer evento gen may have written it",
+		"end\nevent p/A E\n":                                     "line 2" + advice + "it is behind the line end",
+		"event p/A E\n\tA int\nend":                              `line 2` + advice + `there is no kind of field "int", and no shape of that name`,
+		"event p/A E\n\tA []\n":                                  "line 2" + advice + "a name is missing",
+		"event p/A E\n\tA text\n":                                "line 2" + advice + "a ( is missing",
+		"event p/A E\n\tA text(x\n":                              "line 2" + advice + "a ) is missing",
+		"event p/A E\n\tA [x]bool\n":                             "line 2" + advice + "a number is missing",
+		"event p/A E\n\tA bool int8\n":                           `line 2` + advice + `there is no mark int8; a newer evento gen may have written it`,
+		"event p/A E\n\tA bool a=b\n":                            `line 2` + advice + `there is no mark a=b; a newer evento gen may have written it`,
+		"event p/A E\n\t@sealed\n":                               "line 2" + advice + "there is no @sealed; a newer evento gen may have written it",
+		"event p/A E\n\t@retired x\n":                            `line 2` + advice + `"x" is too much`,
+		"event p/A E\n\t@encoding x\n":                           `line 2` + advice + `there is no encoding x; a newer evento gen may have written it`,
+		"shape E\n\t@was x\n":                                    "line 2" + advice + "there is no @was x of a shape; a newer evento gen may have written it",
+		"shape E\n\t@is E\n":                                     "line 2" + advice + "the shape E is not made of others",
+		"shape E\n\t@is bool\n":                                  "line 2" + advice + "the shape E is not made of others",
+		"shape E\n\tA bool\n\t@is []E\n":                         "line 3" + advice + "the shape E is not made of others",
+		"shape E\n\t@is []E\n\tA bool\n":                         "line 3" + advice + "the shape E is no struct",
+		"shape E\n\t@is *F\nshape F\n\t@is **E\n":                "line 4" + advice + "the shape F is a pointer to itself, and nothing else",
+		"shape \"\"\n":                                           "line 1" + advice + "a name is missing",
+		"event p/A \"E\n":                                        `line 1` + advice + `"\"E" has no closing quote`,
 		"event p/A E\n\tA " + strings.Repeat("[]", 300) + "bool": "line 2" + advice + "it is nested deeper than 200",
 	} {
 		_, err := parseLock([]byte(text))
@@ -174,7 +243,7 @@ func TestBrokenLock(t *testing.T) {
 	}
 	dir := t.TempDir()
 	files := map[string]string{
-		"go.mod": "module example.com/app\n\ngo 1.26\n", "evento.lock": "<<<<<<< HEAD\n",
+		"go.mod": "module example.com/app\n\ngo 1.26\n", "evento.lock": "events\n",
 		"p.go": "package p\n\n//evento:aggregate\ntype E struct{}\n",
 	}
 	writeFiles(t, dir, files)
@@ -188,7 +257,8 @@ func TestBrokenLock(t *testing.T) {
 }
 
 func FuzzParseLock(f *testing.F) {
-	f.Add([]byte("event p/A E\n\t@was \"x y\"\n\tA map[string][]{B *[2]byte; C ^0} was=D\n\t-F time\n"))
+	f.Add([]byte("event p/A E\n\t@was \"x y\"\n\tA map[string][]S was=D default=\"x y\" tag=t json=-\n\t-F time omits\nshape S\n\t@array\n\t1 S keyasint quoted\nend\n"))
+	f.Add([]byte("event p/A E\n\tA json(T)T\n\tB *M\nshape T\n\t@is []*M\nshape M\n\t@is map[string]T\nend\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := parseLock(data)
 		if err != nil {

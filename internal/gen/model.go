@@ -39,6 +39,8 @@ type event struct {
 	dropped   []string
 	retired   bool
 	tags      []tag
+	untags    []untag
+	broken    bool // what it is stored as is not known, as something of it was refused
 	// old is a struct that an upcaster reads and that belongs to no aggregate
 	// directive: no methods are generated for it.
 	old     bool
@@ -293,6 +295,9 @@ func (r *reader) typeSpec(spec *ast.TypeSpec, agg *aggregate, direct bool, docs 
 		if name, ok := r.oneName(d); ok {
 			e.dropped = append(e.dropped, name)
 		}
+	}
+	for _, d := range r.directives.take("untag", docs...) {
+		r.untag(e, d)
 	}
 	for _, d := range r.directives.take("retired", docs...) {
 		e.retired = true

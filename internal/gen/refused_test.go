@@ -12,9 +12,9 @@ import (
 // its own, below "package p" and a line of imports.
 var refused = map[string]struct{ source, want string }{
 	"unknowndirective": {"//evento:agregate p/A\ntype E struct{}",
-		`3:1: there is no directive //evento:agregate; use one of aggregate, default, dropped, event, retired, tag, upcast, was`},
+		`3:1: there is no directive //evento:agregate; use one of aggregate, default, dropped, event, retired, tag, untag, upcast, was`},
 	"nodirectivename": {"//evento:\ntype E struct{}",
-		`3:1: there is no directive //evento:; use one of aggregate, default, dropped, event, retired, tag, upcast, was`},
+		`3:1: there is no directive //evento:; use one of aggregate, default, dropped, event, retired, tag, untag, upcast, was`},
 	"onfunction": {"//evento:aggregate p/A\nfunc F() {}",
 		`3:1: //evento:aggregate means nothing here; it belongs above a type declaration or a group of them`},
 	"onnestedfield": {"//evento:aggregate p/A\ntype E struct{ X N }\ntype N struct {\n\tA int //evento:was B\n}",
@@ -157,21 +157,50 @@ var refused = map[string]struct{ source, want string }{
 	"waswithoutname": {"//evento:aggregate p/A\ntype E struct {\n\tA []struct{ N int; F func() `json:\"-\"` } //evento:was B\n}",
 		`5:43: the type of A, []struct{N int; F func() "json:\"-\""}, cannot be written in generated code, which the directive takes; declare a type with a name for it, or use //evento:upcast`},
 	"wasinarray": {"//evento:aggregate p/A\ntype E struct {\n\t_ struct{} `cbor:\",toarray\"`\n\tA int //evento:was B\n\tC int //evento:default 5\n}",
-		"6:8: field A: the event is stored as an array, so that the directive has no name to go by; use //evento:upcast\n" +
-			"7:8: field C: the event is stored as an array, so that the directive has no name to go by; use //evento:upcast"},
-	"wasasnumber": {"//evento:aggregate p/A\ntype E struct {\n\tA int `cbor:\"1,keyasint\"` //evento:was B\n\tC int `cbor:\"2,keyasint\"` //evento:default 5\n}",
-		"5:28: field A: it is stored under a number, so that the directive has no name to go by; use //evento:upcast"},
-	"wasquoted": {"//evento:aggregate p/A\n//evento:was \"a\"b\ntype E struct{}",
+		"6:8: field A: the event is stored as an array (toarray), so that the directive has no name to go by; keep the name in its tag and remove the directive, or use //evento:upcast\n" +
+			"7:8: field C: the event is stored as an array (toarray), so that the directive has no name to go by; keep the name in its tag and remove the directive, or use //evento:upcast"},
+	"wasquotes": {"//evento:aggregate p/A\n//evento:was \"a\"b\ntype E struct{}",
 		`4:1: //evento:was needs one name behind it; write //evento:was Name`},
 	"groupnotstruct": {"//evento:aggregate p/A\ntype (\n\tE struct{}\n\t//evento:retired\n\tF int\n)",
 		`7:2: F is not a struct, so it cannot be an event; write type F struct { … }`},
 	"upcastcycle": {"//evento:aggregate p/A\ntype (\n\t//evento:retired\n\t//evento:upcast g\n\tO struct{}\n\t//evento:retired\n\t//evento:upcast f\n\tE struct{}\n)\nfunc f(O) E { return E{} }\nfunc g(E) O { return O{} }",
 		`7:2: O is upcast to itself in the end; remove one of the //evento:upcast`},
+	"upcastofold": {"//evento:aggregate p/A\n//evento:upcast f\ntype E struct{}\n//evento:event First\n//evento:upcast g\ntype first struct{ A int }\n//evento:event Zeroth\ntype zeroth struct{ A bool }\n" +
+		"func f(first) E { return E{} }\nfunc g(zeroth) first { return first{} }",
+		`7:1: first is read alone, so that its //evento:upcast would not be called; put it into the group of its aggregate with //evento:retired`},
+	"defaultomitempty":   {"//evento:aggregate p/A\ntype E struct {\n\tN int `json:\",omitempty\"` //evento:default 5\n}", defaultOmitted("5:28", "N")},
+	"defaultomitzero":    {"//evento:aggregate p/A\ntype E struct {\n\tN string `cbor:\",omitzero\"` //evento:default \"x\"\n}", defaultOmitted("5:30", "N")},
+	"defaultomitpointer": {"//evento:aggregate p/A\ntype E struct {\n\tN *int `json:\"n,omitempty\"` //evento:default 5\n}", defaultOmitted("5:30", "n")},
+	"defaultomitbool":    {"//evento:aggregate p/A\ntype E struct {\n\tN bool `json:\",omitempty\"` //evento:default true\n}", defaultOmitted("5:29", "N")},
+	"defaultomitjson":    {"//evento:aggregate p/A\ntype E struct {\n\tN int `json:\",omitempty\" cbor:\"N\"` //evento:default 5\n}", defaultOmitted("5:37", "N")},
+	"defaultomitcbor":    {"//evento:aggregate p/A\ntype E struct {\n\tN int `json:\"N\" cbor:\",omitempty\"` //evento:default 5\n}", defaultOmitted("5:37", "N")},
+	"defaultembedded": {"//evento:aggregate p/A\ntype E struct{ I }\ntype I struct {\n\tN int //evento:default 5\n}",
+		`6:8: //evento:default means nothing here; it belongs above a field of an event`},
+	"defaultofembedded": {"//evento:aggregate p/A\ntype E struct {\n\tI //evento:default 5\n}\ntype I struct { N int }",
+		`5:4: the directive is for one field with a name; give each field a line of its own`},
+	"wasquoted": {"//evento:aggregate p/A\ntype E struct {\n\tA *int `json:\",string\"` //evento:was B\n}",
+		`5:2: event E, field A: //evento:was cannot read a pointer that the JSON codec quotes (the option string); keep the name in its tag, and remove the directive`},
+	"wascase": {"//evento:aggregate p/A\ntype E struct {\n\tA int\n\tB int //evento:was a\n}",
+		`6:2: event E: field B would also get what field A is stored as, A, as the codecs do not heed case; change one of the names`},
+	"wascases": {"//evento:aggregate p/A\ntype E struct {\n\tX int //evento:was ab\n\tY int //evento:was Ab\n\tAB int\n}",
+		`7:2: event E: field AB would also get what field X is stored as, ab, as the codecs do not heed case; change one of the names`},
+	"keyasintname": {"//evento:aggregate p/A\ntype E struct {\n\tA int `cbor:\"a,keyasint\"`\n}",
+		"5:2: event E, field A: it has the option keyasint, and its name \"a\" is no integer; write a number in its tag, such as `cbor:\"1,keyasint\"`"},
+	"keyasinttwice": {"//evento:aggregate p/A\ntype E struct {\n\tA int `cbor:\"1,keyasint\"`\n\tB int `cbor:\"01,keyasint\"`\n}",
+		"5:2: event E, field A: B is stored as \"1\" too, so that neither would be; give one of them another name with a json tag"},
+	"toindefarray": {"//evento:aggregate p/A\ntype E struct{ X I }\ntype I struct {\n\t_ struct{} `cbor:\",toindefarray\"`\n\tA int\n}",
+		`4:16: event E, field X: I has the option toindefarray, which the codec does not write; use toarray`},
+	"itselfbyvalue": {"//evento:aggregate p/A\ntype E struct{ X T }\ntype T struct { N int; X T }",
+		`4:16: event E, field X: its type is not known; correct the type, or generate the code that it comes from first`},
 	"oldunused": {"//evento:aggregate p/A\ntype E struct{}\n//evento:event Old\ntype o struct{ A int }",
 		`6:6: o is of no aggregate and nothing is upcast from it; put //evento:aggregate above it, or //evento:upcast above the event that a function makes of it`},
 }
 
 const tagsAreOf = "tags are of strings, integers, types with MarshalText or String, and pointers to and slices of these"
+
+func defaultOmitted(at, name string) string {
+	return at + ": field " + name + ": a zero is left out of the event (omitempty, omitzero), and would be read back as the default; remove the option from its tag, or //evento:default"
+}
 
 func TestRefused(t *testing.T) {
 	t.Parallel()

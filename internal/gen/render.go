@@ -285,10 +285,7 @@ func (p *printer) formerFields(e *event) {
 			if n == 0 {
 				p.f("var $former struct {\n")
 			}
-			if name == "-" {
-				name = "-," // alone, it would say that the field is not stored
-			}
-			p.f("F%d *%s `json:%q cbor:%q`\n", n, p.typ(f.shape.typ), name, name)
+			p.f("F%d *%s `%s`\n", n, p.typ(f.shape.typ), f.formerTag(name))
 			is := p.isSet(p.text("$former.F%d", n))
 			assign.WriteString(p.text("if %s {\n$v.%s = *$former.F%d\n}\n", is, f.selector(), n))
 			n++
@@ -353,4 +350,20 @@ func (p *printer) makeOf(sh *shape, size string) string {
 		makes = "MakeMap"
 	}
 	return p.names.of(makes) + "[" + p.typ(sh.typ) + "](" + size + ")"
+}
+
+// formerTag returns the tag of a field that reads a former name. A name that the JSON
+// codec takes from no tag is none of what it has stored.
+func (f *field) formerTag(name string) string {
+	json, cbor := name, name
+	if name == "-" {
+		json, cbor = "-,", "-," // alone, it would say that the field is not stored
+	}
+	switch {
+	case !jsonName(name):
+		json = "-"
+	case f.quoted:
+		json += ",string"
+	}
+	return fmt.Sprintf("json:%q cbor:%q", json, cbor)
 }

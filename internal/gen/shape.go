@@ -3,8 +3,9 @@ package gen
 import (
 	"fmt"
 	"go/types"
-	"slices"
 	"strings"
+
+	"golang.org/x/tools/go/types/typeutil"
 )
 
 // kind is how a value is stored.
@@ -23,7 +24,6 @@ const (
 	kindCBOR   kind = "cbor"   // by MarshalCBOR, with any contents
 	kindBigInt kind = "bigint"
 	kindAny    kind = "any"
-	kindRef    kind = "ref" // the enclosing struct so many structs further out
 	// The kinds below are composite.
 	kindPointer kind = "pointer"
 	kindList    kind = "list"
@@ -32,37 +32,49 @@ const (
 	kindStruct  kind = "struct"
 )
 
-// shape is how the values of a type are stored.
+// shape is how the values of a type are stored. That of a type that contains itself does
+// too.
 type shape struct {
 	kind   kind
 	bits   int
 	size   int64 // of an array; -1 for a slice of bytes
 	key    *shape
 	elem   *shape
-	fields []*field
-	up     int // of kindRef
+	fields []*field // of a struct; those that the default codec stores
+	array  bool     // a struct with the option toarray: stored without names
+	// by is the type whose methods encode or decode it, for kindText, kindBinary and
+	// kindCBOR. json is the type that the JSON codec stores by its MarshalJSON.
+	by, json string
+	// label is the name in a lock of a struct, and of what contains itself without one.
+	label string
 
 	typ types.Type // nil when read from a lock
-	// counted says that a kindRef may mean it though it is no struct, as it is made of
-	// itself: type list []list.
-	counted bool
 	// slow is why only the default codec can encode and decode it, or "".
 	slow string
 }
 
 // field is a field of a stored struct.
 type field struct {
-	name  string   // the stored name
+	name   string // the name under which the default codec stores it
+	number bool   // with the option keyasint: the name is an integer
+	json   string // the name under which the JSON codec stores it; "": it does not
+	quoted bool   // the JSON codec puts the value in quotes: the option string
+
 	path  []string // Go names, from the struct: several if it is embedded
 	shape *shape
-	omit  string // "", "empty" or "zero"
+	omit  string   // "", "empty" or "zero"
+	was   []string // former stored names
+	dflt  string   // Go expression for events that were stored without the field, or ""
+	value string   // dflt as a literal
+	tags  []string // as a lock has them
 
-	was     []string // former stored names
-	dflt    string   // Go literal for events that were stored without the field, or ""
-	dropped bool     // only in a lock
+	// What a lock remembers of stored events.
+	omits   bool // a zero value may have been left out
+	added   bool // events were stored before it was there
+	null    bool // a null may be stored: it was a pointer
+	dropped bool // it is gone
 
-	v      *types.Var
-	tagged bool
+	v *types.Var
 }
 
 func (f *field) selector() string { return strings.Join(f.path, ".") }
@@ -70,18 +82,14 @@ func (f *field) selector() string { return strings.Join(f.path, ".") }
 // shaper finds the shapes of types. For a type that cannot be stored it returns an
 // error with the path to it.
 type shaper struct {
-	pkg   *types.Package
-	outer []types.Type // the structs being visited, and other types made of themselves
-	depth int          // of the type being visited within the event
-	count int          // of types visited within the event
+	pkg     *types.Package
+	structs map[types.Type]*structShape
+	open    []*structShape // those that may yet turn out to contain themselves
+	current *structShape   // the innermost around the present type
+	depth   int            // of the present type within that struct
+	circles typeutil.Map   // the shapes of other types that contain themselves
+	parts   []*shape       // pointers, lists, arrays and maps: as slow as their elements
 }
-
-// Limits of an event, so that types that grow with each level, and those that refer to
-// each other in very many ways, have an end.
-const (
-	deepest   = 200
-	mostTypes = 1 << 16
-)
 
 // unsupportedError is about a part of a payload that cannot be stored or read back.
 type unsupportedError struct{ at, why, remedy string }
@@ -100,52 +108,101 @@ func (s *shaper) name(t types.Type) string {
 	return strings.ReplaceAll(name, "_Ctype_", "C.") // as it is before cgo
 }
 
-// of returns the shape of a type; at is the path to it. Types that the generated
-// code cannot name are left to the default codec.
-func (s *shaper) of(t types.Type, at string) (*shape, error) {
-	if at == "" {
-		s.count = 0
+// of returns the shape of a type.
+func (s *shaper) of(t types.Type) (*shape, error) {
+	sh, err := s.part(t, "")
+	if err != nil {
+		*s = shaper{pkg: s.pkg} // some shapes are not complete
+		return nil, err
 	}
-	s.count++
-	s.depth++
-	defer func() { s.depth-- }()
-	if s.depth > deepest || s.count > mostTypes {
-		field, _, _ := strings.Cut(at, ".")
-		field, _, _ = strings.Cut(field, "[")
-		return nil, &unsupportedError{field, fmt.Sprintf("its type is made of more than %d others, or of more than %d within each other", mostTypes, deepest),
-			"store what it stands for, with MarshalText and UnmarshalText or as any"}
+	for _, p := range s.parts { // elements come before what is made of them
+		if p.slow == "" {
+			p.slow = p.elem.slow
+		}
+	}
+	s.parts = nil
+	return sh, nil
+}
+
+// part returns the shape of a type within another; at is the path to it. Types that
+// the generated code cannot name are left to the default codec.
+func (s *shaper) part(t types.Type, at string) (*shape, error) {
+	if s.depth++; s.depth > deepest {
+		at, _, _ := strings.Cut(at, "[")
+		return nil, &unsupportedError{at, fmt.Sprintf("its type is made of more than %d others within each other", deepest),
+			"put a struct with a field in between, or store what it stands for, with MarshalText and UnmarshalText"}
 	}
 	bare := types.Unalias(t)
 	sh, err := s.madeOfItself(bare, at)
-	if err == nil && !s.nameable(bare) {
-		sh.typ = t // perhaps an alias has a name
+	if err != nil {
+		return nil, err
 	}
-	if err == nil && sh.slow == "" && !s.nameable(t) {
+	s.depth--
+	switch sh.kind {
+	case kindPointer, kindList, kindArray, kindMap:
+		s.parts = append(s.parts, sh)
+	}
+	if !s.nameable(sh.typ) && s.nameable(t) {
+		sh.typ = t // it has no name here, but an alias
+	}
+	if sh.slow == "" && !s.nameable(sh.typ) {
 		sh.slow = "a type without a name here"
 	}
-	return sh, err
+	if sh.kind != kindPointer && sh.kind != kindTime && sh.kind != kindBigInt && !types.IsInterface(t) {
+		sh.json = s.ownJSON(t)
+	}
+	return sh, nil
+}
+
+// deepest is how many types that are no structs may be within each other.
+const deepest = 200
+
+// ownJSON returns the name of a type that the JSON codec stores in a way of its own,
+// or "".
+func (s *shaper) ownJSON(t types.Type) string {
+	name := s.fullName(t)
+	if name == "encoding/json.Number" || s.has(t, "MarshalJSON", marshalType) || s.has(t, "UnmarshalJSON", unmarshalType) {
+		return name
+	}
+	return ""
+}
+
+// fullName returns the name of a type with the path of its package, if that is
+// another one.
+func (s *shaper) fullName(t types.Type) string {
+	return types.TypeString(t, func(p *types.Package) string {
+		if p == s.pkg {
+			return ""
+		}
+		return p.Path()
+	})
 }
 
 // madeOfItself is shapeOf for types such as type list []list, which contain themselves
-// without a struct in between, and for all others.
+// without a struct in between, and for all others. The shape of such a type is made once,
+// and it has a name, as that of a struct has.
 func (s *shaper) madeOfItself(t types.Type, at string) (*shape, error) {
 	named, ok := t.(*types.Named)
 	if !ok || !circular(named) {
 		return s.shapeOf(t, at)
 	}
-	if i := slices.IndexFunc(s.outer, func(o types.Type) bool { return types.Identical(o, t) }); i >= 0 {
-		return &shape{kind: kindRef, up: len(s.outer) - 1 - i, typ: t, slow: "a type that contains itself"}, nil
-	}
 	if behindPointers(t) == nil {
 		return nil, &unsupportedError{at, fmt.Sprintf("a %s is a pointer to itself, and nothing else", s.name(t)), "use another type"}
 	}
-	s.outer = append(s.outer, t)
-	defer func() { s.outer = s.outer[:len(s.outer)-1] }()
-	sh, err := s.shapeOf(t, at)
-	if err == nil {
-		sh.counted = true
+	if sh, ok := s.circles.At(t).(*shape); ok {
+		return sh, nil
 	}
-	return sh, err
+	sh := &shape{typ: t}
+	s.circles.Set(t, sh)
+	of, err := s.shapeOf(t, at)
+	if err != nil {
+		return nil, err
+	}
+	*sh = *of
+	if sh.elem != nil { // it has no encoding of its own
+		sh.label, sh.slow = s.name(t), "a type that contains itself"
+	}
+	return sh, nil
 }
 
 // circular reports whether a type contains itself without a struct in between.
@@ -190,11 +247,11 @@ func behindPointers(t types.Type) types.Type {
 func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
 	refuse := func(why, remedy string) (*shape, error) { return nil, &unsupportedError{at, why, remedy} }
 	if p, ok := t.Underlying().(*types.Pointer); ok {
-		elem, err := s.of(p.Elem(), at)
+		elem, err := s.part(p.Elem(), at)
 		if err != nil {
 			return nil, err
 		}
-		sh := &shape{kind: kindPointer, elem: elem, typ: t, slow: elem.slow}
+		sh := &shape{kind: kindPointer, elem: elem, typ: t}
 		if _, named := t.(*types.Named); named {
 			sh.slow = "a named pointer type"
 		}
@@ -217,20 +274,20 @@ func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
 		if isByte(u.Elem()) {
 			return ofBytes(t, u.Elem(), -1, "a slice"), nil
 		}
-		elem, err := s.of(u.Elem(), at+"[]")
+		elem, err := s.part(u.Elem(), at+"[]")
 		if err != nil {
 			return nil, err
 		}
-		return &shape{kind: kindList, elem: elem, typ: t, slow: elem.slow}, nil
+		return &shape{kind: kindList, elem: elem, typ: t}, nil
 	case *types.Array:
 		if isByte(u.Elem()) {
 			return ofBytes(t, u.Elem(), u.Len(), "an array"), nil
 		}
-		elem, err := s.of(u.Elem(), at+"[]")
+		elem, err := s.part(u.Elem(), at+"[]")
 		if err != nil {
 			return nil, err
 		}
-		return &shape{kind: kindArray, size: u.Len(), elem: elem, typ: t, slow: elem.slow}, nil
+		return &shape{kind: kindArray, size: u.Len(), elem: elem, typ: t}, nil
 	case *types.Map:
 		return s.ofMap(t, u, at)
 	case *types.Struct:
@@ -288,6 +345,16 @@ func ofBytes(t, elem types.Type, size int64, what string) *shape {
 	return sh
 }
 
+func isBytes(t types.Type) bool {
+	switch u := t.Underlying().(type) {
+	case *types.Slice:
+		return isByte(u.Elem())
+	case *types.Array:
+		return isByte(u.Elem())
+	}
+	return false
+}
+
 func isByte(t types.Type) bool {
 	b, ok := t.Underlying().(*types.Basic)
 	return ok && b.Kind() == types.Uint8
@@ -304,7 +371,7 @@ func (s *shaper) special(t types.Type, at string) (*shape, error) {
 			return &shape{kind: kindBigInt, typ: t, slow: "a big.Int"}, nil
 		default:
 			if strings.HasPrefix(path, "github.com/fxamacker/cbor/") {
-				return &shape{kind: kindCBOR, typ: t, slow: "a type of the codec's"}, nil
+				return &shape{kind: kindCBOR, typ: t, by: s.fullName(t), slow: "a type of the codec's"}, nil
 			}
 		}
 	}
@@ -328,13 +395,31 @@ func (s *shaper) special(t types.Type, at string) (*shape, error) {
 				"add the method",
 			}
 		}
-		sh := &shape{kind: m.kind, typ: t}
+		sh := &shape{kind: m.kind, typ: t, by: s.fullName(t)}
 		if m.kind == kindCBOR {
 			sh.slow = "a type with MarshalCBOR"
 		}
 		return sh, nil
 	}
-	return nil, nil
+	return s.readByItself(t), nil
+}
+
+// readByItself returns the shape of a type that is stored like any of its kind, and
+// read by a method. nil: it has none that the default codec would call.
+func (s *shaper) readByItself(t types.Type) *shape {
+	b, isBasic := t.Underlying().(*types.Basic)
+	var k kind
+	switch {
+	case s.has(t, "UnmarshalCBOR", unmarshalType):
+		k = kindCBOR
+	case s.has(t, "UnmarshalText", unmarshalType) && isBasic && b.Info()&types.IsString != 0:
+		k = kindText
+	case s.has(t, "UnmarshalBinary", unmarshalType) && isBytes(t):
+		k = kindBinary
+	default:
+		return nil
+	}
+	return &shape{kind: k, typ: t, by: s.fullName(t), slow: "a type that reads what it does not write"}
 }
 
 var (
@@ -370,15 +455,15 @@ func byValue(t types.Type, name string) bool {
 }
 
 func (s *shaper) ofMap(t types.Type, u *types.Map, at string) (*shape, error) {
-	key, err := s.of(u.Key(), at+"[key]")
+	key, err := s.part(u.Key(), at+"[key]")
 	if err != nil {
 		return nil, err
 	}
-	elem, err := s.of(u.Elem(), at+"[]")
+	elem, err := s.part(u.Elem(), at+"[]")
 	if err != nil {
 		return nil, err
 	}
-	sh := &shape{kind: kindMap, key: key, elem: elem, typ: t, slow: elem.slow}
+	sh := &shape{kind: kindMap, key: key, elem: elem, typ: t}
 	switch key.kind {
 	case kindString, kindInt, kindUint:
 	case kindPointer:

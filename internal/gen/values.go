@@ -1,0 +1,134 @@
+// Whether values that are stored in one shape can be read in another.
+
+package gen
+
+// values compares the shapes of a value.
+func (c *comparison) values(stored, now *shape, at location) {
+	stored, null := stored.pointedTo()
+	now, pointer := now.pointedTo()
+	if stored.kind != kindStruct && stored.label != "" { // it contains itself
+		pair := [2]*shape{stored, now}
+		if c.seen[pair] {
+			return
+		}
+		c.seen[pair] = true
+	}
+	no := "it is stored as " + stored.String() + ", which cannot be read as " + now.String()
+	switch {
+	case null && !pointer && now.kind == kindCBOR:
+		c.unreadable(at, "nil is stored as null, which the UnmarshalCBOR of "+now.by+" may not read")
+	case now.kind == kindAny:
+		if stored.kind != kindAny && !stored.anyReads(map[*shape]bool{}) {
+			c.unreadable(at, no)
+		}
+	case stored.json != now.json:
+		c.encoders(at, "for the JSON codec, ", stored.json, now.json)
+	case stored.kind == now.kind && stored.by != now.by:
+		c.encoders(at, "", stored.by, now.by)
+	case stored.kind == kindStruct && now.kind == kindStruct:
+		c.structs(stored, now, at)
+	case stored.kind == kindMap && now.kind == kindMap:
+		if !keyReads(stored.key, now.key) {
+			c.unreadable(at, "it is stored as "+stored.key.String()+", which cannot be read as "+now.key.String())
+		} else if stored.key.by != now.key.by && now.key.by != "" {
+			c.encoders(at, "", stored.key.by, now.key.by)
+		}
+		c.values(stored.elem, now.elem, at)
+	case now.kind == kindList && (stored.kind == kindList || stored.kind == kindArray),
+		now.kind == kindArray && stored.kind == kindArray && now.size >= stored.size:
+		c.values(stored.elem, now.elem, at)
+	case !reads(stored, now):
+		c.unreadable(at, no)
+	}
+}
+
+// unreadable refuses a value that cannot be read.
+func (c *comparison) unreadable(at location, why string) {
+	c.problem(at, "%s; "+remedy, why)
+}
+
+// encoders refuses that another type encodes a value.
+func (c *comparison) encoders(at location, who, stored, now string) {
+	name := func(typ string) string {
+		if typ == "" {
+			return "no type of its own"
+		}
+		return typ
+	}
+	why := who + "it is encoded by " + name(stored) + ", and would be decoded by " + name(now)
+	if stored != "" && now != "" {
+		why += "; if that is its new name, write it in " + LockName
+	}
+	c.unreadable(at, why)
+}
+
+// pointedTo returns the shape behind pointers, and whether there were any.
+func (s *shape) pointedTo() (*shape, bool) {
+	pointer := s.kind == kindPointer
+	for s.kind == kindPointer {
+		s = s.elem
+	}
+	return s, pointer
+}
+
+// reads reports whether every value of a shape is one of another, for shapes that are
+// not composite.
+func reads(stored, now *shape) bool {
+	same := stored.kind == now.kind
+	integer := stored.kind == kindInt || stored.kind == kindUint
+	switch now.kind {
+	case kindInt:
+		return same && now.bits >= stored.bits || stored.kind == kindUint && now.bits > stored.bits
+	case kindUint:
+		return same && now.bits >= stored.bits
+	case kindFloat:
+		// The float must represent so many bits exactly.
+		return same && now.bits >= stored.bits || integer && stored.bits <= now.bits/2
+	case kindBigInt:
+		return same || integer
+	case kindString:
+		return same || stored.kind == kindText || stored.kind == kindTime
+	case kindBytes:
+		return same && (now.size < 0 || stored.size >= 0 && now.size >= stored.size)
+	case kindPointer, kindList, kindArray, kindMap, kindStruct:
+		return false
+	}
+	return same
+}
+
+// keyReads reports whether keys of a map can be read. The JSON codec has no others
+// than strings, integers and texts.
+func keyReads(stored, now *shape) bool {
+	switch now.kind {
+	case kindInt, kindUint, kindString:
+		return reads(stored, now)
+	case kindArray, kindStruct, kindBytes:
+		return pairs{}.equal(stored, now)
+	}
+	return stored.kind == now.kind && stored.bits == now.bits
+}
+
+// anyReads reports whether a value can be read into any: keys of maps must be
+// comparable then, and it must be known what is stored.
+func (s *shape) anyReads(seen map[*shape]bool) bool {
+	if s == nil || seen[s] {
+		return true
+	}
+	seen[s] = true
+	switch s.kind {
+	case kindCBOR:
+		return false
+	case kindMap:
+		switch s.key.kind {
+		case kindBool, kindInt, kindUint, kindFloat, kindString, kindText, kindTime, kindAny:
+		default:
+			return false
+		}
+	}
+	for _, f := range s.fields {
+		if !f.shape.anyReads(seen) {
+			return false
+		}
+	}
+	return s.key.anyReads(seen) && s.elem.anyReads(seen)
+}
