@@ -84,8 +84,10 @@ func TestLockOfOptions(t *testing.T) {
 		"array inside reordered": {"type E struct{ X map[string]I }\ntype I struct { " + toarray + "A, B int }", "type E struct{ X map[string]I }\ntype I struct { " + toarray + "B, A int }", "p.go:4:16: event E: field X: it is stored as an array (toarray) of A, B, and would be read as one of B, A; *"},
 		"array by what it embeds": {"type E struct{ I; B int }\ntype I struct { A int }", "type E struct{ I; B int }\ntype I struct { " + toarray + "A int }",
 			"p.go:4:6: event E: it is stored by names, which cannot be read as an array (toarray); *"},
-		"array by a second blank": {"type E struct{ _ int; A int }", "type E struct{ _ int; " + toarray + "A int }", ""},
-		"array to any":            {"type E struct{ X I }\ntype I struct { " + toarray + "A int }", "type E struct{ X any }", ""},
+		"array of what it embeds":       {"type E struct{ " + toarray + "A int; I; B int }\ntype I struct { C, D int }", "type E struct{ " + toarray + "A, C, D, B int }", ""},
+		"array of what it embeds, last": {"type E struct{ " + toarray + "A int; I; B int }\ntype I struct { C, D int }", "type E struct{ " + toarray + "A, B, C, D int }", "p.go:4:6: event E: it is stored as an array (toarray) of A, C, D, B, and would be read as one of A, B, C, D; *"},
+		"array by a second blank":       {"type E struct{ _ int; A int }", "type E struct{ _ int; " + toarray + "A int }", ""},
+		"array to any":                  {"type E struct{ X I }\ntype I struct { " + toarray + "A int }", "type E struct{ X any }", ""},
 
 		"integer now":               {"type E struct{ A int }", "type E struct{ A int `cbor:\"1,keyasint\"` }", "p.go:4:16: event E: field A: its stored name changed from A to the integer 1; put //evento:was A above it, or restore it in its tag" + instead},
 		"integer now, said so":      {"type E struct{ A int }", "type E struct{\n//evento:was A\nA int `cbor:\"1,keyasint\"` }", ""},

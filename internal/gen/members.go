@@ -205,6 +205,8 @@ func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*f
 		return nil, "", &unsupportedError{join(at, first.path),
 			fmt.Sprintf("%s is stored as %q too, so that neither would be", join(at, rival.path), first.name), "give one of them another name with a json tag"}
 	}
+	// Arrays are stored in this order, and names that differ in case are found in it.
+	slices.SortFunc(all, func(a, b *member) int { return slices.Compare(a.index, b.index) })
 	json, _, err := s.members(t, u, byJSON, at)
 	if err != nil {
 		return nil, "", err

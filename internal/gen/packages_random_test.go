@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// randomPackage is a package with events, and the file that is put beside it when the
+// randomSource is a package with events, and the file that is put beside it when the
 // generator has accepted it.
-type randomPackage struct{ source, checks string }
+type randomSource struct{ source, checks string }
 
 // writer writes a random package.
 type writer struct {
@@ -29,8 +29,8 @@ type writer struct {
 	n       int // counts what needs a name of its own
 }
 
-// newRandomPackage returns the package of a seed.
-func newRandomPackage(seed int, hostile []string) randomPackage {
+// newRandomSource returns the package of a seed.
+func newRandomSource(seed int, hostile []string) randomSource {
 	w := &writer{
 		Rand: rand.New(rand.NewPCG(uint64(seed), 0)), hostile: hostile, taken: map[string]bool{}, imports: map[string]string{},
 	}
@@ -53,7 +53,7 @@ func newRandomPackage(seed int, hostile []string) randomPackage {
 	source.WriteString(w.decls.String())
 	checks := "package " + name + "\n\nimport (\n\tzzr \"reflect\"\n\n\tzzc \"" + elsewhere + "check\"\n)\n\nfunc ZZEvents() []zzc.Event {\n\treturn []zzc.Event{\n" +
 		w.checks.String() + "\t}\n}\n"
-	return randomPackage{source: source.String(), checks: checks}
+	return randomSource{source: source.String(), checks: checks}
 }
 
 func (w *writer) f(format string, args ...any) { fmt.Fprintf(&w.decls, format, args...) }

@@ -34,9 +34,9 @@ func TestPackages(t *testing.T) {
 	accepted := 0
 	const together = 100
 	for from := first; from < first+count; from += together {
-		b := batch{t: t, dir: repository(t), sources: map[string]randomPackage{}}
+		b := batch{t: t, dir: repository(t), sources: map[string]randomSource{}}
 		for seed := from; seed < min(from+together, first+count); seed++ {
-			b.sources["p"+strconv.Itoa(seed)] = newRandomPackage(seed, used)
+			b.sources["p"+strconv.Itoa(seed)] = newRandomSource(seed, used)
 		}
 		accepted += b.run(used)
 	}
@@ -50,7 +50,7 @@ func TestPackages(t *testing.T) {
 type batch struct {
 	t       *testing.T
 	dir     string
-	sources map[string]randomPackage // by folders
+	sources map[string]randomSource // by folders
 }
 
 // run returns how many of the packages were accepted.
