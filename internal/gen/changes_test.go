@@ -48,7 +48,7 @@ func TestLockOfNames(t *testing.T) {
 		"tag removed": {"type E struct{ ConcertID string `json:\"concert_id\"` }", "type E struct{ ConcertID string }",
 			"p.go:4:16: event E: field ConcertID: its stored name changed from concert_id to ConcertID; put //evento:was concert_id above it, or restore the name in its tag; if it is another field, put //evento:dropped concert_id above the event" + never},
 		"tag added beside another":  {"type E struct{ A string; ConcertID string }", "type E struct{ A string `json:\"b\"`; ConcertID string `json:\"concert_id\"` }", "p.go:4:16: event E: field A: its stored name changed from A to b; put //evento:was A above it, *"},
-		"tag added, said so":        {"type E struct{ ConcertID string }", "type E struct{\n//evento:was ConcertID\nConcertID string `json:\"concert_id\"` }", ""},
+		"tag added, said so":        {"type E struct{ ConcertID string }", "type E struct{\nConcertID string `json:\"concert_id\"` //evento:was ConcertID\n}", ""},
 		"tag added inside":          {"type E struct{ X I }\ntype I struct { SeatNo int }", "type E struct{ X I }\ntype I struct { SeatNo int `json:\"seat_no\"` }", "p.go:4:16: event E: field X: X.seat_no: its stored name changed from SeatNo to seat_no; restore it with `json:\"SeatNo\"`, and if it is another field, put //evento:dropped X.SeatNo above the event" + never},
 		"for JSON alone":            {"type E struct{ A string `json:\"a\" cbor:\"b\"` }", "type E struct{ A string `json:\"c\" cbor:\"b\"` }", "p.go:4:16: event E: field A: its stored name changed from a to c; put //evento:was a above it, or restore it in its tag" + instead},
 		"for JSON alone, said so":   {"type E struct{ A string `json:\"a\" cbor:\"b\"` }", "type E struct{ A string `json:\"c\" cbor:\"b\"` //evento:was a\n }", ""},
@@ -59,7 +59,7 @@ func TestLockOfNames(t *testing.T) {
 		"the dash":                  {"type E struct{ A string `json:\"-,\"` }", "type E struct{\n//evento:was -\nA string }", ""},
 		"embedded, then not":        {"type E struct{ I; X int }\ntype I struct { A string }", "type E struct{ A string; X int }", ""},
 		"embedded, with a name now": {"type E struct{ I; X int }\ntype I struct { A string }", "type E struct{ I `json:\"i\"`; X int }\ntype I struct { A string }", ""},
-		"event within an event":     {"type E struct{ A string }\n//evento:aggregate p/A\ntype F struct { E E }", "type E struct{\n//evento:was A\nB string }\n//evento:aggregate p/A\ntype F struct { E E }", "p.go:8:17: event F: field E: E.A is gone and E.B is new; *"},
+		"event within an event":     {"type E struct{ A string }\n//evento:aggregate p/A\ntype F struct { In E }", "type E struct{\n//evento:was A\nB string }\n//evento:aggregate p/A\ntype F struct { In E }", "p.go:8:17: event F: field In: In.A is gone and In.B is new; *"},
 	})
 }
 
@@ -90,7 +90,7 @@ func TestLockOfOptions(t *testing.T) {
 		"array to any":                  {"type E struct{ X I }\ntype I struct { " + toarray + "A int }", "type E struct{ X any }", ""},
 
 		"integer now":               {"type E struct{ A int }", "type E struct{ A int `cbor:\"1,keyasint\"` }", "p.go:4:16: event E: field A: its stored name changed from A to the integer 1; put //evento:was A above it, or restore it in its tag" + instead},
-		"integer now, said so":      {"type E struct{ A int }", "type E struct{\n//evento:was A\nA int `cbor:\"1,keyasint\"` }", ""},
+		"integer now, said so":      {"type E struct{ A int }", "type E struct{\nA int `cbor:\"1,keyasint\"` //evento:was A\n}", ""},
 		"integer no more":           {"type E struct{ A int `cbor:\"1,keyasint\"` }", "type E struct{ A int }", "p.go:4:16: event E: field A: it is stored under the integer 1 (keyasint), and would be read under A; restore it in its tag, or " + upcastRemedy},
 		"integer no more, with was": {"type E struct{ A int `cbor:\"1,keyasint\"` }", "type E struct{\n//evento:was 1\nA int }", "p.go:6:1: event E: field A: it is stored under the integer 1 (keyasint), and would be read under A; *"},
 		"integer as a text":         {"type E struct{ A int `json:\"1,keyasint\"` }", "type E struct{ A int `json:\"1\"` }", "p.go:4:16: event E: field A: it is stored under the integer 1 (keyasint), and would be read under 1; *"},
@@ -109,6 +109,9 @@ func TestLockOfOptions(t *testing.T) {
 		"omitted, a pointer to zero":  {"type E struct{ A string `json:\",omitempty\"` }", "type E struct{ A *string //evento:default \"\"\n }", ""},
 		"omitted by JSON, a pointer":  {"type E struct{ A int `cbor:\"A\" json:\",omitempty\"` }", "type E struct{ A *int }", "p.go:4:16: event E: field A: a zero was left out *"},
 		"omitted inside, a pointer":   {"type E struct{ X I }\ntype I struct { A int `json:\",omitempty\"` }", "type E struct{ X I }\ntype I struct { A *int }", "p.go:4:16: event E: field X: X.A: a zero was left out (omitempty, omitzero), and would be read as nil; keep its type"},
+		"omitted, any now":            {"type E struct{ A int `json:\",omitempty\"` }", "type E struct{ A any }", "p.go:4:16: event E: field A: a zero was left out (omitempty, omitzero), and would be read as nil; keep its type"},
+		"omitted list, any now":       {"type E struct{ A []int `json:\",omitempty\"` }", "type E struct{ A any }", ""},
+		"omitted map, a pointer now":  {"type E struct{ A map[string]int `json:\",omitempty\"` }", "type E struct{ A *map[string]int }", ""},
 		"omitted pointer, none now":   {"type E struct{ A *int `json:\",omitempty\"` }", "type E struct{ A int }", ""},
 		"in a pointer, a pointer now": {"type E struct{ *I }\ntype I struct { A int }", "type E struct{ A *int }", "p.go:4:16: event E: field A: a zero was left out *"},
 

@@ -119,10 +119,11 @@ func (c *comparison) events(old *lockedEvent) {
 // structs compares structs: the events themselves, or those within.
 func (c *comparison) structs(old, now *shape, at location) {
 	pair := [2]*shape{old, now}
-	if c.seen[pair] || !c.arrays(old, now, at) {
+	seen := c.seen[pair]
+	c.seen[pair] = true
+	if seen || !c.arrays(old, now, at) {
 		return
 	}
-	c.seen[pair] = true
 	taken := map[*field]*field{} // fields of old by those that read them
 	var gone []*field
 	for _, o := range old.fields {

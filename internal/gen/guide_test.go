@@ -27,6 +27,25 @@ func TestGuideToTags(t *testing.T) {
 	}
 }
 
+// What the guide shows of the lock is what these events make of it.
+func TestGuideToTheLock(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../docs/generator.md")
+	must(t, err)
+	_, section, _ := strings.Cut(string(guide), "## The lock\n")
+	blocks := strings.Split(section, "```")
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n"})
+	for _, code := range []string{blocks[1], blocks[3]} {
+		writeFiles(t, dir, map[string]string{"p.go": "package bank\n\n" + strings.TrimPrefix(code, "go\n")})
+		_, err := Run(t.Context(), Options{Dir: dir})
+		must(t, err)
+	}
+	if lock := readFiles(t, dir)[LockName]; lock != lockHeader+blocks[5] {
+		t.Errorf("the lock is\n%s\nwant\n%s", lock, blocks[5])
+	}
+}
+
 // flat is code without what lines begin with.
 func flat(code string) string {
 	var b strings.Builder

@@ -22,7 +22,7 @@ func (c *comparison) absent(o, f, into *field, at location) {
 		c.problem(at, "a nil is stored as null, and would be read as %s; keep the pointer or remove //evento:default", after)
 	case isPointer && (wasPointer || o.null) && f.value != "" && f.readsFormer(o):
 		c.problem(at, "a nil is stored as null, and under a former name it would be read as %s; remove //evento:default, or restore the name", f.value)
-	case o.omits && !wasPointer && isPointer && f.value == "":
+	case o.omits && !o.shape.nilable() && (isPointer || f.shape.kind == kindAny) && f.value == "":
 		c.problem(at, "a zero was left out (omitempty, omitzero), and would be read as nil; keep its type%s", f.zeroDefault(at))
 	case before != after && (o.value != "" || f.value != "" && (o.omits || o.added || null || toJSON)):
 		c.problem(at, "events that were stored without it are read as %s, and would be read as %s; %s, or delete the field in %s if no event was stored since it is there",
@@ -31,6 +31,15 @@ func (c *comparison) absent(o, f, into *field, at location) {
 	into.omits = into.omits || o.omits
 	into.null = into.null || null
 	into.added = into.added || o.added || o.dropped || toJSON
+}
+
+// nilable reports whether nil is a value of a shape.
+func (s *shape) nilable() bool {
+	switch s.kind {
+	case kindPointer, kindList, kindMap, kindAny:
+		return true
+	}
+	return s.kind == kindBytes && s.size < 0
 }
 
 // readsFormer reports whether a field now reads by a former name alone what another was
@@ -75,7 +84,8 @@ func (f *field) missing() string {
 // zeroDefault is the advice to keep the zeros of what has become a pointer.
 func (f *field) zeroDefault(at location) string {
 	zero := ""
-	switch f.shape.elem.kind {
+	of, _ := f.shape.pointedTo()
+	switch of.kind {
 	case kindBool:
 		zero = "false"
 	case kindInt, kindUint, kindFloat:

@@ -77,7 +77,8 @@ func TestLockCutOff(t *testing.T) {
 	}
 	const want = "it is empty or cut off, as its last line is not \"end\", and what events are stored as is not known without it; " +
 		"take the file from version control, or delete it if no event was ever stored"
-	for _, text := range []string{"", "\n\n", lockHeader, whole[:strings.Index(whole, "\nevent p/A Opened")], strings.TrimSuffix(whole, "\nend\n")} {
+	first, _, _ := strings.Cut(whole, "\nevent p/A Opened")
+	for _, text := range []string{"", "\n\n", lockHeader, first, strings.TrimSuffix(whole, "\nend\n")} {
 		writeFiles(t, dir, map[string]string{LockName: text})
 		before := readFiles(t, dir)
 		for _, check := range []bool{true, false} {

@@ -108,6 +108,9 @@ var otherEdits = []randomEdit{
 	}},
 	{"cbor tag", func(p *randomPackage, s *randomStruct, f *randomField) bool {
 		f.cbor, f.integer = p.one("", strings.ToLower(f.name), "x"+f.name, f.key().name), false
+		if p.IntN(6) == 0 {
+			f.json = p.one("-", "j'"+f.name)
+		}
 		return true
 	}},
 	{"case", func(p *randomPackage, s *randomStruct, f *randomField) bool {

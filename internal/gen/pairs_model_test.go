@@ -215,7 +215,7 @@ func (p *randomPackage) add(s *randomStruct) *randomField {
 	case 0:
 		f.json = strings.ToLower(f.name)
 	case 1:
-		f.cbor = "c" + f.name
+		f.cbor, f.json = "c"+f.name, p.one("", "", "-", "j'"+f.name) // JSON takes no name with a quote
 	case 2:
 		if !s.array && p.IntN(2) == 0 {
 			f.cbor, f.integer = strconv.Itoa(p.IntN(20)), true
@@ -256,10 +256,7 @@ func (p *randomPackage) hold(s *randomStruct, f *randomField, of *randomStruct) 
 
 // holds returns the struct that a field holds itself, or nil.
 func (f *randomField) holds(p *randomPackage) *randomStruct {
-	t := f.typ
-	if t.kind == "*" {
-		t = t.elem
-	}
+	t := f.typ.inner()
 	if t.kind != "struct" {
 		return nil
 	}
@@ -309,10 +306,7 @@ func (t *randomType) basic() bool {
 }
 
 func (p *randomPackage) setDefault(f *randomField) {
-	t := f.typ
-	if t.kind == "*" {
-		t = t.elem
-	}
+	t := f.typ.inner()
 	f.dflt = ""
 	switch {
 	case t.kind == "bool":
@@ -401,10 +395,13 @@ func (f *randomField) source(p *randomPackage) string {
 // tags returns what the two codecs read of a field's tag.
 func (f *randomField) tags() (json, cbor string) {
 	json, cbor = f.json, f.cbor
-	if f.jsonOmit != "" {
+	if json == "-" && cbor == "" {
+		json = ""
+	}
+	if f.jsonOmit != "" && json != "-" {
 		json += "," + f.jsonOmit
 	}
-	if f.quoted {
+	if f.quoted && json != "-" {
 		json += ",string"
 	}
 	if f.integer {
@@ -468,6 +465,34 @@ func (p *randomPackage) identify(before *randomPackage) {
 			history[f.key()] = f.number
 		}
 	}
+	for range p.structs { // as deep as structs may be embedded
+		for _, s := range p.structs {
+			p.inherit(s)
+		}
+	}
+}
+
+// inherit adds what a struct embeds to its history.
+func (p *randomPackage) inherit(s *randomStruct) {
+	history := p.history[s.number]
+	for _, f := range s.fields {
+		if !f.embedded {
+			continue
+		}
+		for k, number := range p.history[f.typ.inner().of] {
+			if history[k] == 0 {
+				history[k] = number
+			}
+		}
+	}
+}
+
+// inner returns what is behind pointers.
+func (t *randomType) inner() *randomType {
+	for t.kind == "*" {
+		t = t.elem
+	}
+	return t
 }
 
 func (p *randomPackage) fieldOf(of, number int) *randomField {

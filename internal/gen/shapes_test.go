@@ -74,16 +74,16 @@ func TestStructsInThemselves(t *testing.T) {
 
 //evento:aggregate
 type E struct {
-	A A
-	D D
-	G G
-	L L
+	InA A
+	InD D
+	InG G
+	InL L
 }
 
 // A contains itself by way of B and C.
 type A struct{ B []B }
-type B struct{ C map[string]C; D D }
-type C struct{ A *A; D D }
+type B struct{ C map[string]C; InD D }
+type C struct{ A *A; InD D }
 
 // D contains E only, which contains nothing.
 type D struct{ E []E1 }
@@ -91,11 +91,11 @@ type E1 struct{ N int }
 
 // G is entered by way of F, which it contains.
 type G struct{ F *F }
-type F struct{ G *G; D D; H H }
-type H struct{ D D; F []F }
+type F struct{ G *G; InD D; InH H }
+type H struct{ InD D; F []F }
 
 // L holds H, and is not within it.
-type L struct{ H H; D D }
+type L struct{ InH H; InD D }
 `})
 	_, err := Run(t.Context(), Options{Dir: dir})
 	must(t, err)
@@ -143,10 +143,10 @@ func TestLockNamesShapes(t *testing.T) {
 		{"type E struct{ Y I; N int }\ntype I struct{ A, B string }", // until that changes
 			"\tY I\n\tN int64\n\t-X I~2\n\nshape I\n\tA string\n\tB string added\n\nshape I~2\n\tA string\n"},
 		{"type E struct{ N int }", "\tN int64\n\t-Y I\n\t-X I~2\n\nshape I\n\tA string\n\tB string added\n\nshape I~2\n\tA string\n"},
-		{"type E struct{ N int; Z text; Q struct{ T text } }\ntype text struct{ A bool }", // the name of a kind
-			"\tN int64\n\tZ text~2 added\n\tQ Q added\n\t-Y I\n\t-X I~2\n\nshape I\n\tA string\n\tB string added\n\nshape I~2\n\tA string\n\nshape Q\n\tT text~2\n\nshape text~2\n\tA bool\n"},
+		{"type E struct{ N int; Z text; Q R }\ntype text struct{ A bool }\ntype R struct{ T text }", // the name of a kind
+			"\tN int64\n\tZ text~2 added\n\tQ R added\n\t-Y I\n\t-X I~2\n\nshape I\n\tA string\n\tB string added\n\nshape I~2\n\tA string\n\nshape R\n\tT text~2\n\nshape text~2\n\tA bool\n"},
 		{"type E struct{ N int; Z I }\ntype I struct{ A bool }", // two that are gone have this name
-			"\tN int64\n\tZ I added\n\t-Q Q added\n\t-Y I~2\n\t-X I~3\n\nshape I\n\tA bool\n\nshape I~2\n\tA string\n\tB string added\n\nshape I~3\n\tA string\n\nshape Q\n\tT text~2\n\nshape text~2\n\tA bool\n"},
+			"\tN int64\n\tZ I added\n\t-Q R added\n\t-Y I~2\n\t-X I~3\n\nshape I\n\tA bool\n\nshape I~2\n\tA string\n\tB string added\n\nshape I~3\n\tA string\n\nshape R\n\tT text~2\n\nshape text~2\n\tA bool\n"},
 	}
 	for _, step := range steps {
 		writeFiles(t, dir, map[string]string{"p.go": "package p\n\n//evento:aggregate p/A\n" + step.types + "\n"})

@@ -76,16 +76,19 @@ func (c *chain) check(i int, event evento.Payload, variant int, codec evento.Cod
 		if j == i {
 			continue
 		}
-		if err := compare("", read, ""); err != nil {
+		if err := (reader{codec == evento.JSON()}).compare("", read, ""); err != nil {
 			return fmt.Errorf("version %d reads %+v as %+v: %w", j, read[0], now, err)
 		}
 	}
 	return nil
 }
 
+// reader compares what was read by one codec.
+type reader struct{ json bool }
+
 // compare compares a value as the last version reads it with what versions before it
 // read, from that which stored it on. Those without the field have none.
-func compare(path string, read []reflect.Value, dflt string) error {
+func (r reader) compare(path string, read []reflect.Value, dflt string) error {
 	read = append([]reflect.Value(nil), read...)
 	for i := range read {
 		for read[i].Kind() == reflect.Pointer && !read[i].IsNil() {
@@ -120,12 +123,12 @@ func compare(path string, read []reflect.Value, dflt string) error {
 			return fmt.Errorf("%s was %s, and is nil", path, show(before))
 		}
 	default:
-		return compareValues(path, read, before, now)
+		return r.compareValues(path, read, before, now)
 	}
 	return nil
 }
 
-func compareValues(path string, read []reflect.Value, before, now reflect.Value) error {
+func (r reader) compareValues(path string, read []reflect.Value, before, now reflect.Value) error {
 	switch {
 	case now.Kind() == reflect.Interface:
 		return compareAny(path, before, now)
@@ -134,13 +137,13 @@ func compareValues(path string, read []reflect.Value, before, now reflect.Value)
 			return fmt.Errorf("%s was %s, and is %s", path, show(before), show(now))
 		}
 	case now.Kind() == reflect.Struct:
-		return compareStructs(path, read, before, now)
+		return r.compareStructs(path, read, before, now)
 	case now.Kind() == reflect.Map:
 		if before.Len() != now.Len() {
 			return fmt.Errorf("%s had %d elements, and has %d", path, before.Len(), now.Len())
 		}
 		for it := now.MapRange(); it.Next(); {
-			if err := compare(path+"["+text(it.Key())+"]", each(read, func(v reflect.Value) reflect.Value { return lookUp(v, it.Key()) }), ""); err != nil {
+			if err := r.compare(path+"["+text(it.Key())+"]", each(read, func(v reflect.Value) reflect.Value { return lookUp(v, it.Key()) }), ""); err != nil {
 				return err
 			}
 		}
@@ -149,7 +152,7 @@ func compareValues(path string, read []reflect.Value, before, now reflect.Value)
 			return fmt.Errorf("%s had %d elements, and has %d", path, before.Len(), now.Len())
 		}
 		for i := range now.Len() {
-			if err := compare(path+"["+strconv.Itoa(i)+"]", each(read, func(v reflect.Value) reflect.Value { return element(v, i) }), ""); err != nil {
+			if err := r.compare(path+"["+strconv.Itoa(i)+"]", each(read, func(v reflect.Value) reflect.Value { return element(v, i) }), ""); err != nil {
 				return err
 			}
 		}
@@ -158,18 +161,24 @@ func compareValues(path string, read []reflect.Value, before, now reflect.Value)
 }
 
 // compareStructs compares fields by their numbers.
-func compareStructs(path string, read []reflect.Value, before, now reflect.Value) error {
+func (r reader) compareStructs(path string, read []reflect.Value, before, now reflect.Value) error {
 	if number(before.Type()) != number(now.Type()) {
 		return nil // of different structs it is not known which fields are the same
 	}
 	for n, f := range fields(now) {
+		if r.json && !f.json {
+			continue
+		}
 		of := each(read, func(v reflect.Value) reflect.Value {
 			if v.Kind() != reflect.Struct || number(v.Type()) != number(now.Type()) {
 				return reflect.Value{}
 			}
-			return fields(v)[n].Value
+			if in := fields(v)[n]; !r.json || in.json {
+				return in.Value
+			}
+			return reflect.Value{} // the codec leaves it out
 		})
-		if err := compare(path+"."+f.name, of, f.dflt); err != nil {
+		if err := r.compare(path+"."+f.name, of, f.dflt); err != nil {
 			return err
 		}
 	}
@@ -229,6 +238,7 @@ func number(t reflect.Type) string {
 type field struct {
 	reflect.Value
 	name, dflt, stored string
+	json               bool // the JSON codec stores it
 }
 
 // fields returns the fields of a struct, and of those embedded in it that are not
@@ -243,7 +253,7 @@ func fields(s reflect.Value) map[string]field {
 		switch {
 		case f.Name == "_":
 		case !f.Anonymous:
-			found[f.Tag.Get("number")] = field{v, f.Name, f.Tag.Get("default"), storedAs(f)}
+			found[f.Tag.Get("number")] = field{v, f.Name, f.Tag.Get("default"), storedAs(f), f.Tag.Get("json") != "-"}
 			names[storedAs(f)] = true
 		case v.Kind() != reflect.Pointer:
 			embedded = append(embedded, v)
