@@ -27,7 +27,7 @@ func (c *code) compare(before *lock, lockFile string, ps *problems) *lock {
 			}
 		}
 		if !e.broken {
-			cmp := comparison{code: c, ps: ps, event: e, made: made, seen: pairs{}}
+			cmp := comparison{code: c, ps: ps, event: e, made: made, seen: pairs{}, seenAbsent: pairs{}}
 			cmp.events(old)
 		}
 	}
@@ -65,7 +65,8 @@ type comparison struct {
 	ps    *problems
 	event *event
 	made  copies // nil: it is to be found out whether values can be read, and no more
-	seen  pairs
+	// What was compared, and that of which values may be absent.
+	seen, seenAbsent pairs
 }
 
 // location is where in an event a comparison is.
@@ -73,6 +74,7 @@ type location struct {
 	path   string // the stored names
 	top    *field // the event's field; nil: the event itself
 	within bool   // within that field
+	absent bool   // within a value of which a zero may have been left out
 }
 
 // field returns the location of a field of a struct.
@@ -80,7 +82,7 @@ func (at location) field(f *field, name string) location {
 	if at.top == nil {
 		return location{path: name, top: f}
 	}
-	return location{at.path + "." + name, at.top, true}
+	return location{at.path + "." + name, at.top, true, at.absent}
 }
 
 // problem reports a problem at a location.
@@ -116,12 +118,20 @@ func (c *comparison) events(old *lockedEvent) {
 	}
 }
 
+// again reports whether shapes were compared before, and takes note of it.
+func (c *comparison) again(old, now *shape, at location) bool {
+	pair, seen := [2]*shape{old, now}, c.seen
+	if at.absent {
+		seen = c.seenAbsent
+	}
+	before := seen[pair]
+	seen[pair] = true
+	return before
+}
+
 // structs compares structs: the events themselves, or those within.
 func (c *comparison) structs(old, now *shape, at location) {
-	pair := [2]*shape{old, now}
-	seen := c.seen[pair]
-	c.seen[pair] = true
-	if seen || !c.arrays(old, now, at) {
+	if c.again(old, now, at) || !c.arrays(old, now, at) {
 		return
 	}
 	taken := map[*field]*field{} // fields of old by those that read them
@@ -194,6 +204,7 @@ func (c *comparison) arrays(old, now *shape, at location) bool {
 // it.
 func (c *comparison) field(r *reading, f, into *field, in location) {
 	o, at := r.old, in.field(f, r.old.name)
+	at.absent = at.absent || o.omits
 	c.values(o.shape, f.shape, at)
 	if o.quoted != f.quoted && o.json != "" && f.json != "" {
 		c.problem(at, "the option string of its tag came or went, which the JSON codec could not read; undo it")
@@ -205,8 +216,8 @@ func (c *comparison) field(r *reading, f, into *field, in location) {
 	if in.top == nil {
 		c.tags(o, f)
 	}
-	for _, codec := range bothCodecs {
-		for _, k := range o.keys(codec) {
+	for _, by := range bothCodecs {
+		for _, k := range o.keys(by) {
 			if k.name != into.name && k.name != into.json && !k.number && !slices.Contains(into.was, k.name) {
 				into.was = append(into.was, k.name) // it is read as it differs in case alone
 			}
@@ -268,7 +279,7 @@ func (c *comparison) renamed(o *field, now *shape, taken map[*field]*field) (fou
 		if taken[f] != nil || found != nil && !o.isNamed(f) {
 			continue
 		}
-		try := comparison{code: c.code, ps: &problems{}, event: c.event, seen: pairs{}}
+		try := comparison{code: c.code, ps: &problems{}, event: c.event, seen: pairs{}, seenAbsent: pairs{}}
 		if try.values(o.shape, f.shape, location{top: f}); len(try.ps.all) > 0 {
 			continue
 		}

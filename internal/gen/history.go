@@ -22,7 +22,7 @@ func (c *comparison) absent(o, f, into *field, at location) {
 		c.problem(at, "a nil is stored as null, and would be read as %s; keep the pointer or remove //evento:default", after)
 	case isPointer && (wasPointer || o.null) && f.value != "" && f.readsFormer(o):
 		c.problem(at, "a nil is stored as null, and under a former name it would be read as %s; remove //evento:default, or restore the name", f.value)
-	case o.omits && !o.shape.nilable() && (isPointer || f.shape.kind == kindAny) && f.value == "":
+	case at.absent && !o.shape.nilable() && (isPointer || f.shape.kind == kindAny) && f.value == "":
 		c.problem(at, "a zero was left out (omitempty, omitzero), and would be read as nil; keep its type%s", f.zeroDefault(at))
 	case before != after && (o.value != "" || f.value != "" && (o.omits || o.added || null || toJSON)):
 		c.problem(at, "events that were stored without it are read as %s, and would be read as %s; %s, or delete the field in %s if no event was stored since it is there",

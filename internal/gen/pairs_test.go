@@ -131,6 +131,12 @@ func (p *pairsTest) generate(dir string, version int, chains []*pairChain) map[s
 		_, err := Run(p.Context(), Options{Dir: dir, Patterns: []string{fmt.Sprintf("./v%d/...", version)}})
 		must(p.T, err)
 	}
+	if len(refused) < len(chains) {
+		again, err := Run(p.Context(), Options{Dir: dir, Patterns: []string{fmt.Sprintf("./v%d/...", version)}, Check: true})
+		if err != nil || len(again.Changed) > 0 {
+			p.Errorf("%s=%d: generating version %d again: %+v, %v", seedVariable, chains[0].seed, version, again.Changed, err)
+		}
+	}
 	return refused
 }
 

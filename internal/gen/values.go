@@ -6,12 +6,11 @@ package gen
 func (c *comparison) values(stored, now *shape, at location) {
 	stored, null := stored.pointedTo()
 	now, pointer := now.pointedTo()
-	if stored.kind != kindStruct && stored.label != "" { // it contains itself
-		pair := [2]*shape{stored, now}
-		if c.seen[pair] {
-			return
-		}
-		c.seen[pair] = true
+	if null || stored.kind == kindList || stored.kind == kindMap {
+		at.absent = false // nothing is within what was left out
+	}
+	if stored.elem != nil && c.again(stored, now, at) {
+		return // it contains itself
 	}
 	no := "it is stored as " + stored.String() + ", which cannot be read as " + now.String()
 	switch {
@@ -108,16 +107,19 @@ func keyReads(stored, now *shape) bool {
 	return stored.kind == now.kind && stored.bits == now.bits
 }
 
-// anyReads reports whether a value can be read into any: keys of maps must be
-// comparable then, and it must be known what is stored.
+// anyReads reports whether a value can be read into any: it must be known what is
+// stored, keys of maps must be comparable, and numbers fit into the float64 that JSON
+// makes of them.
 func (s *shape) anyReads(seen map[*shape]bool) bool {
 	if s == nil || seen[s] {
 		return true
 	}
 	seen[s] = true
 	switch s.kind {
-	case kindCBOR:
+	case kindCBOR, kindBigInt:
 		return false
+	case kindInt, kindUint:
+		return s.bits < 64
 	case kindMap:
 		switch s.key.kind {
 		case kindBool, kindInt, kindUint, kindFloat, kindString, kindText, kindTime, kindAny:
@@ -130,5 +132,5 @@ func (s *shape) anyReads(seen map[*shape]bool) bool {
 			return false
 		}
 	}
-	return s.key.anyReads(seen) && s.elem.anyReads(seen)
+	return s.elem.anyReads(seen)
 }
