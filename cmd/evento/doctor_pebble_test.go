@@ -87,8 +87,8 @@ func put(at int, by string) func(v []byte) []byte {
 	return func(v []byte) []byte { copy(v[at:], by); return v }
 }
 
-// replace replaces a text by one of the same length.
-func replace(old, by string) func(v []byte) []byte {
+// retext replaces a text by one of the same length.
+func retext(old, by string) func(v []byte) []byte {
 	return func(v []byte) []byte { return bytes.Replace(v, []byte(old), []byte(by), 1) }
 }
 
@@ -127,15 +127,15 @@ var pebbleDamages = map[string]struct {
 	"a time of the year 10000":      {func(p rawPebble) { p.change("c-2", 21, put(pebbleTime, be(253402300800000000))) }, []string{"error timestamp: invalid timestamp: 10000"}, "position 21: "},
 	"a time that falls":             {func(p rawPebble) { p.change("o-1", 5, put(pebbleTime, be(7))) }, []string{"error timestamp: position 5, Placed of version 2: it is of 1970"}, "position 5: "},
 	"an event id twice":             {func(p rawPebble) { p.change("c-0", 19, put(pebbleID, string(p.get(eventAt(3))[pebbleID:pebbleID+16]))) }, []string{"error id: position 19, Left of version 1: it has the event id"}, "position 19: it has the event id"},
-	"a damaged type":                {func(p rawPebble) { p.change("c-0", 19, replace("shop/Customer", "shop/Cust\xff\xff\xff\xff")) }, []string{"error event: invalid aggregate type", "error index: under a name that the event there does not have"}, "position 19: invalid aggregate type"},
-	"a damaged aggregate id":        {func(p rawPebble) { p.change("c-0", 19, replace("c-0", "c\xff0")) }, []string{"error event: invalid aggregate id"}, "position 19: invalid aggregate id"},
-	"a damaged event name":          {func(p rawPebble) { p.change("c-0", 19, replace("Left", "Lef\x01")) }, []string{"error event: invalid event name"}, "position 19: invalid event name"},
-	"a damaged routing key":         {func(p rawPebble) { p.change("o-1", 2, replace("eu", "\xff\xfe")) }, []string{"error event: invalid routing key", "error index: the index of routing keys has position 2"}, "position 2: invalid routing key"},
-	"another routing key":           {func(p rawPebble) { p.change("o-1", 5, replace("eu", "us")) }, []string{"error event: position 5, Placed of version 2: the routing key is \"us\", and that of the event of its aggregate before it is another"}, "position 5: the routing key"},
-	"a damaged codec":               {func(p rawPebble) { p.change("c-0", 19, replace("json", "js\x00n")) }, []string{"error event: invalid codec name"}, "position 19: invalid codec name"},
-	"damaged metadata":              {func(p rawPebble) { p.change("o-1", 2, replace("requestedBy", "requestedXy")) }, []string{"error event: its metadata of 42 bytes cannot be read"}, "position 2"},
-	"metadata that are no CBOR":     {func(p rawPebble) { p.change("o-1", 2, replace("fvalues", "\xffvalues")) }, []string{"error event: its metadata of"}, "position 2"},
-	"a payload that is no CBOR":     {func(p rawPebble) { p.change("o-1", 2, replace("\xa2aN", "\xffaN")) }, []string{"error payload: position 2, Placed of version 1 is no cbor"}, ""},
+	"a damaged type":                {func(p rawPebble) { p.change("c-0", 19, retext("shop/Customer", "shop/Cust\xff\xff\xff\xff")) }, []string{"error event: invalid aggregate type", "error index: under a name that the event there does not have"}, "position 19: invalid aggregate type"},
+	"a damaged aggregate id":        {func(p rawPebble) { p.change("c-0", 19, retext("c-0", "c\xff0")) }, []string{"error event: invalid aggregate id"}, "position 19: invalid aggregate id"},
+	"a damaged event name":          {func(p rawPebble) { p.change("c-0", 19, retext("Left", "Lef\x01")) }, []string{"error event: invalid event name"}, "position 19: invalid event name"},
+	"a damaged routing key":         {func(p rawPebble) { p.change("o-1", 2, retext("eu", "\xff\xfe")) }, []string{"error event: invalid routing key", "error index: the index of routing keys has position 2"}, "position 2: invalid routing key"},
+	"another routing key":           {func(p rawPebble) { p.change("o-1", 5, retext("eu", "us")) }, []string{"error event: position 5, Placed of version 2: the routing key is \"us\", and that of the event of its aggregate before it is another"}, "position 5: the routing key"},
+	"a damaged codec":               {func(p rawPebble) { p.change("c-0", 19, retext("json", "js\x00n")) }, []string{"error event: invalid codec name"}, "position 19: invalid codec name"},
+	"damaged metadata":              {func(p rawPebble) { p.change("o-1", 2, retext("requestedBy", "requestedXy")) }, []string{"error event: its metadata of 42 bytes cannot be read"}, "position 2"},
+	"metadata that are no CBOR":     {func(p rawPebble) { p.change("o-1", 2, retext("fvalues", "\xffvalues")) }, []string{"error event: its metadata of"}, "position 2"},
+	"a payload that is no CBOR":     {func(p rawPebble) { p.change("o-1", 2, retext("\xa2aN", "\xffaN")) }, []string{"error payload: position 2, Placed of version 1 is no cbor"}, ""},
 	"a key without a position":      {func(p rawPebble) { p.set(pebblePrefix+"e123", nil) }, []string{`error position: its key, "evento/e123", has no position`}, either},
 	"no event of an aggregate":      {func(p rawPebble) { p.remove(ofAggregate("o-1", 5)) }, []string{`error index: the event at position 5 is missing in an index: the key "evento/ashop/Order\x00o-1`}, ""},
 	"another event of an aggregate": {func(p rawPebble) { p.set(ofAggregate("o-1", 5), p.get(eventAt(2))) }, []string{`error index: is not the one at position 5`}, ""},
