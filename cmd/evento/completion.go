@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// completing prepares the arguments of a shell that asks for completion. cobra quotes
-// them all when they have a mistake, on the real standard error: the store is given
-// to the command on another way, and other passwords are hidden.
+// completing prepares the arguments of a shell that asks for completion. When they have
+// a mistake, cobra prints all of them on the real standard error: so the store is put
+// into the context instead, and what else may be a password is hidden.
 func completing(ctx context.Context, args []string) (context.Context, []string) {
 	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
 		return ctx, args
@@ -73,9 +73,9 @@ func (c candidates) from(cmd *cobra.Command, begun string) ([]string, cobra.Shel
 	return fitting, nothing
 }
 
-// plain matches what no shell interprets, in any of its words: neither bash, zsh, fish
-// nor PowerShell. What a store has may come from anybody, and the shell puts a
-// candidate on the command line as it is. Nor may one be taken for a flag.
+// plain matches what bash, zsh, fish and PowerShell take as it is, and no command for a
+// flag. The names in a store may come from anybody, and a shell puts a candidate on the
+// command line without quotes.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_/.][A-Za-z0-9_/.:+@-]*$`)
 
 // complete completes a flag.

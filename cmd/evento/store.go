@@ -64,19 +64,19 @@ func (a address) String() string { return show(a.shown) }
 
 // open opens the store. Only creating makes one that is missing.
 func (a address) open(ctx context.Context, how access) (ex evento.Executor, err error) {
-	switch err := a.checkThere(); {
-	case errors.Is(err, errMissing) && how == creating:
-		undo, err := a.makePrivate()
-		if err != nil {
+	switch missing := a.checkThere(); {
+	case errors.Is(missing, errMissing) && how == creating:
+		var undo func() error
+		if undo, err = a.makePrivate(); err != nil {
 			return nil, err
 		}
 		defer func() {
-			if ex == nil {
+			if err != nil {
 				err = errors.Join(err, undo())
 			}
 		}()
-	case err != nil:
-		return nil, err
+	case missing != nil:
+		return nil, missing
 	}
 	if how != creating {
 		if err := a.checkSchema(ctx); err != nil {

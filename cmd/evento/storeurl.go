@@ -44,7 +44,7 @@ func parseStore(text string) (address, error) {
 	}
 	a, err := parseAddress(text)
 	if err != nil {
-		return address{}, usagef("%s: %w", from, err)
+		return address{}, usagef("%s: %s", from, strings.TrimPrefix(err.Error(), "evento: "))
 	}
 	return a, nil
 }
@@ -186,11 +186,11 @@ var (
 	mayHaveAt = []string{"user", "password", "sslpassword", "application_name"}
 )
 
-const escapes = "in a user or password, write / as %2F, ? as %3F, # as %23, @ as %40, : as %3A and % as %25"
+const escapes = "in a user, password or database, write / as %2F, ? as %3F, # as %23, @ as %40, : as %3A and % as %25"
 
-// splitURL splits what is behind the scheme. It refuses all where a part of a
-// password may be taken for another part: the URL would be valid, and what it names
-// is printed.
+// splitURL splits what is behind the scheme. It refuses a URL in which a part of a
+// password may be taken for a host, a port, a database or a parameter, as these are
+// printed, although it may be valid.
 func splitURL(rest string) (u serverURL, err error) {
 	after, ok := strings.CutPrefix(rest, "//")
 	if !ok {
@@ -206,8 +206,8 @@ func splitURL(rest string) (u serverURL, err error) {
 		return u, errors.New("there is a # behind the host; " + escapes)
 	}
 	u.path, u.query, _ = strings.Cut(tail, "?")
-	if strings.Contains(u.path, "@") {
-		return u, errors.New("there is an @ behind the host; " + escapes)
+	if strings.ContainsAny(u.path, "@:") {
+		return u, errors.New("there is an @ or a : behind the host; " + escapes)
 	}
 	return u, errors.Join(u.checkLogin(), u.checkHost(), u.checkQuery())
 }
@@ -338,8 +338,8 @@ func dsnOf(rest string) (string, error) {
 	return dsn, nil
 }
 
-// checkDSN looks for the parts of a DSN where the driver does. What the driver takes
-// for the network or the host is printed when there is none.
+// checkDSN looks for the parts of a DSN where the driver does, and refuses one whose
+// password the driver would take for a network or a host, which are printed.
 func checkDSN(dsn string) error {
 	slash := strings.LastIndexByte(dsn, '/')
 	if slash < 0 {
