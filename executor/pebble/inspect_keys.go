@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 
 	lsm "github.com/cockroachdb/pebble/v2"
@@ -59,19 +60,20 @@ func (in *Inspector) strangers(ctx context.Context, from, to []byte, found func(
 // Indexes calls found for each key of an index that is no event's, for each event under its
 // aggregate that is not the event at its position, and for each event that an index lacks. It
 // needs the memory of a few events.
+//
+// It goes through events and indexes in the order of their keys, and compares sums. Only if
+// these differ, it looks for the event of each key, which takes ten times as long.
 func (in *Inspector) Indexes(ctx context.Context, found func(detail string) error) error {
-	c := &indexCheck{in: in, found: found}
+	c := &indexCheck{in: in, found: found, seed: maphash.MakeSeed()}
+	if same, err := c.sums(ctx); err != nil || same {
+		return err
+	}
 	err := in.scan(ctx, in.keys.events(), end(in.keys.events()), func(key, value []byte) error {
-		if keys := c.keysOf(key, value); keys != nil {
-			c.want += len(keys)
-		}
+		c.want += len(c.keysOf(key, value))
 		return nil
 	})
-	for _, letter := range []byte{aggregateKey, kindKey, routingKey, tagKey} {
-		if err == nil {
-			beginning := in.keys.begin(letter)
-			err = in.scan(ctx, beginning, end(beginning), c.index)
-		}
+	if err == nil {
+		err = in.indexes(ctx, c.index)
 	}
 	if err != nil || c.good == c.want {
 		return err
@@ -80,11 +82,50 @@ func (in *Inspector) Indexes(ctx context.Context, found func(detail string) erro
 	return in.scan(ctx, in.keys.events(), end(in.keys.events()), c.lacking)
 }
 
+// indexes calls each for the keys of all indexes.
+func (in *Inspector) indexes(ctx context.Context, each func(key, value []byte) error) error {
+	for _, letter := range []byte{aggregateKey, kindKey, routingKey, tagKey} {
+		beginning := in.keys.begin(letter)
+		if err := in.scan(ctx, beginning, end(beginning), each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // indexCheck counts the keys that events have and are to have.
 type indexCheck struct {
 	in         *Inspector
 	found      func(string) error
+	seed       maphash.Seed
 	want, good int
+}
+
+// sums reports whether the keys of the indexes, and the events under their aggregates, are
+// those that the events are to have, by their number and the sum of their hashes.
+func (c *indexCheck) sums(ctx context.Context) (same bool, err error) {
+	var want, is [2]uint64
+	add := func(to *[2]uint64, key, value []byte) {
+		sum := maphash.Bytes(c.seed, key)
+		if key[len(c.in.keys.prefix)] == aggregateKey {
+			sum = maphash.Comparable(c.seed, [2]uint64{sum, maphash.Bytes(c.seed, value)})
+		}
+		to[0]++
+		to[1] += sum
+	}
+	err = c.in.scan(ctx, c.in.keys.events(), end(c.in.keys.events()), func(key, value []byte) error {
+		for _, k := range c.keysOf(key, value) {
+			add(&want, k, value)
+		}
+		return nil
+	})
+	if err == nil {
+		err = c.in.indexes(ctx, func(key, value []byte) error {
+			add(&is, key, value)
+			return nil
+		})
+	}
+	return want == is, err
 }
 
 // keysOf are the keys that an event has in the indexes; nil: it cannot be read.
