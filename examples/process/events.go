@@ -10,7 +10,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-//go:generate go run github.com/evento-go/evento/cmd/evento gen
+//go:generate go run github.com/evento-go/evento/cmd/evento-gen
 
 // An order is what a customer wants, and how it ends.
 //

@@ -472,16 +472,11 @@ func (e Completed) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Completed) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "orders/Order".
@@ -716,16 +711,11 @@ func (e Paid) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Paid) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "orders/Invoice".
@@ -747,16 +737,11 @@ func (e Overdue) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Overdue) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "orders/Invoice".
@@ -778,16 +763,11 @@ func (e Refunded) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Refunded) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "orders/Parcel".
@@ -848,16 +828,11 @@ func (e Delivered) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Delivered) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "orders/Parcel".
@@ -879,14 +854,9 @@ func (e Returned) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Returned) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/evento-go/evento"
 )
 
-//go:generate go run github.com/evento-go/evento/cmd/evento gen
+//go:generate go run github.com/evento-go/evento/cmd/evento-gen
 
 //evento:aggregate evolution/Order
 type (

@@ -303,16 +303,11 @@ func (e Delivered) AppendCBOR(b []byte) ([]byte, error) {
 
 // DecodeCBOR decodes what AppendCBOR writes, and leaves the rest to evento.CBOR.
 func (e *Delivered) DecodeCBOR(data []byte) (bool, error) {
-	d, v := cborwire.NewDecoder(data), *e
+	d := cborwire.NewDecoder(data)
 	if d.Map() != 0 {
 		d.Unusual()
 	}
-	_ = v
-	if !d.End() {
-		return false, nil
-	}
-	*e = v
-	return true, nil
+	return d.End(), nil
 }
 
 // AggregateType is "evolution/Order".
