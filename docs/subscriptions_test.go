@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,39 +32,65 @@ func (AccountOpened) EventName() string                   { return "AccountOpene
 func (MailSent) AggregateType() evento.AggregateType      { return account }
 func (MailSent) EventName() string                        { return "MailSent" }
 
-// Each block of Go in a guide is in the test beside it, to the letter but for tabs.
+// Each block of Go in a guide is in the test beside it or, if it has none, in the program of
+// the same name, to the letter but for tabs. So is what that program prints, which its comment
+// has, and which its test wants.
 func TestSnippets(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"subscriptions", "deciding"} {
+	for name, least := range map[string]int{
+		"subscriptions": 6, "deciding": 6, "uniqueness": 8, "process": 7, "readmodel": 10, "moving": 4, "evolution": 8,
+	} {
 		guide, err := os.ReadFile(name + ".md")
 		if err != nil {
 			t.Fatal(err)
 		}
-		file, err := os.ReadFile(name + "_test.go")
-		if err != nil {
-			t.Fatal(err)
+		blocks := regexp.MustCompile("(?ms)^ *```([a-z]*)\n(.*?)^ *```$").FindAllStringSubmatch(string(guide), -1)
+		if len(blocks) < least {
+			t.Errorf("%s: %d blocks, want at least %d", name, len(blocks), least)
 		}
-		blocks := strings.Split(string(guide), "```go\n")[1:]
-		if len(blocks) < 6 {
-			t.Fatalf("%s: %d blocks of Go", name, len(blocks))
-		}
-		code := flat(string(file))
+		code := codeOf(t, name)
 		for _, block := range blocks {
-			block, _, _ = strings.Cut(block, "```")
-			for _, part := range strings.Split(block, "\n\n") {
-				if !strings.Contains(code, flat(part)) {
-					t.Errorf("not in %s_test.go:\n%s", name, part)
+			for part := range strings.SplitSeq(block[2], "\n\n") {
+				if block[1] != "sh" && !strings.Contains(code, flat(part)) {
+					t.Errorf("%s.md has what is in none of its programs:\n%s", name, part)
 				}
 			}
 		}
 	}
 }
 
-// flat is code without what lines begin with.
+// codeOf is the code of a guide.
+func codeOf(t *testing.T, name string) string {
+	t.Helper()
+	files := []string{name + "_test.go"}
+	if _, err := os.Stat(files[0]); err != nil {
+		files = nil
+		for _, pattern := range []string{"*.go", "*/*.go"} {
+			more, err := filepath.Glob(filepath.Join("../examples", name, pattern))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, more...)
+		}
+	}
+	var code strings.Builder
+	for _, path := range files {
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code.WriteString(flat(string(file)))
+	}
+	return code.String()
+}
+
+// flat is code without what lines begin with: tabs, and what makes a line one of a comment's
+// preformatted text.
 func flat(code string) string {
 	var b strings.Builder
 	for line := range strings.Lines(code) {
-		b.WriteString(strings.TrimLeft(line, "\t"))
+		line = strings.TrimLeft(line, "\t")
+		b.WriteString(strings.TrimPrefix(line, "//\t"))
 	}
 	return b.String()
 }

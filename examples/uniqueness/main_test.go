@@ -205,6 +205,22 @@ func TestOnceMeanwhile(t *testing.T) {
 	}
 }
 
+// A decision that finds nothing to do is no error, also when it has looked.
+func TestOnceNothing(t *testing.T) {
+	t.Parallel()
+	ctx, ex := t.Context(), memory.New(nil)
+	id, err := register(ctx, ex, "ada@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := once(ctx, ex, "request", func(ctx context.Context, d evento.Executor) (string, error) {
+		return "done", changeEmail(ctx, d, id, "ada@example.org")
+	})
+	if answer != "done" || err != nil {
+		t.Errorf("the answer is %q, %v", answer, err)
+	}
+}
+
 // What is refused is decided anew, and what is old is forgotten.
 func TestForget(t *testing.T) {
 	t.Parallel()

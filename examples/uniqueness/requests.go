@@ -40,7 +40,11 @@ func once(ctx context.Context, ex evento.Executor, request string, decide func(c
 			answer = first
 			return err
 		}
-		if answer, err = decide(ctx, d); err != nil {
+		stored, err := evento.Decide(ctx, d, func(ctx context.Context, d evento.Executor) (err error) {
+			answer, err = decide(ctx, d)
+			return err
+		})
+		if err != nil || len(stored) == 0 { // what stores nothing may be decided again
 			return err
 		}
 		return d.Swap(ctx, evento.Swap{Changes: []evento.Change{{RecordKey: key, Value: []byte(answer)}}})
