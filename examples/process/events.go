@@ -62,6 +62,8 @@ type Order struct {
 	End string
 }
 
+var _ OrderView = (*Order)(nil) // it handles each event of an order
+
 func (o *Order) OnPlaced(e evento.Event[Placed]) error     { o.Placed = e.Data; return nil }
 func (o *Order) OnCompleted(evento.Event[Completed]) error { o.End = "completed"; return nil }
 func (o *Order) OnCancelled(e evento.Event[Cancelled]) error {
@@ -72,6 +74,8 @@ func (o *Order) OnCancelled(e evento.Event[Cancelled]) error {
 // Article is how many pieces are free.
 type Article struct{ Free int }
 
+var _ ArticleView = (*Article)(nil)
+
 func (a *Article) OnStocked(e evento.Event[Stocked]) error { a.Free += e.Data.Pieces; return nil }
 func (a *Article) OnReserved(evento.Event[Reserved]) error { a.Free--; return nil }
 func (a *Article) OnReleased(evento.Event[Released]) error { a.Free++; return nil }
@@ -80,6 +84,11 @@ func (a *Article) OnReleased(evento.Event[Released]) error { a.Free++; return ni
 type (
 	Invoice struct{ Last string }
 	Parcel  struct{ Last string }
+)
+
+var (
+	_ InvoiceView = (*Invoice)(nil)
+	_ ParcelView  = (*Parcel)(nil)
 )
 
 func (i *Invoice) OnSent(evento.Event[Sent]) error         { i.Last = "sent"; return nil }
