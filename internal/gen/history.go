@@ -15,7 +15,8 @@ import (
 func (c *comparison) absent(o, f, into *field, at location) {
 	wasPointer, isPointer := o.shape.kind == kindPointer, f.shape.kind == kindPointer
 	toJSON := o.json == "" && f.json != "" // what the JSON codec has stored lacks it
-	null := o.null || wasPointer && !isPointer
+	// The default codec stores a zero time as null.
+	null := o.null || wasPointer && !isPointer || o.shape.kind == kindTime && f.shape.kind == kindString
 	before, after := o.missing(), f.missing()
 	switch {
 	case wasPointer && !isPointer && after != zeroValue:

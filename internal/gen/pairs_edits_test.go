@@ -47,7 +47,12 @@ var harmless = []randomEdit{
 			return false
 		}
 		f.typ = &randomType{kind: "*", elem: f.typ}
-		return true
+		return p.isEvent(s) || !slices.ContainsFunc(p.structs, func(o *randomStruct) bool {
+			// Zeros of it may be within what was left out.
+			return slices.ContainsFunc(o.fields, func(f *randomField) bool {
+				return f.typ.kind == "struct" && (f.omitted || f.jsonOmit+f.cborOmit != "")
+			})
+		})
 	}},
 }
 
@@ -219,6 +224,11 @@ var otherEdits = []randomEdit{
 		if !p.isEvent(s) {
 			return false
 		}
+		// Rather of one that events may lack.
+		if i := slices.IndexFunc(s.fields, func(f *randomField) bool { return f.added || f.omitted }); i >= 0 {
+			f = s.fields[i]
+		}
+		f.jsonOmit, f.cborOmit = "", ""
 		if f.dflt == "" || p.IntN(2) == 0 {
 			p.setDefault(f)
 		} else {
@@ -324,6 +334,9 @@ func (p *randomPackage) edited() (version *randomPackage, isHarmless bool) {
 			s = v.structs[v.IntN(randomEvents)]
 		}
 		e := edits[v.IntN(len(edits))]
+		if v.IntN(8) == 0 && !isHarmless {
+			e = edits[slices.IndexFunc(edits, func(e randomEdit) bool { return e.name == "default" })]
+		}
 		if v.IntN(4) == 0 && !isHarmless {
 			e = harmless[v.IntN(len(harmless))]
 		}

@@ -40,7 +40,8 @@ type (
 		integer    bool
 		quoted     bool
 		embedded   bool
-		omitted    bool // before
+		omitted    bool // a zero, before
+		added      bool // in a later version
 		typ        *randomType
 		was        []string
 		dflt       string
@@ -209,7 +210,7 @@ func (p *randomPackage) freeName(s *randomStruct, fold bool) string {
 
 // add adds a field to a struct.
 func (p *randomPackage) add(s *randomStruct) *randomField {
-	f := &randomField{number: p.next(), typ: p.typ(0)}
+	f := &randomField{number: p.next(), typ: p.typ(0), added: len(p.history) > 0}
 	f.name = p.freeName(s, p.IntN(3) > 0)
 	switch p.IntN(8) {
 	case 0:

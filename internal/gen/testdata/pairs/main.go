@@ -131,7 +131,7 @@ func (r reader) compare(path string, read []reflect.Value, dflt string) error {
 func (r reader) compareValues(path string, read []reflect.Value, before, now reflect.Value) error {
 	switch {
 	case now.Kind() == reflect.Interface:
-		return compareAny(path, before, now)
+		return compareAny(path, read, before, now)
 	case isLeaf(now) || isLeaf(before):
 		if text(before) != text(now) && !(isZeroTime(before) && now.IsZero()) {
 			return fmt.Errorf("%s was %s, and is %s", path, show(before), show(now))
@@ -186,7 +186,7 @@ func (r reader) compareStructs(path string, read []reflect.Value, before, now re
 }
 
 // compareAny compares what is simple.
-func compareAny(path string, before, now reflect.Value) error {
+func compareAny(path string, read []reflect.Value, before, now reflect.Value) error {
 	if before.Kind() == reflect.Interface {
 		if !reflect.DeepEqual(before.Interface(), now.Interface()) {
 			return fmt.Errorf("%s was %s, and is %s", path, show(before), show(now))
@@ -196,7 +196,8 @@ func compareAny(path string, before, now reflect.Value) error {
 	now = now.Elem()
 	switch before.Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Uint8, reflect.Uint16, reflect.String:
-		if before.Type().PkgPath() == "" && text(before) != text(now) {
+		null := !now.IsValid() && read[0].IsValid() && isZeroTime(read[0])
+		if before.Type().PkgPath() == "" && text(before) != text(now) && !null {
 			return fmt.Errorf("%s was %s, and is %s", path, show(before), show(now))
 		}
 	}
