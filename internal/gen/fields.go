@@ -153,9 +153,14 @@ func (r *reader) fieldDirectives(e *event, af *ast.Field) {
 	}
 	f := e.fields()[i]
 	r.tags(e, f, tags)
-	if len(was)+len(dflt) == 0 {
-		return
+	if len(was)+len(dflt) > 0 {
+		r.evolved(e, f, af, was, dflt)
 	}
+}
+
+// evolved reads what directives say of a field that was stored differently.
+func (r *reader) evolved(e *event, f *field, af *ast.Field, was, dflt []*directive) {
+	pos := slices.Concat(was, dflt)[0].pos
 	if e.old {
 		r.problem(pos, "%s is read alone, and of its fields nothing is known but the names in their tags; "+
 			"put it into the group of its aggregate with //evento:retired, or remove the directive", e.ident)

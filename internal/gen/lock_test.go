@@ -76,69 +76,82 @@ func TestLock(t *testing.T) {
 // checkChanges makes a package of each change, and generates all of them at once.
 func checkChanges(t *testing.T, changes map[string]change) {
 	t.Helper()
-	dir := t.TempDir()
-	writeFiles(t, dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n"})
-	folders := map[string]string{}
+	c := changing{t, t.TempDir(), map[string]string{}}
+	writeFiles(t, c.dir, map[string]string{"go.mod": "module example.com/app\n\ngo 1.26\n"})
 	for i, name := range slices.Sorted(maps.Keys(changes)) {
-		folders[name] = fmt.Sprintf("c%02d", i)
+		c.folders[name] = fmt.Sprintf("c%02d", i)
 	}
-	rename := func(text, folder string) string {
-		return strings.NewReplacer("p/A", folder+"/A", "p/B", folder+"/B").Replace(text)
-	}
-	write := func(name, types string) {
-		if types != "" && !strings.HasPrefix(types, "import") {
-			types = "//evento:aggregate p/A\n" + types
-		}
-		writeFiles(t, dir, map[string]string{folders[name] + "/p.go": "package p\n\n" + rename(types, folders[name]) + "\n"})
-	}
-	for i := 0; ; i++ {
-		more := false
-		for name, c := range changes {
-			if versions := strings.Split(c.before, "\n----\n"); i < len(versions) {
-				write(name, versions[i])
+	for i, more := 0, true; more; i++ {
+		more = false
+		for name, of := range changes {
+			if versions := strings.Split(of.before, "\n----\n"); i < len(versions) {
+				c.write(name, versions[i])
 				more = true
 			}
 		}
-		if !more {
-			break
-		}
-		_, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./..."}})
+		_, err := Run(t.Context(), Options{Dir: c.dir, Patterns: []string{"./..."}})
 		must(t, err)
 	}
-	for name, c := range changes {
-		write(name, c.after)
+	for name, of := range changes {
+		c.write(name, of.after)
 	}
-	before := readFiles(t, dir)
-	_, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./..."}})
-	var all RefusedError
-	if err != nil && !errors.As(err, &all) {
-		t.Fatal(err)
-	}
-	if len(all) > 0 && !equalFiles(readFiles(t, dir), before) {
-		t.Error("refused, and yet files were written")
-	}
+	problems := c.problems()
 	var accepted []string
-	for name, c := range changes {
-		folder := folders[name]
-		got := ""
-		for _, p := range all {
-			if text, ok := strings.CutPrefix(p.String(), folder+"/"); ok {
-				got += "\n" + strings.NewReplacer(folder+"/A", "p/A", folder+"/B", "p/B").Replace(text)
-			}
-		}
-		got = strings.TrimPrefix(got, "\n")
+	for name, of := range changes {
+		got := problems[name]
 		if got == "" {
-			accepted = append(accepted, "./"+folder)
+			accepted = append(accepted, "./"+c.folders[name])
 		}
-		if prefix, some := strings.CutSuffix(c.want, "*"); got != c.want && (!some || !strings.HasPrefix(got, prefix)) {
-			t.Errorf("%s: said\n%s\nwant\n%s", name, got, c.want)
+		if prefix, some := strings.CutSuffix(of.want, "*"); got != of.want && (!some || !strings.HasPrefix(got, prefix)) {
+			t.Errorf("%s: said\n%s\nwant\n%s", name, got, of.want)
 		}
 	}
-	_, err = Run(t.Context(), Options{Dir: dir, Patterns: accepted})
+	_, err := Run(t.Context(), Options{Dir: c.dir, Patterns: accepted})
 	must(t, err)
-	if again, err := Run(t.Context(), Options{Dir: dir, Patterns: accepted}); err != nil || len(again.Changed) > 0 {
+	if again, err := Run(t.Context(), Options{Dir: c.dir, Patterns: accepted}); err != nil || len(again.Changed) > 0 {
 		t.Errorf("generating again: %+v, %v", again.Changed, err)
 	}
+}
+
+// changing are packages that change, each in a folder of its own.
+type changing struct {
+	*testing.T
+	dir     string
+	folders map[string]string // by the names of the changes
+}
+
+// write writes a package, with aggregates of its own.
+func (c *changing) write(name, types string) {
+	if types != "" && !strings.HasPrefix(types, "import") {
+		types = "//evento:aggregate p/A\n" + types
+	}
+	folder := c.folders[name]
+	types = strings.NewReplacer("p/A", folder+"/A", "p/B", folder+"/B").Replace(types)
+	writeFiles(c.T, c.dir, map[string]string{folder + "/p.go": "package p\n\n" + types + "\n"})
+}
+
+// problems generates all packages, and returns what is refused of each.
+func (c *changing) problems() map[string]string {
+	before := readFiles(c.T, c.dir)
+	_, err := Run(c.Context(), Options{Dir: c.dir, Patterns: []string{"./..."}})
+	var all RefusedError
+	if err != nil && !errors.As(err, &all) {
+		c.Fatal(err)
+	}
+	if len(all) > 0 && !equalFiles(readFiles(c.T, c.dir), before) {
+		c.Error("refused, and yet files were written")
+	}
+	found := map[string]string{}
+	for name, folder := range c.folders {
+		var lines []string
+		for _, p := range all {
+			if text, ok := strings.CutPrefix(p.String(), folder+"/"); ok {
+				lines = append(lines, strings.NewReplacer(folder+"/A", "p/A", folder+"/B", "p/B").Replace(text))
+			}
+		}
+		found[name] = strings.Join(lines, "\n")
+	}
+	return found
 }
 
 // A dropped field is recorded: its name cannot be reused for another kind.
