@@ -130,7 +130,6 @@ type doctor struct {
 	broken           error // the error of writing findings
 	events           uint64
 	listed           map[listed]int // how many findings there were
-	now              time.Time      // by the store's clock, when the records were read
 }
 
 // listed is a kind of findings.
@@ -217,7 +216,7 @@ func (d *doctor) examine(ctx context.Context) (err error) {
 	if err := s.address.checkThere(); err != nil {
 		return fmt.Errorf("%s: %w", s.address, err)
 	}
-	there := false
+	var there bool
 	if s.address.kind == pebbleStore {
 		there, err = d.pebble(ctx)
 	} else {

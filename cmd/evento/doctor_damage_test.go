@@ -213,6 +213,8 @@ var storeDamages = map[string]storeDamage{
 	"the counter has another time":   {but(sqliteStore, every("UPDATE SCHEMA.counter SET recorded_at = 5")), []string{"error counter: the counter has the time 5"}, ""},
 	"the barrier is gone":            {only(mysqlStore, "DELETE FROM SCHEMA.barrier"), []string{"error barrier: "}, ""},
 	"no row of migrations":           {every("DELETE FROM SCHEMA.migration"), []string{"error schema: the table of migrations does not have numbers 1 to 2"}, "store"},
+	"no table of migrations":         {every("DROP TABLE SCHEMA.migration"), []string{"error schema: the table of migrations does not have numbers 1 to 2", "error schema: migration is missing", "error store: it cannot be opened"}, "store"},
+	"another table of migrations":    {every("ALTER TABLE SCHEMA.migration RENAME COLUMN applied_at TO at"), []string{"error schema: the table of migrations cannot be read", "error schema: migration.applied_at is missing"}, either},
 	"a migration too few":            {every("DELETE FROM SCHEMA.migration WHERE version = 2"), []string{"error schema: it has 1, the last of which is 1"}, "migration 1 of 2"},
 	"the first migration is gone":    {every("DELETE FROM SCHEMA.migration WHERE version = 1"), []string{"error schema: it has 1, the last of which is 2"}, ""},
 	"no index of kinds":              {map[storeKind][]string{sqliteStore: {"DROP INDEX evento_event_kind"}, mysqlStore: {"DROP INDEX evento_event_kind ON evento_event"}, postgresStore: {"DROP INDEX SCHEMA.event_kind"}}, []string{"error schema: event_kind on "}, ""},
@@ -461,7 +463,7 @@ func TestDoctorCountsFindings(t *testing.T) {
 func TestDoctorFindsNothing(t *testing.T) {
 	t.Parallel()
 	for kind, newStore := range stores {
-		for name, make := range map[string]func(t *testing.T, store string) error{
+		for name, fill := range map[string]func(t *testing.T, store string) error{
 			"new":                 func(_ *testing.T, store string) error { must(t, "", "migrate", "up", "--store", store); return nil },
 			"whole":               func(t *testing.T, store string) error { return fillWhole(t.Context(), store) },
 			"many":                func(t *testing.T, store string) error { return fillMuch(t.Context(), store) },
@@ -479,7 +481,7 @@ func TestDoctorFindsNothing(t *testing.T) {
 			t.Run(name+"/"+string(kind), func(t *testing.T) {
 				t.Parallel()
 				store := newStore(t)
-				if err := make(t, store); err != nil {
+				if err := fill(t, store); err != nil {
 					t.Fatal(err)
 				}
 				for _, args := range [][]string{{}, {"--fast"}, {"--memory", "1"}} {

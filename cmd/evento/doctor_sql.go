@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,11 +52,7 @@ const (
 // schema compares the tables with what the migrations make, and reports whether there is more
 // to examine.
 func (s *sqlDoctor) schema(ctx context.Context) (more bool, err error) {
-	applied, err := s.in.Applied(ctx)
-	if err != nil {
-		return false, err
-	}
-	at, latest, err := s.in.Version(ctx)
+	schema, err := s.in.Schema(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -63,32 +60,10 @@ func (s *sqlDoctor) schema(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	schema, err := s.in.Schema(ctx)
-	if err != nil {
-		return false, err
-	}
 	s.tables = s.in.TablesOf(schema)
 	differences := schema.Differences(made)
-	missing, tables := missingTables(differences, made)
-	error := func(detail, remedy string) error {
-		return s.found(finding{severe, "schema", "", detail, remedy})
-	}
-	switch {
-	case at > latest:
-		return false, error(fmt.Sprintf("the store is at migration %d, this command knows %d", at, latest), "use a newer evento command")
-	case at == 0 && missing >= tables-1: // somebody else's table of migrations may be there
-		return false, error("there is no evento store in it", "evento migrate up makes one")
-	case at > 0 && at < latest && missing > 0:
-		return false, error(fmt.Sprintf("the store is at migration %d of %d", at, latest), "evento migrate up")
-	}
-	for n := 1; n <= latest; n++ {
-		if n > len(applied) || applied[n-1].Number != n {
-			err := error(fmt.Sprintf("the table of migrations does not have numbers 1 to %d, as the other tables do: it has %d, the last of which is %d", latest, len(applied), at), "restore the table from a backup")
-			if err != nil {
-				return false, err
-			}
-			break
-		}
+	if more, err = s.migrations(ctx, differences, made); err != nil || !more {
+		return false, err
 	}
 	for _, difference := range differences {
 		f := finding{severe, "schema", "", difference.String(), schemaRemedy}
@@ -100,6 +75,41 @@ func (s *sqlDoctor) schema(ctx context.Context) (more bool, err error) {
 		}
 		if err := s.found(f); err != nil {
 			return false, err
+		}
+	}
+	return true, nil
+}
+
+// migrations looks at the numbers of the migrations that were applied. There is nothing more to
+// examine in a store that is not there, or is of another release.
+func (s *sqlDoctor) migrations(ctx context.Context, differences []sqlstore.Difference, made sqlstore.Schema) (more bool, err error) {
+	known, err := sqlstore.Migrations(s.in.Files)
+	if err != nil {
+		return false, err
+	}
+	tell := func(detail, remedy string) error {
+		return s.found(finding{severe, "schema", "", detail, remedy})
+	}
+	applied, err := s.in.Applied(ctx)
+	if err != nil {
+		return true, cmp.Or(ctx.Err(), tell("the table of migrations cannot be read: "+err.Error(), "restore the table from a backup"))
+	}
+	at, latest := 0, len(known)
+	if len(applied) > 0 {
+		at = applied[len(applied)-1].Number
+	}
+	missing, tables := missingTables(differences, made)
+	switch {
+	case at > latest:
+		return false, tell(fmt.Sprintf("the store is at migration %d, this command knows %d", at, latest), "use a newer evento command")
+	case at == 0 && missing >= tables-1: // somebody else's table of migrations may be there
+		return false, tell("there is no evento store in it", "evento migrate up makes one")
+	case at > 0 && at < latest && missing > 0:
+		return false, tell(fmt.Sprintf("the store is at migration %d of %d", at, latest), "evento migrate up")
+	}
+	for n := 1; n <= latest; n++ {
+		if n > len(applied) || applied[n-1].Number != n {
+			return true, tell(fmt.Sprintf("the table of migrations does not have numbers 1 to %d, as the other tables do: it has %d, the last of which is %d", latest, len(applied), at), "restore the table from a backup")
 		}
 	}
 	return true, nil

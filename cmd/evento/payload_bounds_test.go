@@ -179,8 +179,6 @@ func TestFormsOfCBOR(t *testing.T) {
 
 // Events with huge payloads are listed without being decoded, and shown in part. It is not
 // parallel, so that what is allocated meanwhile is its own.
-//
-//nolint:tparallel // see above
 func TestListingHugePayloads(t *testing.T) {
 	store := "sqlite:" + filepath.Join(t.TempDir(), "huge.db")
 	huge := hugePayloads()

@@ -44,7 +44,7 @@ func (in *Inspector) Meta(ctx context.Context, found func(detail string) error) 
 			return err
 		}
 		if from = end(section); letter == metaKey {
-			from = append(section, 0)
+			from = slices.Concat(section, []byte{0})
 		}
 	}
 	return in.strangers(ctx, from, end(prefix), found)
