@@ -77,7 +77,7 @@ func Inspect(dsn string) (*sqlstore.Inspector, error) {
 			sqlstore.CheckIdentity("SELECT COUNT(*) FROM evento_store WHERE id = 1 AND LENGTH(identity) = 16"),
 			{
 				Name: "barrier", Query: "SELECT COUNT(*) FROM evento_barrier WHERE id = 1", Healthy: sqlstore.Is("1"),
-				Finding: sqlstore.Finding{Severity: "error", Detail: "the row of evento_barrier is missing, a write to which makes what is read durable", Remedy: "INSERT INTO evento_barrier (id, n) VALUES (1, 0)"},
+				Finding: sqlstore.Finding{Severity: "error", Detail: "the row of evento_barrier is missing, a write to which makes what is read durable", Remedy: "make it again: INSERT INTO evento_barrier (id, n) VALUES (1, 0)"},
 			},
 			sqlstore.CheckSnapshots(tables),
 			sqlstore.CheckTags(tables+"tag", tables),

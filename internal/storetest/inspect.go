@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/examine"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
@@ -66,12 +68,59 @@ func Inspector(t *testing.T, in *sqlstore.Inspector, tables string, open func() 
 	if schema, err := in.Schema(ctx); err != nil || len(schema.Differences(made)) > 0 {
 		t.Errorf("Schema() = %v, %v, which differs from what migrations make in %v", schema, err, schema.Differences(made))
 	}
+	asTheyAre(t, in, ids)
 	// Whatever a check asks for, nothing changes.
 	if err := in.Examine(ctx, sqlstore.Check{Query: "DELETE FROM " + tables + "migration"}, nil); err == nil {
 		t.Error("a check changed the store")
 	}
 	if at, _, err := in.Version(ctx); err != nil || at != latest {
 		t.Errorf("Version() = %d, %v, want %d", at, err, latest)
+	}
+}
+
+// asTheyAre reads all that the tables have, in which nothing is wrong.
+func asTheyAre(t *testing.T, in *sqlstore.Inspector, ids []evento.ID) {
+	t.Helper()
+	ctx := t.Context()
+	schema, err := in.Schema(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := in.TablesOf(schema)
+	for from := range uint64(3) {
+		var got []evento.ID
+		err := tables.Events(ctx, from, func(e *examine.Event) error {
+			if e.Check(); len(e.Faults) > 0 || e.Position != uint64(slices.Index(ids, e.ID)+1) || string(e.Data) != "{}" {
+				t.Errorf("Events(%d): %+v, want nothing wrong", from, e)
+			}
+			got = append(got, e.ID)
+			return nil
+		})
+		if want := ids[max(from, 1)-1:]; err != nil || !slices.Equal(got, want) {
+			t.Errorf("Events(%d) = %v, %v, want %v", from, got, err, want)
+		}
+	}
+	for n, want := range map[int]uint64{1: 2, 2: 1, 3: 0} {
+		if got, err := tables.Last(ctx, n); err != nil || got != want {
+			t.Errorf("Last(%d) = %d, %v, want %d", n, got, err, want)
+		}
+	}
+	if now, err := tables.Now(ctx); err != nil || time.Since(now).Abs() > time.Hour {
+		t.Errorf("Now() = %v, %v", now, err)
+	}
+	for _, kind := range []string{"", "k"} {
+		if err := tables.Records(ctx, kind, func(r *examine.Record) error { return fmt.Errorf("%+v", r) }); err != nil {
+			t.Errorf("Records(%q) = %v, want none", kind, err)
+		}
+	}
+	if r, err := tables.Record(ctx, evento.RecordKey{Kind: "k", Key: "k", Part: "p"}); r != nil || err != nil {
+		t.Errorf("Record() = %v, %v, want none", r, err)
+	}
+	if err := tables.Snapshots(ctx, func(s *examine.Snapshot) error { return fmt.Errorf("%+v", s) }); err != nil {
+		t.Errorf("Snapshots() = %v, want none", err)
+	}
+	if err := tables.Names(ctx, func(which, fault string) error { return fmt.Errorf("%s: %s", which, fault) }); err != nil {
+		t.Errorf("Names() = %v, want nothing wrong", err)
 	}
 }
 
