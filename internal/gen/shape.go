@@ -148,8 +148,8 @@ func (s *shaper) part(t types.Type, at string) (*shape, error) {
 	if sh.slow == "" && !s.nameable(sh.typ) {
 		sh.slow = "a type without a name here"
 	}
-	if sh.kind != kindPointer && sh.kind != kindTime && sh.kind != kindBigInt && !types.IsInterface(t) {
-		sh.json = s.ownJSON(t)
+	if sh.kind != kindPointer && sh.kind != kindTime && sh.kind != kindBigInt && !types.IsInterface(bare) {
+		sh.json = s.ownJSON(bare)
 	}
 	return sh, nil
 }

@@ -39,6 +39,7 @@ func TestLockOfValues(t *testing.T) {
 		"JSON of its own now":    {of("T") + encodes("T", "int"), of("T") + encodes("T", "int", "JSON"), "event E: field A: for the JSON codec, it is encoded by no type of its own, and would be decoded by T; " + remedy},
 		"JSON of its own before": {of("[]T") + encodes("T", "struct{ X int }", "JSON"), of("[]T") + encodes("T", "struct{ X int }"), "event E: field A: for the JSON codec, it is encoded by T, and would be decoded by no type of its own; *"},
 		"JSON of another":        {of("T") + encodes("T", "string", "JSON"), of("U") + encodes("U", "string", "JSON"), "event E: field A: for the JSON codec, it is encoded by T, and would be decoded by U; *"},
+		"JSON of an alias":       {of("T") + encodes("T", "string", "JSON"), of("U") + "\ntype U = T" + encodes("T", "string", "JSON"), ""},
 		"JSON of raw bytes":      {of("json.RawMessage"), of("[]byte"), "event E: field A: for the JSON codec, it is encoded by encoding/json.RawMessage, *"},
 		"JSON of a number":       {of("string"), of("json.Number"), "event E: field A: for the JSON codec, it is encoded by no type of its own, and would be decoded by encoding/json.Number; *"},
 		"JSON and text":          {of("T") + encodes("T", "struct{}", "Text", "JSON"), of("string"), "event E: field A: for the JSON codec, it is encoded by T, *"},
