@@ -119,14 +119,14 @@ func eventRemedy(b examine.Breach) string {
 
 // placeOf says which event it is.
 func placeOf(e *examine.Event) string {
-	place := "an event at no position"
+	place := "the event at no position"
 	if e.Position > 0 {
 		place = fmt.Sprintf("the event at position %d", e.Position)
 	}
-	if !e.Lacks(examine.Version, examine.Name) {
-		place += fmt.Sprintf(", %s of version %d", show(e.Name), e.Version)
+	if e.Position == 0 || e.Lacks(examine.Version, examine.Name) {
+		return place
 	}
-	return place
+	return fmt.Sprintf("%s, version %d at position %d", show(e.Name), e.Version, e.Position)
 }
 
 // subjectOf is the event's aggregate, as far as it is known.
@@ -158,5 +158,5 @@ func (l *logCheck) payload(e *examine.Event) error {
 		l.codecs[e.Codec] = true
 		return l.d.found(finding{note, "payload", "codec " + e.Codec, fmt.Sprintf("payloads of this codec, the first at position %d, cannot be checked", e.Position), ""})
 	}
-	return l.d.found(finding{severe, "payload", subjectOf(e), fmt.Sprintf("%s is no %s: %s", placeOf(e), e.Codec, err), "what loads it fails; evento events show " + number(e.Position) + " shows its bytes"})
+	return l.d.found(finding{severe, "payload", subjectOf(e), fmt.Sprintf("%s, is no %s: %s", placeOf(e), e.Codec, err), "what loads it fails; evento events show " + number(e.Position) + " shows its bytes"})
 }

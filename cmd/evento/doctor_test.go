@@ -91,7 +91,7 @@ func TestDoctorFindsDamage(t *testing.T) {
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("found %v, want %v\n%s", got, want, text)
 			}
-			for _, part := range []string{"shop/Order o1", "the event at position 2, Paid of version 2: version 2 stands where version 1 is expected", "there is no event at position 1 before it", "position 5, Joined of version 1: it is of 1970-01-01T00:00:00.000001Z"} {
+			for _, part := range []string{"shop/Order o1", "Paid, version 2 at position 2: version 2 stands where version 1 is expected", "there is no event at position 1 before it", "Joined, version 1 at position 5: it is of 1970-01-01T00:00:00.000001Z"} {
 				if !strings.Contains(text, part) {
 					t.Errorf("%q is not in\n%s", part, text)
 				}
