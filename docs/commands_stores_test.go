@@ -45,6 +45,15 @@ func raw(ctx context.Context, ex evento.Executor, of evento.AggregateType, id st
 	return err
 }
 
+// european commits an event with a routing key and a correlation id.
+func european(ctx context.Context, ex evento.Executor) error {
+	_, err := ex.Write(ctx, evento.Write{Appends: []evento.Append{{
+		AggregateType: "school/Course", AggregateID: "go", RoutingKey: "eu", Metadata: evento.Metadata{CorrelationID: "01J8ZQ4Y7KX3V5T9B2M6N8P0RS"},
+		Events: []evento.NewEvent{{ID: evento.NewID(), Name: "Opened", Codec: "json", Data: []byte("{}")}},
+	}}})
+	return err
+}
+
 // addFollowed commits what a command that follows shows.
 func addFollowed(t *testing.T, s *shell) {
 	t.Helper()
@@ -69,6 +78,7 @@ func fillBank(t *testing.T, s *shell) {
 		number63 := evento.HashIDs("account", "100063")
 		return errors.Join(
 			raw(ctx, ex, "school/Enrolment", "e", evento.NewEvent{Name: "Enrolled", Tags: []string{"course:go", "student:ada"}}),
+			european(ctx, ex),
 			raw(ctx, ex, account, "ann", evento.NewEvent{ID: ulid.MustParse("01J8ZQ4Y7KX3V5T9B2M6N8P0RS"), Name: "AccountOpened"}),
 			addSubscriptions(ctx, ex, number63, "ann"),
 			addSnapshots(ctx, ex, number63),

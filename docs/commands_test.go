@@ -149,7 +149,7 @@ func (s *shell) onPostgres(t *testing.T, c command) command {
 var asks = regexp.MustCompile(`^evento (subscriptions (reset|remove)|subscriptions parked \S+ drop|snapshots delete) `)
 
 // empty are commands that may have nothing to list.
-var empty = regexp.MustCompile(`^evento (migrate (status|up)|export|import|doctor)|^go `)
+var empty = regexp.MustCompile(`^evento (migrate (status|up)|export|import|doctor|subscriptions (pending|parked)|.* --until 20)|^go `)
 
 func (s *shell) run(t *testing.T, c command) {
 	t.Helper()
