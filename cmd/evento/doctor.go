@@ -130,6 +130,7 @@ type doctor struct {
 	broken           error // the error of writing findings
 	events           uint64
 	listed           map[listed]int // how many findings there were
+	entries          entryList      // the subscriptions with records that can be read
 }
 
 // listed is a kind of findings.
@@ -273,9 +274,13 @@ func (d *doctor) pebble(ctx context.Context) (there bool, err error) {
 	return true, d.contents(ctx, in, newLogCheck(d, in), further...)
 }
 
-// records reports records that cannot be read, or are not what a store takes.
+// records reports records that cannot be read, or are not what a store takes, and lists the
+// subscriptions of the others.
 func (d *doctor) records(ctx context.Context, x examined) error {
 	return x.Records(ctx, "", func(r *examine.Record) error {
+		if r.Kind == subscriptionKind && len(r.Faults) == 0 {
+			d.entries.add(&r.Record)
+		}
 		r.Check()
 		return d.faults("record", fmt.Sprintf("%s %q %q", show(r.Kind), r.Key, r.Part), r.Faults,
 			"restore it from a backup, or remove it in the database: what it is about is forgotten")

@@ -14,11 +14,7 @@ import (
 
 // subscriptions reports what blocks subscriptions.
 func (d *doctor) subscriptions(ctx context.Context) error {
-	entries, err := d.s.entries(ctx, "")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
+	for _, e := range d.entries.entries() {
 		v, err := d.s.subscription(ctx, e)
 		switch {
 		case errors.Is(err, evento.ErrNotFound): // removed meanwhile
@@ -30,11 +26,7 @@ func (d *doctor) subscriptions(ctx context.Context) error {
 		}
 		list := d.ofSubscription(&v)
 		if v.Error == "" {
-			more, err := d.cursors(ctx, &v)
-			if err != nil {
-				return err
-			}
-			list = append(list, more...)
+			list = append(list, d.cursors(ctx, &v)...)
 		}
 		for _, f := range list {
 			f.Check, f.Subject = "subscription", v.Key
@@ -54,17 +46,17 @@ const foreignRemedy = "an older backup may have been restored, or another store'
 
 // cursors reports cursors that are not of this store. The status of a subscription
 // with partitions does not read all of them.
-func (d *doctor) cursors(ctx context.Context, v *subscriptionView) (list []finding, err error) {
+func (d *doctor) cursors(ctx context.Context, v *subscriptionView) (list []finding) {
 	for i := range v.Partitions {
 		_, err := d.s.ex.Read(ctx, evento.Query{}, cursor.Onward(1, v.Partitions[i].Cursor))
 		switch {
 		case errors.Is(err, cursor.ErrInvalid):
 			list = append(list, finding{Severity: severe, Detail: fmt.Sprintf("the cursor of partition %d is not of this store, or beyond its end: %s", i, err), Remedy: foreignRemedy})
-		case err != nil:
-			return nil, err
+		case err != nil && ctx.Err() == nil:
+			list = append(list, finding{Severity: severe, Detail: fmt.Sprintf("what comes after the cursor of partition %d cannot be read: %s", i, err), Remedy: unexamined})
 		}
 	}
-	return list, nil
+	return list
 }
 
 func (d *doctor) ofSubscription(v *subscriptionView) (list []finding) {

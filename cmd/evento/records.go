@@ -60,28 +60,44 @@ type entry struct {
 // entries lists the subscriptions with a key ("" for any), sorted by key, including
 // damaged ones.
 func (s *session) entries(ctx context.Context, key string) ([]*entry, error) {
-	var list []*entry
-	at := map[[2]string]*entry{}
+	var list entryList
 	for r, err := range s.records(ctx, evento.RecordQuery{Kind: subscriptionKind, Key: key}) {
 		if err != nil {
 			return nil, err
 		}
-		prefix, rest := cutPrefix(r.Part)
-		e := at[[2]string{r.Key, prefix}]
-		if e == nil {
-			e = &entry{name: evento.SubscriptionName{Key: r.Key}, prefix: prefix}
-			at[[2]string{r.Key, prefix}] = e
-			list = append(list, e)
-		}
-		e.add(&r.Record, rest)
+		list.add(&r.Record)
 	}
-	list = slices.DeleteFunc(list, func(e *entry) bool { return !e.used })
+	return list.entries(), nil
+}
+
+// entryList makes entries of records in the order of their keys.
+type entryList struct {
+	list []*entry
+	at   map[[2]string]*entry // by key and prefix
+}
+
+func (l *entryList) add(r *evento.Record) {
+	if l.at == nil {
+		l.at = map[[2]string]*entry{}
+	}
+	prefix, rest := cutPrefix(r.Part)
+	e := l.at[[2]string{r.Key, prefix}]
+	if e == nil {
+		e = &entry{name: evento.SubscriptionName{Key: r.Key}, prefix: prefix}
+		l.at[[2]string{r.Key, prefix}] = e
+		l.list = append(l.list, e)
+	}
+	e.add(r, rest)
+}
+
+func (l *entryList) entries() []*entry {
+	list := slices.DeleteFunc(l.list, func(e *entry) bool { return !e.used })
 	for _, e := range list {
 		if !e.found && e.err == nil {
 			e.err = fmt.Errorf("%w: the record %s %q %q is missing", evento.ErrDamaged, subscriptionKind, e.name.Key, e.sharedPart())
 		}
 	}
-	return list, nil
+	return list
 }
 
 func (e *entry) sharedPart() string {
