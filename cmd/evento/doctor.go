@@ -181,8 +181,9 @@ type examined interface {
 	Records(ctx context.Context, kind string, each func(*examine.Record) error) error
 	Record(ctx context.Context, key evento.RecordKey) (*examine.Record, error)
 	Snapshots(ctx context.Context, each func(*examine.Snapshot) error) error
-	// Last is the position of the n-th event from the end; 0: there are fewer.
-	Last(ctx context.Context, n int) (uint64, error)
+	// Last is the position of the n-th event from the end; 0: there are fewer. It is not
+	// known if that is none.
+	Last(ctx context.Context, n int) (position uint64, known bool, err error)
 	Now(ctx context.Context) (time.Time, error)
 }
 

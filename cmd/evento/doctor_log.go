@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/evento-go/evento/internal/examine"
@@ -21,7 +22,7 @@ type logCheck struct {
 	x      examined
 	codecs map[string]bool // codecs of the application that were reported
 
-	head     uint64 // the position up to which events are read; 0: all
+	head     uint64 // the position up to which events are read
 	last     uint64 // the last position that was read
 	at       time.Time
 	tags     sqlstore.TagSums // of the events
@@ -38,12 +39,20 @@ func newLogCheck(d *doctor, x examined) *logCheck {
 //
 // Why: docs/decisions.md, "Doctor counts versions by hash".
 func (l *logCheck) run(ctx context.Context) (err error) {
-	if l.head, err = l.x.Last(ctx, 1); err != nil {
+	var known bool
+	if l.head, known, err = l.x.Last(ctx, 1); err != nil {
 		return err
+	}
+	switch {
+	case !known:
+		l.head = math.MaxUint64
+	case l.head == 0: // there are no events
+		l.whole = true
+		return nil
 	}
 	from := uint64(0)
 	if l.d.fast {
-		if from, err = l.x.Last(ctx, fastEvents); err != nil {
+		if from, _, err = l.x.Last(ctx, fastEvents); err != nil {
 			return err
 		}
 	}
@@ -55,7 +64,7 @@ func (l *logCheck) run(ctx context.Context) (err error) {
 	each := l.first
 	for more := true; more; more = rules.Next() {
 		err := l.x.Events(ctx, from, func(e *examine.Event) error {
-			if l.head > 0 && e.Position > l.head && !e.Lacks(examine.Position) {
+			if e.Position > l.head && !e.Lacks(examine.Position) {
 				return errCommittedSince
 			}
 			return each(rules, e)
@@ -109,7 +118,7 @@ func eventRemedy(b examine.Breach) string {
 	switch {
 	case b.Part != "":
 		return "restore a backup: it was changed by hand, or damaged, and no import would take it"
-	case b.Check == "position":
+	case b.Gap:
 		return "events were removed or moved by hand: restore a backup; without one, evento export --gaps and evento import --renumber make a store without gaps"
 	case b.Check == "timestamp":
 		return "AsOf and resets to a time may miss events around it: restore a backup"

@@ -58,22 +58,25 @@ func (in *Inspector) Events(ctx context.Context, from uint64, each func(*examine
 	})
 }
 
-// Last returns the position in the key of the n-th event from the end; 0: there are fewer.
-func (in *Inspector) Last(_ context.Context, n int) (position uint64, err error) {
+// Last returns the position in the key of the n-th event from the end; 0: there are fewer. It is
+// not known if that is none.
+func (in *Inspector) Last(_ context.Context, n int) (position uint64, known bool, err error) {
 	it, err := in.db.NewIter(&lsm.IterOptions{LowerBound: in.keys.events(), UpperBound: end(in.keys.events())})
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
+	known = true
 	for ok := it.Last(); ok; ok = it.Prev() {
-		if len(it.Key()) != len(in.keys.events())+positionLen {
-			continue
+		if known = len(it.Key()) == len(in.keys.events())+positionLen; !known {
+			break
 		}
 		if n--; n == 0 {
 			position = positionOf(it.Key())
+			known = position > 0
 			break
 		}
 	}
-	return position, closeAfter(it, nil)
+	return position, known, closeAfter(it, nil)
 }
 
 // scan calls each for the keys in a range, whose bytes are valid during the call.

@@ -27,6 +27,8 @@ type Breach struct {
 	// Part is what is wrong with the event, if that is it and not its place.
 	Part   Part
 	Detail string
+	// Gap: nothing is wrong but that there are no events before it.
+	Gap bool
 }
 
 // Rules hold events against what an import wants of them, in one or several passes over the
@@ -65,7 +67,7 @@ func (r *Rules) Event(e *Event, found func(Breach) error) error {
 			if w.Detail == "" {
 				continue
 			}
-			if err := found(Breach{checkOf(w.Part), w.Part, w.Detail}); err != nil {
+			if err := found(Breach{Check: checkOf(w.Part), Part: w.Part, Detail: w.Detail}); err != nil {
 				return err
 			}
 		}
@@ -77,7 +79,7 @@ func (r *Rules) Event(e *Event, found func(Breach) error) error {
 		return err
 	}
 	if earlier := r.ids.put(e.ID, max(e.Position, 1)); earlier != 0 {
-		return found(Breach{"id", "", fmt.Sprintf("it has the event id %s, as the event at position %d has", e.ID, earlier)})
+		return found(Breach{Check: "id", Detail: fmt.Sprintf("it has the event id %s, as the event at position %d has", e.ID, earlier)})
 	}
 	return nil
 }
@@ -107,7 +109,7 @@ func (r *Rules) order(e *Event, found func(Breach) error) error {
 		}
 		r.begun = true
 		if detail != "" {
-			if err := found(Breach{"position", "", detail}); err != nil {
+			if err := found(Breach{Check: "position", Detail: detail, Gap: e.Position > last}); err != nil {
 				return err
 			}
 		}
@@ -118,7 +120,7 @@ func (r *Rules) order(e *Event, found func(Breach) error) error {
 	before := r.at
 	r.at = e.Timestamp
 	if e.Timestamp.Before(before) {
-		return found(Breach{"timestamp", "", fmt.Sprintf("it is of %s, earlier than the event before it, of %s", format(e.Timestamp), format(before))})
+		return found(Breach{Check: "timestamp", Detail: fmt.Sprintf("it is of %s, earlier than the event before it, of %s", format(e.Timestamp), format(before))})
 	}
 	return nil
 }
@@ -135,12 +137,12 @@ func (r *Rules) version(e *Event, found func(Breach) error) error {
 	case !ok:
 		return nil
 	case e.Version != last.version+1 && (last.version > 0 || r.opts.After == 0):
-		if err := found(Breach{"version", "", fmt.Sprintf("version %d stands where version %d is expected", e.Version, last.version+1)}); err != nil {
+		if err := found(Breach{Check: "version", Detail: fmt.Sprintf("version %d stands where version %d is expected", e.Version, last.version+1)}); err != nil {
 			return err
 		}
 	}
 	if last.rerouted {
-		return found(Breach{"event", "", fmt.Sprintf("the routing key is %q, and that of the event of its aggregate before it is another", e.RoutingKey)})
+		return found(Breach{Check: "event", Detail: fmt.Sprintf("the routing key is %q, and that of the event of its aggregate before it is another", e.RoutingKey)})
 	}
 	return nil
 }

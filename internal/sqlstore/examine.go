@@ -251,9 +251,10 @@ func (p *parts) wrong(at int, part examine.Part, what string) {
 	p.faults.Add(part, "its %s is %s and no %s", p.columns[at][2:], describe(p.values[at]), what)
 }
 
-// Last returns the position of the n-th event from the end; 0: there are fewer, or it is at no
-// number.
-func (t *Tables) Last(ctx context.Context, n int) (position uint64, err error) {
+// Last returns the position of the n-th event from the end; 0: there are fewer. It is not known
+// if that is none.
+func (t *Tables) Last(ctx context.Context, n int) (position uint64, known bool, err error) {
+	known = true
 	text := fmt.Sprintf("SELECT position FROM %sevent ORDER BY position DESC LIMIT 1 OFFSET %d", t.in.Tables, n-1)
 	err = t.in.query(ctx, text, func(rows *sql.Rows) error {
 		var at any
@@ -261,9 +262,10 @@ func (t *Tables) Last(ctx context.Context, n int) (position uint64, err error) {
 		if n, ok := at.(int64); ok && n > 0 {
 			position = uint64(n)
 		}
+		known = position > 0
 		return err
 	})
-	return position, err
+	return position, known, err
 }
 
 // Now returns the time by the store's clock.

@@ -101,7 +101,7 @@ func asTheyAre(t *testing.T, in *sqlstore.Inspector, ids []evento.ID) {
 		}
 	}
 	for n, want := range map[int]uint64{1: 2, 2: 1, 3: 0} {
-		if got, err := tables.Last(ctx, n); err != nil || got != want {
+		if got, known, err := tables.Last(ctx, n); err != nil || got != want || !known {
 			t.Errorf("Last(%d) = %d, %v, want %d", n, got, err, want)
 		}
 	}

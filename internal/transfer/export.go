@@ -120,7 +120,7 @@ func (x *export) event(e *examine.Event) error {
 func refuse(e *examine.Event) func(examine.Breach) error {
 	return func(b examine.Breach) error {
 		err := fmt.Errorf("%w event at position %d: %s", evento.ErrInvalid, e.Position, b.Detail)
-		if b.Check == "position" && b.Part == "" {
+		if b.Gap {
 			return fmt.Errorf("%w; --gaps exports the store all the same, and import --renumber takes it", err)
 		}
 		return fmt.Errorf("%w; no import would take it: evento doctor says what else is wrong with the store", err)
