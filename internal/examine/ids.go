@@ -3,23 +3,26 @@ package examine
 import (
 	"bytes"
 	"hash/maphash"
+	"maps"
+	"slices"
 
 	"github.com/evento-go/evento"
 )
 
 // ids finds event ids that are there twice, in flat memory. Ids rise, but for those that
-// several processes have made at a time: an id that is greater than all that came long
-// before is new. Only those that come late, as events of another store that were imported
-// do, are looked for in another pass.
+// several processes have made at a time: an id that is greater than all that were forgotten is
+// new. The last ones are remembered, and the greatest, as those of a clock that was ahead are.
+// Only ids that come late, as those of another store that were imported do, are looked for in
+// another pass.
 type ids struct {
 	seed    maphash.Seed
 	most    int // of late ones in a pass
 	young   map[evento.ID]uint64
-	old     map[evento.ID]uint64
-	dropped evento.ID // the greatest that is no longer in young or old
-	lost    bool      // there is such a one
-	again   bool      // it is not the first pass
-	ended   bool      // late ones of all hashes were met
+	great   map[evento.ID]uint64 // the greatest of those that were in young
+	dropped evento.ID            // the greatest that is no longer in young or great
+	lost    bool                 // there is such a one
+	again   bool                 // it is not the first pass
+	ended   bool                 // late ones of all hashes were met
 
 	share   Share
 	late    map[evento.ID]uint64 // met in this pass, to look for in the next
@@ -27,13 +30,13 @@ type ids struct {
 }
 
 const (
-	// recentIDs is how many are in young, or in old.
+	// recentIDs is how many are in young, or in great.
 	recentIDs = 1 << 16
 	lateBytes = 56 // about the memory that one takes
 )
 
 func newIDs(most int) *ids {
-	return &ids{seed: maphash.MakeSeed(), most: max(most, 1), young: map[evento.ID]uint64{}, late: map[evento.ID]uint64{}}
+	return &ids{seed: maphash.MakeSeed(), most: max(most, 1), young: map[evento.ID]uint64{}, great: map[evento.ID]uint64{}, late: map[evento.ID]uint64{}}
 }
 
 // put returns the position of an earlier event with this id; 0: there is none, or another
@@ -50,7 +53,7 @@ func (s *ids) put(id evento.ID, position uint64) (earlier uint64) {
 	}
 	at, there := s.young[id]
 	if !there {
-		at, there = s.old[id]
+		at, there = s.great[id]
 	}
 	switch {
 	case there && !s.again:
@@ -68,18 +71,20 @@ func (s *ids) put(id evento.ID, position uint64) (earlier uint64) {
 	return 0
 }
 
-// age drops the old ones.
+// age forgets all that are remembered but the greatest.
 func (s *ids) age() {
-	for id := range s.old {
-		if s.lost = true; bytes.Compare(id[:], s.dropped[:]) > 0 {
-			s.dropped = id
-		}
+	maps.Copy(s.great, s.young)
+	clear(s.young)
+	if len(s.great) <= recentIDs {
+		return
 	}
-	clear(s.old)
-	if s.old == nil {
-		s.old = map[evento.ID]uint64{}
+	all := slices.SortedFunc(maps.Keys(s.great), func(a, b evento.ID) int { return bytes.Compare(b[:], a[:]) })
+	for _, id := range all[recentIDs:] {
+		delete(s.great, id)
 	}
-	s.young, s.old = s.old, s.young
+	if greatest := all[recentIDs]; !s.lost || bytes.Compare(greatest[:], s.dropped[:]) > 0 {
+		s.dropped, s.lost = greatest, true
+	}
 }
 
 // postpone leaves a late one to the next pass.
@@ -105,7 +110,7 @@ func (s *ids) next() bool {
 	s.again = true
 	s.looking, s.late = s.late, map[evento.ID]uint64{}
 	clear(s.young)
-	clear(s.old)
+	clear(s.great)
 	s.dropped, s.lost = evento.ID{}, false
 	s.ended = !s.share.Next()
 	return !s.ended || len(s.looking) > 0
