@@ -136,8 +136,14 @@ var otherEdits = []randomEdit{
 		for t.elem != nil && p.IntN(3) > 0 {
 			t = t.elem
 		}
+		// Rather of one that encodes itself.
+		for _, f := range s.fields {
+			if inner := f.typ.innermost(); p.IntN(2) == 0 && slices.Contains([]string{"TextA", "TextB", "BytesA", "JSONA", "netip.Addr"}, inner.kind) {
+				t = inner
+			}
+		}
 		similar := map[string][]string{
-			"TextA": {"TextB", "string"}, "BytesA": {"TextA", "[]byte", "netip.Addr"}, "netip.Addr": {"BytesA", "string"}, "JSONA": {"int64", "int"}, "int64": {"JSONA", "float64", "uint64"},
+			"TextA": {"TextB", "TextB", "string"}, "TextB": {"TextA"}, "BytesA": {"TextA", "[]byte", "netip.Addr"}, "netip.Addr": {"BytesA", "string"}, "JSONA": {"int64", "int"}, "int64": {"JSONA", "float64", "uint64"},
 			"string": {"TextA", "JSONA", "[]byte"}, "time.Time": {"string", "any"}, "[n]": {"[]"}, "uint8": {"int16", "float32"}, "int32": {"float64", "float32"}, "map[int16]": {"map[int32]", "map[string]"},
 			"[]byte": {"string"}, "bool": {"int8"}, "any": {"string"}, "float32": {"float64"}, "uint64": {"int64"},
 		}[t.kind]
@@ -225,7 +231,7 @@ var otherEdits = []randomEdit{
 			return false
 		}
 		// Rather of one that events may lack.
-		if i := slices.IndexFunc(s.fields, func(f *randomField) bool { return f.added || f.omitted }); i >= 0 {
+		if i := slices.IndexFunc(s.fields, func(f *randomField) bool { return (f.added || f.omitted) && f.typ.inner().basic() }); i >= 0 {
 			f = s.fields[i]
 		}
 		f.jsonOmit, f.cborOmit = "", ""
@@ -310,11 +316,7 @@ var otherEdits = []randomEdit{
 // path returns where the first event has a struct; "": not in a field of its own.
 func (p *randomPackage) path(s *randomStruct) string {
 	for _, f := range p.structs[0].fields {
-		t := f.typ
-		for t.elem != nil {
-			t = t.elem
-		}
-		if t.kind == "struct" && t.of == s.number && !f.embedded {
+		if t := f.typ.innermost(); t.kind == "struct" && t.of == s.number && !f.embedded {
 			return f.key().name
 		}
 	}

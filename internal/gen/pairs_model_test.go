@@ -488,6 +488,14 @@ func (p *randomPackage) inherit(s *randomStruct) {
 	}
 }
 
+// innermost returns what is behind pointers, and in lists and maps.
+func (t *randomType) innermost() *randomType {
+	for t.elem != nil {
+		t = t.elem
+	}
+	return t
+}
+
 // inner returns what is behind pointers.
 func (t *randomType) inner() *randomType {
 	for t.kind == "*" {
