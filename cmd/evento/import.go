@@ -37,6 +37,9 @@ give back as it is, is refused with its number and the field. After an interrupt
 	flags.BoolVar(&renumber, "renumber", false, "give new positions, behind the events that the store has")
 	flags.BoolVar(&progress, "progress", false, "show progress although standard error is not a terminal")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if _, err := storeOf(cmd); err != nil { // before anything is read
+			return err
+		}
 		return readFrom(cmd.Context(), args, cmd.InOrStdin(), func(in io.Reader, file *os.File) error {
 			if file != nil {
 				if err := transfer.Verify(cmd.Context(), file); err != nil {
