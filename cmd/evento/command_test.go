@@ -89,6 +89,9 @@ func TestScripts(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			for _, script := range scripts {
+				if kind == pebbleStore && strings.HasSuffix(script, "_sql.txt") {
+					continue // it changes tables
+				}
 				t.Run(strings.TrimSuffix(filepath.Base(script), ".txt"), func(t *testing.T) {
 					t.Parallel()
 					runScript(t, kind, newStore(t), script)
