@@ -63,14 +63,17 @@ func bitOf(text string) sketch {
 
 // condition is one of [evento.Write.Unless], ready to be judged.
 type condition struct {
-	query    evento.Query
+	routing  evento.Query // the query without its filters
+	filters  []evento.Filter
 	sketches []sketch // by filter
 	after    uint64   // its place, or one behind it up to which it excludes nothing
 }
 
 func conditionOf(q evento.Query, after uint64) condition {
-	c := condition{query: q, sketches: make([]sketch, len(q.Filters)), after: after}
-	for i, f := range q.Filters {
+	c := condition{filters: q.Filters, sketches: make([]sketch, len(q.Filters)), after: after}
+	q.Filters = nil
+	c.routing = q
+	for i, f := range c.filters {
 		c.sketches[i] = sketchOf(string(f.AggregateType), f.AggregateID, f.Name, f.Tags)
 	}
 	return c
@@ -82,16 +85,16 @@ func (c *condition) matches(h *Header) (bool, error) {
 	if !c.concerns(h) {
 		return false, nil
 	}
-	if h.RoutingKey == UnknownRouting && (c.query.RoutingKey != "" || c.query.Unrouted) {
+	if h.RoutingKey == UnknownRouting && (c.routing.RoutingKey != "" || c.routing.Unrouted) {
 		return false, ErrBehind
 	}
-	return c.query.Matches(h.RawEvent), nil
+	return c.routing.Matches(h.RawEvent), nil
 }
 
 // concerns is matches whatever the event's routing key is.
 func (c *condition) concerns(h *Header) bool {
 	for i, s := range c.sketches {
-		if h.sketch&s == s && c.query.Filters[i].Matches(h.RawEvent) {
+		if h.sketch&s == s && c.filters[i].Matches(h.RawEvent) {
 			return true
 		}
 	}
