@@ -16,12 +16,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	// What generated code imports: go get of this command brings the checksums for it.
 	_ "github.com/evento-go/evento/cborwire"
 	"github.com/evento-go/evento/internal/gen"
+	"github.com/evento-go/evento/internal/replace"
+	"github.com/evento-go/evento/internal/signals"
 )
 
 // Exit codes, as those of evento.
@@ -29,7 +29,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
-	exitInterrupted = 130
+	exitInterrupted = signals.Interrupted
 )
 
 const usage = `
@@ -42,9 +42,8 @@ Exit codes: 0 done, 1 refused or out of date, 2 called wrongly, 130 interrupted.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	ctx, removeTemporary := replace.Watch(context.Background())
+	os.Exit(run(signals.Until(ctx, removeTemporary), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is the program, and returns its exit code.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento/internal/replace"
+	"github.com/evento-go/evento/internal/signals"
 )
 
 // Exit codes.
@@ -21,14 +22,14 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
-	exitInterrupted = 130
+	exitInterrupted = signals.Interrupted
 	// exitClosedPipe is the exit code of a program that was ended by SIGPIPE.
 	exitClosedPipe = 141
 )
 
 func main() {
 	ctx, removeTemporary := replace.Watch(context.Background())
-	ctx = untilSignal(ctx, removeTemporary)
+	ctx = signals.Until(ctx, removeTemporary)
 	os.Exit(run(ctx, os.Args[1:], newStream(ctx, os.Stdin), newStream(ctx, os.Stdout), newStream(ctx, os.Stderr)))
 }
 

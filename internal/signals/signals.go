@@ -1,6 +1,6 @@
-// Signals: the first one asks the process to end, the second one ends it.
-
-package main
+// Package signals ends commands: the first signal asks the process to end, the second one
+// ends it.
+package signals
 
 import (
 	"context"
@@ -9,10 +9,13 @@ import (
 	"syscall"
 )
 
-// untilSignal returns a context that ends with the first signal that asks the process
+// Interrupted is the exit code of a command that has ended in order after a signal.
+const Interrupted = 130
+
+// Until returns a context that ends with the first signal that asks the process
 // to end. At the second one the process ends at once, by this signal, and only calls
 // atLast before.
-func untilSignal(ctx context.Context, atLast func()) context.Context {
+func Until(ctx context.Context, atLast func()) context.Context {
 	ctx, end := context.WithCancel(ctx)
 	asked, abort := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
@@ -46,5 +49,5 @@ func dieOf(s os.Signal) {
 	if p, err := os.FindProcess(os.Getpid()); err == nil && p.Signal(s) == nil {
 		select {} // it is on its way
 	}
-	os.Exit(exitInterrupted)
+	os.Exit(Interrupted)
 }
