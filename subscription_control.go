@@ -113,9 +113,9 @@ func (c *Control) ResetToStart(ctx context.Context) error {
 	return c.resetTo(ctx, "ResetToStart", "", 0)
 }
 
-// ResetToPosition makes the subscription continue after a position. Where one
-// position is not a place, as in executor/group, the error matches
-// [errors.ErrUnsupported]; see ResetToCursor.
+// ResetToPosition makes the subscription continue after a position; beyond the last
+// event, at the end. Where one position is not a place, as in executor/group, the error
+// matches [errors.ErrUnsupported]; see ResetToCursor.
 func (c *Control) ResetToPosition(ctx context.Context, position uint64) error {
 	at, position, err := placeAfter(ctx, c.ex, position)
 	switch {

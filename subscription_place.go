@@ -6,6 +6,7 @@ package evento
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sort"
 	"time"
 
@@ -25,11 +26,31 @@ func (p startPlace) find(ctx context.Context, ex Executor) (cursor.Value, uint64
 	case p.end:
 		return headOf(ctx, ex)
 	case p.after > 0:
-		return placeAfter(ctx, ex, p.after)
+		return p.findAfter(ctx, ex)
 	case p.at.IsZero():
 		return "", 0, nil
 	}
 	return placeBefore(ctx, ex, p.at)
+}
+
+// findAfter returns the place after a position that the store has reached. Beyond its end
+// nothing is a place yet: events that are still to be imported would be handled again.
+func (p startPlace) findAfter(ctx context.Context, ex Executor) (cursor.Value, uint64, error) {
+	at, err := ex.CursorAt(p.after)
+	if err != nil {
+		return "", 0, err
+	}
+	switch _, err := ex.Read(ctx, Query{}, cursor.Onward(1, at)); {
+	case err == nil:
+		return at, p.after, nil
+	case !errors.Is(err, cursor.ErrBeyondHead):
+		return "", 0, err
+	}
+	_, last, err := headOf(ctx, ex)
+	if err != nil {
+		return "", 0, err
+	}
+	return "", 0, fmt.Errorf("%w StartAfter(%d): the last event has position %d", ErrInvalid, p.after, last)
 }
 
 // headOf returns the place and the position of the last event.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/executor/group"
 	"github.com/evento-go/evento/executor/memory"
+	"github.com/evento-go/evento/executor/routed"
 )
 
 // restored returns another store with the first n events of one, and all of its records. The
@@ -251,7 +253,7 @@ func TestStartAfter(t *testing.T) {
 	want(t, "behind position 2", c.take(), "a3", "a4")
 	noErr(t, c.builder().StartAfter(0).Execute(ctx, ex)) // it is known
 	want(t, "again", c.take())
-	for position, handled := range map[uint64][]string{0: {"a1", "a2", "a3", "a4", "a5"}, 3: {"a4", "a5"}, 4: {"a5"}, 9: {"a5"}, 1 << 63: {"a5"}} {
+	for position, handled := range map[uint64][]string{0: {"a1", "a2", "a3", "a4", "a5"}, 3: {"a4", "a5"}, 4: {"a5"}} {
 		c, ex := &clerk{}, newStore(t)
 		deposits(t, ex, "a", 4)
 		noErr(t, c.builder().StartAfter(position).Execute(ctx, ex))
@@ -259,8 +261,44 @@ func TestStartAfter(t *testing.T) {
 		noErr(t, c.builder().Execute(ctx, ex))
 		want(t, fmt.Sprint("behind position ", position), c.take(), handled...)
 	}
+	for _, test := range []struct {
+		position uint64
+		deposits int
+		text     string
+	}{
+		{9, 0, `evento: subscription "s": invalid StartAfter(9): the last event has position 0`},
+		{5, 4, `evento: subscription "s": invalid StartAfter(5): the last event has position 4`},
+		{1 << 63, 4, `evento: subscription "s": invalid StartAfter(9223372036854775808): the last event has position 4`},
+		{math.MaxUint64, 4, `evento: subscription "s": invalid StartAfter(18446744073709551615): the last event has position 4`},
+	} {
+		c, ex := &clerk{}, newStore(t)
+		if test.deposits > 0 {
+			deposits(t, ex, "a", test.deposits)
+		}
+		_, err := c.builder().StartAfter(test.position).Start(ctx, ex)
+		if !errors.Is(err, evento.ErrInvalid) || err.Error() != test.text {
+			t.Errorf("behind position %d of %d: %v, want ErrInvalid: %s", test.position, test.deposits, err, test.text)
+		}
+		if _, err := evento.ControlOf(ex, "s").Status(ctx); !errors.Is(err, evento.ErrNotFound) {
+			t.Errorf("behind position %d of %d: the subscription is known: %v", test.position, test.deposits, err)
+		}
+	}
 	members := group.New(newStore(t), newStore(t))
 	if err := c.builder().StartAfter(2).Execute(ctx, members); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("of a group: %v, want ErrUnsupported", err)
 	}
+}
+
+// A tenant's events may end before a position that its store has reached.
+func TestStartAfterOfTenant(t *testing.T) {
+	t.Parallel()
+	ctx, c, ex := t.Context(), &clerk{}, newStore(t)
+	acme, err := routed.New(ex, "acme")
+	noErr(t, err)
+	deposits(t, acme, "a", 1)
+	deposits(t, ex, "other", 2)
+	noErr(t, c.builder().StartAfter(3).Execute(ctx, acme))
+	deposits(t, acme, "a", 1)
+	noErr(t, c.builder().Execute(ctx, acme))
+	want(t, "behind position 3 of the store", c.take(), "a2")
 }

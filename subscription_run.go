@@ -260,7 +260,7 @@ func (s *subscriber) state(ctx context.Context) (*subscriptionState, error) {
 		}
 		at, position, err := s.start.find(ctx, s.ex)
 		if err != nil {
-			return nil, err
+			return nil, wrap(err, "subscription %s", s.name)
 		}
 		err = s.ex.Swap(ctx, Swap{Changes: s.name.newRecords(s.shared, at, position)})
 		if err != nil && !errors.Is(err, ErrSwapped) {
