@@ -50,7 +50,7 @@ func (s PageSize) withDefaults() (PageSize, error) {
 // cursor, or with an empty one, it is the first or the last page; without all of them, the
 // first. Other parameters are ignored.
 //
-// Its errors match [ErrInvalid], for an answer with status 400: a size that is no number from
+// Its errors match [ErrInvalid], for an answer with status 400, and name the parameter: a size that is no number from
 // 1 to size.Max, a parameter that is given twice, parameters of both directions, and a text
 // that cannot be a cursor, which matches [ErrMalformed] too. A size that is too large is an
 // error, as a page of fewer items than were asked for looks like the last. Whether a cursor
@@ -90,7 +90,7 @@ func cursorIn(query url.Values, name string) (*Value, error) {
 		return nil, err
 	}
 	if strings.ContainsFunc(*text, notURLSafe) {
-		return nil, malformed(Value(*text))
+		return nil, fmt.Errorf("%w: %s is %s", ErrMalformed, name, quote(Value(*text)))
 	}
 	return new(Value(*text)), nil
 }

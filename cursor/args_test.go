@@ -60,11 +60,11 @@ func TestArgsFrom(t *testing.T) {
 		"after=x&after=y":                    "after is given 2 times",
 		"before=&before=":                    "before is given 2 times",
 		"last=1&last=2&last=3":               "last is given 3 times",
-		"after=a+b":                          `malformed: "a b"`,
-		"after=%22":                          "malformed",
-		"before=%00":                         "malformed",
-		"after=%C3%BC":                       "malformed",
-		"after=a/b":                          "malformed",
+		"after=a+b":                          `malformed: after is "a b"`,
+		"after=%22":                          `malformed: after is "\""`,
+		"before=%00":                         `malformed: before is "\x00"`,
+		"after=%C3%BC":                       `malformed: after is "ü"`,
+		"after=a/b":                          `malformed: after is "a/b"`,
 	} {
 		q, err := url.ParseQuery(query)
 		if err != nil {
