@@ -196,8 +196,8 @@ func (o *Outcome) checkEvents(want []evento.Payload, deadlines []Deadline) bool 
 			continue
 		}
 		e := Event{Payload: p, Codec: codecNamed(o.events[i].Codec, o.given)}
-		if diff := o.lost(e); diff != "" {
-			o.fail("new event %d does not come back from its codec as it was%s", i+1, diff)
+		if why := o.lost(e); why != "" {
+			o.fail("new event %d %s", i+1, why)
 			return false
 		}
 	}

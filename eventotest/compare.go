@@ -13,31 +13,40 @@ import (
 func (h *history) diff(want, got any) string {
 	diff, err := h.defaults.diff(want, got, h.compare)
 	if err != nil {
-		return fmt.Sprintf("they cannot be compared: %v\nsee Compare\n", err)
+		return incomparable(err)
 	}
 	return diff
 }
 
-// lost returns what of a payload its codec loses; "": nothing.
+// incomparable says why package cmp did not compare two values.
+func incomparable(err error) string {
+	return fmt.Sprintf("they cannot be compared: %v\nsee Compare\n", err)
+}
+
+// lost says that a payload does not come back from its codec as it was; "": it does.
 func (h *history) lost(e Event) string {
 	if e.Lossy {
 		return ""
 	}
+	const changed = "does not come back from its codec as it was"
 	codec := e.codec()
 	data, err := codec.Marshal(e.Payload)
 	if err != nil {
-		return fmt.Sprintf(": codec %s cannot encode it: %v", codec.Name(), err)
+		return fmt.Sprintf("%s: codec %s cannot encode it: %v", changed, codec.Name(), err)
 	}
 	back, err := decodeAs(codec, data, reflect.TypeOf(e.Payload))
 	if err != nil {
-		return fmt.Sprintf(": codec %s cannot decode it: %v", codec.Name(), err)
+		return fmt.Sprintf("%s: codec %s cannot decode it: %v", changed, codec.Name(), err)
 	}
-	diff := h.diff(any(e.Payload), back)
-	if diff == "" {
+	diff, err := h.defaults.diff(any(e.Payload), back, h.compare)
+	switch {
+	case err != nil:
+		return "and what comes back from its codec: " + incomparable(err)
+	case diff == "":
 		return ""
 	}
-	return fmt.Sprintf(" (-before +after, codec %s):\n%s"+
-		"Unexported fields, and those tagged \"-\", are not stored. Export the field, leave it unset, or set Event.Lossy.", codec.Name(), diff)
+	return fmt.Sprintf("%s (-before +after, codec %s):\n%s"+
+		"Unexported fields, and those tagged \"-\", are not stored. Export the field, leave it unset, or set Event.Lossy.", changed, codec.Name(), diff)
 }
 
 // How differences show stored events: the payload alone, unless the wanted event
@@ -76,8 +85,8 @@ func (h *history) same(what string, got []evento.RawEvent, want []evento.Payload
 			h.misuse("wanted event %d is nil", i+1)
 			return false
 		}
-		if diff := h.lost(e); diff != "" {
-			h.misuse("wanted event %d does not come back from its codec as it was%s", i+1, diff)
+		if why := h.lost(e); why != "" {
+			h.misuse("wanted event %d %s", i+1, why)
 			return false
 		}
 		wanted[i] = e

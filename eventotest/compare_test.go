@@ -131,3 +131,16 @@ func TestCompareContradiction(t *testing.T) {
 		}
 	}
 }
+
+// They are not taken for what a codec loses.
+func TestCompareContradictionOfPayloads(t *testing.T) {
+	t.Parallel()
+	same := cmp.Comparer(func(_, _ string) bool { return true })
+	r := record(t, func(t testing.TB) {
+		eventotest.Project(t, accounts).Compare(same).Compare(same).Given(AccountOpened{"Ann"}).Then(Account{Owner: "Ann"})
+	})
+	want := "given event 1 and what comes back from its codec: they cannot be compared: ambiguous set of applicable options"
+	if len(r.reports) != 1 || !strings.Contains(r.reports[0], want) || !strings.Contains(r.reports[0], "see Compare") || strings.Contains(r.reports[0], "not stored") {
+		t.Errorf("reports %q, want %q", r.reports, want)
+	}
+}

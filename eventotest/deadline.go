@@ -102,9 +102,7 @@ func (h *history) checkGivenDeadlines() bool {
 		case d.missing():
 			why = "has no payload"
 		default:
-			if diff := h.lost(Event{Payload: d.Payload}); diff != "" {
-				why = "does not come back from its codec as it was" + diff
-			}
+			why = h.lost(Event{Payload: d.Payload})
 		}
 		if why != "" {
 			h.misuse("the given deadline %q %s\n%s", d.Name, why, h.list())
@@ -233,8 +231,8 @@ func (h *history) sameDeadlines(got []changed, want []Deadline, events []evento.
 			h.misuse("the wanted deadline %q has no payload", d.Name)
 			return
 		}
-		if diff := h.lost(Event{Payload: d.Payload}); diff != "" {
-			h.misuse("the wanted deadline %q does not come back from its codec as it was%s", d.Name, diff)
+		if why := h.lost(Event{Payload: d.Payload}); why != "" {
+			h.misuse("the wanted deadline %q %s", d.Name, why)
 			return
 		}
 	}

@@ -189,8 +189,8 @@ func (h *history) check() bool {
 			h.misuse("given event %d is nil\n%s", i+1, h.list())
 			return false
 		}
-		if diff := h.lost(e); diff != "" {
-			h.misuse("given event %d does not come back from its codec as it was%s\n%s", i+1, diff, h.list())
+		if why := h.lost(e); why != "" {
+			h.misuse("given event %d %s\n%s", i+1, why, h.list())
 			return false
 		}
 	}
