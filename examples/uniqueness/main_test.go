@@ -221,6 +221,26 @@ func TestOnceNothing(t *testing.T) {
 	}
 }
 
+// A request without a key gets nobody else's answer, and makes nothing.
+func TestWithoutKey(t *testing.T) {
+	t.Parallel()
+	ctx, ex := t.Context(), memory.New(nil)
+	ask := func(request string) (string, error) {
+		return once(ctx, ex, request, func(ctx context.Context, d evento.Executor) (string, error) {
+			return register(ctx, d, "ada"+request+"@example.org")
+		})
+	}
+	if _, err := ask("request"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := ask(""); answer != "" || !errors.Is(err, errNoKey) {
+		t.Errorf("the answer is %q, %v, want %v", answer, err, errNoKey)
+	}
+	if id, err := order(ctx, ex, "", "ada", "a book"); id != "" || !errors.Is(err, errNoKey) {
+		t.Errorf("the order is %q, %v, want %v", id, err, errNoKey)
+	}
+}
+
 // What is refused is decided anew, and what is old is forgotten.
 func TestForget(t *testing.T) {
 	t.Parallel()

@@ -16,9 +16,15 @@ type Ordered struct{ Account, What string }
 func (Ordered) AggregateType() evento.AggregateType { return "members/Order" }
 func (Ordered) EventName() string                   { return "Ordered" }
 
+// errNoKey: all requests without a key would be the same one.
+var errNoKey = errors.New("the request has no key")
+
 // order places an order. Its id is made of the request, so each request makes one order:
 // when it comes again, the order is there already.
 func order(ctx context.Context, ex evento.Executor, request, account, what string) (id string, err error) {
+	if request == "" {
+		return "", errNoKey
+	}
 	id = evento.HashIDs(account, request)
 	_, err = evento.Aggregate(id).Event(Ordered{Account: account, What: what}).Commit(ctx, ex)
 	if errors.Is(err, evento.ErrConflict) {
@@ -33,6 +39,9 @@ const requestKind = "members/request"
 // once handles a request, and stores its answer with the events of the decision. When the
 // request comes again, it gets that answer, and nothing else happens.
 func once(ctx context.Context, ex evento.Executor, request string, decide func(ctx context.Context, d evento.Executor) (answer string, err error)) (answer string, err error) {
+	if request == "" {
+		return "", errNoKey
+	}
 	key := evento.RecordKey{Kind: requestKind, Key: request}
 	_, err = evento.Decide(ctx, ex, func(ctx context.Context, d evento.Executor) error {
 		first, found, err := answerTo(ctx, d, request)
