@@ -68,7 +68,19 @@ func run(ctx context.Context, url string, out io.Writer) error {
 	return errors.Join(err, os.RemoveAll(dir))
 }
 
+// wantEmpty refuses a store that has events: in it the story would be another one.
+func wantEmpty(ctx context.Context, ex evento.Executor) error {
+	page, err := ex.Read(ctx, evento.Query{}, cursor.Forward(1, ""))
+	if err == nil && len(page.Edges) > 0 {
+		err = errors.New("the database has events already: take an empty one")
+	}
+	return err
+}
+
 func tellStory(ctx context.Context, db *database, out io.Writer) error {
+	if err := wantEmpty(ctx, db); err != nil {
+		return err
+	}
 	first, err := fill(ctx, db, out)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/evento-go/evento"
@@ -24,6 +25,24 @@ func TestStoryOnPostgres(t *testing.T) {
 	t.Parallel()
 	url := testserver.PostgresDatabase(t)
 	story.Test(t, func(ctx context.Context, out io.Writer) error { return run(ctx, url, out) })
+}
+
+// The story is not told twice of one database.
+func TestNotEmpty(t *testing.T) {
+	t.Parallel()
+	db, err := openSQLite(t.Context(), filepath.Join(t.TempDir(), "bank.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tellStory(t.Context(), db, io.Discard); err != nil {
+		t.Error(err)
+	}
+	if err := tellStory(t.Context(), db, io.Discard); err == nil || !strings.Contains(err.Error(), "take an empty one") {
+		t.Errorf("told twice: %v, want a refusal", err)
+	}
+	if err := db.close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Each event is in the table once, although each handler fails behind its statement at first,

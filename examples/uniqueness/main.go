@@ -40,6 +40,7 @@ import (
 	"sync/atomic"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/executor/postgres"
 	"github.com/evento-go/evento/executor/sqlite"
 )
@@ -91,7 +92,19 @@ func (n *narrator) tell(what string, err error) {
 	}
 }
 
+// wantEmpty refuses a store that has events: in it the story would be another one.
+func wantEmpty(ctx context.Context, ex evento.Executor) error {
+	page, err := ex.Read(ctx, evento.Query{}, cursor.Forward(1, ""))
+	if err == nil && len(page.Edges) > 0 {
+		err = errors.New("the database has events already: take an empty one")
+	}
+	return err
+}
+
 func tellStory(ctx context.Context, ex evento.Executor, out io.Writer) error {
+	if err := wantEmpty(ctx, ex); err != nil {
+		return err
+	}
 	n := &narrator{out: out}
 	n.emails(ctx, ex)
 	n.crowd(ctx, ex)

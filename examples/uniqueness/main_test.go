@@ -48,6 +48,18 @@ func TestStoryOnPostgres(t *testing.T) {
 	story.Test(t, func(ctx context.Context, out io.Writer) error { return run(ctx, url, out) })
 }
 
+// The story is not told twice of one store.
+func TestNotEmpty(t *testing.T) {
+	t.Parallel()
+	ex := memory.New(nil)
+	if err := tellStory(t.Context(), ex, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if err := tellStory(t.Context(), ex, io.Discard); err == nil || !strings.Contains(err.Error(), "take an empty one") {
+		t.Errorf("told twice: %v, want a refusal", err)
+	}
+}
+
 // Processes race for emails and with the same requests: each email has one account, and
 // each request one answer.
 func TestRace(t *testing.T) {
