@@ -177,9 +177,9 @@ func (b *SubscriptionBuilder) StartAtEnd() *SubscriptionBuilder {
 // StartAfter makes a new key begin after a position, instead of at the first event. It is
 // for a store to which events were moved: positions are the same there, and the
 // subscription goes on where it was. So move the events first: starting after a position
-// beyond the last event fails with [ErrInvalid]. A known key continues where it was. Where
-// one position is not a place, as in executor/group, starting fails with an error that
-// matches [errors.ErrUnsupported].
+// beyond the last event fails with [ErrInvalid], which names both. A known key continues
+// where it was. Where one position is not a place, as in executor/group, starting fails
+// with an error that matches [errors.ErrUnsupported].
 func (b *SubscriptionBuilder) StartAfter(position uint64) *SubscriptionBuilder {
 	b.start = startPlace{after: position}
 	return b

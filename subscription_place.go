@@ -33,8 +33,9 @@ func (p startPlace) find(ctx context.Context, ex Executor) (cursor.Value, uint64
 	return placeBefore(ctx, ex, p.at)
 }
 
-// findAfter returns the place after a position that the store has reached. Beyond its end
-// nothing is a place yet: events that are still to be imported would be handled again.
+// findAfter returns the place after a position that the store has reached.
+//
+// Why: docs/decisions.md, "A subscription does not start beyond the end".
 func (p startPlace) findAfter(ctx context.Context, ex Executor) (cursor.Value, uint64, error) {
 	at, err := ex.CursorAt(p.after)
 	if err != nil {
@@ -62,8 +63,8 @@ func headOf(ctx context.Context, ex Executor) (cursor.Value, uint64, error) {
 	return page.Edges[0].Cursor, page.Edges[0].Node.Position, nil
 }
 
-// placeAfter returns the place after a position, and the position; beyond the last event,
-// those of the end.
+// placeAfter returns the place after a position, for a reset, and the position; beyond the
+// last event, those of the end.
 func placeAfter(ctx context.Context, ex Executor, position uint64) (cursor.Value, uint64, error) {
 	head, last, err := headOf(ctx, ex)
 	if err != nil {
