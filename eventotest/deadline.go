@@ -95,7 +95,7 @@ func (h *history) checkGivenDeadlines() bool {
 	h.t.Helper()
 	for i := range h.set {
 		d := &h.set[i].Deadline
-		why := ""
+		var why string
 		switch {
 		case d.cleared:
 			why = "is cleared; leave it out"
