@@ -167,6 +167,11 @@ func (c *code) outputs(ps *problems) ([]output, error) {
 	if len(c.all) == 0 && len(before.events) == 0 {
 		return nil, nil
 	}
+	out := filepath.Join(c.dir, outputName(c.pkg.Name))
+	if present, err := os.ReadFile(out); err == nil && byHand(present) {
+		ps.add(token.Position{Filename: out}, "evento gen writes this file, and what is in it now would be lost, as it lacks the line %q; give it another name", header)
+		return nil, nil
+	}
 	after := c.compare(before, lockFile, ps)
 	if len(ps.all) > 0 {
 		return nil, nil
@@ -177,7 +182,7 @@ func (c *code) outputs(ps *problems) ([]output, error) {
 	}
 	var files []output
 	for _, f := range []output{
-		{path: filepath.Join(c.dir, outputName(c.pkg.Name)), content: source},
+		{path: out, content: source},
 		{path: lockFile, content: after.format()},
 	} {
 		present, err := os.ReadFile(f.path)

@@ -132,7 +132,7 @@ func TestGolden(t *testing.T) {
 
 	// Stale and broken files of earlier runs are replaced.
 	for _, folder := range golden {
-		must(t, os.WriteFile(filepath.Join(dir, folder, outputName(filepath.Base(folder))), []byte("<<<<<<< package\n"), 0o644))
+		must(t, os.WriteFile(filepath.Join(dir, folder, outputName(filepath.Base(folder))), []byte("<<<<<<< package\n"+header+"\n"), 0o644))
 	}
 	run(len(golden))
 	if again := readFiles(t, dir); !equalFiles(again, first) {

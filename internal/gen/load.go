@@ -94,7 +94,8 @@ func brokenText(e packages.Error) string {
 }
 
 // withoutGenerated returns an overlay that hides the generated files of earlier
-// runs. It refuses those with directives, which no run has written.
+// runs, and those that another run may write meanwhile. It refuses those with
+// directives, which no run has written.
 func withoutGenerated(listed []*packages.Package, ps *problems) (overlay map[string][]byte, err error) {
 	overlay = map[string][]byte{}
 	for _, p := range listed {
@@ -104,9 +105,10 @@ func withoutGenerated(listed []*packages.Package, ps *problems) (overlay map[str
 		}
 		file := filepath.Join(dir, outputName(p.Name))
 		written, err := os.ReadFile(file)
-		if errors.Is(err, os.ErrNotExist) {
+		switch absent := errors.Is(err, os.ErrNotExist); {
+		case absent && len(p.GoFiles) == 0:
 			continue
-		} else if err != nil {
+		case !absent && err != nil:
 			return nil, err
 		}
 		line := 0
@@ -117,9 +119,22 @@ func withoutGenerated(listed []*packages.Package, ps *problems) (overlay map[str
 				break
 			}
 		}
-		overlay[file] = fmt.Appendf(nil, "package %s\n", p.Name)
+		if !byHand(written) {
+			overlay[file] = fmt.Appendf(nil, "package %s\n", p.Name)
+		}
 	}
 	return overlay, nil
+}
+
+// byHand reports whether a file has something in it that no run has written.
+func byHand(src []byte) bool {
+	for line := range bytes.Lines(src) {
+		if string(bytes.TrimSpace(line)) == header {
+			return false
+		}
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), "", src, parser.SkipObjectResolution)
+	return len(bytes.TrimSpace(src)) > 0 && (err != nil || len(file.Decls) > 0)
 }
 
 // packageDir returns the folder of a package's files, or "".

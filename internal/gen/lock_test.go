@@ -236,6 +236,8 @@ func TestBrokenLock(t *testing.T) {
 		"event p/A E\n\tA [x]bool\n":                             "line 2" + advice + "a number is missing",
 		"event p/A E\n\tA bool int8\n":                           `line 2` + advice + `there is no mark int8; a newer evento gen may have written it`,
 		"event p/A E\n\tA bool a=b\n":                            `line 2` + advice + `there is no mark a=b; a newer evento gen may have written it`,
+		"event p/A E\n\tA bool default=true default=false\n":     "line 2" + advice + "A has two defaults",
+		"event p/A E\n\tA bool json=a json=A\n":                  "line 2" + advice + "A has two names for the JSON codec",
 		"event p/A E\n\t@sealed\n":                               "line 2" + advice + "there is no @sealed; a newer evento gen may have written it",
 		"event p/A E\n\t@retired x\n":                            `line 2` + advice + `"x" is too much`,
 		"event p/A E\n\t@encoding x\n":                           `line 2` + advice + `there is no encoding x; a newer evento gen may have written it`,

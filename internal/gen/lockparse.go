@@ -218,8 +218,14 @@ func (p *lockParser) mark(f *field) {
 	}
 	switch word {
 	case "default":
+		if f.value != "" {
+			p.fail("%s has two defaults", f.name)
+		}
 		f.value = p.literal()
 	case "json":
+		if f.json != f.name {
+			p.fail("%s has two names for the JSON codec", f.name)
+		}
 		if f.json = ""; !p.take("-") {
 			f.json = p.name()
 		}

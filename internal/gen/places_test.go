@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/tools/go/packages"
 )
 
 // Directives in files that are no part of the package are not passed over in silence.
@@ -151,6 +154,49 @@ func TestDirectiveInOutput(t *testing.T) {
 	compareProblems(t, dir, []string{"."}, []string{
 		"app_evento.go:3:1: evento gen writes this file, and the directive would be lost; move what it is about to another file",
 	})
+}
+
+// What is no work of the generator is not written over, and is there for other packages.
+func TestOutputByHand(t *testing.T) {
+	t.Parallel()
+	const events = "\n\n//evento:aggregate\ntype E struct{ A Cents }\n"
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{
+		"go.mod":                "module example.com/app\n\ngo 1.26\n",
+		"app/app.go":            "package app" + events,
+		"app/app_evento.go":     "// Copyright\r\n\r\npackage app\r\n\r\ntype Cents int\r\n",
+		"shop/shop.go":          "package shop\n\nimport \"example.com/app/money\"\n\ntype Cents = money.Cents" + events,
+		"shop/shop_evento.go":   "// Copyright\r\n\r\n" + header + "\r\n\r\npackage shop\r\n\r\ntype ShopView int\r\n",
+		"money/money.go":        "package money\n",
+		"money/money_evento.go": "package money\n\ntype Cents int\n",
+		"empty/empty.go":        "package empty\n\ntype Cents int" + events,
+		"empty/empty_evento.go": "\n",
+		"none/none.go":          "package none\n\ntype Cents int" + events,
+		"none/none_evento.go":   "package none\n",
+	})
+	compareProblems(t, dir, []string{"./..."}, []string{
+		"app/app_evento.go: evento gen writes this file, and what is in it now would be lost, as it lacks the line \"" + header + "\"; give it another name",
+	})
+	must(t, os.Rename(filepath.Join(dir, "app/app_evento.go"), filepath.Join(dir, "app/cents.go")))
+	result, err := Run(t.Context(), Options{Dir: dir, Patterns: []string{"./..."}})
+	if err != nil || len(result.Changed) != 8 {
+		t.Errorf("%+v, %v, want 8 files", result, err)
+	}
+}
+
+// A run that meets another one's file, which was not there at first, reads none of it.
+func TestOutputOfAnotherRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	listed := []*packages.Package{
+		{Name: "app", Dir: dir, GoFiles: []string{filepath.Join(dir, "app.go")}},
+		{Name: "tests_test", Dir: dir},
+	}
+	overlay, err := withoutGenerated(listed, &problems{})
+	want := map[string][]byte{filepath.Join(dir, "app_evento.go"): []byte("package app\n")}
+	if err != nil || !reflect.DeepEqual(overlay, want) {
+		t.Errorf("%q, %v, want %q", overlay, err, want)
+	}
 }
 
 // A run ends with ctx, also when it is told to.
