@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"regexp"
 	"strings"
 )
 
@@ -82,6 +83,31 @@ func (ds directives) take(names string, groups ...*ast.CommentGroup) (found []*d
 		}
 	}
 	return found
+}
+
+// almost matches what was likely meant as a directive, up to its name: with a space, in
+// capitals, as another kind of comment, or misspelled in front of the colon.
+var almost = regexp.MustCompile(`(?i)^(?:/[/*]+\s*evento ?:|//ev[a-z]*:)([a-z]+)(?:\s|\*/|$)`)
+
+// nearMisses refuses comments that are read as no directive and were likely meant as one.
+func (r *reader) nearMisses(file *ast.File) {
+	for _, group := range file.Comments {
+		for _, c := range group.List {
+			found := almost.FindStringSubmatch(c.Text)
+			if found == nil || strings.HasPrefix(c.Text, directivePrefix) {
+				continue
+			}
+			if name := strings.ToLower(found[1]); known[name] != "" {
+				r.problem(c.Pos(), "this comment is not followed, as it does not begin with %s%s; write it so if it is meant, "+
+					"and else begin it with another word", directivePrefix, name)
+			}
+		}
+	}
+}
+
+// mayHaveDirectives reports whether a file may have directives, or what is almost one.
+func mayHaveDirectives(src []byte) bool {
+	return bytes.Contains(src, []byte("evento")) || bytes.Contains(src, []byte("Evento")) || bytes.Contains(src, []byte("EVENTO"))
 }
 
 // hasDirectives reports whether a file may have directives.

@@ -192,7 +192,7 @@ func TestNothingToGenerate(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{
 		"go.mod": "module example.com/app\n\ngo 1.26\n",
-		"app.go": "package app\n\n// evento:aggregate with a space is no directive.\ntype T struct{}\n",
+		"app.go": "package app\n\n// A comment on evento:aggregate is no directive.\ntype T struct{}\n",
 	})
 	if _, err := Run(t.Context(), Options{Dir: dir}); !errors.Is(err, ErrNoEvents) {
 		t.Errorf("%v, want ErrNoEvents", err)

@@ -156,7 +156,7 @@ func outputName(pkg string) string { return strings.TrimLeft(pkg+"_evento.go", "
 // comments of files that may have directives.
 func parseDeclarations(fset *token.FileSet, name string, src []byte) (*ast.File, error) {
 	mode := parser.SkipObjectResolution | parser.AllErrors
-	if hasDirectives(src) {
+	if mayHaveDirectives(src) {
 		mode |= parser.ParseComments
 	}
 	file, err := parser.ParseFile(fset, name, src, mode)

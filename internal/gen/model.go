@@ -110,6 +110,7 @@ func read(pkg *packages.Package, others []unbuilt, ps *problems) *code {
 		for pos, d := range directivesOf(file) {
 			r.directives[pos] = d
 		}
+		r.nearMisses(file)
 	}
 	if len(r.directives) == 0 {
 		return r.code
