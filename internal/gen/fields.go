@@ -84,13 +84,10 @@ func (r *reader) plainStruct(e *event) bool {
 				"move what they share to a struct that both embed", e.ident, r.shaper.name(t))
 		}
 	}
-	for _, m := range []string{"MarshalCBOR", "MarshalBinary", "MarshalText"} {
-		obj, index, _ := types.LookupFieldOrMethod(types.NewPointer(e.obj.Type()), false, r.pkg.Types, m)
-		f, ok := obj.(*types.Func)
-		if ok && len(index) > 1 && types.Identical(f.Signature(), marshalType) {
-			embedded := u.Field(index[0])
-			r.problem(embedded.Pos(), "%s has %s from its embedded %s, so that nothing else of it would be stored; "+
-				"give the field a name", e.ident, m, embedded.Name())
+	for _, m := range standing {
+		f, of := promoted(e.obj.Type(), m.name, r.pkg.Types)
+		if f != nil && (m.sig == nil || types.Identical(f.Signature(), m.sig)) {
+			r.problem(of.Pos(), "%s has %s from its embedded %s, %s; give the field a name", e.ident, m.name, of.Name(), m.why)
 		}
 	}
 	return len(r.ps.all) == before

@@ -148,24 +148,15 @@ func (s *shaper) part(t types.Type, at string) (*shape, error) {
 	if sh.slow == "" && !s.nameable(sh.typ) {
 		sh.slow = "a type without a name here"
 	}
-	if sh.kind != kindPointer && sh.kind != kindTime && sh.kind != kindBigInt && !types.IsInterface(bare) {
-		sh.json = s.ownJSON(bare)
+	if sh.kind == kindPointer || sh.kind == kindTime || sh.kind == kindBigInt || types.IsInterface(bare) {
+		return sh, nil
 	}
-	return sh, nil
+	sh.json, err = s.ownJSON(bare, sh, at)
+	return sh, err
 }
 
 // deepest is how many types that are no structs may be within each other.
 const deepest = 200
-
-// ownJSON returns the name of a type that the JSON codec stores in a way of its own,
-// or "".
-func (s *shaper) ownJSON(t types.Type) string {
-	name := s.fullName(t)
-	if name == "encoding/json.Number" || s.has(t, "MarshalJSON", marshalType) || s.has(t, "UnmarshalJSON", unmarshalType) {
-		return name
-	}
-	return ""
-}
 
 // fullName returns the name of a type with the path of its package, if that is
 // another one.
@@ -345,14 +336,18 @@ func ofBytes(t, elem types.Type, size int64, what string) *shape {
 	return sh
 }
 
-func isBytes(t types.Type) bool {
-	switch u := t.Underlying().(type) {
-	case *types.Slice:
-		return isByte(u.Elem())
-	case *types.Array:
-		return isByte(u.Elem())
+func isBytes(t types.Type) bool { return byteOf(t) != nil }
+
+// byteOf returns the type of the elements of a slice or an array of bytes, or nil.
+func byteOf(t types.Type) types.Type {
+	elems, ok := t.Underlying().(interface{ Elem() types.Type })
+	switch t.Underlying().(type) {
+	case *types.Slice, *types.Array:
+		if ok && isByte(elems.Elem()) {
+			return elems.Elem()
+		}
 	}
-	return false
+	return nil
 }
 
 func isByte(t types.Type) bool {
@@ -395,11 +390,19 @@ func (s *shaper) special(t types.Type, at string) (*shape, error) {
 				"add the method",
 			}
 		}
+		if err := s.whole(t, m.marshal, notStored, at); err != nil {
+			return nil, err
+		}
 		sh := &shape{kind: m.kind, typ: t, by: s.fullName(t)}
 		if m.kind == kindCBOR {
 			sh.slow = "a type with MarshalCBOR"
 		}
 		return sh, nil
+	}
+	if s.has(t, "UnmarshalCBOR", unmarshalType) {
+		if err := s.whole(t, "UnmarshalCBOR", notRead, at); err != nil {
+			return nil, err
+		}
 	}
 	return s.readByItself(t), nil
 }
@@ -420,38 +423,6 @@ func (s *shaper) readByItself(t types.Type) *shape {
 		return nil
 	}
 	return &shape{kind: k, typ: t, by: s.fullName(t), slow: "a type that reads what it does not write"}
-}
-
-var (
-	bytesType     = types.NewSlice(types.Typ[types.Byte])
-	errorType     = types.Universe.Lookup("error").Type()
-	marshalType   = signature(nil, []types.Type{bytesType, errorType})
-	unmarshalType = signature([]types.Type{bytesType}, []types.Type{errorType})
-)
-
-func signature(params, results []types.Type) *types.Signature {
-	tuple := func(ts []types.Type) *types.Tuple {
-		vars := make([]*types.Var, len(ts))
-		for i, t := range ts {
-			vars[i] = types.NewParam(0, nil, "", t)
-		}
-		return types.NewTuple(vars...)
-	}
-	return types.NewSignatureType(nil, nil, nil, tuple(params), tuple(results), false)
-}
-
-// has reports whether a pointer to t has a method with this name and signature.
-func (s *shaper) has(t types.Type, name string, sig *types.Signature) bool {
-	m, _, _ := types.LookupFieldOrMethod(types.NewPointer(t), false, s.pkg, name)
-	f, ok := m.(*types.Func)
-	return ok && types.Identical(f.Signature(), sig)
-}
-
-// byValue reports whether t itself has the method.
-func byValue(t types.Type, name string) bool {
-	m, _, indirect := types.LookupFieldOrMethod(t, false, nil, name)
-	_, ok := m.(*types.Func)
-	return ok && !indirect
 }
 
 func (s *shaper) ofMap(t types.Type, u *types.Map, at string) (*shape, error) {
