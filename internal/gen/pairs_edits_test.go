@@ -48,9 +48,9 @@ var harmless = []randomEdit{
 		}
 		f.typ = &randomType{kind: "*", elem: f.typ}
 		return p.isEvent(s) || !slices.ContainsFunc(p.structs, func(o *randomStruct) bool {
-			// Zeros of it may be within what was left out.
+			// Zeros of it may be within what was left out, also with an embedded pointer.
 			return slices.ContainsFunc(o.fields, func(f *randomField) bool {
-				return f.typ.kind == "struct" && (f.omitted || f.jsonOmit+f.cborOmit != "")
+				return f.typ.kind == "struct" && (f.omitted || f.jsonOmit+f.cborOmit != "") || f.embedded && f.typ.kind == "*"
 			})
 		})
 	}},
