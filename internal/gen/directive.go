@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -55,7 +56,7 @@ func directivesOf(file *ast.File) directives {
 }
 
 // withoutComment returns the arguments of a directive without what follows a further //,
-// which is a comment on it. In a default, that may be within a string.
+// which is a comment on it. In a default and in quotes, that may be within a string.
 func withoutComment(name, args string) string {
 	if name == "default" {
 		if expr, err := parser.ParseExpr(args); err == nil {
@@ -63,8 +64,20 @@ func withoutComment(name, args string) string {
 		}
 		return args
 	}
-	args, _, _ = strings.Cut(args, "//")
-	return strings.TrimSpace(args)
+	for i := 0; i < len(args); i++ {
+		first := i == 0 || args[i-1] == ' ' || args[i-1] == '\t'
+		if q, err := strconv.QuotedPrefix(args[i:]); first && err == nil {
+			i += len(q) - 1
+		} else if first && strings.HasPrefix(args[i:], "//") {
+			return strings.TrimSpace(args[:i])
+		}
+	}
+	return args
+}
+
+// glued reports whether it is not clear if a // is part of a name or a comment.
+func (d *directive) glued() bool {
+	return d.name != "default" && !strings.Contains(d.args, `"`) && strings.Contains(d.args, "//")
 }
 
 // take returns, in order, the directives in comments that have one of the names.

@@ -427,6 +427,8 @@ func (r *reader) checkDirectives() {
 			}
 			slices.Sort(names)
 			r.problem(d.pos, "there is no directive //evento:%s; use one of %s", d.name, strings.Join(names, ", "))
+		case d.glued():
+			r.problem(d.pos, "//evento:%s %s: it is not clear whether the // is of the name; put a space in front of a comment, or quotes around a name", d.name, d.args)
 		case !d.used:
 			r.problem(d.pos, "//evento:%s means nothing here; it belongs %s", d.name, where)
 		}
