@@ -199,6 +199,26 @@ func TestOutputOfAnotherRun(t *testing.T) {
 	}
 }
 
+// A lock without a package is that of events which are somewhere else now.
+func TestLockLeftBehind(t *testing.T) {
+	t.Parallel()
+	const lock = lockHeader + "\nevent bank/Account E\n\tA string\n\nend\n"
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{
+		"go.mod":               "module example.com/app\n\ngo 1.26\n",
+		"accounts/p.go":        "package accounts\n\n//evento:aggregate bank/Account\ntype E struct{ A int }\n",
+		"old/bank/evento.lock": lock, "testdata/evento.lock": lock,
+		"other/go.mod": "module example.com/other\n", "other/evento.lock": lock,
+	})
+	compareProblems(t, dir, []string{"./..."}, []string{
+		"old/bank/evento.lock: there is no package here any more; move the file to where the events are now, or delete it if none was ever stored",
+	})
+	must(t, os.Rename(filepath.Join(dir, "old/bank/evento.lock"), filepath.Join(dir, "accounts/evento.lock")))
+	compareProblems(t, dir, []string{"./..."}, []string{
+		"accounts/p.go:4:16: event E: field A: it is stored as string, which cannot be read as int64; " + remedy,
+	})
+}
+
 // A run ends with ctx, also when it is told to.
 func TestCanceled(t *testing.T) {
 	t.Parallel()

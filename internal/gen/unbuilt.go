@@ -121,7 +121,8 @@ func (u unbuilt) declares(f func(name *ast.Ident)) {
 }
 
 // unbuiltFolders looks for directives in the folders of patterns such as ./... of which
-// the build leaves out every file: the go command does not list these.
+// the build leaves out every file, and for locks that are left behind: the go command does
+// not list these.
 func unbuiltFolders(fset *token.FileSet, dir string, patterns []string, listed []*packages.Package, ps *problems) error {
 	known := map[string]bool{}
 	for _, p := range listed {
@@ -145,8 +146,13 @@ func unbuiltFolders(fset *token.FileSet, dir string, patterns []string, listed [
 			}
 			known[path] = true
 			rel, err := filepath.Rel(resolved(root), path)
-			if err == nil {
-				_, err = unbuiltFiles(fset, &packages.Package{Dir: filepath.Join(root, rel)}, ps)
+			if err != nil {
+				return err
+			}
+			folder := filepath.Join(root, rel)
+			files, err := unbuiltFiles(fset, &packages.Package{Dir: folder}, ps)
+			if len(files) == 0 {
+				leftLock(folder, ps)
 			}
 			return err
 		})
@@ -155,6 +161,16 @@ func unbuiltFolders(fset *token.FileSet, dir string, patterns []string, listed [
 		}
 	}
 	return nil
+}
+
+// leftLock refuses a lock in a folder without a package: where the package is now, nothing
+// is compared with it.
+func leftLock(folder string, ps *problems) {
+	lock := filepath.Join(folder, LockName)
+	if _, err := os.Stat(lock); err == nil {
+		ps.add(token.Position{Filename: lock}, "there is no package here any more; move the file to where the events are now, "+
+			"or delete it if none was ever stored")
+	}
 }
 
 // resolved returns a path without symbolic links.
