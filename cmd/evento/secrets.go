@@ -17,7 +17,7 @@ var (
 	inURL     = regexp.MustCompile(`(://[^\s:@/?#]*:)[^\s\x00]*@`)
 	inLogin   = regexp.MustCompile(`([^\s:@]+:)/?[^\s/\x00][^\s\x00]*@`)
 	inSpaces  = regexp.MustCompile(`(://[^\s:@/?#]+:)[^\s@]*\s.*@`)
-	inPort    = regexp.MustCompile(`(://(?:[^\s@/?#"\x00]*@)?[^\s:@/?#"]+:)[^\s,/?#"@]*[^\s\d,/?#"@][^\s"@]*(\s|"|$)`)
+	inPort    = regexp.MustCompile(`(://(?:[^\s@/?#"\x00]*@)?[^\s:@/?#"]+:)[^\s,/?#"@]*(?:[^\s\d:,/?#"@][^\s"@]*|:[^\s"@]+)(\s|"|$)`)
 	inKind    = regexp.MustCompile(`((?:mysql|mariadb|postgres|postgresql):/?[^\s:@/"\x00]*:)[^\s"]+`)
 	inKeyword = regexp.MustCompile(`(?i)((?:password|passwd|pwd|passphrase)\s*=\s*|\b(?:hex|text)?key\()(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\"[^"]*"|[^\s&;)]+)`)
 )

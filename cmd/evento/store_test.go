@@ -60,6 +60,16 @@ var malformed = []struct{ store, want string }{
 	{"host=localhost user=app password=SECRET", "postgres://user:password@host"},
 	{"user=app password='SECRET' host=localhost", "postgres://user:password@host"},
 	{"Server=localhost;Uid=app;Pwd=SECRET", "postgres://user:password@host"},
+	{"PGPASSWORD=SECRET", "the settings of a database"},
+	{"sslpassword=SECRET", "the settings of a database"},
+	{"service=SECRET", "the settings of a database"},
+	{"app.db?_auth_pass=SECRET", "the settings of a database"},
+	{"sqlite:app.db?_crypto_key=SECRET", "the settings of a database"},
+	{`{"user": "app", "password": "SECRET"}`, "the settings of a database"},
+	{"mysql -uapp -pSECRET db", "the options of a program"},
+	{"-h localhost --password SECRET", "the options of a program"},
+	{"*:*:*:app:SECRET", "sqlite:FILE"},
+	{"127.0.0.1:5432:db:app:SECRET", "sqlite:FILE"},
 	{"app:SECRET@tcp(127.0.0.1:1)/db", "mysql:user:password@tcp(host:3306)/database"},
 	{"app:SECRET@(127.0.0.1:1)/db", "mysql:user:password@tcp(host:3306)/database"},
 	{"app:SECRET@localhost/db", "the user, password and host of a server"},
@@ -90,6 +100,11 @@ var malformed = []struct{ store, want string }{
 	{"postgres;//app:SECRET@localhost/db", "the user, password and host of a server"},
 	{"postgres:host=localhost password=SECRET", "no // behind the kind"},
 	// Characters in a password that are not written %XX.
+	{"postgres://app%3ASECRET@localhost/db", "the user has a colon"},
+	{"postgres://app%3aSECRET:1@localhost/db", "the user has a colon"},
+	{"postgres://localhost/db?user=app:SECRET", "in the parameter user, there is a colon"},
+	{"postgres://localhost/db?dbname=app%3ASECRET", "in the parameter dbname, there is a colon"},
+	{"postgres://localhost/db?user=app&password=SEC&RET", "a parameter without a value"},
 	{"postgres://app:SEC%zzRET@localhost/db", "in the password, a %"},
 	{"postgres://ap%p:SECRET@localhost/db", "in the user, a %"},
 	{"postgres://app:SEC RET@localhost/db", "in the password, there is a character"},
@@ -125,6 +140,8 @@ var malformed = []struct{ store, want string }{
 	{"mysql:app:SECRET@tcp(localhost:3306)/db?strict=true", "no parameter strict"},
 	{"mysql:app@tcp(localhost:3306)/db?password=SECRET", "no parameter password"},
 	{"mysql:app@tcp(localhost:3306)/db?parseTime=SECRET", "does not take the parameters"},
+	{"mysql:tcp(localhost:3306)/app:SECRET@db", "in the database"},
+	{"mysql:tcp(localhost:3306)/db:SECRET", "in the database"},
 	{"mysql:host=localhost;password=SECRET", "no / before the database"},
 }
 
@@ -225,6 +242,7 @@ func TestOneFileForAllCommands(t *testing.T) {
 		"sqlite:file:app.db": "app.db", "file:app.db": "app.db", "FILE:app.db": "app.db", "sqlite://file:app.db": "app.db", "file:./app.db": "app.db",
 		"sqlite:file:a%20b%3F.db?mode=rwc": "a b?.db", "file:app.db?_pragma=busy_timeout(100)": "app.db", "file:app.db#x": "app.db",
 		"sqlite:./file:app.db": "file:app.db", "sqlite:app.db?x": "app.db?x", "sqlite:./host=a.db": "host=a.db", "sqlite:./a:b@c": "a:b@c", "a@b.db": "a@b.db",
+		"sqlite:a:b.db": "a:b.db", "./a:b.db": "a:b.db", "./day=1.db": "day=1.db", "my - notes.db": "my - notes.db", "sqlite:./-u app": "-u app",
 	} {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()

@@ -59,6 +59,9 @@ func parseAddress(text string) (address, error) {
 		if err := notPath(text); err != nil {
 			return address{}, err
 		}
+		if strings.Contains(text, ":") && !isPath(text) && text != ":memory:" { // which pathOf refuses
+			return address{}, usagef("the name of a file with a colon in it is written sqlite:FILE; else it is one of %s", anyForm)
+		}
 		return pathOf(sqliteStore, text)
 	case "sqlite", "pebble":
 		path := strings.TrimPrefix(rest, "//")
@@ -68,7 +71,7 @@ func parseAddress(text string) (address, error) {
 		if path == "" {
 			return address{}, usagef("there is no path behind %s: it is %s:PATH", name, name)
 		}
-		if err := notPath(path); err != nil && !filepath.IsAbs(path) && !strings.HasPrefix(path, "./") && !strings.HasPrefix(path, "../") {
+		if err := notPath(path); err != nil && !isPath(path) {
 			return address{}, err
 		}
 		return pathOf(storeKind(name), path)
@@ -108,7 +111,13 @@ var (
 	protocol = regexp.MustCompile(`@[A-Za-z0-9]*\(`)
 	login    = regexp.MustCompile(`(?s):.*@`)
 	settings = regexp.MustCompile(`[?&](_pragma|_txlock|mode|modeof|cache|vfs|psow|immutable|nolock|key|hexkey|textkey)=`)
+	options  = regexp.MustCompile(`(^|\s)--?[A-Za-z]`)
 )
+
+// isPath reports whether a text is written as a path and nothing else.
+func isPath(text string) bool {
+	return filepath.IsAbs(text) || strings.HasPrefix(text, "./") || strings.HasPrefix(text, "../")
+}
 
 // notPath returns an error that names the form that a text should have, if it looks
 // like anything but the path of a file or directory.
@@ -125,6 +134,12 @@ func notPath(text string) error {
 		what, form = "the user, password and host of a server", postgresForm+" or "+mysqlForms
 	case settings.MatchString(text):
 		what, form = "a URI of SQLite", "sqlite:file:FILE?SETTINGS"
+	case isPath(text):
+		return nil
+	case strings.ContainsAny(text, `="{}`):
+		what, form = "the settings of a database", anyForm
+	case options.MatchString(text):
+		what, form = "the options of a program", anyForm
 	default:
 		return nil
 	}
@@ -184,6 +199,8 @@ var (
 	parameter = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 	// mayHaveAt are the parameters whose values may have an @ as it is.
 	mayHaveAt = []string{"user", "password", "sslpassword", "application_name"}
+	// shownParameters are those whose values the driver prints.
+	shownParameters = []string{"user", "dbname", "database"}
 )
 
 const escapes = "in a user, password or database, write / as %2F, ? as %3F, # as %23, @ as %40, : as %3A and % as %25"
@@ -222,6 +239,9 @@ func (u *serverURL) checkLogin() error {
 			return errors.New("in the " + part[0] + ", there is a character that is to be written %XX; " + escapes)
 		}
 	}
+	if strings.Contains(strings.ToUpper(user), "%3A") {
+		return errors.New("the user has a colon; that before the password is written as it is")
+	}
 	return nil
 }
 
@@ -250,8 +270,16 @@ func (u *serverURL) checkQuery() error {
 		}
 	}
 	for setting := range strings.SplitSeq(u.query, "&") {
-		if name, value, _ := strings.Cut(setting, "="); strings.Contains(value, "@") && !slices.Contains(mayHaveAt, name) {
+		switch name, value, ok := strings.Cut(setting, "="); {
+		case !ok && setting != "":
+			return errors.New("behind the ? there is a parameter without a value; in a value, & is written %26")
+		case strings.Contains(value, "@") && !slices.Contains(mayHaveAt, name):
 			return errors.New("there is an @ behind the ?; " + escapes)
+		}
+	}
+	for _, name := range shownParameters {
+		if strings.Contains(values.Get(name), ":") {
+			return errors.New("in the parameter " + name + ", there is a colon, as between a user and a password")
 		}
 	}
 	return nil
@@ -323,11 +351,7 @@ func dsnOf(rest string) (string, error) {
 	if err != nil {
 		return "", errors.New("that is not a URL")
 	}
-	user := u.User.Username()
-	if strings.Contains(user, ":") {
-		return "", errors.New("the user has a colon, which the driver does not know")
-	}
-	dsn := user
+	dsn := u.User.Username()
 	if password, ok := u.User.Password(); ok {
 		dsn += ":" + password
 	}
@@ -346,13 +370,15 @@ func checkDSN(dsn string) error {
 		return errors.New("there is no / before the database")
 	}
 	before := dsn[:slash]
-	_, query, _ := strings.Cut(dsn[slash:], "?")
+	database, query, _ := strings.Cut(dsn[slash:], "?")
 	network, host, open := strings.Cut(before[strings.LastIndexByte(before, '@')+1:], "(")
 	switch {
 	case !slices.Contains([]string{"", "tcp", "tcp4", "tcp6", "unix"}, network):
 		return errors.New("between the @ and the / there is no tcp(host:3306) or unix(socket)")
 	case open && strings.IndexByte(host, ')') != len(host)-1:
 		return errors.New("the parenthesis is not closed right before the / of the database")
+	case strings.ContainsAny(database, "@:"):
+		return errors.New("there is an @ or a : in the database; user and password are before the host")
 	}
 	for setting := range strings.SplitSeq(query, "&") {
 		switch name, _, _ := strings.Cut(setting, "="); {
