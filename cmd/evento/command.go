@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -104,6 +105,7 @@ type session struct {
 	out     *output
 	address address
 	ex      evento.Executor
+	now     time.Time // of clock; zero: it was not asked for
 }
 
 func (s *session) open(ctx context.Context, how access) error {

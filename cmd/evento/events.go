@@ -362,13 +362,12 @@ func showEvent(ctx context.Context, s *session, args []string) error {
 
 // find finds an event by its position or id.
 func (s *session) find(ctx context.Context, text string) (none cursor.Edge[evento.RawEvent], err error) {
+	if id, err := ulid.ParseStrict(text); err == nil { // its characters may all be digits
+		return s.findID(ctx, id)
+	}
 	position, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
-		id, err := ulid.ParseStrict(text)
-		if err != nil {
-			return none, usagef("%s is neither a position nor an id of 26 characters", show(text))
-		}
-		return s.findID(ctx, id)
+		return none, usagef("%s is neither a position nor an id of 26 characters", show(text))
 	}
 	head, err := s.head(ctx)
 	if err != nil {

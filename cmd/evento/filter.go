@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,9 +221,12 @@ func (s *session) wantedOf(ctx context.Context, key string) (w wanted, name even
 
 // times returns the times of the flags --since and --until, if the command has them.
 func (s *session) times(ctx context.Context) (since, until time.Time, err error) {
-	for name, t := range map[string]*time.Time{"since": &since, "until": &until} {
-		if s.cmd.Flags().Changed(name) {
-			if *t, err = s.moment(ctx, name); err != nil {
+	for _, flag := range []struct {
+		name string
+		t    *time.Time
+	}{{"since", &since}, {"until", &until}} {
+		if s.cmd.Flags().Changed(flag.name) {
+			if *flag.t, err = s.moment(ctx, flag.name); err != nil {
 				return since, until, err
 			}
 		}
@@ -237,11 +241,8 @@ func (s *session) times(ctx context.Context) (since, until time.Time, err error)
 func (s *session) moment(ctx context.Context, name string) (time.Time, error) {
 	text := s.flag(name)
 	if ago, err := parseAgo(text); err == nil {
-		page, err := s.ex.Records(ctx, evento.RecordQuery{Kind: subscriptionKind, Limit: 1})
-		if err != nil {
-			return time.Time{}, err
-		}
-		return page.Now.Add(-ago).UTC(), nil
+		now, err := s.clock(ctx)
+		return now.Add(-ago), err
 	}
 	t, err := parseTime(text)
 	if err != nil {
@@ -250,12 +251,31 @@ func (s *session) moment(ctx context.Context, name string) (time.Time, error) {
 	return t, nil
 }
 
+// clock returns the time by the store's clock, which is the same during all of a command.
+func (s *session) clock(ctx context.Context) (time.Time, error) {
+	if s.now.IsZero() {
+		page, err := s.ex.Records(ctx, evento.RecordQuery{Kind: subscriptionKind, Limit: 1})
+		if err != nil {
+			return time.Time{}, err
+		}
+		s.now = page.Now.UTC()
+	}
+	return s.now, nil
+}
+
+// rfc3339 matches the form of RFC 3339. [time.Parse] takes more: hours of one digit, a
+// comma, and offsets of a day.
+var rfc3339 = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
+
 // parseTime reads a time in RFC 3339, of which the letters may be small, or a day.
 func parseTime(text string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, strings.ToUpper(text)); err == nil {
+	if upper := strings.ToUpper(text); rfc3339.MatchString(upper) {
+		if t, err := time.Parse(time.RFC3339, upper); err == nil {
 			return t.UTC(), nil
 		}
+	}
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return t, nil
 	}
 	return time.Time{}, usagef("%s is no time: 2026-03-01T09:00:00Z, 2026-03-01, or how long ago, such as 90m, 12h or 7d", show(text))
 }

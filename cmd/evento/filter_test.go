@@ -254,6 +254,7 @@ func TestTimeFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"--since", "yesterday"}, {"--since", ""}, {"--since", "-2h"}, {"--since", "2026-13-01"}, {"--until", "1x"}, {"--since", "d"}, {"--since", "1.5d"},
 		{"--since", "99999999999999d"}, {"--since", "1h", "--until", "2h"}, {"--since", "2026-03-01", "--until", "2026-03-01"}, {"--correlation-id", ""},
+		{"--since", "1h", "--until", "1h"}, {"--since", "2026-03-01T9:00:00Z"}, {"--since", "2026-03-01T09:00:00,5Z"}, {"--since", "2026-03-01T09:00:00+24:00"},
 		{"--correlation-id", "x", "--after", "nonsense"}, {"--since", "2h", "--after", "99"},
 	} {
 		if code, _, errs := call(t, "", append([]string{"events", "list", "--store", store}, args...)...); code != exitUsage || errs == "" {
@@ -331,6 +332,9 @@ func TestSubscriptionFilters(t *testing.T) {
 			checkLines(t, store, []string{"subscriptions", "pending", "parks"}, nil, nil)
 			if out, _ := must(t, "", "subscriptions", "pending", "stuck", "--limit", "3", "--store", store); strings.Count(out, "\n") != 5 || !strings.HasSuffix(out, "more: --limit 0 lists all\n") {
 				t.Errorf("subscriptions pending --limit 3: %q", out)
+			}
+			if out, _ := must(t, "", "subscriptions", "pending", "stuck", "--limit", "2", "-o", "json", "--store", store); strings.Count(out, `"payload":{`) != 2 {
+				t.Errorf("subscriptions pending -o json has no payloads: %s", out)
 			}
 			checkRefusedFilters(t, store)
 		})

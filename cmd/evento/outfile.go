@@ -96,16 +96,38 @@ func descriptor(path string) (n int, ok bool) {
 	return 0, false
 }
 
-// checkOutput refuses an output that would destroy the store.
+// checkOutput refuses an output that would destroy the store: one of its files, also one
+// that is not there just now.
 func (s *session) checkOutput(path string) error {
-	if s.address.path == "" {
+	if s.address.path == "" || path == "" {
 		return nil
 	}
-	output, err := os.Stat(path)
+	refused := usagef("--output %s is the store itself", show(path))
+	if s.address.kind == pebbleStore {
+		if sameFile(filepath.Dir(path), s.address.path) || sameFile(path, s.address.path) {
+			return refused
+		}
+		return nil
+	}
+	store, err := filepath.EvalSymlinks(s.address.path)
+	if err != nil {
+		return err
+	}
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
-		if part, e := os.Stat(s.address.path + suffix); err == nil && e == nil && os.SameFile(part, output) {
-			return usagef("--output %s is the store itself", show(path))
+		part := store + suffix
+		if sameFile(part, path) || filepath.Base(part) == filepath.Base(path) && sameFile(filepath.Dir(part), filepath.Dir(path)) {
+			return refused
 		}
 	}
 	return nil
+}
+
+// sameFile reports whether two paths lead to one file or directory that is there.
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }

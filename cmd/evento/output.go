@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,11 +53,16 @@ func newOutput(cmd *cobra.Command) (*output, error) {
 
 func (o *output) flush() error { return o.w.Flush() }
 
-// line writes a value as a line of JSON.
+// line writes a value as a line of JSON, with escapes for what a terminal would act on.
 func (o *output) line(v any) error {
-	enc := json.NewEncoder(o.w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(o.w, showJSON(b.String()))
+	return err
 }
 
 func (o *output) printf(format string, args ...any) error {
@@ -177,7 +183,7 @@ func showTime(t time.Time) string {
 func showErr(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
-		if strings.ContainsFunc(line, unprintable) {
+		if !utf8.ValidString(line) || strings.ContainsFunc(line, unprintable) {
 			lines[i] = strings.Trim(strconv.Quote(line), `"`)
 		}
 	}

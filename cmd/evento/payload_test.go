@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -82,6 +83,35 @@ func TestShowJSON(t *testing.T) {
 	var b bytes.Buffer
 	if err := indentJSON(&b, json.RawMessage(`{"a":[1]}`)); err != nil || b.String() != "{\n  \"a\": [\n    1\n  ]\n}\n" {
 		t.Errorf("indentJSON: %q, %v", b.String(), err)
+	}
+}
+
+// JSON for programs has none either: somebody may look at it in a terminal.
+func TestJSONIsSafeToPrint(t *testing.T) {
+	t.Parallel()
+	want := eventView{AggregateID: "\u202ec1", Name: "é<b>", Payload: json.RawMessage("{\"note\":\"\u009b31m\u2028\x7f\"}")}
+	var b bytes.Buffer
+	out := &output{w: bufio.NewWriter(&b), json: true}
+	if err := errors.Join(out.line(want), out.flush()); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.ContainsFunc(strings.TrimSuffix(text, "\n"), unprintable) || !strings.HasSuffix(text, "}\n") || !strings.Contains(text, "é<b>") {
+		t.Errorf("line() wrote %q", text)
+	}
+	var got eventView
+	var note struct{ Note string }
+	if err := errors.Join(json.Unmarshal(b.Bytes(), &got), json.Unmarshal(got.Payload, &note)); err != nil || got.AggregateID != want.AggregateID || note.Note != "\u009b31m\u2028\x7f" {
+		t.Errorf("%s means %+v and %q, %v", b.String(), got, note.Note, err)
+	}
+}
+
+// An error is one line, and nothing in it acts on a terminal.
+func TestShowErr(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"open é: a\nb": "open é: a; b", "open \x9b31m": `open \x9b31m`, "\x1b[2J": `\x1b[2J`, "\u202e": `\u202e`} {
+		if got := showErr(errors.New(text)); got != want {
+			t.Errorf("showErr(%q) = %q, want %q", text, got, want)
+		}
 	}
 }
 

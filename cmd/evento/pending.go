@@ -88,6 +88,9 @@ func (s *session) addPending(rows *listing, e *evento.RawEvent, payload bool) er
 		return err
 	}
 	v := viewOf(e, at)
+	if s.out.json {
+		v.decode()
+	}
 	row := append(v.row(), shown(v.RoutingKey))
 	if payload {
 		row = append(row, v.payload())

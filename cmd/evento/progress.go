@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,9 +22,10 @@ type progress struct {
 
 const progressEvery = 200 * time.Millisecond
 
-// newProgress shows progress on a terminal, or with always on anything.
+// newProgress shows progress on a terminal that can clear a line, or with always on
+// anything.
 func newProgress(w io.Writer, always bool) *progress {
-	if !always && !atTerminal(w) {
+	if dumb := os.Getenv("TERM") == "dumb"; !always && (dumb || !atTerminal(w)) {
 		return &progress{}
 	}
 	return &progress{w: w}
