@@ -39,7 +39,11 @@ func storyCommand(ctx context.Context, o *options, out io.Writer) (err error) {
 
 func applyCommand(ctx context.Context, o *options, out, stderr io.Writer) (err error) {
 	path := o.args[0]
-	file, err := os.Open(path)
+	name := path
+	if path == "-" {
+		name = "/dev/stdin" // and not os.Stdin: a file that is opened by its name has deadlines
+	}
+	file, err := os.Open(name)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func TestInterruptedWhileItWaits(t *testing.T) {
 	for name, sig := range map[string]os.Signal{"SIGINT": os.Interrupt, "SIGTERM": syscall.SIGTERM, "SIGHUP": syscall.SIGHUP} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", "/dev/stdin")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", "-")
 			cmd.Env = append(os.Environ(), asBank+"=1")
 			stdin, err := cmd.StdinPipe()
 			must(t, err)

@@ -13,7 +13,8 @@ const help = `bank is an example of event sourcing: bank accounts.
 
   bank [-db FILE]                            tell a short story; without -db,
                                              in a temporary database
-  bank -db FILE apply STATEMENTS.csv         apply a file of statements
+  bank -db FILE apply STATEMENTS.csv         apply a file of statements; - is
+                                             standard input
   bank -db FILE balances                     list the accounts
   bank -db FILE history ACCOUNT              list what happened to an account
   bank -db FILE history ACCOUNT -at VERSION  show an account as it was
@@ -47,7 +48,7 @@ left out, and those that were refused are refused again for the same reason. It
 knows a statement by its time, account, kind, amount and counterparty, and one
 that opens an account by its owner too. Lines that are equal in these are
 statements of their own when they are in one file. A quote that is not closed
-refuses its own line alone. Ctrl-C ends it after the lines in hand; run it again
+refuses its own line alone, and so does a line of more than 64 KiB. Ctrl-C ends it after the lines in hand; run it again
 to go on.
 
 Exit codes: 0 when all was done; 1 when something failed; 2 for a mistake in the

@@ -22,7 +22,7 @@ type progress struct {
 // bytes were read.
 func newProgress(w io.Writer, size int64, read func() int64) *progress {
 	p := &progress{size: size, read: read, began: time.Now()}
-	if isTerminal(w) {
+	if isTerminal(w) && os.Getenv("TERM") != "dumb" { // which clears no line
 		p.out = w
 	}
 	return p

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 )
@@ -37,6 +38,11 @@ func newRecordReader(in *bufio.Reader, begins func(line string) bool) *recordRea
 // many as a field may have, with each quote in it written twice.
 const maxQuoted = 2*maxText + 2
 
+// maxLine is the most bytes of a line. Of a longer one the rest is not kept.
+const maxLine = 64 << 10
+
+func tooLong(line string) bool { return len(line) > maxLine }
+
 // next returns the fields of the next record and the number of its first line;
 // [io.EOF] after the last. A [RefusalError] is about this line alone, any other error
 // about reading the file.
@@ -49,6 +55,9 @@ func (r *recordReader) next() (fields []string, line int, err error) {
 		line = r.line + 1
 		r.line += len(lines)
 		r.ahead = r.ahead[len(lines):]
+		if tooLong(lines[0]) {
+			return nil, line, RefusalError(fmt.Sprintf("a line of more than %d bytes", maxLine))
+		}
 		text := strings.Join(lines, "")
 		if quoteOpen(text) >= 0 {
 			return nil, line, RefusalError("not CSV: a quote is opened and not closed")
@@ -73,6 +82,9 @@ func (r *recordReader) record() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tooLong(first) {
+		return r.ahead[:1], nil
+	}
 	text := first
 	for n := 1; ; n++ {
 		open := quoteOpen(text)
@@ -84,7 +96,7 @@ func (r *recordReader) record() ([]string, error) {
 		}
 		more, err := r.peek(n)
 		switch {
-		case errors.Is(err, io.EOF), err == nil && (r.begins(more) || len(text)-open > maxQuoted):
+		case errors.Is(err, io.EOF), err == nil && (r.begins(more) || tooLong(more) || len(text)-open > maxQuoted):
 			return r.ahead[:1], nil
 		case err != nil:
 			return nil, err
@@ -96,13 +108,25 @@ func (r *recordReader) record() ([]string, error) {
 // peek returns line n of those ahead, with its line break.
 func (r *recordReader) peek(n int) (string, error) {
 	for len(r.ahead) <= n {
-		line, err := r.in.ReadString('\n')
+		line, err := r.readLine()
 		if err != nil && (line == "" || !errors.Is(err, io.EOF)) {
 			return "", err
 		}
 		r.ahead = append(r.ahead, line)
 	}
 	return r.ahead[n], nil
+}
+
+// readLine reads a line with its line break, or the beginning of one that is too long.
+func (r *recordReader) readLine() (string, error) {
+	var line []byte
+	for {
+		part, err := r.in.ReadSlice('\n')
+		line = append(line, part[:min(len(part), maxLine+1-len(line))]...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return string(line), err
+		}
+	}
 }
 
 // quoteOpen returns where the quote begins within which a text ends; -1: it ends

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +69,7 @@ func newStatementReader(r io.Reader) (*statementReader, error) {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &refusal) {
 		return nil, err
 	}
-	if strings.Join(header, ",") != statementHeader {
+	if !slices.Equal(header, strings.Split(statementHeader, ",")) {
 		return nil, fmt.Errorf("the first line is not %s", statementHeader)
 	}
 	return statements, nil
@@ -125,9 +127,17 @@ func newStatementID(parts []string) (id StatementID) {
 	return id
 }
 
+// rfc3339 matches the form of RFC 3339. [time.Parse] takes more: hours of one digit, a
+// comma, and offsets of a day.
+var rfc3339 = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
+
 // parseTime reads a time in RFC 3339, which may have its letters in lower case.
 func parseTime(text string) (time.Time, error) {
-	return time.Parse(time.RFC3339, strings.ToUpper(text))
+	upper := strings.ToUpper(text)
+	if !rfc3339.MatchString(upper) {
+		return time.Time{}, errors.New("not in RFC 3339")
+	}
+	return time.Parse(time.RFC3339, upper)
 }
 
 // beginsStatement reports whether a line begins as a statement does, with a time.

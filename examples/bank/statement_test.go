@@ -150,6 +150,36 @@ func TestLineBreaksInQuotes(t *testing.T) {
 	}
 }
 
+// A line that is too long is refused alone, whatever is in it, and is not kept in memory.
+func TestLongLines(t *testing.T) {
+	t.Parallel()
+	const good = "2026-03-02T09:00:00Z,1,Ann,deposit,5,\n"
+	for _, long := range []string{strings.Repeat("x", 1<<20), strings.Repeat(",", 1<<20), `2026-03-02T09:00:00Z,1,"` + strings.Repeat("x", maxLine) + `",open,5,`, strings.Repeat("\"x", maxLine)} {
+		all := readAll(t, statementHeader+"\n"+good+long+"\n"+good+`2026-03-02T09:00:00Z,1,"A`+"\n"+long+"\n"+good+long)
+		want := []string{"", "a line of more than 65536 bytes", "", "not CSV: a quote is opened and not closed", "a line of more than 65536 bytes", "", "a line of more than 65536 bytes"}
+		for i, s := range all {
+			if len(all) != len(want) || s.Unreadable != want[i] || s.Line != i+2 {
+				t.Fatalf("line %d, %.40q… of %d bytes: %q of %d lines, want %q", s.Line, long, len(long), s.Unreadable, len(all), want[i])
+			}
+		}
+	}
+	whole := "2026-03-02T09:00:00Z," + strings.Repeat(" ", maxLine-40)
+	whole += strings.Repeat(" ", maxLine-1-len(whole)) + "\n"
+	if all := readAll(t, statementHeader+"\n"+whole); len(all) != 1 || all[0].Unreadable != "2 fields instead of 6" {
+		t.Errorf("a line of %d bytes: %+v", len(whole), all)
+	}
+}
+
+// Of what looks like a time, only RFC 3339 is one.
+func TestTimesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"2026-03-02T9:00:00Z", `"2026-03-02T09:00:00,5Z"`, "2026-03-02T09:00:00+24:00", "2026-03-02T09:00:00+23:60", "2026-03-02T09:00:00", "2026-03-02 09:00:00Z", "2026-02-29T09:00:00Z", "2026-03-02T09:00:60Z"} {
+		if all := readAll(t, statementHeader+"\n"+at+",1,Ann,deposit,5,\n"); len(all) != 1 || !strings.Contains(all[0].Unreadable, "is not in RFC 3339") {
+			t.Errorf("%s: %+v", at, all)
+		}
+	}
+}
+
 // The letters of a time may be small, and it is the same time.
 func TestSmallLettersOfTimes(t *testing.T) {
 	t.Parallel()
@@ -168,7 +198,7 @@ func TestSmallLettersOfTimes(t *testing.T) {
 
 func TestWrongHeader(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"", "\n", "time,account\n", "Time,account,owner,kind,amount,counterparty\n", `"time` + "\n", "\xff\xfet\x00"} {
+	for _, text := range []string{"", "\n", "time,account\n", "Time,account,owner,kind,amount,counterparty\n", "\"time,account\",owner,kind,amount,counterparty\n", `"time` + "\n", "\xff\xfet\x00"} {
 		db := filepath.Join(t.TempDir(), "bank.db")
 		out, errs := bank(t, exitFailed, "-db", db, "apply", writeFile(t, "h.csv", text))
 		if out != "" || !strings.Contains(errs, "the first line is not "+statementHeader) {
