@@ -183,6 +183,8 @@ func showTime(t time.Time) string {
 func showErr(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
+		line = strings.TrimSpace(line)
+		lines[i] = line
 		if !utf8.ValidString(line) || strings.ContainsFunc(line, unprintable) {
 			lines[i] = strings.Trim(strconv.Quote(line), `"`)
 		}

@@ -108,7 +108,7 @@ func TestJSONIsSafeToPrint(t *testing.T) {
 // An error is one line, and nothing in it acts on a terminal.
 func TestShowErr(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{"open é: a\nb": "open é: a; b", "open \x9b31m": `open \x9b31m`, "\x1b[2J": `\x1b[2J`, "\u202e": `\u202e`} {
+	for text, want := range map[string]string{"open é: a\n\tb": "open é: a; b", "open \x9b31m": `open \x9b31m`, "\x1b[2J": `\x1b[2J`, "\u202e": `\u202e`} {
 		if got := showErr(errors.New(text)); got != want {
 			t.Errorf("showErr(%q) = %q, want %q", text, got, want)
 		}

@@ -168,6 +168,8 @@ func (a address) checkThere() error {
 		return fmt.Errorf("it is a directory: a SQLite store is a file; for one of Pebble write %s", show("pebble:"+a.path))
 	case a.kind == pebbleStore && !info.IsDir():
 		return fmt.Errorf("it is not a directory: for a SQLite store write %s", show("sqlite:"+a.path))
+	case a.kind == sqliteStore && !info.Mode().IsRegular(): // opening a pipe would wait for its other side
+		return errors.New("it is no file, but a pipe, a device or a socket")
 	}
 	return nil
 }
