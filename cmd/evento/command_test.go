@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -400,6 +401,59 @@ func fillDeadlines(ctx context.Context, store string) error {
 		_, err = evento.Aggregate("o1").AnyVersion().Event(customerLeft{}).Deadline("payment", at(2021), customerLeft{}).Commit(ctx, ex)
 		return err
 	})
+}
+
+// All commands have the names of fields of the library's JSON: lower camel case.
+func TestNamesInJSON(t *testing.T) {
+	t.Parallel()
+	store := stores[sqliteStore](t)
+	for _, prepare := range []func(context.Context, string) error{fill, fillTags, fillDeadlines} {
+		if err := prepare(t.Context(), store); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := onNewStore(t.Context(), store, keepStates); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{
+		"events list", "events list --since 2020-01-01", "events tail --count 2", "events show 1", "events show 6", "aggregate shop/Order o1",
+		"subscriptions list", "subscriptions show mailer", "subscriptions pending mailer", "subscriptions parked mailer", "subscriptions pause mailer",
+		"snapshots list", "snapshots list --count", "snapshots delete --all --yes", "deadlines", "migrate status", "migrate up", "doctor",
+	} {
+		code, out, errs := call(t, "", append(strings.Fields(command), "-o", "json", "--store", store)...)
+		if code != exitOK && command != "doctor" || out == "" && command != "subscriptions pending mailer" {
+			t.Errorf("evento %s: exit code %d, %q, %q", command, code, out, errs)
+		}
+		for line := range strings.Lines(out) {
+			var document map[string]any
+			if err := json.Unmarshal([]byte(line), &document); err != nil {
+				t.Errorf("evento %s: %v in %s", command, err, line)
+			}
+			checkNames(t, command, document)
+		}
+	}
+}
+
+// checkNames checks the names of a document's fields, but not those of an application.
+func checkNames(t *testing.T, command string, v any) {
+	t.Helper()
+	switch v := v.(type) {
+	case []any:
+		for _, item := range v {
+			checkNames(t, command, item)
+		}
+	case map[string]any:
+		for name, field := range v {
+			if name == "" || name[0] < 'a' || name[0] > 'z' || strings.ContainsAny(name, "_- ") || strings.HasSuffix(name, "ID") {
+				t.Errorf("evento %s: a field has the name %q", command, name)
+			}
+			switch _, isList := field.([]any); {
+			case name == "payload", name == "values", name == "aggregates", name == "more", name == "events" && !isList:
+			default:
+				checkNames(t, command, field)
+			}
+		}
+	}
 }
 
 // Wrong arguments are reported with exit code 2, and without passwords.

@@ -52,9 +52,9 @@ With -o json each is a document on a line of its own.`,
 type deadlineView struct {
 	Due time.Time `json:"due"`
 	// LateSeconds is how long it has been due, 0: it is not due yet.
-	LateSeconds   float64              `json:"late_seconds"`
-	AggregateType evento.AggregateType `json:"aggregate_type"`
-	AggregateID   string               `json:"aggregate_id"`
+	LateSeconds   float64              `json:"lateSeconds"`
+	AggregateType evento.AggregateType `json:"aggregateType"`
+	AggregateID   string               `json:"aggregateId"`
 	Name          string               `json:"name"`
 	Event         string               `json:"event"`
 }

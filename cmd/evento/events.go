@@ -39,8 +39,8 @@ has all of them.
 --since and --until are times of events; to find them few events are read. Those of
 a --correlation-id are found by reading all that the other flags select.
 
-With -o json the page is one document: events, and page_info with
-has_previous_page, has_next_page, start_cursor and end_cursor.`,
+With -o json the page is one document: events, and pageInfo with
+hasPreviousPage, hasNextPage, startCursor and endCursor.`,
 		Example: `  evento events list --store app.db --type bank/Account --limit 20
   evento events list --store app.db --id 01J8 --payload
   evento events list --store app.db --tag course:go --tag student:ada
@@ -157,14 +157,14 @@ func (s *session) pageArgs(ctx context.Context) (none cursor.Args, err error) {
 
 type pageView struct {
 	Events   []eventView  `json:"events"`
-	PageInfo pageInfoView `json:"page_info"`
+	PageInfo pageInfoView `json:"pageInfo"`
 }
 
 type pageInfoView struct {
-	HasPreviousPage bool         `json:"has_previous_page"`
-	HasNextPage     bool         `json:"has_next_page"`
-	StartCursor     cursor.Value `json:"start_cursor"`
-	EndCursor       cursor.Value `json:"end_cursor"`
+	HasPreviousPage bool         `json:"hasPreviousPage"`
+	HasNextPage     bool         `json:"hasNextPage"`
+	StartCursor     cursor.Value `json:"startCursor"`
+	EndCursor       cursor.Value `json:"endCursor"`
 }
 
 func writeEvents(o *output, views []eventView, payload bool) error {

@@ -120,7 +120,7 @@ type migrationStatus struct {
 type migrationView struct {
 	Number    int        `json:"number"`
 	Name      string     `json:"name"`
-	AppliedAt *time.Time `json:"applied_at,omitempty"`
+	AppliedAt *time.Time `json:"appliedAt,omitempty"`
 }
 
 func (s migrationStatus) String() string {

@@ -186,7 +186,8 @@ func showErr(err error) string {
 		line = strings.TrimSpace(line)
 		lines[i] = line
 		if !utf8.ValidString(line) || strings.ContainsFunc(line, unprintable) {
-			lines[i] = strings.Trim(strconv.Quote(line), `"`)
+			quoted := strconv.Quote(line)
+			lines[i] = quoted[1 : len(quoted)-1]
 		}
 	}
 	return strings.Join(lines, "; ")

@@ -96,12 +96,12 @@ func (s *session) parkedFilter() (f evento.ParkedFilter, words string, err error
 type parkedView struct {
 	ID            evento.ID            `json:"id"`
 	Position      uint64               `json:"position"`
-	AggregateType evento.AggregateType `json:"aggregate_type"`
-	AggregateID   string               `json:"aggregate_id"`
+	AggregateType evento.AggregateType `json:"aggregateType"`
+	AggregateID   string               `json:"aggregateId"`
 	Version       uint64               `json:"version"`
 	Name          string               `json:"name"`
 	Attempts      int                  `json:"attempts"`
-	ParkedAt      time.Time            `json:"parked_at"`
+	ParkedAt      time.Time            `json:"parkedAt"`
 	Error         string               `json:"error,omitempty"`
 	// Retry says that its retry was requested.
 	Retry bool `json:"retry"`

@@ -24,7 +24,7 @@ With -o json each is a document on a line of its own, as of evento events tail.`
 		Example: `  evento subscriptions pending mailer --store app.db
   evento subscriptions pending mailer --until 1h --store app.db      # waiting for longer
   evento subscriptions pending mailer --routing-key eu --tag course:go --store app.db
-  evento subscriptions pending mailer --limit 0 -o json --store app.db | jq -r .aggregate_id`,
+  evento subscriptions pending mailer --limit 0 -o json --store app.db | jq -r .aggregateId`,
 		Args: arguments(1, 1, "the key of one subscription"),
 	}
 	f := cmd.Flags()

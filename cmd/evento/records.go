@@ -107,13 +107,21 @@ func (e *entry) sharedPart() string {
 	return e.prefix + sharedPart
 }
 
+// storedSelection is which events a subscription handles, as its shared record has it.
+type storedSelection struct {
+	RoutingKey string                            `json:"routing_key"`
+	All        bool                              `json:"all"`
+	Aggregates map[evento.AggregateType][]string `json:"aggregates"`
+	Events     map[evento.AggregateType][]string `json:"events"`
+}
+
 func (e *entry) add(r *evento.Record, rest string) {
 	e.used = e.used || !strings.HasPrefix(rest, instancePrefix)
 	if r.Part != e.sharedPart() {
 		return
 	}
 	e.found = true
-	var selection selectionView // the record has it under the same names
+	var selection storedSelection
 	err := json.Unmarshal(r.Value, &selection)
 	if err == nil && prefixOf(selection.RoutingKey) != e.prefix {
 		err = fmt.Errorf("routing_key: %q", selection.RoutingKey)

@@ -79,8 +79,8 @@ type snapshotView struct {
 	Projection    string               `json:"projection"`
 	Revision      uint64               `json:"revision"`
 	Variant       string               `json:"variant"`
-	AggregateType evento.AggregateType `json:"aggregate_type"`
-	AggregateID   string               `json:"aggregate_id"`
+	AggregateType evento.AggregateType `json:"aggregateType"`
+	AggregateID   string               `json:"aggregateId"`
 	Version       uint64               `json:"version"`
 	Position      uint64               `json:"position"`
 	Bytes         int                  `json:"bytes"`

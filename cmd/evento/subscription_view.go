@@ -17,16 +17,16 @@ import (
 // stable.
 type subscriptionView struct {
 	Key        string         `json:"key"`
-	RoutingKey string         `json:"routing_key"`
+	RoutingKey string         `json:"routingKey"`
 	State      string         `json:"state"`
 	Position   uint64         `json:"position"`
 	Head       uint64         `json:"head"`
 	Behind     uint64         `json:"behind"`
-	LagSeconds float64        `json:"lag_seconds"`
+	LagSeconds float64        `json:"lagSeconds"`
 	Paused     bool           `json:"paused"`
 	Live       bool           `json:"live"`
 	Parked     int            `json:"parked"`
-	LastError  string         `json:"last_error,omitempty"`
+	LastError  string         `json:"lastError,omitempty"`
 	Changed    *changeView    `json:"changed,omitempty"`
 	Selection  *selectionView `json:"selection,omitempty"`
 	// Keeps are the projections whose states it keeps.
@@ -47,7 +47,7 @@ type changeView struct {
 
 // selectionView is which events a subscription handles.
 type selectionView struct {
-	RoutingKey string                            `json:"routing_key,omitempty"`
+	RoutingKey string                            `json:"routingKey,omitempty"`
 	All        bool                              `json:"all,omitempty"`
 	Aggregates map[evento.AggregateType][]string `json:"aggregates,omitempty"`
 	Events     map[evento.AggregateType][]string `json:"events,omitempty"`
@@ -58,14 +58,14 @@ type partitionView struct {
 	Host  string `json:"host,omitempty"`
 	Live  bool   `json:"live"`
 	// SilentSeconds is the time since the owner's last sign of life.
-	SilentSeconds float64      `json:"silent_seconds,omitempty"`
+	SilentSeconds float64      `json:"silentSeconds,omitempty"`
 	Epoch         uint64       `json:"epoch"`
 	Position      uint64       `json:"position"`
 	Cursor        cursor.Value `json:"cursor"`
-	ChangedAt     time.Time    `json:"changed_at"`
+	ChangedAt     time.Time    `json:"changedAt"`
 	Paused        bool         `json:"paused"`
 	Error         string       `json:"error,omitempty"`
-	ErrorEvent    string       `json:"error_event,omitempty"`
+	ErrorEvent    string       `json:"errorEvent,omitempty"`
 }
 
 // States of a subscription.

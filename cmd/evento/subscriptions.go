@@ -115,7 +115,7 @@ nobody, and "dead" one that the store has not heard of within its lease. STATE i
 With -o json each is a document on a line of its own.`,
 		Example: `  evento subscriptions list --store app.db
   evento subscriptions list --store app.db --key mailer --routing-key eu
-  evento subscriptions list --store app.db -o json | jq -c 'select(.lag_seconds > 60) | .key'`,
+  evento subscriptions list --store app.db -o json | jq -c 'select(.lagSeconds > 60) | .key'`,
 	}
 	cmd.Flags().StringArray("key", nil, "only subscriptions with this `KEY`; several with several flags")
 	complete(cmd, "key", subscriptionKeys)
@@ -236,7 +236,7 @@ func (s *session) changed(name evento.SubscriptionName, done string) error {
 		return s.out.line(struct {
 			Done       string `json:"done"`
 			Key        string `json:"key"`
-			RoutingKey string `json:"routing_key"`
+			RoutingKey string `json:"routingKey"`
 		}{done, name.Key, name.RoutingKey})
 	}
 	return s.out.printf("%s: %s\n", showName(name), done)

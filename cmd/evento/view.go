@@ -18,11 +18,11 @@ import (
 type eventView struct {
 	Position      uint64               `json:"position"`
 	ID            evento.ID            `json:"id"`
-	AggregateType evento.AggregateType `json:"aggregate_type"`
-	AggregateID   string               `json:"aggregate_id"`
+	AggregateType evento.AggregateType `json:"aggregateType"`
+	AggregateID   string               `json:"aggregateId"`
 	Version       uint64               `json:"version"`
 	Name          string               `json:"name"`
-	RoutingKey    string               `json:"routing_key,omitempty"`
+	RoutingKey    string               `json:"routingKey,omitempty"`
 	Tags          []string             `json:"tags,omitempty"`
 	Timestamp     time.Time            `json:"timestamp"`
 	Metadata      *evento.Metadata     `json:"metadata,omitempty"`
@@ -31,7 +31,7 @@ type eventView struct {
 	// and Error says why. They are made by decode.
 	Payload json.RawMessage `json:"payload,omitempty"`
 	Data    []byte          `json:"data,omitempty"`
-	Error   string          `json:"payload_error,omitempty"`
+	Error   string          `json:"payloadError,omitempty"`
 	Cursor  cursor.Value    `json:"cursor,omitempty"`
 
 	event *evento.RawEvent
