@@ -61,7 +61,8 @@ func (o *output) line(v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	_, err := io.WriteString(o.w, showJSON(b.String()))
+	writeJSON(o.w, b.String())
+	_, err := o.w.Write(nil) // the error of any write before
 	return err
 }
 
@@ -152,23 +153,37 @@ func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 // showJSON makes JSON safe to print. It remains valid JSON: all unprintable
 // characters are within its strings, where they can be escaped.
 func showJSON(text string) string {
-	printable := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError }
-	if !strings.ContainsFunc(text, func(r rune) bool { return !printable(r) }) {
-		return text
-	}
 	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case printable(r):
-			b.WriteRune(r)
-		case r > 0xFFFF:
-			r -= 0x10000
-			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xD800+r>>10, 0xDC00+r&0x3FF)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
+	writeJSON(&b, text)
 	return b.String()
+}
+
+// writeJSON writes what showJSON returns to a [strings.Builder], or to a [bufio.Writer],
+// which keeps its first error.
+func writeJSON(w io.StringWriter, text string) {
+	printable := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError }
+	for text != "" {
+		end := strings.IndexFunc(text, func(r rune) bool { return !printable(r) })
+		if end < 0 {
+			_, _ = w.WriteString(text)
+			return
+		}
+		_, _ = w.WriteString(text[:end])
+		r, size := utf8.DecodeRuneInString(text[end:])
+		text = text[end+size:]
+		if r > 0xFFFF {
+			r -= 0x10000
+			_, _ = w.WriteString(escape(0xD800 + r>>10))
+			r = 0xDC00 + r&0x3FF
+		}
+		_, _ = w.WriteString(escape(r))
+	}
+}
+
+// escape is the escape of JSON for a unit of UTF-16.
+func escape(unit rune) string {
+	const digits = "0123456789abcdef"
+	return string([]byte{'\\', 'u', digits[unit>>12&15], digits[unit>>8&15], digits[unit>>4&15], digits[unit&15]})
 }
 
 // showTime formats a time to the microsecond, the precision of the stores.

@@ -28,7 +28,7 @@ const (
 )
 
 // payloadJSON converts a payload to compact JSON, or the beginning of it to about as much as
-// is wanted: then it is cut. What is cut is valid JSON too where it was CBOR. It converts
+// is wanted: then it is cut. What is cut for people is valid JSON too where it was CBOR. It converts
 // what JSON does not have: bytes to a base64 text, NaN and infinities to texts, a tag to
 // {"tag", "value"}, a map with keys of several kinds or with a key twice to a list of {"key",
 // "value"}, and a text that is not valid UTF-8 to {"base64"}.
@@ -37,7 +37,7 @@ func payloadJSON(e *evento.RawEvent, most int) (text []byte, cut bool, err error
 		return nil, false, err
 	}
 	if e.Codec == "cbor" {
-		w := &cborWriter{most: most}
+		w := &cborWriter{most: most, all: most == mostProgram}
 		w.value(e.Data)
 		return w.out, w.cut, nil
 	}
@@ -112,6 +112,10 @@ func indentJSON(w io.Writer, raw json.RawMessage) error {
 	var b bytes.Buffer
 	if err := json.Indent(&b, raw, "", "  "); err != nil {
 		return err
+	}
+	if b.Len() > 8*mostAlone { // most of it is what is before deep lines
+		b.Reset()
+		b.Write(raw)
 	}
 	_, err := fmt.Fprintln(w, showJSON(b.String()))
 	return err

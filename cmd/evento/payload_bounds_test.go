@@ -208,7 +208,7 @@ func TestListingHugePayloads(t *testing.T) {
 		{[]string{"events", "list", "--payload", "--after", "1"}, 1 << 20, 1, 400},
 		{[]string{"aggregate", "shop/Order", "bad"}, 1 << 20, 3, 900},
 		{[]string{"events", "show", "1"}, 4 << 20, 1, 400},
-		{[]string{"events", "show", "2"}, 64 << 20, 1, 700},
+		{[]string{"events", "show", "2"}, 4 << 20, 1, 700},
 		{[]string{"events", "show", "3"}, 4 << 20, 1, 400},
 		{[]string{"events", "show", "2", "-o", "json"}, 32 << 20, 0, 900},
 		{[]string{"doctor"}, 2000, 0, 900},

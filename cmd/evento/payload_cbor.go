@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -39,6 +40,7 @@ const mostDigits = 1 << 10
 type cborWriter struct {
 	out  []byte
 	most int
+	all  bool // a part is of no use: what is cut need not be JSON
 	cut  bool
 }
 
@@ -148,8 +150,17 @@ func (w *cborWriter) text(data []byte) {
 		}
 		data, w.cut = data[:room], true
 	}
-	w.json(string(data))
+	if slices.ContainsFunc(data, escaped) {
+		w.json(string(data))
+		return
+	}
+	w.out = append(w.out, '"')
+	w.out = append(w.out, data...)
+	w.out = append(w.out, '"')
 }
+
+// escaped reports whether a byte of a text may have an escape in JSON.
+func escaped(c byte) bool { return c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf }
 
 // json writes a text or number as encoding/json does.
 func (w *cborWriter) json(v any) {
@@ -193,83 +204,73 @@ func (w *cborWriter) array(h cborHead, b []byte) (rest []byte) {
 	return rest
 }
 
-// mapEntry is an entry of a map, as JSON.
+// mapEntry is where an entry of a map is, as JSON, behind the beginning of the map.
 type mapEntry struct {
-	kind       byte // of the key: its major type
-	key, value []byte
+	kind            byte // of the key: its major type
+	key, value, end int
 }
 
 // object writes a map, in the order of its keys.
 func (w *cborWriter) object(h cborHead, b []byte) (rest []byte) {
 	start := len(w.out)
-	type span struct{ kind, key, value, end int }
-	var spans []span
+	var entries []mapEntry
 	rest = w.items(h, b, func(b []byte) []byte {
-		s := span{kind: int(b[0] >> 5), key: len(w.out)}
+		e := mapEntry{kind: b[0] >> 5, key: len(w.out) - start}
 		if b = w.value(b); w.cut {
-			w.out = w.out[:s.key] // there is no room for its value
+			w.out = w.out[:start+e.key] // there is no room for its value
 			return nil
 		}
-		s.value = len(w.out)
+		e.value = len(w.out) - start
 		b = w.value(b)
-		s.end = len(w.out)
-		spans = append(spans, s)
+		e.end = len(w.out) - start
+		entries = append(entries, e)
 		return b
 	})
-	written := w.out[start:]
-	entries := make([]mapEntry, len(spans))
-	for i, s := range spans {
-		entries[i] = mapEntry{byte(s.kind), written[s.key-start : s.value-start], written[s.value-start : s.end-start]}
+	if !w.cut || !w.all {
+		w.join(start, entries)
 	}
-	w.out = append(w.out[:start], joinEntries(entries)...)
 	return rest
 }
 
-// joinEntries makes an object of entries whose keys are all texts, or all whole numbers, each
-// once, and of others a list.
-func joinEntries(entries []mapEntry) []byte {
+// join makes an object of the entries behind start whose keys are all texts, or all whole
+// numbers, each once, and of others a list.
+func (w *cborWriter) join(start int, entries []mapEntry) {
+	written := slices.Clone(w.out[start:])
+	key := func(e *mapEntry) []byte { return written[e.key:e.value] }
 	texts, numbers := 0, 0
 	for i := range entries {
 		switch e := &entries[i]; {
-		case e.kind == cborText && e.key[0] == '"':
+		case e.kind == cborText && written[e.key] == '"':
 			texts++
 		case e.kind == cborUint, e.kind == cborNegative:
 			numbers++
 		}
 	}
-	slices.SortStableFunc(entries, func(a, b mapEntry) int { return bytes.Compare(a.key, b.key) })
+	slices.SortFunc(entries, func(a, b mapEntry) int {
+		return cmp.Or(bytes.Compare(key(&a), key(&b)), cmp.Compare(a.key, b.key))
+	})
 	twice := false
 	for i := range entries {
-		twice = twice || i > 0 && bytes.Equal(entries[i].key, entries[i-1].key)
+		twice = twice || i > 0 && bytes.Equal(key(&entries[i]), key(&entries[i-1]))
 	}
 	object := !twice && (texts == len(entries) || numbers == len(entries))
-	quote := ""
-	if object && numbers > 0 {
-		quote = `"`
+	begin, before, between, after, end := `[`, `{"key":`, `,"value":`, `}`, `]`
+	switch {
+	case object && numbers > 0:
+		begin, before, between, after, end = `{`, `"`, `":`, ``, `}`
+	case object:
+		begin, before, between, after, end = `{`, ``, `:`, ``, `}`
 	}
-	var b bytes.Buffer
-	begin, between, end := `[`, `,"value":`, `]`
-	if object {
-		begin, between, end = `{`, quote+`:`, `}`
-	}
-	b.WriteString(begin)
-	for i, e := range entries {
+	w.out = append(w.out[:start], begin...)
+	for i := range entries {
 		if i > 0 {
-			b.WriteByte(',')
+			w.out = append(w.out, ',')
 		}
-		if !object {
-			b.WriteString(`{"key":`)
-		}
-		b.WriteString(quote)
-		b.Write(e.key)
-		b.WriteString(between)
-		b.Write(e.value)
-		if !object {
-			b.WriteByte('}')
-		}
+		e := &entries[i]
+		w.out = append(append(append(w.out, before...), key(e)...), between...)
+		w.out = append(append(w.out, written[e.value:e.end]...), after...)
 	}
-	b.WriteString(end)
-	return b.Bytes()
+	w.out = append(w.out, end...)
 }
 
 // tag writes a tagged item.
