@@ -48,15 +48,15 @@ const (
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := bufio.NewWriter(stdout)
 	err := command(ctx, args, out, stderr)
-	if ferr := out.Flush(); err == nil {
-		err = ferr
+	if errors.Is(err, flag.ErrHelp) {
+		_, err = out.WriteString(help)
+	}
+	if failed := out.Flush(); failed != nil && (err == nil || errors.Is(err, errRefused)) {
+		err = failed
 	}
 	var usage usageError
 	switch {
 	case err == nil:
-		return exitOK
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, help)
 		return exitOK
 	case errors.Is(err, errRefused):
 		return exitRefused

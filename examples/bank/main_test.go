@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -167,6 +168,23 @@ func TestCommandLine(t *testing.T) {
 		out, errs := bank(t, test.code, test.args...)
 		if !strings.Contains(out+errs, test.want) {
 			t.Errorf("bank %q wrote %q, want %q in it", test.args, out+errs, test.want)
+		}
+	}
+}
+
+// fullDevice takes nothing.
+type fullDevice struct{}
+
+func (fullDevice) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// What cannot be printed is an error, also where lines were refused.
+func TestFullOutput(t *testing.T) {
+	t.Parallel()
+	db, file := filepath.Join(t.TempDir(), "bank.db"), writeFile(t, "s.csv", statementHeader+"\nnonsense\n")
+	for _, args := range [][]string{{"-h"}, {"-db", db, "apply", file}, {"-db", db, "balances"}, {"sample"}} {
+		var errs strings.Builder
+		if code := run(t.Context(), args, fullDevice{}, &errs); code != exitFailed || !strings.Contains(errs.String(), "no space left") {
+			t.Errorf("bank %q: exit code %d, %q, want %d", args, code, errs.String(), exitFailed)
 		}
 	}
 }
