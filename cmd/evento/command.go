@@ -26,13 +26,46 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		hint := "; " + cmd.CommandPath() + " -h lists what there is"
-		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
-			hint = "; is it " + strings.Join(s, " or ") + "?"
-		}
-		return usagef("%s has no command %s%s", cmd.CommandPath(), show(args[0]), hint)
+		return noCommand(cmd, args[0])
 	}
 	return cmd
+}
+
+// noCommand is the error for a subcommand that a command has not.
+func noCommand(cmd *cobra.Command, name string) error {
+	hint := "; " + cmd.CommandPath() + " -h lists what there is"
+	if s := cmd.SuggestionsFor(name); len(s) > 0 {
+		hint = "; is it " + strings.Join(s, " or ") + "?"
+	}
+	return usagef("%s has no command %s%s", cmd.CommandPath(), show(name), hint)
+}
+
+// addDefaults adds cobra's own commands, which are to refuse what others refuse.
+func addDefaults(root *cobra.Command, args []string) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "completion":
+			group(cmd)
+			for _, shell := range cmd.Commands() {
+				shell.Args = arguments(0, 0, "no arguments")
+			}
+		case "help":
+			cmd.RunE = func(_ *cobra.Command, args []string) error {
+				about, rest, err := root.Find(args)
+				switch {
+				case err != nil:
+					return usageError{err}
+				case len(rest) > 0 && about.HasSubCommands():
+					return noCommand(about, rest[0])
+				}
+				about.InitDefaultHelpFlag()
+				about.InitDefaultVersionFlag()
+				return about.Help()
+			}
+		}
+	}
 }
 
 // arguments checks the number of arguments.

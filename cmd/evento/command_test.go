@@ -465,6 +465,10 @@ func TestUsage(t *testing.T) {
 	}{
 		{[]string{"event"}, "is it events?"},
 		{[]string{"events", "lst"}, "is it list?"},
+		{[]string{"help", "event"}, "is it events?"},
+		{[]string{"help", "events", "lst"}, "evento events has no command lst"},
+		{[]string{"completion", "csh"}, "evento completion has no command csh"},
+		{[]string{"completion", "bash", "x"}, "takes no arguments"},
 		{[]string{"events", "list", "--lim", "3"}, "unknown flag"},
 		{[]string{"events", "list", "--limit", "x"}, "invalid argument"},
 		{[]string{"events", "list", "a", "--store", "x"}, "takes no arguments"},

@@ -64,6 +64,7 @@ With -o json the output is for programs: one document, or one a line.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	stderr = careful{stderr}
 	ctx, args = completing(ctx, args)
+	addDefaults(root, args)
 	root.SetArgs(genArgs(args))
 	root.SetIn(stdin)
 	out := &pipe{w: stdout}
