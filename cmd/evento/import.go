@@ -23,9 +23,11 @@ func importCommand() *cobra.Command {
 timestamps, from a file or from standard input. The store is a new one, or one
 that ends where the export begins.
 
-A file is held to its checksum before anything of it is imported; of standard
-input that it was cut off is told at its end. A line that the store could not
-give back as it is, is refused with its number and the field. After an interruption
+A file is read before anything of it is imported: whether it is whole, and whether
+a store can take each of its events. Standard input is read once: what comes before
+a line that is refused may be imported, that it was cut off is found at its end, and
+event ids that do not rise are compared with those of some 100,000 events before.
+A refused line is named with its number and the field. After an interruption
 --resume goes on: what is in the store already is compared, and passed over.`,
 		Example: `  evento import --store postgres://localhost/app backup.jsonl
   evento export --store old.db | evento import --store new.db --resume`,
@@ -41,8 +43,9 @@ give back as it is, is refused with its number and the field. After an interrupt
 			return err
 		}
 		return readFrom(cmd.Context(), args, cmd.InOrStdin(), func(in io.Reader, file *os.File) error {
+			opts := transfer.ImportOptions{Resume: resume, Renumber: renumber}
 			if file != nil {
-				if err := transfer.Verify(cmd.Context(), file); err != nil {
+				if err := transfer.Verify(cmd.Context(), file, opts); err != nil {
 					return fmt.Errorf("%s: %w", file.Name(), err)
 				}
 				if _, err := file.Seek(0, io.SeekStart); err != nil {
@@ -62,7 +65,8 @@ give back as it is, is refused with its number and the field. After an interrupt
 				show.part = func(at transfer.Progress) float64 { return float64(at.Bytes) / float64(info.Size()) }
 			}
 			return withStore(cmd, creating, func(s *session) error {
-				done, err := transfer.Import(cmd.Context(), s.ex, in, transfer.ImportOptions{Resume: resume, Renumber: renumber, Progress: show.update})
+				opts.Progress = show.update
+				done, err := transfer.Import(cmd.Context(), s.ex, in, opts)
 				show.end()
 				if err != nil && done.Events > done.Skipped {
 					fmt.Fprintln(cmd.ErrOrStderr(), "interrupted; what was imported stays, and --resume goes on from it:", summary(done))

@@ -13,6 +13,7 @@ func StrictMetadata(text []byte, e *evento.RawEvent) error {
 	r.Open()
 	if r.Next("tags") {
 		e.Tags = r.Texts()
+		r.NotEmpty(len(e.Tags) > 0)
 	}
 	e.Metadata = store.ReadMetadata(r)
 	r.Close()

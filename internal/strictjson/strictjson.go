@@ -58,6 +58,13 @@ func (r *Reader) Fail(err error) {
 	}
 }
 
+// NotEmpty refuses the field that was read last if its value is empty: what is not set is left out.
+func (r *Reader) NotEmpty(is bool) {
+	if !is {
+		r.Fail(errors.New("it is empty, and has to be left out"))
+	}
+}
+
 // End returns the error; one is that something is behind the value.
 func (r *Reader) End() error {
 	r.field = ""

@@ -80,7 +80,7 @@ func Export(ctx context.Context, ex evento.Executor, w io.Writer, opts ExportOpt
 func (o *ExportOptions) rules(ordered bool) examine.Options {
 	part := func(f evento.Filter) bool { return f.Name != "" || len(f.Tags) > 0 }
 	return examine.Options{
-		Memory: cmp.Or(o.Memory, 128<<20), After: o.After, Unordered: !ordered,
+		Memory: cmp.Or(o.Memory, rulesMemory), After: o.After, Unordered: !ordered,
 		Gaps:      o.Gaps || o.Query.RoutingKey != "" || o.Query.Unrouted || len(o.Query.Filters) > 0,
 		Uncounted: slices.ContainsFunc(o.Query.Filters, part),
 	}

@@ -118,7 +118,3 @@ func checkFooter(line []byte, no, events uint64, sum hash.Hash) error {
 	}
 	return nil
 }
-
-func malformed(no uint64, err error) error {
-	return fmt.Errorf("line %d: %w event: %w", no, evento.ErrInvalid, err)
-}

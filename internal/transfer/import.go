@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -57,7 +56,7 @@ func Import(ctx context.Context, ex evento.Executor, r io.Reader, opts ImportOpt
 	if err != nil {
 		return m.Progress, err
 	}
-	d := &decoding{ex: ex, opts: opts, lines: l, head: head}
+	d := &decoding{decoder: decoder{opts: opts}, ex: ex, lines: l, head: head}
 	batches, refused := make(chan *batch), make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
@@ -90,10 +89,10 @@ type batch struct {
 	read   int    // bytes of the lines
 }
 
-// decoding decodes lines to events.
+// decoding decodes lines to events that follow those of the store.
 type decoding struct {
-	ex   evento.Executor
-	opts ImportOptions
+	decoder
+	ex evento.Executor
 	*lines
 	head  uint64 // the store's last position before the import
 	begun bool
@@ -143,9 +142,9 @@ func (d *decoding) all(ctx context.Context, batches chan<- *batch, refused <-cha
 }
 
 func (d *decoding) event(ctx context.Context, line []byte) (evento.RawEvent, error) {
-	e, err := parse(line)
+	e, err := d.decode(d.no, line)
 	if err != nil {
-		return e, malformed(d.no, err)
+		return e, err
 	}
 	if !d.begun {
 		if err := d.begin(ctx, &e); err != nil {
@@ -222,27 +221,12 @@ func (s *sending) explain(ctx context.Context, b *batch, err error) error {
 	if !errors.Is(err, evento.ErrInvalid) && !errors.Is(err, evento.ErrConflict) && !errors.Is(err, evento.ErrTooLarge) {
 		return err
 	}
-	// If the lines cannot be imported together: the first line that is one too
-	// many.
-	if evento.CheckImport(b.events) != nil {
-		n := sort.Search(len(b.events), func(n int) bool { return evento.CheckImport(b.events[:n+1]) != nil })
-		err := b.at(n, evento.CheckImport(b.events[:n+1]))
-		if n > 0 && b.events[n].Position > b.events[n-1].Position+1 {
-			return fmt.Errorf("%w; to close the gap, renumber them", err)
-		}
-		return err
-	}
-	// The store refuses one event: import those before it, as if the batch had been
-	// smaller.
+	// Import the events before the one that is refused, as if the batch had been smaller.
 	for i := range b.events {
 		if one := s.to.Import(ctx, b.events[i:i+1]); one != nil {
-			return b.at(i, one)
+			return fmt.Errorf("line %d: %w", b.first+uint64(i), one)
 		}
 		s.add(1, 0, 0)
 	}
 	return nil // the cause has disappeared
-}
-
-func (b *batch) at(i int, err error) error {
-	return fmt.Errorf("line %d: %w", b.first+uint64(i), err)
 }

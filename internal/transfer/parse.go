@@ -32,9 +32,11 @@ func parse(line []byte) (e evento.RawEvent, err error) {
 	e.Name = r.Text()
 	if r.Next("routingKey") {
 		e.RoutingKey = r.Text()
+		r.NotEmpty(e.RoutingKey != "")
 	}
 	if r.Next("tags") {
 		e.Tags = r.Texts()
+		r.NotEmpty(len(e.Tags) > 0)
 	}
 	r.Need("timestamp")
 	e.Timestamp = parseTime(r)
@@ -43,6 +45,7 @@ func parse(line []byte) (e evento.RawEvent, err error) {
 	if r.Next("metadata") {
 		r.Open()
 		e.Metadata = store.ReadMetadata(r)
+		r.NotEmpty(!e.Metadata.IsZero())
 		r.Close()
 	}
 	r.Need("data")

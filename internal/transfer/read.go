@@ -102,9 +102,31 @@ func (l *lines) line() ([]byte, error) {
 	}
 }
 
-// Verify reads an export to its end and returns an error if it was truncated,
-// changed or damaged. It does not decode the events.
-func Verify(ctx context.Context, r io.Reader) error {
+// Verify reads an export several times, and returns an error if it was truncated, changed or
+// damaged, or if no store takes its events with these options.
+func Verify(ctx context.Context, r io.ReadSeeker, opts ImportOptions) error {
+	whole := func(uint64, []byte) error { return nil }
+	if err := verify(ctx, r, whole); err != nil {
+		return err
+	}
+	d := &decoder{opts: opts}
+	decode := func(no uint64, line []byte) error {
+		_, err := d.decode(no, line)
+		return err
+	}
+	for more := true; more; more = d.rules != nil && d.rules.Next() {
+		if err := verify(ctx, r, decode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verify reads an export, and calls each for the lines of events with their numbers.
+func verify(ctx context.Context, r io.ReadSeeker, each func(no uint64, line []byte) error) error {
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
 	l, err := newLines(r)
 	if err != nil {
 		return err
@@ -112,6 +134,9 @@ func Verify(ctx context.Context, r io.Reader) error {
 	for {
 		line, err := l.next()
 		if err != nil || line == nil {
+			return err
+		}
+		if err := each(l.no, line); err != nil {
 			return err
 		}
 		if l.no%1024 == 0 && ctx.Err() != nil {

@@ -180,7 +180,7 @@ func TestRoundTrips(t *testing.T) {
 			source := open(t)
 			fill(t, source)
 			want := export(t, source, transfer.ExportOptions{})
-			if err := transfer.Verify(t.Context(), strings.NewReader(want)); err != nil {
+			if err := transfer.Verify(t.Context(), strings.NewReader(want), transfer.ImportOptions{}); err != nil {
 				t.Fatalf("Verify() = %v", err)
 			}
 			for to, open := range stores() {
