@@ -25,7 +25,9 @@ const describe = `
 SELECT CONCAT('table ', table_name), engine FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' AND table_name LIKE 'evento\\_%'
 UNION ALL
-SELECT CONCAT('view ', table_name), '' FROM information_schema.views WHERE table_schema = DATABASE() AND table_name LIKE 'evento\\_%'
+SELECT CONCAT('view ', v.table_name), CONCAT('(', GROUP_CONCAT(c.column_name ORDER BY c.ordinal_position SEPARATOR ', '), ')')
+FROM information_schema.views v JOIN information_schema.columns c ON c.table_schema = v.table_schema AND c.table_name = v.table_name
+WHERE v.table_schema = DATABASE() AND v.table_name LIKE 'evento\\_%' GROUP BY v.table_name
 UNION ALL
 SELECT CONCAT('column ', c.table_name, '.', c.column_name), CONCAT(c.column_type, IF(c.is_nullable = 'NO', ' not null', ''), IF(c.extra = '', '', ' '), c.extra)
 FROM information_schema.columns c JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name

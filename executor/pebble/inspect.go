@@ -203,11 +203,11 @@ func (in *Inspector) Snapshots(ctx context.Context, each func(*examine.Snapshot)
 		s, err := snapshotOf(key, value)
 		if err != nil {
 			one.Add("value", "its value of %d bytes is cut short", len(value))
-			one.Unknown("version")
-			one.Unknown("position")
+			for _, part := range []examine.Part{examine.Version, examine.Position, "cursor", "state"} {
+				one.Unknown(part)
+			}
 		}
 		one.Snapshot, one.Size = s, len(s.Data)
-		one.Data = nil
 		return each(one)
 	})
 }

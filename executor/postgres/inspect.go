@@ -27,9 +27,12 @@ WITH ours AS (
 )
 SELECT 'table ' || name, CASE relkind WHEN 'r' THEN '' ELSE 'of kind ' || relkind::text || ', ' END || CASE relpersistence WHEN 'p' THEN 'logged' ELSE 'not logged' END
   || CASE WHEN relrowsecurity THEN ', with row security' ELSE '' END
+  || CASE WHEN EXISTS (SELECT 1 FROM pg_inherits h WHERE ours.oid IN (h.inhparent, h.inhrelid)) THEN ', in an inheritance' ELSE '' END
 FROM ours WHERE relkind NOT IN ('v', 'm')
 UNION ALL
-SELECT 'view ' || name, '' FROM ours WHERE relkind IN ('v', 'm')
+SELECT 'view ' || name, CASE relkind WHEN 'm' THEN 'materialized ' ELSE '' END
+  || (SELECT '(' || string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) || ')' FROM pg_attribute a WHERE a.attrelid = ours.oid AND a.attnum > 0)
+FROM ours WHERE relkind IN ('v', 'm')
 UNION ALL
 SELECT 'column ' || name || '.' || a.attname, format_type(a.atttypid, a.atttypmod)
   || CASE WHEN l.collname IS NULL OR l.collname = 'default' THEN '' ELSE ' collate ' || l.collname END
@@ -40,16 +43,20 @@ FROM ours JOIN pg_attribute a ON a.attrelid = ours.oid AND a.attnum > 0 AND NOT 
 LEFT JOIN pg_collation l ON l.oid = a.attcollation LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE relkind NOT IN ('v', 'm')
 UNION ALL
-SELECT 'index ' || c.relname || ' on ' || name, CASE WHEN i.indisunique THEN 'unique ' ELSE '' END
+SELECT 'index ' || c.relname || ' on ' || name, CASE WHEN i.indisunique THEN 'unique ' ELSE '' END || CASE m.amname WHEN 'btree' THEN '' ELSE m.amname || ' ' END
   || (SELECT '(' || string_agg(pg_get_indexdef(i.indexrelid, k, false), ', ' ORDER BY k) || ')' FROM generate_series(1, i.indnatts) k)
   || coalesce(' where ' || pg_get_expr(i.indpred, i.indrelid), '')
   || CASE WHEN i.indisvalid AND i.indisready AND i.indislive THEN '' ELSE ', not valid' END
-FROM ours JOIN pg_index i ON i.indrelid = ours.oid JOIN pg_class c ON c.oid = i.indexrelid
+  || CASE WHEN i.indimmediate THEN '' ELSE ', deferrable' END
+  || CASE WHEN EXISTS (SELECT 1 FROM generate_series(0, i.indnkeyatts - 1) k JOIN pg_attribute a ON a.attrelid = ours.oid AND a.attnum = i.indkey[k]
+       JOIN pg_opclass o ON o.oid = i.indclass[k] WHERE i.indcollation[k] <> a.attcollation OR NOT o.opcdefault) THEN ', in another order' ELSE '' END
+FROM ours JOIN pg_index i ON i.indrelid = ours.oid JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
 UNION ALL
 SELECT 'constraint ' || o.conname || ' on ' || name, pg_get_constraintdef(o.oid)
 FROM ours JOIN pg_constraint o ON o.conrelid = ours.oid WHERE o.contype IN ('c', 'f', 'x')
 UNION ALL
-SELECT 'trigger ' || t.tgname || ' on ' || name, CASE WHEN t.tgenabled IN ('O', 'A') THEN '' ELSE 'switched off, ' END || 'of type ' || t.tgtype || ', calls ' || p.proname
+SELECT 'trigger ' || t.tgname || ' on ' || name, CASE WHEN t.tgenabled IN ('O', 'A') THEN '' ELSE 'switched off, ' END || 'of type ' || t.tgtype
+  || CASE WHEN t.tgqual IS NULL THEN '' ELSE ', on a condition' END || CASE WHEN t.tgattr::text = '' THEN '' ELSE ', of some columns' END || ', calls ' || p.proname
 FROM ours JOIN pg_trigger t ON t.tgrelid = ours.oid AND NOT t.tgisinternal JOIN pg_proc p ON p.oid = t.tgfoid
 UNION ALL
 SELECT 'rule ' || w.rulename || ' on ' || name, 'of type ' || w.ev_type::text
