@@ -28,8 +28,8 @@ func doctorCommand() *cobra.Command {
 		Short: "Check a store against what the library promises",
 		Long: `Check a store against what the library promises, and say what to do about what is
 found. Nothing is changed, and the store may be in use. What is damaged hides nothing
-else: each check is made, and each event looked at. A store without errors can be
-exported, and the export imported.
+else: each check is made, and each event looked at, as far as the database gives them
+out. A store without errors can be exported, and the export imported.
 
   schema         migrations that are missing; tables, columns, indexes, constraints,
                  triggers and views that are not what the migrations make
@@ -48,7 +48,7 @@ exported, and the export imported.
   names          damaged tables of names (SQL)
   counter        a counter of positions that is not where the last event is
   record         damaged records of subscriptions and deadlines
-  snapshot       damaged snapshots, and those beyond the last event
+  snapshot       damaged snapshots (not with --fast), and those beyond the last event
   tags           an index of tags that is not that of the events (not with --fast)
   index          keys that are not those of the events (Pebble, not with --fast)
   subscription   damaged records, cursors that the store does not take, failures and
@@ -288,7 +288,7 @@ func (d *doctor) records(ctx context.Context, x examined) error {
 	})
 }
 
-// snapshots reports snapshots that cannot be read, or are not what a store takes. Those beyond the
+// snapshots reports snapshots that cannot be read, or are not what a projection stores. Those beyond the
 // last event are found by a check of the database, unless the last event is where none can be.
 func (d *doctor) snapshots(ctx context.Context, x examined, l *logCheck) error {
 	beyond := 0

@@ -70,7 +70,7 @@ func (l *logCheck) run(ctx context.Context) (err error) {
 			return each(rules, e)
 		})
 		if err != nil && !errors.Is(err, errCommittedSince) {
-			return err
+			return fmt.Errorf("what comes after position %d: %w", l.last, err)
 		}
 		each, l.whole = l.again, true
 	}

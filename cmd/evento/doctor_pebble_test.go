@@ -164,6 +164,13 @@ var pebbleDamages = map[string]struct {
 	"a record of a damaged name":   {func(p rawPebble) { p.set(pebblePrefix+"cdue\x00\xff\x00x\x00", []byte(be(1)+be(1)+"{}")) }, []string{"error record: not valid UTF-8"}, ""},
 	"a key that is no record's":    {func(p rawPebble) { p.set(pebblePrefix+"csubscription", []byte(be(1)+be(1)+"{}")) }, []string{`error record: the key "evento/csubscription" is no record's`}, ""},
 	"a snapshot that is cut short": {func(p rawPebble) { p.set(p.first(pebblePrefix+"s"), []byte("short")) }, []string{"error snapshot: its value of 5 bytes is cut short"}, ""},
+	"a snapshot of version 0":      {func(p rawPebble) { k := p.first(pebblePrefix + "s"); p.set(k, put(0, be(0))(p.get(k))) }, []string{"error snapshot: invalid version: 0"}, ""},
+	"a snapshot of no position":    {func(p rawPebble) { k := p.first(pebblePrefix + "s"); p.set(k, put(8, be(1<<63))(p.get(k))) }, []string{"error snapshot: invalid position: 9223372036854775808"}, ""},
+	"a snapshot that is no CBOR": {func(p rawPebble) {
+		k := p.first(pebblePrefix + "s")
+		v := p.get(k)
+		p.set(k, v[:20+binary.BigEndian.Uint32([]byte(v)[16:])])
+	}, []string{"error snapshot: its state of 0 bytes is no CBOR"}, ""},
 	"a snapshot of a damaged name": {func(p rawPebble) {
 		k := p.first(pebblePrefix + "s")
 		p.set(pebblePrefix+"s\xff"+k[len(pebblePrefix)+2:], p.get(k))

@@ -53,7 +53,11 @@ const (
 // to examine.
 func (s *sqlDoctor) schema(ctx context.Context) (more bool, err error) {
 	schema, err := s.in.Schema(ctx)
-	if err != nil {
+	switch {
+	case err == nil:
+	case ctx.Err() == nil && s.s.address.kind == sqliteStore: // of a server, it may be that it cannot be reached
+		return false, s.found(finding{severe, "file", "", "the file cannot be read: " + err.Error(), "restore a backup; sqlite3 FILE .recover saves what can be read"})
+	default:
 		return false, err
 	}
 	made, err := s.in.Made(ctx)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -56,7 +58,7 @@ func TestDoctorFindsDamage(t *testing.T) {
 			}
 			if err := onNewStore(t.Context(), store, func(ex evento.Executor) error {
 				key := evento.SnapshotKey{Projection: "p", Variant: strings.Repeat("0", 64), AggregateType: "shop/Order", AggregateID: "o1"}
-				return ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 2, Position: 6, Data: []byte{1}})
+				return ex.SaveSnapshot(t.Context(), key, evento.Snapshot{Version: 2, Position: 6, Cursor: "c", Data: []byte{1}})
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -287,4 +289,45 @@ func testOutput(t *testing.T) *output {
 		t.Fatal(err)
 	}
 	return o
+}
+
+// What cannot be read at all is a finding too, and where reading ended is told.
+func TestDoctorFindsUnreadablePages(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "many.db")
+	store := "sqlite:" + path
+	if err := fillMuch(t.Context(), store); err != nil {
+		t.Fatal(err)
+	}
+	statements(t, store, "PRAGMA wal_checkpoint(TRUNCATE)")
+	whole := readFile(t, path)
+	const page = 4096
+	for name, tt := range map[string]struct{ text, want string }{
+		"cut":             {whole[:len(whole)/2/page*page], "error file: the file cannot be read"},
+		"no SQLite":       {strings.Repeat("evento", 1000), "error file: the file cannot be read"},
+		"a page of zeros": {whole[:leafOfEvents(t, whole)] + strings.Repeat("\x00", page) + whole[leafOfEvents(t, whole)+page:], "error event: could not be examined: what comes after position "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "damaged.db")
+			if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			wantFindings(t, path, []string{tt.want})
+			if code, text, said := call(t, "", "doctor", "--store", path); code != exitFailed || said != "" || !strings.Contains(text, " errors, 0 warnings") {
+				t.Errorf("doctor: exit code %d, %s\n%s", code, said, text)
+			}
+		})
+	}
+}
+
+// leafOfEvents is where the page of a SQLite file begins that has the payload of an event in the
+// middle.
+func leafOfEvents(t *testing.T, file string) int {
+	t.Helper()
+	at := strings.Index(file, `{"tags":["shop:1"],"requestedBy":"ada","values":{"n":"153"}}`)
+	if at < 0 {
+		t.Fatal("the event is not in the file")
+	}
+	return at / 4096 * 4096
 }

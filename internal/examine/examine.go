@@ -19,6 +19,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fxamacker/cbor/v2"
+
 	"github.com/evento-go/evento"
 )
 
@@ -78,7 +80,7 @@ type Record struct {
 	Faults
 }
 
-// Snapshot is a snapshot as its store has it, without its data.
+// Snapshot is a snapshot as its store has it. Its data are valid until the next one is read.
 type Snapshot struct {
 	evento.StoredSnapshot
 	Faults
@@ -127,18 +129,22 @@ func faultOf(e *evento.RawEvent, put func(to, from *evento.RawEvent)) string {
 	return strings.TrimSuffix(text, ` of t "i"`)
 }
 
-// NameFault says what is wrong with a name; "": nothing. Part is what it names.
-func NameFault(part Part, name string) string {
-	e := evento.RawEvent{AggregateType: evento.AggregateType(name), AggregateID: name, Name: name, RoutingKey: name}
-	if name == "" {
-		return "it is empty"
-	}
+// partFault says what is wrong with a part of an event; "": nothing.
+func partFault(part Part, e *evento.RawEvent) string {
 	for p, put := range fields {
 		if p == part {
-			return faultOf(&e, put)
+			return faultOf(e, put)
 		}
 	}
 	return ""
+}
+
+// NameFault says what is wrong with a name; "": nothing. Part is what it names.
+func NameFault(part Part, name string) string {
+	if name == "" {
+		return "it is empty"
+	}
+	return partFault(part, &evento.RawEvent{AggregateType: evento.AggregateType(name), AggregateID: name, Name: name, RoutingKey: name})
 }
 
 // Check adds what makes the record one that no store takes.
@@ -153,15 +159,30 @@ func (r *Record) Check() {
 	if r.Revision == 0 && !r.Lacks("revision") {
 		r.Add("revision", "its revision is 0")
 	}
+	if fault := partFault(Timestamp, &evento.RawEvent{Timestamp: r.ChangedAt}); fault != "" && !r.Lacks("time") {
+		r.Add("time", "the time of its last change: %s", fault)
+	}
 }
 
-// Check adds what makes the snapshot one that no store takes.
+// Check adds what makes the snapshot one that no projection has stored.
 func (s *Snapshot) Check() {
-	if s.Lacks("key") {
-		return
+	if !s.Lacks("key") {
+		if err := s.SnapshotKey.Check(); err != nil {
+			s.Add("key", "%s", Plain(err, ""))
+		}
 	}
-	if err := s.SnapshotKey.Check(); err != nil {
-		s.Add("key", "%s", Plain(err, ""))
+	for _, part := range []Part{Version, Position} {
+		if fault := partFault(part, &evento.RawEvent{Version: s.Version, Position: s.Position}); fault != "" && !s.Lacks(part) {
+			s.Add(part, "%s", fault)
+		}
+	}
+	if s.Cursor == "" && !s.Lacks("cursor") {
+		s.Add("cursor", "its cursor is empty")
+	}
+	if !s.Lacks("state") {
+		if err := evento.CBOR().Unmarshal(s.Data, new(cbor.RawMessage)); err != nil {
+			s.Add("state", "its state of %d bytes is no CBOR: %s", len(s.Data), Plain(err, ""))
+		}
 	}
 }
 

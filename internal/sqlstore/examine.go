@@ -181,10 +181,7 @@ func (p *parts) record() *examine.Record {
 	default:
 		p.wrong(4, "time", "time")
 	}
-	value, ok := p.values[5].([]byte)
-	if r.Value = value; !ok {
-		p.wrong(5, "value", "bytes")
-	}
+	r.Value = p.bytes(5, "value")
 	return r
 }
 
@@ -199,10 +196,10 @@ func (s *selection) orderBy(n int) string {
 }
 
 // Snapshots calls each for every snapshot, in the order of their keys. It needs the memory of
-// one, and does not read the states.
+// one.
 func (t *Tables) Snapshots(ctx context.Context, each func(*examine.Snapshot) error) error {
 	s := t.choose("s")
-	s.add("s.projection", "s.revision", "s.variant", "s.type", "s.id", "s.version", "s.position", "s.cursor")
+	s.add("s.projection", "s.revision", "s.variant", "s.type", "s.id", "s.version", "s.position", "s.cursor", "s.data")
 	return t.in.query(ctx, s.text()+s.orderBy(5), func(rows *sql.Rows) error {
 		v, err := s.values(rows)
 		if err != nil {
@@ -213,7 +210,7 @@ func (t *Tables) Snapshots(ctx context.Context, each func(*examine.Snapshot) err
 		one.Projection, one.Revision = p.text(0, "key"), p.count(1, "key")
 		one.Variant, one.AggregateType, one.AggregateID = p.text(2, "key"), evento.AggregateType(p.text(3, "key")), p.text(4, "key")
 		one.Version, one.Position = p.count(5, "version"), p.count(6, "position")
-		one.Cursor = cursor.Value(p.text(7, "cursor"))
+		one.Cursor, one.Data = cursor.Value(p.text(7, "cursor")), p.bytes(8, "state")
 		return each(one)
 	})
 }
@@ -231,6 +228,14 @@ func (p *parts) text(at int, part examine.Part) string {
 		p.wrong(at, part, "text")
 	}
 	return text
+}
+
+func (p *parts) bytes(at int, part examine.Part) []byte {
+	b, ok := p.values[at].([]byte)
+	if !ok {
+		p.wrong(at, part, "bytes")
+	}
+	return b
 }
 
 func (p *parts) count(at int, part examine.Part) uint64 {
