@@ -169,7 +169,7 @@ var pebbleDamages = map[string]struct {
 	"a snapshot that is no CBOR": {func(p rawPebble) {
 		k := p.first(pebblePrefix + "s")
 		v := p.get(k)
-		p.set(k, v[:20+binary.BigEndian.Uint32([]byte(v)[16:])])
+		p.set(k, v[:20+binary.BigEndian.Uint32(v[16:])])
 	}, []string{"error snapshot: its state of 0 bytes is no CBOR"}, ""},
 	"a snapshot of a damaged name": {func(p rawPebble) {
 		k := p.first(pebblePrefix + "s")

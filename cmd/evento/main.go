@@ -84,7 +84,7 @@ With -o json the output is for programs: one document, or one a line.
 		return exitInterrupted
 	}
 	if !errors.Is(err, errFindings) {
-		fmt.Fprintln(stderr, "evento: "+strings.TrimPrefix(showErr(err), "evento: "))
+		fmt.Fprintln(stderr, "evento: "+strings.ReplaceAll(showErr(err), "evento: ", ""))
 	}
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -174,6 +175,29 @@ func TestExportAndImportErrors(t *testing.T) {
 	for _, e := range entries {
 		if err != nil || strings.HasPrefix(e.Name(), ".") {
 			t.Errorf("%s is left over, %v", e.Name(), err)
+		}
+	}
+}
+
+// Of a file with one line that no store takes nothing is imported, wherever the line is.
+func TestImportOfARefusedFile(t *testing.T) {
+	t.Parallel()
+	text, _ := must(t, "", "export", "--store", filled(t))
+	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
+	lines[30] = strings.Replace(lines[30], `"codec":"raw"`, `"codec":"\u0007"`, 1)
+	body := strings.Join(lines[:31], "")
+	dir := t.TempDir()
+	file, store := filepath.Join(dir, "refused.jsonl"), filepath.Join(dir, "new.db")
+	if err := os.WriteFile(file, fmt.Appendf([]byte(body), "{\"evento\":\"end\",\"events\":30,\"sha256\":\"%x\"}\n", sha256.Sum256([]byte(body))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{}, {"--resume"}, {"--renumber"}} {
+		want := "evento: " + file + `: line 31: invalid event at position 30: invalid codec name`
+		if code, _, said := call(t, "", append([]string{"import", "--store", store, file}, args...)...); code != exitFailed || !strings.HasPrefix(said, want) {
+			t.Errorf("import %q: exit code %d, %s, want %d and %s", args, code, said, exitFailed, want)
+		}
+		if _, err := os.Stat(store); err == nil {
+			t.Error("a store was made for a file that is refused")
 		}
 	}
 }
