@@ -4,6 +4,7 @@
 package evento
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -219,9 +220,13 @@ func encodeState(v any) []byte {
 	return text
 }
 
-// decodeState reads and checks a record's value.
+// decodeState reads and checks a record's value. What is not known in it is refused: to do
+// without it could begin a subscription anew.
 func decodeState(r Record, v interface{ check() error }) error {
 	err := json.Unmarshal(r.Value, v)
+	if err == nil {
+		err = onlyKnown(r.Value, v)
+	}
 	if err == nil {
 		err = v.check()
 	}
@@ -229,6 +234,20 @@ func decodeState(r Record, v interface{ check() error }) error {
 		return damaged(r.RecordKey, bare(err))
 	}
 	return nil
+}
+
+// onlyKnown returns an error if a valid text is no object, or has a field that the value
+// has not.
+func onlyKnown(text []byte, v any) error {
+	if text = bytes.TrimSpace(text); text[0] != '{' {
+		return fmt.Errorf("it is %s, and no object", shorten(string(text)))
+	}
+	if _, ok := v.(*sharedState); ok { // it is stored as another type
+		v = &storedShared{}
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
 }
 
 func damaged(key RecordKey, what string) error {

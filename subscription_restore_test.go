@@ -166,6 +166,26 @@ func TestResetToStoredErrors(t *testing.T) {
 	}
 }
 
+// A record that the library has not written is damaged: to make the best of it could begin
+// the subscription anew.
+func TestRecordsThatAreNone(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"null", "[]", `"cursor"`, "0", `{"cursor":"","stranger":1}`, `{"cursor":""}{}`, ""} {
+		for _, part := range []string{"", "0000"} {
+			ex := newStore(t)
+			deposits(t, ex, "a", 2)
+			calls := 0
+			b := evento.NewSubscription("s").Logger(silent).Handler(evento.HandleAll(Account, func(context.Context, evento.RawEvent) error { calls++; return nil }))
+			noErr(t, b.Execute(t.Context(), ex))
+			key := evento.RecordKey{Kind: "subscription", Key: "s", Part: part}
+			noErr(t, ex.Swap(t.Context(), evento.Swap{Changes: []evento.Change{{RecordKey: key, Revision: revisionOf(t, ex, key), Value: []byte(text)}}}))
+			if err := b.Execute(t.Context(), ex); !errors.Is(err, evento.ErrDamaged) || calls != 2 {
+				t.Errorf("part %q is %s: %v after %d calls, want ErrDamaged after 2", part, text, err, calls)
+			}
+		}
+	}
+}
+
 func revisionOf(t *testing.T, ex evento.Executor, key evento.RecordKey) uint64 {
 	t.Helper()
 	page, err := ex.Records(t.Context(), evento.RecordQuery{Kind: key.Kind, Key: key.Key})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -150,6 +151,11 @@ func TestContextEndsTheWorker(t *testing.T) {
 			}
 			ex.read = nil
 			wantStored(t, ex, "s", want)
+			status, err := evento.ControlOf(ex, "s").Status(t.Context())
+			noErr(t, err)
+			if text := status.Partitions[0].Error; strings.Contains(text, context.Canceled.Error()) {
+				t.Errorf("%s: that the context has ended is told as an error: %q", where, text)
+			}
 		})
 	}
 }

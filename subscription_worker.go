@@ -465,7 +465,11 @@ func (w *worker) finish(ctx context.Context, reason error) error {
 	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(finalTimeout, w.lease.length))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(finalTimeout, cancel) })()
-	err := w.giveBack(patient, reason)
+	known := reason
+	if !errors.As(reason, &handler) && isAny(reason, context.Canceled, context.DeadlineExceeded) {
+		known = nil // it was to end
+	}
+	err := w.giveBack(patient, known)
 	switch {
 	case errors.Is(reason, errStopping):
 		return err
