@@ -226,7 +226,7 @@ func (s *shaper) fieldsOf(t types.Type, u *types.Struct, at string) (fields []*f
 }
 
 func newField(m *member) *field {
-	f := &field{name: m.name, number: m.has("keyasint"), path: m.path, v: m.v, omits: m.pointer}
+	f := &field{name: m.name, number: m.has("keyasint"), path: m.path, v: m.v, omits: m.pointer, behind: m.pointer}
 	switch {
 	case m.has("omitempty"):
 		f.omit, f.omits = "empty", true

@@ -180,7 +180,7 @@ func (w *writer) typ(depth int) string {
 		return "[]" + w.pre("byte")
 	}
 	if w.once(6) {
-		return w.pick("chan "+w.basic(), "func()", "complex128", "map[*"+w.basic()+"]"+w.basic(), w.pre("error"))
+		return w.pick("chan "+w.basic(), "func()", "complex128", "map[*"+w.basic()+"]"+w.basic(), "map[struct{ A [1]*"+w.basic()+" }]"+w.basic(), w.pre("error"))
 	}
 	return w.basic()
 }

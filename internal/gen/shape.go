@@ -3,6 +3,7 @@ package gen
 import (
 	"fmt"
 	"go/types"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/types/typeutil"
@@ -60,13 +61,14 @@ type field struct {
 	json   string // the name under which the JSON codec stores it; "": it does not
 	quoted bool   // the JSON codec puts the value in quotes: the option string
 
-	path  []string // Go names, from the struct: several if it is embedded
-	shape *shape
-	omit  string   // "", "empty" or "zero"
-	was   []string // former stored names
-	dflt  string   // Go expression for events that were stored without the field, or ""
-	value string   // dflt as a literal
-	tags  []string // as a lock has them
+	path   []string // Go names, from the struct: several if it is embedded
+	behind bool     // within an embedded pointer
+	shape  *shape
+	omit   string   // "", "empty" or "zero"
+	was    []string // former stored names
+	dflt   string   // Go expression for events that were stored without the field, or ""
+	value  string   // dflt as a literal
+	tags   []string // as a lock has them
 
 	// What a lock remembers of stored events.
 	omits   bool // a zero value may have been left out
@@ -89,6 +91,7 @@ type shaper struct {
 	depth   int            // of the present type within that struct
 	circles typeutil.Map   // the shapes of other types that contain themselves
 	parts   []*shape       // pointers, lists, arrays and maps: as slow as their elements
+	maps    []mapAt        // those of which the keys are to be checked
 }
 
 // unsupportedError is about a part of a payload that cannot be stored or read back.
@@ -111,6 +114,9 @@ func (s *shaper) name(t types.Type) string {
 // of returns the shape of a type.
 func (s *shaper) of(t types.Type) (*shape, error) {
 	sh, err := s.part(t, "")
+	if err == nil {
+		err = s.checkKeys()
+	}
 	if err != nil {
 		*s = shaper{pkg: s.pkg} // some shapes are not complete
 		return nil, err
@@ -435,12 +441,40 @@ func (s *shaper) ofMap(t types.Type, u *types.Map, at string) (*shape, error) {
 		return nil, err
 	}
 	sh := &shape{kind: kindMap, key: key, elem: elem, typ: t}
+	s.maps = append(s.maps, mapAt{sh, at})
 	switch key.kind {
 	case kindString, kindInt, kindUint:
-	case kindPointer:
-		return nil, &unsupportedError{at, "a map by pointers would be read back with other keys", "use what they point to as the key"}
 	default:
 		sh.slow = "a map by " + s.name(u.Key())
 	}
 	return sh, nil
+}
+
+// mapAt is a map, and the path to it.
+type mapAt struct {
+	*shape
+	at string
+}
+
+// checkKeys refuses maps by pointers, or by what contains some: other keys are read than
+// were stored. It looks at structs that were not complete when the maps were met.
+func (s *shaper) checkKeys() error {
+	for _, m := range s.maps {
+		switch {
+		case m.key.kind == kindPointer:
+			return &unsupportedError{m.at, "a map by pointers would be read back with other keys", "use what they point to as the key"}
+		case m.key.hasPointers():
+			return &unsupportedError{m.at, fmt.Sprintf("a map by %s, which contains pointers, would be read back with other keys", s.name(m.key.typ)),
+				"use a key with what they point to"}
+		}
+	}
+	s.maps = nil
+	return nil
+}
+
+// hasPointers reports whether values of a shape, which can be keys, contain pointers that
+// are stored.
+func (s *shape) hasPointers() bool {
+	return s.kind == kindPointer || s.kind == kindArray && s.elem.hasPointers() ||
+		slices.ContainsFunc(s.fields, func(f *field) bool { return f.behind || f.shape.hasPointers() })
 }
