@@ -75,14 +75,21 @@ type location struct {
 	top    *field // the event's field; nil: the event itself
 	within bool   // within that field
 	absent bool   // within a value of which a zero may have been left out
+	// none is set where it is compared how the JSON codec alone stores a value: what a lock
+	// has instead if it stored none.
+	none string
 }
 
 // field returns the location of a field of a struct.
 func (at location) field(f *field, name string) location {
-	if at.top == nil {
-		return location{path: name, top: f}
+	path := name
+	if at.path != "" {
+		path = at.path + "." + name
 	}
-	return location{at.path + "." + name, at.top, true, at.absent}
+	if at.top == nil && at.none == "" {
+		return location{path: path, top: f}
+	}
+	return location{path, at.top, true, at.absent, at.none}
 }
 
 // problem reports a problem at a location.
@@ -94,7 +101,12 @@ func (c *comparison) problem(at location, format string, args ...any) {
 	if at.within {
 		prefix += at.path + ": "
 	}
-	c.ps.add(c.place(pos), "%s", prefix+fmt.Sprintf(format, args...))
+	text := prefix + fmt.Sprintf(format, args...)
+	if at.none != "" {
+		text = prefix + "for the JSON codec, " + fmt.Sprintf(format, args...) +
+			"; if that codec never stored one, write " + at.none + " for it in " + LockName
+	}
+	c.ps.add(c.place(pos), "%s", text)
 }
 
 const (
@@ -115,6 +127,8 @@ func (c *comparison) events(old *lockedEvent) {
 		c.problem(location{}, "its methods MarshalJSON and UnmarshalJSON came or went, and those that the JSON codec stored would not be read any more; "+upcastRemedy)
 	case e.shape.kind == kindStruct:
 		c.structs(old.shape, e.shape, location{})
+	case e.shape.inJSON != nil:
+		c.inJSON(old.shape.inJSON, e.shape.inJSON, location{}, fmt.Sprintf("@encoding %s %s", e.shape.kind, kindNone))
 	}
 }
 
@@ -213,7 +227,7 @@ func (c *comparison) field(r *reading, f, into *field, in location) {
 		c.missed(m, f, at)
 	}
 	c.absent(o, f, into, at)
-	if in.top == nil {
+	if !at.within {
 		c.tags(o, f)
 	}
 	for _, by := range bothCodecs {
@@ -254,12 +268,12 @@ func (c *comparison) dropped(o *field, now *shape, taken map[*field]*field, in l
 	if in.path != "" {
 		path = in.path + "." + o.name
 	}
-	if !o.dropped && !slices.Contains(c.event.dropped, path) {
+	if !o.dropped && o.shape.kind != kindNone && !slices.Contains(c.event.dropped, path) {
 		if f := c.renamed(o, now, taken); f != nil {
 			c.perhapsRenamed(o, f, path, in)
 		}
 	}
-	if in.top == nil {
+	if in.top == nil && in.none == "" {
 		c.tags(o, nil)
 	}
 	left := *o
@@ -317,7 +331,7 @@ func (c *comparison) perhapsRenamed(o, f *field, path string, in location) {
 	case o.isNamed(f):
 		c.problem(at, "its stored name changed from %s to %s; put //evento:was %[1]s above it, or restore the name in its tag; "+different, stored, now, quoted(path))
 	case at.within:
-		c.problem(location{top: at.top}, "%s is gone and %s is new; if it is the same, keep its stored name with `json:%q`, "+
+		c.problem(location{top: at.top, none: at.none}, "%s is gone and %s is new; if it is the same, keep its stored name with `json:%q`, "+
 			"and if it is not, put //evento:dropped %[1]s above the event"+never, path, at.path, o.name)
 	default:
 		c.ps.add(c.place(f.v.Pos()), "event %s: field %s is gone and %s is new; if it is the same, put //evento:was %[2]s above %[3]s, "+

@@ -82,7 +82,7 @@ func (c copies) of(sh *shape) *shape {
 	}
 	made := *sh
 	c[sh] = &made
-	made.key, made.elem, made.fields = c.of(sh.key), c.of(sh.elem), nil
+	made.key, made.elem, made.inJSON, made.fields = c.of(sh.key), c.of(sh.elem), c.of(sh.inJSON), nil
 	for _, f := range sh.fields {
 		of := *f
 		of.shape, of.was = c.of(f.shape), slices.Clone(f.was)
@@ -117,11 +117,14 @@ func (l *lock) format() []byte {
 		if e.retired {
 			b.WriteString("\t@retired\n")
 		}
-		if e.shape.kind != kindStruct {
-			fmt.Fprintf(&b, "\t@encoding %s\n", e.shape.kind)
-		}
 		if e.shape.json != "" {
 			b.WriteString("\t@json\n")
+		}
+		switch {
+		case e.shape.inJSON != nil:
+			fmt.Fprintf(&b, "\t@encoding %s %s\n", e.shape.kind, e.shape.inJSON)
+		case e.shape.kind != kindStruct:
+			fmt.Fprintf(&b, "\t@encoding %s\n", e.shape.kind)
 		}
 		e.shape.formatFields(&b)
 	}
@@ -217,7 +220,10 @@ func (s *shape) parts() string {
 	case kindMap:
 		return "map[" + s.key.String() + "]" + s.elem.String()
 	}
-	if s.by != "" {
+	switch {
+	case s.inJSON != nil:
+		return string(s.kind) + "(" + quoted(s.by) + ", " + s.inJSON.String() + ")"
+	case s.by != "":
 		return string(s.kind) + "(" + quoted(s.by) + ")"
 	}
 	return string(s.kind)
@@ -246,6 +252,7 @@ func (l *lock) named() []*shape {
 	n := &naming{shapes: map[string]*shape{}}
 	for _, e := range l.events {
 		n.fields(e.shape, false)
+		n.visit(e.shape.inJSON, false)
 	}
 	present := slices.Clone(n.order)
 	for _, e := range l.events {
@@ -274,6 +281,7 @@ func (n *naming) visit(sh *shape, dropped bool) {
 	case sh.label == "":
 		n.visit(sh.key, dropped)
 		n.visit(sh.elem, dropped)
+		n.visit(sh.inJSON, dropped)
 		return
 	}
 	base, _, _ := strings.Cut(sh.label, "~")
@@ -310,7 +318,7 @@ func (p pairs) equal(a, b *shape) bool {
 		return false
 	}
 	p[key] = true
-	return p.equal(a.key, b.key) && p.equal(a.elem, b.elem) && slices.EqualFunc(a.fields, b.fields, func(f, g *field) bool {
+	return p.equal(a.key, b.key) && p.equal(a.elem, b.elem) && p.equal(a.inJSON, b.inJSON) && slices.EqualFunc(a.fields, b.fields, func(f, g *field) bool {
 		return f.name == g.name && f.dropped == g.dropped && f.marks() == g.marks() && p.equal(f.shape, g.shape)
 	})
 }

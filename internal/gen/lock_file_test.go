@@ -123,6 +123,8 @@ func TestTakenBack(t *testing.T) {
 		"a former event":  {"//evento:was D\ntype E struct{ A int }", "type E struct{ A int }", "delete its @was in evento.lock", "\t@was D\n", ""},
 		"a tag":           {"type E struct{\nA int //evento:tag a\n}", "type E struct{ A int }", "delete tag=a in evento.lock", " tag=a", ""},
 		"a late default":  {"type E struct{ A, B int }", "type E struct{ A int\nB int //evento:default 5\n}", "delete the field in evento.lock", "\tB int64 added\n", ""},
+		"a method":        {"type E struct{ A int; X T }" + encodes("T", "struct{}", "Binary"), "type E struct{ A int; X T }" + encodes("T", "struct{}", "Binary", "Text"), "write binary(T, none) for it in evento.lock", "binary(T, T)", "binary(T, none)"},
+		"an own method":   {"type E struct{ A int }\n//evento:aggregate p/A" + encodes("F", "struct{ A int }", "CBOR", "Text"), "type E struct{ A int }\n//evento:aggregate p/A" + encodes("F", "struct{ A int }", "CBOR"), "write @encoding cbor none for it in evento.lock", "@encoding cbor text", "@encoding cbor none"},
 		"what is inside":  {"type E struct{ A int; X struct { B int } }", "type E struct{ A int; X struct { B string } }", "delete it in evento.lock", "\tB int64\n", ""},
 		"an array":        {"type E struct{ A int }\n//evento:aggregate p/A\ntype F struct{ A, B int }", "type E struct{ A int }\n//evento:aggregate p/A\ntype F struct{ _ int `cbor:\",toarray\"`; A, B int }", "delete it in evento.lock", "event p/A F\n\tA int64\n\tB int64\n", ""},
 	} {

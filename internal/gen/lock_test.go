@@ -208,9 +208,14 @@ func TestLockFormat(t *testing.T) {
 				{name: "", json: "-", shape: &shape{kind: kindBytes, size: 4}, dropped: true},
 				{name: "q", json: "q", shape: part, dropped: true},
 				{name: "l", json: "l", shape: list},
+				{name: "b", json: "b", shape: &shape{kind: kindBinary, by: "G[a, b]", inJSON: &shape{kind: kindText}}},
+				{name: "c", json: "c", shape: &shape{kind: kindCBOR, by: "C", inJSON: &shape{kind: kindStruct, label: "text"}}},
+				{name: "d", json: "d", shape: &shape{kind: kindCBOR, by: "D", json: "D"}},
 			},
 		}},
 		{aggregate: "a b", name: "d", shape: &shape{kind: kindText}},
+		{aggregate: "a b", name: "e", shape: &shape{kind: kindBinary, inJSON: list}},
+		{aggregate: "a b", name: "f", shape: &shape{kind: kindCBOR, json: "f"}},
 	}}
 	l, err := parseLock(odd.format())
 	must(t, err)
@@ -234,6 +239,10 @@ func TestBrokenLock(t *testing.T) {
 		"event p/A E\n\tA []\n":                                  "line 2" + advice + "a name is missing",
 		"event p/A E\n\tA text\n":                                "line 2" + advice + "a ( is missing",
 		"event p/A E\n\tA text(x\n":                              "line 2" + advice + "a ) is missing",
+		"event p/A E\n\tA binary(x)\n":                           "line 2" + advice + "it does not say how the JSON codec stores a x, and there is no json(…) in front",
+		"event p/A E\n\tA cbor(x, text\n":                        "line 2" + advice + "a ) is missing",
+		"event p/A E\n\tA cbor(x, )\n":                           "line 2" + advice + "a name is missing",
+		"event p/A E\n\t@encoding cbor\n":                        "line 2" + advice + "a name is missing",
 		"event p/A E\n\tA [x]bool\n":                             "line 2" + advice + "a number is missing",
 		"event p/A E\n\tA bool int8\n":                           `line 2` + advice + `there is no mark int8; a newer evento gen may have written it`,
 		"event p/A E\n\tA bool a=b\n":                            `line 2` + advice + `there is no mark a=b; a newer evento gen may have written it`,
@@ -275,6 +284,7 @@ func TestBrokenLock(t *testing.T) {
 func FuzzParseLock(f *testing.F) {
 	f.Add([]byte("event p/A E\n\t@was \"x y\"\n\tA map[string][]S was=D default=\"x y\" tag=t json=-\n\t-F time omits\nshape S\n\t@array\n\t1 S keyasint quoted\nend\n"))
 	f.Add([]byte("event p/A E\n\tA json(T)T\n\tB *M\nshape T\n\t@is []*M\nshape M\n\t@is map[string]T\nend\n"))
+	f.Add([]byte("event p/A E\n\t@encoding binary T\nevent p/A F\n\t@json\n\t@encoding cbor\nevent p/A G\n\tA binary(T, []json(T)any)\n\tB cbor(T, text)\nshape T\n\tN none\nend\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := parseLock(data)
 		if err != nil {

@@ -153,6 +153,9 @@ func (p *lockParser) said() {
 			p.fail("there is no encoding %s"+newer, k)
 		}
 		e.shape.kind = k
+		if e.shape.encodes() && e.shape.json == "" {
+			e.shape.inJSON = p.inJSON(0)
+		}
 	default:
 		p.fail("there is no @%s"+newer, text)
 	}
@@ -285,7 +288,7 @@ func (p *lockParser) name() string {
 		}
 		return name
 	}
-	end := strings.IndexAny(p.rest, " []()=")
+	end := strings.IndexAny(p.rest, " []()=,")
 	if end < 0 {
 		end = len(p.rest)
 	}
@@ -308,11 +311,27 @@ var simpleShapes = map[string]shape{
 	"uint32": {kind: kindUint, bits: 32}, "uint64": {kind: kindUint, bits: 64},
 	"float32": {kind: kindFloat, bits: 32}, "float64": {kind: kindFloat, bits: 64},
 	"time": {kind: kindTime}, "text": {kind: kindText}, "binary": {kind: kindBinary},
-	"cbor": {kind: kindCBOR}, "bigint": {kind: kindBigInt}, "any": {kind: kindAny},
+	"cbor": {kind: kindCBOR}, "bigint": {kind: kindBigInt}, "any": {kind: kindAny}, "none": {kind: kindNone},
 }
 
 // shape parses a shape; depth is how many shapes enclose it.
 func (p *lockParser) shape(depth int) *shape {
+	if !strings.HasPrefix(p.rest, "json(") {
+		s := p.withoutJSON(depth)
+		if s.encodes() && s.inJSON == nil {
+			p.fail("it does not say how the JSON codec stores a %s, and there is no json(…) in front", s.by)
+		}
+		return s
+	}
+	p.take("json")
+	name := p.inParentheses()
+	s := p.withoutJSON(depth + 1)
+	s.json = name
+	return s
+}
+
+// withoutJSON parses a shape that has no json(…) in front.
+func (p *lockParser) withoutJSON(depth int) *shape {
 	if depth > deepest {
 		p.fail("it is nested deeper than %d", deepest)
 		return &shape{}
@@ -324,32 +343,22 @@ func (p *lockParser) shape(depth int) *shape {
 		return &shape{kind: kindList, elem: p.shape(depth + 1)}
 	case p.take("map["):
 		s := &shape{kind: kindMap, key: p.shape(depth + 1)}
-		if !p.take("]") {
-			p.fail("a ] is missing")
-		}
+		p.sign("]")
 		s.elem = p.shape(depth + 1)
 		return s
 	case p.take("["):
 		n := p.number()
-		if !p.take("]") {
-			p.fail("a ] is missing")
-		}
+		p.sign("]")
 		if !strings.HasPrefix(p.rest, "bytes") && p.take("byte") {
 			return &shape{kind: kindBytes, size: n}
 		}
 		return &shape{kind: kindArray, size: n, elem: p.shape(depth + 1)}
-	case strings.HasPrefix(p.rest, "json("):
-		p.take("json")
-		name := p.inParentheses()
-		s := p.shape(depth + 1)
-		s.json = name
-		return s
 	}
-	return p.word()
+	return p.word(depth)
 }
 
 // word parses a shape of one word, or a name.
-func (p *lockParser) word() *shape {
+func (p *lockParser) word(depth int) *shape {
 	isName := strings.HasPrefix(p.rest, `"`)
 	word := p.name()
 	s, ok := simpleShapes[word]
@@ -360,20 +369,40 @@ func (p *lockParser) word() *shape {
 		return p.called(word)
 	}
 	switch s.kind {
-	case kindText, kindBinary, kindCBOR:
+	case kindText:
 		s.by = p.inParentheses()
+	case kindBinary, kindCBOR:
+		p.sign("(")
+		s.by = p.name()
+		if p.take(",") {
+			s.inJSON = p.inJSON(depth + 1)
+		}
+		p.sign(")")
 	}
 	return &s
 }
 
+// inJSON parses how the JSON codec stores a type with an encoding of its own: as any
+// shape, or by its own MarshalText.
+func (p *lockParser) inJSON(depth int) *shape {
+	if behind, ok := strings.CutPrefix(p.rest, "text"); ok && (behind == "" || behind[0] == ')') {
+		p.take("text")
+		return &shape{kind: kindText}
+	}
+	return p.shape(depth)
+}
+
+// sign takes a sign that is to be there.
+func (p *lockParser) sign(sign string) {
+	if !p.take(sign) {
+		p.fail("a %s is missing", sign)
+	}
+}
+
 func (p *lockParser) inParentheses() string {
-	if !p.take("(") {
-		p.fail("a ( is missing")
-	}
+	p.sign("(")
 	name := p.name()
-	if !p.take(")") {
-		p.fail("a ) is missing")
-	}
+	p.sign(")")
 	return name
 }
 

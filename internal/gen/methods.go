@@ -74,20 +74,29 @@ func byValue(t types.Type, name string) bool {
 // ownJSON returns the name of a type that the JSON codec stores in a way of its own,
 // or "". sh is how the default codec stores it.
 func (s *shaper) ownJSON(t types.Type, sh *shape, at string) (string, error) {
-	name := s.fullName(t)
-	if name == "encoding/json.Number" {
-		return name, nil
+	name := s.jsonMethods(t, sh)
+	if name == "" {
+		return "", nil
 	}
-	marshals, unmarshals := s.has(t, "MarshalJSON", marshalType), s.has(t, "UnmarshalJSON", unmarshalType)
-	if marshals || unmarshals {
-		return name, cmp.Or(s.whole(t, "MarshalJSON", notStored+byJSONToo, at), s.whole(t, "UnmarshalJSON", notRead+byJSONToo, at))
+	return name, cmp.Or(s.whole(t, "MarshalJSON", notStored+byJSONToo, at), s.whole(t, "UnmarshalJSON", notRead+byJSONToo, at))
+}
+
+// jsonMethods returns the name of a type that the JSON codec stores in a way of its own,
+// or "". sh is its shape otherwise, as far as that is known.
+func (s *shaper) jsonMethods(t types.Type, sh *shape) string {
+	name := s.fullName(t)
+	if name == "encoding/json.Number" || s.has(t, "MarshalJSON", marshalType) || s.has(t, "UnmarshalJSON", unmarshalType) {
+		return name
+	}
+	if sh != nil && !sh.encodes() && sh.kind != kindText && sh.kind != kindNone && s.has(t, "UnmarshalText", unmarshalType) {
+		return name // the JSON codec reads texts alone, and writes something else
 	}
 	elem := byteOf(t)
-	if sh.kind == kindBytes && (s.has(elem, "MarshalJSON", marshalType) || s.has(elem, "UnmarshalJSON", unmarshalType) ||
+	if sh != nil && sh.kind == kindBytes && (s.has(elem, "MarshalJSON", marshalType) || s.has(elem, "UnmarshalJSON", unmarshalType) ||
 		s.has(elem, "MarshalText", marshalType) || s.has(elem, "UnmarshalText", unmarshalType)) {
-		return name, nil // as a list of what its elements are stored as
+		return name // as a list of what its elements are stored as
 	}
-	return "", nil
+	return ""
 }
 
 const (

@@ -153,6 +153,13 @@ var otherEdits = []randomEdit{
 		*t = randomType{kind: p.one(similar...), elem: t.elem}
 		return true
 	}},
+	{"own encoding", func(p *randomPackage, _ *randomStruct, f *randomField) bool {
+		p.own = p.IntN(len(ownTypes))
+		if p.IntN(4) == 0 {
+			f.typ.innermost().kind = "BytesC"
+		}
+		return true
+	}},
 	{"to any", func(p *randomPackage, s *randomStruct, f *randomField) bool {
 		f.typ, f.dflt, f.tag = &randomType{kind: "any"}, "", ""
 		return true
@@ -313,6 +320,13 @@ var otherEdits = []randomEdit{
 	}},
 }
 
+// uses reports whether a field holds a type.
+func (p *randomPackage) uses(kind string) bool {
+	return slices.ContainsFunc(p.structs, func(s *randomStruct) bool {
+		return slices.ContainsFunc(s.fields, func(f *randomField) bool { return f.typ.innermost().kind == kind })
+	})
+}
+
 // path returns where the first event has a struct; "": not in a field of its own.
 func (p *randomPackage) path(s *randomStruct) string {
 	for _, f := range p.structs[0].fields {
@@ -339,6 +353,9 @@ func (p *randomPackage) edited() (version *randomPackage, isHarmless bool) {
 		if v.IntN(8) == 0 && !isHarmless {
 			e = edits[slices.IndexFunc(edits, func(e randomEdit) bool { return e.name == "default" })]
 		}
+		if v.IntN(3) == 0 && !isHarmless && v.uses("BytesC") {
+			e = edits[slices.IndexFunc(edits, func(e randomEdit) bool { return e.name == "own encoding" })]
+		}
 		if v.IntN(4) == 0 && !isHarmless {
 			e = harmless[v.IntN(len(harmless))]
 		}
@@ -350,7 +367,7 @@ func (p *randomPackage) edited() (version *randomPackage, isHarmless bool) {
 		if name := f.name; e.do(v, s, f) && v.compiles() {
 			v.edits = append(v.edits, fmt.Sprintf("%s of %s.%s", e.name, s.name, name))
 		} else {
-			v.structs = was.structs // it may have changed something
+			v.structs, v.own = was.structs, was.own // it may have changed something
 		}
 	}
 	v.identify(p)

@@ -20,6 +20,7 @@ type (
 		edits   []string                  // what was done since the version before
 		history map[int]map[randomKey]int // the numbers of the fields of each struct
 		removed map[int][]*randomField
+		own     int // which of ownTypes there is
 	}
 	randomStruct struct {
 		number  int
@@ -100,8 +101,33 @@ func number(prefix string, t []byte) (int, error) {
 }
 `
 
+// ownTypes are what BytesC may be. The default codec stores the number in it, and the JSON
+// codec stores what it is made of or, in the first case, a text.
+var ownTypes = []string{
+	`struct{ N int32 }
+
+func (c BytesC) MarshalText() ([]byte, error)     { return c.MarshalBinary() }
+func (c *BytesC) UnmarshalText(t []byte) error { return c.UnmarshalBinary(t) }
+func (c *BytesC) number() *int32 { return &c.N }
+`,
+	"struct{ N int32 `number:\"1\"` }\nfunc (c *BytesC) number() *int32 { return &c.N }\n",
+	"struct{ N int32 `number:\"1\" cbor:\"-\"`; M int8 `number:\"2\" cbor:\"-\"` }\nfunc (c *BytesC) number() *int32 { return &c.N }\n",
+	"struct{ N int32 `number:\"1\"`; M int16 `number:\"2\" json:\"m\"` }\nfunc (c *BytesC) number() *int32 { return &c.N }\n",
+	"int32\nfunc (c *BytesC) number() *int32 { return (*int32)(c) }\n",
+}
+
+const ownMethods = `
+func (c BytesC) MarshalBinary() ([]byte, error) { return []byte("c" + strconv.Itoa(int(*c.number()))), nil }
+func (c *BytesC) UnmarshalBinary(t []byte) error {
+	n, err := number("c", t)
+	*c.number() = int32(n)
+	return err
+}
+`
+
 func newRandomPackage(name string, seed uint64) *randomPackage {
 	p := &randomPackage{Rand: rand.New(rand.NewPCG(seed, 1)), name: name, used: new(int), history: map[int]map[randomKey]int{}, removed: map[int][]*randomField{}}
+	p.own = p.IntN(len(ownTypes))
 	for i := range randomEvents + 3 {
 		s := &randomStruct{number: p.next()}
 		s.name = fmt.Sprintf("S%d", s.number)
@@ -279,7 +305,7 @@ func (p *randomPackage) byNumber(n int) *randomStruct {
 }
 
 var plainTypes = []string{"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint64", "float32", "float64", "string", "string", "int64", "[]byte",
-	"time.Time", "netip.Addr", "TextA", "TextB", "BytesA", "JSONA", "any"}
+	"time.Time", "netip.Addr", "TextA", "TextB", "BytesA", "BytesC", "JSONA", "any"}
 
 // typ returns a random type. A struct contains those behind it by value, and any one
 // by way of pointers, lists and maps.
@@ -335,7 +361,7 @@ func (t *randomType) source(p *randomPackage) string {
 // source returns the Go source of the package.
 func (p *randomPackage) source() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "package %s\n\nimport (\n\"fmt\"\n\"net/netip\"\n\"strconv\"\n\"strings\"\n\"time\"\n)\n\nvar _ = time.Now\nvar _ netip.Addr\n%s\n", p.name, texts)
+	fmt.Fprintf(&b, "package %s\n\nimport (\n\"fmt\"\n\"net/netip\"\n\"strconv\"\n\"strings\"\n\"time\"\n)\n\nvar _ = time.Now\nvar _ netip.Addr\n%s\ntype BytesC %s%s\n", p.name, texts, ownTypes[p.own], ownMethods)
 	b.WriteString("// Plain returns a pointer to an event without its methods.\nfunc Plain(event any) any {\nswitch e := event.(type) {\n")
 	for _, s := range p.structs {
 		if p.isEvent(s) {

@@ -25,6 +25,7 @@ const (
 	kindCBOR   kind = "cbor"   // by MarshalCBOR, with any contents
 	kindBigInt kind = "bigint"
 	kindAny    kind = "any"
+	kindNone   kind = "none" // of the JSON codec: it stores none, or reads none back
 	// The kinds below are composite.
 	kindPointer kind = "pointer"
 	kindList    kind = "list"
@@ -46,6 +47,9 @@ type shape struct {
 	// by is the type whose methods encode or decode it, for kindText, kindBinary and
 	// kindCBOR. json is the type that the JSON codec stores by its MarshalJSON.
 	by, json string
+	// inJSON is what the JSON codec stores in place of kindBinary and kindCBOR, unless
+	// json says it. A kindText is that of the type itself.
+	inJSON *shape
 	// label is the name in a lock of a struct, and of what contains itself without one.
 	label string
 
@@ -85,6 +89,8 @@ func (f *field) selector() string { return strings.Join(f.path, ".") }
 // error with the path to it.
 type shaper struct {
 	pkg     *types.Package
+	codec   codec   // whose shapes they are
+	forJSON *shaper // one for the JSON codec
 	structs map[types.Type]*structShape
 	open    []*structShape // those that may yet turn out to contain themselves
 	current *structShape   // the innermost around the present type
@@ -144,6 +150,13 @@ func (s *shaper) part(t types.Type, at string) (*shape, error) {
 		return nil, err
 	}
 	s.depth--
+	plain := sh.kind == kindPointer || sh.kind == kindTime || sh.kind == kindBigInt || types.IsInterface(bare)
+	if s.codec == byJSON {
+		if !plain {
+			sh.json = s.jsonMethods(bare, sh)
+		}
+		return sh, nil
+	}
 	switch sh.kind {
 	case kindPointer, kindList, kindArray, kindMap:
 		s.parts = append(s.parts, sh)
@@ -154,12 +167,17 @@ func (s *shaper) part(t types.Type, at string) (*shape, error) {
 	if sh.slow == "" && !s.nameable(sh.typ) {
 		sh.slow = "a type without a name here"
 	}
-	if sh.kind == kindPointer || sh.kind == kindTime || sh.kind == kindBigInt || types.IsInterface(bare) {
+	if plain {
 		return sh, nil
 	}
-	sh.json, err = s.ownJSON(bare, sh, at)
+	if sh.json, err = s.ownJSON(bare, sh, at); err == nil && sh.json == "" && sh.encodes() {
+		sh.inJSON, err = s.storedInJSON(bare, at)
+	}
 	return sh, err
 }
+
+// encodes reports whether it is a type with an encoding that the JSON codec does not use.
+func (s *shape) encodes() bool { return s.kind == kindBinary || s.kind == kindCBOR }
 
 // deepest is how many types that are no structs may be within each other.
 const deepest = 200
@@ -184,7 +202,7 @@ func (s *shaper) madeOfItself(t types.Type, at string) (*shape, error) {
 		return s.shapeOf(t, at)
 	}
 	if behindPointers(t) == nil {
-		return nil, &unsupportedError{at, fmt.Sprintf("a %s is a pointer to itself, and nothing else", s.name(t)), "use another type"}
+		return s.unsupported(at, fmt.Sprintf("a %s is a pointer to itself, and nothing else", s.name(t)), "use another type")
 	}
 	if sh, ok := s.circles.At(t).(*shape); ok {
 		return sh, nil
@@ -242,7 +260,7 @@ func behindPointers(t types.Type) types.Type {
 }
 
 func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
-	refuse := func(why, remedy string) (*shape, error) { return nil, &unsupportedError{at, why, remedy} }
+	refuse := func(why, remedy string) (*shape, error) { return s.unsupported(at, why, remedy) }
 	if p, ok := t.Underlying().(*types.Pointer); ok {
 		elem, err := s.part(p.Elem(), at)
 		if err != nil {
@@ -264,7 +282,7 @@ func (s *shaper) shapeOf(t types.Type, at string) (*shape, error) {
 			return sh, nil
 		}
 		if u.Kind() == types.Invalid {
-			return refuse("its type is not known", "correct the type, or generate the code that it comes from first")
+			return nil, &unsupportedError{at, "its type is not known", "correct the type, or generate the code that it comes from first"}
 		}
 		return refuse(fmt.Sprintf("a %s cannot be stored", s.name(t)), "store what it stands for as a string, a number or bytes")
 	case *types.Slice:
@@ -371,13 +389,16 @@ func (s *shaper) special(t types.Type, at string) (*shape, error) {
 		case "math/big.Int":
 			return &shape{kind: kindBigInt, typ: t, slow: "a big.Int"}, nil
 		default:
-			if strings.HasPrefix(path, "github.com/fxamacker/cbor/") {
+			if s.codec == byCBOR && strings.HasPrefix(path, "github.com/fxamacker/cbor/") {
 				return &shape{kind: kindCBOR, typ: t, by: s.fullName(t), slow: "a type of the codec's"}, nil
 			}
 		}
 	}
 	if types.IsInterface(t) {
 		return nil, nil
+	}
+	if s.codec == byJSON {
+		return s.specialInJSON(t), nil
 	}
 	for _, m := range []struct {
 		kind            kind

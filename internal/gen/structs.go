@@ -85,6 +85,13 @@ func (s *shaper) known(t types.Type) *structShape {
 
 // fillStruct finds the fields of a struct.
 func (s *shaper) fillStruct(sh *shape, u *types.Struct, at string) error {
+	if s.codec == byJSON {
+		fields, err := s.fieldsInJSON(sh.typ, u, at)
+		if err != nil {
+			return err
+		}
+		return s.fillFields(sh, fields, at)
+	}
 	fields, slow, err := s.fieldsOf(sh.typ, u, at)
 	if err != nil {
 		return err
@@ -101,6 +108,11 @@ func (s *shaper) fillStruct(sh *shape, u *types.Struct, at string) error {
 		return &unsupportedError{at, fmt.Sprintf("nothing of %s would be stored: it has no exported fields", s.name(sh.typ)),
 			"export its fields, or give it MarshalText and UnmarshalText"}
 	}
+	return s.fillFields(sh, fields, at)
+}
+
+// fillFields finds the shapes of the fields of a struct.
+func (s *shaper) fillFields(sh *shape, fields []*field, at string) (err error) {
 	for _, f := range fields {
 		fieldAt := f.selector()
 		if at != "" {

@@ -2,6 +2,8 @@
 
 package gen
 
+import "slices"
+
 // values compares the shapes of a value.
 func (c *comparison) values(stored, now *shape, at location) {
 	stored, null := stored.pointedTo()
@@ -14,31 +16,58 @@ func (c *comparison) values(stored, now *shape, at location) {
 	}
 	no := "it is stored as " + stored.String() + ", which cannot be read as " + now.String()
 	switch {
+	case stored.kind == kindNone: // there is nothing to read
 	case null && !pointer && now.kind == kindCBOR:
 		c.unreadable(at, "nil is stored as null, which the UnmarshalCBOR of "+now.by+" may not read")
-	case now.kind == kindAny:
+	case now.kind == kindAny && now.json == "":
 		if stored.kind != kindAny && !stored.anyReads(map[*shape]bool{}) {
 			c.unreadable(at, no)
 		}
 	case stored.json != now.json:
-		c.encoders(at, "for the JSON codec, ", stored.json, now.json)
+		who := "for the JSON codec, "
+		if at.none != "" {
+			who = "" // as is said of all that is compared there
+		}
+		c.encoders(at, who, stored.json, now.json)
 	case stored.kind == now.kind && stored.by != now.by:
 		c.encoders(at, "", stored.by, now.by)
 	case stored.kind == kindStruct && now.kind == kindStruct:
 		c.structs(stored, now, at)
 	case stored.kind == kindMap && now.kind == kindMap:
-		if !keyReads(stored.key, now.key) {
-			c.unreadable(at, "it is stored as "+stored.key.String()+", which cannot be read as "+now.key.String())
-		} else if stored.key.by != now.key.by && now.key.by != "" {
-			c.encoders(at, "", stored.key.by, now.key.by)
-		}
+		c.keys(stored.key, now.key, at)
 		c.values(stored.elem, now.elem, at)
 	case now.kind == kindList && (stored.kind == kindList || stored.kind == kindArray),
 		now.kind == kindArray && stored.kind == kindArray && now.size >= stored.size:
 		c.values(stored.elem, now.elem, at)
 	case !reads(stored, now):
 		c.unreadable(at, no)
+	case stored.inJSON != nil && now.inJSON != nil:
+		c.inJSON(stored.inJSON, now.inJSON, at, noneInJSON(now))
 	}
+}
+
+// noneInJSON returns what a lock has for a type of which the JSON codec stored none.
+func noneInJSON(sh *shape) string {
+	none := *sh
+	none.inJSON = &shape{kind: kindNone}
+	return none.String()
+}
+
+// keys compares the keys of maps.
+func (c *comparison) keys(stored, now *shape, at location) {
+	switch {
+	case !keyReads(stored, now):
+		c.unreadable(at, "it is stored as "+stored.String()+", which cannot be read as "+now.String())
+	case stored.by != now.by && now.by != "":
+		c.encoders(at, "", stored.by, now.by)
+	case stored.inJSON != nil && now.inJSON != nil && stored.inJSON.keyInJSON():
+		c.inJSON(stored.inJSON, now.inJSON, at, noneInJSON(now))
+	}
+}
+
+// keyInJSON reports whether the JSON codec stores maps by such keys.
+func (s *shape) keyInJSON() bool {
+	return slices.Contains([]kind{kindString, kindInt, kindUint, kindText}, s.kind)
 }
 
 // unreadable refuses a value that cannot be read.
@@ -118,6 +147,8 @@ func (s *shape) anyReads(seen map[*shape]bool) bool {
 	switch s.kind {
 	case kindCBOR, kindBigInt:
 		return false
+	case kindBinary:
+		return s.inJSON.anyReads(seen)
 	case kindInt, kindUint:
 		return s.bits < 64
 	case kindMap:

@@ -30,12 +30,12 @@ func TestLockOfValues(t *testing.T) {
 		"another as a key":    {of("map[netip.Addr]int"), of("map[netip.Prefix]int"), other + "net/netip.Addr, and would be decoded by net/netip.Prefix; *"},
 		"another inside": {of("I") + "\ntype I struct{ X *T }" + encodes("T", "struct{}", "Text"), of("I") + "\ntype I struct{ X *U }" + encodes("U", "struct{}", "Text"),
 			"event E: field A: A.X: it is encoded by T, and would be decoded by U; *"},
-		"text to binary": {of("T") + encodes("T", "struct{}", "Text"), of("T") + encodes("T", "struct{}", "Text", "Binary"), "event E: field A: it is stored as text(T), which cannot be read as binary(T); *"},
+		"text to binary": {of("T") + encodes("T", "struct{}", "Text"), of("T") + encodes("T", "struct{}", "Text", "Binary"), "event E: field A: it is stored as text(T), which cannot be read as binary(T, text); *"},
 		"the same":       {of("T") + encodes("T", "struct{}", "Text"), of("*T") + encodes("T", "int", "Text"), ""},
 		"of a generic type": {of("T[int]") + encodes("T[V any]", "struct{}") + generic, of("T[string]") + encodes("T[V any]", "struct{}") + generic,
 			other + "T[int], and would be decoded by T[string]; *"},
 		"text to string":         {of("T") + encodes("T", "struct{}", "Text"), of("string"), ""},
-		"binary to bytes":        {of("netip.Addr"), of("[]byte"), "event E: field A: it is stored as binary(net/netip.Addr), which cannot be read as bytes; *"},
+		"binary to bytes":        {of("netip.Addr"), of("[]byte"), "event E: field A: it is stored as binary(net/netip.Addr, text), which cannot be read as bytes; *"},
 		"JSON of its own now":    {of("T") + encodes("T", "int"), of("T") + encodes("T", "int", "JSON"), "event E: field A: for the JSON codec, it is encoded by no type of its own, and would be decoded by T; " + remedy},
 		"JSON of its own before": {of("[]T") + encodes("T", "struct{ X int }", "JSON"), of("[]T") + encodes("T", "struct{ X int }"), "event E: field A: for the JSON codec, it is encoded by T, and would be decoded by no type of its own; *"},
 		"JSON of another":        {of("T") + encodes("T", "string", "JSON"), of("U") + encodes("U", "string", "JSON"), "event E: field A: for the JSON codec, it is encoded by T, and would be decoded by U; *"},
@@ -49,10 +49,11 @@ func TestLockOfValues(t *testing.T) {
 		"JSON to any":            {of("T") + encodes("T", "string", "JSON"), of("any"), ""},
 		"JSON of the event":      {of("int"), of("int") + encodes("X", "int") + "\nfunc (E) MarshalJSON() ([]byte, error) { return nil, nil }\nfunc (*E) UnmarshalJSON([]byte) error { return nil }", "event E: its methods MarshalJSON and UnmarshalJSON came or went, *"},
 		"read by a method now":   {of("T") + "\ntype T string", of("T") + "\ntype T string\nfunc (*T) UnmarshalText([]byte) error { return nil }", "event E: field A: it is stored as string, which cannot be read as text(T); *"},
-		"read by CBOR now":       {of("T") + "\ntype T struct { X int }", of("T") + "\ntype T struct { X int }\nfunc (*T) UnmarshalCBOR([]byte) error { return nil }", "event E: field A: it is stored as T, which cannot be read as cbor(T); *"},
+		"read as a text now":     {of("T") + "\ntype T int", of("T") + "\ntype T int\nfunc (*T) UnmarshalText([]byte) error { return nil }", "event E: field A: for the JSON codec, it is encoded by no type of its own, and would be decoded by T; *"},
+		"read by CBOR now":       {of("T") + "\ntype T struct { X int }", of("T") + "\ntype T struct { X int }\nfunc (*T) UnmarshalCBOR([]byte) error { return nil }", "event E: field A: it is stored as T, which cannot be read as cbor(T, T); *"},
 		"null to CBOR":           {of("*T") + encodes("T", "struct{}", "CBOR"), of("T") + encodes("T", "struct{}", "CBOR"), "event E: field A: nil is stored as null, which the UnmarshalCBOR of T may not read; *"},
-		"CBOR to any":            {of("T") + encodes("T", "struct{}", "CBOR"), of("any"), "event E: field A: it is stored as cbor(T), which cannot be read as any; *"},
-		"binary keys to any":     {of("map[netip.Addr]int"), of("any"), "event E: field A: it is stored as map[binary(net/netip.Addr)]int64, which cannot be read as any; *"},
+		"CBOR to any":            {of("T") + encodes("T", "struct{}", "CBOR"), of("any"), "event E: field A: it is stored as cbor(T, T), which cannot be read as any; *"},
+		"binary keys to any":     {of("map[netip.Addr]int"), of("any"), "event E: field A: it is stored as map[binary(net/netip.Addr, text)]int64, which cannot be read as any; *"},
 		"binary keys inside":     {of("[]I") + "\ntype I struct { X map[[2]byte]int }", of("any"), "event E: field A: it is stored as []I, which cannot be read as any; *"},
 		"itself to any":          {of("*I") + "\ntype I struct { X []I }", of("any"), ""},
 		"lists of lists":         {of("T") + "\ntype T []T", of("*T") + "\ntype T []*U\ntype U []U", ""},
@@ -78,14 +79,95 @@ func TestLockOfValues(t *testing.T) {
 		"longer arrays":          {of("[2][2]byte"), of("[][3]byte"), ""},
 		"a struct to a map":      {of("I") + "\ntype I struct { X int }", of("map[string]int"), "event E: field A: it is stored as I, which cannot be read as map[string]int64; *"},
 	}
+	for name, c := range inJSON(of) {
+		changes[name] = c
+	}
 	for name, c := range changes {
 		if c.want != "" {
 			c.want = "p.go:10:16: " + c.want
-			if strings.Contains(c.want, "its methods") {
+			if strings.Contains(c.want, "its methods") || strings.Contains(c.want, "@encoding") {
 				c.want = strings.Replace(c.want, "10:16", "10:6", 1)
 			}
 			changes[name] = c
 		}
 	}
 	checkChanges(t, changes)
+}
+
+// inJSON are changes of types that have an encoding of their own for the default codec
+// alone.
+func inJSON(of func(typ string) string) map[string]change {
+	const (
+		field  = "event E: field A: "
+		never  = "; if no event was ever stored with it, delete it in evento.lock"
+		typ    = "; keep its type and give the new field another name, or retire the event and put //evento:upcast above a new one" + never
+		upcast = ", or retire the event and put //evento:upcast above a new one"
+		lost   = "for the JSON codec, it is stored by its MarshalText, and is not read by UnmarshalText any more; put both back" + upcast
+		none   = "; if that codec never stored one, write binary(T, none) for it in evento.lock"
+		inner  = "\ntype I struct{ N int }"
+	)
+	won := func(stored string) string {
+		return "for the JSON codec, it is stored as " + stored + ", and would be read by its UnmarshalText; take MarshalText and UnmarshalText away" + upcast
+	}
+	unread := func(stored, now string) string {
+		return "for the JSON codec, it is stored as " + stored + ", which cannot be read as " + now + typ
+	}
+	binary := func(is string, more ...string) string {
+		return of("T") + encodes("T", is, append([]string{"Binary"}, more...)...)
+	}
+	own := func(is string, more ...string) string {
+		return strings.TrimSuffix(of("int"), "type E struct{ A int }") + strings.TrimPrefix(encodes("E", is, append([]string{"CBOR"}, more...)...), "\n")
+	}
+	ownNone := strings.Replace(none, "binary(T, none)", "@encoding cbor none", 1)
+	with := func(is, inner string) string { return of("[]*T") + encodes("T", is, "Binary") + inner }
+	key := func(is string, more ...string) string {
+		return of("map[T]int") + encodes("T", is, append([]string{"Binary"}, more...)...)
+	}
+	return map[string]change{
+		"in JSON a text as before": {binary("struct{ N int }", "Text"), binary("struct{ M string }", "Text"), ""},
+		"in JSON a text no more":   {binary("struct{ N int }", "Text"), binary("struct{ N int }"), field + lost + none},
+		"in JSON a text, a string": {binary("string", "Text"), binary("string"), field + lost + none},
+		"in JSON a text now":       {binary("struct{ N int }"), binary("struct{ N int }", "Text"), field + won("T") + none},
+		"in JSON a text, a bool":   {binary("bool"), binary("bool", "Text"), field + won("bool") + none},
+		"in JSON half a text now":  {binary("bool"), binary("bool") + "\nfunc (*T) UnmarshalText([]byte) error { return nil }", field + "for the JSON codec, it is stored as bool, and can be read no more; restore its type and methods" + upcast + none},
+		"in JSON half a text":      {binary("string"), binary("string") + "\nfunc (*T) UnmarshalText([]byte) error { return nil }", field + won("string") + none},
+		"in JSON of CBOR":          {of("[]T") + encodes("T", "int8", "CBOR"), of("[]T") + encodes("T", "int8", "CBOR", "Text"), field + won("int8") + strings.Replace(none, "binary", "cbor", 1)},
+		"in JSON by its own":       {binary("int8", "Text", "JSON"), binary("string", "JSON"), ""},
+		"in JSON by its own now":   {binary("int8", "Text"), binary("int8", "Text", "JSON"), field + "for the JSON codec, it is encoded by no type of its own, and would be decoded by T; *"},
+		"in JSON read alone":       {of("T") + "\ntype T []byte\nfunc (*T) UnmarshalBinary([]byte) error { return nil }", of("T") + "\ntype T []byte\nfunc (*T) UnmarshalBinary([]byte) error { return nil }\nfunc (T) MarshalText() ([]byte, error) { return nil, nil }\nfunc (*T) UnmarshalText([]byte) error { return nil }", field + "it is stored as binary(T, bytes), which cannot be read as text(T); *"},
+		"in JSON a wider type":     {binary("int8"), binary("int16"), ""},
+		"in JSON another type":     {binary("int8"), binary("string"), field + unread("int8", "string") + none},
+		"in JSON a field added":    {binary("struct{ N int }"), binary("struct{ N int; M string }"), ""},
+		"in JSON a field dropped":  {binary("struct{ N int; M string }"), binary("struct{ N int }"), ""},
+		"in JSON a field renamed": {with("struct{ N I }", "\ntype I struct{ N int }"), with("struct{ N I }", "\ntype I struct{ M int }"),
+			field + "for the JSON codec, A.N.N is gone and A.N.M is new; if it is the same, keep its stored name with `json:\"N\"`, and if it is not, put //evento:dropped A.N.N above the event" + never + none},
+		"in JSON a field renamed, said so": {binary("struct{ N int }"), strings.Replace(binary("struct{ M int }"), "type E", "//evento:dropped A.N\ntype E", 1), ""},
+		"in JSON a field tagged":           {binary("struct{ N int }"), binary("struct{ N int `cbor:\"m,keyasint\"` }"), ""},
+		"in JSON a field for it alone":     {binary("struct{ N int `cbor:\"-\"` }"), binary("struct{ N string `cbor:\"-\"` }"), field + "A.N: " + unread("int64", "string") + none},
+		"in JSON a field within":           {with("struct{ N map[string][]I }", inner), with("struct{ N map[string][]I }", "\ntype I struct{ N bool }"), field + "A.N.N: " + unread("int64", "bool") + none},
+		"in JSON a field embedded":         {with("struct{ *I }", inner), with("struct{ *I }", "\ntype I struct{ N bool }"), field + "A.N: " + unread("int64", "bool") + none},
+		"in JSON a binary field":           {with("struct{ U I }", encodes("I", "int", "Binary")), with("struct{ U I }", encodes("I", "string", "Binary")), field + "A.U: " + unread("int64", "string") + none},
+		"in JSON a text field":             {with("struct{ U I }", encodes("I", "int", "Text")), with("struct{ U I }", encodes("I", "int", "Binary")), field + "A.U: " + unread("text(I)", "int64") + none},
+		"in JSON a JSON field":             {with("struct{ U I }", encodes("I", "int", "JSON")), with("struct{ U I }", encodes("I", "int")), field + "A.U: for the JSON codec, it is encoded by I, and would be decoded by no type of its own; *"},
+		"in JSON itself":                   {binary("struct{ Of []T; N int }"), binary("struct{ Of []T; N string }"), field + "A.N: " + unread("int64", "string") + none},
+		"in JSON lists of itself":          {binary("[]T"), binary("[]*T"), ""},
+		"in JSON nothing":                  {binary("struct{ C chan int; F func(); n int }"), binary("struct{ C int; G string; n string }"), ""},
+		"in JSON nothing more":             {binary("int"), binary("chan int"), field + "for the JSON codec, it is stored as int64, and can be read no more; restore its type and methods" + upcast + none},
+		"in JSON an interface":             {binary("struct{ E error }"), binary("struct{ E any; M map[*int]int }"), ""},
+		"in JSON and elsewhere":            {of("struct{ X T; Y I }") + encodes("T", "struct{ X I }", "Binary") + inner, of("struct{ X T; Y I }") + encodes("T", "struct{ X I }", "Binary") + "\ntype I struct{ N, M int }", ""},
+		"in JSON of a dropped field":       {strings.Replace(binary("int8"), "A T", "A int; B T", 1) + "\n----\n" + strings.Replace(binary("int8"), "A T", "A int", 1), strings.Replace(binary("string"), "A T", "B T; A int", 1), strings.Replace(field, "A", "B", 1) + unread("int8", "string") + none},
+		"in JSON to any":                   {binary("struct{ N int8 }"), of("any"), ""},
+		"in JSON a large number to any":    {binary("struct{ N int }"), of("any"), field + "it is stored as binary(T, T), which cannot be read as any; *"},
+		"in JSON a key":                    {key("string"), key("string", "Text"), field + won("string") + none},
+		"in JSON a wider key":              {key("int8"), key("int16"), ""},
+		"in JSON another key":              {key("string"), key("int16"), field + unread("string", "int16") + none},
+		"in JSON no key":                   {key("struct{ N int }"), key("struct{ N string }", "Text"), ""},
+		"in JSON the event":                {own("struct{ A int }"), own("struct{ A, B int }"), ""},
+		"in JSON the event, a text":        {own("struct{ A int }"), own("struct{ A int }", "Text"), "event E: " + won("E") + ownNone},
+		"in JSON the event, no text":       {own("struct{ A int }", "Text"), own("struct{ A int }"), "event E: " + lost + ownNone},
+		"in JSON the event's field":        {own("struct{ A int }"), own("struct{ A bool }"), "event E: A: " + unread("int64", "bool") + ownNone},
+		"in JSON the event's name": {own("struct{ A int }"), own("struct{ B int }"),
+			"event E: for the JSON codec, A is gone and B is new; if it is the same, keep its stored name with `json:\"A\"`, and if it is not, put //evento:dropped A above the event" + never + ownNone},
+		"in JSON the event's name, said so": {own("struct{ A int }"), strings.Replace(own("struct{ B int }"), "type E", "//evento:dropped A\ntype E", 1), ""},
+	}
 }
