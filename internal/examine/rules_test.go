@@ -226,7 +226,7 @@ func TestNameFault(t *testing.T) {
 // Records and snapshots that a store does not take.
 func TestCheckRecordsAndSnapshots(t *testing.T) {
 	t.Parallel()
-	good := evento.Record{RecordKey: evento.RecordKey{Kind: "k", Key: "a", Part: "p"}, Revision: 1}
+	good := evento.Record{RecordKey: evento.RecordKey{Kind: "k", Key: "a", Part: "p"}, Revision: 1, ChangedAt: time.UnixMicro(1)}
 	for want, change := range map[string]func(r *evento.Record){
 		"":                       func(*evento.Record) {},
 		"its revision is 0":      func(r *evento.Record) { r.Revision = 0 },
@@ -235,6 +235,7 @@ func TestCheckRecordsAndSnapshots(t *testing.T) {
 		"control character":      func(r *evento.Record) { r.Part = "\n" },
 		": empty":                func(r *evento.Record) { r.Kind = "" },
 		"too large: record k \"": func(r *evento.Record) { r.Value = make([]byte, evento.MaxRecord+1) },
+		"the time of its last":   func(r *evento.Record) { r.ChangedAt = time.Time{} },
 	} {
 		r := examine.Record{Record: good}
 		change(&r.Record)
@@ -243,8 +244,20 @@ func TestCheckRecordsAndSnapshots(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", r.RecordKey, r.Faults, want)
 		}
 	}
-	s := examine.Snapshot{StoredSnapshot: evento.StoredSnapshot{SnapshotKey: evento.SnapshotKey{Projection: "\xff"}}}
-	if s.Check(); len(s.Faults) != 1 {
-		t.Errorf("a snapshot of a damaged name: %v", s.Faults)
+	state := evento.Snapshot{Version: 1, Position: 1, Cursor: "c", Data: []byte{0xa0}}
+	key := evento.SnapshotKey{Projection: "p", Revision: 1, AggregateType: "t", AggregateID: "a"}
+	for part, change := range map[examine.Part]func(s *evento.StoredSnapshot){
+		"":               func(*evento.StoredSnapshot) {},
+		"key":            func(s *evento.StoredSnapshot) { s.Projection = "\xff" },
+		examine.Version:  func(s *evento.StoredSnapshot) { s.Version = 0 },
+		examine.Position: func(s *evento.StoredSnapshot) { s.Position = 1 << 63 },
+		"cursor":         func(s *evento.StoredSnapshot) { s.Cursor = "" },
+		"state":          func(s *evento.StoredSnapshot) { s.Data = []byte{0xa1} },
+	} {
+		s := examine.Snapshot{StoredSnapshot: evento.StoredSnapshot{SnapshotKey: key, Snapshot: state}}
+		change(&s.StoredSnapshot)
+		if s.Check(); part == "" && len(s.Faults) > 0 || part != "" && (len(s.Faults) != 1 || s.Faults[0].Part != part) {
+			t.Errorf("a snapshot whose %q is wrong: %v", part, s.Faults)
+		}
 	}
 }
