@@ -69,6 +69,10 @@ type comparison struct {
 	seen, seenAbsent pairs
 }
 
+// trying reports whether it is only looked whether a field may be one that is gone. It may be
+// though JSON could not be read any more: who renamed it is to be asked.
+func (c *comparison) trying() bool { return c.made == nil }
+
 // location is where in an event a comparison is.
 type location struct {
 	path   string // the stored names
@@ -175,7 +179,7 @@ func (c *comparison) structs(old, now *shape, at location) {
 		c.dropped(o, now, taken, at)
 	}
 	for _, f := range now.fields {
-		if taken[f] == nil && c.made != nil {
+		if taken[f] == nil && !c.trying() {
 			c.copyOf(now, f).added = true
 		}
 	}
@@ -183,7 +187,7 @@ func (c *comparison) structs(old, now *shape, at location) {
 
 // copyOf returns the field of the lock to store for one of the code.
 func (c *comparison) copyOf(of *shape, f *field) *field {
-	if c.made == nil {
+	if c.trying() {
 		return &field{}
 	}
 	return c.made.of(of).fields[slices.Index(of.fields, f)]
@@ -261,7 +265,7 @@ func (c *comparison) missed(m miss, f *field, at location) {
 // dropped takes note of a field that is gone, unless it may be one that is new under
 // another name.
 func (c *comparison) dropped(o *field, now *shape, taken map[*field]*field, in location) {
-	if c.made == nil {
+	if c.trying() {
 		return
 	}
 	path := o.name

@@ -65,6 +65,9 @@ func (s *shaper) fieldsInJSON(t types.Type, u *types.Struct, at string) ([]*fiel
 // inJSON compares how the JSON codec stores a value of a type with an encoding of its
 // own. none is what a lock has if it stored none.
 func (c *comparison) inJSON(stored, now *shape, at location, none string) {
+	if c.trying() {
+		return
+	}
 	const upcast = " or retire the event and put //evento:upcast above a new one"
 	at.none = none
 	switch {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/netip"
@@ -129,9 +130,14 @@ func (r reader) compare(path string, read []reflect.Value, dflt string) error {
 }
 
 func (r reader) compareValues(path string, read []reflect.Value, before, now reflect.Value) error {
+	own, ownBefore := binary(now), binary(before)
 	switch {
 	case now.Kind() == reflect.Interface:
 		return compareAny(path, read, before, now)
+	case !r.json && own != "" && ownBefore != "":
+		if own != ownBefore {
+			return fmt.Errorf("%s was %s, and is %s", path, show(before), show(now))
+		}
 	case isLeaf(now) || isLeaf(before):
 		if text(before) != text(now) && !(isZeroTime(before) && now.IsZero()) {
 			return fmt.Errorf("%s was %s, and is %s", path, show(before), show(now))
@@ -238,40 +244,46 @@ func number(t reflect.Type) string {
 
 type field struct {
 	reflect.Value
-	name, dflt, stored string
-	json               bool // the JSON codec stores it
+	name, dflt string
+	json       bool // the JSON codec stores it
 }
 
 // fields returns the fields of a struct, and of those embedded in it that are not
-// hidden, by their numbers.
+// hidden by one that is less deep, by their numbers.
 func fields(s reflect.Value) map[string]field {
 	found := map[string]field{}
 	names := map[string]bool{}
-	var embedded []reflect.Value
-	for i := range s.NumField() {
-		f := s.Type().Field(i)
-		v := s.Field(i)
-		switch {
-		case f.Name == "_":
-		case !f.Anonymous:
-			found[f.Tag.Get("number")] = field{v, f.Name, f.Tag.Get("default"), storedAs(f), f.Tag.Get("json") != "-"}
-			names[storedAs(f)] = true
-		case v.Kind() != reflect.Pointer:
-			embedded = append(embedded, v)
-		case v.IsNil():
-			embedded = append(embedded, reflect.New(v.Type().Elem()).Elem())
-		default:
-			embedded = append(embedded, v.Elem())
-		}
-	}
-	for _, v := range embedded {
-		for n, inner := range fields(v) {
-			if !names[inner.stored] {
-				found[n] = inner
+	for level := []reflect.Value{s}; len(level) > 0; {
+		var next []reflect.Value
+		here := map[string]bool{}
+		for _, v := range level {
+			for i := range v.NumField() {
+				f := v.Type().Field(i)
+				switch {
+				case f.Name == "_":
+				case f.Anonymous:
+					next = append(next, embedded(v.Field(i)))
+				case !names[storedAs(f)]:
+					found[f.Tag.Get("number")] = field{v.Field(i), f.Name, f.Tag.Get("default"), f.Tag.Get("json") != "-"}
+					here[storedAs(f)] = true
+				}
 			}
 		}
+		maps.Copy(names, here)
+		level = next
 	}
 	return found
+}
+
+// embedded is a struct that is embedded by its value or by a pointer.
+func embedded(v reflect.Value) reflect.Value {
+	switch {
+	case v.Kind() != reflect.Pointer:
+		return v
+	case v.IsNil():
+		return reflect.New(v.Type().Elem()).Elem()
+	}
+	return v.Elem()
 }
 
 func storedAs(f reflect.StructField) string {
@@ -334,6 +346,16 @@ func isLeaf(v reflect.Value) bool {
 		return ok
 	}
 	return true
+}
+
+// binary is what the default codec stores of a type that encodes itself; "": it does not.
+func binary(v reflect.Value) string {
+	if m, ok := v.Interface().(encoding.BinaryMarshaler); ok && !isZeroTime(v) {
+		if b, err := m.MarshalBinary(); err == nil {
+			return string(b)
+		}
+	}
+	return ""
 }
 
 // text returns a text that is the same for equal values of different types.
