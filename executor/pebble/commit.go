@@ -33,6 +33,9 @@ func (ex *Executor) recover() error {
 	known := meta != nil
 	if !known {
 		id := evento.NewID()
+		if ex.opts.identity != nil {
+			id = *ex.opts.identity
+		}
 		meta = append(binary.BigEndian.AppendUint32(nil, format), id[:]...)
 	}
 	switch {
@@ -40,6 +43,9 @@ func (ex *Executor) recover() error {
 		return fmt.Errorf("%w: it has format %d, the library knows up to %d", evento.ErrNewerStore, binary.BigEndian.Uint32(meta), format)
 	case len(meta) != 4+len(evento.ID{}):
 		return fmt.Errorf("%w: the store's description is cut short", evento.ErrInvalid)
+	}
+	if id := ex.opts.identity; id != nil && *id != [16]byte(meta[4:]) {
+		return fmt.Errorf("%w: it is the index of another store", evento.ErrInvalid)
 	}
 	ex.positions = cursor.NewPositions([16]byte(meta[4:]))
 	// Writing it again syncs the log, with whatever an executor before this
@@ -72,7 +78,7 @@ func (ex *Executor) recover() error {
 // get returns a copy of a value, nil when there is none.
 func (ex *Executor) get(key []byte) ([]byte, error) { return get(ex.db, key) }
 
-func get(db *lsm.DB, key []byte) ([]byte, error) {
+func get(db lsm.Reader, key []byte) ([]byte, error) {
 	v, closer, err := db.Get(key)
 	if errors.Is(err, lsm.ErrNotFound) {
 		return nil, nil

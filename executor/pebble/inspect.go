@@ -19,7 +19,7 @@ import (
 
 // Inspector reads a store for tools such as evento doctor. It is safe for concurrent use.
 type Inspector struct {
-	db   *lsm.DB
+	db   lsm.Reader
 	keys keys
 }
 

@@ -37,6 +37,9 @@ func (in *Inspector) Meta(ctx context.Context, found func(detail string) error) 
 	prefix := []byte(in.keys.prefix)
 	from := prefix
 	known := []byte{aggregateKey, recordKey, eventKey, tagKey, kindKey, metaKey, routingKey, snapshotKey}
+	if in.keys.prefix == indexPrefix {
+		known = append(known, entryKey)
+	}
 	slices.Sort(known)
 	for _, letter := range known {
 		section := in.keys.begin(letter)

@@ -68,6 +68,8 @@ type Options struct {
 	// Logger gets the errors that Pebble logs about [Open]'s database. nil:
 	// [slog.Default].
 	Logger *slog.Logger
+
+	identity *[16]byte // of the store that an index is of; nil: it is no index
 }
 
 func (o *Options) withDefaults() (Options, error) {

@@ -102,6 +102,57 @@ func Look(w *evento.Write, recent *Recent, p cursor.Positions, upTo uint64, read
 	return c, nil
 }
 
+// Place is a condition whose place is a position.
+type Place struct {
+	Query evento.Query
+	After uint64
+}
+
+// Places are the conditions of a write where [Look] has moved them to. They are for who
+// judges elsewhere.
+func (c *Conditions) Places(w *evento.Write) []Place {
+	places := make([]Place, len(c.all))
+	for i := range c.all {
+		places[i] = Place{w.Unless[i].Query, c.all[i].after}
+	}
+	return places
+}
+
+// ConditionsAt returns the conditions of such places.
+func ConditionsAt(places []Place) (c Conditions) {
+	for _, p := range places {
+		c.all = append(c.all, conditionOf(p.Query, p.After))
+	}
+	return c
+}
+
+// JudgeByReading is [Recent.Judge] for places that may be far back, or among the others: it
+// reads what is behind them up to the head, which the others follow.
+func JudgeByReading(places []Place, head uint64, others []Header, p cursor.Positions, read Reader) error {
+	for i := range places {
+		if places[i].After < head {
+			page, err := read(places[i].Query, cursor.Onward(1, p.Value(places[i].After)))
+			if err != nil {
+				return err
+			}
+			if len(page.Edges) > 0 {
+				return excluded(i, page.Edges[0].Node.Position)
+			}
+		}
+		c := conditionOf(places[i].Query, places[i].After)
+		for j := firstBehind(others, places[i].After); j < len(others); j++ {
+			excludes, err := c.matches(&others[j])
+			if err != nil {
+				return err
+			}
+			if excludes {
+				return excluded(i, others[j].Position)
+			}
+		}
+	}
+	return nil
+}
+
 // first looks for the first event that a condition excludes; 0: there is none up to the
 // place that is returned. A place beyond the head is left to the committer: what a replica
 // shows, its primary may show only when its commit is over.
