@@ -5,6 +5,8 @@ BIN := $(CURDIR)/.bin
 GOLANGCI_VERSION := v2.15.0
 # Modules of their own are bench and this one, which has a parser of MySQL.
 GRAMMAR := executor/mysql/grammar
+# And this one, which names the release of NATS that tests start.
+NATS := internal/testserver/natsserver
 GOLANGCI := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 # The grammar's test runs a contract for its statements alone, without the race
 # detector: executor/mysql has it for the same contract.
@@ -17,7 +19,7 @@ RACE := -race -gcflags=github.com/ncruces/go-sqlite3-wasm/...=-race=false
 # time of tests with large payloads. Written over instead, up to 1 GiB.
 export GORACE ?= clear_shadow_mmap_threshold=1073741824
 # They begin first, so that at the end no processor is idle while they run.
-LONGEST := ./torture ./executor/postgres ./executor/rw
+LONGEST := ./torture ./executor/jetstream ./executor/postgres ./executor/rw
 
 .DEFAULT_GOAL := help
 
@@ -48,6 +50,7 @@ tidy: ## Checks that go.mod and go.sum are tidy, in all modules
 	$(GO) mod tidy -diff
 	cd bench && $(GO) mod tidy -diff
 	cd $(GRAMMAR) && $(GO) mod tidy -diff
+	cd $(NATS) && $(GO) mod tidy -diff
 
 .PHONY: generate
 generate: ## Writes what is generated, here from the events of examples and tests

@@ -38,8 +38,10 @@ func TestDependencies(t *testing.T) {
 	otel := append(strings.Fields(`
 		github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk
 		go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace`), core...)
+	jetstream := append(strings.Fields(`
+		github.com/nats-io/nats.go github.com/nats-io/nkeys github.com/nats-io/nuid golang.org/x/crypto`), pebble...)
 	tools := []string{"golang.org/x/mod", "golang.org/x/sync", "golang.org/x/tools"}
-	command := slices.Concat(sqlite, postgres, mysql, pebble, tools, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"})
+	command := slices.Concat(sqlite, postgres, mysql, jetstream, tools, []string{"github.com/spf13/cobra", "github.com/spf13/pflag"})
 	for pkg, allowed := range map[string][]string{
 		".":                       core,
 		"./cborwire":              core,
@@ -52,6 +54,7 @@ func TestDependencies(t *testing.T) {
 		"./executor/executortest": core,
 		"./eventotest":            append([]string{"github.com/google/go-cmp"}, core...),
 		"./executor/pebble":       pebble,
+		"./executor/jetstream":    jetstream,
 		"./executor/sqlite":       sqlite,
 		"./executor/mysql":        mysql,
 		"./executor/postgres":     postgres,
@@ -59,6 +62,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/quickstart":   sqlite,
 		"./examples/bank":         sqlite,
 		"./examples/readmodel":    slices.Concat(sqlite, postgres),
+		"./examples/cluster":      jetstream,
 		"./examples/evolution":    sqlite,
 		"./examples/moving":       slices.Concat(sqlite, postgres, pebble),
 		"./examples/uniqueness":   slices.Concat(sqlite, postgres),
@@ -113,6 +117,7 @@ func TestDrivers(t *testing.T) {
 		for driver, executor := range map[string]string{
 			"github.com/ncruces/go-sqlite3": "executor/sqlite", "github.com/jackc/pgx/": "executor/postgres",
 			"github.com/go-sql-driver/mysql": "executor/mysql", "github.com/cockroachdb/pebble/": "executor/pebble",
+			"github.com/nats-io/": "executor/jetstream",
 		} {
 			if strings.HasPrefix(imported, driver) && pkg != executor {
 				t.Errorf("%s imports %s: only %s may", pkg, imported, executor)

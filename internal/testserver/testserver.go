@@ -33,6 +33,12 @@ func shared(t testing.TB, variable, example string) string {
 	return address
 }
 
+// LeaveOut ends a test that cannot run here: it is skipped or, where CI is set, fails.
+func LeaveOut(t testing.TB, why string) {
+	t.Helper()
+	leaveOut(t, why)
+}
+
 // leaveOut ends a test that cannot run here: it is skipped or, where CI is set,
 // fails.
 func leaveOut(t testing.TB, why string) {

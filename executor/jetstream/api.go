@@ -1,0 +1,226 @@
+// The API of the servers (https://docs.nats.io/reference/reference-protocols/nats_api_reference).
+
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/evento-go/evento"
+)
+
+// apiError is an error of the server's API.
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string { return fmt.Sprintf("%s (%d)", e.Description, e.ErrCode) }
+
+// Codes of the server's errors, of its ErrorCode constants.
+const (
+	noMessage         = 10037
+	noStream          = 10059
+	otherStream       = 10058
+	wrongLast         = 10071
+	wrongLastConstant = 10164
+	tooManyBatches    = 10210
+	storeFailed       = 10077
+	noResources       = 10023
+	noStorage         = 10047
+	noStreamLeader    = 10008
+)
+
+// isCode reports whether an error is one of the server's with one of these codes.
+func isCode(err error, codes ...int) bool {
+	var api *apiError
+	return errors.As(err, &api) && slices.Contains(codes, api.ErrCode)
+}
+
+// ask sends a request to the API of the server.
+func (c *connection) ask(ctx context.Context, subject string, request, answer any) error {
+	data := []byte(nil)
+	if request != nil {
+		var err error
+		if data, err = json.Marshal(request); err != nil {
+			return err
+		}
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	m, err := c.nc.RequestWithContext(bounded, "$JS.API."+subject, data)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+	var failed struct {
+		Error *apiError `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &failed); err != nil {
+		return fmt.Errorf("%w: the server's answer to %s: %w", evento.ErrDamaged, subject, err)
+	}
+	if failed.Error != nil {
+		return failed.Error
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(m.Data, answer)
+}
+
+// persist calls again while there is no leader, until ctx ends.
+func (c *connection) persist(ctx context.Context, call func() error) error {
+	for {
+		err := call()
+		if ctx.Err() != nil || c.ending() || !unanswered(err) {
+			return err
+		}
+		c.unheard()
+		if pause(ctx, again) != nil {
+			return err
+		}
+	}
+}
+
+// ending reports whether nothing is waited for any more.
+func (c *connection) ending() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return c.nc.IsClosed()
+	}
+}
+
+// unanswered reports whether nobody was there to answer, or the connection was lost meanwhile.
+func unanswered(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, nats.ErrConnectionClosed) || isCode(err, noStreamLeader)
+}
+
+// leave is for how long no leader answers before another server is tried: an election takes
+// less.
+const leave = 10 * time.Second
+
+// heard notes that a leader has answered.
+func (c *connection) heard() { c.silent.Store(0) }
+
+// unheard notes that none has. The server may be cut off from the others, which it does not
+// tell, so after a while the connection is made to another.
+func (c *connection) unheard() {
+	now, since := time.Now().UnixNano(), c.silent.Load()
+	if since == 0 {
+		c.silent.CompareAndSwap(0, now)
+		return
+	}
+	if c.owned && now-since > int64(leave) && c.silent.CompareAndSwap(since, now) {
+		c.logger.Warn("evento: no leader answers by this server, another is tried", "server", c.nc.ConnectedUrlRedacted(), "stream", c.names.log)
+		_ = c.nc.ForceReconnect() // it is closed
+	}
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// storedMessage is a message of a stream.
+type storedMessage struct {
+	Subject  string    `json:"subject"`
+	Sequence uint64    `json:"seq"`
+	Data     []byte    `json:"data"`
+	Time     time.Time `json:"time"`
+}
+
+// message asks the leader of a stream for a message; nil: there is none.
+func (c *connection) message(ctx context.Context, stream string, request any) (*storedMessage, error) {
+	var answer struct {
+		Message storedMessage `json:"message"`
+	}
+	err := c.persist(ctx, func() error { return c.ask(ctx, "STREAM.MSG.GET."+stream, request, &answer) })
+	if isCode(err, noMessage) {
+		return nil, nil
+	}
+	return &answer.Message, err
+}
+
+// What message asks for: the last message of a subject, the first from a sequence on, or the one
+// there.
+type bySubject struct {
+	Subject string `json:"last_by_subj"`
+}
+
+type bySequence struct {
+	Sequence uint64 `json:"seq"`
+}
+
+type following struct {
+	Sequence uint64 `json:"seq"`
+	Subject  string `json:"next_by_subj"`
+}
+
+// anywhere stands for the sequence of a subject's last message, whatever it is.
+const anywhere = math.MaxUint64
+
+// publishAll publishes messages as one, each if the last message of its subject is at a sequence;
+// 0: there is none. It returns the sequence of the last one.
+func (c *connection) publishAll(ctx context.Context, messages []*nats.Msg, after []uint64) (sequence uint64, err error) {
+	id := evento.NewID().String()
+	for i, m := range messages {
+		m.Header = nats.Header{}
+		if after[i] != anywhere {
+			m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(after[i], 10))
+		}
+		if len(messages) > 1 {
+			m.Header.Set("Nats-Batch-Id", id)
+			m.Header.Set("Nats-Batch-Sequence", strconv.Itoa(i+1))
+			if i == len(messages)-1 {
+				m.Header.Set("Nats-Batch-Commit", "1")
+			}
+		}
+		if sequence, err = c.publish(ctx, m); err != nil {
+			return 0, err
+		}
+	}
+	return sequence, nil
+}
+
+// publish publishes a message and returns its sequence; 0: it waits for the rest of a batch.
+func (c *connection) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
+	bounded, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	answer, err := c.nc.RequestMsgWithContext(bounded, m)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return 0, ctx.Err()
+	case err != nil || len(answer.Data) == 0: // within a batch
+		return 0, err
+	}
+	var ack struct {
+		Sequence uint64    `json:"seq"`
+		Error    *apiError `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Data, &ack); err != nil {
+		return 0, err
+	}
+	if ack.Error != nil {
+		return 0, ack.Error
+	}
+	return ack.Sequence, nil
+}

@@ -1,0 +1,182 @@
+// How far the log is.
+
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+// headCheck asks the leader of the stream how far the log is. Callers that come while it is
+// asked share the next answer: an answer is as fresh as its question, so each caller gets one
+// whose question was sent after the call began. It is safe for concurrent use.
+type headCheck struct {
+	*connection
+	stream  string
+	applied func() uint64   // the last message of it that was applied
+	ctx     context.Context //nolint:containedctx // of the executor
+	end     context.CancelFunc
+
+	mu      sync.Mutex
+	next    *question
+	running bool
+	idle    sync.WaitGroup
+}
+
+// question has an answer when done is closed.
+type question struct {
+	done chan struct{}
+	head head
+	err  error
+}
+
+// head is where the log is, and the time of the server that said so.
+type head struct {
+	sequence uint64
+	now      time.Time
+}
+
+func newHeadCheck(c *connection, stream string, applied func() uint64) *headCheck {
+	ctx, end := context.WithCancel(context.Background())
+	return &headCheck{connection: c, stream: stream, applied: applied, ctx: ctx, end: end}
+}
+
+func (h *headCheck) close() {
+	h.end()
+	h.idle.Wait()
+}
+
+// get returns where the log is at some moment during the call, or later.
+func (h *headCheck) get(ctx context.Context) (head, error) {
+	if err := ctx.Err(); err != nil {
+		return head{}, err
+	}
+	q := h.join()
+	select {
+	case <-q.done:
+		return q.head, q.err
+	case <-h.closing:
+		return head{}, evento.ErrClosed
+	case <-h.failed:
+		return head{}, h.gate.Failed()
+	case <-ctx.Done():
+		return head{}, ctx.Err()
+	}
+}
+
+func (h *headCheck) join() *question {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.next == nil {
+		h.next = &question{done: make(chan struct{})}
+		if !h.running {
+			h.running = true
+			h.idle.Go(h.run)
+		}
+	}
+	return h.next
+}
+
+// run asks until nobody wants to know.
+func (h *headCheck) run() {
+	for {
+		h.mu.Lock()
+		q := h.next
+		h.next = nil
+		h.running = q != nil
+		h.mu.Unlock()
+		if q == nil {
+			return
+		}
+		q.head, q.err = h.ask(h.ctx)
+		close(q.done)
+	}
+}
+
+// again is how long after an answer that cannot be trusted the next is asked for.
+const again = 20 * time.Millisecond
+
+// streamInfo is what is looked at of the server's answer to STREAM.INFO.
+type streamInfo struct {
+	Config streamConfig `json:"config"`
+	State  struct {
+		Last     uint64 `json:"last_seq"`
+		Messages int    `json:"messages"`
+	} `json:"state"`
+	Cluster struct {
+		Leader   string `json:"leader"`
+		Replicas []struct {
+			Active  time.Duration `json:"active"`
+			Offline bool          `json:"offline"`
+		} `json:"replicas"`
+	} `json:"cluster"`
+	Now time.Time `json:"ts"`
+}
+
+// lease is for how long a leader that was heard by a majority cannot have been replaced: the
+// shortest time after which a server of NATS seeks election is four seconds.
+const lease = 3 * time.Second
+
+// current reports whether the answer is that of a leader that a majority has heard of lately.
+// One that was halted goes on to answer for a while after another was elected, with an old
+// head.
+func (i *streamInfo) current() bool {
+	if i.Config.Replicas <= 1 {
+		return true
+	}
+	heard := 1
+	for _, r := range i.Cluster.Replicas {
+		if r.Active < lease && !r.Offline {
+			heard++
+		}
+	}
+	return i.Cluster.Leader != "" && heard > i.Config.Replicas/2
+}
+
+// wrongHead is for how long a stream may be behind what was applied of it: a leader that was
+// halted may say so for a moment.
+const wrongHead = 30 * time.Second
+
+func (h *headCheck) ask(ctx context.Context) (head, error) {
+	var behind time.Time // since when
+	for {
+		var info streamInfo
+		applied := h.applied()
+		err := h.connection.ask(ctx, "STREAM.INFO."+h.stream, nil, &info)
+		switch {
+		case ctx.Err() != nil:
+			return head{}, ctx.Err()
+		case err == nil && info.current() && info.State.Last >= applied:
+			h.heard()
+			return head{info.State.Last, info.Now.UTC()}, nil
+		case err == nil && info.current() && !behind.IsZero() && time.Since(behind) > wrongHead:
+			return head{}, fmt.Errorf("%w: stream %s ends at message %d, and message %d was read of it: was it restored? Open the store again",
+				evento.ErrDamaged, h.stream, info.State.Last, applied)
+		case err == nil && info.current() && behind.IsZero():
+			behind = time.Now()
+		case isCode(err, noStream):
+			return head{}, err
+		case h.nc.IsClosed():
+			return head{}, err
+		}
+		if err != nil || !info.current() {
+			h.unheard()
+		}
+		if err := pause(ctx, again); err != nil {
+			return head{}, err
+		}
+	}
+}
+
+// fresh waits until all is applied that was in the log when the call began.
+func (ex *Executor) fresh(ctx context.Context) (head, error) {
+	h, err := ex.head.get(ctx)
+	if err != nil {
+		return h, err
+	}
+	return h, ex.follower.await(ctx, h.sequence)
+}
