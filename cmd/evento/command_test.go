@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -38,7 +39,25 @@ var stores = map[storeKind]func(t *testing.T) string{
 		t.Helper()
 		return "mysql:" + testserver.MySQL(t)
 	},
+	natsStore: func(t *testing.T) string {
+		t.Helper()
+		return natsURL(t, "")
+	},
 }
+
+// natsURL is that of a store on a server of its own, whose index is in a directory; "": in
+// memory.
+func natsURL(t *testing.T, dir string) string {
+	t.Helper()
+	text := testserver.NATS(t, testserver.NATSOptions{Nodes: 1}).URL() + "/shop?replicas=1&unsafe=true"
+	if dir != "" {
+		text += "&dir=" + url.QueryEscape(dir)
+	}
+	return text
+}
+
+// hasSQL reports whether stores of a kind are in an SQL database.
+func hasSQL(kind storeKind) bool { return kind != pebbleStore && kind != natsStore }
 
 func postgresURL(t *testing.T) string {
 	t.Helper()
@@ -90,7 +109,7 @@ func TestScripts(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			for _, script := range scripts {
-				if kind == pebbleStore && strings.HasSuffix(script, "_sql.txt") {
+				if !hasSQL(kind) && strings.HasSuffix(script, "_sql.txt") {
 					continue // it changes tables
 				}
 				t.Run(strings.TrimSuffix(filepath.Base(script), ".txt"), func(t *testing.T) {
@@ -116,7 +135,7 @@ func runScript(t *testing.T, kind storeKind, store, script string) {
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "sql" {
-				return kind != pebbleStore, nil
+				return hasSQL(kind), nil
 			}
 			if _, ok := stores[storeKind(cond)]; !ok {
 				return false, fmt.Errorf("no condition %s", cond)
@@ -502,7 +521,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"events", "list"}, {"events", "tail"}, {"events", "show"}, {"aggregate"}, {"migrate", "up"}, {"migrate", "status"}, {"migrate", "sql"},
 		{"subscriptions", "list"}, {"subscriptions", "show"}, {"subscriptions", "pause"}, {"subscriptions", "resume"},
-		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"subscriptions", "pending"}, {"snapshots", "list"}, {"snapshots", "delete"}, {"deadlines"}, {"doctor"},
+		{"subscriptions", "reset"}, {"subscriptions", "remove"}, {"subscriptions", "parked"}, {"subscriptions", "pending"}, {"snapshots", "list"}, {"snapshots", "delete"}, {"deadlines"}, {"doctor"}, {"index", "verify"}, {"index", "copy"},
 	} {
 		var out, errs strings.Builder
 		code := run(t.Context(), append(args[:len(args):len(args)], "-h"), strings.NewReader(""), &out, &errs)

@@ -34,7 +34,10 @@ out. A store without errors can be exported, and the export imported.
   schema         migrations that are missing; tables, columns, indexes, constraints,
                  triggers and views that are not what the migrations make
   identity       a missing or changed identity of the store
-  durability     settings of the server or file by which events may be lost
+  durability     settings of the server or file by which events may be lost; on NATS,
+                 servers that do not sync always (with --system-creds)
+  replicas       copies of streams that are missing, offline or behind (NATS)
+  limits         streams that are nearly full (NATS)
   file           SQLite's own check of the file (not with --fast)
   checksum       events, records and snapshots that are not what was stored, by SQLite's
                  checksums (not with --fast)
@@ -50,7 +53,7 @@ out. A store without errors can be exported, and the export imported.
   record         damaged records of subscriptions and deadlines
   snapshot       damaged snapshots (not with --fast), and those beyond the last event
   tags           an index of tags that is not that of the events (not with --fast)
-  index          keys that are not those of the events (Pebble, not with --fast)
+  index          keys that are not those of the events (Pebble and NATS, not with --fast)
   subscription   damaged records, cursors that the store does not take, failures and
                  retries, owners that have gone, pauses, parked events, lag
   deadline       damaged records, and deadlines that nobody makes come true
@@ -67,7 +70,8 @@ severity are listed, and the others counted.
 Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it failed,
 2 called wrongly, 130 interrupted, 141 nobody reads the output.`,
 		Example: `  evento doctor --store app.db
-  evento doctor --store postgres://app@db/shop --fast -o json`,
+  evento doctor --store postgres://app@db/shop --fast -o json
+  evento doctor --store nats://n1,n2,n3/shop --system-creds sys.creds`,
 		Args: arguments(0, 0, "no arguments"),
 	}
 	f := cmd.Flags()
@@ -75,6 +79,7 @@ Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it
 	f.Bool("fast", false, "do not read everything")
 	f.Duration("lag", time.Minute, "warn of subscriptions that are further behind")
 	f.Int("memory", 256, "the most `MB` for versions of aggregates")
+	f.String("system-creds", "", "`FILE` with the credentials of the system account of NATS, to ask its servers whether they sync always")
 	outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		s := &session{cmd: cmd}
@@ -94,7 +99,10 @@ Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it
 		if d.memory < 1 {
 			return usagef("--memory %d: at least 1", d.memory)
 		}
-		return d.examine(cmd.Context())
+		if d.systemCreds = s.flag("system-creds"); d.systemCreds != "" && s.address.kind != natsStore {
+			return usagef("--system-creds is for stores on NATS")
+		}
+		return errors.Join(d.examine(cmd.Context()), s.close())
 	}
 	return cmd
 }
@@ -125,6 +133,8 @@ type doctor struct {
 	fast   bool
 	lag    time.Duration
 	memory int
+	// systemCreds is a file with the credentials of NATS's system account; "": none.
+	systemCreds string
 
 	errors, warnings int
 	broken           error // the error of writing findings
@@ -219,9 +229,12 @@ func (d *doctor) examine(ctx context.Context) (err error) {
 		return fmt.Errorf("%s: %w", s.address, err)
 	}
 	var there bool
-	if s.address.kind == pebbleStore {
+	switch s.address.kind {
+	case pebbleStore:
 		there, err = d.pebble(ctx)
-	} else {
+	case natsStore:
+		there, err = d.nats(ctx)
+	default:
 		there, err = d.sql(ctx)
 	}
 	if err != nil {
@@ -262,17 +275,22 @@ func (d *doctor) pebble(ctx context.Context) (there bool, err error) {
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	const remedy = "evento export, and evento import into a new store, make the keys anew; or restore a backup"
-	further := []check{{"identity", func(ctx context.Context) error {
+	return true, d.contents(ctx, in, newLogCheck(d, in), d.keys(in, remedy)...)
+}
+
+// keys are the checks of the keys of a database of Pebble.
+func (d *doctor) keys(in *pebble.Inspector, remedy string) []check {
+	checks := []check{{"identity", func(ctx context.Context) error {
 		return in.Meta(ctx, func(detail string) error {
 			return d.found(finding{severe, "identity", "", detail, "restore a backup: the cursors of subscriptions are those of one store"})
 		})
 	}}}
 	if !d.fast {
-		further = append(further, check{"index", func(ctx context.Context) error {
+		checks = append(checks, check{"index", func(ctx context.Context) error {
 			return in.Indexes(ctx, func(detail string) error { return d.found(finding{severe, "index", "", detail, remedy}) })
 		}})
 	}
-	return true, d.contents(ctx, in, newLogCheck(d, in), further...)
+	return checks
 }
 
 // records reports records that cannot be read, or are not what a store takes, and lists the
@@ -291,19 +309,25 @@ func (d *doctor) records(ctx context.Context, x examined) error {
 // snapshots reports snapshots that cannot be read, or are not what a projection stores. Those beyond the
 // last event are found by a check of the database, unless the last event is where none can be.
 func (d *doctor) snapshots(ctx context.Context, x examined, l *logCheck) error {
-	beyond := 0
+	var ahead []uint64
 	err := x.Snapshots(ctx, func(s *examine.Snapshot) error {
 		if s.Check(); !s.Lacks("position") && s.Position > l.last {
-			beyond++
+			ahead = append(ahead, s.Position)
 		}
 		return d.faults("snapshot", fmt.Sprintf("%q of %s %q", s.Projection, show(string(s.AggregateType)), s.AggregateID), s.Faults,
 			"evento snapshots delete removes it, or else remove it in the database: it is made again")
 	})
-	if err != nil || beyond == 0 || !l.whole || d.s.address.kind != pebbleStore && l.reasonable() {
+	if n, ok := x.(*natsDoctor); ok && err == nil && len(ahead) > 0 {
+		var head uint64
+		head, err = n.Head(ctx)
+		ahead = slices.DeleteFunc(ahead, func(position uint64) bool { return position <= head })
+	}
+	queried := d.s.address.kind != pebbleStore && d.s.address.kind != natsStore // by a check of the database
+	if err != nil || len(ahead) == 0 || !l.whole || queried && l.reasonable() {
 		return err
 	}
 	f := sqlstore.SnapshotsBeyond()
-	return d.found(finding{severity(f.Severity), "snapshot", "", strings.ReplaceAll(f.Detail, "$1", strconv.Itoa(beyond)), f.Remedy})
+	return d.found(finding{severity(f.Severity), "snapshot", "", strings.ReplaceAll(f.Detail, "$1", strconv.Itoa(len(ahead))), f.Remedy})
 }
 
 // faults reports what is wrong with something.
@@ -321,15 +345,16 @@ func (d *doctor) faults(check, subject string, faults examine.Faults, remedy str
 
 // opened examines what only an opened store can say.
 func (d *doctor) opened(ctx context.Context) error {
-	err := d.s.open(ctx, looking)
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if d.s.ex == nil {
+		err := d.s.open(ctx, looking)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return d.found(finding{severe, "store", "", "it cannot be opened: " + err.Error(), unexamined})
+		}
 	}
-	if err != nil {
-		return d.found(finding{severe, "store", "", "it cannot be opened: " + err.Error(), unexamined})
-	}
-	err = d.each(ctx, check{"subscription", d.subscriptions})
-	return errors.Join(err, d.s.close())
+	return d.each(ctx, check{"subscription", d.subscriptions})
 }
 
 func (d *doctor) summary() error {

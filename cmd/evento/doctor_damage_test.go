@@ -517,7 +517,7 @@ func migrated(t *testing.T, store string) error {
 	err := onNewStore(t.Context(), store, func(ex evento.Executor) error {
 		return commit(t.Context(), ex, evento.NewEvent{ID: evento.NewID(), Name: "n", Codec: "json", Data: []byte("{}")})
 	})
-	if strings.HasPrefix(store, "pebble:") || err != nil {
+	if withoutSQL(store) || err != nil {
 		return err
 	}
 	table := "SCHEMA.tag"
@@ -544,11 +544,15 @@ func imported(t *testing.T, store string) error {
 	return nil
 }
 
+func withoutSQL(store string) bool {
+	return strings.HasPrefix(store, "pebble:") || strings.HasPrefix(store, "nats:")
+}
+
 // beside makes a store in a database with an application's own tables, views, triggers and
 // indexes, some of them of the store's tables.
 func beside(t *testing.T, store string) error {
 	t.Helper()
-	if err := fillWhole(t.Context(), store); err != nil || strings.HasPrefix(store, "pebble:") {
+	if err := fillWhole(t.Context(), store); err != nil || withoutSQL(store) {
 		return err
 	}
 	texts := []string{

@@ -16,6 +16,15 @@ func (s *session) asStored() func(ctx context.Context, from uint64, each func(*e
 	if ex, ok := s.ex.(*pebble.Executor); ok {
 		return pebble.InspectorOf(ex).Events
 	}
+	if ex, ok := s.ex.(lookingOnly); ok {
+		return func(ctx context.Context, from uint64, each func(*examine.Event) error) error {
+			in, err := ex.Inspect(ctx)
+			if err != nil {
+				return err
+			}
+			return errors.Join(in.Events(ctx, from, each), in.Close())
+		}
+	}
 	return func(ctx context.Context, from uint64, each func(*examine.Event) error) (err error) {
 		in, err := s.address.inspect()
 		if err != nil {

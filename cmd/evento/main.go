@@ -52,6 +52,7 @@ A store is named by --store URL, or by the environment variable ` + storeVariabl
   postgres://user:password@host/db?schema=evento  PostgreSQL
   mysql:user:password@tcp(host:3306)/db           MySQL and MariaDB,
   mysql://user:password@host:3306/db              the same as a URL
+  nats://user:password@host,host/STORE?dir=DIR    NATS JetStream
 
 Commands that only look change nothing: they neither make nor migrate a store.
 With -o json the output is for programs: one document, or one a line.
@@ -113,5 +114,6 @@ func commands() []*cobra.Command {
 		doctorCommand(),
 		exportCommand(),
 		importCommand(),
+		indexCommand(),
 	}
 }

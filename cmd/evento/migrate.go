@@ -1,4 +1,4 @@
-// evento migrate: the tables of stores in SQL databases.
+// evento migrate: the tables of stores in SQL databases, and the streams of those on NATS.
 
 package main
 
@@ -29,9 +29,10 @@ func migrateUpCommand() *cobra.Command {
 		Short: "Make a store, or bring it up to date",
 		Long: `Make a store, or bring its tables up to this release. What is up to date is left as
 it is. Processes may go on using the store meanwhile, and several may migrate it at
-once. Of Pebble, which has no tables, the directory is made.`,
+once. Of Pebble, which has no tables, the directory is made; on NATS the streams.`,
 		Example: `  evento migrate up --store app.db
-  evento migrate up --store 'postgres://app@db/shop?schema=events'`,
+  evento migrate up --store 'postgres://app@db/shop?schema=events'
+  evento migrate up --store nats://n1,n2,n3/shop`,
 	}
 	return onMigrations(cmd, func(ctx context.Context, a address, o *output) error {
 		before, err := a.status(ctx)
@@ -149,8 +150,11 @@ func (s migrationStatus) write(o *output, a address) error {
 // applied.
 func (a address) status(ctx context.Context) (s migrationStatus, err error) {
 	s.Migrations = []migrationView{}
-	if a.kind == pebbleStore {
+	switch a.kind {
+	case pebbleStore:
 		return s, nil
+	case natsStore:
+		return a.statusNATS(ctx)
 	}
 	in, err := a.inspect()
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // show it as the flag's default, as it may contain a password.
 const storeVariable = "EVENTO_STORE"
 
-const storeUsage = "`URL` of the store: sqlite:FILE or FILE, pebble:DIR, postgres://…, mysql:DSN or mysql://… (default $" + storeVariable + ")"
+const storeUsage = "`URL` of the store: sqlite:FILE or FILE, pebble:DIR, postgres://…, mysql:DSN or mysql://…, nats://… (default $" + storeVariable + ")"
 
 // access is what a command does with a store.
 // Why: docs/decisions.md, "Looking changes nothing".
@@ -43,12 +43,14 @@ const (
 	pebbleStore   storeKind = "pebble"
 	postgresStore storeKind = "postgres"
 	mysqlStore    storeKind = "mysql"
+	natsStore     storeKind = "nats"
 )
 
 // address is a parsed URL of a store.
 type address struct {
 	kind storeKind
-	// place is a path, a URI of SQLite, a PostgreSQL URL or a MySQL DSN.
+	// place is a path, a URI of SQLite, a PostgreSQL URL, a MySQL DSN or the URLs of
+	// servers of NATS.
 	place string
 	// path is where the file or directory of an embedded store is. It is fixed if the
 	// URI says how it is opened, and never made then.
@@ -56,6 +58,8 @@ type address struct {
 	fixed bool
 	// schema is PostgreSQL's.
 	schema string
+	// nats is what else there is of a store on NATS.
+	nats natsPlace
 	// shown is the URL without a password, for printing.
 	shown string
 }
@@ -93,6 +97,8 @@ func (a address) open(ctx context.Context, how access) (ex evento.Executor, err 
 		// events; doctor reports them. On MySQL, AllowLoss also avoids the small
 		// commits that make what is read durable.
 		return opened(postgres.Open(ctx, a.place, &postgres.Options{Schema: a.schema, NoMigrate: how != creating, AllowLoss: how != creating}))
+	case natsStore:
+		return a.openNATS(ctx, how)
 	default:
 		return opened(mysql.Open(ctx, a.place, &mysql.Options{NoMigrate: how != creating, AllowLoss: how != creating}))
 	}
@@ -128,8 +134,8 @@ const (
 	privateDirectory = 0o700
 )
 
-// inspect opens a store for queries about its database; nil for Pebble, which has
-// neither SQL nor migrations.
+// inspect opens a store for queries about its database; nil for Pebble and NATS,
+// which have no SQL.
 func (a address) inspect() (*sqlstore.Inspector, error) {
 	switch a.kind {
 	case sqliteStore:
@@ -153,6 +159,10 @@ func opened[E evento.Executor](ex E, err error) (evento.Executor, error) {
 
 var errMissing = errors.New("there is no such store")
 
+func (a address) missing() error {
+	return fmt.Errorf("%w; evento migrate up --store %s makes one", errMissing, a)
+}
+
 // checkThere refuses a path that does not exist: opening would create it.
 func (a address) checkThere() error {
 	if a.kind != sqliteStore && a.kind != pebbleStore {
@@ -161,7 +171,7 @@ func (a address) checkThere() error {
 	info, err := os.Stat(a.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w; evento migrate up --store %s makes one", errMissing, a)
+		return a.missing()
 	case err != nil:
 		return err
 	case a.kind == sqliteStore && info.IsDir():
@@ -176,6 +186,13 @@ func (a address) checkThere() error {
 
 // checkSchema returns an error that says what to do if the store's schema is old.
 func (a address) checkSchema(ctx context.Context) error {
+	if a.kind == natsStore {
+		status, err := a.status(ctx)
+		if err != nil {
+			return err
+		}
+		return a.checkVersion(status.At, status.Latest)
+	}
 	in, err := a.inspect()
 	if err != nil || in == nil {
 		return err
@@ -189,6 +206,8 @@ func (a address) checkSchema(ctx context.Context) error {
 
 func (a address) checkVersion(at, latest int) error {
 	switch {
+	case at == 0 && a.kind == natsStore:
+		return a.missing()
 	case at == 0:
 		return fmt.Errorf("it holds no evento store; evento migrate up --store URL makes one in it")
 	case at < latest:

@@ -31,6 +31,9 @@ func TestParseStore(t *testing.T) {
 		{"MySQL:u:se/c@ret@tcp(h:3306)/d", "mysql", "u:se/c@ret@tcp(h:3306)/d", "mysql://u@h:3306/d"},
 		{"mysql:u:secret@unix(/run/mysqld.sock)/d?loc=UTC", "mysql", "u:secret@unix(/run/mysqld.sock)/d?loc=UTC", "mysql://u@/run/mysqld.sock/d"},
 		{"mysql:u@/d", "mysql", "u@/d", "mysql://u@127.0.0.1:3306/d"},
+		{"nats://h/shop", "nats", "nats://h", "nats://h/shop"},
+		{"NATS://u:secret@h1:1,h2,[::1]:3/shop?dir=a/b%20c", "nats", "nats://u:secret@h1:1,nats://u:secret@h2,nats://u:secret@[::1]:3", "nats://h1:1,h2,[::1]:3/shop?dir=a/b+c"},
+		{"tls://secret@h/A_b-1?creds=f.creds&replicas=5", "nats", "tls://secret@h", "tls://h/A_b-1"},
 		{"mariadb://u:secret@[::1]:3306/d?loc=Europe/Berlin", "mysql", "u:secret@tcp([::1]:3306)/d?loc=Europe%2FBerlin", "mysql://u@[::1]:3306/d"},
 	} {
 		a, err := parseStore(test.text)
@@ -43,7 +46,7 @@ func TestParseStore(t *testing.T) {
 // When a server refuses the connection, the error does not show the password.
 func TestPasswordIsNotPrinted(t *testing.T) {
 	t.Parallel()
-	for _, store := range []string{"postgres://u:sec%22ret@127.0.0.1:1/d?connect_timeout=2", "mysql://u:sec%22ret@127.0.0.1:1/d", "mysql:u:sec\"ret@tcp(127.0.0.1:1)/d"} {
+	for _, store := range []string{"postgres://u:sec%22ret@127.0.0.1:1/d?connect_timeout=2", "mysql://u:sec%22ret@127.0.0.1:1/d", "mysql:u:sec\"ret@tcp(127.0.0.1:1)/d", "nats://u:sec%22ret@127.0.0.1:1/d", "nats://secret@127.0.0.1:1/d"} {
 		for _, args := range [][]string{{"events", "list"}, {"migrate", "up"}, {"migrate", "status"}, {"doctor"}} {
 			var out, errs strings.Builder
 			code := run(t.Context(), append(args, "--store", store), nil, &out, &errs)
@@ -143,6 +146,25 @@ var malformed = []struct{ store, want string }{
 	{"mysql:tcp(localhost:3306)/app:SECRET@db", "in the database"},
 	{"mysql:tcp(localhost:3306)/db:SECRET", "in the database"},
 	{"mysql:host=localhost;password=SECRET", "no / before the database"},
+	{"nats:app:SECRET@localhost/s", "no // behind the kind"},
+	{"nats://app:SECRET@localhost", "names no store"},
+	{"nats://app:SECRET@localhost/?dir=a", "names no store"},
+	{"nats://app:SECRET@/s", "no host"},
+	{"nats://app:SECRET@h1,,h2/s", "a comma without one"},
+	{"nats://app:SEC/RET@localhost/s", "an @ or a : behind the host"},
+	{"nats://app:SECRET@h1:4222,nats://app:SECRET@h2:4222/s", "an @ or a : behind the host"},
+	{"nats://app:SECRET", "no number of a port"},
+	{"nats://localhost/a.b", "the name of the store"},
+	{"nats://localhost/a/b", "the name of the store"},
+	{"nats://localhost/" + strings.Repeat("s", 65), "the name of the store"},
+	{"nats://localhost/s?password=SECRET", "no such parameter"},
+	{"nats://localhost/s?dir=", "the parameter dir is empty"},
+	{"nats://localhost/s?dir=a&dir=b", "the parameter dir is there 2 times"},
+	{"nats://localhost/s?replicas=0", "replicas is not 1 to 5"},
+	{"nats://localhost/s?replicas=x", "replicas is not 1 to 5"},
+	{"nats://localhost/s?replicas=1", "unsafe=true accepts that"},
+	{"nats://localhost/s?replicas=2&unsafe=false", "unsafe=true accepts that"},
+	{"nats://localhost/s?unsafe=perhaps", "unsafe is not true or false"},
 }
 
 // secrets are all parts of SECRET that a store above is cut into.
@@ -204,7 +226,7 @@ func TestMalformedStoreInEnvironment(t *testing.T) {
 func TestStoreInAWrongPlace(t *testing.T) {
 	t.Parallel()
 	existing := filled(t)
-	for _, store := range []string{"postgres://app:SECRET@h/db", "postgers://app:SECRET@h/db", "mysql:app:SECRET@tcp(h:1)/db", "app:SECRET@tcp(h:1)/db", "host=h user=app password=SECRET", "postgres:/app:SECRET@h"} {
+	for _, store := range []string{"postgres://app:SECRET@h/db", "postgers://app:SECRET@h/db", "mysql:app:SECRET@tcp(h:1)/db", "nats://app:SECRET@h/s", "nats://SECRET@h/s", "app:SECRET@tcp(h:1)/db", "host=h user=app password=SECRET", "postgres:/app:SECRET@h"} {
 		for _, args := range [][]string{
 			{}, {"events"}, {"events", "list"}, {"events", "list", "-store"}, {"events", "list", "--stor"}, {"events", "list", "--limit"},
 			{"events", "list", "--store", existing, "--after"}, {"events", "show", "--store", existing}, {"aggregate", "--store", existing},
@@ -268,7 +290,7 @@ func TestOneFileForAllCommands(t *testing.T) {
 func TestMigrateSQL(t *testing.T) {
 	t.Parallel()
 	for kind, newStore := range stores {
-		if kind == pebbleStore {
+		if !hasSQL(kind) {
 			continue
 		}
 		t.Run(string(kind), func(t *testing.T) {

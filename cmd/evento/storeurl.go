@@ -26,7 +26,8 @@ const (
 	mysqlDSN     = "mysql:" + formLogin + "tcp(host:3306)/database"
 	mysqlURL     = "mysql://" + formLogin + "host:3306/database"
 	mysqlForms   = mysqlDSN + " or " + mysqlURL
-	anyForm      = "sqlite:FILE, pebble:DIR, " + postgresForm + ", " + mysqlForms
+	natsForm     = "nats://" + formLogin + "host:4222,host:4222/STORE?dir=DIR"
+	anyForm      = "sqlite:FILE, pebble:DIR, " + postgresForm + ", " + mysqlForms + ", " + natsForm
 )
 
 // scheme matches the scheme of a URL; a single letter may be a drive.
@@ -81,6 +82,8 @@ func parseAddress(text string) (address, error) {
 		return parsePostgres(name, rest)
 	case "mysql", "mariadb":
 		return parseMySQL(rest)
+	case "nats", "tls":
+		return parseNATS(name, rest)
 	}
 	if err := notPath(text); err != nil && !strings.HasPrefix(rest, "//") {
 		return address{}, err
@@ -252,9 +255,9 @@ func (u *serverURL) checkHost() error {
 		if !port.MatchString(number) {
 			return errors.New("behind the host and a : there is no number of a port; user and password are before an @")
 		}
-	}
-	if _, err := url.Parse("a://" + u.host); err != nil || strings.ContainsAny(u.host, "()") {
-		return errors.New("behind the @ there is no name of a host")
+		if _, err := url.Parse("a://" + host); err != nil || strings.ContainsAny(host, "()") {
+			return errors.New("behind the @ there is no name of a host")
+		}
 	}
 	return nil
 }
