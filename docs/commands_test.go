@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/evento-go/evento/internal/testserver"
 )
 
 // leftOut are commands that no test can run, by how they begin.
@@ -107,6 +109,7 @@ type shell struct {
 	dir     string
 	env     []string
 	cleanup func(func()) // of the test of the guide
+	nats    string       // the URL of a cluster; "": none was started
 }
 
 var assignment = regexp.MustCompile(`^(?:export )?([A-Za-z_]+=\S+)$`)
@@ -127,6 +130,8 @@ func (s *shell) check(t *testing.T, c command) {
 		s.tail(t, c)
 	case program == "evento" && strings.Contains(c.text, "postgres://"):
 		t.Run(strings.ReplaceAll(c.text, "/", "_"), func(t *testing.T) { s.run(t, s.onPostgres(t, c)) })
+	case program == "evento" && strings.Contains(c.text, "nats://"):
+		s.run(t, s.onNATS(t, c))
 	case program == "evento" || program == "go":
 		s.run(t, c)
 	default:
@@ -142,6 +147,26 @@ func (s *shell) onPostgres(t *testing.T, c command) command {
 		s.env = append(s.env, "POSTGRES="+postgresStore(t, s.cleanup))
 	}
 	c.text = address.ReplaceAllString(c.text, `"$$POSTGRES"`)
+	return c
+}
+
+// onNATS puts the addresses of a cluster of the test's into a command, whose directory has the
+// credentials of its system account.
+func (s *shell) onNATS(t *testing.T, c command) command {
+	t.Helper()
+	if s.nats == "" {
+		accounts := `system_account: SYS
+no_auth_user: app
+accounts {
+  SYS { users: [{user: "sys", password: "sys"}] }
+  APP { jetstream: enabled, users: [{user: "app", password: "app"}] }
+}`
+		s.nats = strings.ReplaceAll(testserver.NATS(t, testserver.NATSOptions{Lines: []string{accounts}}).URL(), ",nats://", ",")
+		if err := os.WriteFile(filepath.Join(s.dir, "sys.creds"), []byte("sys:sys\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.text = strings.ReplaceAll(c.text, "nats://n1,n2,n3", s.nats)
 	return c
 }
 

@@ -192,6 +192,8 @@ func TestFiguresOfTests(t *testing.T) {
 	for _, want := range []string{
 		fmt.Sprintf("killed with `kill -9`, %s times a run on SQLite and %s times on Pebble",
 			number("../executor/sqlite/crash_test.go", `const kills, writers = (\d+),`), number("../executor/pebble/kill_test.go", `const kills = (\d+)`)),
+		fmt.Sprintf("%s servers and %s clients of a cluster of NATS",
+			number("../executor/jetstream/kill_test.go", `"EVENTO_JETSTREAM_KILLS", (\d+)`), number("../executor/jetstream/client_kill_test.go", `"EVENTO_JETSTREAM_CLIENT_KILLS", (\d+)`)),
 		fmt.Sprintf("in the middle of handlers, %s times on each SQL storage and %s times on Pebble",
 			number("../torture/torture_test.go", `const kills = (\d+)`), number("../executor/pebble/handler_kill_test.go", `if s == "" \{\s+return (\d+)`)),
 		fmt.Sprintf("%s processes × %s goroutines write one file while %s subscriptions tail it",

@@ -38,7 +38,7 @@ func (MailSent) EventName() string                        { return "MailSent" }
 func TestSnippets(t *testing.T) {
 	t.Parallel()
 	for name, least := range map[string]int{
-		"subscriptions": 6, "deciding": 6, "uniqueness": 8, "process": 7, "readmodel": 10, "moving": 4, "evolution": 8,
+		"subscriptions": 6, "deciding": 6, "uniqueness": 8, "process": 7, "readmodel": 10, "moving": 4, "evolution": 8, "jetstream": 5,
 	} {
 		guide, err := os.ReadFile(name + ".md")
 		if err != nil {
