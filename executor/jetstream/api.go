@@ -3,6 +3,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -59,10 +61,7 @@ func (c *connection) ask(ctx context.Context, subject string, request, answer an
 	defer cancel()
 	m, err := c.nc.RequestWithContext(bounded, "$JS.API."+subject, data)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return err
+		return cmp.Or(ctx.Err(), c.forbidden("$JS.API."+subject), err)
 	}
 	var failed struct {
 		Error *apiError `json:"error"`
@@ -77,6 +76,15 @@ func (c *connection) ask(ctx context.Context, subject string, request, answer an
 		return nil
 	}
 	return json.Unmarshal(m.Data, answer)
+}
+
+// forbidden returns the error of a client that may not use a subject; nil: it may. The server tells
+// of it beside the answers, and not of which message.
+func (c *connection) forbidden(subject string) error {
+	if err := c.nc.LastError(); err != nil && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
+		return err
+	}
+	return nil
 }
 
 // persist calls again while there is no leader, until ctx ends.

@@ -3,6 +3,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -130,7 +131,7 @@ func newBoard(c *connection, wake func()) (*board, error) {
 		return nil, err
 	}
 	b.sub = sub
-	return b, c.nc.FlushTimeout(c.timeout)
+	return b, cmp.Or(c.nc.FlushTimeout(c.timeout), c.forbidden(c.names.recordPub+"*"))
 }
 
 // run follows until ctx ends, or it cannot go on.

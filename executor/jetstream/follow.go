@@ -3,6 +3,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,7 +57,7 @@ func newFollower(c *connection, d *decider) (*follower, error) {
 	}
 	f.sub = sub
 	// Republished messages are taken from here on; those before are got.
-	return f, c.nc.FlushTimeout(c.timeout)
+	return f, cmp.Or(c.nc.FlushTimeout(c.timeout), c.forbidden(c.names.pub))
 }
 
 // run follows until ctx ends, or it cannot go on.
@@ -87,7 +88,9 @@ func (f *follower) run(ctx context.Context) error {
 				f.patience = min(2*f.patience, f.timeout)
 			}
 			f.endFetch()
-			err = f.requestIf(f.ahead != nil)
+			if err = f.forbidden(f.names.direct); err == nil {
+				err = f.requestIf(f.ahead != nil)
+			}
 		case <-f.behind:
 			err = f.request()
 		case <-tick.C:

@@ -309,8 +309,16 @@ func TestMessagesOfOthers(t *testing.T) {
 // Who may not publish is told so, and who has no account is refused.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
+	denied, users := map[string]string{}, ""
+	for i, subject := range []string{
+		"$JS.API.STREAM.INFO.a", "$JS.API.STREAM.INFO.a-rec", "$JS.API.STREAM.INFO.a-snap", "$JS.API.DIRECT.GET.a", "evento.a.pub", "evento.a.recpub.*",
+	} {
+		denied[subject] = fmt.Sprint("denied", i)
+		users += fmt.Sprintf("{ user: denied%d, password: secret, permissions: { publish: { deny: %q }, subscribe: { deny: %[2]q } } }\n", i, subject)
+	}
 	url := single(t, `accounts { A { jetstream: enabled, users: [
 		{ user: all, password: secret }
+		`+users+`
 		{ user: reader, password: secret, permissions: { publish: { deny: "evento.*.log" } } }
 	] } }`)
 	_, err := jetstream.Open(t.Context(), url, alone("a", ""))
@@ -321,6 +329,13 @@ func TestPermissions(t *testing.T) {
 		return o
 	}
 	write(t, open(t, url, as("all")), "x", 0)
+	for subject, user := range denied {
+		t.Run(subject, func(t *testing.T) {
+			t.Parallel()
+			_, err := jetstream.Open(t.Context(), url, as(user))
+			says(t, subject, err, nats.ErrPermissionViolation, subject)
+		})
+	}
 	reader := open(t, url, as("reader"))
 	if got := len(allEvents(t, reader)); got != 1 {
 		t.Errorf("a reader reads %d events, want 1", got)

@@ -203,7 +203,7 @@ func (g *group) send(ctx context.Context) ([]outcome, error) {
 				return nil, err
 			}
 		case <-timer.C:
-			if err := g.forbidden(); err != nil {
+			if err := g.hopeless(); err != nil {
 				return nil, err
 			}
 			if g.acked { // it may not have been republished
@@ -313,10 +313,9 @@ func (g *group) refused(err *apiError, attempt int) error {
 	return nil
 }
 
-// forbidden returns the error of a client that may not publish to the log. The server tells of it
-// beside the answers, and not of which message.
-func (g *group) forbidden() error {
-	if err := g.nc.LastError(); err != nil && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), g.names.propose) {
+// hopeless returns the error of a group that nobody is going to answer.
+func (g *group) hopeless() error {
+	if err := g.forbidden(g.names.propose); err != nil {
 		return store.Errorf("%w: jetstream: %w", evento.ErrOutcomeUnknown, err)
 	}
 	if g.nc.IsClosed() {
