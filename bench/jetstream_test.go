@@ -137,7 +137,10 @@ func BenchmarkJetStreamFirstStart(b *testing.B) {
 
 // A subscription that begins at the first event, against one on Pebble.
 func BenchmarkJetStreamCatchUp(b *testing.B) {
-	const events = 1_000_000
+	events := 1_000_000
+	if testing.Short() {
+		events = 100_000
+	}
 	url := testserver.NATS(b, testserver.NATSOptions{}).URL()
 	ex, pebbles := openJetStream(b, url, "all", b.TempDir()), openPebble(b, b.TempDir())
 	fill(b, ex, 100, events/100)
