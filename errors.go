@@ -41,7 +41,7 @@ var (
 	// ErrDecode: a stored payload that its codec cannot read. [DecodeError]
 	// names the event.
 	ErrDecode = errors.New("evento: undecodable event")
-	// ErrDamaged: a stored record is not what the library has written; the text
+	// ErrDamaged: a record, or a file of the store, is not what was written; the text
 	// names it.
 	ErrDamaged = errors.New("evento: damaged")
 	// ErrPaused: the subscription is paused, and the call needs it running.

@@ -139,7 +139,10 @@ func TestDamagedIndex(t *testing.T) {
 		}
 		_ = ex.Close()
 	}
-	says(t, "a damaged table", err, nil, "checksum mismatch", dir)
+	says(t, "a damaged table", err, evento.ErrDamaged, "checksum mismatch", dir)
+	if strings.Contains(err.Error(), "stack") {
+		t.Errorf("it shows a stack: %v", err)
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -21,10 +21,12 @@ import (
 // classify adds the error of package evento that an error of Pebble's stands for.
 func classify(err error) error {
 	switch {
-	case err == nil, errors.Is(err, evento.ErrReadOnly), errors.Is(err, evento.ErrFull):
+	case err == nil, errors.Is(err, evento.ErrReadOnly), errors.Is(err, evento.ErrFull), errors.Is(err, evento.ErrDamaged):
 		return err
 	case vfs.IsNoSpaceError(err):
 		return fmt.Errorf("%w: %w", evento.ErrFull, err)
+	case lsm.IsCorruptionError(err):
+		return fmt.Errorf("%w: %w", evento.ErrDamaged, err)
 	case errors.Is(err, lsm.ErrReadOnly), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w: %w", evento.ErrReadOnly, err)
 	}

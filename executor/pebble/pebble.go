@@ -175,7 +175,9 @@ func (o *Options) database(d *disk) *lsm.Options {
 		Logger:             d,
 		EventListener: &lsm.EventListener{
 			BackgroundError: d.backgroundError,
-			DataCorruption:  func(info lsm.DataCorruptionInfo) { d.fail(fmt.Errorf("corruption: %s", info)) },
+			DataCorruption: func(info lsm.DataCorruptionInfo) {
+				d.fail(fmt.Errorf("%w: %s: %v", evento.ErrDamaged, info.Path, info.Details)) //nolint:errorlint // with it comes a stack
+			},
 		},
 	}
 	for i := range options.Levels {
