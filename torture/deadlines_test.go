@@ -139,8 +139,11 @@ type deadlineStore struct {
 }
 
 func (s deadlineStore) open(ctx context.Context) (evento.Executor, error) {
-	if s.alone {
+	switch {
+	case s.alone:
 		return pebble.Open(ctx, s.at, nil)
+	case s.storage == jetStreamName:
+		return openJetStream(ctx, s.at)
 	}
 	return storageOf(s.storage).open(ctx, s.at)
 }
@@ -195,6 +198,10 @@ func TestDeadlines(t *testing.T) {
 	t.Run(pebbleName, func(t *testing.T) {
 		t.Parallel()
 		testDeadlines(t, deadlineStore{pebbleName, t.TempDir(), true}, many)
+	})
+	t.Run(jetStreamName, func(t *testing.T) {
+		t.Parallel()
+		testDeadlines(t, deadlineStore{jetStreamName, jetStreamStore(t), false}, many)
 	})
 }
 

@@ -265,6 +265,29 @@ func TestSeats(t *testing.T) {
 			return ex, func(no int) seller { return s.startOffice(t, store, no) }
 		})
 	}
+	// One process: its offices are at two clients.
+	each(jetStreamName, func(t *testing.T) (evento.Executor, func(no int) seller) {
+		place := jetStreamStore(t)
+		var clients []evento.Executor
+		for range 2 {
+			ex, err := openJetStream(t.Context(), place)
+			if err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, ex)
+		}
+		t.Cleanup(func() {
+			if err := clients[1].Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return clients[0], func(no int) seller {
+			return seller{
+				sell: func(round int) ([]try, error) { return sell(t.Context(), clients[no%2], round, no), nil },
+				end:  func() {},
+			}
+		}
+	})
 	// One process: its offices share an executor.
 	each("Pebble", func(t *testing.T) (evento.Executor, func(no int) seller) {
 		ex, err := pebble.Open(t.Context(), t.TempDir(), nil)
