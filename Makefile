@@ -32,8 +32,8 @@ test: ## All tests, with the race detector, on servers that it starts and stops
 	.ci/services sh -c '$(GO) test $(RACE) -timeout 20m $(LONGEST) ./... && cd $(GRAMMAR) && $(GO) test ./...'
 
 .PHONY: services
-services: ## A shell with private PostgreSQL and MariaDB servers in its environment
-	.ci/services $${SHELL:-bash}
+services: ## A shell with private PostgreSQL, MariaDB and NATS servers in its environment
+	EVENTO_SERVICES_NATS=1 .ci/services $${SHELL:-bash}
 
 .PHONY: lint
 lint: $(GOLANGCI) ## golangci-lint and go vet, on all modules
