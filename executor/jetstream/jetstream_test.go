@@ -80,5 +80,14 @@ func remove(t testing.TB, url, name string) {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	executortest.Test(t, contract(testserver.NATS(t, testserver.NATSOptions{}).URL()))
+	url := testserver.NATS(t, testserver.NATSOptions{}).URL()
+	// A server that removes its last stream also removes the folder of all, in which another is
+	// being made.
+	kept := openPlace(t, url, place{name: "kept"})
+	t.Cleanup(func() {
+		if err := kept.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	executortest.Test(t, contract(url))
 }
