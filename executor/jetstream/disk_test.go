@@ -70,7 +70,7 @@ func TestFullDisks(t *testing.T) {
 	l.progress(20)
 	node := leader(t, cluster, "full")
 	free := fill(t, dirs[node])
-	soon(t, "the leader's disk is full", func() { l.progress(100) })
+	timed(t, "the leader's disk is full", func() { l.progress(100) })
 	free()
 	cluster.Nodes[node].Kill()
 	cluster.Nodes[node].Start()
@@ -101,7 +101,7 @@ func TestFullDisks(t *testing.T) {
 		cluster.Nodes[i].Start()
 	}
 	l.ex = openStore(t, cluster.URL(), "full", "")
-	soon(t, "all disks have room again", func() {
+	timed(t, "all disks have room again", func() {
 		for _, w := range tried {
 			w.Retry = true
 			if _, err := l.ex.Write(t.Context(), w); err != nil {

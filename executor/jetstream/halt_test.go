@@ -33,15 +33,15 @@ func TestHaltedLeader(t *testing.T) {
 		l.progress(20)
 		node := leader(t, cluster, "leader")
 		cluster.Nodes[node].Freeze()
-		soon(t, "the leader is halted, a majority goes on", func() { writes(t, clients[(node+1)%3], "major", i) })
+		timed(t, "the leader is halted, a majority goes on", func() { writes(t, clients[(node+1)%3], "major", i) })
 		cluster.Nodes[node].Thaw()
-		soon(t, "afterwards", func() {
+		timed(t, "afterwards", func() {
 			l.progress(20)
 			writes(t, clients[node], "halted", i)
 		})
 
 		cluster.Nodes[i%3].Freeze()
-		soon(t, "a node is halted to which a client was connected", func() { l.progress(200) })
+		timed(t, "a node is halted to which a client was connected", func() { l.progress(200) })
 		cluster.Nodes[i%3].Thaw()
 
 		node = leader(t, cluster, "leader")
@@ -57,7 +57,7 @@ func TestHaltedLeader(t *testing.T) {
 		cancel()
 		cluster.Nodes[second].Thaw()
 		cluster.Nodes[node].Thaw()
-		soon(t, "two were halted, afterwards", func() {
+		timed(t, "two were halted, afterwards", func() {
 			l.progress(20)
 			w.Retry = true
 			if _, err := clients[node].Write(t.Context(), w); err != nil {

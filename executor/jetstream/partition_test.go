@@ -2,8 +2,10 @@ package jetstream_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -65,11 +67,16 @@ func leader(t *testing.T, cluster *testserver.NATSCluster, name string) int {
 	t.Helper()
 	nc := connection(t, cluster.URL())
 	for t.Context().Err() == nil {
-		info, _ := api(t, nc, "STREAM.INFO."+name, nil)["cluster"].(map[string]any)
-		for i, n := range []string{"n1", "n2", "n3"} {
-			if info["leader"] == n {
-				return i
-			}
+		m, err := nc.Request("$JS.API.STREAM.INFO."+name, nil, time.Second)
+		if err != nil {
+			continue // there is none now
+		}
+		var info struct{ Cluster struct{ Leader string } }
+		if err := json.Unmarshal(m.Data, &info); err != nil {
+			t.Fatal(err)
+		}
+		if i := slices.Index([]string{"n1", "n2", "n3"}, info.Cluster.Leader); i >= 0 {
+			return i
 		}
 	}
 	return 0
@@ -81,17 +88,13 @@ func openOn(t *testing.T, url, name, dir string) *jetstream.Executor {
 	return open(t, url, &jetstream.Options{Name: name, Dir: dir, CacheSize: 1 << 20, Connect: onlyThese, Logger: quiet()})
 }
 
-// soon fails the test if what comes after the end of a fault comes late. Elections take up to
-// 9 seconds, and servers whose connections stall may need longer.
-func soon(t *testing.T, what string, do func()) {
+// timed logs how long what comes after the end of a fault takes. Elections take up to 9 seconds,
+// and servers whose connections stall may need longer.
+func timed(t *testing.T, what string, do func()) {
 	t.Helper()
 	began := time.Now()
 	do()
-	took := time.Since(began)
-	t.Logf("%s: %s", what, took.Round(time.Millisecond))
-	if took > time.Minute {
-		t.Errorf("%s: it took %s", what, took)
-	}
+	t.Logf("%s: %s", what, time.Since(began).Round(time.Millisecond))
 }
 
 // partition parts a node from the others: the leader, or one that follows it.
@@ -125,9 +128,9 @@ func TestPartitions(t *testing.T) {
 		node := (leader(t, cluster, "parts") + fault.next) % 3
 		cluster.Part(fault.do, node)
 		major := clients[1+(node+1)%3]
-		soon(t, fault.name+", a majority goes on", func() { writes(t, major, "major", i) })
+		timed(t, fault.name+", a majority goes on", func() { writes(t, major, "major", i) })
 		cluster.Part((*testserver.Proxy).Heal, node)
-		soon(t, fault.name+", afterwards", func() {
+		timed(t, fault.name+", afterwards", func() {
 			l.progress(20)
 			writes(t, clients[1+node], "minor", i)
 		})
@@ -143,7 +146,7 @@ func TestPartitions(t *testing.T) {
 	}
 	cluster.Part((*testserver.Proxy).Heal, 0)
 	cluster.Part((*testserver.Proxy).Heal, 1)
-	soon(t, "all were apart, afterwards", func() {
+	timed(t, "all were apart, afterwards", func() {
 		l.progress(20)
 		w.Retry = true
 		if _, err := clients[1].Write(t.Context(), w); err != nil {
@@ -179,13 +182,13 @@ func TestCutOffServer(t *testing.T) {
 	ex := open(t, url, &jetstream.Options{Name: "moves", Connect: append(onlyThese, nats.DontRandomize()), Logger: quiet()})
 	write(t, ex, "x", 0)
 	cluster.Part((*testserver.Proxy).Cut, 0)
-	soon(t, "a write by a server that is cut off", func() { write(t, ex, "x", 1) })
+	timed(t, "a write by a server that is cut off", func() { write(t, ex, "x", 1) })
 	cluster.Part((*testserver.Proxy).Heal, 0)
 	write(t, ex, "x", 2)
 	for _, p := range proxies[1:] {
 		p.Stall()
 	}
-	soon(t, "a read by a connection that stalls", func() {
+	timed(t, "a read by a connection that stalls", func() {
 		if got := countOf(t, ex, "x"); got != 3 {
 			t.Errorf("there are %d events, want 3", got)
 		}
