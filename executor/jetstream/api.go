@@ -21,7 +21,6 @@ import (
 
 // apiError is an error of the server's API.
 type apiError struct {
-	Code        int    `json:"code"`
 	ErrCode     int    `json:"err_code"`
 	Description string `json:"description"`
 }

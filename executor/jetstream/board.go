@@ -5,11 +5,8 @@ package jetstream
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"sync"
 	"time"
@@ -60,19 +57,17 @@ func (c *change) encode() []byte {
 	e.byte(flags(bit{flagWake, c.wake}, bit{flagMoved, c.moved}))
 	e.uint(c.born)
 	e.uint(c.log)
-	e.text(c.key.Kind)
-	e.text(c.key.Key)
-	e.text(c.key.Part)
+	e.key(c.key)
 	e.uint(c.revision)
 	e.uint(uint64(c.at))
 	e.bytes(c.value)
-	binary.BigEndian.PutUint32(e.b[crcAt:], crc32.Checksum(e.b[crcAt+4:], castagnoli))
+	putChecksum(e.b)
 	return e.b
 }
 
 // decodeChange decodes a message. errForeign: it is none of a client's.
 func decodeChange(b []byte) (c change, err error) {
-	if len(b) < crcAt+4 || string(b[:len(recordMagic)]) != recordMagic || binary.BigEndian.Uint32(b[crcAt:]) != crc32.Checksum(b[crcAt+4:], castagnoli) {
+	if len(b) < crcAt+4 || string(b[:len(recordMagic)]) != recordMagic || binary.BigEndian.Uint32(b[crcAt:]) != checksum(b) {
 		return c, errForeign
 	}
 	if f := b[crcAt-1]; f > format {
@@ -85,7 +80,7 @@ func decodeChange(b []byte) (c change, err error) {
 	f := d.byte()
 	c.wake, c.moved = f&flagWake != 0, f&flagMoved != 0
 	c.born, c.log = d.uint(), d.uint()
-	c.key.Kind, c.key.Key, c.key.Part = d.text(), d.text(), d.text()
+	c.key = d.key()
 	c.revision, c.at, c.value = d.uint(), int64(d.uint()), d.bytes()
 	if d.err != nil {
 		return c, errForeign
@@ -99,15 +94,11 @@ type posted struct {
 	sequence uint64
 }
 
-// recordSubject is the subject of a record, with a hash of its names, which may have any
-// characters.
+// recordSubject is the subject of a record.
 func (n *names) recordSubject(k evento.RecordKey) string {
 	var e encoder
-	e.text(k.Kind)
-	e.text(k.Key)
-	e.text(k.Part)
-	hash := sha256.Sum256(e.b)
-	return n.record + base64.RawURLEncoding.EncodeToString(hash[:18])
+	e.key(k)
+	return n.record + e.hash()
 }
 
 // board follows the stream of records. The goroutine of run changes it, in steps that are whole

@@ -106,15 +106,20 @@ type streamInfo struct {
 	State  struct {
 		Last     uint64 `json:"last_seq"`
 		Messages int    `json:"messages"`
+		Bytes    int64  `json:"bytes"`
 	} `json:"state"`
 	Cluster struct {
 		Leader   string `json:"leader"`
-		Replicas []struct {
-			Active  time.Duration `json:"active"`
-			Offline bool          `json:"offline"`
-		} `json:"replicas"`
+		Replicas []Peer `json:"replicas"`
 	} `json:"cluster"`
-	Now time.Time `json:"ts"`
+	Created time.Time `json:"created"`
+	Now     time.Time `json:"ts"`
+}
+
+// info asks what a stream is like, also while it has no leader.
+func (c *connection) info(ctx context.Context, stream string) (info streamInfo, err error) {
+	err = c.persist(ctx, func() error { return c.ask(ctx, "STREAM.INFO."+stream, nil, &info) })
+	return info, err
 }
 
 // lease is for how long a leader that was heard by a majority cannot have been replaced: the

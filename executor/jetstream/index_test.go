@@ -10,6 +10,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/jetstream"
+	"github.com/evento-go/evento/internal/storetest"
 )
 
 // filled is an index in a new directory, with events in its log or in its tables, and then
@@ -114,22 +115,7 @@ func TestDamagedIndex(t *testing.T) {
 	t.Parallel()
 	url := single(t)
 	dir := filled(t, url, "a", 80, 1<<19)
-	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-	if err != nil || len(tables) == 0 {
-		t.Fatalf("%s has the tables %q, %v", dir, tables, err)
-	}
-	for _, path := range tables {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for at := len(b) / 10; at < len(b)*9/10; at += 512 {
-			b[at] ^= 0x55
-		}
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	storetest.DamageTables(t, dir)
 	ex, err := jetstream.Open(t.Context(), url, alone("a", dir))
 	if err == nil {
 		for _, err = range evento.Events(t.Context(), ex, evento.Query{}) {

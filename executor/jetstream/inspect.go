@@ -72,10 +72,9 @@ func FormatOf(ctx context.Context, url string, opts *Options) (f Format, err err
 	err = connected(ctx, url, &o, func(ex *Executor) error {
 		bounded, cancel := context.WithTimeout(ctx, answerWait)
 		defer cancel()
-		var log streamState
+		var log streamInfo
 		for _, name := range ex.names.all() {
-			var info streamState
-			err := ex.persist(bounded, func() error { return ex.ask(bounded, "STREAM.INFO."+name, nil, &info) })
+			info, err := ex.info(bounded, name)
 			switch {
 			case isCode(err, noStream):
 				return nil
@@ -116,23 +115,6 @@ type Peer struct {
 	Lag     uint64        `json:"lag"`    // messages that it does not have yet
 }
 
-// streamState is what tools look at of the answer to STREAM.INFO.
-type streamState struct {
-	Config struct {
-		Replicas int               `json:"num_replicas"`
-		MaxBytes int64             `json:"max_bytes"`
-		Metadata map[string]string `json:"metadata"`
-	} `json:"config"`
-	Created time.Time `json:"created"`
-	State   struct {
-		Bytes int64 `json:"bytes"`
-	} `json:"state"`
-	Cluster struct {
-		Leader   string `json:"leader"`
-		Replicas []Peer `json:"replicas"`
-	} `json:"cluster"`
-}
-
 // Streams returns the streams of the store.
 func (ex *Executor) Streams(ctx context.Context) ([]Stream, error) {
 	if err := ex.gate.Enter(ctx); err != nil {
@@ -141,8 +123,8 @@ func (ex *Executor) Streams(ctx context.Context) ([]Stream, error) {
 	defer ex.gate.Leave()
 	var list []Stream
 	for _, name := range ex.names.all() {
-		var s streamState
-		if err := ex.persist(ctx, func() error { return ex.ask(ctx, "STREAM.INFO."+name, nil, &s) }); err != nil {
+		s, err := ex.info(ctx, name)
+		if err != nil {
 			return nil, failure(err)
 		}
 		list = append(list, Stream{name, s.Config.Replicas, s.Cluster.Leader, s.Cluster.Replicas, s.State.Bytes, s.Config.MaxBytes})

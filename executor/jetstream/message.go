@@ -42,6 +42,11 @@ var errForeign = errors.New("jetstream: a message of somebody else")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// checksum is that of what is behind the place for it.
+func checksum(b []byte) uint32 { return crc32.Checksum(b[crcAt+4:], castagnoli) }
+
+func putChecksum(b []byte) { binary.BigEndian.PutUint32(b[crcAt:], checksum(b)) }
+
 // seal writes the header of a message in front of its body: b has room for it.
 func (m *message) seal(b []byte) {
 	copy(b, magic)
@@ -52,7 +57,7 @@ func (m *message) seal(b []byte) {
 	h = binary.BigEndian.AppendUint32(h, m.parts)
 	h = binary.BigEndian.AppendUint64(h, m.base)
 	binary.BigEndian.AppendUint64(h, m.check)
-	binary.BigEndian.PutUint32(b[crcAt:], crc32.Checksum(b[crcAt+4:], castagnoli))
+	putChecksum(b)
 }
 
 // errBroken says that the checksum of a message does not fit.
@@ -65,14 +70,14 @@ func parseMessage(data []byte) (m message, err error) {
 		return m, errForeign
 	}
 	m.crc = binary.BigEndian.Uint32(data[crcAt:])
-	h := data[crcAt+4:]
 	switch {
-	case m.crc != crc32.Checksum(h, castagnoli):
+	case m.crc != checksum(data):
 		return m, errBroken
 	case data[crcAt-1] > format:
 		return m, fmt.Errorf("%w: the log has messages of format %d, this client knows up to %d: all clients need a release that knows it",
 			evento.ErrNewerStore, data[crcAt-1], format)
 	}
+	h := data[crcAt+4:]
 	m.session, m.counter = binary.BigEndian.Uint64(h), binary.BigEndian.Uint64(h[8:])
 	m.part, m.parts = binary.BigEndian.Uint32(h[16:]), binary.BigEndian.Uint32(h[20:])
 	m.base, m.check = binary.BigEndian.Uint64(h[24:]), binary.BigEndian.Uint64(h[32:])

@@ -181,18 +181,20 @@ func (e *encoder) swap(s *evento.Swap) {
 	e.byte(flags(bit{flagWake, s.Wake}))
 	each(e, s.Changes, func(c evento.Change) {
 		e.byte(flags(bit{flagRemove, c.Remove}))
-		e.text(c.Kind)
-		e.text(c.Key)
-		e.text(c.Part)
+		e.key(c.RecordKey)
 		e.uint(c.Revision)
 		e.bytes(c.Value)
 	})
 }
 
+func (e *encoder) key(k evento.RecordKey) {
+	e.text(k.Kind)
+	e.text(k.Key)
+	e.text(k.Part)
+}
+
 func (e *encoder) move(m move) {
-	e.text(m.Kind)
-	e.text(m.Key)
-	e.text(m.Part)
+	e.key(m.RecordKey)
 	e.uint(m.born)
 	e.uint(m.Revision)
 	e.time(m.ChangedAt)
@@ -354,7 +356,7 @@ func (d *decoder) swap() *evento.Swap {
 	s := &evento.Swap{Wake: d.byte()&flagWake != 0}
 	s.Changes = decodeEach(d, func() (c evento.Change) {
 		c.Remove = d.byte()&flagRemove != 0
-		c.Kind, c.Key, c.Part = d.text(), d.text(), d.text()
+		c.RecordKey = d.key()
 		c.Revision, c.Value = d.uint(), d.bytes()
 		return c
 	})
@@ -369,8 +371,12 @@ func (d *decoder) time() time.Time {
 	return time.UnixMicro(int64(at)).UTC()
 }
 
+func (d *decoder) key() evento.RecordKey {
+	return evento.RecordKey{Kind: d.text(), Key: d.text(), Part: d.text()}
+}
+
 func (d *decoder) move() (m move) {
-	m.Kind, m.Key, m.Part = d.text(), d.text(), d.text()
+	m.RecordKey = d.key()
 	m.born, m.Revision, m.ChangedAt, m.Value = d.uint(), d.uint(), d.time(), d.bytes()
 	return m
 }

@@ -29,7 +29,7 @@ func (ex *Executor) Read(ctx context.Context, q evento.Query, args cursor.Args) 
 // asked for it.
 func (ex *Executor) readFresh(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	at := ex.index.Visible()
-	page, err := ex.read(ctx, q, args)
+	page, err := ex.index.Read(ctx, q, args)
 	switch {
 	case ex.opts.Reads == Local,
 		err != nil && !errors.Is(err, cursor.ErrBeyondHead),
@@ -42,9 +42,5 @@ func (ex *Executor) readFresh(ctx context.Context, q evento.Query, args cursor.A
 	if err == nil && ex.index.Visible() == at {
 		return page, nil
 	}
-	return ex.read(ctx, q, args)
-}
-
-func (ex *Executor) read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	return ex.index.Read(ctx, q, args)
 }

@@ -5,7 +5,6 @@ package jetstream
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -183,9 +182,7 @@ func (ex *Executor) unswapped(ctx context.Context, s *evento.Swap) ([]state, err
 
 // post makes a swap in the stream of records.
 func (ex *Executor) post(ctx context.Context, s *evento.Swap, states []state) error {
-	var id [16]byte
-	_, _ = rand.Read(id[:]) // it ends the program rather than to fail
-	changes, after := make([]change, len(s.Changes)), make([]uint64, len(s.Changes))
+	id, changes, after := randomID(), make([]change, len(s.Changes)), make([]uint64, len(s.Changes))
 	for i := range s.Changes {
 		c, at := &s.Changes[i], &states[i]
 		changes[i] = change{id: id, before: at.posted.id, wake: s.Wake, born: at.born, log: ex.follower.applied.Load(), key: c.RecordKey, revision: c.Revision + 1, value: c.Value}
@@ -282,10 +279,8 @@ func (ex *Executor) moveToLog(ctx context.Context, states []state) error {
 			continue
 		}
 		if !s.moved() {
-			var id [16]byte
-			_, _ = rand.Read(id[:]) // it ends the program rather than to fail
 			c := change{
-				id: id, before: s.posted.id, moved: true, born: s.born, log: ex.follower.applied.Load(), key: s.RecordKey,
+				id: randomID(), before: s.posted.id, moved: true, born: s.born, log: ex.follower.applied.Load(), key: s.RecordKey,
 				revision: s.Revision, at: s.ChangedAt.UnixMicro(), value: s.Value,
 			}
 			if err := ex.settlePost(ctx, []change{c}, []uint64{s.posted.sequence}); err != nil {

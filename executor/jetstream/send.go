@@ -4,7 +4,6 @@ package jetstream
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -67,8 +66,7 @@ func newSender(c *connection, f *follower) (*sender, error) {
 
 // renew begins a session.
 func (s *sender) renew() {
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // it ends the program rather than to fail
+	id := randomID()
 	s.session, s.counter = binary.BigEndian.Uint64(id[:]), 0
 }
 
@@ -194,7 +192,7 @@ func (g *group) send(ctx context.Context) ([]outcome, error) {
 		default:
 		}
 		if g.acked && g.follower.applied.Load() >= g.last { // a part of it was lost
-			g.again(timer, again)
+			g.again(timer)
 		}
 		select {
 		case <-moved:
@@ -227,9 +225,9 @@ func (g *group) send(ctx context.Context) ([]outcome, error) {
 }
 
 // again makes the group be published from its beginning after a while.
-func (g *group) again(timer *time.Timer, after time.Duration) {
+func (g *group) again(timer *time.Timer) {
 	g.first, g.sent, g.acked = 0, len(g.parts), false
-	timer.Reset(after)
+	timer.Reset(again)
 }
 
 // publish publishes parts, as far as there may be some without an answer.

@@ -34,8 +34,8 @@ func (l *snapshotList) forget(subject string) {
 func (l *snapshotList) read(ctx context.Context, c *connection) ([]evento.StoredSnapshot, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var info streamInfo
-	if err := c.persist(ctx, func() error { return c.ask(ctx, "STREAM.INFO."+c.names.snapshots, nil, &info) }); err != nil {
+	info, err := c.info(ctx, c.names.snapshots)
+	if err != nil {
 		return nil, err
 	}
 	if err := l.readOn(ctx, c, info.State.Last); err != nil {

@@ -4,8 +4,6 @@ package jetstream
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -33,16 +31,14 @@ type storedSnapshot struct {
 
 const snapshotPart = 600 << 10 // in base64 it is 800 KiB
 
-// subject is that of a snapshot, or of a part of it. Names may have any characters, so it has
-// a hash of them.
+// subjectOf is the subject of a snapshot, or of a part of it.
 func (n *names) subjectOf(key evento.SnapshotKey, part int) string {
 	var e encoder
 	for _, s := range []string{key.Projection, key.Variant, string(key.AggregateType), key.AggregateID} {
 		e.text(s)
 	}
 	e.uint(key.Revision)
-	hash := sha256.Sum256(e.b)
-	subject := n.snapshot + base64.RawURLEncoding.EncodeToString(hash[:18])
+	subject := n.snapshot + e.hash()
 	if part > 0 {
 		subject += "-" + strconv.Itoa(part)
 	}

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -80,15 +82,14 @@ const (
 )
 
 func (n *names) logConfig(o *Options) streamConfig {
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // it ends the program rather than to fail
+	id := randomID()
 	c := n.config(n.log, n.propose, o)
 	c.RePublish = &rePublish{Source: n.propose, Destination: n.pub}
 	c.DenyPurge = true
 	if o.MaxBytes > 0 {
 		c.MaxBytes = o.MaxBytes
 	}
-	c.Metadata = map[string]string{idKey: hex.EncodeToString(id), formatKey: strconv.Itoa(format)}
+	c.Metadata = map[string]string{idKey: hex.EncodeToString(id[:]), formatKey: strconv.Itoa(format)}
 	return c
 }
 
@@ -111,6 +112,19 @@ func (n *names) config(name, subject string, o *Options) streamConfig {
 		MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxPerSubject: -1, MaxConsumers: -1,
 		DenyDelete: true, AllowDirect: true,
 	}
+}
+
+// hash is what stands in a subject for the names that were encoded, which may have any
+// characters.
+func (e *encoder) hash() string {
+	hash := sha256.Sum256(e.b)
+	return base64.RawURLEncoding.EncodeToString(hash[:18])
+}
+
+// randomID is an id that nobody else has.
+func randomID() (id [16]byte) {
+	_, _ = rand.Read(id[:]) // it ends the program rather than to fail
+	return id
 }
 
 // oldest is the first release of NATS that has what is needed: batches.
@@ -153,8 +167,7 @@ func (ex *Executor) streams(ctx context.Context, o *Options) (id [16]byte, err e
 
 // isThere reports whether there is a stream.
 func (ex *Executor) isThere(ctx context.Context, name string) (bool, error) {
-	var info streamInfo
-	err := ex.persist(ctx, func() error { return ex.ask(ctx, "STREAM.INFO."+name, nil, &info) })
+	_, err := ex.info(ctx, name)
 	if isCode(err, noStream) {
 		return false, nil
 	}

@@ -134,7 +134,7 @@ func (ex *Executor) Import(ctx context.Context, events []evento.RawEvent) error 
 		return err
 	}
 	defer ex.gate.Leave()
-	return failure(store.Import(ctx, store.Importing{Positions: ex.index.Positions(), Read: ex.read, Append: ex.takeOver}, events))
+	return failure(store.Import(ctx, store.Importing{Positions: ex.index.Positions(), Read: ex.index.Read, Append: ex.takeOver}, events))
 }
 
 // takeOver appends events that follow the last one.

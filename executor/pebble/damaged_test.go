@@ -1,13 +1,13 @@
 package pebble_test
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/pebble"
+	"github.com/evento-go/evento/internal/storetest"
 )
 
 // A table with flipped bits is found when it is read, and says so.
@@ -19,22 +19,7 @@ func TestDamagedTable(t *testing.T) {
 		commit(t, ex, i)
 	}
 	closeAll(t, ex)
-	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
-	if err != nil || len(tables) == 0 {
-		t.Fatalf("%s has the tables %q, %v", dir, tables, err)
-	}
-	for _, path := range tables {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for at := len(b) / 10; at < len(b)*9/10; at += 512 {
-			b[at] ^= 0x55
-		}
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	storetest.DamageTables(t, dir)
 	again, err := pebble.Open(t.Context(), dir, nil)
 	if err == nil {
 		for _, err = range evento.Events(t.Context(), again, evento.Query{}) {
