@@ -116,9 +116,9 @@ func unanswered(err error) bool {
 		errors.Is(err, nats.ErrConnectionClosed) || isCode(err, noStreamLeader)
 }
 
-// leave is for how long no leader answers before another server is tried: an election takes
-// less.
-const leave = 10 * time.Second
+// leave is for how long no leader answers before another server is tried. An election may take
+// longer: then nothing is lost by it.
+const leave = 5 * time.Second
 
 // heard notes that a leader has answered.
 func (c *connection) heard() { c.silent.Store(0) }
@@ -216,8 +216,10 @@ func (c *connection) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return 0, ctx.Err()
-	case err != nil || len(answer.Data) == 0: // within a batch
-		return 0, err
+	case err != nil:
+		return 0, cmp.Or(c.forbidden(m.Subject), err)
+	case len(answer.Data) == 0: // within a batch
+		return 0, nil
 	}
 	var ack struct {
 		Sequence uint64    `json:"seq"`

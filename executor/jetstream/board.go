@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 
@@ -113,6 +113,8 @@ type board struct {
 	posted  map[evento.RecordKey]posted
 	waiting []posted // of a swap that is not whole
 	last    uint64   // the sequence of the last message
+
+	mute atomic.Bool // it may not publish
 }
 
 func newBoard(c *connection, wake func()) (*board, error) {
@@ -128,8 +130,6 @@ func newBoard(c *connection, wake func()) (*board, error) {
 // run follows until ctx ends, or it cannot go on.
 func (b *board) run(ctx context.Context) error {
 	defer func() { _ = b.sub.Unsubscribe() }()
-	tick := time.NewTicker(idle)
-	defer tick.Stop()
 	for {
 		var err error
 		select {
@@ -138,8 +138,6 @@ func (b *board) run(ctx context.Context) error {
 		case m := <-b.live:
 			err = b.republished(ctx, m)
 		case <-b.behind:
-			err = b.catchUp(ctx)
-		case <-tick.C:
 			err = b.catchUp(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -162,6 +160,11 @@ func (b *board) republished(ctx context.Context, m *nats.Msg) error {
 // take takes the next message. It shows a swap when it is whole. What somebody else has published
 // means nothing.
 func (b *board) take(e entry, subject string) error {
+	if subject == b.names.record+passing {
+		b.last = e.sequence
+		b.show()
+		return nil
+	}
 	c, err := decodeChange(e.data)
 	if err == errForeign || err == nil && subject != b.names.recordSubject(c.key) { //nolint:errorlint // it is never wrapped
 		b.logger.Warn("evento: a message of somebody else in the stream of records means nothing", "stream", b.names.records, "subject", subject)
@@ -265,6 +268,24 @@ func (b *board) post(ctx context.Context, changes []change, after []uint64) (uin
 	return b.publishAll(ctx, messages, after)
 }
 
+// passing is the end of the subject of messages that mean nothing, and take no room: there is one.
+const passing = "pass"
+
+// pass publishes a message that means nothing, and returns its sequence: all that was stored
+// before is in front of it. 0: this client may not.
+func (b *board) pass(ctx context.Context) (sequence uint64, err error) {
+	subject := b.names.record + passing
+	err = b.persist(ctx, func() error {
+		sequence, err = b.publish(ctx, &nats.Msg{Subject: subject})
+		return err
+	})
+	if err != nil && b.forbidden(subject) != nil {
+		b.mute.Store(true)
+		return 0, nil
+	}
+	return sequence, err
+}
+
 // has reports whether a swap is stored: a record is at it, or was before its last change. It is
 // called when the board is fresh.
 func (b *board) has(k evento.RecordKey, id [16]byte) bool {
@@ -282,15 +303,14 @@ func (b *board) unchanged(changes []change, after []uint64) bool {
 	return true
 }
 
-// ahead returns a record whose sender had applied more of the log than there is; "": none. The log
-// was taken back then, and this stream was not.
-func (b *board) ahead(head uint64) string {
+// latest returns the record whose sender had applied most of the log.
+func (b *board) latest() (latest posted) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	for key, p := range b.posted {
-		if p.log > head {
-			return fmt.Sprintf("%s %q %q", key.Kind, key.Key, key.Part)
+	for _, p := range b.posted {
+		if p.log > latest.log {
+			latest = p
 		}
 	}
-	return ""
+	return latest
 }

@@ -272,7 +272,7 @@ func partKey(session, counter uint64, part uint32) []byte {
 
 // proposals decides the proposals of a group.
 func (d *decider) proposals(body []byte, now int64) ([]outcome, error) {
-	var outcomes []outcome
+	outcomes := []outcome{} // of an empty group: none, and it is decided
 	list := decoder{b: body}
 	for len(list.b) > 0 {
 		p, err := decodeProposal(list.bytes())

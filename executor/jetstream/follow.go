@@ -64,8 +64,6 @@ func newFollower(c *connection, d *decider) (*follower, error) {
 func (f *follower) run(ctx context.Context) error {
 	defer func() { _ = f.sub.Unsubscribe() }()
 	defer f.endFetch()
-	tick := time.NewTicker(idle)
-	defer tick.Stop()
 	if err := f.request(); err != nil {
 		return err
 	}
@@ -92,8 +90,6 @@ func (f *follower) run(ctx context.Context) error {
 				err = f.requestIf(f.ahead != nil)
 			}
 		case <-f.behind:
-			err = f.request()
-		case <-tick.C:
 			err = f.request()
 		}
 		if err != nil {

@@ -3,7 +3,9 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -18,6 +20,7 @@ type headCheck struct {
 	*connection
 	stream  string
 	applied func() uint64   // the last message of it that was applied
+	trust   trust           // used by the goroutine that asks
 	ctx     context.Context //nolint:containedctx // of the executor
 	end     context.CancelFunc
 
@@ -34,10 +37,12 @@ type question struct {
 	err  error
 }
 
-// head is where the log is, and the time of the server that said so.
+// head is where the log is, and the time of the server that said so. It is sure if that server
+// still led when it answered: else there may be more.
 type head struct {
 	sequence uint64
 	now      time.Time
+	sure     bool
 }
 
 func newHeadCheck(c *connection, stream string, applied func() uint64) *headCheck {
@@ -122,20 +127,19 @@ func (c *connection) info(ctx context.Context, stream string) (info streamInfo, 
 	return info, err
 }
 
-// lease is for how long a leader that was heard by a majority cannot have been replaced: the
-// shortest time after which a server of NATS seeks election is four seconds.
-const lease = 3 * time.Second
+// lately is how long ago a leader has heard of the others that has a majority.
+const lately = 3 * time.Second
 
-// current reports whether the answer is that of a leader that a majority has heard of lately.
-// One that was halted goes on to answer for a while after another was elected, with an old
-// head.
+// current reports whether the answer is that of a leader that has heard of a majority lately.
+// One that was halted or cut off goes on to answer for a while after another was elected, with an
+// old head. Of those that are left, trust tells.
 func (i *streamInfo) current() bool {
 	if i.Config.Replicas <= 1 {
 		return true
 	}
 	heard := 1
 	for _, r := range i.Cluster.Replicas {
-		if r.Active < lease && !r.Offline {
+		if r.Active < lately && !r.Offline {
 			heard++
 		}
 	}
@@ -152,12 +156,18 @@ func (h *headCheck) ask(ctx context.Context) (head, error) {
 		var info streamInfo
 		applied := h.applied()
 		err := h.connection.ask(ctx, "STREAM.INFO."+h.stream, nil, &info)
+		sure := false
+		if err == nil {
+			sure = h.trust.take(&info, time.Now())
+		} else {
+			h.trust.doubt()
+		}
 		switch {
 		case ctx.Err() != nil:
 			return head{}, ctx.Err()
 		case err == nil && info.current() && info.State.Last >= applied:
 			h.heard()
-			return head{info.State.Last, info.Now.UTC()}, nil
+			return head{info.State.Last, info.Now.UTC(), sure}, nil
 		case err == nil && info.current() && !behind.IsZero() && time.Since(behind) > wrongHead:
 			return head{}, fmt.Errorf("%w: stream %s ends at message %d, and message %d was read of it: was it restored? Open the store again",
 				evento.ErrDamaged, h.stream, info.State.Last, applied)
@@ -180,8 +190,31 @@ func (h *headCheck) ask(ctx context.Context) (head, error) {
 // fresh waits until all is applied that was in the log when the call began.
 func (ex *Executor) fresh(ctx context.Context) (head, error) {
 	h, err := ex.head.get(ctx)
+	if err == nil && !h.sure {
+		err = ex.makeSure(ctx)
+	}
 	if err != nil {
 		return h, err
 	}
 	return h, ex.follower.await(ctx, h.sequence)
+}
+
+// makeSure is for an answer that is not trusted: all that was committed before is in front of a
+// message that is sent now, and what a majority stores is the log. Who may not send any takes the
+// leader's word.
+func (ex *Executor) makeSure(ctx context.Context) error {
+	if ex.mute.Load() {
+		return nil
+	}
+	err := ex.sender.pass(ctx)
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return ctx.Err()
+	case ex.forbidden(ex.names.propose) != nil:
+		ex.mute.Store(true)
+		return nil
+	case errors.Is(err, evento.ErrOutcomeUnknown): // of nothing
+		return cmp.Or(ex.gate.Failed(), evento.ErrClosed)
+	}
+	return err
 }

@@ -136,6 +136,7 @@ type Executor struct {
 	head       *headCheck // of the log
 	board      *board
 	recordHead *headCheck
+	mute       atomic.Bool // it may not publish to the log
 	list       snapshotList
 	feed       evento.Feed
 
@@ -278,25 +279,50 @@ func (ex *Executor) start(ctx context.Context) error {
 			}
 		})
 	}
-	ex.running.Go(func() { ex.watch(following) })
+	ex.running.Go(func() { ex.watch(following, ex.head, &ex.follower.mark) })
+	ex.running.Go(func() { ex.watch(following, ex.recordHead, &ex.board.mark) })
 	ex.board.hurry()
-	h, err = ex.freshRecords(ctx)
-	if key := ex.board.ahead(h.sequence); err == nil && key != "" {
-		err = fmt.Errorf("%w: stream %s is newer than stream %s: of record %s more of the log was known than there is; restore both from one backup",
-			evento.ErrDamaged, ex.names.records, ex.names.log, key)
-	}
-	if err != nil {
+	if err := ex.reach(ctx); err != nil {
 		ex.halt()
+		return err
 	}
-	return err
+	return nil
 }
 
-// watchInterval is how often it is asked whether the streams are still those that are followed.
-const watchInterval = 10 * time.Second
+// reach waits until both streams are applied up to where they are said to be. It refuses a log that
+// was taken back when the records were not: of one more of the log was known than there is.
+func (ex *Executor) reach(ctx context.Context) error {
+	records, err := ex.recordHead.get(ctx)
+	if err != nil {
+		return err
+	}
+	if err := ex.board.await(ctx, records.sequence); err != nil {
+		return err
+	}
+	for began, latest := time.Now(), ex.board.latest(); ; {
+		log, err := ex.head.get(ctx)
+		switch {
+		case err != nil:
+			return err
+		case latest.log <= log.sequence:
+			return ex.follower.await(ctx, log.sequence)
+		case log.sure || time.Since(began) > wrongHead:
+			return fmt.Errorf("%w: stream %s is newer than stream %s: of record %s %q %q message %d of the log was known, and there are %d; restore both from one backup",
+				evento.ErrDamaged, ex.names.records, ex.names.log, latest.key.Kind, latest.key.Key, latest.key.Part, latest.log, log.sequence)
+		}
+		if err := pause(ctx, again); err != nil {
+			return err
+		}
+	}
+}
 
-// watch closes the executor to its callers when one of its streams was restored from a backup:
-// what comes then has numbers of messages that were applied.
-func (ex *Executor) watch(ctx context.Context) {
+// watchInterval is how often it is asked where a stream is. It is less than answerGap.
+const watchInterval = time.Second
+
+// watch asks where a stream is, also while nobody wants to know: so its leader comes to be trusted,
+// and what was not republished is asked for. It closes the executor to its callers when the stream
+// was restored from a backup: what comes then has numbers of messages that were applied.
+func (ex *Executor) watch(ctx context.Context, check *headCheck, applied *mark) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
@@ -307,11 +333,13 @@ func (ex *Executor) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, h := range []*headCheck{ex.head, ex.recordHead} {
-			if _, err := h.get(ctx); errors.Is(err, evento.ErrDamaged) || isCode(err, noStream) {
-				ex.fail(err)
-				return
-			}
+		h, err := check.get(ctx)
+		switch {
+		case errors.Is(err, evento.ErrDamaged) || isCode(err, noStream):
+			ex.fail(err)
+			return
+		case err == nil && h.sequence > applied.applied.Load():
+			applied.hurry()
 		}
 	}
 }

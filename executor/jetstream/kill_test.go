@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -50,6 +51,7 @@ type load struct {
 
 	mu   sync.Mutex
 	told map[evento.ID]told
+	each map[string]int // writes that were acknowledged, by writer
 }
 
 // told is where a writer was told that an event is.
@@ -59,7 +61,7 @@ type told struct {
 }
 
 func startLoad(t *testing.T, ex evento.Executor, name string, writers int) *load {
-	l := &load{t: t, ex: ex, stop: make(chan struct{}), told: map[evento.ID]told{}}
+	l := &load{t: t, ex: ex, stop: make(chan struct{}), told: map[evento.ID]told{}, each: map[string]int{}}
 	for i := range writers {
 		l.wg.Go(func() { l.write(fmt.Sprintf("%s-%d", name, i), rand.New(rand.NewPCG(7, uint64(i)))) })
 	}
@@ -102,7 +104,7 @@ func (l *load) write(name string, r *rand.Rand) {
 		}
 		for slowest := l.slow.Load(); int64(time.Since(began)) > slowest && !l.slow.CompareAndSwap(slowest, int64(time.Since(began))); slowest = l.slow.Load() {
 		}
-		l.note(&w, receipts)
+		l.note(name, &w, receipts)
 		version = receipts[0].Version
 	}
 }
@@ -115,9 +117,10 @@ func someEvents(count, n int) []evento.NewEvent {
 	return events
 }
 
-func (l *load) note(w *evento.Write, receipts []evento.Receipt) {
+func (l *load) note(writer string, w *evento.Write, receipts []evento.Receipt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.each[writer]++
 	for i, r := range receipts {
 		events := w.Appends[i].Events
 		store.Raise(&l.highest, r.Position)
@@ -132,15 +135,43 @@ func (l *load) note(w *evento.Write, receipts []evento.Receipt) {
 // progress waits until so many further writes are acknowledged.
 func (l *load) progress(n int64) {
 	l.t.Helper()
-	for target := l.acked.Load() + n; l.acked.Load() < target; {
+	target := l.acked.Load() + n
+	l.until(func() bool { return l.acked.Load() >= target })
+}
+
+// goOn waits until each writer has another write acknowledged, and returns how long that took.
+func (l *load) goOn() time.Duration {
+	l.t.Helper()
+	began, before := time.Now(), l.writes()
+	l.until(func() bool {
+		for writer, n := range l.writes() {
+			if n == before[writer] {
+				return false
+			}
+		}
+		return true
+	})
+	return time.Since(began)
+}
+
+// writes returns how many writes of each writer are acknowledged.
+func (l *load) writes() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.each)
+}
+
+func (l *load) until(done func() bool) {
+	l.t.Helper()
+	for !done() && !l.t.Failed() {
 		changed := l.ex.Changed()
-		if l.acked.Load() >= target || l.t.Failed() {
+		if done() {
 			return
 		}
 		select {
 		case <-changed:
 		case <-time.After(2 * time.Minute):
-			l.t.Fatalf("no write was acknowledged for two minutes")
+			l.t.Fatalf("no event was stored for two minutes")
 		}
 	}
 }
@@ -228,17 +259,26 @@ func TestKilledNodes(t *testing.T) {
 	l := startLoad(t, ex, "writer", 8)
 	r := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	kills := many(t, "EVENTO_JETSTREAM_KILLS", 6)
+	slowest := map[bool]time.Duration{}
 	for done := 0; done < kills && !t.Failed(); {
 		l.progress(1 + r.Int64N(100))
 		victims := r.Perm(3)[:1+r.IntN(5)/4]
+		one := len(victims) == 1 && r.IntN(2) == 0
+		if one {
+			whole(t, cluster, "kills")
+		}
 		for _, i := range victims {
 			cluster.Nodes[i].Kill()
 		}
 		for _, i := range victims {
 			cluster.Nodes[i].Start()
 		}
+		if one || r.IntN(2) == 0 { // else the next fault may come before all go on
+			slowest[one] = max(slowest[one], l.goOn())
+		}
 		done += len(victims)
 	}
+	t.Logf("after a server of three was killed all writers went on within %s; after others, within %s", slowest[true], slowest[false])
 	l.progress(10)
 	l.end()
 	l.checkAll(other, openStore(t, cluster.URL(), "kills", ""))

@@ -27,8 +27,6 @@ const (
 	// late is how long a message that is known to be there may take to be republished,
 	// before it is asked for.
 	late = 40 * time.Millisecond
-	// idle is how often a stream is asked for what was not republished.
-	idle = time.Second
 )
 
 func newMark(c *connection) mark { return mark{connection: c, behind: make(chan struct{}, 1)} }

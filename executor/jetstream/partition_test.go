@@ -75,11 +75,41 @@ func leader(t *testing.T, cluster *testserver.NATSCluster, name string) int {
 		if err := json.Unmarshal(m.Data, &info); err != nil {
 			t.Fatal(err)
 		}
-		if i := slices.Index([]string{"n1", "n2", "n3"}, info.Cluster.Leader); i >= 0 {
+		if i := slices.IndexFunc(cluster.Nodes, func(n *testserver.NATSNode) bool { return n.Name() == info.Cluster.Leader }); i >= 0 {
 			return i
 		}
 	}
 	return 0
+}
+
+// whole waits until the leader of a store's log has heard of all others lately, and they have
+// what it has.
+func whole(t *testing.T, cluster *testserver.NATSCluster, name string) {
+	t.Helper()
+	nc := connection(t, cluster.URL())
+	defer nc.Close()
+	for t.Context().Err() == nil {
+		m, err := nc.Request("$JS.API.STREAM.INFO."+name, nil, time.Second)
+		if err != nil {
+			continue
+		}
+		var info struct {
+			Cluster struct {
+				Leader   string
+				Replicas []jetstream.Peer
+			}
+		}
+		if err := json.Unmarshal(m.Data, &info); err != nil {
+			t.Fatal(err)
+		}
+		all := info.Cluster.Leader != "" && len(info.Cluster.Replicas) == len(cluster.Nodes)-1
+		for _, p := range info.Cluster.Replicas {
+			all = all && !p.Offline && p.Lag == 0 && p.Active < 2*time.Second
+		}
+		if all {
+			return
+		}
+	}
 }
 
 // openOn opens a store as a client that knows these nodes alone.
@@ -100,7 +130,7 @@ func timed(t *testing.T, what string, do func()) {
 // partition parts a node from the others: the leader, or one that follows it.
 type partition struct {
 	name string
-	do   func(*testserver.Proxy)
+	do   func(testserver.Link)
 	next int
 }
 
@@ -118,34 +148,35 @@ func TestPartitions(t *testing.T) {
 	l := startLoad(t, ex, "any", 4)
 	r := startReaders(t, l, clients...)
 	faults := []partition{
-		{"the leader is behind links that stall", (*testserver.Proxy).Stall, 0},
-		{"the leader is cut off", (*testserver.Proxy).Cut, 0},
-		{"another is cut off", (*testserver.Proxy).Cut, 1},
+		{"the leader is behind links that stall", testserver.Link.Stall, 0},
+		{"the leader is cut off", testserver.Link.Cut, 0},
+		{"another is cut off", testserver.Link.Cut, 1},
 	}
 	for i := range many(t, "EVENTO_JETSTREAM_PARTITIONS", len(faults)) {
 		fault := faults[i%len(faults)]
 		l.progress(20)
+		whole(t, cluster, "parts")
 		node := (leader(t, cluster, "parts") + fault.next) % 3
 		cluster.Part(fault.do, node)
 		major := clients[1+(node+1)%3]
 		timed(t, fault.name+", a majority goes on", func() { writes(t, major, "major", i) })
-		cluster.Part((*testserver.Proxy).Heal, node)
+		cluster.Part(testserver.Link.Heal, node)
 		timed(t, fault.name+", afterwards", func() {
 			l.progress(20)
 			writes(t, clients[1+node], "minor", i)
 		})
 		l.others += 40
 	}
-	cluster.Part((*testserver.Proxy).Cut, 0)
-	cluster.Part((*testserver.Proxy).Cut, 1)
+	cluster.Part(testserver.Link.Cut, 0)
+	cluster.Part(testserver.Link.Cut, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	w := one("lonely", 0)
 	if _, err := clients[1].Write(ctx, w); !errors.Is(err, evento.ErrOutcomeUnknown) && !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("without a majority: Write() = %v", err)
 	}
-	cluster.Part((*testserver.Proxy).Heal, 0)
-	cluster.Part((*testserver.Proxy).Heal, 1)
+	cluster.Part(testserver.Link.Heal, 0)
+	cluster.Part(testserver.Link.Heal, 1)
 	timed(t, "all were apart, afterwards", func() {
 		l.progress(20)
 		w.Retry = true
@@ -181,9 +212,9 @@ func TestCutOffServer(t *testing.T) {
 	url, proxies := behind(t, cluster, nil)
 	ex := open(t, url, &jetstream.Options{Name: "moves", Connect: append(onlyThese, nats.DontRandomize()), Logger: quiet()})
 	write(t, ex, "x", 0)
-	cluster.Part((*testserver.Proxy).Cut, 0)
+	cluster.Part(testserver.Link.Cut, 0)
 	timed(t, "a write by a server that is cut off", func() { write(t, ex, "x", 1) })
-	cluster.Part((*testserver.Proxy).Heal, 0)
+	cluster.Part(testserver.Link.Heal, 0)
 	write(t, ex, "x", 2)
 	for _, p := range proxies[1:] {
 		p.Stall()

@@ -70,7 +70,7 @@ func (ex *Executor) freshRecords(ctx context.Context) (head, error) {
 	}
 	posted := make(chan answer, 1)
 	go func() {
-		h, err := ex.recordHead.get(ctx)
+		h, err := ex.postedHead(ctx)
 		posted <- answer{h, err}
 	}()
 	log, err := ex.fresh(ctx)
@@ -221,11 +221,23 @@ func (ex *Executor) settlePost(ctx context.Context, changes []change, after []ui
 
 // freshBoard waits until the board has all that was in the stream when the call began.
 func (ex *Executor) freshBoard(ctx context.Context) error {
-	h, err := ex.recordHead.get(ctx)
+	h, err := ex.postedHead(ctx)
 	if err != nil {
 		return err
 	}
 	return ex.board.await(ctx, h.sequence)
+}
+
+// postedHead returns where the stream of records is, or was at some moment of the call.
+func (ex *Executor) postedHead(ctx context.Context) (head, error) {
+	h, err := ex.recordHead.get(ctx)
+	if err != nil || h.sure || ex.board.mute.Load() {
+		return h, err
+	}
+	// As for the log, see makeSure.
+	sequence, err := ex.board.pass(ctx)
+	h.sequence = max(h.sequence, sequence)
+	return h, err
 }
 
 // forgetRemoved is for records whose last messages the server has no more.

@@ -42,7 +42,7 @@ type sender struct {
 
 // request is a proposal that waits, and then its outcome.
 type request struct {
-	body    []byte
+	body    []byte // empty: there is none, see pass
 	outcome outcome
 }
 
@@ -88,6 +88,10 @@ func (s *sender) propose(ctx context.Context, p *proposal) (outcome, error) {
 	return r.outcome, r.outcome.err
 }
 
+// pass returns when a message of this client's is applied that was sent after the call began, and
+// so everything that was committed before. A group of proposals that is sent anyhow is such a message.
+func (s *sender) pass(ctx context.Context) error { return s.queue.Do(ctx, &request{}, 0) }
+
 // flush sends the proposals that wait.
 func (s *sender) flush(_ context.Context, take func() (context.Context, []*appendqueue.Call[*request])) {
 	ctx, calls := take()
@@ -96,17 +100,21 @@ func (s *sender) flush(_ context.Context, take func() (context.Context, []*appen
 		return
 	}
 	var body []byte
+	proposals := 0
 	for _, c := range calls {
-		body = binary.AppendUvarint(body, uint64(len(c.Request.body)))
-		body = append(body, c.Request.body...)
+		if len(c.Request.body) > 0 {
+			body = binary.AppendUvarint(body, uint64(len(c.Request.body)))
+			body = append(body, c.Request.body...)
+			proposals++
+		}
 	}
 	outcomes, err := s.settle(ctx, body)
-	if err == nil && len(outcomes) != len(calls) {
-		err = fmt.Errorf("%w: a group of %d proposals has %d outcomes", evento.ErrOutcomeUnknown, len(calls), len(outcomes))
+	if err == nil && len(outcomes) != proposals {
+		err = fmt.Errorf("%w: a group of %d proposals has %d outcomes", evento.ErrOutcomeUnknown, proposals, len(outcomes))
 	}
-	for i, c := range calls {
-		if err == nil {
-			c.Request.outcome = outcomes[i]
+	for _, c := range calls {
+		if err == nil && len(c.Request.body) > 0 {
+			c.Request.outcome, outcomes = outcomes[0], outcomes[1:]
 		}
 		c.Finish(err)
 	}
@@ -178,7 +186,7 @@ func (s *sender) groupOf(body []byte) *group {
 
 // send publishes the group until it is decided, or all who wait for it have given up.
 func (g *group) send(ctx context.Context) ([]outcome, error) {
-	timer := time.NewTimer(g.timeout)
+	timer := time.NewTimer(g.patience())
 	defer timer.Stop()
 	g.publish()
 	for {
@@ -213,7 +221,7 @@ func (g *group) send(ctx context.Context) ([]outcome, error) {
 			g.sent = g.first
 			g.attempt++
 			g.publish()
-			timer.Reset(g.timeout)
+			timer.Reset(g.patience())
 		case <-g.closing:
 			return nil, fmt.Errorf("%w: the executor was closed before the servers have answered", evento.ErrOutcomeUnknown)
 		case <-g.failed:
@@ -282,9 +290,25 @@ func (g *group) answered(m *nats.Msg, timer *time.Timer) error {
 		timer.Reset(late)
 		return nil
 	}
-	timer.Reset(g.timeout)
+	timer.Reset(g.patience())
 	g.publish()
 	return nil
+}
+
+const (
+	// soon is how long an answer is waited for before the group is sent again, at first. What
+	// was sent while there was no leader is lost, and an election takes up to nine seconds.
+	soon = time.Second
+	// soonMost is how often that is. Servers that take longer have enough to do.
+	soonMost = 10
+)
+
+// patience is how long an answer is waited for.
+func (g *group) patience() time.Duration {
+	if g.attempt < soonMost {
+		return min(soon, g.timeout)
+	}
+	return g.timeout
 }
 
 // partOf returns the number of the part that an answer is about, and of the attempt.

@@ -20,13 +20,15 @@ import (
 // process.
 type NATSCluster struct {
 	Nodes []*NATSNode
-	links [][]*Proxy // by who connects and to whom; nil: the nodes connect directly
+	links [][]Link // by who connects and to whom; nil: the nodes connect directly
 }
 
 // NATSNode is a server of a cluster.
 type NATSNode struct {
 	t            testing.TB
-	dir          string
+	name, dir    string
+	host         string
+	within       func(*exec.Cmd) *exec.Cmd // nil: it runs as it is
 	port, routes int
 	server       *process
 }
@@ -38,7 +40,9 @@ type NATSOptions struct {
 	Lines []string
 	// Store is the folder of a server's data, by its index. nil: temporary folders.
 	Store func(node int) string
-	// Links puts a proxy between each two servers, for Part.
+	// Links makes a network that can fail, for Part and Between: proxies on loopback
+	// ports, or with EVENTO_NAMESPACES=1 network namespaces, which need the superuser and
+	// iproute2.
 	Links bool
 }
 
@@ -51,10 +55,13 @@ func NATS(t testing.TB, o NATSOptions) *NATSCluster {
 		o.Nodes = 3
 	}
 	c := &NATSCluster{}
-	for range o.Nodes {
-		c.Nodes = append(c.Nodes, &NATSNode{t: t, dir: temporary(t), port: freePort(t), routes: freePort(t)})
+	for i := range o.Nodes {
+		c.Nodes = append(c.Nodes, &NATSNode{t: t, name: fmt.Sprintf("n%d", i+1), dir: temporary(t), host: "127.0.0.1", port: freePort(t), routes: freePort(t)})
 	}
-	if o.Links {
+	switch {
+	case o.Links && os.Getenv("EVENTO_NAMESPACES") != "":
+		c.separate(t)
+	case o.Links:
 		c.link(t)
 	}
 	for i, n := range c.Nodes {
@@ -64,7 +71,7 @@ func NATS(t testing.TB, o NATSOptions) *NATSCluster {
 			give(t, data)
 		}
 		lines := append([]string{
-			fmt.Sprintf("server_name: n%d", i+1), fmt.Sprintf("listen: %s", n.Address()),
+			"server_name: " + n.name, fmt.Sprintf("listen: %s", n.Address()),
 			fmt.Sprintf("jetstream { store_dir: %q, sync_interval: always, max_mem: 64MB, max_file: 20GB }", data),
 		}, o.Lines...)
 		if o.Nodes > 1 {
@@ -85,7 +92,7 @@ func NATS(t testing.TB, o NATSOptions) *NATSCluster {
 func (c *NATSCluster) link(t testing.TB) {
 	t.Helper()
 	for i := range c.Nodes {
-		c.links = append(c.links, make([]*Proxy, len(c.Nodes)))
+		c.links = append(c.links, make([]Link, len(c.Nodes)))
 		for j, to := range c.Nodes {
 			if i != j {
 				c.links[i][j] = NewProxy(t, fmt.Sprintf("127.0.0.1:%d", to.routes), nil)
@@ -94,26 +101,43 @@ func (c *NATSCluster) link(t testing.TB) {
 	}
 }
 
+// separate puts each server into a network namespace.
+func (c *NATSCluster) separate(t testing.TB) {
+	t.Helper()
+	s := newSpaces(t, len(c.Nodes))
+	for i, n := range c.Nodes {
+		n.host, n.within = s.host(i), func(cmd *exec.Cmd) *exec.Cmd { return s.within(i, cmd) }
+		c.links = append(c.links, make([]Link, len(c.Nodes)))
+		for j := range c.Nodes {
+			if i != j {
+				c.links[i][j] = &route{s, i, j}
+			}
+		}
+	}
+}
+
 // routes is the configuration of a server's connections to the others.
 func (c *NATSCluster) routes(node int) string {
 	var urls []string
-	for j, to := range c.Nodes {
-		switch {
-		case c.links == nil:
-			urls = append(urls, fmt.Sprintf("nats://127.0.0.1:%d", to.routes))
-		case j != node:
-			urls = append(urls, "nats://"+c.links[node][j].Address())
-		}
-	}
 	further := ""
-	if c.links != nil { // others would tell each other of ways around the proxies
-		further = `, no_advertise: true, advertise: "127.0.0.1:1"`
+	for j, to := range c.Nodes {
+		if j == node {
+			continue
+		}
+		address := fmt.Sprintf("%s:%d", to.host, to.routes)
+		if c.links != nil {
+			if proxy, ok := c.links[node][j].(*Proxy); ok { // others would tell each other of ways around them
+				address, further = proxy.Address(), `, no_advertise: true, advertise: "127.0.0.1:1"`
+			}
+		}
+		urls = append(urls, "nats://"+address)
 	}
-	return fmt.Sprintf("cluster { name: evento, listen: 127.0.0.1:%d, routes: [%s]%s }", c.Nodes[node].routes, strings.Join(urls, ", "), further)
+	n := c.Nodes[node]
+	return fmt.Sprintf("cluster { name: evento, listen: %s:%d, routes: [%s]%s }", n.host, n.routes, strings.Join(urls, ", "), further)
 }
 
 // Part does something with each link between one of these servers and one of the others.
-func (c *NATSCluster) Part(do func(*Proxy), nodes ...int) {
+func (c *NATSCluster) Part(do func(Link), nodes ...int) {
 	for i := range c.links {
 		for j, link := range c.links[i] {
 			if i != j && slices.Contains(nodes, i) != slices.Contains(nodes, j) {
@@ -121,6 +145,12 @@ func (c *NATSCluster) Part(do func(*Proxy), nodes ...int) {
 			}
 		}
 	}
+}
+
+// Between does something with each link between two servers.
+func (c *NATSCluster) Between(do func(Link), a, b int) {
+	do(c.links[a][b])
+	do(c.links[b][a])
 }
 
 // URL is that of all servers.
@@ -132,16 +162,22 @@ func (c *NATSCluster) URL() string {
 	return strings.Join(urls, ",")
 }
 
+// Name is what the servers call it.
+func (n *NATSNode) Name() string { return n.name }
+
 // URL is the server's.
 func (n *NATSNode) URL() string { return "nats://" + n.Address() }
 
 // Address is where the server takes connections of clients.
-func (n *NATSNode) Address() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
+func (n *NATSNode) Address() string { return fmt.Sprintf("%s:%d", n.host, n.port) }
 
 // Start starts the server, and returns when it takes connections.
 func (n *NATSNode) Start() {
 	n.t.Helper()
 	cmd := command(n.dir, natsServer(n.t), "-c", filepath.Join(n.dir, "nats.conf"))
+	if n.within != nil {
+		cmd = n.within(cmd)
+	}
 	n.server = start(n.t, cmd, os.Kill, func(string) error {
 		conn, err := net.DialTimeout("tcp", n.Address(), time.Second)
 		if err == nil {
