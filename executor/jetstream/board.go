@@ -281,7 +281,7 @@ func (b *board) pass(ctx context.Context) (sequence uint64, err error) {
 	})
 	if err != nil && b.forbidden(subject) != nil {
 		b.mute.Store(true)
-		return 0, nil
+		return 0, nil //nolint:nilerr // who may not takes the leader's word
 	}
 	return sequence, err
 }
