@@ -279,11 +279,13 @@ func (b *board) pass(ctx context.Context) (sequence uint64, err error) {
 		sequence, err = b.publish(ctx, &nats.Msg{Subject: subject})
 		return err
 	})
-	if err != nil && b.forbidden(subject) != nil {
+	switch {
+	case err == nil || b.forbidden(subject) == nil:
+		return sequence, err
+	default: // it takes the leader's word
 		b.mute.Store(true)
-		return 0, nil //nolint:nilerr // who may not takes the leader's word
+		return 0, nil
 	}
-	return sequence, err
 }
 
 // has reports whether a swap is stored: a record is at it, or was before its last change. It is
