@@ -207,14 +207,15 @@ func (ex *Executor) makeSure(ctx context.Context) error {
 		return nil
 	}
 	err := ex.sender.pass(ctx)
+	forbidden := ex.forbidden(ex.names.propose) != nil
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
-	case ex.forbidden(ex.names.propose) != nil:
-		ex.mute.Store(true)
-		return nil
-	case errors.Is(err, evento.ErrOutcomeUnknown): // of nothing
+	case errors.Is(err, evento.ErrOutcomeUnknown) && !forbidden: // of nothing
 		return cmp.Or(ex.gate.Failed(), evento.ErrClosed)
+	case !forbidden:
+		return err
 	}
-	return err
+	ex.mute.Store(true)
+	return nil //nolint:nilerr // it takes the leader's word
 }
