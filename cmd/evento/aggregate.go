@@ -12,6 +12,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func aggregateCommand() *cobra.Command {
@@ -64,11 +65,11 @@ func showAggregate(ctx context.Context, s *session, args []string) error {
 			err = s.out.line(v)
 		default:
 			if !found {
-				if err := s.out.printf("%s %s, routing key %s\n", show(string(v.AggregateType)), show(v.AggregateID), shown(v.RoutingKey)); err != nil {
+				if err := s.out.printf("%s %s, routing key %s\n", printable.Text(string(v.AggregateType)), printable.Text(v.AggregateID), printable.OrDash(v.RoutingKey)); err != nil {
 					return err
 				}
 			}
-			err = s.out.printf("%6d  %s  @%d  %s  %s\n", v.Version, showTime(v.Timestamp), v.Position, show(v.Name), v.payload())
+			err = s.out.printf("%6d  %s  @%d  %s  %s\n", v.Version, printable.Time(v.Timestamp), v.Position, printable.Text(v.Name), v.payload())
 		}
 		if err != nil {
 			return err
@@ -76,7 +77,7 @@ func showAggregate(ctx context.Context, s *session, args []string) error {
 		found = true
 	}
 	if !found {
-		return fmt.Errorf("%w: %s %s has no events", evento.ErrNotFound, show(string(filter.AggregateType)), show(filter.AggregateID))
+		return fmt.Errorf("%w: %s %s has no events", evento.ErrNotFound, printable.Text(string(filter.AggregateType)), printable.Text(filter.AggregateID))
 	}
 	return nil
 }
@@ -102,14 +103,14 @@ func (s *session) typeOf(ctx context.Context, id string) (evento.AggregateType, 
 	}
 	switch len(found) {
 	case 0:
-		return "", fmt.Errorf("%w: no aggregate has the id %s", evento.ErrNotFound, show(id))
+		return "", fmt.Errorf("%w: no aggregate has the id %s", evento.ErrNotFound, printable.Text(id))
 	case 1:
 		return evento.AggregateType(found[0]), nil
 	}
 	for i := range found {
-		found[i] = show(found[i])
+		found[i] = printable.Text(found[i])
 	}
-	return "", usagef("aggregates of several types have the id %s: %s; give one of them as TYPE", show(id), strings.Join(found, ", "))
+	return "", usagef("aggregates of several types have the id %s: %s; give one of them as TYPE", printable.Text(id), strings.Join(found, ", "))
 }
 
 // edges ranges over the events of a query with their cursors, like

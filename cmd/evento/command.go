@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // group makes a command with subcommands; called without one, it shows its help.
@@ -37,7 +38,7 @@ func noCommand(cmd *cobra.Command, name string) error {
 	if s := cmd.SuggestionsFor(name); len(s) > 0 {
 		hint = "; is it " + strings.Join(s, " or ") + "?"
 	}
-	return usagef("%s has no command %s%s", cmd.CommandPath(), show(name), hint)
+	return usagef("%s has no command %s%s", cmd.CommandPath(), printable.Text(name), hint)
 }
 
 // addDefaults adds cobra's own commands, which are to refuse what others refuse.

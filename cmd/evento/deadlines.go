@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func deadlinesCommand() *cobra.Command {
@@ -31,7 +32,7 @@ With -o json each is a document on a line of its own.`,
   evento deadlines --store app.db --type shop/Order --id 01J8 -o json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && args[0] != "list" {
-				return usagef("deadlines can be listed, not %s", show(args[0]))
+				return usagef("deadlines can be listed, not %s", printable.Text(args[0]))
 			}
 			return arguments(0, 1, "list or nothing")(cmd, args)
 		},
@@ -65,7 +66,7 @@ func (v *deadlineView) row(now time.Time) []string {
 	if v.LateSeconds == 0 {
 		late = "in " + showDuration(max(0, v.Due.Sub(now)).Truncate(time.Second))
 	}
-	return []string{showTime(v.Due), late, show(string(v.AggregateType)), show(v.AggregateID), show(v.Name), show(v.Event)}
+	return []string{printable.Time(v.Due), late, printable.Text(string(v.AggregateType)), printable.Text(v.AggregateID), printable.Text(v.Name), printable.Text(v.Event)}
 }
 
 func listDeadlines(ctx context.Context, s *session, _ []string) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/pebble"
 	"github.com/evento-go/evento/internal/examine"
+	"github.com/evento-go/evento/internal/printable"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
@@ -173,11 +174,11 @@ func (d *doctor) found(f finding) (err error) {
 	}
 	subject := ""
 	if f.Subject != "" {
-		subject = show(f.Subject) + ": "
+		subject = printable.Text(f.Subject) + ": "
 	}
-	text := fmt.Sprintf("%-8s%-13s%s%s\n", f.Severity, f.Check, subject, show(f.Detail))
+	text := fmt.Sprintf("%-8s%-13s%s%s\n", f.Severity, f.Check, subject, printable.Text(f.Detail))
 	if f.Remedy != "" {
-		text += "        remedy: " + show(f.Remedy) + "\n"
+		text += "        remedy: " + printable.Text(f.Remedy) + "\n"
 	}
 	if err := d.s.out.printf("%s", text); err != nil {
 		return err
@@ -301,7 +302,7 @@ func (d *doctor) records(ctx context.Context, x examined) error {
 			d.entries.add(&r.Record)
 		}
 		r.Check()
-		return d.faults("record", fmt.Sprintf("%s %q %q", show(r.Kind), r.Key, r.Part), r.Faults,
+		return d.faults("record", fmt.Sprintf("%s %q %q", printable.Text(r.Kind), r.Key, r.Part), r.Faults,
 			"restore it from a backup, or remove it in the database: what it is about is forgotten")
 	})
 }
@@ -314,7 +315,7 @@ func (d *doctor) snapshots(ctx context.Context, x examined, l *logCheck) error {
 		if s.Check(); !s.Lacks("position") && s.Position > l.last {
 			ahead = append(ahead, s.Position)
 		}
-		return d.faults("snapshot", fmt.Sprintf("%q of %s %q", s.Projection, show(string(s.AggregateType)), s.AggregateID), s.Faults,
+		return d.faults("snapshot", fmt.Sprintf("%q of %s %q", s.Projection, printable.Text(string(s.AggregateType)), s.AggregateID), s.Faults,
 			"evento snapshots delete removes it, or else remove it in the database: it is made again")
 	})
 	if n, ok := x.(*natsDoctor); ok && err == nil && len(ahead) > 0 {
@@ -384,7 +385,7 @@ func (d *doctor) summary() error {
 	}
 	for _, kind := range slices.Sorted(maps.Keys(more)) {
 		severity, check, _ := strings.Cut(kind, " ")
-		if err := d.s.out.printf("%-8s%-13sand %s more\n", severity, check, thousands(uint64(more[kind]))); err != nil {
+		if err := d.s.out.printf("%-8s%-13sand %s more\n", severity, check, printable.Thousands(uint64(more[kind]))); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/evento-go/evento/internal/examine"
+	"github.com/evento-go/evento/internal/payload"
+	"github.com/evento-go/evento/internal/printable"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
@@ -135,7 +137,7 @@ func placeOf(e *examine.Event) string {
 	if e.Position == 0 || e.Lacks(examine.Version, examine.Name) {
 		return place
 	}
-	return fmt.Sprintf("%s, version %d at position %d", show(e.Name), e.Version, e.Position)
+	return fmt.Sprintf("%s, version %d at position %d", printable.Text(e.Name), e.Version, e.Position)
 }
 
 // subjectOf is the event's aggregate, as far as it is known.
@@ -152,15 +154,15 @@ func (l *logCheck) clock() error {
 	if l.at.IsZero() || ahead <= time.Minute {
 		return nil
 	}
-	return l.d.found(finding{warning, "timestamp", "", fmt.Sprintf("the last event is of %s, which is %s ahead of this machine's clock: until then all events get that time", showTime(l.at), showDuration(ahead)), "set the clocks; timestamps never fall, so wait"})
+	return l.d.found(finding{warning, "timestamp", "", fmt.Sprintf("the last event is of %s, which is %s ahead of this machine's clock: until then all events get that time", printable.Time(l.at), showDuration(ahead)), "set the clocks; timestamps never fall, so wait"})
 }
 
 func (l *logCheck) payload(e *examine.Event) error {
-	err := checkPayload(&e.RawEvent)
+	err := payload.Check(&e.RawEvent)
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errCodec):
+	case errors.Is(err, payload.ErrCodec):
 		if l.codecs[e.Codec] || len(l.codecs) > mostListed {
 			return nil
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/evento-go/evento/executor/jetstream"
 	"github.com/evento-go/evento/executor/pebble"
 	"github.com/evento-go/evento/internal/examine"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // natsDoctor examines a store on NATS: the streams as the servers describe them, and what is in
@@ -151,7 +152,7 @@ func (d *natsDoctor) limits(ctx context.Context) error {
 		if a.Used() < nearly {
 			return nil
 		}
-		return d.found(finding{warning, "limits", subject, fmt.Sprintf("%s of %s bytes are used: commits are refused when it is full", thousands(uint64(a.Bytes)), thousands(uint64(a.MaxBytes))), remedy})
+		return d.found(finding{warning, "limits", subject, fmt.Sprintf("%s of %s bytes are used: commits are refused when it is full", printable.Thousands(uint64(a.Bytes)), printable.Thousands(uint64(a.MaxBytes))), remedy})
 	}
 	for _, s := range streams {
 		if err := full("stream "+s.Name, jetstream.Account{Bytes: s.Bytes, MaxBytes: s.MaxBytes}, "raise its max_bytes: nats stream edit "+s.Name); err != nil {

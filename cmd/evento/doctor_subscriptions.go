@@ -10,6 +10,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // subscriptions reports what blocks subscriptions.
@@ -92,7 +93,7 @@ func (d *doctor) ofSubscription(v *subscriptionView) (list []finding) {
 	if v.Paused {
 		since := ""
 		if v.showPaused() != paused {
-			since = " since " + showTime(v.Changed.At)
+			since = " since " + printable.Time(v.Changed.At)
 		}
 		add(warning, "evento subscriptions resume KEY", "it is %s%s", v.showPaused(), since)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func eventsCommand() *cobra.Command {
@@ -313,7 +314,7 @@ func (t *tail) write(page *cursor.Page[evento.RawEvent]) (done bool, err error) 
 			err = t.s.out.line(v)
 		} else {
 			// The width of columns cannot be known: later events may be wider.
-			text := fmt.Sprintf("%d  %s  %s %s  v%d  %s", v.Position, showTime(v.Timestamp), show(string(v.AggregateType)), show(v.AggregateID), v.Version, show(v.Name))
+			text := fmt.Sprintf("%d  %s  %s %s  v%d  %s", v.Position, printable.Time(v.Timestamp), printable.Text(string(v.AggregateType)), printable.Text(v.AggregateID), v.Version, printable.Text(v.Name))
 			if len(v.Tags) > 0 {
 				text += "  " + v.tags()
 			}
@@ -367,7 +368,7 @@ func (s *session) find(ctx context.Context, text string) (none cursor.Edge[event
 	}
 	position, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
-		return none, usagef("%s is neither a position nor an id of 26 characters", show(text))
+		return none, usagef("%s is neither a position nor an id of 26 characters", printable.Text(text))
 	}
 	head, err := s.head(ctx)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // filterFlags adds the flags that select events.
@@ -232,7 +233,7 @@ func (s *session) times(ctx context.Context) (since, until time.Time, err error)
 		}
 	}
 	if !until.IsZero() && !since.Before(until) {
-		return since, until, usagef("--since %s is not before --until %s", showTime(since), showTime(until))
+		return since, until, usagef("--since %s is not before --until %s", printable.Time(since), printable.Time(until))
 	}
 	return since, until, nil
 }
@@ -277,7 +278,7 @@ func parseTime(text string) (time.Time, error) {
 	if t, err := time.Parse(time.DateOnly, text); err == nil {
 		return t, nil
 	}
-	return time.Time{}, usagef("%s is no time: 2026-03-01T09:00:00Z, 2026-03-01, or how long ago, such as 90m, 12h or 7d", show(text))
+	return time.Time{}, usagef("%s is no time: 2026-03-01T09:00:00Z, 2026-03-01, or how long ago, such as 90m, 12h or 7d", printable.Text(text))
 }
 
 // parseAgo reads a duration as [time.ParseDuration] does, which may begin with weeks and

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // someEvents are many events with few names, whose times are often equal.
@@ -75,7 +76,7 @@ func exported(t *testing.T, events []evento.RawEvent) string {
 	}
 	line(map[string]any{"evento": "events", "version": 1})
 	for _, e := range events {
-		line(record{e.Position, e.ID, string(e.AggregateType), e.AggregateID, e.Version, e.Name, e.RoutingKey, e.Tags, showTime(e.Timestamp), e.Codec, e.Metadata, e.Data})
+		line(record{e.Position, e.ID, string(e.AggregateType), e.AggregateID, e.Version, e.Name, e.RoutingKey, e.Tags, printable.Time(e.Timestamp), e.Codec, e.Metadata, e.Data})
 	}
 	line(map[string]any{"evento": "end", "events": len(events), "sha256": fmt.Sprintf("%x", sha256.Sum256([]byte(b.String())))})
 	return b.String()
@@ -99,13 +100,13 @@ func someFilter(r *rand.Rand, events []evento.RawEvent) filterCase {
 		return events[r.IntN(len(events))].Timestamp.Add(time.Duration(r.IntN(3)-1) * time.Microsecond)
 	}
 	if since := moment(); r.IntN(2) == 0 {
-		add(func(e *evento.RawEvent) bool { return !e.Timestamp.Before(since) }, "--since", showTime(since))
+		add(func(e *evento.RawEvent) bool { return !e.Timestamp.Before(since) }, "--since", printable.Time(since))
 		if until := since.Add(time.Duration(r.Int64N(int64(10 * time.Minute)))); r.IntN(2) == 0 && since.Before(until.Truncate(time.Microsecond)) {
 			until = until.Truncate(time.Microsecond)
-			add(func(e *evento.RawEvent) bool { return e.Timestamp.Before(until) }, "--until", strings.ToLower(showTime(until)))
+			add(func(e *evento.RawEvent) bool { return e.Timestamp.Before(until) }, "--until", strings.ToLower(printable.Time(until)))
 		}
 	} else if until := moment(); r.IntN(2) == 0 {
-		add(func(e *evento.RawEvent) bool { return e.Timestamp.Before(until) }, "--until", showTime(until))
+		add(func(e *evento.RawEvent) bool { return e.Timestamp.Before(until) }, "--until", printable.Time(until))
 	}
 	if id := []string{"rare", "often", "none"}[r.IntN(3)]; r.IntN(2) == 0 {
 		add(func(e *evento.RawEvent) bool { return e.Metadata.CorrelationID == id }, "--correlation-id", id)
@@ -307,7 +308,7 @@ func TestSubscriptionFilters(t *testing.T) {
 			}
 			ofA := func(e *evento.RawEvent) bool { return e.AggregateType == "a" }
 			eu := func(e *evento.RawEvent) bool { return e.RoutingKey == "eu" }
-			cut := showTime(now.Add(-200 * time.Hour))
+			cut := printable.Time(now.Add(-200 * time.Hour))
 			for _, test := range []struct {
 				args  []string
 				wants func(*evento.RawEvent) bool

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento/executor/jetstream"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func indexCommand() *cobra.Command {
@@ -55,7 +56,7 @@ exit code is 1.`,
 			if o.json {
 				return o.line(map[string]string{"detail": detail})
 			}
-			return o.printf("%s\n", show(detail))
+			return o.printf("%s\n", printable.Text(detail))
 		})
 		if err != nil {
 			return err
@@ -79,7 +80,7 @@ func writeVerified(o *output, a address, at jetstream.Verified, differences int)
 		return o.line(map[string]summary{"summary": {at, differences}})
 	}
 	if n := differences - mostListed; n > 0 {
-		if err := o.printf("and %s more\n", thousands(uint64(n))); err != nil {
+		if err := o.printf("and %s more\n", printable.Thousands(uint64(n))); err != nil {
 			return err
 		}
 	}
@@ -112,7 +113,7 @@ Executor.CopyIndex. The new directory must not exist, and is for its owner alone
 		if o.json {
 			return o.line(map[string]string{"copied_to": *to})
 		}
-		return o.printf("%s: its index was copied to %s\n", a, show(*to))
+		return o.printf("%s: its index was copied to %s\n", a, printable.Text(*to))
 	})
 }
 

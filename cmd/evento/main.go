@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/evento-go/evento/internal/printable"
 	"github.com/evento-go/evento/internal/replace"
 	"github.com/evento-go/evento/internal/signals"
 )
@@ -85,7 +86,7 @@ With -o json the output is for programs: one document, or one a line.
 		return exitInterrupted
 	}
 	if !errors.Is(err, errFindings) {
-		fmt.Fprintln(stderr, "evento: "+strings.ReplaceAll(showErr(err), "evento: ", ""))
+		fmt.Fprintln(stderr, "evento: "+strings.ReplaceAll(printable.Err(err), "evento: ", ""))
 	}
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -13,6 +13,7 @@ import (
 	"github.com/evento-go/evento/executor/mysql"
 	"github.com/evento-go/evento/executor/postgres"
 	"github.com/evento-go/evento/executor/sqlite"
+	"github.com/evento-go/evento/internal/printable"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
@@ -141,7 +142,7 @@ func (s migrationStatus) write(o *output, a address) error {
 		if m.AppliedAt != nil {
 			applied = m.AppliedAt.Format(time.RFC3339)
 		}
-		rows = append(rows, []string{show(m.Name), applied})
+		rows = append(rows, []string{printable.Text(m.Name), applied})
 	}
 	return o.table(rows)
 }
@@ -226,5 +227,5 @@ func migrationSQL(database, schema string) (string, error) {
 	case "mysql", "mariadb":
 		return mysql.Script()
 	}
-	return "", usagef("there are no migrations of %s: sqlite, postgres or mysql", show(database))
+	return "", usagef("there are no migrations of %s: sqlite, postgres or mysql", printable.Text(database))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
 	"github.com/evento-go/evento/internal/replace"
 )
 
@@ -30,7 +31,7 @@ func writeTo(cmd *cobra.Command, path string, fn func(io.Writer) error) (err err
 	}
 	switch info, err := os.Stat(path); {
 	case err == nil && info.IsDir():
-		return usageError{fmt.Errorf("%w output: %s is a directory", evento.ErrInvalid, show(path))}
+		return usageError{fmt.Errorf("%w output: %s is a directory", evento.ErrInvalid, printable.Text(path))}
 	case err == nil && !info.Mode().IsRegular():
 		return toStream(cmd.Context(), path, os.O_WRONLY, fn)
 	}
@@ -102,7 +103,7 @@ func (s *session) checkOutput(path string) error {
 	if s.address.path == "" || path == "" {
 		return nil
 	}
-	refused := usagef("--output %s is the store itself", show(path))
+	refused := usagef("--output %s is the store itself", printable.Text(path))
 	if s.address.kind == pebbleStore {
 		if sameFile(filepath.Dir(path), s.address.path) || sameFile(path, s.address.path) {
 			return refused

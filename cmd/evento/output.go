@@ -9,16 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"text/tabwriter"
-	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
@@ -46,7 +44,7 @@ func newOutput(cmd *cobra.Command) (*output, error) {
 	case "json":
 		o.json = true
 	default:
-		return nil, usagef("--output %s: table or json", show(format))
+		return nil, usagef("--output %s: table or json", printable.Text(format))
 	}
 	return o, nil
 }
@@ -61,7 +59,7 @@ func (o *output) line(v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	writeJSON(o.w, b.String())
+	printable.WriteJSON(o.w, b.String())
 	_, err := o.w.Write(nil) // the error of any write before
 	return err
 }
@@ -128,82 +126,4 @@ func (p *pipe) Write(b []byte) (int, error) {
 		p.failed = err
 	}
 	return n, err
-}
-
-// show makes a text from a store safe to print. It quotes and escapes a text that
-// contains control characters, changes the direction of writing, or could be
-// mistaken for something else.
-func show(s string) string {
-	if s == "" || strings.TrimSpace(s) != s || strings.HasPrefix(s, `"`) || !utf8.ValidString(s) || strings.ContainsFunc(s, unprintable) {
-		return strconv.Quote(s)
-	}
-	return s
-}
-
-// shown is show, but leaves an empty text empty.
-func shown(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return show(s)
-}
-
-func unprintable(r rune) bool { return !unicode.IsPrint(r) }
-
-// showJSON makes JSON safe to print. It remains valid JSON: all unprintable
-// characters are within its strings, where they can be escaped.
-func showJSON(text string) string {
-	var b strings.Builder
-	writeJSON(&b, text)
-	return b.String()
-}
-
-// writeJSON writes what showJSON returns to a [strings.Builder], or to a [bufio.Writer],
-// which keeps its first error.
-func writeJSON(w io.StringWriter, text string) {
-	printable := func(r rune) bool { return r == '\n' || unicode.IsPrint(r) && r != utf8.RuneError }
-	for text != "" {
-		end := strings.IndexFunc(text, func(r rune) bool { return !printable(r) })
-		if end < 0 {
-			_, _ = w.WriteString(text)
-			return
-		}
-		_, _ = w.WriteString(text[:end])
-		r, size := utf8.DecodeRuneInString(text[end:])
-		text = text[end+size:]
-		if r > 0xFFFF {
-			r -= 0x10000
-			_, _ = w.WriteString(escape(0xD800 + r>>10))
-			r = 0xDC00 + r&0x3FF
-		}
-		_, _ = w.WriteString(escape(r))
-	}
-}
-
-// escape is the escape of JSON for a unit of UTF-16.
-func escape(unit rune) string {
-	const digits = "0123456789abcdef"
-	return string([]byte{'\\', 'u', digits[unit>>12&15], digits[unit>>8&15], digits[unit>>4&15], digits[unit&15]})
-}
-
-// showTime formats a time to the microsecond, the precision of the stores.
-func showTime(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
-}
-
-// showErr makes an error's text safe to print: it may quote texts from a store.
-func showErr(err error) string {
-	lines := strings.Split(err.Error(), "\n")
-	for i, line := range lines {
-		line = strings.TrimSpace(line)
-		lines[i] = line
-		if !utf8.ValidString(line) || strings.ContainsFunc(line, unprintable) {
-			quoted := strconv.Quote(line)
-			lines[i] = quoted[1 : len(quoted)-1]
-		}
-	}
-	return strings.Join(lines, "; ")
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func parkedCommand() *cobra.Command {
@@ -69,7 +70,7 @@ func runParked(cmd *cobra.Command, args []string) error {
 	case "retry", "drop":
 		return withAdvice(onStoreRun(changeParked)(cmd, changing, args))
 	}
-	return usagef("parked events can be listed, retried and dropped, not %s", show(args[1]))
+	return usagef("parked events can be listed, retried and dropped, not %s", printable.Text(args[1]))
 }
 
 // parkedFilter returns the filter of the flags, and its description.
@@ -79,11 +80,11 @@ func (s *session) parkedFilter() (f evento.ParkedFilter, words string, err error
 	case s.yes("all") && t+id+event == "":
 		return evento.AllParked(), "all parked events", nil
 	case !s.yes("all") && event == "" && t != "" && id != "":
-		return evento.ParkedOf(evento.AggregateType(t), id), "the parked events of " + show(t) + " " + show(id), nil
+		return evento.ParkedOf(evento.AggregateType(t), id), "the parked events of " + printable.Text(t) + " " + printable.Text(id), nil
 	case !s.yes("all") && event != "" && t+id == "":
 		one, err := ulid.ParseStrict(event)
 		if err != nil {
-			return f, "", usagef("--event %s is no id of 26 characters", show(event))
+			return f, "", usagef("--event %s is no id of 26 characters", printable.Text(event))
 		}
 		return evento.ParkedEvent(one), "parked event " + one.String(), nil
 	case !s.yes("all") && t+id+event == "":
@@ -147,10 +148,10 @@ func listParked(ctx context.Context, s *session, args []string) error {
 		}
 		reason := "waits behind the one before"
 		if v.Error != "" {
-			reason = show(v.Error)
+			reason = printable.Text(v.Error)
 		}
-		rows = append(rows, []string{number(v.Position), v.ID.String(), show(string(v.AggregateType)), show(v.AggregateID), number(v.Version), show(v.Name),
-			number(v.Attempts), showTime(v.ParkedAt), retry, reason})
+		rows = append(rows, []string{number(v.Position), v.ID.String(), printable.Text(string(v.AggregateType)), printable.Text(v.AggregateID), number(v.Version), printable.Text(v.Name),
+			number(v.Attempts), printable.Time(v.ParkedAt), retry, reason})
 	}
 	if s.out.json {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func pendingCommand() *cobra.Command {
@@ -91,7 +92,7 @@ func (s *session) addPending(rows *listing, e *evento.RawEvent, payload bool) er
 	if s.out.json {
 		v.decode()
 	}
-	row := append(v.row(), shown(v.RoutingKey))
+	row := append(v.row(), printable.OrDash(v.RoutingKey))
 	if payload {
 		row = append(row, v.payload())
 	}

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/evento-go/evento/internal/printable"
 	"github.com/evento-go/evento/internal/transfer"
 )
 
@@ -60,18 +60,9 @@ func (p *progress) end() {
 
 // summary describes a transfer in words.
 func summary(p transfer.Progress) string {
-	s := thousands(p.Events) + " events"
+	s := printable.Thousands(p.Events) + " events"
 	if p.Skipped > 0 {
-		s += " (" + thousands(p.Skipped) + " were there)"
+		s += " (" + printable.Thousands(p.Skipped) + " were there)"
 	}
-	return fmt.Sprintf("%s, %.1f MB, in %s, %s events/s", s, float64(p.Bytes)/1e6, p.Elapsed.Round(time.Millisecond), thousands(uint64(p.Rate())))
-}
-
-// thousands writes a number in groups of three digits.
-func thousands(n uint64) string {
-	s := strconv.FormatUint(n, 10)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return fmt.Sprintf("%s, %.1f MB, in %s, %s events/s", s, float64(p.Bytes)/1e6, p.Elapsed.Round(time.Millisecond), printable.Thousands(uint64(p.Rate())))
 }

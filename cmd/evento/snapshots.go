@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func snapshotsCommand() *cobra.Command {
@@ -62,14 +63,14 @@ func (s *session) snapshotFilters() (filters []evento.SnapshotFilter, words stri
 			return nil, "", err
 		}
 		filters = append(filters, evento.SnapshotsOfRevision(projection, n))
-		words = fmt.Sprintf(" of projection %s, revision %d", show(projection), n)
+		words = fmt.Sprintf(" of projection %s, revision %d", printable.Text(projection), n)
 	case projection != "":
 		filters = append(filters, evento.SnapshotsOf(projection))
-		words = " of projection " + show(projection)
+		words = " of projection " + printable.Text(projection)
 	}
 	if id != "" {
 		filters = append(filters, evento.SnapshotsOfAggregate(evento.AggregateType(t), id))
-		words += " of " + show(t) + " " + show(id)
+		words += " of " + printable.Text(t) + " " + printable.Text(id)
 	}
 	return filters, words, nil
 }
@@ -101,7 +102,7 @@ const shapeLen = 32
 // shape returns what a table shows of a variant.
 func shape(variant string) string {
 	const most = 12
-	return shown(variant[:min(most, len(variant))])
+	return printable.OrDash(variant[:min(most, len(variant))])
 }
 
 func snapshotsListCommand() *cobra.Command {
@@ -136,7 +137,7 @@ func listSnapshots(ctx context.Context, s *session, _ []string) error {
 			return err
 		}
 		v := snapshotView{snapshot.Projection, snapshot.Revision, snapshot.Variant, snapshot.AggregateType, snapshot.AggregateID, snapshot.Version, snapshot.Position, snapshot.Size}
-		if err := rows.add(v, show(v.Projection), number(v.Revision), shape(v.Variant), show(string(v.AggregateType)), show(v.AggregateID),
+		if err := rows.add(v, printable.Text(v.Projection), number(v.Revision), shape(v.Variant), printable.Text(string(v.AggregateType)), printable.Text(v.AggregateID),
 			number(v.Version), number(v.Position), number(v.Bytes)); err != nil {
 			return err
 		}
@@ -151,7 +152,7 @@ func (s *session) countSnapshots(ctx context.Context, filters []evento.SnapshotF
 		if at.Snapshots == 0 {
 			return nil
 		}
-		return rows.add(at, show(at.Projection), number(at.Revision), shape(at.Shape), number(at.Snapshots), number(at.Bytes))
+		return rows.add(at, printable.Text(at.Projection), number(at.Revision), shape(at.Shape), number(at.Snapshots), number(at.Bytes))
 	}
 	for snapshot, err := range evento.Snapshots(ctx, s.ex, filters...) {
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/evento-go/evento/executor/pebble"
 	"github.com/evento-go/evento/executor/postgres"
 	"github.com/evento-go/evento/executor/sqlite"
+	"github.com/evento-go/evento/internal/printable"
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
@@ -64,7 +65,7 @@ type address struct {
 	shown string
 }
 
-func (a address) String() string { return show(a.shown) }
+func (a address) String() string { return printable.Text(a.shown) }
 
 // open opens the store. Only creating makes one that is missing.
 func (a address) open(ctx context.Context, how access) (ex evento.Executor, err error) {
@@ -175,9 +176,9 @@ func (a address) checkThere() error {
 	case err != nil:
 		return err
 	case a.kind == sqliteStore && info.IsDir():
-		return fmt.Errorf("it is a directory: a SQLite store is a file; for one of Pebble write %s", show("pebble:"+a.path))
+		return fmt.Errorf("it is a directory: a SQLite store is a file; for one of Pebble write %s", printable.Text("pebble:"+a.path))
 	case a.kind == pebbleStore && !info.IsDir():
-		return fmt.Errorf("it is not a directory: for a SQLite store write %s", show("sqlite:"+a.path))
+		return fmt.Errorf("it is not a directory: for a SQLite store write %s", printable.Text("sqlite:"+a.path))
 	case a.kind == sqliteStore && !info.Mode().IsRegular(): // opening a pipe would wait for its other side
 		return errors.New("it is no file, but a pipe, a device or a socket")
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/evento-go/evento/executor/mysql"
 	"github.com/evento-go/evento/executor/postgres"
 	"github.com/evento-go/evento/executor/sqlite"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // Forms of the URLs of servers. Their password is none, and is printed.
@@ -88,7 +89,7 @@ func parseAddress(text string) (address, error) {
 	if err := notPath(text); err != nil && !strings.HasPrefix(rest, "//") {
 		return address{}, err
 	}
-	return address{}, usagef("there is no kind %s: it is one of %s; a file with a colon in its name is sqlite:FILE", show(name), anyForm)
+	return address{}, usagef("there is no kind %s: it is one of %s; a file with a colon in its name is sqlite:FILE", printable.Text(name), anyForm)
 }
 
 func pathOf(kind storeKind, path string) (address, error) {

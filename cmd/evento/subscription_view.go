@@ -11,6 +11,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // subscriptionView is a subscription for programs. The names of its fields are
@@ -153,18 +154,18 @@ func selectionRows(s *selectionView) [][]string {
 	case s.All:
 		scope = "events of all routing keys"
 	case s.RoutingKey != "":
-		scope = "events of routing key " + show(s.RoutingKey)
+		scope = "events of routing key " + printable.Text(s.RoutingKey)
 	}
 	rows := [][]string{{"selects", scope}}
 	for _, t := range slices.Sorted(maps.Keys(s.Aggregates)) {
-		rows = append(rows, []string{"", "aggregates " + show(string(t)) + ": " + showSome(s.Aggregates[t])})
+		rows = append(rows, []string{"", "aggregates " + printable.Text(string(t)) + ": " + showSome(s.Aggregates[t])})
 	}
 	for _, t := range slices.Sorted(maps.Keys(s.Events)) {
 		names := "all"
 		if len(s.Events[t]) > 0 {
 			names = showSome(s.Events[t])
 		}
-		rows = append(rows, []string{"", "events " + show(string(t)) + ": " + names})
+		rows = append(rows, []string{"", "events " + printable.Text(string(t)) + ": " + names})
 	}
 	return rows
 }
@@ -177,7 +178,7 @@ func showSome(texts []string) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(show(text))
+		b.WriteString(printable.Text(text))
 	}
 	if more := len(texts) - most; more > 0 {
 		fmt.Fprintf(&b, " and %d more", more)
@@ -191,16 +192,16 @@ func (v *subscriptionView) row() []string {
 	case v.unnamed:
 		routing = "?"
 	case v.RoutingKey != "":
-		routing = show(v.RoutingKey)
+		routing = printable.Text(v.RoutingKey)
 	}
 	if v.Error != "" {
-		return []string{show(v.Key), routing, "?", "?", "?", "?", "?", "?", v.State, cutText(v.Error)}
+		return []string{printable.Text(v.Key), routing, "?", "?", "?", "?", "?", "?", v.State, cutText(v.Error)}
 	}
 	lag := "-"
 	if v.LagSeconds > 0 {
 		lag = showDuration(seconds(v.LagSeconds))
 	}
-	return []string{show(v.Key), routing, number(len(v.Partitions)), v.owners(), number(v.Position), number(v.Behind), lag, number(v.Parked), v.showState(),
+	return []string{printable.Text(v.Key), routing, number(len(v.Partitions)), v.owners(), number(v.Position), number(v.Behind), lag, number(v.Parked), v.showState(),
 		cutText(v.lastError())}
 }
 
@@ -249,7 +250,7 @@ func (v *subscriptionView) showState() string {
 // showPaused returns who paused it, unless it was changed since.
 func (v *subscriptionView) showPaused() string {
 	if v.Changed != nil && v.Changed.What == "Pause" {
-		return "paused by " + show(v.Changed.By)
+		return "paused by " + printable.Text(v.Changed.By)
 	}
 	return paused
 }
@@ -260,11 +261,11 @@ func (p *partitionView) ownerName() string {
 	case p.Owner == "":
 		return "-"
 	case p.Live:
-		return show(p.Host)
+		return printable.Text(p.Host)
 	case silent < 0:
-		return fmt.Sprintf("dead (%s), heard of %s ahead of the store's clock", show(p.Host), showDuration(-silent))
+		return fmt.Sprintf("dead (%s), heard of %s ahead of the store's clock", printable.Text(p.Host), showDuration(-silent))
 	}
-	return fmt.Sprintf("dead (%s), not heard of for %s", show(p.Host), showDuration(silent))
+	return fmt.Sprintf("dead (%s), not heard of for %s", printable.Text(p.Host), showDuration(silent))
 }
 
 func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
@@ -282,5 +283,5 @@ func cutText(text string) string {
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most]) + "…"
 	}
-	return shown(text)
+	return printable.OrDash(text)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 func subscriptionsCommand() *cobra.Command {
@@ -61,9 +62,9 @@ func (s *session) control(name evento.SubscriptionName) *evento.Control {
 // showName returns a subscription's name for printing.
 func showName(name evento.SubscriptionName) string {
 	if name.RoutingKey == "" {
-		return show(name.Key)
+		return printable.Text(name.Key)
 	}
-	return show(name.Key) + " of routing key " + show(name.RoutingKey)
+	return printable.Text(name.Key) + " of routing key " + printable.Text(name.RoutingKey)
 }
 
 // onSubscription is onStore for a command on one subscription.
@@ -203,8 +204,8 @@ func showSubscription(ctx context.Context, s *session, name evento.SubscriptionN
 		return s.out.line(v)
 	}
 	rows := [][]string{
-		{"key", show(v.Key)},
-		{"routing key", shown(v.RoutingKey)},
+		{"key", printable.Text(v.Key)},
+		{"routing key", printable.OrDash(v.RoutingKey)},
 		{"state", v.State},
 		{"position", number(v.Position) + " of " + number(v.Head)},
 		{"behind", number(v.Behind)},
@@ -212,7 +213,7 @@ func showSubscription(ctx context.Context, s *session, name evento.SubscriptionN
 		{"parked", number(v.Parked)},
 	}
 	if c := v.Changed; c != nil {
-		rows = append(rows, []string{"changed", show(c.What) + " by " + show(c.By) + " at " + showTime(c.At)})
+		rows = append(rows, []string{"changed", printable.Text(c.What) + " by " + printable.Text(c.By) + " at " + printable.Time(c.At)})
 	}
 	rows = append(rows, selectionRows(v.Selection)...)
 	if len(v.Keeps) > 0 {
@@ -224,8 +225,8 @@ func showSubscription(ctx context.Context, s *session, name evento.SubscriptionN
 	rows = [][]string{{"PARTITION", "OWNER", "WORKER", "EPOCH", "POSITION", "CHANGED", "PAUSED", "EVENT", "ERROR"}}
 	for i := range v.Partitions {
 		p := &v.Partitions[i]
-		rows = append(rows, []string{number(i), p.ownerName(), shown(p.Owner), number(p.Epoch), number(p.Position), showTime(p.ChangedAt),
-			strconv.FormatBool(p.Paused), shown(p.ErrorEvent), shown(p.Error)})
+		rows = append(rows, []string{number(i), p.ownerName(), printable.OrDash(p.Owner), number(p.Epoch), number(p.Position), printable.Time(p.ChangedAt),
+			strconv.FormatBool(p.Paused), printable.OrDash(p.ErrorEvent), printable.OrDash(p.Error)})
 	}
 	return s.out.table(rows)
 }
@@ -368,13 +369,13 @@ func (s *session) resetWay(ctx context.Context, c *evento.Control) (to string, r
 		case err != nil:
 			return "", nil, err
 		}
-		return "cursor " + show(string(at)), func() error { return c.ResetToCursor(ctx, at) }, nil
+		return "cursor " + printable.Text(string(at)), func() error { return c.ResetToCursor(ctx, at) }, nil
 	}
 	t, err := s.moment(ctx, "to-time")
 	if err != nil {
 		return "", nil, err
 	}
-	return showTime(t), func() error { return c.ResetToTime(ctx, t) }, nil
+	return printable.Time(t), func() error { return c.ResetToTime(ctx, t) }, nil
 }
 
 func removeCommand() *cobra.Command {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/payload"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // eventView is an event for programs. The names of its fields are stable.
@@ -50,13 +52,13 @@ func viewOf(e *evento.RawEvent, at cursor.Value) eventView {
 
 // decode adds the payload, for programs.
 func (v *eventView) decode() {
-	payload, cut, err := payloadJSON(v.event, mostProgram)
+	text, cut, err := payload.JSON(v.event, payload.Whole)
 	switch {
 	case cut:
-		v.Data, v.Error = v.event.Data, fmt.Sprintf("as JSON it has more than %d bytes", mostProgram)
+		v.Data, v.Error = v.event.Data, fmt.Sprintf("as JSON it has more than %d bytes", payload.Whole)
 	case err == nil:
-		v.Payload = payload
-	case errors.Is(err, errCodec):
+		v.Payload = text
+	case errors.Is(err, payload.ErrCodec):
 		v.Data = v.event.Data
 	default:
 		v.Data, v.Error = v.event.Data, err.Error()
@@ -64,12 +66,12 @@ func (v *eventView) decode() {
 }
 
 // payload returns the payload in one line, for people.
-func (v *eventView) payload() string { return payloadText(v.event, mostInLine) }
+func (v *eventView) payload() string { return payload.Text(v.event, payload.InLine) }
 
 var eventColumns = []string{"POSITION", "TIME", "TYPE", "ID", "VERSION", "NAME"}
 
 func (v *eventView) row() []string {
-	return []string{number(v.Position), showTime(v.Timestamp), show(string(v.AggregateType)), show(v.AggregateID), number(v.Version), show(v.Name)}
+	return []string{number(v.Position), printable.Time(v.Timestamp), printable.Text(string(v.AggregateType)), printable.Text(v.AggregateID), number(v.Version), printable.Text(v.Name)}
 }
 
 // tags returns the tags in one cell, for people.
@@ -79,7 +81,7 @@ func (v *eventView) tags() string {
 	}
 	cells := make([]string, len(v.Tags))
 	for i, tag := range v.Tags {
-		if cells[i] = show(tag); cells[i] == tag && strings.Contains(tag, " ") {
+		if cells[i] = printable.Text(tag); cells[i] == tag && strings.Contains(tag, " ") {
 			cells[i] = strconv.Quote(tag) // it is not two
 		}
 	}
@@ -91,15 +93,15 @@ func (v *eventView) write(o *output) error {
 	rows := [][]string{
 		{"position", number(v.Position)},
 		{"id", v.ID.String()},
-		{"aggregate", show(string(v.AggregateType)) + " " + show(v.AggregateID)},
+		{"aggregate", printable.Text(string(v.AggregateType)) + " " + printable.Text(v.AggregateID)},
 		{"version", number(v.Version)},
-		{"name", show(v.Name)},
-		{"routing key", shown(v.RoutingKey)},
-		{"recorded", showTime(v.Timestamp)},
-		{"codec", show(v.Codec)},
+		{"name", printable.Text(v.Name)},
+		{"routing key", printable.OrDash(v.RoutingKey)},
+		{"recorded", printable.Time(v.Timestamp)},
+		{"codec", printable.Text(v.Codec)},
 	}
 	for _, tag := range v.Tags {
-		rows = append(rows, []string{"tag", show(tag)})
+		rows = append(rows, []string{"tag", printable.Text(tag)})
 	}
 	if m := v.Metadata; m != nil {
 		for _, f := range [][2]string{
@@ -107,11 +109,11 @@ func (v *eventView) write(o *output) error {
 			{"correlation", m.CorrelationID}, {"causation", m.CausationID},
 		} {
 			if f[1] != "" {
-				rows = append(rows, []string{f[0], show(f[1])})
+				rows = append(rows, []string{f[0], printable.Text(f[1])})
 			}
 		}
 		for _, k := range sortedKeys(m.Values) {
-			rows = append(rows, []string{"metadata", show(k) + " = " + show(m.Values[k])})
+			rows = append(rows, []string{"metadata", printable.Text(k) + " = " + printable.Text(m.Values[k])})
 		}
 	}
 	if err := o.table(rows); err != nil {
@@ -125,4 +127,19 @@ func number[N ~uint64 | ~int | ~int64](n N) string {
 		return strconv.FormatInt(int64(n), 10)
 	}
 	return strconv.FormatUint(uint64(n), 10)
+}
+
+// writePayload prints a payload for people, indented where it is JSON.
+func writePayload(o *output, e *evento.RawEvent) error {
+	text, cut, err := payload.JSON(e, payload.Alone)
+	if err != nil || cut && e.Codec == "json" { // which cannot be indented
+		return o.printf("payload  %s\n", payload.Text(e, payload.Alone))
+	}
+	if err := o.printf("payload\n"); err != nil {
+		return err
+	}
+	if err := payload.Indent(o.w, text); err != nil || !cut {
+		return err
+	}
+	return o.printf("%s; -o json has all of it\n", strings.TrimSpace(payload.CutNote(e.Data)))
 }

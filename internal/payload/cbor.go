@@ -1,6 +1,6 @@
 // CBOR as JSON.
 
-package main
+package payload
 
 import (
 	"bytes"

@@ -1,13 +1,11 @@
-package main
+package payload
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -65,15 +63,15 @@ func TestHugePayloads(t *testing.T) {
 	t.Parallel()
 	for name, n := range hugePayloads() {
 		e := &evento.RawEvent{Codec: n.Codec, Data: n.Data}
-		for _, most := range []int{mostInLine, mostAlone} {
-			text := payloadText(e, most)
-			if strings.Contains(name, "spaces") && most == mostAlone {
+		for _, most := range []int{InLine, Alone} {
+			text := Text(e, most)
+			if strings.Contains(name, "spaces") && most == Alone {
 				continue // they could be left out, or not
 			}
 			if len(text) < most/8 || len(text) > 9*most || !strings.Contains(text, "… cut, the payload has 16,") {
 				t.Errorf("%s: %d bytes are shown: %.100q…%q, want about %d, and that it is cut", name, len(text), text, text[max(len(text)-60, 0):], most)
 			}
-			part, cut, err := payloadJSON(e, most)
+			part, cut, err := JSON(e, most)
 			if e.Codec == "cbor" && err == nil && (!cut || !json.Valid(part)) {
 				t.Errorf("%s: cut: %t, the part is valid JSON: %t: %.100s…", name, cut, json.Valid(part), part)
 			}
@@ -91,7 +89,7 @@ func TestPayloadsAreShownWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, cut, err := payloadJSON(&evento.RawEvent{Codec: "cbor", Data: data}, mostInLine*100)
+		text, cut, err := JSON(&evento.RawEvent{Codec: "cbor", Data: data}, InLine*100)
 		var got any
 		if err == nil {
 			err = json.Unmarshal(text, &got)
@@ -101,7 +99,7 @@ func TestPayloadsAreShownWhole(t *testing.T) {
 		}
 		// Cut at any length, it is still JSON.
 		for most := range min(len(text), 40) {
-			part, cut, err := payloadJSON(&evento.RawEvent{Codec: "cbor", Data: data}, most)
+			part, cut, err := JSON(&evento.RawEvent{Codec: "cbor", Data: data}, most)
 			if err != nil || !json.Valid(part) || !cut && !bytes.Equal(part, text) {
 				t.Errorf("of %s, %d bytes: %s, %t, %v", text, most, part, cut, err)
 			}
@@ -170,61 +168,9 @@ func TestFormsOfCBOR(t *testing.T) {
 		"\xa1\x61\xff\x01":                             `[{"key":{"base64":"/w=="},"value":1}]`,
 		"\xa1\x80\xa0":                                 `[{"key":[],"value":{}}]`,
 	} {
-		got, cut, err := payloadJSON(&evento.RawEvent{Codec: "cbor", Data: []byte(data)}, mostInLine)
+		got, cut, err := JSON(&evento.RawEvent{Codec: "cbor", Data: []byte(data)}, InLine)
 		if err != nil || cut || string(got) != want {
 			t.Errorf("%x is shown as %s, %t, %v, want %s", data, got, cut, err, want)
-		}
-	}
-}
-
-// Events with huge payloads are listed without being decoded, and shown in part. It is not
-// parallel, so that what is allocated meanwhile is its own.
-func TestListingHugePayloads(t *testing.T) {
-	store := "sqlite:" + filepath.Join(t.TempDir(), "huge.db")
-	huge := hugePayloads()
-	names := []string{"a large number", "empty maps, deep", "a list in JSON"}
-	err := onNewStore(t.Context(), store, func(ex evento.Executor) error {
-		for i, name := range names {
-			e := huge[name]
-			e.ID, e.Name = evento.NewID(), fmt.Sprint("Huge", i)
-			if err := commit(t.Context(), ex, e); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		args      []string
-		most      int // bytes of output
-		cut       int // events that are cut
-		megabytes uint64
-	}{
-		{[]string{"events", "list"}, 2000, 0, 300},
-		{[]string{"events", "tail", "--count", "1"}, 2000, 0, 300},
-		{[]string{"events", "list", "--payload"}, 1 << 20, 1, 400},
-		{[]string{"events", "list", "--payload", "--after", "1"}, 1 << 20, 1, 400},
-		{[]string{"aggregate", "shop/Order", "bad"}, 1 << 20, 3, 900},
-		{[]string{"events", "show", "1"}, 4 << 20, 1, 400},
-		{[]string{"events", "show", "2"}, 4 << 20, 1, 700},
-		{[]string{"events", "show", "3"}, 4 << 20, 1, 400},
-		{[]string{"events", "show", "2", "-o", "json"}, 32 << 20, 0, 900},
-		{[]string{"doctor"}, 2000, 0, 900},
-	} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		var out, errs bytes.Buffer
-		if code := run(t.Context(), append(tt.args, "--store", store), nil, &out, &errs); code != exitOK {
-			t.Errorf("evento %q: exit code %d: %s", tt.args, code, errs.String())
-		}
-		runtime.ReadMemStats(&after)
-		if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > tt.megabytes {
-			t.Errorf("evento %q allocated %d MB, want at most %d", tt.args, got, tt.megabytes)
-		}
-		if out.Len() > tt.most || strings.Count(out.String(), "cut, the payload has 16,") != tt.cut {
-			t.Errorf("evento %q printed %d bytes, want at most %d and %d payloads that are cut: %.200q", tt.args, out.Len(), tt.most, tt.cut, out.String())
 		}
 	}
 }

@@ -1,7 +1,6 @@
-package main
+package payload
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // What JSON does not have is shown in a readable form, which is always the same.
@@ -45,7 +45,7 @@ func TestPayloadsAsJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, cut, err := payloadJSON(&evento.RawEvent{Codec: "cbor", Data: data}, mostProgram)
+		got, cut, err := JSON(&evento.RawEvent{Codec: "cbor", Data: data}, Whole)
 		if err != nil || cut || string(got) != test.want {
 			t.Errorf("%v: %s, %v, want %s", test.value, got, err, test.want)
 		}
@@ -55,12 +55,12 @@ func TestPayloadsAsJSON(t *testing.T) {
 		{"json", ""}, {"json", "{"}, {"json", "1 2"}, {"json", strings.Repeat("[", 100) + strings.Repeat("]", 100)},
 	} {
 		e := &evento.RawEvent{Codec: test.codec, Data: []byte(test.data)}
-		if got, _, err := payloadJSON(e, mostProgram); err == nil || errors.Is(err, errCodec) || checkPayload(e) == nil {
+		if got, _, err := JSON(e, Whole); err == nil || errors.Is(err, ErrCodec) || Check(e) == nil {
 			t.Errorf("%s %q: %s, want an error", test.codec, test.data, got)
 		}
 	}
-	if _, _, err := payloadJSON(&evento.RawEvent{Codec: "proto"}, mostProgram); !errors.Is(err, errCodec) {
-		t.Errorf("a codec of the application's own: %v, want %v", err, errCodec)
+	if _, _, err := JSON(&evento.RawEvent{Codec: "proto"}, Whole); !errors.Is(err, ErrCodec) {
+		t.Errorf("a codec of the application's own: %v, want %v", err, ErrCodec)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestShowJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := showJSON(string(in))
+	got := printable.JSON(string(in))
 	if want := `{"t":"a\u009b\u202e\u200b\u2066\udb40\udc01é世\u007f\ufffd"}`; got != want {
 		t.Errorf("showJSON(%s) = %s, want %s", in, got, want)
 	}
@@ -81,47 +81,7 @@ func TestShowJSON(t *testing.T) {
 		t.Errorf("%s means %q, want %q", got, back["t"], text)
 	}
 	var b bytes.Buffer
-	if err := indentJSON(&b, json.RawMessage(`{"a":[1]}`)); err != nil || b.String() != "{\n  \"a\": [\n    1\n  ]\n}\n" {
+	if err := Indent(&b, json.RawMessage(`{"a":[1]}`)); err != nil || b.String() != "{\n  \"a\": [\n    1\n  ]\n}\n" {
 		t.Errorf("indentJSON: %q, %v", b.String(), err)
-	}
-}
-
-// JSON for programs has none either: somebody may look at it in a terminal.
-func TestJSONIsSafeToPrint(t *testing.T) {
-	t.Parallel()
-	want := eventView{AggregateID: "\u202ec1", Name: "é<b>", Payload: json.RawMessage("{\"note\":\"\u009b31m\u2028\x7f\"}")}
-	var b bytes.Buffer
-	out := &output{w: bufio.NewWriter(&b), json: true}
-	if err := errors.Join(out.line(want), out.flush()); err != nil {
-		t.Fatal(err)
-	}
-	if text := b.String(); strings.ContainsFunc(strings.TrimSuffix(text, "\n"), unprintable) || !strings.HasSuffix(text, "}\n") || !strings.Contains(text, "é<b>") {
-		t.Errorf("line() wrote %q", text)
-	}
-	var got eventView
-	var note struct{ Note string }
-	if err := errors.Join(json.Unmarshal(b.Bytes(), &got), json.Unmarshal(got.Payload, &note)); err != nil || got.AggregateID != want.AggregateID || note.Note != "\u009b31m\u2028\x7f" {
-		t.Errorf("%s means %+v and %q, %v", b.String(), got, note.Note, err)
-	}
-}
-
-// An error is one line, and nothing in it acts on a terminal.
-func TestShowErr(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{"open é: a\n\tb": "open é: a; b", "open \x9b31m": `open \x9b31m`, "\x1b[2J": `\x1b[2J`, "\u202e": `\u202e`} {
-		if got := showErr(errors.New(text)); got != want {
-			t.Errorf("showErr(%q) = %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestShow(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"": `""`, "a b": "a b", " a": `" a"`, `"a`: `"\"a"`, "\x1b[31m": `"\x1b[31m"`, "a\u202eb": `"a\u202eb"`, "\xff": `"\xff"`, "é": "é", "a\u00a0b": `"a\u00a0b"`, "a\nb": `"a\nb"`,
-	} {
-		if got := show(text); got != want {
-			t.Errorf("show(%q) = %s, want %s", text, got, want)
-		}
 	}
 }
