@@ -4,7 +4,9 @@ package evento
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -12,8 +14,8 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Status describes how far a subscription is. In JSON, Lag is in nanoseconds, and Keeps
-// and Changed are left out when there are none.
+// Status describes how far a subscription is. In JSON, Lag is in nanoseconds, and Keeps,
+// More and Changed are left out when there are none.
 type Status struct {
 	Key string `json:"key"`
 	// RoutingKey is "" if the subscription has none, or has All.
@@ -36,6 +38,9 @@ type Status struct {
 	// Behind is how many selected events are pending, that is, after the cursor of
 	// their partition. Status reads them to count them.
 	Behind uint64 `json:"behind"`
+	// More says that there are more pending events than Behind, which StatusWithin did
+	// not count.
+	More bool `json:"more,omitempty"`
 	// Lag is how long the first pending event has been waiting; 0 if none is
 	// pending.
 	Lag time.Duration `json:"lagNanoseconds"`
@@ -71,8 +76,17 @@ type PartitionStatus struct {
 }
 
 // Status returns how far the subscription is. It reads all pending events, so many
-// of them take long.
+// of them take long: see [Control.StatusWithin].
 func (c *Control) Status(ctx context.Context) (*Status, error) {
+	return c.StatusWithin(ctx, math.MaxInt)
+}
+
+// StatusWithin is Status, but counts this many pending events at most. With 1 it finds the
+// first one, and so Position and Lag, at the price of one event.
+func (c *Control) StatusWithin(ctx context.Context, most int) (*Status, error) {
+	if most < 1 {
+		return nil, fmt.Errorf("%w number of pending events to count: %d", ErrInvalid, most)
+	}
 	state, err := c.state(ctx)
 	if err != nil {
 		return nil, err
@@ -97,7 +111,7 @@ func (c *Control) Status(ctx context.Context) (*Status, error) {
 			s.Changed = p.Changed
 		}
 	}
-	return s, c.addPending(ctx, state, s)
+	return s, c.addPending(ctx, state, s, uint64(most))
 }
 
 // keeps returns the projections whose states the partitions keep.
@@ -112,9 +126,13 @@ func (s *subscriptionState) keeps() (names []string) {
 }
 
 // addPending counts what is pending.
-func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *Status) error {
+func (c *Control) addPending(ctx context.Context, state *subscriptionState, s *Status, most uint64) error {
 	s.Position = s.Head
 	err := c.pending(ctx, state, func(e *RawEvent) bool {
+		if s.Behind == most {
+			s.More = true
+			return false
+		}
 		if s.Behind == 0 || e.Position <= s.Position {
 			s.Position = min(s.Position, e.Position-1)
 			s.Lag = max(s.Lag, state.now.Sub(e.Timestamp))

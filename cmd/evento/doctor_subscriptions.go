@@ -77,12 +77,12 @@ func (d *doctor) ofSubscription(v *subscriptionView) (list []finding) {
 	}
 	for i := range v.Partitions {
 		p := &v.Partitions[i]
-		switch p.state() {
-		case failed:
+		switch p.state {
+		case evento.SubscriptionFailed:
 			add(severe, "mend the handler or the event's data and start the worker again; with AcceptFailure such events are parked instead", "partition %d stopped behind position %d: %s", i, p.Position, p.Error)
-		case retrying:
+		case evento.SubscriptionRetrying:
 			add(warning, "mend the handler or the event's data; the worker tries again by itself", "partition %d is behind position %d and tries again: %s", i, p.Position, p.Error)
-		case dead:
+		case evento.SubscriptionDead:
 			was := ""
 			if p.Error != "" {
 				was = "; before that it failed: " + p.Error
@@ -92,7 +92,7 @@ func (d *doctor) ofSubscription(v *subscriptionView) (list []finding) {
 	}
 	if v.Paused {
 		since := ""
-		if v.showPaused() != paused {
+		if v.showPaused() != string(evento.SubscriptionPaused) {
 			since = " since " + printable.Time(v.Changed.At)
 		}
 		add(warning, "evento subscriptions resume KEY", "it is %s%s", v.showPaused(), since)

@@ -223,7 +223,7 @@ func testDamaged(t *testing.T, store string, unnamed []string, shown map[string]
 		}
 		views[v.Key] = v
 	}
-	for key, state := range map[string]string{"mailer": stopped, "stuck": failed, "parked": damaged, "beyond": stopped} {
+	for key, state := range map[string]string{"mailer": string(evento.SubscriptionStopped), "stuck": string(evento.SubscriptionFailed), "parked": damaged, "beyond": string(evento.SubscriptionStopped)} {
 		if views[key].State != state {
 			t.Errorf("%s is %+v, want it %s", key, views[key], state)
 		}

@@ -116,5 +116,6 @@ func commands() []*cobra.Command {
 		exportCommand(),
 		importCommand(),
 		indexCommand(),
+		consoleCommand(),
 	}
 }

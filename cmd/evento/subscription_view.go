@@ -67,17 +67,12 @@ type partitionView struct {
 	Paused        bool         `json:"paused"`
 	Error         string       `json:"error,omitempty"`
 	ErrorEvent    string       `json:"errorEvent,omitempty"`
+
+	state evento.SubscriptionState // as if it were not paused
 }
 
-// States of a subscription.
+// States of a subscription, beside those of the library.
 const (
-	running    = "running"
-	partly     = "partly running" // some partitions have no worker
-	retrying   = "retrying"       // an event is retried
-	failed     = "failed"         // stopped at an error
-	dead       = "dead"           // the worker gave no sign of life within its lease
-	stopped    = "stopped"
-	paused     = "paused"
 	damaged    = "damaged"    // a record was not written by the library
 	unreadable = "unreadable" // a cursor is not of this store
 )
@@ -97,6 +92,9 @@ func subscriptionViewOf(st *evento.Status) subscriptionView {
 			Owner: p.Owner, Host: p.Host, Live: p.Live, Epoch: p.Epoch, Position: p.Position, Cursor: p.Cursor,
 			ChangedAt: p.ChangedAt, Paused: p.Paused, Error: p.Error, ErrorEvent: p.ErrorEvent,
 		}
+		unpaused := *p
+		unpaused.Paused = false
+		pv.state = unpaused.State()
 		if p.Owner != "" {
 			pv.SilentSeconds = st.Now.Sub(p.ChangedAt).Seconds()
 		}
@@ -107,44 +105,8 @@ func subscriptionViewOf(st *evento.Status) subscriptionView {
 			v.LastError = p.Error
 		}
 	}
-	v.State = v.state()
+	v.State = string(st.State())
 	return v
-}
-
-func (v *subscriptionView) state() string {
-	has := map[string]bool{}
-	for i := range v.Partitions {
-		has[v.Partitions[i].state()] = true
-	}
-	switch {
-	case v.Paused:
-		return paused
-	case has[failed]:
-		return failed
-	case has[retrying]:
-		return retrying
-	case has[dead]:
-		return dead
-	case has[running] && has[stopped]:
-		return partly
-	case has[running]:
-		return running
-	}
-	return stopped
-}
-
-func (p *partitionView) state() string {
-	switch {
-	case p.Owner != "" && !p.Live:
-		return dead
-	case p.Owner != "" && p.Error != "":
-		return retrying
-	case p.Owner != "":
-		return running
-	case p.Error != "":
-		return failed
-	}
-	return stopped
 }
 
 // selectionRows returns a selection as rows of a table.
@@ -241,7 +203,7 @@ func (v *subscriptionView) owners() string {
 
 // showState returns the state and who paused it.
 func (v *subscriptionView) showState() string {
-	if v.State == paused {
+	if v.State == string(evento.SubscriptionPaused) {
 		return v.showPaused()
 	}
 	return v.State
@@ -252,7 +214,7 @@ func (v *subscriptionView) showPaused() string {
 	if v.Changed != nil && v.Changed.What == "Pause" {
 		return "paused by " + printable.Text(v.Changed.By)
 	}
-	return paused
+	return string(evento.SubscriptionPaused)
 }
 
 func (p *partitionView) ownerName() string {

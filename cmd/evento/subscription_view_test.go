@@ -25,19 +25,19 @@ func TestStates(t *testing.T) {
 		changed      evento.ControlChange
 		state, owner string
 	}{
-		{[]evento.PartitionStatus{{}}, pause, stopped, "-"},
-		{[]evento.PartitionStatus{owned("1", true, "")}, pause, running, "host/1"},
-		{[]evento.PartitionStatus{owned("1", true, ""), owned("1", true, "")}, pause, running, "host/1"},
-		{[]evento.PartitionStatus{owned("1", true, ""), owned("2", true, "")}, pause, running, "2 workers"},
-		{[]evento.PartitionStatus{owned("1", true, ""), {}}, pause, partly, "host/1"},
-		{[]evento.PartitionStatus{owned("1", true, ""), owned("2", false, "")}, pause, dead, "2 workers, 1 dead"},
-		{[]evento.PartitionStatus{owned("1", false, "")}, pause, dead, "dead (host/1), not heard of for 3m20s"},
-		{[]evento.PartitionStatus{owned("1", false, "no mail")}, pause, dead, "dead (host/1), not heard of for 3m20s"},
-		{[]evento.PartitionStatus{ahead}, pause, dead, "dead (host/1), heard of 1h0m0s ahead of the store's clock"},
-		{[]evento.PartitionStatus{owned("1", true, ""), owned("1", true, "no mail")}, pause, retrying, "host/1"},
-		{[]evento.PartitionStatus{owned("1", true, "no mail"), {Error: "no mail"}}, pause, failed, "host/1"},
+		{[]evento.PartitionStatus{{}}, pause, string(evento.SubscriptionStopped), "-"},
+		{[]evento.PartitionStatus{owned("1", true, "")}, pause, string(evento.SubscriptionRunning), "host/1"},
+		{[]evento.PartitionStatus{owned("1", true, ""), owned("1", true, "")}, pause, string(evento.SubscriptionRunning), "host/1"},
+		{[]evento.PartitionStatus{owned("1", true, ""), owned("2", true, "")}, pause, string(evento.SubscriptionRunning), "2 workers"},
+		{[]evento.PartitionStatus{owned("1", true, ""), {}}, pause, string(evento.SubscriptionPartly), "host/1"},
+		{[]evento.PartitionStatus{owned("1", true, ""), owned("2", false, "")}, pause, string(evento.SubscriptionDead), "2 workers, 1 dead"},
+		{[]evento.PartitionStatus{owned("1", false, "")}, pause, string(evento.SubscriptionDead), "dead (host/1), not heard of for 3m20s"},
+		{[]evento.PartitionStatus{owned("1", false, "no mail")}, pause, string(evento.SubscriptionDead), "dead (host/1), not heard of for 3m20s"},
+		{[]evento.PartitionStatus{ahead}, pause, string(evento.SubscriptionDead), "dead (host/1), heard of 1h0m0s ahead of the store's clock"},
+		{[]evento.PartitionStatus{owned("1", true, ""), owned("1", true, "no mail")}, pause, string(evento.SubscriptionRetrying), "host/1"},
+		{[]evento.PartitionStatus{owned("1", true, "no mail"), {Error: "no mail"}}, pause, string(evento.SubscriptionFailed), "host/1"},
 		{[]evento.PartitionStatus{pausedOne, owned("2", true, "no mail")}, pause, "paused by ops/7", "2 workers"},
-		{[]evento.PartitionStatus{pausedOne}, evento.ControlChange{What: "ResetToStart", By: "ops/8", At: now}, paused, "host/1"},
+		{[]evento.PartitionStatus{pausedOne}, evento.ControlChange{What: "ResetToStart", By: "ops/8", At: now}, string(evento.SubscriptionPaused), "host/1"},
 	} {
 		v := subscriptionViewOf(&evento.Status{Key: "k", Partitions: test.partitions, Changed: test.changed, Now: now})
 		if got := []string{v.showState(), v.owners()}; !slices.Equal(got, []string{test.state, test.owner}) {

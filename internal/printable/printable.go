@@ -75,18 +75,22 @@ func Time(t time.Time) string {
 	return t.UTC().Format("2006-01-02T15:04:05.000000Z")
 }
 
-// Err makes an error's text safe to print: it may quote texts from a store.
+// Err makes an error's text safe to print, on one line: it may quote texts from a store.
 func Err(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
-		line = strings.TrimSpace(line)
-		lines[i] = line
-		if !utf8.ValidString(line) || strings.ContainsFunc(line, unprintable) {
-			quoted := strconv.Quote(line)
-			lines[i] = quoted[1 : len(quoted)-1]
-		}
+		lines[i] = Line(strings.TrimSpace(line))
 	}
 	return strings.Join(lines, "; ")
+}
+
+// Line makes a line of a longer text safe to print: it escapes, and does not quote.
+func Line(line string) string {
+	if utf8.ValidString(line) && !strings.ContainsFunc(line, unprintable) {
+		return line
+	}
+	quoted := strconv.Quote(line)
+	return quoted[1 : len(quoted)-1]
 }
 
 // Thousands writes a number in groups of three digits.

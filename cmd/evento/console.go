@@ -1,0 +1,88 @@
+// evento console: the store in a browser.
+
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento/console"
+	"github.com/evento-go/evento/internal/printable"
+)
+
+func consoleCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "console",
+		Short: "Show a store in a browser",
+		Long: `Show a store in a browser: its events, aggregates and subscriptions, what has failed,
+and why. The address is printed; Ctrl-C ends it.
+
+Nothing can be changed without --allow-changes. There is no login, so the console listens on
+this machine alone: --listen takes no other address. To offer it to others, mount the package
+console in a program behind a login.`,
+		Example: `  evento console --store app.db
+  evento console --store postgres://app@db/shop --listen 127.0.0.1:8080 --allow-changes`,
+		Args: arguments(0, 0, "no arguments"),
+	}
+	f := cmd.Flags()
+	f.String("store", "", storeUsage)
+	f.String("listen", "127.0.0.1:0", "`ADDRESS` of this machine to listen on; port 0 is any that is free")
+	f.Bool("allow-changes", false, "offer buttons that pause, resume and reset subscriptions, and retry and drop parked events")
+	cmd.Long += "\n\n" + exitCodes
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		how := looking
+		if allowed, _ := f.GetBool("allow-changes"); allowed {
+			how = changing
+		}
+		return withStore(cmd, how, func(s *session) error { return serveConsole(cmd.Context(), s, how == changing) })
+	}
+	return cmd
+}
+
+// closingPages is how long pages may take that are under way when the console ends.
+const closingPages = 3 * time.Second
+
+// serveConsole serves the console until ctx ends.
+func serveConsole(ctx context.Context, s *session, changes bool) error {
+	address := s.flag("listen")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usagef("--listen %s: %v", printable.Text(address), err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return usagef("--listen %s: only this machine may be listened on, as 127.0.0.1:8080", printable.Text(address))
+	}
+	handler, err := console.Handler(s.ex, &console.Options{
+		Store:  s.address.shown,
+		Allow:  func(_ *http.Request, a console.Action) bool { return a == console.Look || changes },
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler: console.Loopback(handler), ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingPages)
+		defer cancel()
+		_ = server.Shutdown(closing) // what is left ends with the program
+	})
+	defer stop()
+	s.cmd.Printf("The console of %s is at http://%s/\n", s.address, listener.Addr())
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return ctx.Err()
+}

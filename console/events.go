@@ -1,0 +1,284 @@
+// The pages of events: the list, and one of them.
+
+package console
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/payload"
+)
+
+// eventRow is an event in a table.
+type eventRow struct {
+	Event *evento.RawEvent
+	Root  string
+}
+
+type eventsBody struct {
+	Filter       *filter
+	Rows         []eventRow
+	Chips        []chip
+	Total        string
+	Looked       string
+	Older, Newer string // links; "": none
+	Types, Names []string
+	Live         bool
+}
+
+// chip is a part of a filter that can be taken away.
+type chip struct{ Name, Value, Without string }
+
+func (c *console) events(r *http.Request) (*page, error) {
+	ctx := r.Context()
+	f, err := filterOf(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	p, err := f.find(ctx, c.ex)
+	if err != nil {
+		return nil, err
+	}
+	b := &eventsBody{Filter: f, Total: f.total(p)}
+	for i := range p.events {
+		b.Rows = append(b.Rows, eventRow{&p.events[i], "./"})
+	}
+	values := f.values()
+	for _, name := range fields {
+		if values.Has(name) {
+			without := f.values()
+			without.Del(name)
+			b.Chips = append(b.Chips, chip{name, values.Get(name), "?" + without.Encode()})
+		}
+	}
+	if p.older > 0 {
+		b.Older = f.link("before", p.older)
+	}
+	if p.newer > 0 {
+		b.Newer = f.link("after", p.newer)
+	}
+	if b.Types, b.Names, err = c.kinds(ctx); err != nil {
+		return nil, err
+	}
+	if f.scans() && p.older > 0 && len(p.events) < pageRows {
+		b.Looked = fmt.Sprintf("Looked at %s, back to %s. These are not found by an index.", plural(p.looked, "event"), clock(p.last))
+	}
+	stream := ""
+	if b.Live = f.before == 0 && f.after == 0 && f.to.IsZero() && !f.scans(); b.Live {
+		values.Set("rows", "1")
+		stream = values.Encode()
+	}
+	return &page{Template: "events", Title: "Events", Nav: "events", Stream: stream, Body: b}, nil
+}
+
+func (f *filter) link(name string, position uint64) string {
+	values := f.values()
+	values.Set(name, strconv.FormatUint(position, 10))
+	return "?" + values.Encode()
+}
+
+// total says how many there are, as far as that is known.
+func (f *filter) total(p *found) string {
+	switch n := len(p.events); {
+	case p.older > 0 || p.newer > 0:
+		return plural(n, "event") + " of more"
+	case f.any():
+		return plural(n, "event")
+	default:
+		return "All " + plural(n, "event")
+	}
+}
+
+// kinds are the types and names of the newest events, as proposals for the fields.
+func (c *console) kinds(ctx context.Context) (types, names []string, err error) {
+	newest, err := c.ex.Read(ctx, evento.Query{}, cursor.Backward(glance, ""))
+	if err != nil {
+		return nil, nil, err
+	}
+	seen := map[string]bool{}
+	for i := range newest.Edges {
+		e := &newest.Edges[i].Node
+		if t := string(e.AggregateType); !seen["t"+t] {
+			seen["t"+t] = true
+			types = append(types, t)
+		}
+		if !seen["n"+e.Name] {
+			seen["n"+e.Name] = true
+			names = append(names, e.Name)
+		}
+	}
+	return types, names, nil
+}
+
+type eventBody struct {
+	Event            *evento.RawEvent
+	Payload          *value
+	Bytes            int
+	Cut              bool
+	Wrong            string // why the payload cannot be shown as JSON
+	Previous, Next   uint64
+	Cause            *evento.RawEvent
+	Effects          []evento.RawEvent
+	Looked           int
+	Handled          []handled
+	Values           []pair
+	AggregateVersion string
+}
+
+type pair struct{ Name, Value string }
+
+// handled is what has become of an event in a subscription.
+type handled struct {
+	Status status
+	Parked *evento.Parked
+	Done   bool
+	Behind uint64
+}
+
+func (c *console) event(r *http.Request) (*page, error) {
+	ctx := r.Context()
+	e, err := c.lookUp(ctx, r.PathValue("event"))
+	if err != nil {
+		return nil, err
+	}
+	b := &eventBody{Event: e, Bytes: len(e.Data), Previous: e.Position - 1}
+	text, cut, err := payload.JSON(e, payload.Alone)
+	if b.Cut = cut; err != nil {
+		b.Wrong = err.Error()
+	} else if b.Payload, err = valueOf(text); err != nil { // it is cut
+		b.Wrong = "it is too long to be shown whole"
+	}
+	if head, err := headOf(ctx, c.ex); err != nil {
+		return nil, err
+	} else if head.Position > e.Position {
+		b.Next = e.Position + 1
+	}
+	for _, name := range sortedKeys(e.Metadata.Values) {
+		b.Values = append(b.Values, pair{name, e.Metadata.Values[name]})
+	}
+	if err := c.related(ctx, b); err != nil {
+		return nil, err
+	}
+	if b.Handled, err = c.handledBy(ctx, e); err != nil {
+		return nil, err
+	}
+	return &page{Template: "event", Title: fmt.Sprintf("%s %d", e.Name, e.Position), Nav: "events", Body: b}, nil
+}
+
+// lookUp finds an event by its position or its id.
+func (c *console) lookUp(ctx context.Context, text string) (*evento.RawEvent, error) {
+	if id, err := ulid.ParseStrict(text); err == nil {
+		return c.byID(ctx, id)
+	}
+	position, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || position == 0 {
+		return nil, notFound("%q is neither the position of an event nor an id.", text)
+	}
+	return c.at(ctx, position)
+}
+
+// at reads the event at a position.
+func (c *console) at(ctx context.Context, position uint64) (*evento.RawEvent, error) {
+	at, err := c.ex.CursorAt(position - 1)
+	if err != nil {
+		return nil, err
+	}
+	page, err := c.ex.Read(ctx, evento.Query{}, cursor.Onward(1, at))
+	if err != nil {
+		return nil, notFound("There is no event at position %s.", number(position))
+	}
+	if len(page.Edges) == 0 || page.Edges[0].Node.Position != position {
+		return nil, notFound("There is no event at position %s.", number(position))
+	}
+	return &page.Edges[0].Node, nil
+}
+
+// An id has the time at which it was made, near to which the event was recorded.
+const (
+	idEarly = time.Minute
+	idLate  = 10 * time.Minute
+)
+
+// byID looks for an event near the time of its id.
+func (c *console) byID(ctx context.Context, id evento.ID) (*evento.RawEvent, error) {
+	head, err := headOf(ctx, c.ex)
+	if err != nil {
+		return nil, err
+	}
+	made := ulid.Time(id.Time())
+	first, err := firstOf(ctx, c.ex, made.Add(-idEarly), head.Position)
+	if err != nil {
+		return nil, err
+	}
+	looked := 0
+	for q, at := (evento.Query{}), first-1; looked < mostLooked; {
+		from, err := c.ex.CursorAt(at)
+		if err != nil {
+			return nil, err
+		}
+		page, err := c.ex.Read(ctx, q, cursor.Onward(pageRows*2, from))
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Edges {
+			e := &page.Edges[i].Node
+			if e.ID == id {
+				return e, nil
+			}
+			if looked++; e.Timestamp.After(made.Add(idLate)) {
+				looked = mostLooked
+			}
+			at = e.Position
+		}
+		if !page.PageInfo.HasNextPage {
+			break
+		}
+	}
+	return nil, notFound("There is no event %s among those recorded from %s to %s after it was made.", id, idEarly, idLate)
+}
+
+// related finds what an event was caused by, and what it has caused, among the events around.
+func (c *console) related(ctx context.Context, b *eventBody) error {
+	e := b.Event
+	if id, err := ulid.ParseStrict(e.Metadata.CausationID); err == nil {
+		if cause, err := c.byID(ctx, id); err == nil {
+			b.Cause = cause
+		}
+	}
+	at, err := c.ex.CursorAt(e.Position)
+	if err != nil {
+		return err
+	}
+	page, err := c.ex.Read(ctx, evento.Query{}, cursor.Onward(pageRows*4, at))
+	if err != nil {
+		return err
+	}
+	b.Looked = len(page.Edges)
+	for i := range page.Edges {
+		if next := &page.Edges[i].Node; next.Metadata.CausationID == e.ID.String() {
+			b.Effects = append(b.Effects, *next)
+		}
+	}
+	return nil
+}
+
+// find goes to what somebody has typed: a position, an id, a subscription, or part of a payload.
+func (c *console) find(w http.ResponseWriter, r *http.Request) {
+	text := r.URL.Query().Get("q")
+	to := "events?text=" + url.QueryEscape(text)
+	if _, err := c.lookUp(r.Context(), text); err == nil {
+		to = "events/" + url.PathEscape(text)
+	} else if ok, err := c.hasSubscription(r.Context(), text); err == nil && ok {
+		to = "subscriptions/" + url.PathEscape(text)
+	}
+	w.Header().Set("Location", to) // it is relative: the prefix is not known
+	w.WriteHeader(http.StatusSeeOther)
+}

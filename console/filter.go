@@ -1,0 +1,285 @@
+// Which events a page shows, as its URL says.
+
+package console
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/payload"
+)
+
+// filter is what the fields of the page of events say. Empty fields select nothing.
+type filter struct {
+	Type, Name, ID, RoutingKey, Tag string // by index
+	From, To                        string // times, by search
+	Correlation, Text               string // by looking at the events
+	from, to                        time.Time
+	before, after                   uint64 // positions; 0: from the newest on
+}
+
+// fields are the names in the URL.
+var fields = []string{"type", "name", "id", "routing_key", "tag", "from", "to", "correlation", "text"}
+
+func (f *filter) field(name string) *string {
+	return map[string]*string{
+		"type": &f.Type, "name": &f.Name, "id": &f.ID, "routing_key": &f.RoutingKey, "tag": &f.Tag,
+		"from": &f.From, "to": &f.To, "correlation": &f.Correlation, "text": &f.Text,
+	}[name]
+}
+
+// filterOf reads a filter.
+func filterOf(values url.Values) (*filter, error) {
+	f := &filter{}
+	for _, name := range fields {
+		*f.field(name) = strings.TrimSpace(values.Get(name))
+	}
+	var err error
+	now := time.Now().UTC()
+	if f.from, err = timeOf(f.From, now); err != nil {
+		return nil, err
+	}
+	if f.to, err = timeOf(f.To, now); err != nil {
+		return nil, err
+	}
+	for name, at := range map[string]*uint64{"before": &f.before, "after": &f.after} {
+		text := values.Get(name)
+		if text == "" {
+			continue
+		}
+		if *at, err = strconv.ParseUint(text, 10, 63); err != nil {
+			return nil, badRequest("%s=%q is no position.", name, text)
+		}
+	}
+	if err := f.query().Check(); err != nil {
+		return nil, badRequest("These events cannot be asked for: %v.", err)
+	}
+	return f, nil
+}
+
+// timeOf reads a time: a date, a date and time, a time of today, or how long ago.
+func timeOf(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return now.AddDate(0, 0, -int(n)), nil
+		}
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	for _, layout := range []string{"15:04:05", "15:04"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC), nil
+		}
+	}
+	return time.Time{}, badRequest("%q is no time: write 90m, 12h, 7d, 15:04, 2026-03-07, or 2026-03-07 15:04.", text)
+}
+
+// query is the part of a filter that the store has indexes for.
+func (f *filter) query() evento.Query {
+	q := evento.Query{RoutingKey: f.RoutingKey}
+	if f.Type == "" && f.Tag == "" {
+		return q
+	}
+	one := evento.Filter{AggregateType: evento.AggregateType(f.Type)}
+	if f.Type != "" {
+		one.AggregateID, one.Name = f.ID, f.Name
+	}
+	if f.Tag != "" {
+		one.Tags = []string{f.Tag}
+	}
+	q.Filters = []evento.Filter{one}
+	return q
+}
+
+// scans reports whether events have to be looked at.
+func (f *filter) scans() bool {
+	return f.Correlation != "" || f.Text != "" || f.Type == "" && (f.ID != "" || f.Name != "")
+}
+
+// matches looks at an event.
+func (f *filter) matches(e *evento.RawEvent) bool {
+	return (f.ID == "" || e.AggregateID == f.ID) && (f.Name == "" || e.Name == f.Name) &&
+		(f.Correlation == "" || e.Metadata.CorrelationID == f.Correlation) &&
+		(f.Text == "" || strings.Contains(strings.ToLower(payload.Text(e, payload.InLine)), strings.ToLower(f.Text)))
+}
+
+// any reports whether something is selected.
+func (f *filter) any() bool {
+	return slices.ContainsFunc(fields, func(name string) bool { return *f.field(name) != "" })
+}
+
+// values is the filter as it is in a URL.
+func (f *filter) values() url.Values {
+	values := url.Values{}
+	for _, name := range fields {
+		if text := *f.field(name); text != "" {
+			values.Set(name, text)
+		}
+	}
+	return values
+}
+
+const (
+	pageRows = 50
+	// mostLooked is how many events a page looks at, of which it shows a few: twenty times
+	// as many as it has rows.
+	mostLooked = 20 * pageRows
+)
+
+// found is a page of events, the newest first.
+type found struct {
+	events []evento.RawEvent
+	older  uint64 // the position before which there may be more; 0: there are none
+	newer  uint64 // the position behind which there may be more; 0: there are none
+	looked int    // events that were looked at
+	last   time.Time
+}
+
+// find reads the page of a filter.
+func (f *filter) find(ctx context.Context, ex evento.Executor) (*found, error) {
+	head, err := headOf(ctx, ex)
+	if err != nil || head.Position == 0 {
+		return &found{}, err
+	}
+	low, high := uint64(0), head.Position+1 // both excluded
+	if !f.from.IsZero() {
+		if low, err = firstOf(ctx, ex, f.from, head.Position); err != nil {
+			return nil, err
+		}
+		low--
+	}
+	if !f.to.IsZero() {
+		if high, err = firstOf(ctx, ex, f.to, head.Position); err != nil {
+			return nil, err
+		}
+	}
+	if f.after > 0 {
+		return f.up(ctx, ex, max(low, f.after), high)
+	}
+	if f.before > 0 {
+		high = min(high, f.before)
+	}
+	return f.down(ctx, ex, low, high, high <= head.Position)
+}
+
+// down reads the events below a position, the newest first.
+func (f *filter) down(ctx context.Context, ex evento.Executor, low, high uint64, newer bool) (*found, error) {
+	p := &found{}
+	if newer {
+		p.newer = high - 1
+	}
+	for high > low+1 {
+		at, err := ex.CursorAt(high)
+		if err != nil {
+			return nil, err
+		}
+		// A place behind the last event is that of the end.
+		page, err := ex.Read(ctx, f.query(), cursor.Backward(pageRows+1, before(at, newer || len(p.events) > 0 || p.looked > 0)))
+		if err != nil {
+			return nil, err
+		}
+		for i := len(page.Edges) - 1; i >= 0; i-- {
+			e := &page.Edges[i].Node
+			if e.Position <= low {
+				return p, nil
+			}
+			if len(p.events) == pageRows || p.looked == mostLooked {
+				p.older = high
+				return p, nil
+			}
+			high = e.Position
+			p.looked++
+			p.last = e.Timestamp
+			if f.matches(e) {
+				p.events = append(p.events, *e)
+			}
+		}
+		if !page.PageInfo.HasPreviousPage {
+			return p, nil
+		}
+	}
+	return p, nil
+}
+
+// before is a cursor, or "" for the end.
+func before(at cursor.Value, there bool) cursor.Value {
+	if !there {
+		return ""
+	}
+	return at
+}
+
+// up reads the events above a position, and returns them with the newest first.
+func (f *filter) up(ctx context.Context, ex evento.Executor, low, high uint64) (*found, error) {
+	p := &found{older: low + 1}
+	at, err := ex.CursorAt(low)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		page, err := ex.Read(ctx, f.query(), cursor.Onward(pageRows+1, at))
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Edges {
+			e := &page.Edges[i].Node
+			if e.Position >= high {
+				return p.turned(), nil
+			}
+			if len(p.events) == pageRows || p.looked == mostLooked {
+				p.newer = low
+				return p.turned(), nil
+			}
+			low = e.Position
+			p.looked++
+			if f.matches(e) {
+				p.events = append(p.events, *e)
+			}
+		}
+		if at = page.PageInfo.EndCursor; !page.PageInfo.HasNextPage {
+			return p.turned(), nil
+		}
+	}
+}
+
+func (p *found) turned() *found {
+	slices.Reverse(p.events)
+	return p
+}
+
+// firstOf is the position of the first event of a time or later; behind the head if there is
+// none. Times never fall from one position to the next, so it is searched for.
+func firstOf(ctx context.Context, ex evento.Executor, t time.Time, head uint64) (position uint64, err error) {
+	n := sort.Search(int(head), func(n int) bool {
+		if err != nil {
+			return true
+		}
+		var at cursor.Value
+		var page *cursor.Page[evento.RawEvent]
+		if at, err = ex.CursorAt(uint64(n)); err == nil {
+			page, err = ex.Read(ctx, evento.Query{}, cursor.Onward(1, at))
+		}
+		return err != nil || len(page.Edges) == 0 || !page.Edges[0].Node.Timestamp.Before(t)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("searching for %s: %w", t.Format(time.DateTime), err)
+	}
+	return uint64(n) + 1, nil
+}

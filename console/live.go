@@ -1,0 +1,304 @@
+// What pages are told while they are open, and what is remembered of the last hour: one goroutine
+// watches the store for all viewers, and one follows it while there are any.
+
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+const (
+	sampleEvery = 10 * time.Second
+	mostSamples = 360 // an hour
+	tellEvery   = 250 * time.Millisecond
+	mostRows    = 50   // that are told at once
+	mostRecent  = 1000 // events that are remembered
+	mostTold    = 8    // messages that wait for a slow viewer
+	mostViewers = 1000
+)
+
+// sample is what the store was like at a moment.
+type sample struct {
+	at   time.Time
+	head uint64
+	lags map[evento.SubscriptionName]time.Duration
+}
+
+// live watches a store. It is safe for concurrent use: mu guards what is below it.
+type live struct {
+	ex     evento.Executor
+	pages  *templates
+	logger *slog.Logger
+
+	mu        sync.Mutex
+	since     time.Time
+	samples   []sample
+	statuses  []status
+	viewers   map[*viewer]struct{}
+	following context.CancelFunc // nil: nobody looks
+}
+
+// viewer is an open page.
+type viewer struct {
+	query    evento.Query
+	rows     bool // it is told of events
+	messages chan string
+}
+
+func newLive(ex evento.Executor, pages *templates, logger *slog.Logger) *live {
+	l := &live{ex: ex, pages: pages, logger: logger, since: time.Now(), viewers: map[*viewer]struct{}{}}
+	go l.run()
+	return l
+}
+
+// run takes samples until the executor is closed.
+func (l *live) run() {
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), sampleEvery)
+		err := l.sample(ctx)
+		cancel()
+		if errors.Is(err, evento.ErrClosed) {
+			return
+		}
+		if err != nil {
+			l.logger.Warn("evento: the console cannot see how the store is", "error", err)
+		}
+		<-tick.C
+	}
+}
+
+// sample looks at the store once.
+func (l *live) sample(ctx context.Context) error {
+	head, err := headOf(ctx, l.ex)
+	if err != nil {
+		return err
+	}
+	statuses, err := statusesOf(ctx, l.ex)
+	if err != nil {
+		return err
+	}
+	s := sample{at: time.Now(), head: head.Position, lags: map[evento.SubscriptionName]time.Duration{}}
+	for i := range statuses {
+		s.lags[statuses[i].name()] = statuses[i].Lag
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.samples) == mostSamples {
+		l.samples = append(l.samples[:0], l.samples[1:]...)
+	}
+	l.samples = append(l.samples, s)
+	l.statuses = statuses
+	return nil
+}
+
+// headOf is the last event of a store; the zero event: there is none.
+func headOf(ctx context.Context, ex evento.Executor) (evento.RawEvent, error) {
+	page, err := ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
+	if err != nil || len(page.Edges) == 0 {
+		return evento.RawEvent{}, err
+	}
+	return page.Edges[0].Node, nil
+}
+
+// history returns the samples of the last hour.
+func (l *live) history() []sample {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]sample(nil), l.samples...)
+}
+
+// problems is how many subscriptions needed attention when the last sample was taken.
+func (l *live) problems() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.statuses {
+		if l.statuses[i].needsAttention() {
+			n++
+		}
+	}
+	return n
+}
+
+// join adds a viewer, and begins to follow for the first one.
+func (l *live) join(v *viewer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.viewers) >= mostViewers {
+		return false
+	}
+	l.viewers[v] = struct{}{}
+	if l.following == nil {
+		ctx, end := context.WithCancel(context.Background())
+		l.following = end
+		go l.follow(ctx)
+	}
+	return true
+}
+
+func (l *live) leave(v *viewer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.viewers, v)
+	if len(l.viewers) == 0 && l.following != nil {
+		l.following()
+		l.following = nil
+	}
+}
+
+// follow tells viewers of new events, until nobody looks or the executor is closed.
+func (l *live) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := l.followOnce(ctx)
+		if errors.Is(err, evento.ErrClosed) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (l *live) followOnce(ctx context.Context) error {
+	page, err := l.ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
+	if err != nil {
+		return err
+	}
+	at := page.PageInfo.EndCursor
+	for {
+		changed := l.ex.Changed()
+		// Only the newest are told of: who reads all of them uses Follow.
+		page, err := l.ex.Read(ctx, evento.Query{}, cursor.Backward(mostRows, ""))
+		if err != nil {
+			return err
+		}
+		if at, err = l.tellNewer(page, at); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+		select { // more of them at once
+		case <-ctx.Done():
+			return nil
+		case <-time.After(tellEvery):
+		}
+	}
+}
+
+// tellNewer tells viewers of the events of a page behind a place, and returns the last place.
+func (l *live) tellNewer(page *cursor.Page[evento.RawEvent], at cursor.Value) (cursor.Value, error) {
+	for i := range page.Edges {
+		e := &page.Edges[i]
+		if at != "" {
+			first, err := l.ex.Earlier(e.Cursor, at)
+			if err != nil {
+				return at, err
+			}
+			if first == e.Cursor {
+				continue // told of before
+			}
+		}
+		if err := l.tell(&e.Node); err != nil {
+			return at, err
+		}
+		at = e.Cursor
+	}
+	return at, nil
+}
+
+// tell tells viewers of an event.
+func (l *live) tell(e *evento.RawEvent) error {
+	message := ""
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for v := range l.viewers {
+		if !v.rows || !v.query.Matches(*e) {
+			continue
+		}
+		if message == "" {
+			row, err := l.pages.fragment("row", eventRow{Event: e, Root: "./"})
+			if err != nil {
+				return err
+			}
+			message = "event: row\ndata: " + row + "\n\n"
+		}
+		select {
+		case v.messages <- message:
+		default: // it is slow, and sees the next ones
+		}
+	}
+	return nil
+}
+
+// clockEvery is how often a page is told that it is live.
+const clockEvery = 5 * time.Second
+
+// stream is the page's end of what it is told.
+func (c *console) stream(w http.ResponseWriter, r *http.Request) {
+	f, err := filterOf(r.URL.Query())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	v := &viewer{query: f.query(), rows: r.URL.Query().Has("rows") && !f.scans(), messages: make(chan string, mostTold*mostRows)}
+	if !c.live.join(v) {
+		http.Error(w, "Too many pages are open.", http.StatusServiceUnavailable)
+		return
+	}
+	defer c.live.leave(v)
+	w.Header().Set("Content-Type", "text/event-stream")
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{}) // the server may have one for pages
+	send := func(text string) error {
+		if _, err := w.Write([]byte(text)); err != nil {
+			return err
+		}
+		return control.Flush()
+	}
+	clock := time.NewTicker(clockEvery)
+	defer clock.Stop()
+	now := func() string {
+		return fmt.Sprintf("event: clock\ndata: %s UTC\n\n", time.Now().UTC().Format("15:04:05"))
+	}
+	for message := now(); ; {
+		if send(message) != nil {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case message = <-v.messages:
+			message += c.more(v)
+		case <-clock.C:
+			message = now()
+		}
+	}
+}
+
+// more is what else waits for a viewer.
+func (c *console) more(v *viewer) string {
+	var b strings.Builder
+	for {
+		select {
+		case message := <-v.messages:
+			b.WriteString(message)
+		default:
+			return b.String()
+		}
+	}
+}

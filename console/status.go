@@ -1,0 +1,157 @@
+// How subscriptions are.
+
+package console
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/evento-go/evento"
+)
+
+// status is a subscription as pages show it.
+type status struct {
+	evento.Status
+	State evento.SubscriptionState
+	Error string // of the partition that stopped, or of reading the status
+	Event string // at which it stopped
+}
+
+func (s *status) name() evento.SubscriptionName {
+	return evento.SubscriptionName{Key: s.Key, RoutingKey: s.RoutingKey}
+}
+
+// urgency orders subscriptions: those that need attention come first.
+func (s *status) urgency() int {
+	switch {
+	case s.State == evento.SubscriptionFailed:
+		return 0
+	case s.Parked > 0:
+		return 1
+	case s.State == evento.SubscriptionDead:
+		return 2
+	case s.State == evento.SubscriptionRetrying:
+		return 3
+	case s.lags():
+		return 4
+	case s.State == evento.SubscriptionPaused:
+		return 5
+	}
+	return 6
+}
+
+// lagging is the lag of which the overview tells.
+const lagging = time.Minute
+
+func (s *status) lags() bool { return s.Lag >= lagging && s.State != evento.SubscriptionPaused }
+
+func (s *status) needsAttention() bool { return s.urgency() < 5 }
+
+// mostPending is how many pending events are counted.
+const mostPending = 100
+
+// statusesOf returns all subscriptions, the most urgent first.
+func statusesOf(ctx context.Context, ex evento.Executor) ([]status, error) {
+	var all []status
+	for name, err := range evento.Subscriptions(ctx, ex) {
+		if err != nil {
+			return all, err
+		}
+		s, err := statusOf(ctx, ex, name)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, *s)
+	}
+	slices.SortStableFunc(all, func(a, b status) int { return a.urgency() - b.urgency() })
+	return all, nil
+}
+
+// statusOf returns one subscription.
+func statusOf(ctx context.Context, ex evento.Executor, name evento.SubscriptionName) (*status, error) {
+	st, err := evento.ControlOf(ex, name.Key).RoutingKey(name.RoutingKey).StatusWithin(ctx, mostPending)
+	if err != nil {
+		return nil, err
+	}
+	s := &status{Status: *st, State: st.State()}
+	for i := range st.Partitions {
+		if p := &st.Partitions[i]; p.Error != "" {
+			s.Error, s.Event = p.Error, p.ErrorEvent
+		}
+	}
+	return s, nil
+}
+
+// hasSubscription reports whether there is a subscription of this key.
+func (c *console) hasSubscription(ctx context.Context, key string) (bool, error) {
+	for name, err := range evento.Subscriptions(ctx, c.ex) {
+		if err != nil || name.Key == key {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// handledBy returns what each subscription has made of an event that it selects.
+func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) ([]handled, error) {
+	statuses, err := statusesOf(ctx, c.ex)
+	if err != nil {
+		return nil, err
+	}
+	var all []handled
+	for i := range statuses {
+		s := &statuses[i]
+		if !selects(&s.Selection, e) {
+			continue
+		}
+		h := handled{Status: *s, Done: e.Position <= s.Position, Behind: e.Position - min(e.Position, s.Position)}
+		if s.Parked > 0 {
+			for p, err := range evento.ControlOf(c.ex, s.Key).RoutingKey(s.RoutingKey).Parked(ctx, evento.ParkedEvent(e.ID)) {
+				if err != nil {
+					return nil, err
+				}
+				h.Parked = &p
+			}
+		}
+		all = append(all, h)
+	}
+	return all, nil
+}
+
+// selects reports whether a subscription handles an event.
+func selects(s *evento.Selection, e *evento.RawEvent) bool {
+	if !s.All && s.RoutingKey != e.RoutingKey {
+		return false
+	}
+	if ids := s.Aggregates[e.AggregateType]; len(ids) > 0 && !slices.Contains(ids, e.AggregateID) {
+		return false
+	}
+	if s.Events == nil {
+		return true
+	}
+	names, ok := s.Events[e.AggregateType]
+	return ok && (len(names) == 0 || slices.Contains(names, e.Name))
+}
+
+// Urgency is for templates.
+func (s status) Urgency() int { return s.urgency() }
+
+// Sentence says of a subscription what needs attention, after its name.
+func (s status) Sentence() string {
+	switch {
+	case s.State == evento.SubscriptionFailed:
+		return "has stopped behind position " + number(s.Position)
+	case s.Parked > 0:
+		return "has parked " + plural(s.Parked, "event")
+	case s.State == evento.SubscriptionDead:
+		return "has a worker that gives no sign of life"
+	case s.State == evento.SubscriptionRetrying:
+		return "tries an event again"
+	case s.lags():
+		return "is " + ago(s.Lag) + " behind"
+	case s.State == evento.SubscriptionPaused:
+		return "is paused"
+	}
+	return "is " + string(s.State)
+}

@@ -1,0 +1,62 @@
+// Values of JSON, as pages show them.
+
+package console
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/evento-go/evento/internal/printable"
+)
+
+// value is JSON in lines, of which each has an indent, a key, and a text.
+type value struct{ Lines []valueLine }
+
+type valueLine struct {
+	Indent string
+	Key    string // with its quotes; "": none
+	Text   string
+}
+
+// valueOf lays out JSON. It is shown with what it has of control characters escaped.
+func valueOf(text []byte) (*value, error) {
+	var b bytes.Buffer
+	if err := json.Indent(&b, text, "", "  "); err != nil {
+		return nil, err
+	}
+	v := &value{}
+	for line := range bytes.Lines(b.Bytes()) {
+		line = bytes.TrimRight(line, "\n")
+		rest := bytes.TrimLeft(line, " ")
+		l := valueLine{Indent: string(line[:len(line)-len(rest)])}
+		if key := keyOf(rest); key > 0 {
+			l.Key, rest = printable.JSON(string(rest[:key])), rest[key:]
+		}
+		l.Text = printable.JSON(string(rest))
+		v.Lines = append(v.Lines, l)
+	}
+	return v, nil
+}
+
+// keyOf is the length of the key that a line begins with, and of the colon; 0: it has none.
+func keyOf(line []byte) int {
+	if len(line) == 0 || line[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(line); i++ {
+		switch line[i] {
+		case '\\':
+			i++
+		case '"':
+			if i+1 < len(line) && line[i+1] == ':' {
+				return i + 2
+			}
+			return 0
+		}
+	}
+	return 0
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
