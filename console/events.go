@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/payload"
+	"github.com/evento-go/evento/internal/printable"
 )
 
 // eventRow is an event in a table.
@@ -103,16 +105,12 @@ func (c *console) kinds(ctx context.Context) (types, names []string, err error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	seen := map[string]bool{}
 	for i := range newest.Edges {
 		e := &newest.Edges[i].Node
-		if t := string(e.AggregateType); !seen["t"+t] {
-			seen["t"+t] = true
-			types = append(types, t)
-		}
-		if !seen["n"+e.Name] {
-			seen["n"+e.Name] = true
-			names = append(names, e.Name)
+		for list, text := range map[*[]string]string{&types: string(e.AggregateType), &names: e.Name} {
+			if printable.Text(text) == text && !slices.Contains(*list, text) {
+				*list = append(*list, text)
+			}
 		}
 	}
 	return types, names, nil

@@ -1,0 +1,155 @@
+package console_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/console"
+	"github.com/evento-go/evento/executor/memory"
+)
+
+// newStore is an empty store.
+func newStore(t *testing.T) evento.Executor {
+	t.Helper()
+	ex := memory.New(nil)
+	t.Cleanup(func() { _ = ex.Close() })
+	return ex
+}
+
+// serve serves a console under /console/, as a program would mount it.
+func serve(t *testing.T, ex evento.Executor, o console.Options) *httptest.Server {
+	t.Helper()
+	o.Logger = slog.New(slog.DiscardHandler)
+	handler, err := console.Handler(ex, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/console/", http.StripPrefix("/console", handler))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// all lets everybody do everything.
+func all(*http.Request, console.Action) bool { return true }
+
+// get reads a page, given by what is behind the console's root.
+func get(t *testing.T, server *httptest.Server, path string) (status int, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/console/"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return do(t, request)
+}
+
+func do(t *testing.T, request *http.Request) (status int, body string) {
+	t.Helper()
+	response, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := response.Header.Get("Content-Security-Policy"); !strings.Contains(got, "default-src 'none'") || strings.Contains(got, "unsafe") {
+		t.Errorf("%s: the policy is %q", request.URL, got)
+	}
+	return response.StatusCode, string(text)
+}
+
+// says checks that a page has texts.
+func says(t *testing.T, what, body string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(body, text) {
+			t.Errorf("%s does not say %q:\n%s", what, text, body)
+		}
+	}
+}
+
+func commit(t *testing.T, ex evento.Executor, aggregate string, events ...evento.NewEvent) {
+	t.Helper()
+	w := evento.Write{Appends: []evento.Append{{AggregateType: "bank/Account", AggregateID: aggregate, AnyVersion: true, Events: events}}}
+	if _, err := ex.Write(context.WithoutCancel(t.Context()), w); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func happened(name, json string) evento.NewEvent {
+	return evento.NewEvent{ID: evento.NewID(), Name: name, Codec: "json", Data: []byte(json)}
+}
+
+// Who may not look sees nothing, and a change needs a page of the console that has asked for it.
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	commit(t, ex, "a", happened("Opened", `{}`))
+	nobody := serve(t, ex, console.Options{Allow: func(*http.Request, console.Action) bool { return false }})
+	for _, path := range []string{"", "events", "events/1", "subscriptions", "doctor", "stream", "nothing"} {
+		if status, body := get(t, nobody, path); status != http.StatusForbidden || strings.Contains(body, "Opened") {
+			t.Errorf("nobody may look at %q: status %d", path, status)
+		}
+	}
+	server := serve(t, ex, console.Options{Allow: all})
+	post := func(origin, site, cookie, token string) int {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/console/doctor", strings.NewReader(url.Values{"token": {token}}.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for name, value := range map[string]string{"Origin": origin, "Sec-Fetch-Site": site, "Cookie": cookie} {
+			if value != "" {
+				request.Header.Set(name, value)
+			}
+		}
+		status, _ := do(t, request)
+		return status
+	}
+	token := strings.Repeat("x", 43)
+	cookie := "evento_console=" + token
+	for _, c := range []struct{ name, origin, site, cookie, token string }{
+		{"without a token", "", "", cookie, ""},
+		{"without a cookie", "", "", "", token},
+		{"with another token", "", "", cookie, strings.Repeat("y", 43)},
+		{"with empty ones", "", "", "evento_console=", ""},
+		{"from another site", "https://evil.example", "", cookie, token},
+		{"from no site", "null", "", cookie, token},
+		{"from a page elsewhere", "", "cross-site", cookie, token},
+		{"from another host of the site", "", "same-site", cookie, token},
+	} {
+		if got := post(c.origin, c.site, c.cookie, c.token); got != http.StatusForbidden {
+			t.Errorf("%s: status %d", c.name, got)
+		}
+	}
+	if got := post(server.URL, "same-origin", cookie, token); got == http.StatusForbidden {
+		t.Error("from a page of the console: it is refused")
+	}
+}
+
+// A console on one machine alone is not reached by the names of other sites.
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	handler := console.Loopback(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	for host, want := range map[string]int{
+		"localhost": 200, "localhost:80": 200, "127.0.0.1:8080": 200, "127.9.9.9": 200, "[::1]:80": 200, "[::1]": 200,
+		"evil.example": 421, "evil.example:80": 421, "10.0.0.1:80": 421, "": 421, "localhost.evil.example": 421, "127.0.0.1.evil.example:80": 421,
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		if handler.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("host %q: status %d, want %d", host, w.Code, want)
+		}
+	}
+}
