@@ -48,7 +48,7 @@ func (c *console) overview(r *http.Request) (*page, error) {
 		return nil, err
 	}
 	if len(newest.Edges) == 0 {
-		return &page{Template: "empty", Title: "An empty store", Nav: "overview", Stream: "rows"}, nil
+		return &page{Template: "empty", Title: "An empty store", Nav: "overview", Stream: "clock"}, nil
 	}
 	statuses, err := statusesOf(ctx, c.ex)
 	if err != nil {
