@@ -40,7 +40,7 @@ func (d *doctor) nats(ctx context.Context) (there bool, err error) {
 		return false, ctx.Err()
 	}
 	if err != nil {
-		return false, d.found(finding{severe, "store", "", "it cannot be opened: " + err.Error(), unexamined})
+		return false, d.found(finding{severe, "store", "", "it cannot be opened: " + err.Error(), unopenedRemedy})
 	}
 	n.ex = d.s.ex.(lookingOnly) // which it is when it is opened to look at it
 	if err := d.each(ctx, check{"replicas", n.replicas}, check{"limits", n.limits}); err != nil {
@@ -54,8 +54,12 @@ func (d *doctor) nats(ctx context.Context) (there bool, err error) {
 }
 
 const (
-	indexRemedy = "evento index verify compares the index with the log; a wrong one is made anew when its directory is removed while no process has it open"
-	syncRemedy  = "jetstream { sync_interval: always } in the configuration of each server: without it, servers that lose their power together lose commits"
+	// unopenedRemedy does not advise a backup first, as most causes are outside of the streams.
+	unopenedRemedy = "do what the error says; an index that is in use, or of another store, is not for this command: give it a directory of its own, or leave dir out"
+	systemRemedy   = "give --system-creds a file with the credentials of a user of the system account, or leave it out"
+	accountRemedy  = "let the user publish to $JS.API.INFO, or run doctor as a user who may"
+	indexRemedy    = "evento index verify compares the index with the log; a wrong one is made anew when its directory is removed while no process has it open"
+	syncRemedy     = "jetstream { sync_interval: always } in the configuration of each server: without it, servers that lose their power together lose commits"
 )
 
 // synced reports servers that do not sync what they acknowledge.
@@ -64,11 +68,14 @@ func (d *natsDoctor) synced(ctx context.Context) error {
 		return d.found(finding{note, "durability", "", "whether the servers sync what they acknowledge is only told to their system account", "evento doctor --system-creds FILE, with the credentials of a user of that account"})
 	}
 	option, err := jetstream.Credentials(d.systemCreds)
-	if err != nil {
-		return err
+	if err == nil {
+		d.servers, err = jetstream.Servers(ctx, d.s.address.nats.servers, option)
 	}
-	if d.servers, err = jetstream.Servers(ctx, d.s.address.nats.servers, option); err != nil {
-		return err
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return d.found(finding{severe, "durability", "", "whether the servers sync what they acknowledge could not be asked: " + err.Error(), systemRemedy})
 	}
 	for _, server := range d.servers {
 		if server.SyncAlways || !server.JetStream {
@@ -160,8 +167,11 @@ func (d *natsDoctor) limits(ctx context.Context) error {
 		}
 	}
 	account, err := d.ex.Account(ctx)
-	if err != nil {
-		return err
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil: // a user who may work with the store need not be allowed this
+		return d.found(finding{note, "limits", "the account", "what it may store could not be asked: " + err.Error(), accountRemedy})
 	}
 	return full("the account", account, "raise its limit of storage in JetStream")
 }

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +37,7 @@ Nothing is changed. It takes the memory of the whole store, and the index must n
 in another process.
 
 An index that differs is wrong: remove its directory, and the process that had it makes
-it anew.
+it anew when it opens the store.
 
 With -o json each difference is a document on a line of its own, with detail, and the last
 line has summary. 20 differences are listed, and the others counted. With differences the
@@ -95,13 +97,20 @@ func indexCopyCommand() *cobra.Command {
 that opens the store with it reads only what the log has had since, and not all of it.
 
 The index must not be open in another process; one that has it open can copy it with
-Executor.CopyIndex. The new directory must not exist, and is for its owner alone.`,
+Executor.CopyIndex. The new directory must not exist, must not be in the index, and is
+for its owner alone.
+
+The copy gets its name when it is complete. A process that is killed before may leave a
+directory .evento-* beside it, which can be removed.`,
 		Example: `  evento index copy --store 'nats://n1,n2,n3/shop?dir=index' --to index2`,
 	}
 	to := cmd.Flags().String("to", "", "the `DIR` to make")
 	return onIndex(cmd, func(ctx context.Context, a address, o *output) error {
 		if *to == "" {
 			return usagef("where to? Give --to DIR")
+		}
+		if isWithin(*to, a.nats.dir) { // Pebble opens no directory with others in it
+			return usagef("--to %s is in the index itself: give a directory outside of it", show(*to))
 		}
 		options, err := a.natsOptions(looking)
 		if err != nil {
@@ -126,12 +135,46 @@ func onIndex(cmd *cobra.Command, do func(context.Context, address, *output) erro
 		case a.nats.dir == "":
 			return usagef("the URL names no index; the form is %s", natsForm)
 		}
-		switch info, err := os.Stat(a.nats.dir); {
-		case err != nil:
-			return fmt.Errorf("there is no index: %w", err)
-		case !info.IsDir():
-			return fmt.Errorf("there is no index: %w", &fs.PathError{Op: "open", Path: a.nats.dir, Err: fs.ErrInvalid})
+		if err := checkIndex(a.nats.dir); err != nil {
+			return err
 		}
 		return errors.Join(do(ctx, a, o), o.flush())
 	})
+}
+
+// checkIndex refuses a directory without an index. Pebble would leave a file in it.
+func checkIndex(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("there is no index: %s is not a directory", show(dir))
+	}
+	var list []os.DirEntry
+	if err == nil {
+		list, err = os.ReadDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("there is no index: %w", err)
+	}
+	if !slices.ContainsFunc(list, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "MANIFEST-") }) {
+		return fmt.Errorf("there is no index in %s: a command that reads the store makes one there, such as evento events list", show(dir))
+	}
+	return nil
+}
+
+// isWithin reports whether a path that need not be there is in a directory, or is it.
+func isWithin(path, dir string) bool {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	for {
+		if sameFile(path, dir) {
+			return true
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return false
+		}
+		path = parent
+	}
 }

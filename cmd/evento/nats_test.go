@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,7 +127,7 @@ func TestNATSSyncAlways(t *testing.T) {
 		{filepath.Join(dir, "missing"), "no such file", exitFailed},
 	} {
 		code, out, errs := call(t, "", "doctor", "--store", store, "--system-creds", test.creds)
-		if code != test.code || !strings.Contains(out, test.want) || strings.Contains(out+errs, "-password") {
+		if code != test.code || !strings.Contains(out, test.want) || strings.Contains(out+errs, "-password") || strings.Contains(out, "restore a backup") {
 			t.Errorf("doctor --system-creds %q: exit code %d, %s%s, want %d and %q", test.creds, code, out, errs, test.code, test.want)
 		}
 		if test.creds == sys && strings.Contains(out, "durability") {
@@ -190,6 +191,49 @@ func TestNATSDoctorLimits(t *testing.T) {
 	}
 }
 
+// A user who may do what a program needs can use the command, though doctor is not told the limits
+// of the account.
+func TestNATSPermissions(t *testing.T) {
+	t.Parallel()
+	const users = `accounts {
+  APP { jetstream: enabled, users: [{user: "app", password: "app-password", permissions: {publish: {deny: "$JS.API.INFO"}}}] }
+}`
+	server := testserver.NATS(t, testserver.NATSOptions{Nodes: 1, Lines: []string{users}}).URL()
+	store := strings.Replace(server, "//", "//app:app-password@", 1) + "/shop?replicas=1&unsafe=true"
+	must(t, "", "migrate", "up", "--store", store)
+	code, out, errs := call(t, "", "doctor", "--store", store)
+	if code != exitOK || !strings.Contains(out, "note    limits       the account: ") || !strings.Contains(out, "remedy: let the user publish to $JS.API.INFO") {
+		t.Errorf("doctor: exit code %d, %s%s", code, out, errs)
+	}
+}
+
+// What is no index is named, and stays as it is.
+func TestNATSNoIndex(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("x"), privateFile); err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(dir, "empty")
+	if err := os.Mkdir(empty, privateDirectory); err != nil {
+		t.Fatal(err)
+	}
+	for index, want := range map[string]string{
+		file: "file is not a directory", empty: "there is no index in " + empty, filepath.Join(dir, "none"): "no such file",
+	} {
+		for _, args := range [][]string{{"verify"}, {"copy", "--to", filepath.Join(dir, "copy")}} {
+			store := "nats://127.0.0.1:1/shop?dir=" + index // no server is asked
+			if code, _, errs := call(t, "", append([]string{"index", "--store", store}, args...)...); code != exitFailed || !strings.Contains(errs, want) {
+				t.Errorf("evento index %q with %s: exit code %d, %s, want %s", args, index, code, errs, want)
+			}
+		}
+	}
+	if list := slices.Concat(names(t, dir), names(t, empty)); !slices.Equal(list, []string{"empty", "file"}) {
+		t.Errorf("there is %q", list)
+	}
+}
+
 // An index is compared with the log, and copied.
 func TestNATSIndex(t *testing.T) {
 	t.Parallel()
@@ -218,6 +262,11 @@ func TestNATSIndex(t *testing.T) {
 	}
 	if code, _, errs := call(t, "", "index", "copy", "--store", store, "--to", copied); code != exitFailed || !strings.Contains(errs, "exists") {
 		t.Errorf("copy to what is there: exit code %d, %s", code, errs)
+	}
+	for _, within := range []string{dir, filepath.Join(dir, "copy"), filepath.Join(dir, "a", "b")} { // Pebble would not open it any more
+		if code, _, errs := call(t, "", "index", "copy", "--store", store, "--to", within); code != exitUsage || !strings.Contains(errs, "in the index itself") {
+			t.Errorf("copy to %s: exit code %d, %s", within, code, errs)
+		}
 	}
 	if list := names(t, filepath.Dir(dir)); len(list) != 2 {
 		t.Errorf("there is %q", list)

@@ -33,6 +33,9 @@ var natsName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // without a password is a token.
 func parseNATS(name, rest string) (address, error) {
 	bad := func(err error) (address, error) { return address{}, usagef("%w; the form is %s", err, natsForm) }
+	if strings.Contains(rest, ",nats://") || strings.Contains(rest, ",tls://") { // as Go programs write them
+		return bad(fmt.Errorf("%s:// and the user are written once, before the first host", name))
+	}
 	parts, err := splitURL(rest)
 	if err != nil {
 		return bad(err)
@@ -51,6 +54,9 @@ func parseNATS(name, rest string) (address, error) {
 		return bad(err)
 	}
 	login := parts.login
+	if login != "" && n.creds != "" {
+		return bad(errors.New("there are a user before the host and credentials in creds: which is it? Leave one out"))
+	}
 	if login != "" {
 		login += "@"
 	}

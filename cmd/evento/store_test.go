@@ -33,7 +33,8 @@ func TestParseStore(t *testing.T) {
 		{"mysql:u@/d", "mysql", "u@/d", "mysql://u@127.0.0.1:3306/d"},
 		{"nats://h/shop", "nats", "nats://h", "nats://h/shop"},
 		{"NATS://u:secret@h1:1,h2,[::1]:3/shop?dir=a/b%20c", "nats", "nats://u:secret@h1:1,nats://u:secret@h2,nats://u:secret@[::1]:3", "nats://h1:1,h2,[::1]:3/shop?dir=a/b+c"},
-		{"tls://secret@h/A_b-1?creds=f.creds&replicas=5", "nats", "tls://secret@h", "tls://h/A_b-1"},
+		{"tls://secret@h/A_b-1?replicas=5", "nats", "tls://secret@h", "tls://h/A_b-1"},
+		{"tls://h/A_b-1?creds=f.creds", "nats", "tls://h", "tls://h/A_b-1"},
 		{"mariadb://u:secret@[::1]:3306/d?loc=Europe/Berlin", "mysql", "u:secret@tcp([::1]:3306)/d?loc=Europe%2FBerlin", "mysql://u@[::1]:3306/d"},
 	} {
 		a, err := parseStore(test.text)
@@ -152,7 +153,10 @@ var malformed = []struct{ store, want string }{
 	{"nats://app:SECRET@/s", "no host"},
 	{"nats://app:SECRET@h1,,h2/s", "a comma without one"},
 	{"nats://app:SEC/RET@localhost/s", "an @ or a : behind the host"},
-	{"nats://app:SECRET@h1:4222,nats://app:SECRET@h2:4222/s", "an @ or a : behind the host"},
+	{"nats://app:SECRET@h1:4222,nats://app:SECRET@h2:4222/s", "nats:// and the user are written once, before the first host"},
+	{"tls://h1,tls://h2/s", "tls:// and the user are written once, before the first host"},
+	{"nats://app:SECRET@h/s?creds=app.creds", "a user before the host and credentials in creds"},
+	{"nats://SECRET@h/s?creds=app.creds", "a user before the host and credentials in creds"},
 	{"nats://app:SECRET", "no number of a port"},
 	{"nats://localhost/a.b", "the name of the store"},
 	{"nats://localhost/a/b", "the name of the store"},
