@@ -60,3 +60,12 @@ func TestCheckTold(t *testing.T) {
 		}
 	}
 }
+
+// Outside of a checkout there is no server to build; the error says what to do.
+func TestBuildOutside(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("GOWORK", "off")
+	if _, err := build(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "in a checkout of evento, or give it a server with -server PATH") {
+		t.Errorf("build() = %v", err)
+	}
+}

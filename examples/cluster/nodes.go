@@ -64,18 +64,19 @@ func newCluster(ctx context.Context, dir, program string) (_ cluster, err error)
 	return c, nil
 }
 
-// build makes the server's program from its Go module, which is beside those of evento: so
-// no user of evento has to have it.
+// build makes the server's program from its Go module, which is in the repository of evento, and no
+// part of evento's own: so no user of evento has to have it. It needs a checkout.
 func build(ctx context.Context, dir string) (string, error) {
+	const remedy = "run the example in a checkout of evento, or give it a server with -server PATH"
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/evento-go/evento").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("finding the module of evento: %w\n%s", err, out)
+		return "", fmt.Errorf("finding the module of evento: %w\n%s%s", err, out, remedy)
 	}
 	program := filepath.Join(dir, "nats-server")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/nats-io/nats-server/v2")
 	cmd.Dir = filepath.Join(strings.TrimSpace(string(out)), "internal", "testserver", "natsserver")
 	if said, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the server of NATS: %w\n%s", err, said)
+		return "", fmt.Errorf("building the server of NATS: %w\n%s%s", err, said, remedy)
 	}
 	return program, nil
 }
