@@ -110,7 +110,7 @@ directory .evento-* beside it, which can be removed.`,
 			return usagef("where to? Give --to DIR")
 		}
 		if isWithin(*to, a.nats.dir) { // Pebble opens no directory with others in it
-			return usagef("--to %s is in the index itself: give a directory outside of it", show(*to))
+			return usagef("--to %s is in the index itself: give a directory outside of it", printable.Text(*to))
 		}
 		options, err := a.natsOptions(looking)
 		if err != nil {
@@ -146,7 +146,7 @@ func onIndex(cmd *cobra.Command, do func(context.Context, address, *output) erro
 func checkIndex(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
-		return fmt.Errorf("there is no index: %s is not a directory", show(dir))
+		return fmt.Errorf("there is no index: %s is not a directory", printable.Text(dir))
 	}
 	var list []os.DirEntry
 	if err == nil {
@@ -156,7 +156,7 @@ func checkIndex(dir string) error {
 		return fmt.Errorf("there is no index: %w", err)
 	}
 	if !slices.ContainsFunc(list, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), "MANIFEST-") }) {
-		return fmt.Errorf("there is no index in %s: a command that reads the store makes one there, such as evento events list", show(dir))
+		return fmt.Errorf("there is no index in %s: a command that reads the store makes one there, such as evento events list", printable.Text(dir))
 	}
 	return nil
 }

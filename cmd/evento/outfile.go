@@ -97,17 +97,20 @@ func descriptor(path string) (n int, ok bool) {
 	return 0, false
 }
 
-// checkOutput refuses an output that would destroy the store: one of its files, also one
-// that is not there just now.
+// checkOutput refuses an output that would destroy the store, or its index: one of its files, also
+// one that is not there just now.
 func (s *session) checkOutput(path string) error {
-	if s.address.path == "" || path == "" {
-		return nil
+	dir := s.address.nats.dir
+	if s.address.kind == pebbleStore {
+		dir = s.address.path
 	}
 	refused := usagef("--output %s is the store itself", printable.Text(path))
-	if s.address.kind == pebbleStore {
-		if sameFile(filepath.Dir(path), s.address.path) || sameFile(path, s.address.path) {
-			return refused
-		}
+	switch {
+	case path == "":
+		return nil
+	case dir != "" && (sameFile(filepath.Dir(path), dir) || sameFile(path, dir)):
+		return refused
+	case dir != "" || s.address.path == "":
 		return nil
 	}
 	store, err := filepath.EvalSymlinks(s.address.path)

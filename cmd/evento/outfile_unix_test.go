@@ -183,6 +183,7 @@ func TestExportFails(t *testing.T) {
 		"the store":                {`evento export --store "$STORE" --output "$STORE"`, "is the store itself", exitUsage},
 		"a link to the store":      {`ln -s "$STORE" l; evento export --store "$STORE" --output l`, "is the store itself", exitUsage},
 		"a log of the store":       {`cp "$STORE" s; evento export --store s --output ./s-journal; code=$?; [ ! -e s-journal ] && exit $code`, "is the store itself", exitUsage},
+		"a file in an index":       {`mkdir i; evento export --store 'nats://127.0.0.1:1/s?dir=i' --output i/MANIFEST`, "is the store itself", exitUsage},
 		"a file in the store":      {`evento migrate up --store pebble:d >/dev/null; evento export --store pebble:d --output d/MANIFEST`, "is the store itself", exitUsage},
 		"a pipe as the store":      {`mkfifo p; evento export --store p`, "it is no file, but a pipe", exitFailed},
 		"a device as the store":    {`evento migrate up --store /dev/null`, "it is no file, but a pipe", exitFailed},
