@@ -63,6 +63,13 @@ takes it.`,
 		if err := opts.Query.Check(); err != nil {
 			return usageError{err}
 		}
+		a, err := storeOf(cmd)
+		if err != nil {
+			return err
+		}
+		if err := a.checkOutput(output); err != nil {
+			return err
+		}
 		show := newProgress(cmd.ErrOrStderr(), progress)
 		opts.Progress = show.update
 		return withStore(cmd, looking, func(s *session) error {
@@ -78,9 +85,6 @@ takes it.`,
 				}
 			}
 			var done transfer.Progress
-			if err := s.checkOutput(output); err != nil {
-				return err
-			}
 			err := writeTo(cmd, output, func(w io.Writer) (err error) {
 				done, err = transfer.Export(cmd.Context(), s.ex, w, opts)
 				return err
