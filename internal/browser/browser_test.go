@@ -165,15 +165,15 @@ func (p *tab) text() string { return eval[string](p, `document.body.innerText`) 
 // until waits until a script says true.
 func (p *tab) until(what, script string) {
 	p.t.Helper()
-	for {
+	for end := time.After(patience / 3); ; {
 		// A page that is being left gives an error.
 		if is, err := chromedp.Run(p, chromedp.Evaluate[bool](script)); err == nil && is {
 			return
 		}
 		select {
 		case <-time.After(20 * time.Millisecond):
-		case <-p.Done():
-			p.t.Fatalf("%s: %v", what, p.Err())
+		case <-end:
+			p.t.Fatalf("%s: %s says\n%s", what, eval[string](p, "location.href"), p.text())
 		}
 	}
 }
