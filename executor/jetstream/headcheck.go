@@ -139,7 +139,7 @@ func (i *streamInfo) current() bool {
 	}
 	heard := 1
 	for _, r := range i.Cluster.Replicas {
-		if r.Active < lately && !r.Offline {
+		if r.Active > 0 && r.Active < lately && !r.Offline { // 0: it has perhaps never heard of it
 			heard++
 		}
 	}
@@ -157,7 +157,7 @@ func (h *headCheck) ask(ctx context.Context) (head, error) {
 		applied := h.applied()
 		err := h.connection.ask(ctx, "STREAM.INFO."+h.stream, nil, &info)
 		sure := false
-		if err == nil {
+		if err == nil && info.State.Last >= applied {
 			sure = h.trust.take(&info, time.Now())
 		} else {
 			h.trust.doubt()

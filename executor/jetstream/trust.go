@@ -18,6 +18,8 @@ import "time"
 //     that was halted, or a network that has kept messages back, takes more. It is seen by the
 //     pause before: between two answers (answerGap), or in when the leader has heard of the others.
 //     After a pause it takes a while until what was kept back has arrived (trustAfter).
+//   - The server says 0 of another that the leader has never heard of, but also of one that it
+//     has heard of in this very moment. So a leader must have said more of each before.
 //
 // So no other leads while an answer is trusted: it was heard of within heardMost, what it heard was
 // sent answerGap before at most, and together that is less than four seconds. One who does not
@@ -26,6 +28,7 @@ import "time"
 // The clock of this machine counts for it, but not the clocks of the servers.
 type trust struct {
 	leader      string
+	others      int       // servers that the leader has told of
 	since, last time.Time // the first and the last of the answers without cause for doubt
 }
 
@@ -43,12 +46,14 @@ func (t *trust) take(i *streamInfo, now time.Time) bool {
 	if i.Config.Replicas <= 1 {
 		return true
 	}
-	if !i.heardOfAll() {
+	others := len(i.Cluster.Replicas)
+	begins := t.since.IsZero() || i.Cluster.Leader != t.leader || others != t.others || between(t.last, now) > answerGap
+	if !i.heardOfAll(begins) {
 		t.doubt()
 		return false
 	}
-	if t.since.IsZero() || i.Cluster.Leader != t.leader || between(t.last, now) > answerGap {
-		t.leader, t.since = i.Cluster.Leader, now
+	if begins {
+		t.leader, t.others, t.since = i.Cluster.Leader, others, now
 	}
 	t.last = now
 	return now.Sub(t.since) >= trustAfter
@@ -57,13 +62,15 @@ func (t *trust) take(i *streamInfo, now time.Time) bool {
 // doubt notes a cause for doubt.
 func (t *trust) doubt() { t.since = time.Time{} }
 
-// heardOfAll reports whether the answer is that of a leader that has heard of all others lately.
-func (i *streamInfo) heardOfAll() bool {
+// heardOfAll reports whether the answer is that of a leader that has heard of all others lately;
+// ever: and says so of each.
+func (i *streamInfo) heardOfAll(ever bool) bool {
 	if i.Cluster.Leader == "" || len(i.Cluster.Replicas) < i.Config.Replicas-1 {
 		return false
 	}
 	for _, r := range i.Cluster.Replicas {
-		if r.Offline || r.Active > heardMost {
+		// A leader does not list itself.
+		if r.Name == i.Cluster.Leader || r.Offline || r.Active > heardMost || ever && r.Active == 0 {
 			return false
 		}
 	}

@@ -21,6 +21,9 @@ func TestTrust(t *testing.T) {
 	good := answer("a", 3, time.Second, 2*time.Second)
 	offline := answer("a", 3, time.Second, time.Second)
 	offline.Cluster.Replicas[1].Offline = true
+	other := answer("a", 3, time.Second, time.Second)
+	other.Cluster.Replicas[1].Name = "a"
+	five := answer("a", 5, 1, 1, 1, 1)
 	type step struct {
 		after time.Duration
 		info  *streamInfo
@@ -39,12 +42,19 @@ func TestTrust(t *testing.T) {
 	}{
 		{"it goes on", []step{{0, good, true}, {1500 * time.Millisecond, good, true}}},
 		{"a pause", []step{{1501 * time.Millisecond, good, false}, {time.Second, good, false}}},
-		{"another leads", []step{{0, answer("b", 3, 0, 0), false}, {0, good, false}}},
-		{"nobody leads", []step{{0, answer("", 3, 0, 0), false}, {0, good, false}}},
-		{"one was not heard of", []step{{0, answer("a", 3, 0, 2201*time.Millisecond), false}, {0, good, false}}},
+		{"another leads", []step{{0, answer("b", 3, 1, 1), false}, {0, good, false}}},
+		{"nobody leads", []step{{0, answer("", 3, 1, 1), false}, {0, good, false}}},
+		{"one was not heard of", []step{{0, answer("a", 3, 1, 2201*time.Millisecond), false}, {0, good, false}}},
+		{"one was never heard of", []step{{0, answer("b", 3, 1, 0), false}, {1500 * time.Millisecond, answer("b", 3, 1, 0), false}}},
+		{"one is heard of now", []step{{0, answer("a", 3, 1, 0), true}, {0, answer("a", 3, 0, 0), true}}},
+		{"one more, never heard of", []step{{0, answer("a", 3, 1, 1, 0), false}, {0, good, false}}},
+		{"who answers does not lead", []step{{0, other, false}, {0, good, false}}},
 		{"one is offline", []step{{0, offline, false}, {0, good, false}}},
-		{"one is missing", []step{{0, answer("a", 3, 0), false}, {0, good, false}}},
-		{"five servers", []step{{0, answer("a", 5, 0, 0, 0, 0), true}, {0, answer("a", 5, 0, 0, 0, time.Minute), false}}},
+		{"one is missing", []step{{0, answer("a", 3, 1), false}, {0, good, false}}},
+		{"five servers", []step{
+			{0, five, false}, {1250 * time.Millisecond, five, false}, {1250 * time.Millisecond, five, false}, {1250 * time.Millisecond, five, false},
+			{1250 * time.Millisecond, five, true}, {0, answer("a", 5, 1, 1, 1, time.Minute), false},
+		}},
 		{"one alone", []step{{time.Hour, answer("", 1), true}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -58,6 +68,21 @@ func TestTrust(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A leader that has never heard of another says 0 of it, as long as that lasts.
+func TestTrustOfOneThatWasNeverHeardOf(t *testing.T) {
+	t.Parallel()
+	var trust trust
+	now := time.Now()
+	for range 20 {
+		if now = now.Add(time.Second); trust.take(answer("a", 3, time.Second, 0), now) {
+			t.Fatal("it is trusted")
+		}
+	}
+	if answer("a", 3, 0, 0).current() {
+		t.Error("it has heard of no majority, and is current")
 	}
 }
 
