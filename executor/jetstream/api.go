@@ -86,12 +86,24 @@ func (c *connection) forbidden(subject string) error {
 	return nil
 }
 
-// persist calls again while there is no leader, until ctx ends.
+// subscribed returns when the server knows of a subscription, and ends one that it refuses.
+func (c *connection) subscribed(subject string, sub *nats.Subscription) error {
+	err := cmp.Or(c.nc.FlushTimeout(c.timeout), c.forbidden(subject))
+	if err != nil {
+		_ = sub.Unsubscribe() // the connection is closed
+	}
+	return err
+}
+
+// persist calls again while there is no leader, until ctx ends, or nothing is waited for.
 func (c *connection) persist(ctx context.Context, call func() error) error {
 	for {
 		err := call()
-		if ctx.Err() != nil || c.ending() || !unanswered(err) {
+		if ctx.Err() != nil || !unanswered(err) {
 			return err
+		}
+		if over := c.over(err); over != nil {
+			return over
 		}
 		c.unheard()
 		if pause(ctx, again) != nil {
@@ -100,14 +112,19 @@ func (c *connection) persist(ctx context.Context, call func() error) error {
 	}
 }
 
-// ending reports whether nothing is waited for any more.
-func (c *connection) ending() bool {
+// over returns the error of a call that is not answered, and waits no longer; nil: it does.
+func (c *connection) over(unanswered error) error {
 	select {
+	case <-c.failed:
+		return c.gate.Failed()
 	case <-c.closing:
-		return true
+		return evento.ErrClosed
 	default:
-		return c.nc.IsClosed()
 	}
+	if c.nc.IsClosed() {
+		return unanswered
+	}
+	return nil
 }
 
 // unanswered reports whether nobody was there to answer, or the connection was lost meanwhile.

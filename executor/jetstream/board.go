@@ -3,7 +3,6 @@
 package jetstream
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -124,7 +123,7 @@ func newBoard(c *connection, wake func()) (*board, error) {
 		return nil, err
 	}
 	b.sub = sub
-	return b, cmp.Or(c.nc.FlushTimeout(c.timeout), c.forbidden(c.names.recordPub+"*"))
+	return b, c.subscribed(c.names.recordPub+"*", sub)
 }
 
 // run follows until ctx ends, or it cannot go on.

@@ -3,7 +3,6 @@
 package jetstream
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,7 +56,7 @@ func newFollower(c *connection, d *decider) (*follower, error) {
 	}
 	f.sub = sub
 	// Republished messages are taken from here on; those before are got.
-	return f, cmp.Or(c.nc.FlushTimeout(c.timeout), c.forbidden(c.names.pub))
+	return f, c.subscribed(c.names.pub, sub)
 }
 
 // run follows until ctx ends, or it cannot go on.

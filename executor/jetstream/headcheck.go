@@ -20,6 +20,7 @@ type headCheck struct {
 	*connection
 	stream  string
 	applied func() uint64   // the last message of it that was applied
+	least   int64           // the bytes that a message takes in it at least; 0: messages are removed from it
 	trust   trust           // used by the goroutine that asks
 	ctx     context.Context //nolint:containedctx // of the executor
 	end     context.CancelFunc
@@ -158,7 +159,7 @@ func (h *headCheck) ask(ctx context.Context) (head, error) {
 		err := h.connection.ask(ctx, "STREAM.INFO."+h.stream, nil, &info)
 		sure := false
 		if err == nil && info.State.Last >= applied {
-			sure = h.trust.take(&info, time.Now())
+			sure = h.trust.take(&info, time.Now()) || h.full(&info)
 		} else {
 			h.trust.doubt()
 		}
@@ -187,16 +188,33 @@ func (h *headCheck) ask(ctx context.Context) (head, error) {
 	}
 }
 
+// full reports whether no message fits behind those that a leader has. So there are no further
+// ones, also if it does not lead any more, unless max_bytes was raised in this moment.
+func (h *headCheck) full(i *streamInfo) bool {
+	return h.least > 0 && i.Config.MaxBytes > 0 && i.State.Bytes+h.least > i.Config.MaxBytes
+}
+
+// noRoom is for how long a read goes on that cannot make sure as no message is stored.
+const noRoom = 2 * trustAfter
+
 // fresh waits until all is applied that was in the log when the call began.
 func (ex *Executor) fresh(ctx context.Context) (head, error) {
-	h, err := ex.head.get(ctx)
-	if err == nil && !h.sure {
-		err = ex.makeSure(ctx)
+	for began := time.Now(); ; {
+		h, err := ex.head.get(ctx)
+		if err == nil && !h.sure {
+			err = ex.makeSure(ctx)
+		}
+		if err == nil {
+			return h, ex.follower.await(ctx, h.sequence)
+		}
+		// Others may have used the room that was there, or the leader comes to be trusted.
+		if !errors.Is(err, evento.ErrFull) || time.Since(began) > noRoom {
+			return h, err
+		}
+		if err := pause(ctx, again); err != nil {
+			return h, err
+		}
 	}
-	if err != nil {
-		return h, err
-	}
-	return h, ex.follower.await(ctx, h.sequence)
 }
 
 // makeSure is for an answer that is not trusted: all that was committed before is in front of a
@@ -206,16 +224,23 @@ func (ex *Executor) makeSure(ctx context.Context) error {
 	if ex.mute.Load() {
 		return nil
 	}
-	err := ex.sender.pass(ctx)
-	forbidden := ex.forbidden(ex.names.propose) != nil
+	passed := make(chan error, 1)
+	go func() { passed <- ex.sender.pass(ctx) }() // it returns a while after ctx has ended
+	var err error
+	select {
+	case err = <-passed:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil && ex.forbidden(ex.names.propose) != nil {
+		ex.mute.Store(true)
+		err = nil
+	}
 	switch {
 	case err == nil, ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, evento.ErrOutcomeUnknown) && !forbidden: // of nothing
+	case errors.Is(err, evento.ErrOutcomeUnknown): // of nothing
 		return cmp.Or(ex.gate.Failed(), evento.ErrClosed)
-	case !forbidden:
-		return err
 	}
-	ex.mute.Store(true)
-	return nil //nolint:nilerr // it takes the leader's word
+	return err
 }

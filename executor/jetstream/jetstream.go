@@ -244,16 +244,21 @@ func open(ctx context.Context, nc *nats.Conn, o Options, owned bool) (_ *Executo
 }
 
 // start begins to follow, and returns when the log is followed up to where it was.
-func (ex *Executor) start(ctx context.Context) error {
+func (ex *Executor) start(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			ex.halt()
+		}
+	}()
 	d, err := newDecider(ex.index, func(session, counter uint64, outcomes []outcome) { ex.sender.decided(session, counter, outcomes) })
 	if err != nil {
 		return err
 	}
 	ex.head = newHeadCheck(ex.connection, ex.names.log, func() uint64 { return 0 })
-	err = ex.checkIndex(ctx, d)
-	if ex.head.close(); err != nil {
+	if err := ex.checkIndex(ctx, d); err != nil {
 		return err
 	}
+	ex.head.close()
 	if ex.follower, err = newFollower(ex.connection, d); err != nil {
 		return err
 	}
@@ -261,6 +266,7 @@ func (ex *Executor) start(ctx context.Context) error {
 		return err
 	}
 	ex.head = newHeadCheck(ex.connection, ex.names.log, ex.follower.applied.Load)
+	ex.head.least = int64(messageBytes + len(ex.names.propose) + headerLen)
 	ex.recordHead = newHeadCheck(ex.connection, ex.names.records, ex.board.applied.Load)
 	h, err := ex.head.get(ctx)
 	if err != nil {
@@ -282,11 +288,7 @@ func (ex *Executor) start(ctx context.Context) error {
 	ex.running.Go(func() { ex.watch(following, ex.head, &ex.follower.mark) })
 	ex.running.Go(func() { ex.watch(following, ex.recordHead, &ex.board.mark) })
 	ex.board.hurry()
-	if err := ex.reach(ctx); err != nil {
-		ex.halt()
-		return err
-	}
-	return nil
+	return ex.reach(ctx)
 }
 
 // reach waits until both streams are applied up to where they are said to be. It refuses a log that
@@ -385,13 +387,26 @@ func (ex *Executor) closeToCallers(err error) {
 	ex.logger.Error("evento: the log is not followed any more; open the store again", "stream", ex.names.log, "error", err)
 }
 
-// halt ends what runs.
+// halt ends what start has begun, as far as it came. What follows ends first: it asks headChecks.
 func (ex *Executor) halt() {
-	ex.stop()
-	ex.head.close()
-	ex.recordHead.close()
-	ex.sender.close()
-	ex.running.Wait()
+	if ex.stop != nil {
+		ex.stop()
+		ex.running.Wait()
+	}
+	for _, h := range []*headCheck{ex.head, ex.recordHead} {
+		if h != nil {
+			h.close()
+		}
+	}
+	if ex.sender != nil {
+		ex.sender.close()
+	}
+	if ex.follower != nil {
+		_ = ex.follower.sub.Unsubscribe() // it may be done
+	}
+	if ex.board != nil {
+		_ = ex.board.sub.Unsubscribe()
+	}
 }
 
 // Close implements [evento.Executor]. Calls that wait for the servers are waited for a few

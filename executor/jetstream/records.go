@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // The value of a record in the index begins with the message of the log in which it was born,
@@ -201,8 +202,11 @@ func (ex *Executor) settlePost(ctx context.Context, changes []change, after []ui
 			return ex.board.await(ctx, sequence)
 		}
 		refused := isCode(err, wrongLast, wrongLastConstant, tooManyBatches)
-		if ctx.Err() != nil || ex.ending() || !refused && !unanswered(err) {
+		if ctx.Err() != nil || !refused && !unanswered(err) {
 			return err
+		}
+		if over := ex.over(err); over != nil {
+			return store.Errorf("%w: %w", evento.ErrOutcomeUnknown, over)
 		}
 		if err := ex.freshBoard(ctx); err != nil {
 			return err

@@ -160,11 +160,12 @@ type group struct {
 
 	base uint64 // what was applied when it was made
 
-	first   int  // the first part that is not acknowledged
-	sent    int  // the parts before are published
-	attempt int  // how often it began again
-	acked   bool // all are, and the last is at last
-	last    uint64
+	first    int  // the first part that is not acknowledged
+	sent     int  // the parts before are published
+	attempt  int  // how often it began again
+	refusals int  // since another copy was sent
+	acked    bool // all are, and the last is at last
+	last     uint64
 }
 
 // groupOf makes the messages of a group.
@@ -322,18 +323,26 @@ func (g *group) partOf(subject string) (part, attempt int, ok bool) {
 	return part, attempt, err == nil && err2 == nil
 }
 
-// refused returns the error of a group of which the server has stored nothing, and of which no
-// other copy was sent.
+// refusedMost is how often a group is refused of which a copy was sent before, until it is left.
+const refusedMost = 10
+
+// refused returns the error of a group that the server does not store; nil: it may yet.
 func (g *group) refused(err *apiError, attempt int) error {
-	if err == nil || attempt > 0 || g.first > 0 {
+	// Other failures to store are those of the leader alone: the others may have stored it.
+	if err == nil || !(err.ErrCode == storeFailed && strings.HasPrefix(err.Description, "maximum ") || err.ErrCode == noResources || err.ErrCode == noStorage) {
 		return nil
 	}
-	// Other failures to store are those of the leader alone: the others may have stored it.
-	if err.ErrCode == storeFailed && strings.HasPrefix(err.Description, "maximum ") || err.ErrCode == noResources || err.ErrCode == noStorage {
+	if attempt == 0 && g.first == 0 || g.empty() {
 		return store.Errorf("%w: jetstream: %w", evento.ErrFull, err)
 	}
-	return nil
+	if g.refusals++; g.refusals < refusedMost { // the other copy may come to be stored
+		return nil
+	}
+	return fmt.Errorf("%w: the servers have not answered, and have no space left for it now: %v", evento.ErrOutcomeUnknown, err) //nolint:errorlint // something may be stored
 }
+
+// empty reports whether there is nothing in the group.
+func (g *group) empty() bool { return len(g.parts) == 1 && len(g.parts[0]) == headerLen }
 
 // hopeless returns the error of a group that nobody is going to answer.
 func (g *group) hopeless() error {

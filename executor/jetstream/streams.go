@@ -114,6 +114,9 @@ func (n *names) config(name, subject string, o *Options) streamConfig {
 	}
 }
 
+// messageBytes is what a message takes in a stream besides its subject and its data.
+const messageBytes = 30
+
 // hash is what stands in a subject for the names that were encoded, which may have any
 // characters.
 func (e *encoder) hash() string {
