@@ -199,6 +199,15 @@ type following struct {
 	Subject  string `json:"next_by_subj"`
 }
 
+// purge removes the messages of a subject up to a sequence. Later ones may be somebody else's.
+func (c *connection) purge(ctx context.Context, stream, subject string, last uint64) error {
+	request := struct {
+		Subject string `json:"filter"`
+		Before  uint64 `json:"seq"`
+	}{subject, last + 1}
+	return c.persist(ctx, func() error { return c.ask(ctx, "STREAM.PURGE."+stream, request, nil) })
+}
+
 // anywhere stands for the sequence of a subject's last message, whatever it is.
 const anywhere = math.MaxUint64
 

@@ -272,16 +272,17 @@ func (ex *Executor) swapInLog(ctx context.Context, s *evento.Swap, states []stat
 	}
 	for i := range s.Changes {
 		if c := &s.Changes[i]; c.Remove && states[i].posted.sequence > 0 {
-			ex.clean(ctx, c.RecordKey)
+			ex.clean(ctx, c.RecordKey, states[i].posted.born)
 		}
 	}
 	return nil
 }
 
-// clean removes the last message of a record that is removed. If it stays, it means nothing.
-func (ex *Executor) clean(ctx context.Context, key evento.RecordKey) {
-	request := map[string]string{"filter": ex.names.recordSubject(key)}
-	if p, ok := ex.board.get(key); ok && ex.ask(ctx, "STREAM.PURGE."+ex.names.records, request, nil) == nil {
+// clean removes the last message of a record that is removed. If it stays, it means nothing. One of
+// a record that was made again meanwhile has another birth.
+func (ex *Executor) clean(ctx context.Context, key evento.RecordKey, born uint64) {
+	p, ok := ex.board.get(key)
+	if ok && p.born == born && ex.purge(ctx, ex.names.records, ex.names.recordSubject(key), p.sequence) == nil {
 		ex.board.forget(key, p.sequence)
 	}
 }

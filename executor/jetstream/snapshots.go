@@ -59,18 +59,19 @@ func (ex *Executor) Snapshot(ctx context.Context, key evento.SnapshotKey) (s eve
 }
 
 func (ex *Executor) snapshot(ctx context.Context, key evento.SnapshotKey) (s evento.Snapshot, err error) {
-	for {
+	for before := uint64(0); ; {
 		m, err := ex.message(ctx, ex.names.snapshots, bySubject{ex.names.subjectOf(key, 0)})
 		if err != nil {
 			return s, err
 		}
-		if m == nil {
+		if m == nil || m.Sequence == before { // it is still the same, and parts of it are gone
 			return s, fmt.Errorf("%w: snapshot of %q for %s %q", evento.ErrNotFound, key.Projection, key.AggregateType, key.AggregateID)
 		}
 		stored, whole, err := ex.whole(ctx, m)
 		if err != nil || whole {
 			return evento.Snapshot{Version: stored.Version, Position: stored.Position, Cursor: stored.Cursor, Data: stored.Data}, err
 		}
+		before = m.Sequence
 	}
 }
 
@@ -168,24 +169,27 @@ func (ex *Executor) RemoveSnapshots(ctx context.Context, keys []evento.SnapshotK
 	}
 	defer ex.gate.Leave()
 	for _, key := range keys {
-		subject := ex.names.subjectOf(key, 0)
-		m, err := ex.message(ctx, ex.names.snapshots, bySubject{subject})
+		m, err := ex.message(ctx, ex.names.snapshots, bySubject{ex.names.subjectOf(key, 0)})
+		if err == nil && m != nil {
+			err = ex.removeSnapshot(ctx, key, m)
+		}
 		if err != nil {
 			return failure(err)
 		}
-		if m == nil {
-			continue
+	}
+	return nil
+}
+
+// removeSnapshot removes a snapshot whose first message is known, and not one that was saved since.
+func (ex *Executor) removeSnapshot(ctx context.Context, key evento.SnapshotKey, m *storedMessage) error {
+	var s storedSnapshot
+	_ = json.Unmarshal(m.Data, &s) // one that is damaged is removed too
+	for part := 0; part <= s.Parts; part++ {
+		subject := ex.names.subjectOf(key, part)
+		if err := ex.purge(ctx, ex.names.snapshots, subject, m.Sequence); err != nil {
+			return err
 		}
-		var s storedSnapshot
-		_ = json.Unmarshal(m.Data, &s) // one that is damaged is removed too
-		for part := 0; part <= s.Parts; part++ {
-			subject := ex.names.subjectOf(key, part)
-			request := map[string]string{"filter": subject}
-			if err := ex.persist(ctx, func() error { return ex.ask(ctx, "STREAM.PURGE."+ex.names.snapshots, request, nil) }); err != nil {
-				return failure(err)
-			}
-			ex.list.forget(subject)
-		}
+		ex.list.forget(subject)
 	}
 	return nil
 }
