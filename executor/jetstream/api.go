@@ -205,7 +205,7 @@ func (c *connection) purge(ctx context.Context, stream, subject string, last uin
 		Subject string `json:"filter"`
 		Before  uint64 `json:"seq"`
 	}{subject, last + 1}
-	return c.persist(ctx, func() error { return c.ask(ctx, "STREAM.PURGE."+stream, request, nil) })
+	return c.ask(ctx, "STREAM.PURGE."+stream, request, nil)
 }
 
 // anywhere stands for the sequence of a subject's last message, whatever it is.

@@ -216,9 +216,10 @@ func (b *board) catchUp(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return b.unlessClosed(err)
-		case m == nil: // the last ones were removed
-			b.last = info.State.Last
-			b.show()
+		case m == nil:
+			if info.State.Last, err = b.end(ctx, &info); err != nil {
+				return b.unlessClosed(err)
+			}
 		default:
 			if err := b.take(entry{m.Sequence, m.Time, m.Data}, m.Subject); err != nil {
 				return err
@@ -229,6 +230,19 @@ func (b *board) catchUp(ctx context.Context) error {
 		b.show()
 	}
 	return nil
+}
+
+// end is for when there is no further message, though the stream goes on: the last ones were
+// removed, or who says so does not lead any more. It returns up to where to ask.
+func (b *board) end(ctx context.Context, info *streamInfo) (last uint64, err error) {
+	if info.Config.Replicas > 1 && !b.mute.Load() {
+		last, err = b.pass(ctx) // a message that is there, behind all others
+	}
+	if last == 0 && err == nil {
+		last, b.last = info.State.Last, info.State.Last
+		b.show()
+	}
+	return last, err
 }
 
 // unlessClosed returns an error after which nothing more can be asked.

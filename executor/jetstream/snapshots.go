@@ -186,7 +186,7 @@ func (ex *Executor) removeSnapshot(ctx context.Context, key evento.SnapshotKey, 
 	_ = json.Unmarshal(m.Data, &s) // one that is damaged is removed too
 	for part := 0; part <= s.Parts; part++ {
 		subject := ex.names.subjectOf(key, part)
-		if err := ex.purge(ctx, ex.names.snapshots, subject, m.Sequence); err != nil {
+		if err := ex.persist(ctx, func() error { return ex.purge(ctx, ex.names.snapshots, subject, m.Sequence) }); err != nil {
 			return err
 		}
 		ex.list.forget(subject)
