@@ -261,6 +261,17 @@ func (b *board) get(k evento.RecordKey) (posted, bool) {
 	return p, ok
 }
 
+// of returns the last messages of records, all at one moment: those of a swap are never apart.
+func (b *board) of(records []evento.Record) []posted {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	all := make([]posted, len(records))
+	for i := range records {
+		all[i] = b.posted[records[i].RecordKey]
+	}
+	return all
+}
+
 // forget forgets a message that the server has no more.
 func (b *board) forget(k evento.RecordKey, sequence uint64) {
 	b.mu.Lock()

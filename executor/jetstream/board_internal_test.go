@@ -102,3 +102,37 @@ func TestBoardAsksAnOldLeader(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Records that are changed together are read together, whatever is shown meanwhile.
+func TestBoardShowsSwapsWhole(t *testing.T) {
+	t.Parallel()
+	const records, swaps = 100, 2000
+	b := &board{mark: newMark(&connection{}), wake: func() {}, posted: map[evento.RecordKey]posted{}}
+	list := make([]evento.Record, records)
+	for i := range list {
+		list[i].RecordKey = evento.RecordKey{Kind: "kind", Key: fmt.Sprint(i)}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := range uint64(swaps) {
+			for i := range list {
+				b.waiting = append(b.waiting, posted{change: change{key: list[i].RecordKey, revision: n}})
+			}
+			b.show()
+		}
+	}()
+	for more := true; more; {
+		select {
+		case <-done:
+			more = false
+		default:
+		}
+		all := b.of(list)
+		for i := range all {
+			if all[i].revision != all[0].revision {
+				t.Fatalf("record %d is at revision %d, and the first at %d", i, all[i].revision, all[0].revision)
+			}
+		}
+	}
+}

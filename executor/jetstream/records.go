@@ -41,8 +41,8 @@ type state struct {
 func (s *state) moved() bool { return s.born > 0 && s.posted.born == s.born && s.posted.moved }
 
 // stateOf returns a record. Of the index, r is what it has; nil: nothing.
-func (ex *Executor) stateOf(key evento.RecordKey, r *evento.Record) (s state, err error) {
-	if s.posted, _ = ex.board.get(key); r == nil {
+func stateOf(r *evento.Record, p posted) (s state, err error) {
+	if s.posted = p; r == nil {
 		return s, nil
 	}
 	s.Record = *r
@@ -60,7 +60,8 @@ func (ex *Executor) recordState(key evento.RecordKey) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	return ex.stateOf(key, r)
+	p, _ := ex.board.get(key)
+	return stateOf(r, p)
 }
 
 // freshRecords waits until all is applied that was in both streams when the call began.
@@ -103,9 +104,9 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.
 	if err != nil {
 		return nil, failure(err)
 	}
-	for i := range page.Records {
+	for i, p := range ex.board.of(page.Records) {
 		r := &page.Records[i]
-		s, err := ex.stateOf(r.RecordKey, r)
+		s, err := stateOf(r, p)
 		if err != nil {
 			return nil, failure(err)
 		}
@@ -249,6 +250,14 @@ func (ex *Executor) forgetRemoved(ctx context.Context, changes []change, after [
 	for i := range changes {
 		key := changes[i].key
 		if p, _ := ex.board.get(key); p.sequence != after[i] || after[i] == 0 {
+			continue
+		}
+		// While a record is in this stream, its message is there, whatever an old leader says.
+		at, err := ex.recordState(key)
+		if err != nil {
+			return err
+		}
+		if at.born > 0 && at.posted.born == at.born {
 			continue
 		}
 		m, err := ex.message(ctx, ex.names.records, bySubject{ex.names.recordSubject(key)})
