@@ -41,6 +41,12 @@ const (
 	noStreamLeader    = 10008
 )
 
+// full reports whether there is no room for a message. Other failures to store are those of the
+// leader alone: the others may have stored it.
+func (e *apiError) full() bool {
+	return e.ErrCode == storeFailed && strings.HasPrefix(e.Description, "maximum ") || e.ErrCode == noResources || e.ErrCode == noStorage
+}
+
 // isCode reports whether an error is one of the server's with one of these codes.
 func isCode(err error, codes ...int) bool {
 	var api *apiError

@@ -119,3 +119,20 @@ func TestRefusedGroups(t *testing.T) {
 		t.Errorf("with nothing in it: %v", err)
 	}
 }
+
+// Who lists snapshots does not wait for another who does, when its context ends or Close waits
+// no longer.
+func TestListingSnapshotsEnds(t *testing.T) {
+	t.Parallel()
+	list, c := newSnapshotList(), &connection{closing: make(chan struct{})}
+	list.reading <- struct{}{}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := list.read(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("its context has ended: %v", err)
+	}
+	close(c.closing)
+	if _, err := list.read(t.Context(), c); !errors.Is(err, evento.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}

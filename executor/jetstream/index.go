@@ -123,7 +123,7 @@ func onIndex(ctx context.Context, url string, opts *Options, do func(ex *Executo
 
 // connected calls do with an executor that has only a connection.
 func connected(ctx context.Context, url string, o *Options, do func(ex *Executor) error) error {
-	nc, err := connect(ctx, url, o.Connect)
+	nc, err := connect(ctx, url, o.Logger, o.Connect)
 	if err != nil {
 		return store.Errorf("jetstream: connect: %w", err)
 	}

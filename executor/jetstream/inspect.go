@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -194,7 +195,7 @@ const (
 // Servers asks all servers of a cluster for their settings. That takes an account that may: the
 // system account, of which option has the credentials.
 func Servers(ctx context.Context, url string, option nats.Option) ([]Server, error) {
-	nc, err := connect(ctx, url, []nats.Option{option})
+	nc, err := connect(ctx, url, slog.Default(), []nats.Option{option})
 	if err != nil {
 		return nil, store.Errorf("jetstream: connect: %w", err)
 	}

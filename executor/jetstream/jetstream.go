@@ -137,7 +137,7 @@ type Executor struct {
 	board      *board
 	recordHead *headCheck
 	mute       atomic.Bool // it may not publish to the log
-	list       snapshotList
+	list       *snapshotList
 	feed       evento.Feed
 
 	stop    context.CancelFunc
@@ -169,7 +169,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, err := connect(ctx, url, o.Connect)
+	nc, err := connect(ctx, url, o.Logger, o.Connect)
 	if err != nil {
 		return nil, store.Errorf("jetstream: connect: %w", err)
 	}
@@ -181,8 +181,8 @@ func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
 	return ex, nil
 }
 
-// connect is nats.Connect, which heeds no context.
-func connect(ctx context.Context, url string, options []nats.Option) (*nats.Conn, error) {
+// connect is nats.Connect, which heeds no context, and prints the errors that nobody asks for.
+func connect(ctx context.Context, url string, logger *slog.Logger, options []nats.Option) (*nats.Conn, error) {
 	type connected struct {
 		nc  *nats.Conn
 		err error
@@ -192,6 +192,13 @@ func connect(ctx context.Context, url string, options []nats.Option) (*nats.Conn
 		all := append([]nats.Option{
 			nats.Name("evento"), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
 			nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				level := slog.LevelWarn
+				if errors.Is(err, nats.ErrSlowConsumer) { // what it drops is asked for
+					level = slog.LevelDebug
+				}
+				logger.Log(ctx, level, "evento: the connection to NATS", "error", err)
+			}),
 		}, options...)
 		nc, err := nats.Connect(url, all...)
 		done <- connected{nc, err}
@@ -228,6 +235,7 @@ func open(ctx context.Context, nc *nats.Conn, o Options, owned bool) (_ *Executo
 	ex := &Executor{
 		connection: &connection{nc: nc, owned: owned, names: namesOf(o.Name), logger: o.Logger, timeout: requestTimeout, failed: make(chan struct{}), closing: make(chan struct{})},
 		opts:       o,
+		list:       newSnapshotList(),
 	}
 	ex.fail = ex.closeToCallers
 	id, err := ex.streams(ctx, &o)

@@ -328,8 +328,7 @@ const refusedMost = 10
 
 // refused returns the error of a group that the server does not store; nil: it may yet.
 func (g *group) refused(err *apiError, attempt int) error {
-	// Other failures to store are those of the leader alone: the others may have stored it.
-	if err == nil || !(err.ErrCode == storeFailed && strings.HasPrefix(err.Description, "maximum ") || err.ErrCode == noResources || err.ErrCode == noStorage) {
+	if err == nil || !err.full() {
 		return nil
 	}
 	if attempt == 0 && g.first == 0 || g.empty() {

@@ -18,9 +18,15 @@ import (
 // subjects, in which are hashes: so the messages are read, those since the last time. It is safe
 // for concurrent use.
 type snapshotList struct {
-	mu   sync.Mutex
-	upTo uint64                           // the sequence up to which they are read
-	all  map[string]evento.StoredSnapshot // by subject; those of parts have no key
+	reading chan struct{} // has room for one: who reads; others wait as long as their contexts let them
+	upTo    uint64        // the sequence up to which they are read; used by who reads
+
+	mu  sync.Mutex
+	all map[string]evento.StoredSnapshot // by subject; those of parts have no key
+}
+
+func newSnapshotList() *snapshotList {
+	return &snapshotList{reading: make(chan struct{}, 1), all: map[string]evento.StoredSnapshot{}}
 }
 
 // forget removes what was removed.
@@ -32,8 +38,14 @@ func (l *snapshotList) forget(subject string) {
 
 // read brings the list up to date, and returns the snapshots in order.
 func (l *snapshotList) read(ctx context.Context, c *connection) ([]evento.StoredSnapshot, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case l.reading <- struct{}{}:
+		defer func() { <-l.reading }()
+	case <-c.closing:
+		return nil, evento.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	info, err := c.info(ctx, c.names.snapshots)
 	if err != nil {
 		return nil, err
@@ -41,12 +53,14 @@ func (l *snapshotList) read(ctx context.Context, c *connection) ([]evento.Stored
 	if err := l.readOn(ctx, c, info.State.Last); err != nil {
 		return nil, err
 	}
-	if len(l.all) != info.State.Messages { // others have removed some, or it was restored
-		l.upTo, l.all = 0, nil
+	if l.count() != info.State.Messages { // others have removed some, or it was restored
+		l.clear()
 		if err := l.readOn(ctx, c, info.State.Last); err != nil {
 			return nil, err
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	list := make([]evento.StoredSnapshot, 0, len(l.all))
 	for _, s := range l.all {
 		if s.Projection != "" {
@@ -57,11 +71,20 @@ func (l *snapshotList) read(ctx context.Context, c *connection) ([]evento.Stored
 	return list, nil
 }
 
+func (l *snapshotList) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all)
+}
+
+func (l *snapshotList) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.upTo, l.all = 0, map[string]evento.StoredSnapshot{}
+}
+
 // readOn reads the messages up to a sequence.
 func (l *snapshotList) readOn(ctx context.Context, c *connection, upTo uint64) error {
-	if l.all == nil {
-		l.all = map[string]evento.StoredSnapshot{}
-	}
 	for l.upTo < upTo {
 		m, err := c.message(ctx, c.names.snapshots, following{l.upTo + 1, c.names.snapshot + "*"})
 		if err != nil {
@@ -77,7 +100,9 @@ func (l *snapshotList) readOn(ctx context.Context, c *connection, upTo uint64) e
 		}
 		one := evento.StoredSnapshot{SnapshotKey: s.Key, Size: s.Size}
 		one.Version, one.Position = s.Version, s.Position
+		l.mu.Lock()
 		l.all[m.Subject], l.upTo = one, m.Sequence
+		l.mu.Unlock()
 	}
 	return nil
 }

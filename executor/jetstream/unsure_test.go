@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,4 +83,39 @@ func readFor(t *testing.T, ex evento.Executor, d time.Duration) int {
 		t.Fatalf("Read() = %v", err)
 	}
 	return len(page.Edges)
+}
+
+// What the client of NATS has to say, the Logger gets: nothing is printed.
+func TestErrorsOfTheConnection(t *testing.T) {
+	t.Parallel()
+	url := single(t, `accounts { A { jetstream: enabled, users: [
+		{ user: all, password: secret }
+		{ user: reader, password: secret, permissions: { publish: { deny: "evento.*.log" } } }
+	] } }`)
+	o := alone("a", "")
+	o.Connect = []nats.Option{nats.UserInfo("all", "secret")}
+	write(t, open(t, url, o), "x", 0)
+	logs := make(chan string, 64)
+	o = alone("a", "")
+	o.Connect = []nats.Option{nats.UserInfo("reader", "secret")}
+	o.Logger = slog.New(slog.NewTextHandler(lines(logs), nil))
+	if _, err := open(t, url, o).Write(t.Context(), one("y", 0)); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Fatalf("Write() = %v", err)
+	}
+	for line := range logs {
+		if strings.Contains(line, "level=WARN") && strings.Contains(line, "Permissions Violation") && strings.Contains(line, "evento.a.log") {
+			return
+		}
+	}
+}
+
+// lines is a writer of what is logged.
+type lines chan<- string
+
+func (l lines) Write(b []byte) (int, error) {
+	select {
+	case l <- string(b):
+	default: // nobody looks any more
+	}
+	return len(b), nil
 }
