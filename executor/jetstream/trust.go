@@ -21,6 +21,10 @@ import "time"
 //   - The server says 0 of another that the leader has never heard of, but also of one that it
 //     has heard of in this very moment. So a leader must have said more of each before.
 //
+// They do not hold of a server that was removed from the stream and does not know it yet, and of
+// one that was asked to take over and could not: it seeks election later, though it hears of
+// the leader. An old end is then answered only if the leader is halted in that moment as well.
+//
 // So no other leads while an answer is trusted: it was heard of within heardMost, what it heard was
 // sent answerGap before at most, and together that is less than four seconds. One who does not
 // trust an answer makes sure by a message of its own (see makeSure).
