@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,10 +21,9 @@ import (
 const (
 	sampleEvery = 10 * time.Second
 	mostSamples = 360 // an hour
-	tellEvery   = 250 * time.Millisecond
-	mostRows    = 50   // that are told at once
-	mostRecent  = 1000 // events that are remembered
-	mostTold    = 8    // messages that wait for a slow viewer
+	tellEvery   = 500 * time.Millisecond
+	mostRows    = 20 // that are told of at once
+	mostWaiting = 8  // messages that wait for a slow viewer
 	mostViewers = 1000
 )
 
@@ -50,6 +50,7 @@ type live struct {
 
 // viewer is an open page.
 type viewer struct {
+	filter   string // as in the URL
 	query    evento.Query
 	rows     bool // it is told of events
 	messages chan string
@@ -176,10 +177,12 @@ func (l *live) followOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at := page.PageInfo.EndCursor
+	var at evento.RawEvent
+	if len(page.Edges) > 0 {
+		at = page.Edges[0].Node
+	}
 	for {
 		changed := l.ex.Changed()
-		// Only the newest are told of: who reads all of them uses Follow.
 		page, err := l.ex.Read(ctx, evento.Query{}, cursor.Backward(mostRows, ""))
 		if err != nil {
 			return err
@@ -200,45 +203,65 @@ func (l *live) followOnce(ctx context.Context) error {
 	}
 }
 
-// tellNewer tells viewers of the events of a page behind a place, and returns the last place.
-func (l *live) tellNewer(page *cursor.Page[evento.RawEvent], at cursor.Value) (cursor.Value, error) {
-	for i := range page.Edges {
-		e := &page.Edges[i]
-		if at != "" {
-			first, err := l.ex.Earlier(e.Cursor, at)
-			if err != nil {
-				return at, err
-			}
-			if first == e.Cursor {
-				continue // told of before
-			}
-		}
-		if err := l.tell(&e.Node); err != nil {
-			return at, err
-		}
-		at = e.Cursor
+// tellNewer tells viewers of the events of a page behind one of which they were told, and returns
+// the last. Only the newest are told of, and how many were left out: nobody reads more.
+func (l *live) tellNewer(page *cursor.Page[evento.RawEvent], at evento.RawEvent) (evento.RawEvent, error) {
+	var fresh []*evento.RawEvent
+	for i := len(page.Edges) - 1; i >= 0 && page.Edges[i].Node.ID != at.ID; i-- {
+		fresh = append(fresh, &page.Edges[i].Node)
 	}
-	return at, nil
+	if len(fresh) == 0 {
+		return at, nil
+	}
+	slices.Reverse(fresh)
+	left := uint64(0)
+	if len(fresh) == len(page.Edges) && fresh[0].Position > at.Position+1 {
+		left = fresh[0].Position - at.Position - 1
+	}
+	return *fresh[len(fresh)-1], l.tell(fresh, left)
 }
 
-// tell tells viewers of an event.
-func (l *live) tell(e *evento.RawEvent) error {
-	message := ""
+// tell tells viewers of events. Viewers with the same filter get the same text.
+func (l *live) tell(fresh []*evento.RawEvent, left uint64) error {
+	rows := make([]string, len(fresh))
+	texts := map[string]string{}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for v := range l.viewers {
-		if !v.rows || !v.query.Matches(*e) {
+		if !v.rows {
 			continue
 		}
-		if message == "" {
-			row, err := l.pages.fragment("row", eventRow{Event: e, Root: "./"})
-			if err != nil {
-				return err
+		text, ok := texts[v.filter]
+		if !ok {
+			var b strings.Builder
+			if left > 0 {
+				row, err := l.pages.fragment("left", left)
+				if err != nil {
+					return err
+				}
+				b.WriteString("event: row\ndata: " + row + "\n\n")
 			}
-			message = "event: row\ndata: " + row + "\n\n"
+			for i, e := range fresh {
+				if !v.query.Matches(*e) {
+					continue
+				}
+				if rows[i] == "" {
+					row, err := l.pages.fragment("row", eventRow{Event: e, Root: "./"})
+					if err != nil {
+						return err
+					}
+					rows[i] = "event: row\ndata: " + row + "\n\n"
+				}
+				b.WriteString(rows[i])
+			}
+			text = b.String()
+			texts[v.filter] = text
+		}
+		if text == "" {
+			continue
 		}
 		select {
-		case v.messages <- message:
+		case v.messages <- text:
 		default: // it is slow, and sees the next ones
 		}
 	}
@@ -255,7 +278,7 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	v := &viewer{query: f.query(), rows: r.URL.Query().Has("rows") && !f.scans(), messages: make(chan string, mostTold*mostRows)}
+	v := &viewer{filter: f.values().Encode(), query: f.query(), rows: r.URL.Query().Has("rows") && !f.scans(), messages: make(chan string, mostWaiting)}
 	if !c.live.join(v) {
 		http.Error(w, "Too many pages are open.", http.StatusServiceUnavailable)
 		return
@@ -283,22 +306,8 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case message = <-v.messages:
-			message += c.more(v)
 		case <-clock.C:
 			message = now()
-		}
-	}
-}
-
-// more is what else waits for a viewer.
-func (c *console) more(v *viewer) string {
-	var b strings.Builder
-	for {
-		select {
-		case message := <-v.messages:
-			b.WriteString(message)
-		default:
-			return b.String()
 		}
 	}
 }
