@@ -7,6 +7,8 @@ GOLANGCI_VERSION := v2.15.0
 GRAMMAR := executor/mysql/grammar
 # And this one, which names the release of NATS that tests start.
 NATS := internal/testserver/natsserver
+# And this one, which drives a browser.
+BROWSER := internal/browser
 GOLANGCI := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 # The grammar's test runs a contract for its statements alone, without the race
 # detector: executor/mysql has it for the same contract.
@@ -29,7 +31,7 @@ help: ## What the targets are for
 
 .PHONY: test
 test: ## All tests, with the race detector, on servers that it starts and stops
-	.ci/services sh -c '$(GO) test $(RACE) -timeout 20m $(LONGEST) ./... && cd $(GRAMMAR) && $(GO) test ./...'
+	EVENTO_SERVICES_BROWSER=1 .ci/services sh -c '$(GO) test $(RACE) -timeout 20m $(LONGEST) ./... && (cd $(GRAMMAR) && $(GO) test ./...) && cd $(BROWSER) && $(GO) test ./...'
 
 .PHONY: services
 services: ## A shell with private PostgreSQL, MariaDB and NATS servers in its environment
@@ -40,6 +42,7 @@ lint: $(GOLANGCI) ## golangci-lint and go vet, on all modules
 	$(GOLANGCI) run ./...
 	cd bench && $(GO) vet ./...
 	cd $(GRAMMAR) && $(GO) vet ./...
+	cd $(BROWSER) && $(GO) vet ./...
 
 $(GOLANGCI):
 	GOBIN=$(BIN)/build $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
@@ -51,6 +54,7 @@ tidy: ## Checks that go.mod and go.sum are tidy, in all modules
 	cd bench && $(GO) mod tidy -diff
 	cd $(GRAMMAR) && $(GO) mod tidy -diff
 	cd $(NATS) && $(GO) mod tidy -diff
+	cd $(BROWSER) && $(GO) mod tidy -diff
 
 .PHONY: generate
 generate: ## Writes what is generated, here from the events of examples and tests
