@@ -95,6 +95,8 @@ func Handler(ex evento.Executor, opts *Options) (http.Handler, error) {
 		return nil, err
 	}
 	c := &console{ex: ex, opts: o, pages: pages, live: newLive(ex, pages, o.Logger)}
+	c.live.figures = c.figures
+	go c.live.run()
 	return c.guard(c.routes()), nil
 }
 

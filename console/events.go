@@ -101,7 +101,7 @@ func (f *filter) total(p *found) string {
 
 // kinds are the types and names of the newest events, as proposals for the fields.
 func (c *console) kinds(ctx context.Context) (types, names []string, err error) {
-	newest, err := c.ex.Read(ctx, evento.Query{}, cursor.Backward(glance, ""))
+	newest, err := c.ex.Read(ctx, evento.Query{}, cursor.Backward(newestEvents, ""))
 	if err != nil {
 		return nil, nil, err
 	}

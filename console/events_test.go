@@ -3,6 +3,7 @@ package console_test
 import (
 	"bufio"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -248,4 +249,33 @@ func TestLive(t *testing.T) {
 			t.Errorf("it is told of another event: %s", row)
 		}
 	}
+}
+
+// The overview is told of its figures after each sample, also when nothing is committed.
+func TestFigures(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	commit(t, ex, "a", happened("Opened", `{}`))
+	server := serve(t, ex, console.Options{})
+	_, body := get(t, server, "")
+	stream := regexp.MustCompile(`data-stream="\./(stream[^"]*)"`).FindStringSubmatch(body)
+	if stream == nil {
+		t.Fatalf("the overview has no stream: %s", body)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/console/"+html.UnescapeString(stream[1]), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	var put []string
+	for lines := bufio.NewScanner(response.Body); len(put) < 2 && lines.Scan(); {
+		if strings.Contains(lines.Text(), `id="figs"`) || strings.Contains(lines.Text(), `id="glance"`) {
+			put = append(put, lines.Text())
+		}
+	}
+	says(t, "what is put", strings.Join(put, ""), "Head of the log", "None has been started yet")
 }

@@ -39,9 +39,10 @@ type live struct {
 	ex     evento.Executor
 	pages  *templates
 	logger *slog.Logger
+	// figures returns what viewers of the overview are told after each sample.
+	figures func(context.Context) (string, error)
 
 	mu        sync.Mutex
-	since     time.Time
 	samples   []sample
 	statuses  []status
 	viewers   map[*viewer]struct{}
@@ -53,13 +54,12 @@ type viewer struct {
 	filter   string // as in the URL
 	query    evento.Query
 	rows     bool // it is told of events
+	overview bool // it is told of the figures of the overview
 	messages chan string
 }
 
 func newLive(ex evento.Executor, pages *templates, logger *slog.Logger) *live {
-	l := &live{ex: ex, pages: pages, logger: logger, since: time.Now(), viewers: map[*viewer]struct{}{}}
-	go l.run()
-	return l
+	return &live{ex: ex, pages: pages, logger: logger, viewers: map[*viewer]struct{}{}}
 }
 
 // run takes samples until the executor is closed.
@@ -69,6 +69,9 @@ func (l *live) run() {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), sampleEvery)
 		err := l.sample(ctx)
+		if err == nil {
+			err = l.tellFigures(ctx)
+		}
 		cancel()
 		if errors.Is(err, evento.ErrClosed) {
 			return
@@ -268,6 +271,36 @@ func (l *live) tell(fresh []*evento.RawEvent, left uint64) error {
 	return nil
 }
 
+// tellFigures tells viewers of the overview how it is now.
+func (l *live) tellFigures(ctx context.Context) error {
+	viewers := l.overviews()
+	if len(viewers) == 0 {
+		return nil
+	}
+	text, err := l.figures(ctx)
+	if err != nil || text == "" {
+		return err
+	}
+	for _, v := range viewers {
+		select {
+		case v.messages <- text:
+		default: // it is slow, and sees the next ones
+		}
+	}
+	return nil
+}
+
+func (l *live) overviews() (list []*viewer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for v := range l.viewers {
+		if v.overview {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
 // clockEvery is how often a page is told that it is live.
 const clockEvery = 5 * time.Second
 
@@ -278,7 +311,7 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	v := &viewer{filter: f.values().Encode(), query: f.query(), rows: r.URL.Query().Has("rows") && !f.scans(), messages: make(chan string, mostWaiting)}
+	v := &viewer{filter: f.values().Encode(), query: f.query(), rows: r.URL.Query().Has("rows") && !f.scans(), overview: r.URL.Query().Has("figures"), messages: make(chan string, mostWaiting)}
 	if !c.live.join(v) {
 		http.Error(w, "Too many pages are open.", http.StatusServiceUnavailable)
 		return

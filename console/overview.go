@@ -3,6 +3,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -11,10 +12,9 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// glance is how many of the newest events the overview looks at.
 const (
-	glance     = 500
-	glanceRows = 10
+	newestEvents = 500 // that the overview looks at
+	newestRows   = 10  // of them that it shows
 )
 
 type overviewBody struct {
@@ -42,13 +42,25 @@ type railRow struct {
 }
 
 func (c *console) overview(r *http.Request) (*page, error) {
-	ctx := r.Context()
-	newest, err := c.ex.Read(ctx, evento.Query{}, cursor.Backward(glance, ""))
-	if err != nil {
+	b, err := c.glance(r.Context())
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if len(newest.Edges) == 0 {
+	case b.Looked == 0:
 		return &page{Template: "empty", Title: "An empty store", Nav: "overview", Stream: "clock"}, nil
+	}
+	title := "All is well"
+	if n := len(b.Problems); n > 0 {
+		title = plural(n, "problem")
+	}
+	return &page{Template: "overview", Title: title, Nav: "overview", Stream: "rows&figures", Body: b}, nil
+}
+
+// glance looks at the newest events and all subscriptions.
+func (c *console) glance(ctx context.Context) (*overviewBody, error) {
+	newest, err := c.ex.Read(ctx, evento.Query{}, cursor.Backward(newestEvents, ""))
+	if err != nil || len(newest.Edges) == 0 {
+		return &overviewBody{}, err
 	}
 	statuses, err := statusesOf(ctx, c.ex)
 	if err != nil {
@@ -58,7 +70,7 @@ func (c *console) overview(r *http.Request) (*page, error) {
 	counts := map[kindRow]int{}
 	for i := len(newest.Edges) - 1; i >= 0; i-- {
 		e := &newest.Edges[i].Node
-		if len(b.Newest) < glanceRows {
+		if len(b.Newest) < newestRows {
 			b.Newest = append(b.Newest, eventRow{Event: e, Root: "./"})
 		}
 		counts[kindRow{Type: e.AggregateType, Name: e.Name}]++
@@ -77,12 +89,34 @@ func (c *console) overview(r *http.Request) (*page, error) {
 	}
 	history := c.live.history()
 	b.Rate, b.Lag = rateOf(history), lagOf(history, nil)
-	title := "All is well"
-	if n := len(b.Problems); n > 0 {
-		title = plural(n, "problem")
-	}
-	return &page{Template: "overview", Title: title, Nav: "overview", Stream: "rows", Body: b}, nil
+	return b, nil
 }
+
+// figures are the parts of the overview that change without an event, as its viewers are told of
+// them.
+func (c *console) figures(ctx context.Context) (text string, err error) {
+	b, err := c.glance(ctx)
+	if err != nil || b.Looked == 0 {
+		return "", err
+	}
+	for _, name := range []string{"figures", "glance"} {
+		part, err := c.pages.fragment(name, figures{b, "./"})
+		if err != nil {
+			return "", err
+		}
+		text += "event: put\ndata: " + part + "\n\n"
+	}
+	return text, nil
+}
+
+// figures are an overview for its fragments.
+type figures struct {
+	*overviewBody
+	Root string
+}
+
+// Figures are those of the page.
+func (b *overviewBody) Figures() figures { return figures{b, "./"} }
 
 // railAt is where a position is between two others, of 1000.
 func railAt(at, from, to uint64) int {
