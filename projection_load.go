@@ -40,8 +40,8 @@ func (l *Loaded[V]) Aggregate() *CommitBuilder {
 	return b
 }
 
-// LoadOption changes what Load and Update do. [Related], [AtVersion], [AsOf],
-// [OrNew] and [WithCommit] make it.
+// LoadOption changes what Load, Update and Versions do. [Related], [AtVersion], [AsOf],
+// [OrNew], [WithCommit] and [InPlace] make it.
 type LoadOption func(*loadOptions)
 
 type loadOptions struct {
@@ -50,6 +50,8 @@ type loadOptions struct {
 	asOf    *time.Time
 	orNew   bool
 	commit  []func(*CommitBuilder)
+	inPlace bool
+	reached func() bool // called at each version of the aggregate; false ends the replay
 }
 
 // Related also applies the events of another aggregate, in the order of positions.
@@ -213,6 +215,9 @@ func (p *Projection[V]) replay(ctx context.Context, ex Executor, query Query, af
 			}
 			replayed++
 			last = page.Edges[i].Cursor
+			if o.reached != nil && p.isOf(l, e) && !o.reached() {
+				return replayed, last, nil
+			}
 		}
 		if !page.PageInfo.HasNextPage {
 			return replayed, last, nil
