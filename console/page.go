@@ -41,7 +41,7 @@ type page struct {
 type templates struct{ byName map[string]*template.Template }
 
 func parseTemplates() (*templates, error) {
-	base, err := template.New("base").Funcs(functions).ParseFS(files, "templates/base.html", "templates/parts.html")
+	base, err := template.New("base").Funcs(functions).ParseFS(files, "templates/base.html", "templates/*parts.html")
 	if err != nil {
 		return nil, err
 	}

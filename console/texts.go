@@ -26,9 +26,11 @@ var functions = template.FuncMap{
 	"ago":        ago,
 	"first":      firstLine,
 	"rest":       restOfLines,
-	"escape":     url.PathEscape,
+	"escape":     escape,
 	"query":      url.QueryEscape,
 	"plural":     plural,
+	"named":      nameOf,
+	"causeIn":    causeIn,
 	"parkedActs": parkedActs,
 }
 
