@@ -162,25 +162,27 @@ func (l linker) with(name, value string, version uint64) string {
 	return linker{values}.to(version)
 }
 
-// unescape is the opposite of escape, for a part of a path.
+// escape makes a text a part of a path. Browsers take "." and ".." out of paths, even escaped, and
+// the server takes "/" alone for the end of one.
+func escape(text string) string {
+	if isLost(text) {
+		text = "~" + text
+	}
+	return url.PathEscape(text)
+}
+
+// unescape is the opposite of escape, for what the server has unescaped.
 func unescape(part string) string {
-	if rest, ok := strings.CutPrefix(part, "~"); ok && isDots(rest) {
+	if rest, ok := strings.CutPrefix(part, "~"); ok && isLost(rest) {
 		return rest
 	}
 	return part
 }
 
-// escape makes a text a part of a path. Browsers take "." and ".." out of paths, even escaped.
-func escape(text string) string {
-	if isDots(text) {
-		return "~" + text
-	}
-	return url.PathEscape(text)
-}
-
-func isDots(text string) bool {
+// isLost reports whether a text cannot be a part of a path, or looks like what stands for one.
+func isLost(text string) bool {
 	rest := strings.TrimLeft(text, "~")
-	return rest == "." || rest == ".."
+	return rest == "." || rest == ".." || rest == "/"
 }
 
 // projectionOf is the projection of a name, or the first of a type; nil: there is none.

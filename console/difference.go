@@ -187,6 +187,10 @@ func comma(i int, members []member) string {
 
 // whole adds a value that is not compared.
 func (d *difference) whole(mark, indent, key string, raw []byte, comma string) {
+	if len(raw) > 0 && raw[0] != '{' && raw[0] != '[' {
+		d.line(mark, indent, key, printable.JSON(string(raw))+comma)
+		return
+	}
 	v, err := valueOf(raw)
 	if err != nil { // the encoder has made it
 		v = &value{Lines: []valueLine{{Text: err.Error()}}}

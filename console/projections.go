@@ -114,16 +114,20 @@ var errFar = errors.New("too many events would have to be read")
 // they are: looking changes nothing.
 type bounded struct {
 	evento.Executor
-	whole bool // the events from the first on may be read
 
-	mu   sync.Mutex
-	left int // events that may still be read
+	mu    sync.Mutex
+	left  int  // events that may still be read
+	whole bool // those from the first on may be
 }
 
-// within lets a projection read the events up to a version of an aggregate, if there are at most so
-// many: to that version, or behind a snapshot.
-func within(ex evento.Executor, most int, version uint64) *bounded {
-	return &bounded{Executor: ex, whole: version <= uint64(most), left: int(min(uint64(most), version))}
+// within lets a projection read the events up to a version of an aggregate, if there are no more
+// than may still be read: to that version, or behind a snapshot.
+func (b *bounded) within(version uint64) *bounded {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.whole = version <= uint64(b.left)
+	b.left = int(min(uint64(b.left), version))
+	return b
 }
 
 func (b *bounded) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {

@@ -47,14 +47,14 @@ type states struct {
 // state computes the state at the version that is shown.
 func (c *console) state(ctx context.Context, b *aggregateBody, p Projection, values url.Values) *stateBody {
 	s := &stateBody{Projection: p.name()}
-	most := mostLooked
+	read := &bounded{Executor: c.ex, left: mostLooked - 2*pageRows} // the timeline has the rest
 	if values.Get("replay") != "" {
-		most = mostReplayed
+		read.left = mostReplayed
 	}
 	found := &states{of: b, numbers: map[uint64][]numberIn{}}
-	err := p.states(ctx, within(c.ex, most, b.To), b.ID, b.From-1, b.To, found.add)
+	err := p.states(ctx, read.within(b.To), b.ID, b.From-1, b.To, found.add)
 	if errors.Is(err, errFar) { // a snapshot may be among the versions of the page
-		err = p.states(ctx, within(c.ex, most, b.V), b.ID, b.V-1, b.V, found.add)
+		err = p.states(ctx, read.within(b.V), b.ID, b.V-1, b.V, found.add)
 	}
 	switch {
 	case found.err != nil:

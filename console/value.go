@@ -22,11 +22,18 @@ type valueLine struct {
 
 // valueOf lays out JSON. It is shown with what it has of control characters escaped.
 func valueOf(text []byte) (*value, error) {
+	v := &value{}
 	var b bytes.Buffer
+	if indentOf(text) > mostIndent { // most of it would be what is before deep lines
+		if err := json.Compact(&b, text); err != nil {
+			return nil, err
+		}
+		v.Lines = append(v.Lines, valueLine{Text: printable.JSON(b.String())})
+		return v, nil
+	}
 	if err := json.Indent(&b, text, "", "  "); err != nil {
 		return nil, err
 	}
-	v := &value{}
 	for line := range bytes.Lines(b.Bytes()) {
 		line = bytes.TrimRight(line, "\n")
 		rest := bytes.TrimLeft(line, " ")
@@ -38,6 +45,32 @@ func valueOf(text []byte) (*value, error) {
 		v.Lines = append(v.Lines, l)
 	}
 	return v, nil
+}
+
+// mostIndent is how many bytes may stand before the lines of a value.
+const mostIndent = 1 << 20
+
+// indentOf is about how many bytes would stand before the lines of JSON.
+func indentOf(text []byte) (n int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			n += 2 * depth
+		case c == '}' || c == ']':
+			depth--
+			n += 2 * depth
+		case c == ',':
+			n += 2 * depth
+		}
+	}
+	return n
 }
 
 // keyOf is the length of the key that a line begins with, and of the colon; 0: it has none.
