@@ -71,6 +71,8 @@ type console struct {
 	opts  Options
 	pages *templates
 	live  *live
+
+	checkup checkup
 }
 
 // Handler returns what serves the pages of a store, whose root is the path "/". One goroutine
@@ -114,7 +116,7 @@ func (c *console) routes() http.Handler {
 	mux.HandleFunc("GET /subscriptions/{key}", c.serve(c.subscription))
 	mux.HandleFunc("GET /deadlines", c.serve(c.deadlines))
 	mux.HandleFunc("GET /doctor", c.serve(c.doctor))
-	mux.HandleFunc("POST /doctor", c.serve(c.doctor))
+	mux.HandleFunc("POST /doctor", c.examine)
 	mux.HandleFunc("GET /go", c.find)
 	mux.HandleFunc("GET /stream", c.stream)
 	c.actions(mux)

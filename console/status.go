@@ -4,10 +4,18 @@ package console
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// States of a subscription whose status cannot be read, beside those of the library.
+const (
+	stateDamaged    evento.SubscriptionState = "damaged"    // a record is not what the library has written
+	stateUnreadable evento.SubscriptionState = "unreadable" // a cursor is of another store, or beyond its end
 )
 
 // status is a subscription as pages show it.
@@ -22,10 +30,13 @@ func (s *status) name() evento.SubscriptionName {
 	return evento.SubscriptionName{Key: s.Key, RoutingKey: s.RoutingKey}
 }
 
+// known reports whether the status could be read.
+func (s *status) known() bool { return s.State != stateDamaged && s.State != stateUnreadable }
+
 // urgency orders subscriptions: those that need attention come first.
 func (s *status) urgency() int {
 	switch {
-	case s.State == evento.SubscriptionFailed:
+	case s.State == evento.SubscriptionFailed, !s.known():
 		return 0
 	case s.Parked > 0:
 		return 1
@@ -51,16 +62,25 @@ func (s *status) needsAttention() bool { return s.urgency() < 5 }
 // mostPending is how many pending events are counted.
 const mostPending = 100
 
-// statusesOf returns all subscriptions, the most urgent first.
+// statusesOf returns all subscriptions, the most urgent first. One that is damaged hides no
+// other: its status says so. Records of which nobody can tell the subscription are together in
+// a status without a key.
 func statusesOf(ctx context.Context, ex evento.Executor) ([]status, error) {
 	var all []status
 	for name, err := range evento.Subscriptions(ctx, ex) {
+		if errors.Is(err, evento.ErrDamaged) {
+			all = append(all, status{State: stateDamaged, Error: err.Error()})
+			break // it comes last
+		}
 		if err != nil {
-			return all, err
+			return nil, err
 		}
 		s, err := statusOf(ctx, ex, name)
-		if err != nil {
-			return all, err
+		switch {
+		case errors.Is(err, evento.ErrNotFound):
+			continue // it was removed meanwhile
+		case err != nil:
+			return nil, err
 		}
 		all = append(all, *s)
 	}
@@ -71,7 +91,15 @@ func statusesOf(ctx context.Context, ex evento.Executor) ([]status, error) {
 // statusOf returns one subscription.
 func statusOf(ctx context.Context, ex evento.Executor, name evento.SubscriptionName) (*status, error) {
 	st, err := evento.ControlOf(ex, name.Key).RoutingKey(name.RoutingKey).StatusWithin(ctx, mostPending)
-	if err != nil {
+	broken := status{Status: evento.Status{Key: name.Key, RoutingKey: name.RoutingKey}}
+	switch {
+	case errors.Is(err, evento.ErrDamaged):
+		broken.State, broken.Error = stateDamaged, err.Error()
+		return &broken, nil
+	case errors.Is(err, cursor.ErrInvalid):
+		broken.State, broken.Error = stateUnreadable, err.Error()
+		return &broken, nil
+	case err != nil:
 		return nil, err
 	}
 	s := &status{Status: *st, State: st.State()}
@@ -102,7 +130,7 @@ func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) ([]handled,
 	var all []handled
 	for i := range statuses {
 		s := &statuses[i]
-		if !selects(&s.Selection, e) {
+		if !s.known() || !selects(&s.Selection, e) {
 			continue
 		}
 		h := handled{Status: *s, Done: e.Position <= s.Position, Behind: e.Position - min(e.Position, s.Position)}
@@ -140,6 +168,10 @@ func (s status) Urgency() int { return s.urgency() }
 // Sentence says of a subscription what needs attention, after its name.
 func (s status) Sentence() string {
 	switch {
+	case s.State == stateDamaged:
+		return "has damaged records"
+	case s.State == stateUnreadable:
+		return "has a place that is not one of this store"
 	case s.State == evento.SubscriptionFailed:
 		return "has stopped behind position " + number(s.Position)
 	case s.Parked > 0:

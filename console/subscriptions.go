@@ -1,8 +1,235 @@
-// The pages of subscriptions: all of them, and one.
+// The page of all subscriptions, and where the pages of each are.
 
 package console
 
-import "net/http"
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
-func (c *console) subscriptions(r *http.Request) (*page, error) { return nil, notFound("not built") }
-func (c *console) subscription(r *http.Request) (*page, error)  { return nil, notFound("not built") }
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/printable"
+)
+
+// subscriptionsBody is the page of all subscriptions.
+type subscriptionsBody struct {
+	Rows         []subscriptionRow
+	Head         uint64
+	Key          string // only those with this key; "": all
+	Older, Newer string // links; "": none
+	Left         string // what is left out
+	Acts         bool   // some row has a button
+}
+
+// subscriptionRow is a subscription in the table.
+type subscriptionRow struct {
+	status
+	Link    string // to its page; "": it has none
+	Owners  string
+	Waits   string // the lag in words
+	History *plot
+	Reset   string // link; "": it is not allowed
+	Acts    []act
+}
+
+func (c *console) subscriptions(r *http.Request) (*page, error) {
+	return c.subscriptionsOf(r, r.URL.Query().Get("key"))
+}
+
+// subscriptionsOf is the page of the subscriptions with a key; "": of all.
+func (c *console) subscriptionsOf(r *http.Request, key string) (*page, error) {
+	from, err := offsetOf(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	all, err := statusesOf(r.Context(), c.ex)
+	if err != nil {
+		return nil, err
+	}
+	if key != "" {
+		all = slices.DeleteFunc(all, func(s status) bool { return s.Key != key })
+	}
+	b := &subscriptionsBody{Key: key, Older: pageLink(r, from+pageRows, len(all)), Newer: newerLink(r, from)}
+	shown := all[min(from, len(all)):min(from+pageRows, len(all))]
+	if left := len(all) - len(shown); left > 0 {
+		b.Left = plural(left, "subscription") + " on other pages."
+	}
+	history := c.live.history()
+	for i := range shown {
+		row := c.subscriptionRow(r, shown[i], i, history)
+		b.Head, b.Acts = max(b.Head, row.Head), b.Acts || row.Reset != "" || len(row.Acts) > 0
+		b.Rows = append(b.Rows, row)
+	}
+	return &page{Template: "subscriptions", Title: "Subscriptions", Nav: "subscriptions", Body: b}, nil
+}
+
+func (c *console) subscriptionRow(r *http.Request, s status, i int, history []sample) subscriptionRow {
+	row := subscriptionRow{status: s, Owners: s.owners(), Waits: lagText(s.Lag)}
+	if s.Key == "" { // the records that cannot be read
+		return row
+	}
+	row.Link = s.link(root(r))
+	name := s.name()
+	row.History = lagOf(history, &name)
+	row.History.Hot = s.urgency() < 5 && row.History.Last() > 0
+	if s.State != stateDamaged {
+		row.Acts = c.pauses(r, &row.status, strconv.Itoa(i))
+		if c.allowed(r, Reset) {
+			row.Reset = s.link(root(r), "reset")
+		}
+	}
+	return row
+}
+
+// offsetOf is how many rows of a list a page passes over.
+func offsetOf(values url.Values) (int, error) {
+	text := values.Get("from")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return 0, badRequest("from=%q is no number of rows.", text)
+	}
+	return int(n), nil
+}
+
+// pageLink is the link to the page of the same list that begins at an offset; "" if there is
+// nothing.
+func pageLink(r *http.Request, from, rows int) string {
+	if from >= rows {
+		return ""
+	}
+	values := url.Values{"from": {strconv.Itoa(from)}}
+	for _, name := range []string{"key", "routing_key"} {
+		if text := r.URL.Query().Get(name); text != "" {
+			values.Set(name, text)
+		}
+	}
+	return "?" + values.Encode()
+}
+
+func newerLink(r *http.Request, from int) string {
+	if from == 0 {
+		return ""
+	}
+	return pageLink(r, max(from-pageRows, 0), from)
+}
+
+// link is the link to a page of a subscription.
+func (s *status) link(root string, below ...string) string {
+	return linkTo(root, s.name(), nil, below...)
+}
+
+// linkTo is the link to a page of a subscription, with further values of its query.
+func linkTo(root string, name evento.SubscriptionName, values url.Values, below ...string) string {
+	to := root + strings.Join(append([]string{"subscriptions", keyPath(name.Key)}, below...), "/")
+	if values == nil {
+		values = url.Values{}
+	}
+	if name.RoutingKey != "" {
+		values.Set("routing_key", name.RoutingKey)
+	}
+	if len(values) > 0 {
+		to += "?" + values.Encode()
+	}
+	return to
+}
+
+// keyPath is a key as a part of a path. Browsers take the parts "." and ".." away, however they
+// are escaped, so these begin with "~", and what would be taken for them with one more.
+func keyPath(key string) string {
+	if dots(strings.TrimLeft(key, "~")) {
+		key = "~" + key
+	}
+	return url.PathEscape(key)
+}
+
+// nameOf is the subscription that a path and a query name.
+func nameOf(r *http.Request) evento.SubscriptionName {
+	key := r.PathValue("key")
+	if dots(strings.TrimLeft(key, "~")) {
+		key = strings.TrimPrefix(key, "~")
+	}
+	return evento.SubscriptionName{Key: key, RoutingKey: r.URL.Query().Get("routing_key")}
+}
+
+func dots(text string) bool { return text == "." || text == ".." }
+
+// named is the name of a subscription in a sentence.
+func named(name evento.SubscriptionName) string {
+	if name.RoutingKey == "" {
+		return printable.Text(name.Key)
+	}
+	return printable.Text(name.Key) + " of routing key " + printable.Text(name.RoutingKey)
+}
+
+func (c *console) control(name evento.SubscriptionName) *evento.Control {
+	return evento.ControlOf(c.ex, name.Key).RoutingKey(name.RoutingKey)
+}
+
+// withKey returns how many subscriptions have a key.
+func (c *console) withKey(ctx context.Context, key string) (n int, err error) {
+	for name, err := range evento.Subscriptions(ctx, c.ex) {
+		if err != nil {
+			return 0, err
+		}
+		if name.Key == key {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// mostOwners is how many hosts stand in a cell.
+const mostOwners = 3
+
+// owners are the hosts of a subscription's workers.
+func (s *status) owners() string {
+	var hosts []string
+	for i := range s.Partitions {
+		p := &s.Partitions[i]
+		if p.Owner == "" {
+			continue
+		}
+		host := printable.Text(p.Host)
+		if !p.Live {
+			host += " (dead)"
+		}
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	if len(hosts) == 0 {
+		return "—"
+	}
+	text := strings.Join(hosts[:min(len(hosts), mostOwners)], ", ")
+	if more := len(hosts) - mostOwners; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// pending is how many events a subscription has to look at.
+func (s *status) pending() string {
+	if s.More {
+		return plural(int(s.Behind), "event") + " or more"
+	}
+	return plural(int(s.Behind), "event")
+}
+
+// lagText is a lag in words.
+func lagText(lag time.Duration) string {
+	switch {
+	case lag <= 0:
+		return "0"
+	case lag < time.Second:
+		return "< 1s"
+	}
+	return ago(lag)
+}
