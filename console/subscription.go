@@ -138,7 +138,7 @@ func (c *console) stopped(r *http.Request, s *status) (all []stoppedAt, err erro
 		if p.Error == "" || len(all) == mostStopped {
 			continue
 		}
-		at := stoppedAt{Partition: i, Error: p.Error, Since: p.ChangedAt, Failed: p.Owner == ""}
+		at := stoppedAt{Partition: i, Error: s.ownError(p.Error), Since: p.ChangedAt, Failed: p.Owner == ""}
 		at.Title = "A worker tries an event again"
 		if at.Failed {
 			at.Title = "It has stopped before an event"

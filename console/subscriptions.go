@@ -32,6 +32,8 @@ type subscriptionRow struct {
 	Link    string // to its page; "": it has none
 	Owners  string
 	Waits   string // the lag in words
+	Why     string // what needs attention
+	Since   time.Time
 	History *plot
 	Reset   string // link; "": it is not allowed
 	Acts    []act
@@ -62,6 +64,9 @@ func (c *console) subscriptionsOf(r *http.Request, key string) (*page, error) {
 	history := c.live.history()
 	for i := range shown {
 		row := c.subscriptionRow(r, shown[i], i, history)
+		if err := row.explain(r.Context(), c.control(row.name())); err != nil {
+			return nil, err
+		}
 		b.Head, b.Acts = max(b.Head, row.Head), b.Acts || row.Reset != "" || len(row.Acts) > 0
 		b.Rows = append(b.Rows, row)
 	}
@@ -84,6 +89,40 @@ func (c *console) subscriptionRow(r *http.Request, s status, i int, history []sa
 		}
 	}
 	return row
+}
+
+// explain finds why a subscription needs attention: its error, or that of the first event that
+// it has parked.
+func (row *subscriptionRow) explain(ctx context.Context, control *evento.Control) error {
+	row.Why = row.ownError(row.Error)
+	for i := range row.Partitions {
+		if p := &row.Partitions[i]; p.Error == row.Error && p.Error != "" {
+			row.Since = p.ChangedAt
+		}
+	}
+	if row.Why != "" || row.Parked == 0 {
+		return nil
+	}
+	looked := 0
+	for p, err := range control.Parked(ctx, evento.AllParked()) {
+		if err != nil {
+			return err
+		}
+		if looked++; p.Error != "" || looked == pageRows {
+			row.Why, row.Since = p.Error, p.ParkedAt
+			break
+		}
+	}
+	return nil
+}
+
+// ownError is an error without the name of the subscription, beside which it stands.
+func (s *status) ownError(text string) string {
+	name := fmt.Sprintf("%q", s.Key)
+	if s.RoutingKey != "" {
+		name += fmt.Sprintf(" of routing key %q", s.RoutingKey)
+	}
+	return strings.TrimPrefix(text, "evento: subscription "+name+": ")
 }
 
 // offsetOf is how many rows of a list a page passes over.

@@ -5,9 +5,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,8 +62,26 @@ func serveConsole(ctx context.Context, s *session, changes bool) error {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return usagef("--listen %s: only this machine may be listened on, as 127.0.0.1:8080", printable.Text(address))
 	}
+	// Nobody examines the store when it is closed: examining is full while somebody does.
+	examining := make(chan struct{}, 1)
+	serving, end := context.WithCancel(ctx)
+	defer func() {
+		end()
+		examining <- struct{}{}
+	}()
 	handler, err := console.Handler(s.ex, &console.Options{
-		Store:  s.address.shown,
+		Store: s.address.shown,
+		Doctor: func(asked context.Context) ([]console.Finding, error) {
+			examining <- struct{}{}
+			defer func() { <-examining }()
+			asked, cancel := context.WithCancel(asked)
+			defer cancel()
+			defer context.AfterFunc(serving, cancel)()
+			if err := serving.Err(); err != nil {
+				return nil, err
+			}
+			return consoleFindings(asked, s)
+		},
 		Allow:  func(_ *http.Request, a console.Action) bool { return a == console.Look || changes },
 		Logger: slog.New(slog.DiscardHandler),
 	})
@@ -85,4 +107,24 @@ func serveConsole(ctx context.Context, s *session, changes bool) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+// consoleFindings are those of evento doctor, in a store that is open.
+func consoleFindings(ctx context.Context, s *session) (all []console.Finding, err error) {
+	d := &doctor{
+		s: &session{cmd: s.cmd, address: s.address, ex: s.ex}, listed: map[listed]int{}, lag: doctorLag, memory: doctorMemory,
+		tell: func(f finding) error {
+			all = append(all, console.Finding{Severity: string(f.Severity), Check: f.Check, Subject: f.Subject, Detail: f.Detail, Remedy: f.Remedy})
+			return nil
+		},
+	}
+	if err := d.look(ctx); err != nil {
+		return all, err
+	}
+	more := d.unlisted()
+	for _, kind := range slices.Sorted(maps.Keys(more)) {
+		severity, check, _ := strings.Cut(kind, " ")
+		all = append(all, console.Finding{Severity: severity, Check: check, Detail: fmt.Sprintf("and %s more", printable.Thousands(uint64(more[kind])))})
+	}
+	return all, nil
 }

@@ -78,8 +78,8 @@ Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it
 	f := cmd.Flags()
 	f.String("store", "", storeUsage)
 	f.Bool("fast", false, "do not read everything")
-	f.Duration("lag", time.Minute, "warn of subscriptions that are further behind")
-	f.Int("memory", 256, "the most `MB` for versions of aggregates")
+	f.Duration("lag", doctorLag, "warn of subscriptions that are further behind")
+	f.Int("memory", doctorMemory, "the most `MB` for versions of aggregates")
 	f.String("system-creds", "", "`FILE` with the credentials of the system account of NATS, to ask its servers whether they sync always")
 	outputFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
@@ -108,6 +108,12 @@ Exit codes: 0 no errors, though there may be warnings, 1 errors were found or it
 	return cmd
 }
 
+// What doctor does unless it is told otherwise.
+const (
+	doctorLag    = time.Minute
+	doctorMemory = 256
+)
+
 // errFindings ends the command with exit code 1; the findings are already printed.
 var errFindings = errors.New("there are errors")
 
@@ -128,9 +134,11 @@ type finding struct {
 	Remedy   string   `json:"remedy,omitempty"`
 }
 
-// doctor examines a store and prints findings at once.
+// doctor examines a store and prints findings at once, or tells somebody. If the session has the
+// store open, it is examined as it is open.
 type doctor struct {
 	s      *session
+	tell   func(finding) error // gets the findings; nil: they are printed
 	fast   bool
 	lag    time.Duration
 	memory int
@@ -165,6 +173,9 @@ func (d *doctor) found(f finding) (err error) {
 	kind := listed{f.Severity, f.Check}
 	if d.listed[kind]++; d.listed[kind] > mostListed {
 		return nil
+	}
+	if d.tell != nil {
+		return d.tell(f)
 	}
 	if d.s.out.json {
 		if err := d.s.out.line(f); err != nil {
@@ -224,7 +235,22 @@ func (d *doctor) each(ctx context.Context, checks ...check) error {
 	return nil
 }
 
-func (d *doctor) examine(ctx context.Context) (err error) {
+// examine examines a store, and prints a summary.
+func (d *doctor) examine(ctx context.Context) error {
+	if err := d.look(ctx); err != nil {
+		return err
+	}
+	if err := d.summary(); err != nil {
+		return err
+	}
+	if d.errors > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+// look examines a store.
+func (d *doctor) look(ctx context.Context) (err error) {
 	s := d.s
 	if err := s.address.checkThere(); err != nil {
 		return fmt.Errorf("%s: %w", s.address, err)
@@ -242,15 +268,7 @@ func (d *doctor) examine(ctx context.Context) (err error) {
 		return fmt.Errorf("%s: %w", s.address, err)
 	}
 	if there {
-		if err := d.opened(ctx); err != nil {
-			return err
-		}
-	}
-	if err := d.summary(); err != nil {
-		return err
-	}
-	if d.errors > 0 {
-		return errFindings
+		return d.opened(ctx)
 	}
 	return nil
 }
@@ -270,13 +288,20 @@ func (d *doctor) contents(ctx context.Context, x examined, l *logCheck, further 
 
 // pebble examines a directory of Pebble.
 func (d *doctor) pebble(ctx context.Context) (there bool, err error) {
+	if ex, ok := d.s.ex.(*pebble.Executor); ok {
+		return true, d.inPebble(ctx, pebble.InspectorOf(ex))
+	}
 	in, err := pebble.Inspect(d.s.address.place, &pebble.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
+	return true, d.inPebble(ctx, in)
+}
+
+func (d *doctor) inPebble(ctx context.Context, in *pebble.Inspector) error {
 	const remedy = "evento export, and evento import into a new store, make the keys anew; or restore a backup"
-	return true, d.contents(ctx, in, newLogCheck(d, in), d.keys(in, remedy)...)
+	return d.contents(ctx, in, newLogCheck(d, in), d.keys(in, remedy)...)
 }
 
 // keys are the checks of the keys of a database of Pebble.
@@ -358,13 +383,19 @@ func (d *doctor) opened(ctx context.Context) error {
 	return d.each(ctx, check{"subscription", d.subscriptions})
 }
 
-func (d *doctor) summary() error {
+// unlisted is how many findings are only counted, by severity and check.
+func (d *doctor) unlisted() map[string]int {
 	more := map[string]int{}
 	for kind, n := range d.listed {
 		if n > mostListed {
 			more[string(kind.severity)+" "+kind.check] = n - mostListed
 		}
 	}
+	return more
+}
+
+func (d *doctor) summary() error {
+	more := d.unlisted()
 	if d.s.out.json {
 		type counts struct {
 			Events   uint64 `json:"events"`

@@ -35,14 +35,21 @@ func (d *doctor) nats(ctx context.Context) (there bool, err error) {
 	if err := d.each(ctx, check{"durability", n.synced}); err != nil {
 		return false, err
 	}
-	err = d.s.open(ctx, looking)
+	if d.s.ex == nil {
+		err = d.s.open(ctx, looking)
+	}
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
 	if err != nil {
 		return false, d.found(finding{severe, "store", "", "it cannot be opened: " + err.Error(), unopenedRemedy})
 	}
-	n.ex = d.s.ex.(lookingOnly) // which it is when it is opened to look at it
+	switch ex := d.s.ex.(type) {
+	case lookingOnly:
+		n.ex = ex
+	case *jetstream.Executor: // it was opened to change it
+		n.ex = lookingOnly{ex}
+	}
 	if err := d.each(ctx, check{"replicas", n.replicas}, check{"limits", n.limits}); err != nil {
 		return false, err
 	}
