@@ -79,7 +79,8 @@ func (c *console) token(w http.ResponseWriter, r *http.Request) string {
 	b := make([]byte, tokenLength)
 	_, _ = rand.Read(b) // it ends the program rather than to fail
 	token := base64.RawURLEncoding.EncodeToString(b)
-	http.SetCookie(w, &http.Cookie{Name: tokenCookie, Value: token, HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}) //nolint:gosec // a console on loopback has no TLS
+	// A page of any depth may be the first, and the prefix is not known.
+	http.SetCookie(w, &http.Cookie{Name: tokenCookie, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}) //nolint:gosec // a console on loopback has no TLS
 	return token
 }
 
