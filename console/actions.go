@@ -310,7 +310,7 @@ func (c *console) preview(r *http.Request, s *status, place *resetPlace, head ui
 			p.Button = "Reset " + named(name) + " to " + number(place.position+1)
 		}
 	}
-	p.Command = commandLine("subscriptions", []string{"reset", name.Key}, flags...)
+	p.Command = commandLine("subscriptions reset", []string{name.Key}, flags...)
 	if place.to == "stored" {
 		return p, nil
 	}
@@ -390,12 +390,12 @@ func (c *console) pauses(r *http.Request, s *status, id string) []act {
 	a := act{
 		ID: "pause-" + id, Verb: "Pause", Allowed: c.allowed(r, Pause), To: s.link(root(r), "pause"),
 		Text:    "Its workers finish the event in hand and handle no more until it is resumed. They notice within a second. Its lag will rise.",
-		Command: commandLine("subscriptions", []string{"pause", name.Key}, routingFlag(name)...),
+		Command: commandLine("subscriptions pause", []string{name.Key}, routingFlag(name)...),
 	}
 	if s.State == evento.SubscriptionPaused {
 		a.ID, a.Verb, a.Allowed, a.To = "resume-"+id, "Resume", c.allowed(r, Resume), s.link(root(r), "resume")
 		a.Text = fmt.Sprintf("Its workers go on behind %s, with %s to look at. They notice within a second.", number(s.Position), s.pending())
-		a.Command = commandLine("subscriptions", []string{"resume", name.Key}, routingFlag(name)...)
+		a.Command = commandLine("subscriptions resume", []string{name.Key}, routingFlag(name)...)
 	}
 	a.Title, a.Button = a.Verb+" "+named(name)+"?", a.Verb+" "+named(name)
 	if !a.Allowed || !s.known() {
@@ -442,7 +442,7 @@ func (a acts) DropCommand() string { return a.command("drop", "--event", a.Parke
 
 func (a acts) command(verb string, flags ...string) string {
 	name := a.Status.name()
-	return commandLine("subscriptions", []string{"parked", name.Key, verb}, append(routingFlag(name), flags...)...)
+	return commandLine("subscriptions parked", []string{name.Key, verb}, append(routingFlag(name), flags...)...)
 }
 
 func routingFlag(name evento.SubscriptionName) []string {
@@ -452,9 +452,9 @@ func routingFlag(name evento.SubscriptionName) []string {
 	return []string{"--routing-key", name.RoutingKey}
 }
 
-// commandLine is a line for a shell, whatever is in its words.
+// commandLine is a line for a shell, whatever is in the arguments and flags of a command.
 func commandLine(command string, arguments []string, flags ...string) string {
-	words := []string{"evento", command}
+	words := append([]string{"evento"}, strings.Fields(command)...)
 	if slices.ContainsFunc(arguments, func(a string) bool { return strings.HasPrefix(a, "-") }) {
 		words = slices.Concat(words, flags, []string{"--"}, arguments)
 	} else {

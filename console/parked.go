@@ -193,7 +193,7 @@ func (c *console) offerParked(r *http.Request, s *status, l *parkedList) {
 			l.RetryAll = &act{
 				ID: "retry-all", Verb: "Retry all", Allowed: true, Title: fmt.Sprintf("Retry all %s of %s?", plural(s.Parked, "parked event"), named(name)),
 				Text:    "Workers handle them again, aggregate by aggregate, each in order until one fails. What fails again stays parked.",
-				Command: commandLine("subscriptions", []string{"parked", name.Key, "retry"}, append(routingFlag(name), "--all")...),
+				Command: commandLine("subscriptions parked", []string{name.Key, "retry"}, append(routingFlag(name), "--all")...),
 				Button:  "Retry " + plural(s.Parked, "event"), To: l.RetryTo, Fields: []pair{{"all", "1"}},
 			}
 		}
@@ -311,15 +311,15 @@ func (ch *choice) read(ctx context.Context, control *evento.Control, root string
 
 // commands are the command lines that do the same.
 func (ch *choice) commands(l *chosen, name evento.SubscriptionName, verb string) (lines []string) {
-	words, flags := []string{"parked", name.Key, verb}, routingFlag(name)
+	words, flags := []string{name.Key, verb}, routingFlag(name)
 	switch {
 	case ch.all:
-		return []string{commandLine("subscriptions", words, append(flags, "--all")...)}
+		return []string{commandLine("subscriptions parked", words, append(flags, "--all")...)}
 	case len(ch.aggregates) == 0:
-		return []string{commandLine("subscriptions", words, append(flags, "--event", ch.one.String())...)}
+		return []string{commandLine("subscriptions parked", words, append(flags, "--event", ch.one.String())...)}
 	}
 	for _, a := range l.aggregates {
-		lines = append(lines, commandLine("subscriptions", words, append(routingFlag(name), "--type", string(a.Type), "--id", a.ID)...))
+		lines = append(lines, commandLine("subscriptions parked", words, append(routingFlag(name), "--type", string(a.Type), "--id", a.ID)...))
 	}
 	return lines
 }

@@ -96,7 +96,7 @@ func (c *console) subscription(r *http.Request) (*page, error) {
 		}
 		b.Partitions = append(b.Partitions, row)
 	}
-	b.RetryLine = commandLine("subscriptions", []string{"parked", name.Key, "retry"}, append(routingFlag(name), "--type", "TYPE", "--id", "ID")...)
+	b.RetryLine = commandLine("subscriptions parked", []string{name.Key, "retry"}, append(routingFlag(name), "--type", "TYPE", "--id", "ID")...)
 	c.offer(r, b)
 	return &page{Template: "subscription", Title: b.Name, Nav: "subscriptions", Body: b}, nil
 }
@@ -105,7 +105,7 @@ func (c *console) subscription(r *http.Request) (*page, error) {
 func (c *console) offer(r *http.Request, b *subscriptionBody) {
 	name := b.Status.name()
 	if b.Status.State == stateDamaged {
-		b.Commands = []string{commandLine("subscriptions", []string{"show", name.Key}, routingFlag(name)...)}
+		b.Commands = []string{commandLine("subscriptions show", []string{name.Key}, routingFlag(name)...)}
 		return
 	}
 	b.Acts = c.pauses(r, b.Status, "0")
@@ -114,19 +114,19 @@ func (c *console) offer(r *http.Request, b *subscriptionBody) {
 		if b.Status.State == evento.SubscriptionPaused {
 			verb = "resume"
 		}
-		b.Commands = append(b.Commands, commandLine("subscriptions", []string{verb, name.Key}, routingFlag(name)...))
+		b.Commands = append(b.Commands, commandLine("subscriptions "+verb, []string{name.Key}, routingFlag(name)...))
 	}
 	if c.allowed(r, Reset) {
 		b.Reset = b.Status.link(root(r), "reset")
 	} else {
-		b.Commands = append(b.Commands, commandLine("subscriptions", []string{"reset", name.Key}, append(routingFlag(name), "--to-start")...))
+		b.Commands = append(b.Commands, commandLine("subscriptions reset", []string{name.Key}, append(routingFlag(name), "--to-start")...))
 	}
 	if b.Parked == nil {
 		return
 	}
 	for _, a := range []Action{Retry, Drop} {
 		if !c.allowed(r, a) {
-			b.Commands = append(b.Commands, commandLine("subscriptions", []string{"parked", name.Key, string(a)}, append(routingFlag(name), "--all")...))
+			b.Commands = append(b.Commands, commandLine("subscriptions parked", []string{name.Key, string(a)}, append(routingFlag(name), "--all")...))
 		}
 	}
 }
