@@ -61,6 +61,7 @@ func TestDependencies(t *testing.T) {
 		"./internal/appendqueue":  nil,
 		"./examples/quickstart":   sqlite,
 		"./examples/bank":         sqlite,
+		"./examples/bank/bank":    sqlite,
 		"./examples/readmodel":    slices.Concat(sqlite, postgres),
 		"./examples/cluster":      jetstream,
 		"./examples/evolution":    sqlite,

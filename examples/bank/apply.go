@@ -12,6 +12,7 @@ import (
 	"io"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 const (
@@ -39,19 +40,19 @@ type outcome struct {
 // so that most lines need no read. If somebody else commits to one of these
 // aggregates, the next commit has a conflict, and everything is loaded again.
 type applier struct {
-	bank     *Bank
+	bank     *bank.Bank
 	batch    int // lines in a commit
 	keep     int // states in memory
 	ledger   *evento.Projection[LedgerDay]
 	accounts map[string]*accountDraft // by number
-	days     map[Day]*dayDraft
+	days     map[bank.Day]*dayDraft
 	touched  []draft // those in the current commit, in order of use
 }
 
-func newApplier(b *Bank) *applier {
+func newApplier(b *bank.Bank) *applier {
 	return &applier{
 		bank: b, batch: batchLines, keep: keptStates, ledger: newLedger(),
-		accounts: map[string]*accountDraft{}, days: map[Day]*dayDraft{},
+		accounts: map[string]*accountDraft{}, days: map[bank.Day]*dayDraft{},
 	}
 }
 
@@ -123,7 +124,7 @@ func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
 	if s.Unreadable != "" {
 		return outcome{refused: s.Unreadable}, nil
 	}
-	day, err := a.day(ctx, dayOf(s.At))
+	day, err := a.day(ctx, bank.DayOf(s.At))
 	if err != nil {
 		return outcome{}, err
 	}
@@ -132,7 +133,7 @@ func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
 	}
 
 	err = a.do(ctx, s)
-	var refusal RefusalError
+	var refusal bank.RefusalError
 	switch {
 	case errors.As(err, &refusal):
 		a.touch(day)
@@ -146,7 +147,7 @@ func (a *applier) judge(ctx context.Context, s Statement) (outcome, error) {
 	return outcome{refused: string(refusal)}, nil
 }
 
-// do executes a statement, or returns a [RefusalError] and changes nothing.
+// do executes a statement, or returns a [bank.RefusalError] and changes nothing.
 func (a *applier) do(ctx context.Context, s Statement) error {
 	acc, err := a.account(ctx, s.Account)
 	if err != nil {
@@ -157,14 +158,14 @@ func (a *applier) do(ctx context.Context, s Statement) error {
 	}
 	events, err := decide(&acc.State, s)
 	if err != nil {
-		return about(s.Account, err)
+		return bank.About(s.Account, err)
 	}
 	return a.add(acc, events...)
 }
 
 // decide applies the rules of one account to a statement that concerns only this
 // account.
-func decide(acc *Account, s Statement) ([]evento.Payload, error) {
+func decide(acc *bank.Account, s Statement) ([]evento.Payload, error) {
 	var e evento.Payload
 	var err error
 	switch s.Kind {
@@ -187,12 +188,12 @@ func decide(acc *Account, s Statement) ([]evento.Payload, error) {
 }
 
 // open also makes the first deposit, if the line has one.
-func open(acc *Account, s Statement) ([]evento.Payload, error) {
+func open(acc *bank.Account, s Statement) ([]evento.Payload, error) {
 	opened, err := acc.Open(s.Account, s.Owner, s.At)
 	if err != nil || s.Amount == 0 {
 		return []evento.Payload{opened}, err
 	}
-	return []evento.Payload{opened, MoneyDeposited{Amount: s.Amount, At: s.At}}, nil
+	return []evento.Payload{opened, bank.MoneyDeposited{Amount: s.Amount, At: s.At}}, nil
 }
 
 // transfer sends money and completes the transfer at once, so that the next line
@@ -204,13 +205,13 @@ func (a *applier) transfer(ctx context.Context, from *accountDraft, s Statement)
 	}
 	sent, err := from.State.Send(s.ID.String(), s.Counterparty, s.Amount, s.At)
 	if err != nil {
-		return about(s.Account, err)
+		return bank.About(s.Account, err)
 	}
 	received, err := to.State.Receive(s.Account, sent)
 	if err != nil {
-		return about(s.Counterparty, err)
+		return bank.About(s.Counterparty, err)
 	}
-	if err := a.add(from, sent, completed(sent)); err != nil {
+	if err := a.add(from, sent, bank.Completed(sent)); err != nil {
 		return err
 	}
 	return a.add(to, received)

@@ -15,11 +15,12 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/examples/bank/bank"
 	"github.com/evento-go/evento/executor/memory"
 )
 
 // rows is the whole read model.
-func rows(t *testing.T, s *store) (all []Balance) {
+func rows(t *testing.T, s *store) (all []bank.Balance) {
 	t.Helper()
 	page, err := s.balances.Page(t.Context(), cursor.Forward(cursor.MaxPage, ""))
 	must(t, err)
@@ -31,7 +32,7 @@ func rows(t *testing.T, s *store) (all []Balance) {
 
 // applyText applies a file in batches of a size, and returns the reasons of
 // the lines that were refused.
-func applyText(t *testing.T, b *Bank, text string, batch int) (Counts, map[int]string) {
+func applyText(t *testing.T, b *bank.Bank, text string, batch int) (Counts, map[int]string) {
 	t.Helper()
 	r, err := newStatementReader(strings.NewReader(text))
 	must(t, err)
@@ -72,22 +73,22 @@ type model map[string]*modelAccount
 
 type modelAccount struct {
 	frozen, closed bool
-	balance        Money
-	spent          map[Day]Money
+	balance        bank.Money
+	spent          map[bank.Day]bank.Money
 }
 
 // apply reports whether a statement is applied.
 func (m model) apply(s Statement) bool {
 	a, to := m[s.Account], m[s.Counterparty]
 	if s.Kind == "open" && a == nil {
-		m[s.Account] = &modelAccount{balance: s.Amount, spent: map[Day]Money{}}
+		m[s.Account] = &modelAccount{balance: s.Amount, spent: map[bank.Day]bank.Money{}}
 		return true
 	}
 	if a == nil || a.closed || s.Kind == "open" {
 		return false
 	}
-	day := dayOf(s.At)
-	pays := !a.frozen && a.balance >= s.Amount && a.spent[day]+s.Amount <= defaultDailyLimit
+	day := bank.DayOf(s.At)
+	pays := !a.frozen && a.balance >= s.Amount && a.spent[day]+s.Amount <= bank.DefaultDailyLimit
 	switch s.Kind {
 	case "deposit":
 		a.balance += s.Amount
@@ -120,9 +121,9 @@ func TestApplyAgainstModel(t *testing.T) {
 		for _, s := range readAll(t, text) {
 			want[s.Line] = m.apply(s)
 		}
-		var first []Account
+		var first []bank.Account
 		for _, batch := range []int{1, 7, 250} {
-			b := NewBank(memory.New(nil))
+			b := bank.New(memory.New(nil))
 			counts, refused := applyText(t, b, text, batch) // batches of 7 also use little memory
 			for line, applied := range want {
 				if reason, was := refused[line]; was == applied {
@@ -132,11 +133,11 @@ func TestApplyAgainstModel(t *testing.T) {
 			if counts.Applied != len(want)-len(refused) || counts.Refused != len(refused) || len(refused) == 0 || counts.Applied == 0 {
 				t.Errorf("seed %d, batches of %d: %v, want %d of %d refused", seed, batch, counts, len(refused), len(want))
 			}
-			var states []Account
+			var states []bank.Account
 			for number, a := range m {
 				acc, err := b.Load(t.Context(), number)
 				must(t, err)
-				if acc.State.Balance != a.balance || acc.State.inFlight() != 0 {
+				if acc.State.Balance != a.balance || acc.State.MoneyInFlight() != 0 {
 					t.Errorf("seed %d, batches of %d: account %s has %s, want %s", seed, batch, number, acc.State.Balance, a.balance)
 				}
 			}
@@ -162,7 +163,7 @@ func TestApplyAgain(t *testing.T) {
 		deposit = "2026-03-02T10:00:00Z,1,Ann,deposit,5,\n"
 		pay     = "2026-03-02T09:30:00Z,1,Ann,withdraw,3,\n"
 	)
-	b := NewBank(memory.New(nil))
+	b := bank.New(memory.New(nil))
 	steps := []struct {
 		what, lines string
 		want        Counts
@@ -203,7 +204,7 @@ func TestApplyAgainWithAnotherOwner(t *testing.T) {
 		return text
 	}
 	const open = at + "1,Ann,open,,\n" + at + "2,Ben,open,,\n"
-	b := NewBank(memory.New(nil))
+	b := bank.New(memory.New(nil))
 	for _, step := range []struct {
 		what, lines string
 		want        Counts
@@ -281,12 +282,12 @@ func TestApplyTogether(t *testing.T) {
 	}
 	judgedStatements(t, stores[0])
 	// The money is what was paid in minus what was paid out.
-	var want Money
+	var want bank.Money
 	for _, s := range readAll(t, text.String()) {
 		if s.Unreadable != "" {
 			continue
 		}
-		day, err := newLedger().Load(ctx, b.ex, string(dayOf(s.At)))
+		day, err := newLedger().Load(ctx, b.Executor(), string(bank.DayOf(s.At)))
 		must(t, err)
 		reason, judged := day.State.Outcomes[s.ID]
 		switch {
@@ -299,12 +300,12 @@ func TestApplyTogether(t *testing.T) {
 			want += s.Amount
 		}
 	}
-	must(t, stores[0].balances.Subscription().Execute(ctx, b.ex))
-	var sum Money
+	must(t, stores[0].balances.Subscription().Execute(ctx, b.Executor()))
+	var sum bank.Money
 	for _, row := range rows(t, stores[0]) {
 		sum += row.Balance + row.InFlight
 	}
-	if want += Money(others); sum != want {
+	if want += bank.Money(others); sum != want {
 		t.Errorf("there are %s in all, want %s", sum, want)
 	}
 }
@@ -340,19 +341,19 @@ func TestApplyAmongOthers(t *testing.T) {
 	for _, number := range []string{"1", "2", "3", "4"} {
 		opening += "2026-03-02T08:00:00Z," + number + ",Ann,open,,\n"
 	}
-	quiet := NewBank(memory.New(nil))
+	quiet := bank.New(memory.New(nil))
 	applyText(t, quiet, statementHeader+"\n"+opening, batchLines)
 	wantCounts, wantRefused := applyText(t, quiet, text, 16)
 
 	ex := &meddler{Executor: memory.New(nil)}
-	others := NewBank(ex.Executor)
+	others := bank.New(ex.Executor)
 	ex.faster = func() error {
 		// What they do changes no rule's answer.
-		_, err := evento.Aggregate(accountID("1")).AnyVersion().
-			Event(LimitsSet{DailyLimit: defaultDailyLimit, At: at()}).Commit(context.Background(), others.ex)
+		_, err := evento.Aggregate(bank.AccountID("1")).AnyVersion().
+			Event(bank.LimitsSet{DailyLimit: bank.DefaultDailyLimit, At: at()}).Commit(context.Background(), others.Executor())
 		return err
 	}
-	busy := NewBank(ex)
+	busy := bank.New(ex)
 	applyText(t, busy, statementHeader+"\n"+opening, batchLines)
 	ex.left, ex.lost = 30, 3
 	counts, refused := applyText(t, busy, text, 16)
@@ -373,7 +374,7 @@ func TestApplyAmongOthers(t *testing.T) {
 func TestApplyLeavesNothingToTheProcess(t *testing.T) {
 	t.Parallel()
 	ctx, ex := t.Context(), memory.New(nil)
-	b := NewBank(ex)
+	b := bank.New(ex)
 	var text strings.Builder
 	must(t, writeSample(&text, 300, 4))
 	applyText(t, b, text.String(), batchLines)
@@ -387,15 +388,15 @@ func TestApplyLeavesNothingToTheProcess(t *testing.T) {
 	before := head()
 	must(t, b.Transfers().Execute(ctx, ex))
 	// Nor would there be anything to do without the mark.
-	for e, err := range evento.Events(ctx, ex, evento.Query{Filters: []evento.Filter{evento.ByEvent(TransferSent{})}}) {
+	for e, err := range evento.Events(ctx, ex, evento.Query{Filters: []evento.Filter{evento.ByEvent(bank.TransferSent{})}}) {
 		must(t, err)
-		if e.Metadata.Values[settledKey] == "" {
+		if e.Metadata.Values[bank.SettledKey] == "" {
 			t.Fatalf("position %d has no mark", e.Position)
 		}
 	}
-	unmarked := evento.NewSubscription("unmarked").Handler(evento.Handle(func(ctx context.Context, e evento.Event[TransferSent]) error {
+	unmarked := evento.NewSubscription("unmarked").Handler(evento.Handle(func(ctx context.Context, e evento.Event[bank.TransferSent]) error {
 		e.Metadata.Values = nil
-		return b.settle(ctx, e)
+		return b.Settle(ctx, e)
 	}))
 	must(t, unmarked.Execute(ctx, ex))
 	if after := head(); after != before {
@@ -418,7 +419,7 @@ func (f failing) Read(b []byte) (int, error) {
 
 func TestUnreadableFile(t *testing.T) {
 	t.Parallel()
-	b := NewBank(memory.New(nil))
+	b := bank.New(memory.New(nil))
 	r, err := newStatementReader(failing{strings.NewReader(statementHeader + "\n2026-03-02T09:00:00Z,1,Ann,open,5,\n")})
 	must(t, err)
 	counts, err := newApplier(b).applyAll(t.Context(), r, func(int, string) {}, func(Counts) {})

@@ -7,10 +7,11 @@ import (
 	"math/big"
 
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 // printBalances prints every account of the read model, page after page.
-func printBalances(ctx context.Context, m *Balances, out io.Writer) error {
+func printBalances(ctx context.Context, m *bank.Balances, out io.Writer) error {
 	const line = "%15s  %12s  %-6s  %-14s  %s\n"
 	fmt.Fprintf(out, line, "BALANCE", "IN FLIGHT", "STATUS", "ACCOUNT", "OWNER")
 	accounts, sum, inFlight := 0, new(big.Int), new(big.Int)
@@ -22,7 +23,7 @@ func printBalances(ctx context.Context, m *Balances, out io.Writer) error {
 		}
 		for _, edge := range page.Edges {
 			b := edge.Node
-			fmt.Fprintf(out, line, b.Balance, b.InFlight, b.Status, show(b.Number), show(b.Owner))
+			fmt.Fprintf(out, line, b.Balance, b.InFlight, b.Status, bank.Show(b.Number), bank.Show(b.Owner))
 			accounts++
 			sum.Add(sum, big.NewInt(int64(b.Balance)))
 			inFlight.Add(inFlight, big.NewInt(int64(b.InFlight)))

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 func storyCommand(ctx context.Context, o *options, out io.Writer) (err error) {
@@ -32,7 +34,7 @@ func storyCommand(ctx context.Context, o *options, out io.Writer) (err error) {
 		return err
 	}
 	if !empty {
-		return usageError(fmt.Sprintf("the story begins in an empty database, and %s is not; was a command meant?", show(path)))
+		return usageError(fmt.Sprintf("the story begins in an empty database, and %s is not; was a command meant?", bank.Show(path)))
 	}
 	return tellStory(ctx, s, out)
 }
@@ -57,7 +59,7 @@ func applyCommand(ctx context.Context, o *options, out, stderr io.Writer) (err e
 	counting := &countingReader{r: file}
 	statements, err := newStatementReader(counting)
 	if err != nil {
-		return fmt.Errorf("%s: %w", show(path), err)
+		return fmt.Errorf("%s: %w", bank.Show(path), err)
 	}
 
 	s, err := openStore(ctx, o.db)
@@ -74,13 +76,13 @@ func applyCommand(ctx context.Context, o *options, out, stderr io.Writer) (err e
 	counts, err := newApplier(s.bank).applyAll(ctx, statements,
 		func(line int, reason string) {
 			bar.clear()
-			fmt.Fprintf(stderr, "%s:%d: %s\n", show(path), line, reason)
+			fmt.Fprintf(stderr, "%s:%d: %s\n", bank.Show(path), line, reason)
 		},
 		bar.draw)
 	bar.clear()
 	fmt.Fprintln(out, counts)
 	if err != nil {
-		return fmt.Errorf("%s: %w", show(path), err)
+		return fmt.Errorf("%s: %w", bank.Show(path), err)
 	}
 	if counts.Refused > 0 {
 		return errRefused

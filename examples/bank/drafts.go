@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 // draft is an aggregate's part of the current commit.
@@ -20,7 +21,7 @@ type draft interface {
 
 // accountDraft is an account; its State has the pending events applied.
 type accountDraft struct {
-	*evento.Loaded[Account]
+	*evento.Loaded[bank.Account]
 	events []evento.Payload
 }
 
@@ -28,8 +29,8 @@ func (d *accountDraft) pending() bool { return len(d.events) > 0 }
 
 func (d *accountDraft) commit() *evento.CommitBuilder {
 	b := d.Aggregate().Event(d.events...)
-	if slices.ContainsFunc(d.events, func(e evento.Payload) bool { _, ok := e.(TransferSent); return ok }) {
-		b.Metadata(settledKey, "yes")
+	if slices.ContainsFunc(d.events, func(e evento.Payload) bool { _, ok := e.(bank.TransferSent); return ok }) {
+		b.Metadata(bank.SettledKey, "yes")
 	}
 	return b
 }
@@ -74,11 +75,11 @@ func (a *applier) account(ctx context.Context, number string) (*accountDraft, er
 }
 
 // day returns a day of the ledger.
-func (a *applier) day(ctx context.Context, day Day) (*dayDraft, error) {
+func (a *applier) day(ctx context.Context, day bank.Day) (*dayDraft, error) {
 	if d := a.days[day]; d != nil {
 		return d, nil
 	}
-	loaded, err := a.ledger.Load(ctx, a.bank.ex, string(day))
+	loaded, err := a.ledger.Load(ctx, a.bank.Executor(), string(day))
 	if errors.Is(err, evento.ErrNotFound) {
 		loaded, err = &evento.Loaded[LedgerDay]{ID: string(day)}, nil
 	}
@@ -100,7 +101,7 @@ func (a *applier) touch(d draft) {
 func (a *applier) add(d *accountDraft, events ...evento.Payload) error {
 	a.touch(d)
 	for _, e := range events {
-		if err := ApplyAccount(&d.State, e); err != nil {
+		if err := bank.ApplyAccount(&d.State, e); err != nil {
 			return err
 		}
 		d.events = append(d.events, e)
@@ -125,12 +126,12 @@ func (a *applier) commit(ctx context.Context) error {
 	for i, d := range a.touched {
 		builders[i] = d.commit()
 	}
-	receipts, err := evento.CommitAll(ctx, a.bank.ex, builders...)
+	receipts, err := evento.CommitAll(ctx, a.bank.Executor(), builders...)
 	for range 3 {
 		if !errors.Is(err, evento.ErrOutcomeUnknown) {
 			break
 		}
-		receipts, err = evento.CommitAll(ctx, a.bank.ex, builders...) // the same builders: never stored twice
+		receipts, err = evento.CommitAll(ctx, a.bank.Executor(), builders...) // the same builders: never stored twice
 	}
 	if err != nil {
 		return err

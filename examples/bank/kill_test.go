@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 // A program that is killed while it applies a file has applied some lines
@@ -38,18 +39,18 @@ func TestKill(t *testing.T) {
 		before = now
 	}
 
-	end, _ := bank(t, exitRefused, "-db", killed, "apply", "testdata/statements.csv")
+	end, _ := program(t, exitRefused, "-db", killed, "apply", "testdata/statements.csv")
 	c := scanCounts(t, end)
 	if c.Applied+c.Already != 2901 || c.Refused != 99 || c.Applied == 0 || c.Already == 0 {
 		t.Errorf("after the kills: %q, want 2901 lines applied by then and before", end)
 	}
-	bank(t, exitRefused, "-db", whole, "apply", "testdata/statements.csv")
-	got, _ := bank(t, exitOK, "-db", killed, "balances")
-	want, _ := bank(t, exitOK, "-db", whole, "balances")
+	program(t, exitRefused, "-db", whole, "apply", "testdata/statements.csv")
+	got, _ := program(t, exitOK, "-db", killed, "balances")
+	want, _ := program(t, exitOK, "-db", whole, "balances")
 	sameLines(t, got, want)
 	for _, number := range []string{"100000", "100007", "100063"} {
-		got, _ := bank(t, exitOK, "-db", killed, "history", number)
-		want, _ := bank(t, exitOK, "-db", whole, "history", number)
+		got, _ := program(t, exitOK, "-db", killed, "history", number)
+		want, _ := program(t, exitOK, "-db", whole, "history", number)
 		sameLines(t, got, want)
 	}
 }
@@ -125,7 +126,7 @@ func TestInterruptedWhileItWaits(t *testing.T) {
 func TestKilledWithinASubscription(t *testing.T) {
 	t.Parallel()
 	db := filepath.Join(t.TempDir(), "bank.db")
-	bank(t, exitOK, "-db", db)
+	program(t, exitOK, "-db", db)
 	s, err := openStore(t.Context(), db)
 	must(t, err)
 	sub, err := s.balances.Subscription().Start(t.Context(), s.ex)
@@ -140,8 +141,8 @@ func TestKilledWithinASubscription(t *testing.T) {
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	began := time.Now()
 	must(t, cmd.Run())
-	if took := time.Since(began); took < lease/2 || took > 5*lease {
-		t.Errorf("it took %s, want some %s", took, lease)
+	if took := time.Since(began); took < bank.Lease/2 || took > 5*bank.Lease {
+		t.Errorf("it took %s, want some %s", took, bank.Lease)
 	}
 	if !strings.Contains(out.String(), "in all, 3 accounts") || !strings.Contains(errs.String(), "a subscription waits for its key") {
 		t.Errorf("it wrote %q and on standard error %q, want the balances and that it waits", out.String(), errs.String())

@@ -8,6 +8,8 @@ package main
 
 import "github.com/evento-go/evento"
 
+//go:generate go run github.com/evento-go/evento/cmd/evento-gen
+
 // StatementsJudged is in every commit of statements. The ledger's aggregates are
 // days; each has the statements dated on it. So a file needs only the days of its
 // own lines, however long the bank's history is.

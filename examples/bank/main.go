@@ -7,11 +7,12 @@
 //
 // Where to begin reading:
 //
-//   - events.go has what can happen, account.go what it makes of an account,
-//     and rules.go what an account allows;
-//   - bank.go has the commands, and transfers.go the process that brings a
+//   - package bank has the domain, which examples/bank-web shows in a browser:
+//     bank/events.go has what can happen, bank/account.go what it makes of an
+//     account, and bank/rules.go what an account allows;
+//   - bank/bank.go has the commands, and bank/transfers.go the process that brings a
 //     transfer from one account to the other, a subscription;
-//   - readmodel.go has the accounts as rows of an SQL table, kept by another
+//   - bank/readmodel.go has the accounts as rows of an SQL table, kept by another
 //     subscription; balances.go and history.go print;
 //   - apply.go, drafts.go, ledger.go and statement.go apply files, each line
 //     once, whatever happens.
@@ -27,6 +28,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 func main() {
@@ -88,5 +91,5 @@ func command(ctx context.Context, args []string, out io.Writer, stderr io.Writer
 	case "sample":
 		return writeSample(out, o.lines, o.seed)
 	}
-	return usageError(fmt.Sprintf("there is no command %s", show(o.command)))
+	return usageError(fmt.Sprintf("there is no command %s", bank.Show(o.command)))
 }

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 // bank runs the program and returns what it wrote.
-func bank(t *testing.T, wantCode int, args ...string) (stdout, stderr string) {
+func program(t *testing.T, wantCode int, args ...string) (stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	if code := run(t.Context(), args, &out, &errs); code != wantCode {
@@ -73,7 +73,7 @@ func writeFile(t *testing.T, name, text string) string {
 
 func TestStory(t *testing.T) {
 	t.Parallel()
-	out, errs := bank(t, exitOK)
+	out, errs := program(t, exitOK)
 	golden(t, "story.golden", out)
 	if errs != "" {
 		t.Errorf("standard error has %q", errs)
@@ -83,11 +83,11 @@ func TestStory(t *testing.T) {
 func TestStoryIsToldInAnEmptyDatabase(t *testing.T) {
 	t.Parallel()
 	db := filepath.Join(t.TempDir(), "bank.db")
-	first, _ := bank(t, exitOK, "-db", db)
+	first, _ := program(t, exitOK, "-db", db)
 	if !strings.Contains(first, "Alice") {
 		t.Errorf("no story: %q", first)
 	}
-	_, errs := bank(t, exitUsage, "-db", db)
+	_, errs := program(t, exitUsage, "-db", db)
 	if !strings.Contains(errs, "empty database") {
 		t.Errorf("standard error has %q", errs)
 	}
@@ -95,9 +95,9 @@ func TestStoryIsToldInAnEmptyDatabase(t *testing.T) {
 
 func TestSampleFileIsWhatTheGeneratorWrites(t *testing.T) {
 	t.Parallel()
-	out, _ := bank(t, exitOK, "sample")
+	out, _ := program(t, exitOK, "sample")
 	golden(t, "statements.csv", out)
-	other, _ := bank(t, exitOK, "sample", "-seed", "2", "-lines", "10")
+	other, _ := program(t, exitOK, "sample", "-seed", "2", "-lines", "10")
 	if n := strings.Count(other, "\n"); n != 11 || strings.HasPrefix(out, other) {
 		t.Errorf("sample -seed 2 -lines 10 wrote %d lines: %s", n, other)
 	}
@@ -108,23 +108,23 @@ func TestApplySample(t *testing.T) {
 	db := filepath.Join(t.TempDir(), "bank.db")
 	const sample = "testdata/statements.csv"
 
-	out, refused := bank(t, exitRefused, "-db", db, "apply", sample)
+	out, refused := program(t, exitRefused, "-db", db, "apply", sample)
 	golden(t, "apply.golden", refused+out)
-	balances, _ := bank(t, exitOK, "-db", db, "balances")
+	balances, _ := program(t, exitOK, "-db", db, "balances")
 	golden(t, "balances.golden", balances)
-	history, _ := bank(t, exitOK, "-db", db, "history", "100063")
+	history, _ := program(t, exitOK, "-db", db, "history", "100063")
 	golden(t, "history.golden", history)
-	version, _ := bank(t, exitOK, "-db", db, "history", "100063", "-at", "7")
+	version, _ := program(t, exitOK, "-db", db, "history", "100063", "-at", "7")
 	golden(t, "version.golden", version)
 
-	again, refusedAgain := bank(t, exitRefused, "apply", "-db", db, sample)
+	again, refusedAgain := program(t, exitRefused, "apply", "-db", db, sample)
 	if want := "applied 0, refused 99, already applied 2901\n"; again != want {
 		t.Errorf("the second time: %q, want %q", again, want)
 	}
 	if refusedAgain != refused {
 		t.Errorf("the second time other lines were refused, or for other reasons:\n%s", refusedAgain)
 	}
-	if same, _ := bank(t, exitOK, "-db", db, "balances"); same != balances {
+	if same, _ := program(t, exitOK, "-db", db, "balances"); same != balances {
 		t.Errorf("the second time changed balances:\n%s", same)
 	}
 }
@@ -133,7 +133,7 @@ func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	db := filepath.Join(t.TempDir(), "bank.db")
 	file := writeFile(t, "s.csv", statementHeader+"\n2026-03-02T09:00:00Z,-1,Ann,open,5,\n")
-	bank(t, exitOK, "-db", db, "apply", file)
+	program(t, exitOK, "-db", db, "apply", file)
 	missing := filepath.Join(t.TempDir(), "missing")
 
 	tests := []struct {
@@ -165,7 +165,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-what"}, exitUsage, "-what"},
 	}
 	for _, test := range tests {
-		out, errs := bank(t, test.code, test.args...)
+		out, errs := program(t, test.code, test.args...)
 		if !strings.Contains(out+errs, test.want) {
 			t.Errorf("bank %q wrote %q, want %q in it", test.args, out+errs, test.want)
 		}
@@ -199,18 +199,18 @@ func TestAnyNumber(t *testing.T) {
 		file.WriteString(`2026-03-02T09:00:00Z,"` + strings.ReplaceAll(number, `"`, `""`) + "\",\"Mr. \x1b]0;T\",open,1,\n")
 	}
 	db := filepath.Join(t.TempDir(), "bank.db")
-	out, errs := bank(t, exitOK, "-db", db, "apply", writeFile(t, "any.csv", file.String()))
+	out, errs := program(t, exitOK, "-db", db, "apply", writeFile(t, "any.csv", file.String()))
 	if want := "applied 11, refused 0, already applied 0\n"; out != want {
 		t.Fatalf("apply: %q, want %q\n%s", out, want, errs)
 	}
-	balances, _ := bank(t, exitOK, "-db", db, "balances")
+	balances, _ := program(t, exitOK, "-db", db, "balances")
 	if want := "11.00          0.00  in all, 11 accounts"; !strings.Contains(balances, want) {
 		t.Errorf("balances, want %q:\n%s", want, balances)
 	}
 	for _, number := range numbers {
-		history, _ := bank(t, exitOK, "-db", db, "history", "--", number)
-		version, _ := bank(t, exitOK, "-db", db, "history", "-at", "2", "--", number)
-		_, errs := bank(t, exitFailed, "-db", db, "history", "--", number+"?")
+		history, _ := program(t, exitOK, "-db", db, "history", "--", number)
+		version, _ := program(t, exitOK, "-db", db, "history", "-at", "2", "--", number)
+		_, errs := program(t, exitFailed, "-db", db, "history", "--", number+"?")
 		for _, printed := range []string{balances, history, version, errs} {
 			if strings.ContainsAny(printed, "\x1b\x00\u202e") {
 				t.Errorf("%q: a control character was printed: %q", number, printed)
@@ -233,7 +233,7 @@ func TestInterrupt(t *testing.T) {
 	if code != exitInterrupted || c.Applied+c.Refused != batchLines {
 		t.Fatalf("exit code %d, output %q, want %d and the first %d lines", code, out.String(), exitInterrupted, batchLines)
 	}
-	rest, _ := bank(t, exitRefused, "-db", db, "apply", "testdata/statements.csv")
+	rest, _ := program(t, exitRefused, "-db", db, "apply", "testdata/statements.csv")
 	if r := scanCounts(t, rest); r.Already != c.Applied || r.Applied+r.Already != 2901 {
 		t.Errorf("run again: %q after %q", rest, out.String())
 	}

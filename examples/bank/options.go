@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strconv"
+
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 const help = `bank is an example of event sourcing: bank accounts.
@@ -128,7 +130,7 @@ func (o *options) check(given map[string]bool) error {
 	case "sample":
 		allowed = []string{"lines", "seed"}
 	default:
-		return usageError(fmt.Sprintf("there is no command %s", show(o.command)))
+		return usageError(fmt.Sprintf("there is no command %s", bank.Show(o.command)))
 	}
 	if len(o.args) != args {
 		return usageError(fmt.Sprintf("%s takes %d arguments, not %d", o.command, args, len(o.args)))

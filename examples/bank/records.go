@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 // recordReader reads a CSV file record by record. A line that is not CSV is refused
@@ -36,7 +38,7 @@ func newRecordReader(in *bufio.Reader, begins func(line string) bool) *recordRea
 
 // maxQuoted is the most bytes behind an open quote in which its end is looked for: as
 // many as a field may have, with each quote in it written twice.
-const maxQuoted = 2*maxText + 2
+const maxQuoted = 2*bank.MaxText + 2
 
 // maxLine is the most bytes of a line. Of a longer one the rest is not kept.
 const maxLine = 64 << 10
@@ -44,7 +46,7 @@ const maxLine = 64 << 10
 func tooLong(line string) bool { return len(line) > maxLine }
 
 // next returns the fields of the next record and the number of its first line;
-// [io.EOF] after the last. A [RefusalError] is about this line alone, any other error
+// [io.EOF] after the last. A [bank.RefusalError] is about this line alone, any other error
 // about reading the file.
 func (r *recordReader) next() (fields []string, line int, err error) {
 	for {
@@ -56,11 +58,11 @@ func (r *recordReader) next() (fields []string, line int, err error) {
 		r.line += len(lines)
 		r.ahead = r.ahead[len(lines):]
 		if tooLong(lines[0]) {
-			return nil, line, RefusalError(fmt.Sprintf("a line of more than %d bytes", maxLine))
+			return nil, line, bank.RefusalError(fmt.Sprintf("a line of more than %d bytes", maxLine))
 		}
 		text := strings.Join(lines, "")
 		if quoteOpen(text) >= 0 {
-			return nil, line, RefusalError("not CSV: a quote is opened and not closed")
+			return nil, line, bank.RefusalError("not CSV: a quote is opened and not closed")
 		}
 		r.text.Reset(text)
 		fields, err = r.parser.Read()
@@ -69,7 +71,7 @@ func (r *recordReader) next() (fields []string, line int, err error) {
 		case errors.Is(err, io.EOF): // an empty line
 			continue
 		case errors.As(err, &bad):
-			return nil, line, RefusalError("not CSV: " + bad.Err.Error())
+			return nil, line, bank.RefusalError("not CSV: " + bad.Err.Error())
 		}
 		return fields, line, err
 	}

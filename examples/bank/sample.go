@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 // Defaults of the sample command.
@@ -53,7 +55,7 @@ type sampler struct {
 
 type sampleAccount struct {
 	number, owner string
-	balance       Money
+	balance       bank.Money
 	frozen        bool
 	closed        bool
 }
@@ -84,7 +86,7 @@ func (s *sampler) open() []string {
 	a := &sampleAccount{
 		number:  strconv.Itoa(100_000 + 7*len(s.accounts)),
 		owner:   first[s.rand.IntN(len(first))] + " " + last[s.rand.IntN(len(last))],
-		balance: Money(s.rand.IntN(2000)) * 100,
+		balance: bank.Money(s.rand.IntN(2000)) * 100,
 	}
 	s.accounts = append(s.accounts, a)
 	amount := ""
@@ -107,7 +109,7 @@ func (s *sampler) pick() *sampleAccount {
 }
 
 func (s *sampler) pay(a *sampleAccount) []string {
-	amount := Money(1 + s.rand.IntN(300_00))
+	amount := bank.Money(1 + s.rand.IntN(300_00))
 	switch p := s.rand.IntN(100); {
 	case a.frozen && p < 50:
 		a.frozen = false

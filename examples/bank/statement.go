@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 // statementHeader is the first line of a file.
@@ -32,7 +33,7 @@ type Statement struct {
 	Account      string
 	Owner        string
 	Kind         string
-	Amount       Money
+	Amount       bank.Money
 	Counterparty string
 
 	// Unreadable is why the line is not a statement; then only Line is valid.
@@ -65,7 +66,7 @@ func newStatementReader(r io.Reader) (*statementReader, error) {
 	}
 	statements := &statementReader{records: newRecordReader(buffered, beginsStatement), seen: map[StatementID]int{}}
 	header, _, err := statements.records.next()
-	var refusal RefusalError
+	var refusal bank.RefusalError
 	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &refusal) {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (r *statementReader) next() (Statement, error) {
 	if err == nil {
 		s, err = parseStatement(fields)
 	}
-	var refusal RefusalError
+	var refusal bank.RefusalError
 	switch {
 	case err == nil:
 		s.ID = r.identify(s)
@@ -172,44 +173,44 @@ func kindOf(name string) (statementKind, bool) {
 // the line.
 func parseStatement(fields []string) (Statement, error) {
 	if n := strings.Count(statementHeader, ",") + 1; len(fields) != n {
-		return Statement{}, RefusalError(fmt.Sprintf("%d fields instead of %d", len(fields), n))
+		return Statement{}, bank.RefusalError(fmt.Sprintf("%d fields instead of %d", len(fields), n))
 	}
 	for i, field := range fields {
 		switch {
 		case !utf8.ValidString(field):
-			return Statement{}, RefusalError(fmt.Sprintf("field %d is not valid UTF-8", i+1))
-		case len(field) > maxText:
-			return Statement{}, RefusalError(fmt.Sprintf("field %d has more than %d bytes", i+1, maxText))
+			return Statement{}, bank.RefusalError(fmt.Sprintf("field %d is not valid UTF-8", i+1))
+		case len(field) > bank.MaxText:
+			return Statement{}, bank.RefusalError(fmt.Sprintf("field %d has more than %d bytes", i+1, bank.MaxText))
 		}
 	}
 	when, amount := fields[0], fields[4]
 	s := Statement{Account: fields[1], Owner: fields[2], Kind: fields[3], Counterparty: fields[5]}
 	at, err := parseTime(when)
 	if err != nil {
-		return s, RefusalError(fmt.Sprintf("time %s is not in RFC 3339, such as 2026-03-02T15:04:05Z", show(when)))
+		return s, bank.RefusalError(fmt.Sprintf("time %s is not in RFC 3339, such as 2026-03-02T15:04:05Z", bank.Show(when)))
 	}
 	if s.At = at.UTC(); s.At.Year() < 1 || s.At.Year() > 9999 {
-		return s, RefusalError(fmt.Sprintf("time %s is not in the years 1 to 9999", show(when)))
+		return s, bank.RefusalError(fmt.Sprintf("time %s is not in the years 1 to 9999", bank.Show(when)))
 	}
 	kind, known := kindOf(s.Kind)
 	if !known {
-		return s, RefusalError(fmt.Sprintf("kind %s is unknown", show(s.Kind)))
+		return s, bank.RefusalError(fmt.Sprintf("kind %s is unknown", bank.Show(s.Kind)))
 	}
 	switch {
 	case s.Account == "":
-		return s, RefusalError("no account")
+		return s, bank.RefusalError("no account")
 	case kind.counterparty && s.Counterparty == "":
-		return s, RefusalError(s.Kind + " without a counterparty")
+		return s, bank.RefusalError(s.Kind + " without a counterparty")
 	case !kind.counterparty && s.Counterparty != "":
-		return s, RefusalError(s.Kind + " with a counterparty")
+		return s, bank.RefusalError(s.Kind + " with a counterparty")
 	}
 	if amount != "" || kind.amount && s.Kind != "open" {
-		if s.Amount, err = ParseMoney(amount); err != nil {
+		if s.Amount, err = bank.ParseMoney(amount); err != nil {
 			return s, err
 		}
 	}
 	if !kind.amount && s.Amount != 0 {
-		return s, RefusalError(s.Kind + " with an amount")
+		return s, bank.RefusalError(s.Kind + " with an amount")
 	}
 	return s, nil
 }

@@ -3,13 +3,14 @@ package main
 import (
 	"errors"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 func TestRefusedLines(t *testing.T) {
@@ -79,7 +80,7 @@ func TestRefusedLines(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		out, refused := bank(t, exitRefused, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
+		out, refused := program(t, exitRefused, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
 		if wantOut := (Counts{Applied: 2, Refused: len(tests)}).String() + "\n"; out != wantOut {
 			t.Errorf("line ends %q: %q, want %q", lineEnd, out, wantOut)
 		}
@@ -116,7 +117,7 @@ func TestQuoteWithoutEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := writeFile(t, "quote.csv", statementHeader+"\n"+at+",1,Ann,open,10,\n"+test.lines)
-			out, errs := bank(t, exitRefused, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
+			out, errs := program(t, exitRefused, "-db", filepath.Join(t.TempDir(), "bank.db"), "apply", path)
 			var refused []int
 			for line := range strings.Lines(errs) {
 				number, reason, _ := strings.Cut(strings.TrimPrefix(line, path+":"), ": ")
@@ -141,7 +142,7 @@ func TestQuoteWithoutEnd(t *testing.T) {
 // A field in quotes may have line breaks, up to the length that a field may have.
 func TestLineBreaksInQuotes(t *testing.T) {
 	t.Parallel()
-	for _, owner := range []string{"a\nb", "\n", "a\n\n\"b\"\n", strings.Repeat("\"\n", maxText/2), strings.Repeat("a\n", maxText/2)} {
+	for _, owner := range []string{"a\nb", "\n", "a\n\n\"b\"\n", strings.Repeat("\"\n", bank.MaxText/2), strings.Repeat("a\n", bank.MaxText/2)} {
 		text := statementHeader + "\n2026-03-02T09:00:00Z,1,\"" + strings.ReplaceAll(owner, `"`, `""`) + "\",open,5,\n2026-03-02T09:00:00Z,1,Ann,deposit,5,\n"
 		all := readAll(t, text)
 		if len(all) != 2 || all[0].Owner != owner || all[0].Unreadable != "" || all[1].Line != 3+strings.Count(owner, "\n") {
@@ -200,7 +201,7 @@ func TestWrongHeader(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "\n", "time,account\n", "Time,account,owner,kind,amount,counterparty\n", "\"time,account\",owner,kind,amount,counterparty\n", `"time` + "\n", "\xff\xfet\x00"} {
 		db := filepath.Join(t.TempDir(), "bank.db")
-		out, errs := bank(t, exitFailed, "-db", db, "apply", writeFile(t, "h.csv", text))
+		out, errs := program(t, exitFailed, "-db", db, "apply", writeFile(t, "h.csv", text))
 		if out != "" || !strings.Contains(errs, "the first line is not "+statementHeader) {
 			t.Errorf("%q: got %q and %q", text, out, errs)
 		}
@@ -267,40 +268,6 @@ func TestStatementIDs(t *testing.T) {
 	if known != len(lines) {
 		t.Errorf("of %d statements, %d were known again", len(lines), known)
 	}
-}
-
-func TestParseMoney(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]Money{
-		"0": 0, "7": 700, "7.5": 750, "7.05": 705, "007.50": 750, "0.01": 1, "92233720368547758.07": math.MaxInt64,
-	} {
-		if got, err := ParseMoney(text); got != want || err != nil {
-			t.Errorf("ParseMoney(%q) = %d, %v, want %d", text, got, err, want)
-		}
-	}
-	for m, want := range map[Money]string{0: "0.00", 1: "0.01", -1: "-0.01", -1205: "-12.05", math.MaxInt64: "92233720368547758.07", math.MinInt64: "-92233720368547758.08"} {
-		if got := m.String(); got != want {
-			t.Errorf("Money(%d) is %q, want %q", int64(m), got, want)
-		}
-	}
-}
-
-func FuzzParseMoney(f *testing.F) {
-	for _, s := range []string{"", "0", "1.5", "1.234", "-1", "1e5", "92233720368547758.07", "9223372036854775807", ".", "00.10"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		m, err := ParseMoney(s)
-		if err != nil {
-			return
-		}
-		if m < 0 {
-			t.Fatalf("ParseMoney(%q) is below zero: %d", s, m)
-		}
-		if again, err := ParseMoney(m.String()); again != m || err != nil {
-			t.Fatalf("ParseMoney(%q) is %d, which is written %q and read as %d, %v", s, m, m, again, err)
-		}
-	})
 }
 
 func FuzzStatements(f *testing.F) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/examples/bank/bank"
 )
 
 // narrator prints what happens, step by step. Refusals are part of the story; the
@@ -27,7 +28,7 @@ func (n *narrator) say(format string, args ...any) {
 
 // tell prints what was requested and the result.
 func (n *narrator) tell(what string, err error) {
-	var refusal RefusalError
+	var refusal bank.RefusalError
 	switch {
 	case n.err != nil:
 	case err == nil:
@@ -111,14 +112,14 @@ func tellStory(ctx context.Context, s *store, out io.Writer) error {
 }
 
 // accounts prints the balances of some accounts.
-func (n *narrator) accounts(ctx context.Context, b *Bank, numbers ...string) error {
+func (n *narrator) accounts(ctx context.Context, b *bank.Bank, numbers ...string) error {
 	for _, number := range numbers {
 		acc, err := b.Load(ctx, number)
 		if err != nil {
 			return err
 		}
 		flying := ""
-		if f := acc.State.inFlight(); f > 0 {
+		if f := acc.State.MoneyInFlight(); f > 0 {
 			flying = fmt.Sprintf(", and %s in flight", f)
 		}
 		n.say("    %s has %s%s, at version %d", acc.State.Owner, acc.State.Balance, flying, acc.Version)

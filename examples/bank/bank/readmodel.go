@@ -1,7 +1,7 @@
 // The read model: accounts as rows of an SQL table, for lists and sums. A
 // subscription updates it.
 
-package main
+package bank
 
 import (
 	"context"
@@ -82,7 +82,7 @@ func (m *Balances) Close() error { return errors.Join(m.change.Close(), m.db.Clo
 // or executed once. After a crash an event may come twice, so each row has the
 // version of its last event.
 func (m *Balances) Subscription() *evento.SubscriptionBuilder {
-	return evento.NewSubscription("bank-balances").Lease(lease).Handler(
+	return evento.NewSubscription("bank-balances").Lease(Lease).Handler(
 		evento.Handle(m.opened),
 		changes(m, func(AccountFrozen) change { return change{status: "frozen"} }),
 		changes(m, func(AccountUnfrozen) change { return change{status: "open"} }),

@@ -1,4 +1,4 @@
-package main
+package bank
 
 import (
 	"strconv"
@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// show makes a customer's text safe to print. It quotes and escapes a text that
+// Show makes a customer's text safe to print. It quotes and escapes a text that
 // contains control characters or could be mistaken for something else.
-func show(s string) string {
+func Show(s string) string {
 	if s == "" || strings.TrimSpace(s) != s || strings.HasPrefix(s, `"`) || !utf8.ValidString(s) ||
 		strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)

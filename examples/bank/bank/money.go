@@ -1,6 +1,6 @@
 // Money, and the days on which it is spent.
 
-package main
+package bank
 
 import (
 	"fmt"
@@ -13,7 +13,8 @@ import (
 // Money is an amount in cents; being an integer, it is exact.
 type Money int64
 
-const maxMoney Money = math.MaxInt64
+// MaxMoney is the most that an account can hold.
+const MaxMoney Money = math.MaxInt64
 
 // String returns the amount with two decimal places: "-1234.05".
 func (m Money) String() string {
@@ -35,11 +36,11 @@ func (m Money) plus(n Money) (Money, bool) {
 func ParseMoney(s string) (Money, error) {
 	whole, fraction, point := strings.Cut(s, ".")
 	if !isDigits(whole) || point && (!isDigits(fraction) || len(fraction) > 2) {
-		return 0, RefusalError(fmt.Sprintf("amount %s is not a decimal with at most two places", show(s)))
+		return 0, RefusalError(fmt.Sprintf("amount %s is not a decimal with at most two places", Show(s)))
 	}
 	cents, err := strconv.ParseInt(whole+(fraction + "00")[:2], 10, 64)
 	if err != nil {
-		return 0, RefusalError(fmt.Sprintf("amount %s is more than %s", show(s), maxMoney))
+		return 0, RefusalError(fmt.Sprintf("amount %s is more than %s", Show(s), MaxMoney))
 	}
 	return Money(cents), nil
 }
@@ -51,4 +52,5 @@ func isDigits(s string) bool {
 // Day is a day in UTC, such as "2026-03-02".
 type Day string
 
-func dayOf(t time.Time) Day { return Day(t.UTC().Format(time.DateOnly)) }
+// DayOf returns the day of a time.
+func DayOf(t time.Time) Day { return Day(t.UTC().Format(time.DateOnly)) }

@@ -1,6 +1,6 @@
 // The state of an account, computed from its events.
 
-package main
+package bank
 
 import "github.com/evento-go/evento"
 
@@ -21,13 +21,24 @@ type Account struct {
 	InFlight map[string]TransferSent
 }
 
-// inFlight returns the sum of the money in flight.
-func (a *Account) inFlight() Money {
+// MoneyInFlight returns the sum of the money in flight.
+func (a *Account) MoneyInFlight() Money {
 	var sum Money
 	for _, t := range a.InFlight {
 		sum += t.Amount
 	}
 	return sum
+}
+
+// Status is "open", "frozen" or "closed".
+func (a *Account) Status() string {
+	switch {
+	case a.Closed:
+		return "closed"
+	case a.Frozen:
+		return "frozen"
+	}
+	return "open"
 }
 
 // The following methods make Account an AccountView. If the method for an event is
@@ -56,7 +67,7 @@ func (a *Account) OnMoneyDeposited(e evento.Event[MoneyDeposited]) error {
 // OnMoneyWithdrawn takes from the balance and the day's limit.
 func (a *Account) OnMoneyWithdrawn(e evento.Event[MoneyWithdrawn]) error {
 	a.Balance -= e.Data.Amount
-	a.spend(dayOf(e.Data.At), e.Data.Amount)
+	a.spend(DayOf(e.Data.At), e.Data.Amount)
 	return nil
 }
 
@@ -82,7 +93,7 @@ func (a *Account) OnAccountClosed(evento.Event[AccountClosed]) error {
 // money that is in flight.
 func (a *Account) OnTransferSent(e evento.Event[TransferSent]) error {
 	a.Balance -= e.Data.Amount
-	a.spend(dayOf(e.Data.At), e.Data.Amount)
+	a.spend(DayOf(e.Data.At), e.Data.Amount)
 	if a.InFlight == nil {
 		a.InFlight = map[string]TransferSent{}
 	}
@@ -105,7 +116,7 @@ func (a *Account) OnTransferCompleted(e evento.Event[TransferCompleted]) error {
 // OnTransferReturned gives back the money and the day's limit.
 func (a *Account) OnTransferReturned(e evento.Event[TransferReturned]) error {
 	a.Balance += e.Data.Amount
-	a.spend(dayOf(a.InFlight[e.Data.TransferID].At), -e.Data.Amount)
+	a.spend(DayOf(a.InFlight[e.Data.TransferID].At), -e.Data.Amount)
 	delete(a.InFlight, e.Data.TransferID)
 	return nil
 }
@@ -119,9 +130,9 @@ func (a *Account) spend(day Day, amount Money) {
 	}
 }
 
-// newAccounts makes the projection that computes an Account. An account with
+// NewAccounts makes the projection that computes an Account. An account with
 // many events begins at its snapshot.
-func newAccounts() *evento.Projection[Account] {
+func NewAccounts() *evento.Projection[Account] {
 	return evento.NewProjection[Account]("account", AccountType).
 		Handler(AccountHandlers[Account]()...).
 		SafetyCheck().

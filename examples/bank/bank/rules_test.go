@@ -1,4 +1,4 @@
-package main
+package bank
 
 import (
 	"math"
@@ -69,10 +69,10 @@ func TestRules(t *testing.T) {
 		{"withdraw on the same day of UTC", given(MoneyWithdrawn{60_00, at()}), withdraw(100_00, lateMonday), "may spend 40.00 more on 2026-03-02, not 100.00"},
 		{"withdraw for an earlier day", given(MoneyWithdrawn{60_00, at()}, MoneyWithdrawn{60_00, tomorrow}), withdraw(50_00, at()), "may spend 40.00 more on 2026-03-02, not 50.00"},
 		{"withdraw over a limit that was lowered", given(MoneyWithdrawn{60_00, at()}, LimitsSet{0, 50_00, at()}), withdraw(1, at()), "may spend 0.00 more on 2026-03-02, not 0.01"},
-		{"withdraw the overdraft", given(LimitsSet{20_00, maxMoney, at()}), withdraw(520_00, at()), ""},
-		{"withdraw more than the overdraft", given(LimitsSet{20_00, maxMoney, at()}), withdraw(520_01, at()), "has 520.00 to spend, not 520.01"},
-		{"withdraw with a boundless overdraft", given(LimitsSet{maxMoney, maxMoney, at()}), withdraw(maxMoney, at()), ""},
-		{"withdraw what is in flight", given(LimitsSet{0, maxMoney, at()}, sent), withdraw(470_01, at()), "has 470.00 to spend, not 470.01"},
+		{"withdraw the overdraft", given(LimitsSet{20_00, MaxMoney, at()}), withdraw(520_00, at()), ""},
+		{"withdraw more than the overdraft", given(LimitsSet{20_00, MaxMoney, at()}), withdraw(520_01, at()), "has 520.00 to spend, not 520.01"},
+		{"withdraw with a boundless overdraft", given(LimitsSet{MaxMoney, MaxMoney, at()}), withdraw(MaxMoney, at()), ""},
+		{"withdraw what is in flight", given(LimitsSet{0, MaxMoney, at()}, sent), withdraw(470_01, at()), "has 470.00 to spend, not 470.01"},
 		{"withdraw nothing", given(), withdraw(0, at()), "pays only amounts above zero"},
 		{"withdraw from a frozen account", given(AccountFrozen{}), withdraw(1, at()), "is frozen"},
 		{"withdraw after unfreezing", given(AccountFrozen{}, AccountUnfrozen{}), withdraw(1, at()), ""},
@@ -87,21 +87,21 @@ func TestRules(t *testing.T) {
 		{"receive on a closed account", given(AccountClosed{}), receive, "is closed"},
 		{"set limits", given(), limits(0, 0), ""},
 		{"set a limit below zero", given(), limits(0, -1), "cannot have a limit below zero"},
-		{"take back an overdraft in use", given(LimitsSet{20_00, maxMoney, at()}, MoneyWithdrawn{510_00, at()}), limits(9_99, 0), "owes 10.00, more than an overdraft of 9.99"},
+		{"take back an overdraft in use", given(LimitsSet{20_00, MaxMoney, at()}, MoneyWithdrawn{510_00, at()}), limits(9_99, 0), "owes 10.00, more than an overdraft of 9.99"},
 		{"freeze", given(), freeze, ""},
 		{"freeze twice", given(AccountFrozen{}), freeze, "is frozen already"},
 		{"unfreeze what is not frozen", given(), unfreeze, "is not frozen"},
 		{"close", []evento.Payload{opened}, closing, ""},
 		{"close with money", given(), closing, "has a balance of 500.00, and closes only at 0.00"},
 		{"close with money in flight", []evento.Payload{opened, MoneyDeposited{30_00, at()}, sent}, closing, "has 30.00 in flight"},
-		{"close after it arrived", []evento.Payload{opened, MoneyDeposited{30_00, at()}, sent, completed(sent)}, closing, ""},
+		{"close after it arrived", []evento.Payload{opened, MoneyDeposited{30_00, at()}, sent, Completed(sent)}, closing, ""},
 		{"close when frozen", []evento.Payload{opened, AccountFrozen{}}, closing, "is frozen"},
 		{"close twice", given(AccountClosed{}), closing, "is closed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			answer := eventotest.Project(t, newAccounts()).LoadOptions(evento.OrNew()).
+			answer := eventotest.Project(t, NewAccounts()).LoadOptions(evento.OrNew()).
 				Given(test.given...).
 				When(func(a *evento.Loaded[Account]) ([]evento.Payload, error) { return nil, test.when(&a.State) })
 			if test.want == "" {
@@ -119,8 +119,8 @@ func TestShow(t *testing.T) {
 		"1001": "1001", "Ann O’Neil": "Ann O’Neil", "ø 1": "ø 1", "日本": "日本",
 		"": `""`, " a": `" a"`, "a\t": `"a\t"`, "\x1b[2J": `"\x1b[2J"`, `"a"`: `"\"a\""`, "\u202ea": `"\u202ea"`, "\xff": `"\xff"`, "a\u00a0b": `"a\u00a0b"`,
 	} {
-		if got := show(text); got != want {
-			t.Errorf("show(%q) = %s, want %s", text, got, want)
+		if got := Show(text); got != want {
+			t.Errorf("Show(%q) = %s, want %s", text, got, want)
 		}
 	}
 }
@@ -136,7 +136,7 @@ func TestEveryEventIsDescribed(t *testing.T) {
 		t.Errorf("%d kinds of events, %d are described", n, len(events))
 	}
 	for _, e := range events {
-		if text, when := describe(e); text == e.EventName() || when != at() {
+		if text, when := Describe(e); text == e.EventName() || when != at() {
 			t.Errorf("%s is %q at %s", e.EventName(), text, when)
 		}
 	}

@@ -2,7 +2,7 @@
 // the state alone, so everybody who has a state can use them: a command, the
 // transfer process, a file of statements.
 
-package main
+package bank
 
 import (
 	"errors"
@@ -14,11 +14,11 @@ import (
 
 // Limits of a new account, until SetLimits changes them.
 const (
-	defaultOverdraft  Money = 0
-	defaultDailyLimit Money = 10_000_00
+	DefaultOverdraft  Money = 0
+	DefaultDailyLimit Money = 10_000_00
 
-	// maxText is the most bytes of an account's number and of a name.
-	maxText = 1024
+	// MaxText is the most bytes of an account's number and of a name.
+	MaxText = 1024
 )
 
 // RefusalError is why the bank refuses a request. Any other error is a failure.
@@ -26,13 +26,16 @@ type RefusalError string
 
 func (r RefusalError) Error() string { return string(r) }
 
-// about makes a rule's refusal a sentence with the account as its subject.
-func about(number string, err error) error {
+// ErrNoAccount is the refusal for an account that was never opened.
+const ErrNoAccount = RefusalError("does not exist")
+
+// About makes a rule's refusal a sentence with the account as its subject.
+func About(number string, err error) error {
 	var r RefusalError
 	if !errors.As(err, &r) {
 		return err
 	}
-	return RefusalError("account " + show(number) + " " + string(r))
+	return RefusalError("account " + Show(number) + " " + string(r))
 }
 
 // Open opens the account, with the default limits.
@@ -46,12 +49,12 @@ func (a *Account) Open(number, owner string, at time.Time) (AccountOpened, error
 		return AccountOpened{}, RefusalError("needs a number")
 	case strings.TrimSpace(owner) == "":
 		return AccountOpened{}, RefusalError("needs an owner")
-	case len(number) > maxText || len(owner) > maxText:
-		return AccountOpened{}, RefusalError(fmt.Sprintf("has a number or owner of more than %d bytes", maxText))
+	case len(number) > MaxText || len(owner) > MaxText:
+		return AccountOpened{}, RefusalError(fmt.Sprintf("has a number or owner of more than %d bytes", MaxText))
 	}
 	return AccountOpened{
 		Number: number, Owner: owner,
-		Overdraft: defaultOverdraft, DailyLimit: defaultDailyLimit,
+		Overdraft: DefaultOverdraft, DailyLimit: DefaultDailyLimit,
 		At: at,
 	}, nil
 }
@@ -59,7 +62,7 @@ func (a *Account) Open(number, owner string, at time.Time) (AccountOpened, error
 // SetLimits sets how far below zero the balance may go, and how much may
 // leave the account in a day.
 func (a *Account) SetLimits(overdraft, daily Money, at time.Time) (LimitsSet, error) {
-	if err := a.inUse(); err != nil {
+	if err := a.InUse(); err != nil {
 		return LimitsSet{}, err
 	}
 	switch {
@@ -102,7 +105,7 @@ func (a *Account) Receive(from string, sent TransferSent) (TransferReceived, err
 
 // Freeze blocks everything that takes money from the account.
 func (a *Account) Freeze(at time.Time) (AccountFrozen, error) {
-	err := a.inUse()
+	err := a.InUse()
 	if err == nil && a.Frozen {
 		err = RefusalError("is frozen already")
 	}
@@ -111,7 +114,7 @@ func (a *Account) Freeze(at time.Time) (AccountFrozen, error) {
 
 // Unfreeze ends Freeze.
 func (a *Account) Unfreeze(at time.Time) (AccountUnfrozen, error) {
-	err := a.inUse()
+	err := a.InUse()
 	if err == nil && !a.Frozen {
 		err = RefusalError("is not frozen")
 	}
@@ -121,7 +124,7 @@ func (a *Account) Unfreeze(at time.Time) (AccountUnfrozen, error) {
 // Close ends the account permanently. It must be empty, and must have no money in
 // flight, which might come back.
 func (a *Account) Close(at time.Time) (AccountClosed, error) {
-	err := a.inUse()
+	err := a.InUse()
 	switch {
 	case err != nil:
 	case a.Frozen:
@@ -129,44 +132,45 @@ func (a *Account) Close(at time.Time) (AccountClosed, error) {
 	case a.Balance != 0:
 		err = RefusalError(fmt.Sprintf("has a balance of %s, and closes only at %s", a.Balance, Money(0)))
 	case len(a.InFlight) > 0:
-		err = RefusalError(fmt.Sprintf("has %s in flight", a.inFlight()))
+		err = RefusalError(fmt.Sprintf("has %s in flight", a.MoneyInFlight()))
 	}
 	return AccountClosed{At: at}, err
 }
 
-func (a *Account) inUse() error {
+// InUse refuses an account that was never opened, or was closed.
+func (a *Account) InUse() error {
 	switch {
 	case a.Closed:
 		return RefusalError("is closed")
 	case !a.Opened:
-		return RefusalError("does not exist")
+		return ErrNoAccount
 	}
 	return nil
 }
 
 // mayTakeIn also reserves room for money in flight, which may come back.
 func (a *Account) mayTakeIn(amount Money) error {
-	if err := a.inUse(); err != nil {
+	if err := a.InUse(); err != nil {
 		return err
 	}
 	if amount <= 0 {
 		return RefusalError("takes only amounts above zero")
 	}
-	if _, fits := (a.Balance + a.inFlight()).plus(amount); !fits {
-		return RefusalError(fmt.Sprintf("cannot hold more than %s", maxMoney))
+	if _, fits := (a.Balance + a.MoneyInFlight()).plus(amount); !fits {
+		return RefusalError(fmt.Sprintf("cannot hold more than %s", MaxMoney))
 	}
 	return nil
 }
 
 func (a *Account) maySpend(amount Money, at time.Time) error {
-	if err := a.inUse(); err != nil {
+	if err := a.InUse(); err != nil {
 		return err
 	}
 	available, fits := a.Balance.plus(a.Overdraft)
 	if !fits {
 		available = math.MaxInt64
 	}
-	left := a.DailyLimit - a.Spent[dayOf(at)]
+	left := a.DailyLimit - a.Spent[DayOf(at)]
 	switch {
 	case a.Frozen:
 		return RefusalError("is frozen")
@@ -175,7 +179,7 @@ func (a *Account) maySpend(amount Money, at time.Time) error {
 	case amount > available:
 		return RefusalError(fmt.Sprintf("has %s to spend, not %s", available, amount))
 	case amount > left:
-		return RefusalError(fmt.Sprintf("may spend %s more on %s, not %s", max(left, 0), dayOf(at), amount))
+		return RefusalError(fmt.Sprintf("may spend %s more on %s, not %s", max(left, 0), DayOf(at), amount))
 	}
 	return nil
 }
