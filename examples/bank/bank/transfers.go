@@ -74,3 +74,6 @@ func (b *Bank) trySettle(ctx context.Context, sent evento.Event[TransferSent]) e
 func Completed(sent TransferSent) TransferCompleted {
 	return TransferCompleted{TransferID: sent.TransferID, Amount: sent.Amount, At: sent.At}
 }
+
+// TransferFilter matches the events of a transfer, on both accounts.
+func TransferFilter(id string) evento.Filter { return evento.ByTags("transfer:" + id) }
