@@ -38,6 +38,7 @@ func TestDependencies(t *testing.T) {
 	otel := append(strings.Fields(`
 		github.com/cespare/xxhash/v2 github.com/go-logr/logr github.com/go-logr/stdr go.opentelemetry.io/auto/sdk
 		go.opentelemetry.io/otel go.opentelemetry.io/otel/log go.opentelemetry.io/otel/metric go.opentelemetry.io/otel/trace`), core...)
+	otelSDK := []string{"go.opentelemetry.io/otel/sdk", "github.com/google/uuid"}
 	jetstream := append(strings.Fields(`
 		github.com/nats-io/nats.go github.com/nats-io/nkeys github.com/nats-io/nuid golang.org/x/crypto`), pebble...)
 	tools := []string{"golang.org/x/mod", "golang.org/x/sync", "golang.org/x/tools"}
@@ -62,6 +63,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/quickstart":   sqlite,
 		"./examples/bank":         sqlite,
 		"./examples/bank/bank":    sqlite,
+		"./examples/bank-web":     slices.Concat(sqlite, otel, otelSDK),
 		"./examples/readmodel":    slices.Concat(sqlite, postgres),
 		"./examples/cluster":      jetstream,
 		"./examples/evolution":    sqlite,

@@ -17,7 +17,8 @@ const alice, bob, carol, dan, erin = "1001", "1002", "1003", "1004", "1005"
 
 // openDemo opens a few accounts in an empty store. Two of their transfers come back: one
 // account was never opened, and Erin's is closed.
-func openDemo(ctx context.Context, b *bank.Bank) error {
+func openDemo(ctx context.Context, s *store) error {
+	b := s.bank
 	for _, err := range evento.Events(ctx, b.Executor(), evento.Query{}) {
 		return err // it is not empty, or cannot be read
 	}
@@ -27,7 +28,7 @@ func openDemo(ctx context.Context, b *bank.Bank) error {
 			return err
 		}
 	}
-	return unlessRefused(
+	err := unlessRefused(
 		b.Deposit(ctx, alice, 1_500_00, now),
 		b.Deposit(ctx, bob, 320_50, now),
 		b.Deposit(ctx, carol, 875_00, now),
@@ -40,6 +41,13 @@ func openDemo(ctx context.Context, b *bank.Bank) error {
 		b.Transfer(ctx, carol, erin, 25_00, now),
 		b.Transfer(ctx, carol, dan, 15_00, now),
 	)
+	// The first page shows all of it.
+	for _, sub := range []*evento.SubscriptionBuilder{b.Transfers(), s.balances.Subscription()} {
+		if err == nil {
+			err = sub.Hooks(s.tel.hooks()).Logger(s.logger).Execute(ctx, s.events)
+		}
+	}
+	return err
 }
 
 // unlessRefused returns the first error that is no refusal.

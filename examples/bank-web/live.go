@@ -37,9 +37,9 @@ type live struct {
 
 // viewer is an open page. A slow one misses states, but never the last.
 type viewer struct {
-	watched []string             // ids of accounts
+	watched []string              // ids of accounts
 	news    map[string]*liveState // not yet sent, by id
-	wake    chan struct{}        // has room for one
+	wake    chan struct{}         // has room for one
 }
 
 // liveState is how an account is, as a page is told.

@@ -43,7 +43,7 @@ func serve(ctx context.Context, o *options, stdout io.Writer, logger *slog.Logge
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := openDemo(ctx, s.bank); err != nil {
+	if err := openDemo(ctx, s); err != nil {
 		return err
 	}
 	listener, err := listen(ctx, o.listen)
@@ -55,7 +55,7 @@ func serve(ctx context.Context, o *options, stdout io.Writer, logger *slog.Logge
 	} else {
 		fmt.Fprintf(stdout, "The store is %s.\n", path)
 	}
-	address := "http://" + listener.Addr().String()
+	address := addressOf(listener.Addr())
 	fmt.Fprintf(stdout, "The bank is open: %s/\nIts console:      %s/console/\nCtrl-C ends it.\n", address, address)
 	return s.run(ctx, listener, o.traffic)
 }
@@ -174,6 +174,14 @@ func (s *store) subscriptions(ctx context.Context) error {
 	return evento.Run(ctx, s.events,
 		s.bank.Transfers().Hooks(hooks).Logger(s.logger),
 		s.balances.Subscription().Hooks(hooks).Logger(s.logger))
+}
+
+// addressOf is the URL by which the bank is reached from this machine.
+func addressOf(a net.Addr) string {
+	if tcp, ok := a.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("http://localhost:%d", tcp.Port)
+	}
+	return "http://" + a.String()
 }
 
 func isLoopback(a net.Addr) bool {
