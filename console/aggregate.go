@@ -22,7 +22,7 @@ import (
 
 const (
 	nearEnd    = 4 * pageRows // versions that are read rather than searched for
-	mostParked = 500          // parked events of a subscription that are looked at
+	mostMarked = 500          // parked events of a subscription that are looked at
 )
 
 type aggregateBody struct {
@@ -41,7 +41,7 @@ type aggregateBody struct {
 	Line         string // the payload as a line then
 	Bytes        int
 	Cut          bool
-	Projections  []choice
+	Projections  []option
 	State        *stateBody // nil: no projection is of this type
 }
 
@@ -55,8 +55,8 @@ type versionRow struct {
 	Current bool
 }
 
-// choice is one of several, as a link.
-type choice struct {
+// option is one of several, as a link.
+type option struct {
 	Name    string
 	Link    string
 	Current bool
@@ -96,7 +96,7 @@ func (c *console) aggregate(r *http.Request) (*page, error) {
 	c.note(ctx, b)
 	for _, other := range c.opts.Projections {
 		if other.aggregateType() == key.Type {
-			b.Projections = append(b.Projections, choice{other.name(), link.with("projection", other.name(), b.V), p != nil && other.name() == p.name()})
+			b.Projections = append(b.Projections, option{other.name(), link.with("projection", other.name(), b.V), p != nil && other.name() == p.name()})
 		}
 	}
 	if p != nil {
@@ -373,7 +373,7 @@ func (c *console) notes(ctx context.Context, parked evento.ParkedFilter) map[eve
 		}
 		looked := 0
 		for p, err := range evento.ControlOf(c.ex, s.Key).RoutingKey(s.RoutingKey).Parked(ctx, parked) {
-			if looked++; err != nil || looked > mostParked {
+			if looked++; err != nil || looked > mostMarked {
 				break
 			}
 			if p.Error == "" {

@@ -32,7 +32,7 @@ type stateBody struct {
 	Replay     uint64      // how many events there are to read, which is more than are; 0: it is no more
 	Far        bool        // more than may be read
 	Plot       *versionPlot
-	Plots      []choice
+	Plots      []option
 }
 
 // states collects what a page shows of the states of an aggregate.
@@ -72,7 +72,7 @@ func (c *console) state(ctx context.Context, b *aggregateBody, p Projection, val
 	}
 	if s.Plot = plotOf(b, found.numbers, numbersOf(found.after), values); s.Plot != nil {
 		for _, name := range s.Plot.names[:min(len(s.Plot.names), mostPlots)] {
-			s.Plots = append(s.Plots, choice{Name: name, Current: name == s.Plot.name})
+			s.Plots = append(s.Plots, option{Name: name, Current: name == s.Plot.name})
 		}
 	}
 	return s
@@ -243,10 +243,10 @@ func (p *versionPlot) Now() string {
 }
 
 // Name is what the number is called.
-func (p *versionPlot) Name() string { return nameOf(p.name) }
+func (p *versionPlot) Name() string { return memberName(p.name) }
 
-// nameOf is the name of a number; the state itself has none.
-func nameOf(name string) string {
+// memberName is the name of a number; the state itself has none.
+func memberName(name string) string {
 	if name == "" {
 		return "the state"
 	}

@@ -29,7 +29,7 @@ var functions = template.FuncMap{
 	"escape":     escape,
 	"query":      url.QueryEscape,
 	"plural":     plural,
-	"named":      nameOf,
+	"named":      memberName,
 	"causeIn":    causeIn,
 	"parkedActs": parkedActs,
 }
