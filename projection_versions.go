@@ -97,20 +97,24 @@ func (p *Projection[V]) eachVersion(ctx context.Context, ex Executor, id string,
 		return fn(at) && l.Version < to
 	}
 	_, _, err := p.catchUp(p.data.into(ctx), ex, query, key, after, l, o)
-	switch {
-	case copying != nil:
+	if copying != nil {
 		return wrap(copying, "projection %s", shorten(p.name))
-	case err != nil:
-		if after != "" && errors.Is(err, ErrDeleted) {
-			discard(ctx, ex, key)
-		}
-		return err
-	case l.Version == 0:
-		return fmt.Errorf("%w: %s %s", ErrNotFound, p.aggregateType, shorten(id))
-	case l.Version < from:
-		return fmt.Errorf("%w: version %d of %s %s, which is at %d", ErrNotFound, from, p.aggregateType, shorten(id), l.Version)
 	}
-	return nil
+	if after != "" && errors.Is(err, ErrDeleted) {
+		discard(ctx, ex, key)
+	}
+	if err == nil && l.Version < from {
+		return p.notReached(l, from)
+	}
+	return err
+}
+
+// notReached is the error of an aggregate that has not reached a version.
+func (p *Projection[V]) notReached(l *Loaded[V], version uint64) error {
+	if l.Version == 0 {
+		return fmt.Errorf("%w: %s %s", ErrNotFound, p.aggregateType, shorten(l.ID))
+	}
+	return fmt.Errorf("%w: version %d of %s %s, which is at %d", ErrNotFound, version, p.aggregateType, shorten(l.ID), l.Version)
 }
 
 // checkVersions checks what Versions is asked for.

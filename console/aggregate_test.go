@@ -80,6 +80,38 @@ func TestAggregate(t *testing.T) {
 	}
 }
 
+// A plot begins at 0, unless what changes could not be seen then.
+func TestPlots(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		values            []string
+		zero, line, label string
+	}{
+		{[]string{"0", "10", "5"}, "M0,66.0 H1000", "M0,66.0 H500.0 V6.0 H1000.0 V36.0", "n at versions 1 to 3, 5 at version 3, 0 to 10 in all"},
+		{[]string{"1000", "1010", "1005"}, "", "M0,66.0 H500.0 V6.0 H1000.0 V36.0", "n at versions 1 to 3, 1,005 at version 3, 1,000 to 1,010 in all"},
+		{[]string{"-1000", "-1010", "-1005"}, "", "M0,6.0 H500.0 V66.0 H1000.0 V36.0", "n at versions 1 to 3, -1,005 at version 3, -1,010 to -1,000 in all"},
+		{[]string{"-5", "5", "0"}, "M0,36.0 H1000", "M0,66.0 H500.0 V6.0 H1000.0 V36.0", "n at versions 1 to 3, 0 at version 3, -5 to 5 in all"},
+		{[]string{"7", "7", "7"}, "M0,66.0 H1000", "M0,6.0 H500.0 V6.0 H1000.0 V6.0", "n at versions 1 to 3, 7 at version 3, 0 to 7 in all"},
+		{[]string{"0", "0", "0"}, "M0,66.0 H1000", "M0,66.0 H500.0 V66.0 H1000.0 V66.0", "n at versions 1 to 3, 0 at version 3, 0 to 0 in all"},
+		{[]string{"0.5", "", "1.5"}, "M0,66.0 H1000", "M0,46.0 H500.0 V46.0 H1000.0 V6.0", "n at versions 1 to 3, 1.5 at version 3, 0 to 1.5 in all"},
+	} {
+		numbers := map[uint64][]numberIn{}
+		for i, text := range test.values {
+			if text != "" {
+				numbers[uint64(i)+1] = []numberIn{{"n", text}}
+			}
+		}
+		p := plotOf(&aggregateBody{From: 1, To: 3, V: 3}, numbers, numbers[3], nil)
+		if p == nil || p.Zero() != test.zero || p.Line() != test.line || p.Label() != test.label {
+			t.Errorf("%q: %s, %s, %s\nwant %s, %s, %s", test.values, p.Zero(), p.Line(), p.Label(), test.zero, test.line, test.label)
+		}
+	}
+	huge := map[uint64][]numberIn{1: {{"n", "-1e308"}}, 2: {{"n", "1e308"}}, 3: {{"n", "1e999"}}}
+	if p := plotOf(&aggregateBody{From: 1, To: 3, V: 3}, huge, nil, nil); p != nil {
+		t.Errorf("numbers too far apart are drawn: %s", p.Line())
+	}
+}
+
 func rowOf(d *doc, i int) string { return d.all("tr", "")[i] }
 
 // The nearest version is shown, and what is not there is said.

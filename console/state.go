@@ -157,6 +157,7 @@ const (
 	stepsWidth  = 1000.0
 	stepsBottom = 66.0
 	stepsHeight = 60.0
+	mostAbove   = 3 // how many times as far as values are apart they may be from 0
 )
 
 // plotOf is the plot of a number that is asked for, or of the first that changes; nil: there is
@@ -210,7 +211,11 @@ func (p *versionPlot) collect(b *aggregateBody, numbers map[uint64][]numberIn) {
 			}
 		}
 		p.values = append(p.values, value)
-		p.low, p.high = min(p.low, value), max(p.high, value)
+	}
+	p.low, p.high = slices.Min(p.values), slices.Max(p.values)
+	// 0 is in it, unless the changes could not be seen then.
+	if span := p.high - p.low; span == 0 || p.low <= span*mostAbove && -p.high <= span*mostAbove {
+		p.low, p.high = min(p.low, 0), max(p.high, 0)
 	}
 }
 
@@ -224,8 +229,13 @@ func (p *versionPlot) y(value float64) float64 {
 
 func (p *versionPlot) x(i int) float64 { return float64(i) * stepsWidth / float64(len(p.values)-1) }
 
-// Zero is the line of 0.
-func (p *versionPlot) Zero() string { return fmt.Sprintf("M0,%.1f H%g", p.y(0), stepsWidth) }
+// Zero is the line of 0; "": it is not in the plot.
+func (p *versionPlot) Zero() string {
+	if p.low > 0 || p.high < 0 {
+		return ""
+	}
+	return fmt.Sprintf("M0,%.1f H%g", p.y(0), stepsWidth)
+}
 
 // Line is the path of steps.
 func (p *versionPlot) Line() string {
