@@ -277,9 +277,7 @@ func (c *console) askReset(r *http.Request) (*page, error) {
 		if err != nil {
 			return nil, err
 		}
-		if b.Preview, err = c.preview(r, s, place, head.Position); err != nil {
-			return nil, err
-		}
+		b.Preview = c.preview(r, s, place, head.Position)
 	} else if b.To = "start"; !s.known() && b.Positions {
 		b.To = "stored"
 	}
@@ -287,7 +285,7 @@ func (c *console) askReset(r *http.Request) (*page, error) {
 }
 
 // preview says what a reset will do.
-func (c *console) preview(r *http.Request, s *status, place *resetPlace, head uint64) (*resetPreview, error) {
+func (c *console) preview(r *http.Request, s *status, place *resetPlace, head uint64) *resetPreview {
 	name := s.name()
 	p := &resetPreview{Action: linkTo(root(r), name, nil, "reset"), Fields: []pair{{"to", place.to}}}
 	flags := routingFlag(name)
@@ -312,21 +310,20 @@ func (c *console) preview(r *http.Request, s *status, place *resetPlace, head ui
 	}
 	p.Command = commandLine("subscriptions reset", []string{name.Key}, flags...)
 	if place.to == "stored" {
-		return p, nil
+		return p
 	}
 	if !c.hasPositions() {
 		p.Title, p.Text = "It goes on from another place", "Several stores are together here, so it is not known how many events that are."
-		return p, nil
+		return p
 	}
 	p.Title, p.Text = countsOf(s, place.position, head)
 	if place.position >= head {
-		return p, nil
+		return p
 	}
-	next, err := c.at(r.Context(), place.position+1)
-	if err == nil {
+	if next, err := c.at(r.Context(), place.position+1); err == nil { // there is one, unless there is a gap
 		p.Next = &eventRow{next, root(r)}
 	}
-	return p, nil // without a gap there is one
+	return p
 }
 
 // countsOf says how many events a reset behind a position is about.

@@ -200,12 +200,12 @@ func (d *desk) execute(b *evento.SubscriptionBuilder) error {
 	return b.Execute(d.t.Context(), d.ex)
 }
 
-// parks makes a subscription that has parked two of aggregate a, and one of b.
-func (d *desk) parks(key string, why error) {
+// parks makes a subscription m that has parked two events of aggregate a, and one of b.
+func (d *desk) parks(why error) {
 	d.t.Helper()
 	d.place("a", 3)
 	d.place("b", 2)
-	err := d.execute(mailer(key, func(e *evento.RawEvent) error {
+	err := d.execute(mailer("m", func(e *evento.RawEvent) error {
 		if e.Version == 2 {
 			return why
 		}
@@ -216,10 +216,10 @@ func (d *desk) parks(key string, why error) {
 	}
 }
 
-// parked lists what is parked.
-func (d *desk) parked(key string) (list []string) {
+// parked lists what m has parked.
+func (d *desk) parked() (list []string) {
 	d.t.Helper()
-	for p, err := range evento.ControlOf(d.ex, key).Parked(d.t.Context(), evento.AllParked()) {
+	for p, err := range evento.ControlOf(d.ex, "m").Parked(d.t.Context(), evento.AllParked()) {
 		if err != nil {
 			d.t.Fatal(err)
 		}
@@ -228,9 +228,10 @@ func (d *desk) parked(key string) (list []string) {
 	return list
 }
 
-func (d *desk) status(key string) *evento.Status {
+// status is that of m.
+func (d *desk) status() *evento.Status {
 	d.t.Helper()
-	s, err := evento.ControlOf(d.ex, key).Status(d.t.Context())
+	s, err := evento.ControlOf(d.ex, "m").Status(d.t.Context())
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -244,14 +245,14 @@ func wantParked(t *testing.T, got []string, want ...string) {
 	}
 }
 
-// aggregateChoice is what forms call an aggregate.
-func aggregateChoice(id string) string { return evento.HashIDs(string(order), id) }
+// choiceOfA is what forms call aggregate a.
+var choiceOfA = evento.HashIDs(string(order), "a")
 
 // The form of a page works, whichever page of the console was the first that a browser saw.
 func TestTokenOfADeepPage(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
-	d.parks("m", errors.New("not today"))
+	d.parks(errors.New("not today"))
 	token := tokenOf.FindStringSubmatch(d.page("subscriptions/m/parked/drop?all=1"))
 	if token == nil {
 		t.Fatal("the page has no token")
@@ -275,12 +276,12 @@ func TestPauseAndResume(t *testing.T) {
 		t.Fatalf("a pause: %+v", a)
 	}
 	has(t, d.page(a.location), "m paused", "It is paused.", "Paused by ", "Resume m?", "evento subscriptions resume m")
-	if s := d.status("m").State(); s != evento.SubscriptionPaused {
+	if s := d.status().State(); s != evento.SubscriptionPaused {
 		t.Errorf("after a pause it is %s", s)
 	}
 	a = d.post("subscriptions/m/resume", nil)
 	has(t, d.page(a.location), "m stopped", "It goes on.")
-	if s := d.status("m").State(); s != evento.SubscriptionStopped {
+	if s := d.status().State(); s != evento.SubscriptionStopped {
 		t.Errorf("after the pause it is %s", s)
 	}
 	if a := d.post("subscriptions/other/pause", nil); a.status != http.StatusNotFound || !strings.Contains(a.text, "There is no subscription other") {
@@ -305,7 +306,7 @@ func TestChangesAreGuarded(t *testing.T) {
 		t.Run(string(action), func(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t, nil)
-			d.parks("m", errors.New("not today"))
+			d.parks(errors.New("not today"))
 			if err := d.execute(mailer("p", never)); err != nil {
 				t.Fatal(err)
 			}
@@ -364,7 +365,7 @@ func TestChangesAreGuarded(t *testing.T) {
 func TestReadOnlyShowsCommands(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
-	d.parks("m", errors.New("not today"))
+	d.parks(errors.New("not today"))
 	d.allowed = func(a console.Action) bool { return a == console.Look }
 	const event = "events/2"
 	for _, path := range []string{"subscriptions", "subscriptions/m", "subscriptions/m/reset?to=start", "subscriptions/m/parked/drop?all=1", event} {
@@ -373,7 +374,7 @@ func TestReadOnlyShowsCommands(t *testing.T) {
 	}
 	has(t, d.page("subscriptions/m"), "evento subscriptions pause m", "evento subscriptions reset m --to-start", "evento subscriptions parked m retry --all", "evento subscriptions parked m drop --all")
 	has(t, d.page("subscriptions/m/reset?to=position&place=2"), "evento subscriptions reset m --to-position 2")
-	has(t, d.page("subscriptions/m/parked/drop?aggregate="+aggregateChoice("a")), "evento subscriptions parked m drop --type shop/Order --id a")
+	has(t, d.page("subscriptions/m/parked/drop?aggregate="+choiceOfA), "evento subscriptions parked m drop --type shop/Order --id a")
 	has(t, d.page(event), "evento subscriptions parked m retry --type shop/Order --id a", "evento subscriptions parked m drop --event 0")
 }
 
@@ -381,11 +382,11 @@ func TestReadOnlyShowsCommands(t *testing.T) {
 func TestRetryAfterAFix(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
-	d.parks("m", errors.New("not today"))
-	wantParked(t, d.parked("m"), "a2", "a3", "b2")
+	d.parks(errors.New("not today"))
+	wantParked(t, d.parked(), "a2", "a3", "b2")
 	has(t, d.page("subscriptions/m"), "Parked: 2 failed, 1 wait behind them", "2 Placed failed, 1 waits behind it", "5 Placed failed", "not today", "1 attempt")
 
-	a := d.post("subscriptions/m/parked/retry", url.Values{"aggregate": {aggregateChoice("a")}})
+	a := d.post("subscriptions/m/parked/retry", url.Values{"aggregate": {choiceOfA}})
 	has(t, d.page(a.location), "Workers were asked to handle 2 parked events again", "a retry was asked for")
 	var handled []string
 	fixed := mailer("m", func(e *evento.RawEvent) error {
@@ -398,8 +399,8 @@ func TestRetryAfterAFix(t *testing.T) {
 	if !slices.Equal(handled, []string{"a2", "a3"}) {
 		t.Errorf("handled %v, want those of a alone", handled)
 	}
-	wantParked(t, d.parked("m"), "b2")
-	if a := d.post("subscriptions/m/parked/retry", url.Values{"aggregate": {aggregateChoice("a")}}); a.status != http.StatusNotFound {
+	wantParked(t, d.parked(), "b2")
+	if a := d.post("subscriptions/m/parked/retry", url.Values{"aggregate": {choiceOfA}}); a.status != http.StatusNotFound {
 		t.Errorf("a retry of what was handled: %+v", a)
 	}
 	a = d.post("subscriptions/m/parked/retry", url.Values{"all": {"1"}})
@@ -407,16 +408,19 @@ func TestRetryAfterAFix(t *testing.T) {
 	if err := d.execute(fixed); err != nil {
 		t.Fatal(err)
 	}
-	wantParked(t, d.parked("m"))
+	wantParked(t, d.parked())
 	without(t, d.page("subscriptions/m"), "parked event")
 }
 
 func TestRetryOfOneEvent(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
-	d.parks("m", errors.New("not today"))
+	d.parks(errors.New("not today"))
 	var ids []string
-	for p := range evento.ControlOf(d.ex, "m").Parked(t.Context(), evento.ParkedOf(order, "a")) {
+	for p, err := range evento.ControlOf(d.ex, "m").Parked(t.Context(), evento.ParkedOf(order, "a")) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		ids = append(ids, p.ID.String())
 	}
 	// One that waits is not retried alone, and the page says why.
@@ -438,8 +442,8 @@ func TestRetryOfOneEvent(t *testing.T) {
 func TestDrop(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
-	d.parks("m", errors.New("not today"))
-	page := d.page("subscriptions/m/parked/drop?aggregate=" + aggregateChoice("a"))
+	d.parks(errors.New("not today"))
+	page := d.page("subscriptions/m/parked/drop?aggregate=" + choiceOfA)
 	has(t, page, "Drop 2 parked events of m?", "m will never handle them.", "1 of them failed; 1 only waits", "Drop 2 events", "evento subscriptions parked m drop --type shop/Order --id a")
 	if !strings.Contains(page, `name="n" value="2"`) {
 		t.Errorf("the form has no number:\n%s", page)
@@ -449,19 +453,19 @@ func TestDrop(t *testing.T) {
 	if err := d.execute(mailer("m", never).AcceptFailure()); err != nil {
 		t.Fatal(err)
 	}
-	values := url.Values{"aggregate": {aggregateChoice("a")}, "n": {"2"}}
+	values := url.Values{"aggregate": {choiceOfA}, "n": {"2"}}
 	if a := d.post("subscriptions/m/parked/drop", values); a.status != http.StatusConflict || !strings.Contains(a.text, "3 events are parked there now") {
 		t.Errorf("a drop of other events than were shown: %+v", a)
 	}
-	wantParked(t, d.parked("m"), "a2", "a3", "b2", "a4")
+	wantParked(t, d.parked(), "a2", "a3", "b2", "a4")
 	values.Set("n", "3")
 	a := d.post("subscriptions/m/parked/drop", values)
 	has(t, d.page(a.location), "3 parked events dropped.", "m 1 parked")
-	wantParked(t, d.parked("m"), "b2")
+	wantParked(t, d.parked(), "b2")
 
 	has(t, d.page("subscriptions/m/parked/drop?all=1"), "Drop 1 parked event of m?", "m will never handle it.", "evento subscriptions parked m drop --all")
 	d.post("subscriptions/m/parked/drop", url.Values{"all": {"1"}, "n": {"1"}})
-	wantParked(t, d.parked("m"))
+	wantParked(t, d.parked())
 	if a := d.get("subscriptions/m/parked/drop?all=1"); a.status != http.StatusNotFound {
 		t.Errorf("nothing is parked: %+v", a)
 	}
@@ -470,7 +474,7 @@ func TestDrop(t *testing.T) {
 func TestDropOfOneEvent(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
-	d.parks("m", errors.New("not today"))
+	d.parks(errors.New("not today"))
 	link := regexp.MustCompile(`href="(\.\./subscriptions/m/parked/drop\?event=[^"]+)"`).FindStringSubmatch(d.page("events/2"))
 	if link == nil {
 		t.Fatal("the page of the event has no link to drop it")
@@ -481,7 +485,7 @@ func TestDropOfOneEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.post("subscriptions/m/parked/drop", url.Values{"event": {u.Query().Get("event")}, "n": {"1"}})
-	wantParked(t, d.parked("m"), "a3", "b2")
+	wantParked(t, d.parked(), "a3", "b2")
 	has(t, d.page("subscriptions/m"), "3 Placed waits", "retry it")
 }
 
@@ -513,15 +517,15 @@ func TestReset(t *testing.T) {
 		{url.Values{"to": {"position"}, "place": {"6"}}, []string{"will be passed over", "it never handles them"}, 6},
 		{url.Values{"to": {"stored"}}, []string{"Each partition goes on behind the position that it has stored", "reset m --to-stored"}, 6},
 	} {
-		before := d.status("m").Position
+		before := d.status().Position
 		page := d.page("subscriptions/m/reset?" + test.query.Encode())
 		has(t, page, append(test.says, "Reset m?")...)
-		if now := d.status("m").Position; now != before {
+		if now := d.status().Position; now != before {
 			t.Fatalf("%v: looking has moved it from %d to %d", test.query, before, now)
 		}
 		a := d.post("subscriptions/m/reset", test.query)
 		has(t, d.page(a.location), "It goes on from another place.")
-		if got := d.status("m").Position; got != test.behind {
+		if got := d.status().Position; got != test.behind {
 			t.Errorf("%v: it is at %d, want %d", test.query, got, test.behind)
 		}
 	}

@@ -97,14 +97,13 @@ const mostFrames = 2
 func framesOf(text string) string {
 	lines := strings.Split(text, "\n")
 	var frames []string
-	folder, foreign := "", true
+	folder := ""
 	for i := 1; i < len(lines) && len(frames) < mostFrames; i++ {
 		place, ok := strings.CutPrefix(lines[i], "\t")
 		if !ok {
 			continue
 		}
-		function := lines[i-1]
-		if foreign = isOfLibraries(function); foreign {
+		if isOfLibraries(lines[i-1]) {
 			continue
 		}
 		place, _, _ = strings.Cut(place, " +0x")

@@ -79,9 +79,7 @@ func (c *console) subscription(r *http.Request) (*page, error) {
 	}
 	b.Sentence, b.Changed, b.Selects = s.lede(), s.changed(), selectionOf(&s.Selection)
 	b.History = lagOf(c.live.history(), &name)
-	if b.Stopped, err = c.stopped(r, s); err != nil {
-		return nil, err
-	}
+	b.Stopped = c.stopped(r, s)
 	if s.Parked > 0 {
 		if b.Parked, err = c.parked(r, s); err != nil {
 			return nil, err
@@ -132,7 +130,7 @@ func (c *console) offer(r *http.Request, b *subscriptionBody) {
 }
 
 // stopped are the events at which partitions stand.
-func (c *console) stopped(r *http.Request, s *status) (all []stoppedAt, err error) {
+func (c *console) stopped(r *http.Request, s *status) (all []stoppedAt) {
 	for i := range s.Partitions {
 		p := &s.Partitions[i]
 		if p.Error == "" || len(all) == mostStopped {
@@ -152,7 +150,7 @@ func (c *console) stopped(r *http.Request, s *status) (all []stoppedAt, err erro
 		}
 		all = append(all, at)
 	}
-	return all, nil
+	return all
 }
 
 // describe says which event it is, if it is found.

@@ -21,7 +21,7 @@ func TestSubscriptionsByUrgency(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
 	has(t, d.page("subscriptions"), "None has been started yet.")
-	d.parks("c parks", errors.New("mail refused\nstack of it"))
+	d.parks(errors.New("mail refused\nstack of it"))
 	if err := d.execute(mailer("d stops", func(e *evento.RawEvent) error {
 		if e.Position == 4 {
 			return errors.New("ledger refused")
@@ -40,7 +40,7 @@ func TestSubscriptionsByUrgency(t *testing.T) {
 	}
 	page := d.page("subscriptions")
 	at := -1
-	for _, key := range []string{"d stops", "c parks", "b pauses", "a is well"} {
+	for _, key := range []string{"d stops", "m", "b pauses", "a is well"} {
 		next := strings.Index(page, ">"+key+"</a>")
 		if next < at {
 			t.Errorf("%s is not in its place", key)
@@ -146,7 +146,7 @@ func TestHostileErrors(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
 	why := errors.New("<script>alert(1)</script>\x1b[31m\u202e\n\tmore <img src=x> \x1b \u202e\xff")
-	d.parks("m", why)
+	d.parks(why)
 	if err := d.execute(mailer("s", func(*evento.RawEvent) error { return why })); err == nil {
 		t.Fatal("the handler has not failed")
 	}
@@ -164,7 +164,7 @@ func TestStackNamesTheProgram(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, nil)
 	d.place("a", 1)
-	if err := d.execute(mailer("m", func(e *evento.RawEvent) error { return surnameOf(e) }).AcceptFailure()); err != nil {
+	if err := d.execute(mailer("m", surnameOf).AcceptFailure()); err != nil {
 		t.Fatal(err)
 	}
 	page := d.page("subscriptions/m")
