@@ -304,8 +304,11 @@ func (c *console) preview(r *http.Request, s *status, place *resetPlace, head ui
 		text := place.at.UTC().Format(time.RFC3339Nano) // not how long ago it was
 		p.Fields, flags = append(p.Fields, pair{"place", text}), append(flags, "--to-time", text)
 		p.Button = "Reset " + named(name) + " to " + printable.Text(text)
-		if c.hasPositions() {
+		switch {
+		case c.hasPositions() && place.position < head:
 			p.Button = "Reset " + named(name) + " to " + number(place.position+1)
+		case c.hasPositions():
+			p.Button = "Reset " + named(name) + " to the end"
 		}
 	}
 	p.Command = commandLine("subscriptions reset", []string{name.Key}, flags...)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/console"
+	"github.com/evento-go/evento/executor/group"
 	"github.com/evento-go/evento/executor/memory"
 )
 
@@ -45,11 +46,15 @@ func everything(console.Action) bool { return true }
 
 func newDesk(t *testing.T, opts *console.Options) *desk {
 	t.Helper()
+	return newDeskOn(t, memory.New(nil), opts)
+}
+
+func newDeskOn(t *testing.T, ex evento.Executor, opts *console.Options) *desk {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ex := memory.New(nil)
 	d := &desk{t: t, ex: ex, allowed: everything, client: &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	if opts == nil {
 		opts = &console.Options{}
@@ -515,6 +520,7 @@ func TestReset(t *testing.T) {
 		{url.Values{"to": {"position"}, "place": {"4"}}, []string{"4 events will be passed over", "it never handles them. 2 events after them will be looked at", "reset m --to-position 4", "Reset m to 4"}, 4},
 		{url.Values{"to": {"time"}, "place": {at.Format(time.RFC3339Nano)}}, []string{"of them again", "reset m --to-time " + at.Format(time.RFC3339Nano)}, earlier},
 		{url.Values{"to": {"position"}, "place": {"6"}}, []string{"will be passed over", "it never handles them"}, 6},
+		{url.Values{"to": {"time"}, "place": {"2999-01-01"}}, []string{"0 events will be looked at", "Reset m to the end"}, 6},
 		{url.Values{"to": {"stored"}}, []string{"Each partition goes on behind the position that it has stored", "reset m --to-stored"}, 6},
 	} {
 		before := d.status().Position
@@ -543,6 +549,28 @@ func TestReset(t *testing.T) {
 	}
 	if a := d.get("subscriptions/other/reset"); a.status != http.StatusNotFound {
 		t.Errorf("a reset of a subscription that is not there: status %d", a.status)
+	}
+}
+
+// Where several stores are together a position is no place, and a subscription is reset to the
+// start or a time.
+func TestResetInAGroup(t *testing.T) {
+	t.Parallel()
+	d := newDeskOn(t, group.New(memory.New(nil), memory.New(nil)), nil)
+	d.parks(errors.New("not today"))
+	has(t, d.page("subscriptions"), "m", "3 parked")
+	has(t, d.page("subscriptions/m"), "2 failed, 1 wait behind them")
+	page := d.page("subscriptions/m/reset?to=start")
+	has(t, page, "Several stores are together here", "Reset m to the start")
+	without(t, page, `value="position"`, `value="stored"`)
+	if a := d.post("subscriptions/m/reset", url.Values{"to": {"start"}}); a.status != http.StatusSeeOther {
+		t.Fatalf("a reset: %+v", a)
+	}
+	if n := d.status().Behind; n != 5 {
+		t.Errorf("%d events are pending after it, want all 5", n)
+	}
+	if a := d.post("subscriptions/m/reset", url.Values{"to": {"time"}, "place": {"2999-01-01"}}); a.status != http.StatusSeeOther || d.status().Behind != 0 {
+		t.Errorf("a reset to a time: %+v", a)
 	}
 }
 

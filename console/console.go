@@ -46,8 +46,9 @@ type Options struct {
 	// Projections are those whose states are shown at each version of an aggregate, see
 	// [Show]. nil: payloads alone are shown.
 	Projections []Projection
-	// Doctor examines the store for the page of that name. nil: the page says that only the
-	// command can.
+	// Doctor examines the store for the page of that name, for whoever may look. It is called
+	// once at a time, with a context that ends after ten minutes, and not with that of a request.
+	// nil: the page says that only the command can.
 	Doctor func(context.Context) ([]Finding, error)
 	// Logger gets what fails while pages are made. nil: [slog.Default].
 	Logger *slog.Logger

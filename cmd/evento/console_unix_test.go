@@ -116,10 +116,10 @@ func TestConsole(t *testing.T) {
 
 func TestConsoleAllowsChanges(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []storeKind{sqliteStore, pebbleStore} {
+	for kind, newStore := range stores {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			store := stores[kind](t)
+			store := newStore(t)
 			if err := fill(t.Context(), store); err != nil {
 				t.Fatal(err)
 			}
