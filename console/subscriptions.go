@@ -167,7 +167,7 @@ func (s *status) link(root string, below ...string) string {
 
 // linkTo is the link to a page of a subscription, with further values of its query.
 func linkTo(root string, name evento.SubscriptionName, values url.Values, below ...string) string {
-	to := root + strings.Join(append([]string{"subscriptions", keyPath(name.Key)}, below...), "/")
+	to := root + strings.Join(append([]string{"subscriptions", escape(name.Key)}, below...), "/")
 	if values == nil {
 		values = url.Values{}
 	}
@@ -180,25 +180,10 @@ func linkTo(root string, name evento.SubscriptionName, values url.Values, below 
 	return to
 }
 
-// keyPath is a key as a part of a path. Browsers take the parts "." and ".." away, however they
-// are escaped, so these begin with "~", and what would be taken for them with one more.
-func keyPath(key string) string {
-	if dots(strings.TrimLeft(key, "~")) {
-		key = "~" + key
-	}
-	return url.PathEscape(key)
-}
-
 // nameOf is the subscription that a path and a query name.
 func nameOf(r *http.Request) evento.SubscriptionName {
-	key := r.PathValue("key")
-	if dots(strings.TrimLeft(key, "~")) {
-		key = strings.TrimPrefix(key, "~")
-	}
-	return evento.SubscriptionName{Key: key, RoutingKey: r.URL.Query().Get("routing_key")}
+	return evento.SubscriptionName{Key: unescape(r.PathValue("key")), RoutingKey: r.URL.Query().Get("routing_key")}
 }
-
-func dots(text string) bool { return text == "." || text == ".." }
 
 // named is the name of a subscription in a sentence.
 func named(name evento.SubscriptionName) string {

@@ -101,3 +101,26 @@ func restOfLines(text string) string {
 	}
 	return strings.Join(lines, "\n")
 }
+
+// escape makes a text a part of a path. Browsers take "." and ".." out of paths, even escaped, and
+// the server takes "/" alone for the end of one.
+func escape(text string) string {
+	if isLost(text) {
+		text = "~" + text
+	}
+	return url.PathEscape(text)
+}
+
+// unescape is the opposite of escape, for what the server has unescaped.
+func unescape(part string) string {
+	if rest, ok := strings.CutPrefix(part, "~"); ok && isLost(rest) {
+		return rest
+	}
+	return part
+}
+
+// isLost reports whether a text cannot be a part of a path, or looks like what stands for one.
+func isLost(text string) bool {
+	rest := strings.TrimLeft(text, "~")
+	return rest == "." || rest == ".." || rest == "/"
+}
