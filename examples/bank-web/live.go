@@ -171,8 +171,6 @@ func (l *live) stream(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	control := http.NewResponseController(w)
 	send := func(text string) error {
 		if err := control.SetWriteDeadline(time.Now().Add(slowest)); err != nil {

@@ -197,7 +197,7 @@ func (s *store) handler(closing context.Context, live *live, loopback bool) (htt
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", strict(pages.routes()))
-	mux.Handle("GET /live", untilEnd(closing, http.HandlerFunc(live.stream)))
+	mux.Handle("GET /live", strict(untilEnd(closing, http.HandlerFunc(live.stream))))
 
 	admin, err := console.Handler(s.events, &console.Options{
 		Store:  "the bank",

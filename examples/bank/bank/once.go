@@ -21,7 +21,7 @@ const ErrOtherRequest = RefusalError("this was sent before, with other values: n
 //
 // do gets the bank of a decision: what it commits is stored together with the record
 // of the request, or not at all. What was refused may be asked for again with the
-// same key.
+// same key. The records stay; examples/uniqueness shows how old ones are removed.
 func (b *Bank) Once(ctx context.Context, key string, says []string, do func(*Bank) error) error {
 	if key == "" {
 		return RefusalError("a request needs a key")
