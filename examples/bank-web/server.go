@@ -203,7 +203,8 @@ func (s *store) handler(closing context.Context, live *live, loopback bool) (htt
 		Store:  "the bank",
 		Allow:  func(_ *http.Request, a console.Action) bool { return loopback || a == console.Look },
 		Logger: s.logger,
-		// CONSOLE: with console.Show, here is: Projections: []console.Projection{console.Show(bank.NewAccounts())},
+		// So the console shows what an account was at each version.
+		Projections: []console.Projection{console.Show(bank.NewAccounts())},
 	})
 	if err != nil {
 		return nil, err
