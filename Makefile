@@ -56,6 +56,12 @@ tidy: ## Checks that go.mod and go.sum are tidy, in all modules
 	cd $(NATS) && $(GO) mod tidy -diff
 	cd $(BROWSER) && $(GO) mod tidy -diff
 
+.PHONY: screenshots
+screenshots: ## The pictures of the console in docs/images, drawn by Chromium
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(GO) run ./examples/bank -db "$$dir/bank.db" apply examples/bank/testdata/statements.csv >/dev/null 2>&1; \
+	cd $(BROWSER) && $(GO) run ./screenshots -to $(CURDIR)/docs/images "$$dir/bank.db"
+
 .PHONY: generate
 generate: ## Writes what is generated, here from the events of examples and tests
 	$(GO) generate ./...

@@ -18,7 +18,7 @@ const (
 )
 
 type overviewBody struct {
-	Problems []status
+	Problems []problem
 	Head     evento.RawEvent
 	Rate     *plot
 	Lag      *plot
@@ -38,7 +38,8 @@ type kindRow struct {
 // railRow is a subscription, and where it is within the newest events.
 type railRow struct {
 	status
-	Done int // of 1000
+	Done  int    // of 1000
+	Ticks string // what is parked, as a path
 }
 
 func (c *console) overview(r *http.Request) (*page, error) {
@@ -82,10 +83,19 @@ func (c *console) glance(ctx context.Context) (*overviewBody, error) {
 	}
 	slices.SortFunc(b.Kinds, func(a, b kindRow) int { return b.Count - a.Count })
 	for i := range statuses {
-		if statuses[i].needsAttention() {
-			b.Problems = append(b.Problems, statuses[i])
+		s := &statuses[i]
+		row := railRow{status: *s, Done: railAt(s.Position, b.From, b.Head.Position)}
+		if s.needsAttention() {
+			p := &problem{status: *s}
+			if len(b.Problems) < mostProblems && s.known() {
+				if p, err = c.problemOf(ctx, s); err != nil {
+					return nil, err
+				}
+			}
+			b.Problems = append(b.Problems, *p)
+			row.Ticks = ticks(p.ticks, b.From, b.Head.Position)
 		}
-		b.Statuses = append(b.Statuses, railRow{statuses[i], railAt(statuses[i].Position, b.From, b.Head.Position)})
+		b.Statuses = append(b.Statuses, row)
 	}
 	history := c.live.history()
 	b.Rate, b.Lag = rateOf(history), lagOf(history, nil)

@@ -155,7 +155,7 @@ func (c *console) stopped(r *http.Request, s *status) (all []stoppedAt) {
 
 // describe says which event it is, if it is found.
 func (c *console) describe(r *http.Request, s *status, at *stoppedAt, id evento.ID) {
-	e, err := c.byID(r.Context(), id)
+	e, err := c.stoppedAt(r.Context(), s, id)
 	if err != nil {
 		return // the page goes without
 	}
