@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/store"
 )
 
 // apiError is an error of the server's API.
@@ -36,15 +37,23 @@ const (
 	wrongLastConstant = 10164
 	tooManyBatches    = 10210
 	storeFailed       = 10077
+	accountFull       = 10002
 	noResources       = 10023
 	noStorage         = 10047
+	noLimits          = 10120
 	noStreamLeader    = 10008
 )
 
-// full reports whether there is no room for a message. Other failures to store are those of the
-// leader alone: the others may have stored it.
+// full reports whether there is no room for a message: in the account, which may also have no limits
+// for as many replicas, on the server, or in the stream. The leader checks all three before it proposes the
+// message to the others, so that this copy is not stored. Other failures to store are those of the leader
+// alone: the others may have stored it.
 func (e *apiError) full() bool {
-	return e.ErrCode == storeFailed && strings.HasPrefix(e.Description, "maximum ") || e.ErrCode == noResources || e.ErrCode == noStorage
+	switch e.ErrCode {
+	case accountFull, noLimits, noResources, noStorage:
+		return true
+	}
+	return e.ErrCode == storeFailed && strings.HasPrefix(e.Description, "maximum ")
 }
 
 // isCode reports whether an error is one of the server's with one of these codes.
@@ -254,11 +263,15 @@ func (c *connection) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
 		return 0, nil
 	}
 	var ack struct {
+		Stream   string    `json:"stream"`
 		Sequence uint64    `json:"seq"`
 		Error    *apiError `json:"error"`
 	}
 	if err := json.Unmarshal(answer.Data, &ack); err != nil {
 		return 0, err
+	}
+	if ack.Error != nil && ack.Error.full() {
+		return 0, store.Errorf("%w: jetstream: stream %s: %w", evento.ErrFull, ack.Stream, ack.Error)
 	}
 	if ack.Error != nil {
 		return 0, ack.Error

@@ -3,8 +3,10 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -107,6 +109,7 @@ type board struct {
 	live chan *nats.Msg
 	sub  *nats.Subscription
 	wake func()
+	head func(context.Context) (head, error) // where the leader says that the stream is
 
 	mu      sync.RWMutex
 	posted  map[evento.RecordKey]posted
@@ -238,12 +241,21 @@ func (b *board) end(ctx context.Context, info *streamInfo) (last uint64, err err
 	if info.Config.Replicas > 1 && !b.mute.Load() {
 		last, err = b.pass(ctx) // a message that is there, behind all others
 	}
+	if errors.Is(err, evento.ErrFull) { // it was right if it still leads
+		var h head
+		if h, err = b.head(ctx); err != nil || !h.sure {
+			return info.State.Last, cmp.Or(err, errUnsure)
+		}
+	}
 	if last == 0 && err == nil {
 		last, b.last = info.State.Last, info.State.Last
 		b.show()
 	}
 	return last, err
 }
+
+// errUnsure: nothing says whether who has answered still leads.
+var errUnsure = errors.New("jetstream: the leader is not trusted")
 
 // unlessClosed returns an error after which nothing more can be asked.
 func (b *board) unlessClosed(err error) error {

@@ -106,6 +106,14 @@ func TestRefusedGroups(t *testing.T) {
 	if err := first.refused(&apiError{ErrCode: storeFailed, Description: "else"}, 0); err != nil {
 		t.Errorf("a failure of the leader's: %v", err)
 	}
+	late := &group{parts: first.parts, sender: first.sender, attempt: 1}
+	if err := late.refused(full, 0); errors.Is(err, evento.ErrFull) {
+		t.Errorf("the first copy, when another was sent: %v", err)
+	}
+	parts := &group{parts: [][]byte{{}, {}, {}}, first: 1}
+	if err := parts.refused(&apiError{ErrCode: accountFull, Description: "full"}, 0); !errors.Is(err, evento.ErrFull) {
+		t.Errorf("a part of which there is no other copy: %v", err)
+	}
 	again := &group{parts: first.parts}
 	var err error
 	for n := 0; n < 100 && err == nil; n++ {

@@ -276,6 +276,7 @@ func (ex *Executor) start(ctx context.Context) (err error) {
 	ex.head = newHeadCheck(ex.connection, ex.names.log, ex.follower.applied.Load)
 	ex.head.least = int64(messageBytes + len(ex.names.propose) + headerLen)
 	ex.recordHead = newHeadCheck(ex.connection, ex.names.records, ex.board.applied.Load)
+	ex.board.head = ex.recordHead.get
 	h, err := ex.head.get(ctx)
 	if err != nil {
 		return err

@@ -197,11 +197,15 @@ func (ex *Executor) post(ctx context.Context, s *evento.Swap, states []state) er
 // stored does not follow on what it followed on. errAgain: they are not, and one of the records is
 // not as it was.
 func (ex *Executor) settlePost(ctx context.Context, changes []change, after []uint64) error {
-	for {
+	for unsure := false; ; { // a copy is not answered
 		sequence, err := ex.board.post(ctx, changes, after)
 		if err == nil {
 			return ex.board.await(ctx, sequence)
 		}
+		if unsure && errors.Is(err, evento.ErrFull) {
+			return unknown(err)
+		}
+		unsure = unsure || unanswered(err)
 		refused := isCode(err, wrongLast, wrongLastConstant, tooManyBatches)
 		if ctx.Err() != nil || !refused && !unanswered(err) {
 			return err
@@ -224,6 +228,12 @@ func (ex *Executor) settlePost(ctx context.Context, changes []change, after []ui
 	}
 }
 
+// unknown is the error of a change of which a copy was not answered, and another refused: the first may
+// come to be stored.
+func unknown(refusal error) error {
+	return store.Errorf("%w: the servers have not answered, and then refused it: %v", evento.ErrOutcomeUnknown, refusal) //nolint:errorlint // something may be stored
+}
+
 // freshBoard waits until the board has all that was in the stream when the call began.
 func (ex *Executor) freshBoard(ctx context.Context) error {
 	h, err := ex.postedHead(ctx)
@@ -235,14 +245,21 @@ func (ex *Executor) freshBoard(ctx context.Context) error {
 
 // postedHead returns where the stream of records is, or was at some moment of the call.
 func (ex *Executor) postedHead(ctx context.Context) (head, error) {
-	h, err := ex.recordHead.get(ctx)
-	if err != nil || h.sure || ex.board.mute.Load() {
-		return h, err
+	for began := time.Now(); ; {
+		h, err := ex.recordHead.get(ctx)
+		if err != nil || h.sure || ex.board.mute.Load() {
+			return h, err
+		}
+		// As for the log, see makeSure and fresh.
+		sequence, err := ex.board.pass(ctx)
+		h.sequence = max(h.sequence, sequence)
+		if !errors.Is(err, evento.ErrFull) || time.Since(began) > noRoom {
+			return h, err
+		}
+		if err := pause(ctx, again); err != nil {
+			return h, err
+		}
 	}
-	// As for the log, see makeSure.
-	sequence, err := ex.board.pass(ctx)
-	h.sequence = max(h.sequence, sequence)
-	return h, err
 }
 
 // forgetRemoved is for records whose last messages the server has no more.

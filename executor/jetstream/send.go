@@ -326,12 +326,13 @@ func (g *group) partOf(subject string) (part, attempt int, ok bool) {
 // refusedMost is how often a group is refused of which a copy was sent before, until it is left.
 const refusedMost = 10
 
-// refused returns the error of a group that the server does not store; nil: it may yet.
+// refused returns the error of a group of which the server does not store this copy of a part; nil:
+// it may store another. If no other copy was sent, the group cannot become whole.
 func (g *group) refused(err *apiError, attempt int) error {
 	if err == nil || !err.full() {
 		return nil
 	}
-	if attempt == 0 && g.first == 0 || g.empty() {
+	if attempt == 0 && g.attempt == 0 || g.empty() {
 		return store.Errorf("%w: jetstream: %w", evento.ErrFull, err)
 	}
 	if g.refusals++; g.refusals < refusedMost { // the other copy may come to be stored

@@ -5,6 +5,7 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -110,7 +111,7 @@ func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s 
 	if err != nil {
 		return err
 	}
-	for {
+	for unsure := false; ; { // a copy is not answered
 		m, err := ex.message(ctx, ex.names.snapshots, bySubject{ex.names.subjectOf(key, 0)})
 		if err != nil {
 			return failure(err)
@@ -126,6 +127,10 @@ func (ex *Executor) SaveSnapshot(ctx context.Context, key evento.SnapshotKey, s 
 		after := slices.Repeat([]uint64{anywhere}, len(messages))
 		after[len(messages)-1] = before
 		_, err = ex.publishAll(ctx, messages, after)
+		if unsure && errors.Is(err, evento.ErrFull) {
+			return unknown(err)
+		}
+		unsure = unsure || unanswered(err)
 		if !isCode(err, wrongLast, wrongLastConstant, tooManyBatches) && !unanswered(err) {
 			return failure(err)
 		}
