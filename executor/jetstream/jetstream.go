@@ -243,12 +243,21 @@ func open(ctx context.Context, nc *nats.Conn, o Options, owned bool) (_ *Executo
 		return nil, failure(err)
 	}
 	if ex.index, err = pebble.OpenIndex(ctx, o.Dir, id, &pebble.Options{CacheSize: o.CacheSize, Logger: o.Logger}); err != nil {
-		return nil, store.Errorf("jetstream: the index: %w; it is made anew of the log when its directory is removed", err)
+		return nil, indexFailure(err)
 	}
 	if err := ex.start(ctx); err != nil {
 		return nil, errors.Join(failure(err), ex.index.Close())
 	}
 	return ex, nil
+}
+
+// indexFailure is the error of an index that cannot be opened. Only one that is of no use any more may be
+// removed: not one that somebody has open, nor a directory of something else.
+func indexFailure(err error) error {
+	if errors.Is(err, evento.ErrDamaged) || errors.Is(err, evento.ErrNewerStore) {
+		return store.Errorf("jetstream: the index: %w; it is made anew of the log when its directory is removed", err)
+	}
+	return store.Errorf("jetstream: the index: %w", err)
 }
 
 // start begins to follow, and returns when the log is followed up to where it was.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -196,6 +197,7 @@ func TestIndexOfOthers(t *testing.T) {
 	write(t, ex, "x", 0)
 	_, err = jetstream.Open(t.Context(), url, alone("a", dir))
 	says(t, "in use", err, evento.ErrInvalid, "another executor has it open", dir)
+	advises(t, "in use", err, false)
 	if err := ex.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +206,40 @@ func TestIndexOfOthers(t *testing.T) {
 	if got := len(allEvents(t, open(t, url, alone("a", dir)))); got != 1 {
 		t.Errorf("after that there are %d events, want 1", got)
 	}
+}
+
+// advises fails the test unless an error says, or does not, that the directory may be removed.
+func advises(t *testing.T, what string, err error, want bool) {
+	t.Helper()
+	if err == nil || strings.Contains(err.Error(), "directory is removed") != want {
+		t.Errorf("%s: %v; want the advice to remove the directory: %t", what, err, want)
+	}
+}
+
+// A directory of something else is not to be removed; that of an index whose manifest is damaged may be.
+func TestIndexAdvice(t *testing.T) {
+	t.Parallel()
+	url, dir := single(t), t.TempDir()
+	readme := filepath.Join(dir, "readme")
+	if err := os.WriteFile(readme, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := jetstream.Open(t.Context(), url, alone("a", dir))
+	says(t, "something else", err, evento.ErrInvalid, "readme")
+	advises(t, "something else", err, false)
+	dir = filled(t, url, "a", 5, 100)
+	manifests, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
+	if err != nil || len(manifests) == 0 {
+		t.Fatal(manifests, err)
+	}
+	for _, path := range manifests {
+		if err := os.WriteFile(path, []byte("damaged, and long enough to be read"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = jetstream.Open(t.Context(), url, alone("a", dir))
+	says(t, "a damaged index", err, evento.ErrDamaged, dir)
+	advises(t, "a damaged index", err, true)
 }
 
 // takeBack makes the log of store a end at a message, as if it had been restored from a backup.
