@@ -63,7 +63,8 @@ const answerWait = 12 * time.Second
 
 // FormatOf asks for the format of a store, without opening it.
 //
-// Errors: those of connecting; [evento.ErrInvalid] for servers without JetStream.
+// Errors: those of connecting; [evento.ErrInvalid] for servers without JetStream, and for a stream of the
+// store's name that is not evento's.
 func FormatOf(ctx context.Context, url string, opts *Options) (f Format, err error) {
 	o, err := opts.withDefaults()
 	if err != nil {
@@ -73,8 +74,8 @@ func FormatOf(ctx context.Context, url string, opts *Options) (f Format, err err
 	err = connected(ctx, url, &o, func(ex *Executor) error {
 		bounded, cancel := context.WithTimeout(ctx, answerWait)
 		defer cancel()
-		var log streamInfo
-		for _, name := range ex.names.all() {
+		at := 0
+		for _, name := range ex.names.all() { // the log is the first
 			info, err := ex.info(bounded, name)
 			switch {
 			case isCode(err, noStream):
@@ -83,15 +84,18 @@ func FormatOf(ctx context.Context, url string, opts *Options) (f Format, err err
 				return fmt.Errorf("%w servers: JetStream has not answered for %s: is it enabled, and does a majority of the servers run?", evento.ErrInvalid, answerWait)
 			case err != nil:
 				return failure(err)
-			case name == ex.names.log:
-				log = info
+			}
+			if name == ex.names.log {
+				f.Made = info.Created
+				if _, err := ex.identity(&info); err != nil {
+					return err
+				}
+				if at, err = strconv.Atoi(info.Config.Metadata[formatKey]); err != nil || at < 1 {
+					return ex.unfit(ex.names.log, "it has no %s in its metadata", formatKey)
+				}
 			}
 		}
-		f.Made = log.Created
-		f.At, err = strconv.Atoi(log.Config.Metadata[formatKey])
-		if err != nil || f.At < 1 {
-			return ex.unfit(ex.names.log, "it has no %s in its metadata", formatKey)
-		}
+		f.At = at
 		return nil
 	})
 	return f, err

@@ -176,6 +176,24 @@ func TestStreamsOfOthers(t *testing.T) {
 	says(t, "one replica", err, evento.ErrInvalid, "AllowUnsafe", "fits")
 }
 
+// A stream that is not evento's, and has the name of the store, is said to be that, and nothing is
+// made beside it.
+func TestForeignStream(t *testing.T) {
+	t.Parallel()
+	url := single(t)
+	nc := connection(t, url)
+	for _, name := range []string{"orders", "orders-rec", "orders-snap"} {
+		api(t, nc, "STREAM.CREATE."+name, map[string]any{"name": name, "subjects": []string{name + ".>"}, "num_replicas": 1})
+		_, err := jetstream.FormatOf(t.Context(), url, alone("orders", ""))
+		says(t, "FormatOf", err, evento.ErrInvalid, "stream orders: ", "not made by evento", "evento-id")
+		_, err = jetstream.Open(t.Context(), url, alone("orders", ""))
+		says(t, "Open", err, evento.ErrInvalid, "stream orders: ", "not made by evento", "evento-id")
+		if names := api(t, nc, "STREAM.NAMES", nil)["streams"]; name == "orders" && fmt.Sprint(names) != "[orders]" {
+			t.Errorf("there are the streams %v", names)
+		}
+	}
+}
+
 func TestNoCreate(t *testing.T) {
 	t.Parallel()
 	url := single(t)

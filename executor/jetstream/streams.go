@@ -144,6 +144,15 @@ func (ex *Executor) streams(ctx context.Context, o *Options) (id [16]byte, err e
 	if err != nil {
 		return id, err
 	}
+	if there { // before others are made beside a stream of somebody else
+		info, err := ex.info(ctx, ex.names.log)
+		if err == nil {
+			_, err = ex.identity(&info)
+		}
+		if err != nil {
+			return id, err
+		}
+	}
 	for _, config := range []streamConfig{ex.names.recordConfig(o), ex.names.snapshotConfig(o)} {
 		if there && config.Name == ex.names.records {
 			if found, err := ex.isThere(ctx, config.Name); err != nil || !found {
@@ -161,6 +170,11 @@ func (ex *Executor) streams(ctx context.Context, o *Options) (id [16]byte, err e
 	if n, err := strconv.Atoi(log.Config.Metadata[formatKey]); err == nil && n > format {
 		return id, fmt.Errorf("%w: the log has format %d, this client knows up to %d", evento.ErrNewerStore, n, format)
 	}
+	return ex.identity(log)
+}
+
+// identity returns the identity of a store. It refuses a log that is not evento's.
+func (ex *Executor) identity(log *streamInfo) (id [16]byte, err error) {
 	b, err := hex.DecodeString(log.Config.Metadata[idKey])
 	if err != nil || len(b) != len(id) {
 		return id, ex.unfit(ex.names.log, "it has no %s in its metadata", idKey)
