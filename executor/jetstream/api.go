@@ -71,11 +71,9 @@ func (c *connection) ask(ctx context.Context, subject string, request, answer an
 			return err
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	m, err := c.nc.RequestWithContext(bounded, "$JS.API."+subject, data)
+	m, err := c.request(ctx, &nats.Msg{Subject: "$JS.API." + subject, Data: data})
 	if err != nil {
-		return cmp.Or(ctx.Err(), c.forbidden("$JS.API."+subject), err)
+		return err
 	}
 	var failed struct {
 		Error *apiError `json:"error"`
@@ -90,15 +88,6 @@ func (c *connection) ask(ctx context.Context, subject string, request, answer an
 		return nil
 	}
 	return json.Unmarshal(m.Data, answer)
-}
-
-// forbidden returns the error of a client that may not use a subject; nil: it may. The server tells
-// of it beside the answers, and not of which message.
-func (c *connection) forbidden(subject string) error {
-	if err := c.nc.LastError(); err != nil && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `"`+subject+`"`) {
-		return err
-	}
-	return nil
 }
 
 // subscribed returns when the server knows of a subscription, and ends one that it refuses.
@@ -251,14 +240,10 @@ func (c *connection) publishAll(ctx context.Context, messages []*nats.Msg, after
 
 // publish publishes a message and returns its sequence; 0: it waits for the rest of a batch.
 func (c *connection) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
-	bounded, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	answer, err := c.nc.RequestMsgWithContext(bounded, m)
+	answer, err := c.request(ctx, m)
 	switch {
-	case ctx.Err() != nil && err != nil:
-		return 0, ctx.Err()
 	case err != nil:
-		return 0, cmp.Or(c.forbidden(m.Subject), err)
+		return 0, err
 	case len(answer.Data) == 0: // within a batch
 		return 0, nil
 	}

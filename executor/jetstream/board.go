@@ -316,7 +316,7 @@ func (b *board) pass(ctx context.Context) (sequence uint64, err error) {
 		return err
 	})
 	switch {
-	case err == nil || b.forbidden(subject) == nil:
+	case !errors.Is(err, nats.ErrPermissionViolation):
 		return sequence, err
 	default: // it takes the leader's word
 		b.mute.Store(true)

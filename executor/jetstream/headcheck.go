@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/evento-go/evento"
 )
 
@@ -232,7 +234,7 @@ func (ex *Executor) makeSure(ctx context.Context) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	if err != nil && ex.forbidden(ex.names.propose) != nil {
+	if err != nil && (errors.Is(err, nats.ErrPermissionViolation) || ex.forbidden(ex.names.propose) != nil) {
 		ex.mute.Store(true)
 		err = nil
 	}

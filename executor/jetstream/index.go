@@ -123,14 +123,14 @@ func onIndex(ctx context.Context, url string, opts *Options, do func(ex *Executo
 
 // connected calls do with an executor that has only a connection.
 func connected(ctx context.Context, url string, o *Options, do func(ex *Executor) error) error {
-	nc, err := connect(ctx, url, o.Logger, o.Connect)
+	nc, denied, err := connect(ctx, url, o.Logger, o.Connect)
 	if err != nil {
 		return store.Errorf("jetstream: connect: %w", err)
 	}
 	defer nc.Close()
 	return do(&Executor{
 		connection: &connection{
-			nc: nc, names: namesOf(o.Name), logger: o.Logger, timeout: requestTimeout, failed: make(chan struct{}), closing: make(chan struct{}),
+			nc: nc, denials: denied, names: namesOf(o.Name), logger: o.Logger, timeout: requestTimeout, failed: make(chan struct{}), closing: make(chan struct{}),
 		},
 		opts: *o,
 	})

@@ -80,6 +80,8 @@ func FormatOf(ctx context.Context, url string, opts *Options) (f Format, err err
 			switch {
 			case isCode(err, noStream):
 				return nil
+			case errors.Is(err, nats.ErrPermissionViolation):
+				return failure(err)
 			case bounded.Err() != nil && ctx.Err() == nil:
 				return fmt.Errorf("%w servers: JetStream has not answered for %s: is it enabled, and does a majority of the servers run?", evento.ErrInvalid, answerWait)
 			case err != nil:
@@ -199,7 +201,7 @@ const (
 // Servers asks all servers of a cluster for their settings. That takes an account that may: the
 // system account, of which option has the credentials.
 func Servers(ctx context.Context, url string, option nats.Option) ([]Server, error) {
-	nc, err := connect(ctx, url, slog.Default(), []nats.Option{option})
+	nc, _, err := connect(ctx, url, slog.Default(), []nats.Option{option})
 	if err != nil {
 		return nil, store.Errorf("jetstream: connect: %w", err)
 	}

@@ -112,6 +112,7 @@ func (o *Options) withDefaults() (Options, error) {
 // connection is what the parts of an executor share.
 type connection struct {
 	nc      *nats.Conn
+	denials *denials     // nil: the connection is the caller's, and has a handler of errors of its own
 	owned   bool         // it is closed with the executor, and may be made to another server
 	silent  atomic.Int64 // since when no leader has answered, in Unix nanoseconds; 0: the last one has
 	names   names
@@ -169,11 +170,11 @@ func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, err := connect(ctx, url, o.Logger, o.Connect)
+	nc, denied, err := connect(ctx, url, o.Logger, o.Connect)
 	if err != nil {
 		return nil, store.Errorf("jetstream: connect: %w", err)
 	}
-	ex, err := open(ctx, nc, o, true)
+	ex, err := open(ctx, nc, denied, o, true)
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -182,12 +183,12 @@ func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
 }
 
 // connect is nats.Connect, which heeds no context, and prints the errors that nobody asks for.
-func connect(ctx context.Context, url string, logger *slog.Logger, options []nats.Option) (*nats.Conn, error) {
+func connect(ctx context.Context, url string, logger *slog.Logger, options []nats.Option) (*nats.Conn, *denials, error) {
 	type connected struct {
 		nc  *nats.Conn
 		err error
 	}
-	done := make(chan connected, 1)
+	done, denied := make(chan connected, 1), newDenials()
 	go func() {
 		all := append([]nats.Option{
 			nats.Name("evento"), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
@@ -200,19 +201,20 @@ func connect(ctx context.Context, url string, logger *slog.Logger, options []nat
 				logger.Log(ctx, level, "evento: the connection to NATS", "error", err)
 			}),
 		}, options...)
+		all = append(all, denied.listen)
 		nc, err := nats.Connect(url, all...)
 		done <- connected{nc, err}
 	}()
 	select {
 	case c := <-done:
-		return c.nc, c.err
+		return c.nc, denied, c.err
 	case <-ctx.Done():
 		go func() {
 			if c := <-done; c.nc != nil {
 				c.nc.Close()
 			}
 		}()
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 }
 
@@ -228,12 +230,12 @@ func New(ctx context.Context, nc *nats.Conn, opts *Options) (*Executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, nc, o, false)
+	return open(ctx, nc, nil, o, false)
 }
 
-func open(ctx context.Context, nc *nats.Conn, o Options, owned bool) (_ *Executor, err error) {
+func open(ctx context.Context, nc *nats.Conn, denied *denials, o Options, owned bool) (_ *Executor, err error) {
 	ex := &Executor{
-		connection: &connection{nc: nc, owned: owned, names: namesOf(o.Name), logger: o.Logger, timeout: requestTimeout, failed: make(chan struct{}), closing: make(chan struct{})},
+		connection: &connection{nc: nc, denials: denied, owned: owned, names: namesOf(o.Name), logger: o.Logger, timeout: requestTimeout, failed: make(chan struct{}), closing: make(chan struct{})},
 		opts:       o,
 		list:       newSnapshotList(),
 	}

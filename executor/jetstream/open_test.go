@@ -395,7 +395,7 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("a reader reads %d events, want 1", got)
 	}
 	_, err = reader.Write(t.Context(), one("y", 0))
-	says(t, "a reader writes", err, nats.ErrPermissionViolation, "evento.a.log")
+	says(t, "a reader writes", err, nats.ErrPermissionViolation, "evento.a.log", evento.ErrReadOnly.Error())
 }
 
 // A log that is full refuses commits, and stores nothing of them.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,6 +37,11 @@ type sender struct {
 	inbox            string
 	sub              *nats.Subscription
 
+	published uint64        // messages, ever
+	denied    atomic.Uint64 // of these, by the server
+	denial    chan error    // the last error of it
+	unwatch   func()
+
 	mu      sync.Mutex
 	current *group
 }
@@ -55,6 +61,17 @@ const (
 
 func newSender(c *connection, f *follower) (*sender, error) {
 	s := &sender{connection: c, follower: f, acks: make(chan *nats.Msg, 1<<10), inbox: c.nc.NewInbox()}
+	s.denial = make(chan error, 1)
+	s.unwatch = c.denials.watch(c.names.propose, func(err error, inbox bool) {
+		if inbox {
+			return // the message may be stored
+		}
+		s.denied.Add(1)
+		select {
+		case s.denial <- err:
+		default: // there is one
+		}
+	})
 	s.renew()
 	s.queue = appendqueue.New(appendqueue.Options{
 		MaxCount: groupCount, MaxBytes: groupBytes, Closed: evento.ErrClosed, Unknown: evento.ErrOutcomeUnknown, Panicked: evento.ErrOutcomeUnknown,
@@ -72,6 +89,7 @@ func (s *sender) renew() {
 
 func (s *sender) close() {
 	s.queue.Close()
+	s.unwatch()
 	_ = s.sub.Unsubscribe()
 }
 
@@ -209,6 +227,10 @@ func (g *group) send(ctx context.Context) ([]outcome, error) {
 			if err := g.answered(m, timer); err != nil {
 				return nil, err
 			}
+		case err := <-g.denial:
+			if g.denied.Load() == g.published { // all that this client has ever sent
+				return nil, store.Errorf("%w: jetstream: %w", evento.ErrReadOnly, err)
+			}
 		case <-timer.C:
 			if err := g.hopeless(); err != nil {
 				return nil, err
@@ -243,6 +265,7 @@ func (g *group) again(timer *time.Timer) {
 func (g *group) publish() {
 	for g.sent < len(g.parts) && g.sent < g.first+inFlight {
 		reply := fmt.Sprintf("%s.%d.%d.%d", g.inbox, g.counter, g.sent, g.attempt)
+		g.published++
 		// While the connection is lost, messages wait in the client, or are refused:
 		// the group is published again in any case.
 		if err := g.nc.PublishMsg(&nats.Msg{Subject: g.names.propose, Reply: reply, Data: g.parts[g.sent]}); err != nil {
