@@ -1,12 +1,21 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	lsm "github.com/cockroachdb/pebble/v2"
 
@@ -387,4 +396,97 @@ func TestNATSIndexOfAnotherStore(t *testing.T) {
 			t.Errorf("evento %q: exit code %d, %s", args, code, errs)
 		}
 	}
+}
+
+// A user whose inbox has a prefix can use the command with it, and is told so without it.
+func TestNATSInbox(t *testing.T) {
+	t.Parallel()
+	const users = `accounts {
+  APP { jetstream: enabled, users: [{user: "app", password: "app-password", permissions: {subscribe: {deny: "_INBOX.>"}}}] }
+}`
+	server := testserver.NATS(t, testserver.NATSOptions{Nodes: 1, Lines: []string{users}}).URL()
+	store := strings.Replace(server, "//", "//app:app-password@", 1) + "/shop?replicas=1&unsafe=true"
+	for _, args := range [][]string{{"migrate", "up"}, {"migrate", "status"}, {"events", "list"}, {"doctor"}} {
+		if code, out, errs := call(t, "", append(args, "--store", store)...); code != exitFailed || !strings.Contains(errs, `Subscription to "_INBOX.`) || strings.Contains(out+errs, "app-password") {
+			t.Errorf("evento %q: exit code %d, %s%s", args, code, out, errs)
+		}
+	}
+	store += "&inbox=_INBOX_app"
+	for _, args := range [][]string{{"migrate", "up"}, {"migrate", "status"}, {"events", "list"}, {"doctor"}} {
+		must(t, "", append(args, "--store", store)...)
+	}
+	if code, _, errs := call(t, "", "events", "list", "--store", store+".>"); code != exitFailed || !strings.Contains(errs, "invalid custom prefix") {
+		t.Errorf("with a wrong prefix: exit code %d, %s", code, errs)
+	}
+}
+
+// Servers that ask for certificates of a CA of their own are reached with files named in the URL.
+func TestNATSCertificates(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "evento-tls-") //nolint:usetesting // the server runs as another user
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ca, cert, key := certificates(t, dir)
+	lines := fmt.Sprintf("tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true }", cert, key, ca)
+	server := testserver.NATS(t, testserver.NATSOptions{Nodes: 1, Lines: []string{lines}}).URL()
+	store := server + "/shop?replicas=1&unsafe=true&ca=" + ca
+	for store, want := range map[string]string{
+		store: "certificate required",
+		server + "/shop?cert=" + cert + "&key=" + key: "unknown authority",
+		store + "x":                           ca + "x",
+		store + "&cert=" + cert + "&key=none": "none",
+	} {
+		if code, _, errs := call(t, "", "migrate", "status", "--store", store); code != exitFailed || !strings.Contains(errs, want) {
+			t.Errorf("migrate status --store %s: exit code %d, %s, want %q", store, code, errs, want)
+		}
+	}
+	store += "&cert=" + cert + "&key=" + key
+	must(t, "", "migrate", "up", "--store", store)
+	if code, out, errs := call(t, "", "events", "list", "--store", store); code != exitOK || strings.Contains(out+errs, dir) {
+		t.Errorf("events list: exit code %d, %s%s", code, out, errs)
+	}
+}
+
+// certificates makes the files of a CA and of one certificate of it, for servers and clients on this
+// machine, and its key.
+func certificates(t *testing.T, dir string) (ca, cert, key string) {
+	t.Helper()
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the server runs as another user
+		t.Fatal(err)
+	}
+	write := func(name, kind string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o644); err != nil { //nolint:gosec // as above
+			t.Fatal(err)
+		}
+		return path
+	}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, NotBefore: root.NotBefore, NotAfter: root.NotAfter,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, root, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write("ca.pem", "CERTIFICATE", rootDER), write("cert.pem", "CERTIFICATE", leafDER), write("key.pem", "PRIVATE KEY", keyDER)
 }

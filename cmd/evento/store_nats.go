@@ -23,6 +23,10 @@ type natsPlace struct {
 	store    string
 	dir      string // of the index; "": in memory
 	creds    string // a file
+	inbox    string // what the subjects of answers begin with
+	ca       string // a file
+	cert     string // a file
+	key      string // a file
 	replicas int    // of a store that is made
 	unsafe   bool   // fewer than three are enough
 }
@@ -94,6 +98,14 @@ func (n *natsPlace) settings(query string) error {
 			n.dir = value
 		case "creds":
 			n.creds = value
+		case "inbox":
+			n.inbox = value
+		case "ca":
+			n.ca = value
+		case "cert":
+			n.cert = value
+		case "key":
+			n.key = value
 		case "replicas":
 			if n.replicas, err = strconv.Atoi(value); err != nil || n.replicas < 1 || n.replicas > 5 {
 				return errors.New("replicas is not 1 to 5")
@@ -104,8 +116,11 @@ func (n *natsPlace) settings(query string) error {
 				return errors.New("unsafe is not true or false")
 			}
 		default:
-			return errors.New("there is no such parameter: it is dir, creds, replicas or unsafe")
+			return errors.New("there is no such parameter: it is dir, creds, inbox, ca, cert, key, replicas or unsafe")
 		}
+	}
+	if (n.cert == "") != (n.key == "") {
+		return errors.New("a certificate in cert and its key in key are given together")
 	}
 	if given && n.replicas < 3 && !n.unsafe {
 		return errors.New("of a store on fewer than 3 replicas one failure may lose events: unsafe=true accepts that")
@@ -126,6 +141,15 @@ func (a address) natsOptions(how access) (*jetstream.Options, error) {
 			return nil, err
 		}
 		o.Connect = append(o.Connect, option)
+	}
+	if a.nats.inbox != "" {
+		o.Connect = append(o.Connect, jetstream.InboxPrefix(a.nats.inbox))
+	}
+	if a.nats.ca != "" {
+		o.Connect = append(o.Connect, jetstream.RootCA(a.nats.ca))
+	}
+	if a.nats.cert != "" {
+		o.Connect = append(o.Connect, jetstream.ClientCertificate(a.nats.cert, a.nats.key))
 	}
 	return o, nil
 }

@@ -35,6 +35,7 @@ func TestParseStore(t *testing.T) {
 		{"NATS://u:secret@h1:1,h2,[::1]:3/shop?dir=a/b%20c", "nats", "nats://u:secret@h1:1,nats://u:secret@h2,nats://u:secret@[::1]:3", "nats://h1:1,h2,[::1]:3/shop?dir=a/b+c"},
 		{"tls://secret@h/A_b-1?replicas=5", "nats", "tls://secret@h", "tls://h/A_b-1"},
 		{"tls://h/A_b-1?creds=f.creds", "nats", "tls://h", "tls://h/A_b-1"},
+		{"tls://h/A_b-1?inbox=_INBOX_a&ca=ca.pem&cert=c.pem&key=k.pem", "nats", "tls://h", "tls://h/A_b-1"},
 		{"mariadb://u:secret@[::1]:3306/d?loc=Europe/Berlin", "mysql", "u:secret@tcp([::1]:3306)/d?loc=Europe%2FBerlin", "mysql://u@[::1]:3306/d"},
 	} {
 		a, err := parseStore(test.text)
@@ -164,6 +165,8 @@ var malformed = []struct{ store, want string }{
 	{"nats://localhost/s?password=SECRET", "no such parameter"},
 	{"nats://localhost/s?dir=", "the parameter dir is empty"},
 	{"nats://localhost/s?dir=a&dir=b", "the parameter dir is there 2 times"},
+	{"nats://localhost/s?cert=c.pem", "are given together"},
+	{"nats://localhost/s?key=k.pem", "are given together"},
 	{"nats://localhost/s?replicas=0", "replicas is not 1 to 5"},
 	{"nats://localhost/s?replicas=x", "replicas is not 1 to 5"},
 	{"nats://localhost/s?replicas=1", "unsafe=true accepts that"},

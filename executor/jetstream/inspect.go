@@ -38,6 +38,19 @@ func Credentials(file string) (nats.Option, error) {
 	return nats.UserInfo(user, password), nil
 }
 
+// InboxPrefix returns the option of a connection whose inboxes, in which it gets answers, begin so.
+func InboxPrefix(prefix string) nats.Option { return nats.CustomInboxPrefix(prefix) }
+
+// RootCA returns the option of a connection that is encrypted, and trusts servers with certificates of
+// the CA whose own one is in a file.
+func RootCA(file string) nats.Option { return nats.RootCAs(file) }
+
+// ClientCertificate returns the option of a connection that is encrypted, and shows the server the
+// certificate in a file, whose key is in another.
+func ClientCertificate(certificate, key string) nats.Option {
+	return nats.ClientCert(certificate, key)
+}
+
 // Inspect returns what reads the index as it is now, with all that was committed before. It is
 // to be closed before the executor.
 func (ex *Executor) Inspect(ctx context.Context) (*pebble.Inspector, error) {
@@ -199,9 +212,9 @@ const (
 )
 
 // Servers asks all servers of a cluster for their settings. That takes an account that may: the
-// system account, of which option has the credentials.
-func Servers(ctx context.Context, url string, option nats.Option) ([]Server, error) {
-	nc, _, err := connect(ctx, url, slog.Default(), []nats.Option{option})
+// system account, of which the options have the credentials.
+func Servers(ctx context.Context, url string, options ...nats.Option) ([]Server, error) {
+	nc, _, err := connect(ctx, url, slog.Default(), options)
 	if err != nil {
 		return nil, store.Errorf("jetstream: connect: %w", err)
 	}
