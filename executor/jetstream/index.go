@@ -15,7 +15,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/pebble"
-	"github.com/evento-go/evento/internal/store"
 )
 
 // Verified is what [VerifyIndex] has compared.
@@ -125,7 +124,7 @@ func onIndex(ctx context.Context, url string, opts *Options, do func(ex *Executo
 func connected(ctx context.Context, url string, o *Options, do func(ex *Executor) error) error {
 	nc, denied, err := connect(ctx, url, o.Logger, o.Connect)
 	if err != nil {
-		return store.Errorf("jetstream: connect: %w", err)
+		return connectFailure(url, err)
 	}
 	defer nc.Close()
 	return do(&Executor{

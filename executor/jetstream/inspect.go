@@ -18,7 +18,6 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/executor/pebble"
-	"github.com/evento-go/evento/internal/store"
 )
 
 // Credentials returns the option of a connection that logs in with what is in a file: the
@@ -216,7 +215,7 @@ const (
 func Servers(ctx context.Context, url string, options ...nats.Option) ([]Server, error) {
 	nc, _, err := connect(ctx, url, slog.Default(), options)
 	if err != nil {
-		return nil, store.Errorf("jetstream: connect: %w", err)
+		return nil, connectFailure(url, err)
 	}
 	defer nc.Close()
 	inbox := nc.NewRespInbox()

@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -165,14 +166,14 @@ const pingInterval = 2 * time.Second
 // Errors: [evento.ErrInvalid] for an option, a stream that is not as this package makes
 // it, a server that is too old, and an index of another store or one that is in use;
 // [evento.ErrNewerStore]; else what the servers or the index say.
-func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
+func Open(ctx context.Context, servers string, opts *Options) (*Executor, error) {
 	o, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	nc, denied, err := connect(ctx, url, o.Logger, o.Connect)
+	nc, denied, err := connect(ctx, servers, o.Logger, o.Connect)
 	if err != nil {
-		return nil, store.Errorf("jetstream: connect: %w", err)
+		return nil, connectFailure(servers, err)
 	}
 	ex, err := open(ctx, nc, denied, o, true)
 	if err != nil {
@@ -183,7 +184,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Executor, error) {
 }
 
 // connect is nats.Connect, which heeds no context, and prints the errors that nobody asks for.
-func connect(ctx context.Context, url string, logger *slog.Logger, options []nats.Option) (*nats.Conn, *denials, error) {
+func connect(ctx context.Context, servers string, logger *slog.Logger, options []nats.Option) (*nats.Conn, *denials, error) {
 	type connected struct {
 		nc  *nats.Conn
 		err error
@@ -202,7 +203,7 @@ func connect(ctx context.Context, url string, logger *slog.Logger, options []nat
 			}),
 		}, options...)
 		all = append(all, denied.listen)
-		nc, err := nats.Connect(url, all...)
+		nc, err := nats.Connect(servers, all...)
 		done <- connected{nc, err}
 	}()
 	select {
@@ -216,6 +217,24 @@ func connect(ctx context.Context, url string, logger *slog.Logger, options []nat
 		}()
 		return nil, nil, ctx.Err()
 	}
+}
+
+// connectFailure is the error of a connection that is not made, and says where to. Of the URLs it has
+// the servers alone: a user may be a token.
+func connectFailure(urls string, err error) error {
+	var list []string
+	for server := range strings.SplitSeq(urls, ",") {
+		server = strings.TrimSpace(server)
+		if !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, bad := url.Parse(server)
+		if bad != nil {
+			return store.Errorf("jetstream: connect: %w", err)
+		}
+		list = append(list, u.Scheme+"://"+u.Host)
+	}
+	return store.Errorf("jetstream: connect to %s: %w", strings.Join(list, ", "), err)
 }
 
 // New is [Open] on a connection of the caller, which is closed after the executor. Its options

@@ -117,8 +117,15 @@ func TestOptions(t *testing.T) {
 	}
 	_, err := jetstream.New(t.Context(), nil, nil)
 	says(t, "no connection", err, evento.ErrInvalid, "nil")
-	_, err = jetstream.Open(t.Context(), "nats://127.0.0.1:1", nil)
-	says(t, "no server", err, nats.ErrNoServers)
+	const servers = "nats://user:secret@127.0.0.1:1, tls://secret@127.0.0.1:2,secret@[::1]:3"
+	const shown = "connect to nats://127.0.0.1:1, tls://127.0.0.1:2, nats://[::1]:3: "
+	_, err = jetstream.Open(t.Context(), servers, nil)
+	says(t, "no server", err, nats.ErrNoServers, shown)
+	_, format := jetstream.FormatOf(t.Context(), servers, nil)
+	says(t, "no server", format, nats.ErrNoServers, shown)
+	if strings.Contains(err.Error()+format.Error(), "secret") || strings.Contains(err.Error(), "user") {
+		t.Errorf("a password is shown: %v; %v", err, format)
+	}
 }
 
 func TestStreamsOfOthers(t *testing.T) {
