@@ -42,6 +42,9 @@ const (
 	noStorage         = 10047
 	noLimits          = 10120
 	noStreamLeader    = 10008
+	noPeers           = 10005
+	noCluster         = 10074
+	maxStreams        = 10027
 )
 
 // full reports whether there is no room for a message: in the account, which may also have no limits

@@ -201,6 +201,26 @@ func TestForeignStream(t *testing.T) {
 	}
 }
 
+// A store that finds no place says what it needs, and what is left of the attempt, with which the next one goes
+// on.
+func TestNoPlace(t *testing.T) {
+	t.Parallel()
+	o := alone("a", "")
+	o.Replicas = 3
+	_, err := jetstream.Open(t.Context(), single(t), o)
+	says(t, "no cluster", err, nil, "stream a-rec: replicas > 1", "3 replicas needs as many servers")
+	o.Replicas = 5
+	_, err = jetstream.Open(t.Context(), testserver.NATS(t, testserver.NATSOptions{}).URL(), o)
+	says(t, "a small cluster", err, nil, "stream a-rec: no suitable peers", "5 replicas needs as many servers")
+	url := single(t, `accounts { A { jetstream: { max_streams: 2 }, users: [{ user: a, password: secret }] } }`)
+	o = alone("a", "")
+	o.Connect = []nats.Option{nats.UserInfo("a", "secret")}
+	_, err = jetstream.Open(t.Context(), url, o)
+	says(t, "few streams", err, nil, "stream a: maximum number of streams", "needs three streams", "Open: a-rec, a-snap")
+	_, err = jetstream.Open(t.Context(), url, o)
+	says(t, "few streams", err, nil, "stream a: maximum number of streams", "needs three streams")
+}
+
 func TestNoCreate(t *testing.T) {
 	t.Parallel()
 	url := single(t)

@@ -153,17 +153,18 @@ func (ex *Executor) streams(ctx context.Context, o *Options) (id [16]byte, err e
 			return id, err
 		}
 	}
+	var made []string
 	for _, config := range []streamConfig{ex.names.recordConfig(o), ex.names.snapshotConfig(o)} {
 		if there && config.Name == ex.names.records {
 			if found, err := ex.isThere(ctx, config.Name); err != nil || !found {
 				return id, cmp.Or(err, fmt.Errorf("%w: stream %s is gone, in which is how far subscriptions are; restore it", evento.ErrDamaged, config.Name))
 			}
 		}
-		if _, err := ex.stream(ctx, config); err != nil {
+		if _, err := ex.stream(ctx, config, &made); err != nil {
 			return id, err
 		}
 	}
-	log, err := ex.stream(ctx, ex.names.logConfig(o))
+	log, err := ex.stream(ctx, ex.names.logConfig(o), &made)
 	if err != nil {
 		return id, err
 	}
@@ -206,8 +207,9 @@ func checkVersion(version string) error {
 	return fmt.Errorf("%w server: NATS %s, this executor needs %d.%d or later", evento.ErrInvalid, version, oldest[0], oldest[1])
 }
 
-// stream returns a stream that fits, making it if there is none.
-func (ex *Executor) stream(ctx context.Context, want streamConfig) (*streamInfo, error) {
+// stream returns a stream that fits, making it if there is none. It adds its name to those that this call of
+// Open has made, or says of them that they stay: another client may use them by now.
+func (ex *Executor) stream(ctx context.Context, want streamConfig, made *[]string) (*streamInfo, error) {
 	var info streamInfo
 	err := ex.persist(ctx, func() error {
 		err := ex.ask(ctx, "STREAM.INFO."+want.Name, nil, &info)
@@ -215,7 +217,9 @@ func (ex *Executor) stream(ctx context.Context, want streamConfig) (*streamInfo,
 			return fmt.Errorf("%w: there is no such store", evento.ErrNotFound)
 		}
 		if isCode(err, noStream) {
-			err = ex.ask(ctx, "STREAM.CREATE."+want.Name, want, &info)
+			if err = ex.ask(ctx, "STREAM.CREATE."+want.Name, want, &info); err == nil {
+				*made = append(*made, want.Name)
+			}
 		}
 		if isCode(err, otherStream) { // another client has made it meanwhile
 			err = ex.ask(ctx, "STREAM.INFO."+want.Name, nil, &info)
@@ -223,9 +227,27 @@ func (ex *Executor) stream(ctx context.Context, want streamConfig) (*streamInfo,
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
+		return nil, fmt.Errorf("stream %s: %w%s%s", want.Name, err, placeHint(err, want.Replicas), stays(*made))
 	}
 	return &info, ex.fits(&info.Config, &want)
+}
+
+// placeHint says what a stream needs that cannot be made.
+func placeHint(err error, replicas int) string {
+	switch {
+	case isCode(err, noPeers, noCluster):
+		return fmt.Sprintf("; a store of %d replicas needs as many servers in the cluster that run, with JetStream and room for it", replicas)
+	case isCode(err, maxStreams):
+		return "; a store needs three streams: raise max_streams of the account"
+	}
+	return ""
+}
+
+func stays(made []string) string {
+	if len(made) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; made before and kept for the next Open: %s", strings.Join(made, ", "))
 }
 
 // unfit is the error of a stream that is not as this package makes it.
