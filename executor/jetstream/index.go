@@ -50,9 +50,14 @@ func VerifyIndex(ctx context.Context, url string, opts *Options, found func(deta
 // executor that is opened with it goes on where the index is. No other executor may have the
 // index open; [Executor.CopyIndex] is for the one that has.
 //
-// Errors: those of [VerifyIndex]; [fs.ErrExist].
+// When ctx ends while files are copied, the call ends once they are, and makes no directory.
+//
+// Errors: those of [VerifyIndex]; [fs.ErrExist]; [evento.ErrInvalid] for a directory within the index.
 func CopyIndex(ctx context.Context, url string, opts *Options, to string) error {
 	return onIndex(ctx, url, opts, func(ex *Executor, id [16]byte) (err error) {
+		if err := mayCopy(ctx, ex.opts.Dir, to); err != nil {
+			return err // before the index is opened
+		}
 		in, err := inspectIndex(&ex.opts, id)
 		if err != nil {
 			return err
@@ -64,7 +69,7 @@ func CopyIndex(ctx context.Context, url string, opts *Options, to string) error 
 		if err != nil {
 			return err
 		}
-		return errors.Join(copyIndex(index, to), index.Close())
+		return errors.Join(copyIndex(ctx, index, ex.opts.Dir, to), index.Close())
 	})
 }
 
@@ -75,15 +80,50 @@ func (ex *Executor) CopyIndex(ctx context.Context, to string) error {
 		return err
 	}
 	defer ex.gate.Leave()
-	return failure(copyIndex(ex.index, to))
+	return failure(copyIndex(ctx, ex.index, ex.opts.Dir, to))
 }
 
-// copyIndex makes the copy under another name, in a directory that only its owner may enter.
-func copyIndex(index *pebble.Index, to string) (err error) {
+// mayCopy refuses to copy an index to where something is, or into its own directory, which Pebble would not
+// open any more.
+func mayCopy(ctx context.Context, dir, to string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if dir != "" && isWithin(to, dir) {
+		return fmt.Errorf("%w directory %s: it is in the index itself; give one outside of it", evento.ErrInvalid, to)
+	}
 	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
 		if err == nil {
 			err = &fs.PathError{Op: "copy", Path: to, Err: fs.ErrExist}
 		}
+		return err
+	}
+	return nil
+}
+
+// isWithin reports whether a path that need not be there is in a directory, or is it.
+func isWithin(path, dir string) bool {
+	inside, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	path, err = filepath.Abs(path)
+	for err == nil {
+		if at, err := os.Stat(path); err == nil && os.SameFile(at, inside) {
+			return true
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			break
+		}
+		path = parent
+	}
+	return false
+}
+
+// copyIndex makes the copy under another name, in a directory that only its owner may enter.
+func copyIndex(ctx context.Context, index *pebble.Index, dir, to string) (err error) {
+	if err := mayCopy(ctx, dir, to); err != nil {
 		return err
 	}
 	private, err := os.MkdirTemp(filepath.Dir(to), ".evento-")
@@ -93,6 +133,9 @@ func copyIndex(index *pebble.Index, to string) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(private)) }()
 	made := filepath.Join(private, "index")
 	if err := index.Copy(made); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := os.Chmod(made, 0o700); err != nil { //nolint:gosec // it is a directory

@@ -1,6 +1,8 @@
 package jetstream_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -134,5 +136,39 @@ func TestDamagedIndex(t *testing.T) {
 	}
 	if got := len(allEvents(t, open(t, url, alone("a", dir)))); got != 80 {
 		t.Errorf("made anew, there are %d events, want 80", got)
+	}
+}
+
+// An index is not copied into its own directory, nor when the context has ended.
+func TestCopyIndexRefuses(t *testing.T) {
+	t.Parallel()
+	url, root := single(t), t.TempDir()
+	dir := filled(t, url, "a", 5, 100)
+	link := filepath.Join(root, "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	try := func(what string, copyTo func(ctx context.Context, to string) error) {
+		for _, to := range []string{dir, filepath.Join(dir, "copy"), filepath.Join(dir, "none", "copy"), filepath.Join(link, "copy")} {
+			says(t, what, copyTo(t.Context(), to), evento.ErrInvalid, to, "in the index itself")
+		}
+		to := filepath.Join(root, "copy")
+		if err := copyTo(ended, to); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s when the context has ended: %v", what, err)
+		}
+	}
+	try("CopyIndex", func(ctx context.Context, to string) error { return jetstream.CopyIndex(ctx, url, alone("a", dir), to) })
+	ex := open(t, url, alone("a", dir))
+	try("Executor.CopyIndex", ex.CopyIndex)
+	if list, err := os.ReadDir(root); err != nil || len(list) != 1 {
+		t.Errorf("there is %v, %v", list, err)
+	}
+	if err := ex.CopyIndex(t.Context(), filepath.Join(root, "copy")); err != nil {
+		t.Error(err)
+	}
+	if got := len(allEvents(t, open(t, url, alone("a", filepath.Join(root, "copy"))))); got != 5 {
+		t.Errorf("the copy has %d events, want 5", got)
 	}
 }
