@@ -453,12 +453,12 @@ func TestNATSCertificates(t *testing.T) {
 // machine, and its key.
 func certificates(t *testing.T, dir string) (ca, cert, key string) {
 	t.Helper()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the server runs as another user
+	if err := os.Chmod(dir, 0o755); err != nil { // the server runs as another user
 		t.Fatal(err)
 	}
 	write := func(name, kind string, data []byte) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o644); err != nil { //nolint:gosec // as above
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o644); err != nil { // as above
 			t.Fatal(err)
 		}
 		return path

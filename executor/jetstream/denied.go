@@ -45,8 +45,8 @@ func (d *denials) listen(o *nats.Options) error {
 		switch {
 		case lost != nil:
 			lost(nc, err)
-		case o.DisconnectedCB != nil: //nolint:staticcheck // the caller may have set it
-			o.DisconnectedCB(nc) //nolint:staticcheck // as above
+		case o.DisconnectedCB != nil:
+			o.DisconnectedCB(nc)
 		}
 	}
 	return nil

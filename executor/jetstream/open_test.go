@@ -272,7 +272,7 @@ func TestIndexAdvice(t *testing.T) {
 	_, err := jetstream.Open(t.Context(), url, alone("a", dir))
 	says(t, "something else", err, evento.ErrInvalid, "readme")
 	advises(t, "something else", err, false)
-	dir = filled(t, url, "a", 5, 100)
+	dir = filled(t, url, "b", 5, 100)
 	manifests, err := filepath.Glob(filepath.Join(dir, "MANIFEST-*"))
 	if err != nil || len(manifests) == 0 {
 		t.Fatal(manifests, err)
@@ -282,7 +282,7 @@ func TestIndexAdvice(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err = jetstream.Open(t.Context(), url, alone("a", dir))
+	_, err = jetstream.Open(t.Context(), url, alone("b", dir))
 	says(t, "a damaged index", err, evento.ErrDamaged, dir)
 	advises(t, "a damaged index", err, true)
 }

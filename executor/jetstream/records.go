@@ -231,7 +231,7 @@ func (ex *Executor) settlePost(ctx context.Context, changes []change, after []ui
 // unknown is the error of a change of which a copy was not answered, and another refused: the first may
 // come to be stored.
 func unknown(refusal error) error {
-	return store.Errorf("%w: the servers have not answered, and then refused it: %v", evento.ErrOutcomeUnknown, refusal) //nolint:errorlint // something may be stored
+	return store.Errorf("%w: the servers have not answered, and then refused it: %v", evento.ErrOutcomeUnknown, refusal) // not %w: something may be stored
 }
 
 // freshBoard waits until the board has all that was in the stream when the call began.
