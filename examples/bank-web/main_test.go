@@ -89,10 +89,12 @@ func opened(t *testing.T) *site {
 // settled waits until the subscriptions have handled everything.
 func (s *site) settled() {
 	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
 	for _, key := range []string{"bank-transfers", "bank-balances"} {
-		page, err := s.store.events.Read(s.t.Context(), evento.Query{}, cursor.Backward(1, ""))
+		page, err := s.store.events.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
 		must(s.t, err)
-		must(s.t, evento.WaitFor(s.t.Context(), s.store.events, key, page.Edges[0].Node.Position))
+		must(s.t, evento.WaitFor(ctx, s.store.events, key, page.Edges[0].Node.Position))
 	}
 }
 
@@ -204,6 +206,7 @@ func TestPages(t *testing.T) {
 	wantText(t, s.get(200, "/"), "Ann", "Ben", "95.00", "105.00")
 	wantText(t, s.get(200, "/console/"), "the bank")
 	wantText(t, s.get(200, "/console/events"), "TransferSent")
+	wantText(t, s.get(200, "/console/aggregates/bank%2FAccount/"+bank.AccountID("1")), `"Owner":</span> "Ann"`)
 }
 
 // A form that is sent twice asks for one thing.
@@ -642,6 +645,18 @@ func TestProgram(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Another program may work on the store meanwhile, such as examples/bank: the bank waits for
+// its subscriptions, and goes on.
+func TestAnotherProgram(t *testing.T) {
+	t.Parallel()
+	s := opened(t)
+	must(t, s.store.balances.Subscription().Execute(t.Context(), s.store.events))
+	must(t, s.store.bank.Transfers().Execute(t.Context(), s.store.events))
+	must(t, s.store.bank.Send(t.Context(), "T", "1", "2", 5_00, time.Now()))
+	s.settled()
+	wantText(t, s.get(200, "/"), "95.00", "105.00")
 }
 
 // A store of its own stays, and goes on where it was: nothing is opened in it again.

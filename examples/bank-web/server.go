@@ -113,8 +113,8 @@ func (s *store) close() error { return errors.Join(s.balances.Close(), s.events.
 
 // run serves pages until ctx ends or something fails. Then requests end first, so that
 // what they have done is handled; then all that works on the store; serve closes it.
-func (s *store) run(ctx context.Context, listener net.Listener, traffic time.Duration) error {
-	ctx, fail := context.WithCancelCause(ctx)
+func (s *store) run(parent context.Context, listener net.Listener, traffic time.Duration) error {
+	ctx, fail := context.WithCancelCause(parent)
 	defer fail(nil)
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -153,6 +153,7 @@ func (s *store) run(ctx context.Context, listener net.Listener, traffic time.Dur
 	})
 
 	<-ctx.Done()
+	asked := parent.Err() != nil
 	s.logger.Info("the bank closes")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -162,18 +163,19 @@ func (s *store) run(ctx context.Context, listener net.Listener, traffic time.Dur
 	}
 	stop()
 	workers.Wait()
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		err = errors.Join(cause, err)
+	if !asked {
+		err = errors.Join(context.Cause(ctx), err)
 	}
 	return err
 }
 
-// subscriptions runs the transfer process and the read model.
+// subscriptions runs the transfer process and the read model. When another program works
+// on them, such as examples/bank, they wait, and go on after it.
 func (s *store) subscriptions(ctx context.Context) error {
 	hooks := s.tel.hooks()
 	return evento.Run(ctx, s.events,
-		s.bank.Transfers().Hooks(hooks).Logger(s.logger),
-		s.balances.Subscription().Hooks(hooks).Logger(s.logger))
+		s.bank.Transfers().Standby().Hooks(hooks).Logger(s.logger),
+		s.balances.Subscription().Standby().Hooks(hooks).Logger(s.logger))
 }
 
 // addressOf is the URL by which the bank is reached from this machine.
