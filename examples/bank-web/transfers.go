@@ -86,7 +86,7 @@ func (p *pages) addStep(r *http.Request, t *transferPage, e *evento.RawEvent) er
 		s.Name, s.Text = "Received", "The money is on the other account."
 	case bank.TransferCompleted:
 		t.Ended = true
-		s.Name, s.Text = "Completed", "The sender knows that it has arrived. This is stored together with the step before, or not at all."
+		s.Name, s.Text = "Completed", "The sender knows that it has arrived. This is stored together with what the other account has received, or not at all."
 	case bank.TransferReturned:
 		t.Ended, t.Returned = true, true
 		s.Name, s.Text = "Returned", "The money is back: "+e.Reason+"."
