@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,7 +28,7 @@ var leftOut = map[string]string{
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/evento", "./examples/bank")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./cmd/evento", "./examples/bank", "./examples/bank-web")
 	build.Dir = ".."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -128,6 +129,8 @@ func (s *shell) check(t *testing.T, c command) {
 		s.env = append(s.env, m[1])
 	case strings.HasPrefix(c.text, "evento events tail"):
 		s.tail(t, c)
+	case strings.HasPrefix(c.text, "evento console"), c.text == "go run ./examples/bank-web":
+		s.serve(t, c)
 	case program == "evento" && strings.Contains(c.text, "postgres://"):
 		t.Run(strings.ReplaceAll(c.text, "/", "_"), func(t *testing.T) { s.run(t, s.onPostgres(t, c)) })
 	case program == "evento" && strings.Contains(c.text, "nats://"):
@@ -211,6 +214,43 @@ func (s *shell) command(t *testing.T, text string) *exec.Cmd {
 		cmd.Dir = ".."
 	}
 	return cmd
+}
+
+// serve runs a command that does not end by itself: until a page of it was read.
+func (s *shell) serve(t *testing.T, c command) {
+	t.Helper()
+	text := strings.Replace(c.text, "go run ./examples/", "", 1) // which was built
+	if strings.Contains(text, "postgres://") {
+		text = s.onPostgres(t, command{text: text}).text
+	}
+	cmd := s.command(t, "exec "+text+" 2>&1")
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, address := "", ""
+	lines := bufio.NewScanner(stdout)
+	for address == "" && lines.Scan() {
+		said += lines.Text() + "\n"
+		address = regexp.MustCompile(`http://\S+`).FindString(lines.Text())
+	}
+	if address == "" {
+		t.Errorf("%s: it gives no address\n%s", c.text, said)
+	} else if response, err := http.Get(address); err != nil || response.StatusCode != http.StatusOK { //nolint:gosec,noctx // of this machine
+		t.Errorf("%s: %s: %v, %v", c.text, address, response, err)
+	} else {
+		_ = response.Body.Close()
+	}
+	_ = cmd.Process.Signal(os.Interrupt)
+	for lines.Scan() {
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 130) {
+		t.Errorf("%s: interrupted, it ends with %v, want 130\n%s", c.text, err, said)
+	}
 }
 
 // tail runs a command that does not end by itself: until it has shown an event that
