@@ -67,7 +67,7 @@ func (c *console) problemOf(ctx context.Context, s *status) (*problem, error) {
 // stoppedAt finds the event at which a subscription has stopped: mostly it is the one behind its
 // place.
 func (c *console) stoppedAt(ctx context.Context, s *status, id evento.ID) (*evento.RawEvent, error) {
-	if e, err := c.at(ctx, s.Status.Position+1); err == nil && e.ID == id {
+	if e, err := c.at(ctx, s.Position+1); err == nil && e.ID == id {
 		return e, nil
 	}
 	return c.byID(ctx, id)

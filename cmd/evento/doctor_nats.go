@@ -76,7 +76,9 @@ func (d *natsDoctor) synced(ctx context.Context) error {
 	}
 	option, err := jetstream.Credentials(d.systemCreds)
 	if err == nil {
-		d.servers, err = jetstream.Servers(ctx, d.s.address.nats.servers, option)
+		var o jetstream.Options
+		d.s.address.nats.certify(&o)
+		d.servers, err = jetstream.Servers(ctx, d.s.address.nats.servers, append(o.Connect, option)...)
 	}
 	switch {
 	case ctx.Err() != nil:

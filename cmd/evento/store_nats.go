@@ -145,13 +145,18 @@ func (a address) natsOptions(how access) (*jetstream.Options, error) {
 	if a.nats.inbox != "" {
 		o.Connect = append(o.Connect, jetstream.InboxPrefix(a.nats.inbox))
 	}
-	if a.nats.ca != "" {
-		o.Connect = append(o.Connect, jetstream.RootCA(a.nats.ca))
-	}
-	if a.nats.cert != "" {
-		o.Connect = append(o.Connect, jetstream.ClientCertificate(a.nats.cert, a.nats.key))
-	}
+	a.nats.certify(o)
 	return o, nil
+}
+
+// certify adds the certificates of a connection.
+func (n *natsPlace) certify(o *jetstream.Options) {
+	if n.ca != "" {
+		o.Connect = append(o.Connect, jetstream.RootCA(n.ca))
+	}
+	if n.cert != "" {
+		o.Connect = append(o.Connect, jetstream.ClientCertificate(n.cert, n.key))
+	}
 }
 
 // openNATS opens the store. Its index is made where there is none, whatever the store is opened
