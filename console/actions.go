@@ -240,7 +240,7 @@ func (c *console) placeIn(ctx context.Context, values url.Values) (*resetPlace, 
 		if p.at, err = timeOf(place, time.Now().UTC()); err != nil {
 			return nil, err
 		}
-		if !c.hasPositions() {
+		if !hasPositions(c.ex) {
 			return p, nil
 		}
 		first, err := firstOf(ctx, c.ex, p.at, head.Position)
@@ -252,9 +252,9 @@ func (c *console) placeIn(ctx context.Context, values url.Values) (*resetPlace, 
 
 // hasPositions reports whether a position is a place in this store: it is none where several
 // stores are together, as in executor/group.
-func (c *console) hasPositions() bool {
-	_, err := c.ex.CursorAt(1)
-	return err == nil
+func hasPositions(ex evento.Executor) bool {
+	_, err := ex.CursorAt(1)
+	return !errors.Is(err, errors.ErrUnsupported)
 }
 
 func (c *console) askReset(r *http.Request) (*page, error) {
@@ -270,7 +270,7 @@ func (c *console) askReset(r *http.Request) (*page, error) {
 	values := r.URL.Query()
 	b := &resetBody{
 		Name: named(name), Key: name.Key, Routing: name.RoutingKey, Link: linkTo(root(r), name, nil), Status: s, Head: head.Position,
-		Positions: c.hasPositions(), To: values.Get("to"), Place: values.Get("place"), May: c.allowed(r, Reset),
+		Positions: hasPositions(c.ex), To: values.Get("to"), Place: values.Get("place"), May: c.allowed(r, Reset),
 	}
 	if b.To != "" {
 		place, err := c.placeIn(ctx, values)
@@ -305,9 +305,9 @@ func (c *console) preview(r *http.Request, s *status, place *resetPlace, head ui
 		p.Fields, flags = append(p.Fields, pair{"place", text}), append(flags, "--to-time", text)
 		p.Button = "Reset " + named(name) + " to " + printable.Text(text)
 		switch {
-		case c.hasPositions() && place.position < head:
+		case hasPositions(c.ex) && place.position < head:
 			p.Button = "Reset " + named(name) + " to " + number(place.position+1)
-		case c.hasPositions():
+		case hasPositions(c.ex):
 			p.Button = "Reset " + named(name) + " to the end"
 		}
 	}
@@ -315,7 +315,7 @@ func (c *console) preview(r *http.Request, s *status, place *resetPlace, head ui
 	if place.to == "stored" {
 		return p
 	}
-	if !c.hasPositions() {
+	if !hasPositions(c.ex) {
 		p.Title, p.Text = "It goes on from another place", "Several stores are together here, so it is not known how many events that are."
 		return p
 	}
@@ -324,7 +324,7 @@ func (c *console) preview(r *http.Request, s *status, place *resetPlace, head ui
 		return p
 	}
 	if next, err := c.at(r.Context(), place.position+1); err == nil { // there is one, unless there is a gap
-		p.Next = &eventRow{next, root(r)}
+		p.Next = &eventRow{&next.Node, root(r)}
 	}
 	return p
 }

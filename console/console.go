@@ -93,11 +93,12 @@ func Handler(ex evento.Executor, opts *Options) (http.Handler, error) {
 	}
 	o.Store = cmp.Or(o.Store, "store")
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	pages, err := parseTemplates()
+	c := &console{ex: ex, opts: o}
+	pages, err := parseTemplates(c.place)
 	if err != nil {
 		return nil, err
 	}
-	c := &console{ex: ex, opts: o, pages: pages, live: newLive(ex, pages, o.Logger)}
+	c.pages, c.live = pages, newLive(ex, pages, o.Logger)
 	c.live.figures = c.figures
 	go c.live.run()
 	return c.guard(c.routes()), nil

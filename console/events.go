@@ -61,36 +61,39 @@ func (c *console) events(r *http.Request) (*page, error) {
 			b.Chips = append(b.Chips, chip{name, values.Get(name), "?" + without.Encode()})
 		}
 	}
-	if p.older > 0 {
-		b.Older = f.link("before", p.older)
-	}
-	if p.newer > 0 {
-		b.Newer = f.link("after", p.newer)
-	}
+	b.Older, b.Newer = f.link("before", p.older), f.link("after", p.newer)
 	if b.Types, b.Names, err = c.kinds(ctx); err != nil {
 		return nil, err
 	}
-	if f.scans() && p.older > 0 && len(p.events) < pageRows {
-		b.Looked = fmt.Sprintf("Looked at %s, back to %s. These are not found by an index.", plural(p.looked, "event"), clock(p.last))
+	if (f.scans() || p.placeless && (f.From != "" || f.To != "")) && p.more && len(p.events) < pageRows {
+		how := "back"
+		if f.after != "" {
+			how = "up"
+		}
+		b.Looked = fmt.Sprintf("Looked at %s, %s to %s. These are not found by an index.", plural(p.looked, "event"), how, clock(p.last))
 	}
 	stream := ""
-	if b.Live = f.before == 0 && f.after == 0 && f.to.IsZero() && !f.scans(); b.Live {
+	if b.Live = f.before == "" && f.after == "" && f.to.IsZero() && !f.scans(); b.Live {
 		values.Set("rows", "1")
 		stream = values.Encode()
 	}
 	return &page{Template: "events", Title: "Events", Nav: "events", Stream: stream, Body: b}, nil
 }
 
-func (f *filter) link(name string, position uint64) string {
+// link is a link to the page on one side of a place; "": there is none.
+func (f *filter) link(name, place string) string {
+	if place == "" {
+		return ""
+	}
 	values := f.values()
-	values.Set(name, strconv.FormatUint(position, 10))
+	values.Set(name, place)
 	return "?" + values.Encode()
 }
 
 // total says how many there are, as far as that is known.
 func (f *filter) total(p *found) string {
 	switch n := len(p.events); {
-	case p.older > 0 || p.newer > 0:
+	case p.older != "" || p.newer != "":
 		return plural(n, "event") + " of more"
 	case f.any():
 		return plural(n, "event")
@@ -139,15 +142,18 @@ type handled struct {
 	Parked *evento.Parked
 	Done   bool
 	Behind uint64
+	// Unknown is why it cannot be said; "": it can.
+	Unknown string
 }
 
 func (c *console) event(r *http.Request) (*page, error) {
 	ctx := r.Context()
-	e, err := c.lookUp(ctx, r.PathValue("event"))
+	edge, err := c.lookUp(ctx, r.PathValue("event"))
 	if err != nil {
 		return nil, err
 	}
-	b := &eventBody{Event: e, Bytes: len(e.Data), Previous: e.Position - 1}
+	e := &edge.Node
+	b := &eventBody{Event: e, Bytes: len(e.Data)}
 	text, cut, err := payload.JSON(e, payload.Alone)
 	if b.Cut = cut; err != nil {
 		b.Wrong = err.Error()
@@ -156,13 +162,15 @@ func (c *console) event(r *http.Request) (*page, error) {
 	}
 	if head, err := headOf(ctx, c.ex); err != nil {
 		return nil, err
-	} else if head.Position > e.Position {
-		b.Next = e.Position + 1
+	} else if hasPositions(c.ex) {
+		if b.Previous = e.Position - 1; head.Position > e.Position {
+			b.Next = e.Position + 1
+		}
 	}
 	for _, name := range sortedKeys(e.Metadata.Values) {
 		b.Values = append(b.Values, pair{name, e.Metadata.Values[name]})
 	}
-	if err := c.related(ctx, b); err != nil {
+	if err := c.related(ctx, b, edge.Cursor); err != nil {
 		return nil, err
 	}
 	if b.Handled, err = c.handledBy(ctx, e); err != nil {
@@ -172,7 +180,7 @@ func (c *console) event(r *http.Request) (*page, error) {
 }
 
 // lookUp finds an event by its position or its id.
-func (c *console) lookUp(ctx context.Context, text string) (*evento.RawEvent, error) {
+func (c *console) lookUp(ctx context.Context, text string) (*cursor.Edge[evento.RawEvent], error) {
 	if id, err := ulid.ParseStrict(text); err == nil {
 		return c.byID(ctx, id)
 	}
@@ -184,7 +192,10 @@ func (c *console) lookUp(ctx context.Context, text string) (*evento.RawEvent, er
 }
 
 // at reads the event at a position.
-func (c *console) at(ctx context.Context, position uint64) (*evento.RawEvent, error) {
+func (c *console) at(ctx context.Context, position uint64) (*cursor.Edge[evento.RawEvent], error) {
+	if !hasPositions(c.ex) {
+		return nil, notFound("Several stores are together here, and each has its own positions: an event is found by its id.")
+	}
 	at, err := c.ex.CursorAt(position - 1)
 	if err != nil {
 		return nil, err
@@ -196,7 +207,7 @@ func (c *console) at(ctx context.Context, position uint64) (*evento.RawEvent, er
 	if len(page.Edges) == 0 || page.Edges[0].Node.Position != position {
 		return nil, notFound("There is no event at position %s.", number(position))
 	}
-	return &page.Edges[0].Node, nil
+	return &page.Edges[0], nil
 }
 
 // An id has the time at which it was made, near to which the event was recorded.
@@ -206,7 +217,10 @@ const (
 )
 
 // byID looks for an event near the time of its id.
-func (c *console) byID(ctx context.Context, id evento.ID) (*evento.RawEvent, error) {
+func (c *console) byID(ctx context.Context, id evento.ID) (*cursor.Edge[evento.RawEvent], error) {
+	if !hasPositions(c.ex) {
+		return c.among(ctx, id)
+	}
 	head, err := headOf(ctx, c.ex)
 	if err != nil {
 		return nil, err
@@ -229,7 +243,7 @@ func (c *console) byID(ctx context.Context, id evento.ID) (*evento.RawEvent, err
 		for i := range page.Edges {
 			e := &page.Edges[i].Node
 			if e.ID == id {
-				return e, nil
+				return &page.Edges[i], nil
 			}
 			if looked++; e.Timestamp.After(made.Add(idLate)) {
 				looked = mostLooked
@@ -243,17 +257,43 @@ func (c *console) byID(ctx context.Context, id evento.ID) (*evento.RawEvent, err
 	return nil, notFound("There is no event %s among those recorded from %s to %s after it was made.", id, idEarly, idLate)
 }
 
+// among looks for an event among the newest, where positions are no places.
+func (c *console) among(ctx context.Context, id evento.ID) (*cursor.Edge[evento.RawEvent], error) {
+	made, at := ulid.Time(id.Time()), cursor.Value("")
+	looked := 0
+	for more := true; more && looked < mostLooked; {
+		page, err := c.ex.Read(ctx, evento.Query{}, cursor.Backward(pageRows*2, at))
+		if err != nil {
+			return nil, err
+		}
+		for i := len(page.Edges) - 1; i >= 0; i-- {
+			if looked++; page.Edges[i].Node.ID == id {
+				return &page.Edges[i], nil
+			}
+		}
+		at, more = page.PageInfo.StartCursor, page.PageInfo.HasPreviousPage
+		if len(page.Edges) > 0 && page.Edges[0].Node.Timestamp.Before(made.Add(-idEarly)) {
+			break
+		}
+	}
+	return nil, notFound("There is no event %s among the newest %s. Several stores are together here, so it is looked for no further: look for it in its own.", id, number(looked))
+}
+
+// place is what the page of an event is called.
+func (c *console) place(position uint64, id evento.ID) string {
+	if hasPositions(c.ex) {
+		return strconv.FormatUint(position, 10)
+	}
+	return id.String()
+}
+
 // related finds what an event was caused by, and what it has caused, among the events around.
-func (c *console) related(ctx context.Context, b *eventBody) error {
+func (c *console) related(ctx context.Context, b *eventBody, at cursor.Value) error {
 	e := b.Event
 	if id, err := ulid.ParseStrict(e.Metadata.CausationID); err == nil {
 		if cause, err := c.byID(ctx, id); err == nil {
-			b.Cause = cause
+			b.Cause = &cause.Node
 		}
-	}
-	at, err := c.ex.CursorAt(e.Position)
-	if err != nil {
-		return err
 	}
 	page, err := c.ex.Read(ctx, evento.Query{}, cursor.Onward(pageRows*4, at))
 	if err != nil {

@@ -3,6 +3,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -23,7 +24,7 @@ type filter struct {
 	From, To                        string // times, by search
 	Correlation, Text               string // by looking at the events
 	from, to                        time.Time
-	before, after                   uint64 // positions; 0: from the newest on
+	before, after                   string // a position, or a cursor where positions are no places; "": from the newest on
 }
 
 // fields are the names in the URL.
@@ -50,15 +51,7 @@ func filterOf(values url.Values) (*filter, error) {
 	if f.to, err = timeOf(f.To, now); err != nil {
 		return nil, err
 	}
-	for name, at := range map[string]*uint64{"before": &f.before, "after": &f.after} {
-		text := values.Get(name)
-		if text == "" {
-			continue
-		}
-		if *at, err = strconv.ParseUint(text, 10, 63); err != nil {
-			return nil, badRequest("%s=%q is no position.", name, text)
-		}
-	}
+	f.before, f.after = values.Get("before"), values.Get("after")
 	if err := f.query().Check(); err != nil {
 		return nil, badRequest("These events cannot be asked for: %v.", err)
 	}
@@ -145,15 +138,27 @@ const (
 
 // found is a page of events, the newest first.
 type found struct {
-	events []evento.RawEvent
-	older  uint64 // the position before which there may be more; 0: there are none
-	newer  uint64 // the position behind which there may be more; 0: there are none
-	looked int    // events that were looked at
-	last   time.Time
+	events       []evento.RawEvent
+	older, newer string // the places before which and behind which there may be more; "": there are none
+	looked       int    // events that were looked at
+	last         time.Time
+	more         bool // it was looked no further
+	placeless    bool // positions are no places
 }
 
 // find reads the page of a filter.
 func (f *filter) find(ctx context.Context, ex evento.Executor) (*found, error) {
+	if !hasPositions(ex) {
+		return f.browse(ctx, ex)
+	}
+	before, err := positionOf("before", f.before)
+	if err != nil {
+		return nil, err
+	}
+	after, err := positionOf("after", f.after)
+	if err != nil {
+		return nil, err
+	}
 	head, err := headOf(ctx, ex)
 	if err != nil || head.Position == 0 {
 		return &found{}, err
@@ -170,28 +175,96 @@ func (f *filter) find(ctx context.Context, ex evento.Executor) (*found, error) {
 			return nil, err
 		}
 	}
-	if f.after > 0 {
-		return f.up(ctx, ex, max(low, f.after), high)
+	if after > 0 {
+		return f.up(ctx, ex, low, after, high)
 	}
-	if f.before > 0 {
-		high = min(high, f.before)
+	newer := ""
+	if before > 0 && before < high {
+		high, newer = before, strconv.FormatUint(before-1, 10)
 	}
-	return f.down(ctx, ex, low, high, high <= head.Position)
+	p, err := f.down(ctx, ex, low, high, high <= head.Position)
+	if err == nil {
+		p.newer = newer
+	}
+	return p, err
 }
 
-// down reads the events below a position, the newest first.
-func (f *filter) down(ctx context.Context, ex evento.Executor, low, high uint64, newer bool) (*found, error) {
-	p := &found{}
-	if newer {
-		p.newer = high - 1
+// positionOf is a position of a query; 0: there is none.
+func positionOf(name, text string) (uint64, error) {
+	if text == "" {
+		return 0, nil
 	}
+	at, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return 0, badRequest("%s=%q is no position.", name, text)
+	}
+	return at, nil
+}
+
+// browse reads the page of a filter where positions are no places: from cursor to cursor. Times
+// are looked for among the events then.
+func (f *filter) browse(ctx context.Context, ex evento.Executor) (*found, error) {
+	p := &found{placeless: true, older: f.after, newer: f.before}
+	at, up := cursor.Value(cmp.Or(f.after, f.before)), f.after != ""
+	for {
+		args := cursor.Backward(pageRows+1, at)
+		if up {
+			args = cursor.Onward(pageRows+1, at)
+		}
+		page, err := ex.Read(ctx, f.query(), args)
+		if err != nil {
+			return nil, err
+		}
+		if !up {
+			slices.Reverse(page.Edges)
+		}
+		for i := range page.Edges {
+			e := &page.Edges[i].Node
+			if !up && !f.from.IsZero() && e.Timestamp.Before(f.from) || up && !f.to.IsZero() && !e.Timestamp.Before(f.to) {
+				return p.ended(up, ""), nil
+			}
+			if len(p.events) == pageRows || p.looked == mostLooked {
+				return p.ended(up, string(at)), nil
+			}
+			if at = page.Edges[i].Cursor; p.looked == 0 && up {
+				p.older = string(at)
+			} else if p.looked == 0 && f.before != "" {
+				p.newer = string(at)
+			}
+			p.looked++
+			p.last = e.Timestamp
+			if (f.from.IsZero() || !e.Timestamp.Before(f.from)) && (f.to.IsZero() || e.Timestamp.Before(f.to)) && f.matches(e) {
+				p.events = append(p.events, *e)
+			}
+		}
+		if up && !page.PageInfo.HasNextPage || !up && !page.PageInfo.HasPreviousPage {
+			return p.ended(up, ""), nil
+		}
+	}
+}
+
+// ended is what was found up to a place; "": there is nothing more.
+func (p *found) ended(up bool, at string) *found {
+	p.more = at != ""
+	if !up {
+		p.older = at
+		return p
+	}
+	p.newer = at
+	return p.turned()
+}
+
+// down reads the events below a position, the newest first. There says that the position is one
+// of the store, rather than behind its end.
+func (f *filter) down(ctx context.Context, ex evento.Executor, low, high uint64, there bool) (*found, error) {
+	p := &found{}
 	for high > low+1 {
 		at, err := ex.CursorAt(high)
 		if err != nil {
 			return nil, err
 		}
 		// A place behind the last event is that of the end.
-		page, err := ex.Read(ctx, f.query(), cursor.Backward(pageRows+1, before(at, newer || len(p.events) > 0 || p.looked > 0)))
+		page, err := ex.Read(ctx, f.query(), cursor.Backward(pageRows+1, before(at, there || p.looked > 0)))
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +274,7 @@ func (f *filter) down(ctx context.Context, ex evento.Executor, low, high uint64,
 				return p, nil
 			}
 			if len(p.events) == pageRows || p.looked == mostLooked {
-				p.older = high
+				p.older, p.more = strconv.FormatUint(high, 10), true
 				return p, nil
 			}
 			high = e.Position
@@ -226,9 +299,14 @@ func before(at cursor.Value, there bool) cursor.Value {
 	return at
 }
 
-// up reads the events above a position, and returns them with the newest first.
-func (f *filter) up(ctx context.Context, ex evento.Executor, low, high uint64) (*found, error) {
-	p := &found{older: low + 1}
+// up reads the events above a position, and above the first that the filter lets through, and
+// returns them with the newest first.
+func (f *filter) up(ctx context.Context, ex evento.Executor, first, low, high uint64) (*found, error) {
+	p := &found{}
+	if low > first {
+		p.older = strconv.FormatUint(low+1, 10)
+	}
+	low = max(low, first)
 	at, err := ex.CursorAt(low)
 	if err != nil {
 		return nil, err
@@ -244,11 +322,12 @@ func (f *filter) up(ctx context.Context, ex evento.Executor, low, high uint64) (
 				return p.turned(), nil
 			}
 			if len(p.events) == pageRows || p.looked == mostLooked {
-				p.newer = low
+				p.newer, p.more = strconv.FormatUint(low, 10), true
 				return p.turned(), nil
 			}
 			low = e.Position
 			p.looked++
+			p.last = e.Timestamp
 			if f.matches(e) {
 				p.events = append(p.events, *e)
 			}

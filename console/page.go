@@ -40,8 +40,8 @@ type page struct {
 // templates are the pages, each with the frame.
 type templates struct{ byName map[string]*template.Template }
 
-func parseTemplates() (*templates, error) {
-	base, err := template.New("base").Funcs(functions).ParseFS(files, "templates/base.html", "templates/*parts.html")
+func parseTemplates(place func(uint64, evento.ID) string) (*templates, error) {
+	base, err := template.New("base").Funcs(functions).Funcs(template.FuncMap{"place": place}).ParseFS(files, "templates/base.html", "templates/*parts.html")
 	if err != nil {
 		return nil, err
 	}

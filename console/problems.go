@@ -67,10 +67,14 @@ func (c *console) problemOf(ctx context.Context, s *status) (*problem, error) {
 // stoppedAt finds the event at which a subscription has stopped: mostly it is the one behind its
 // place.
 func (c *console) stoppedAt(ctx context.Context, s *status, id evento.ID) (*evento.RawEvent, error) {
-	if e, err := c.at(ctx, s.Position+1); err == nil && e.ID == id {
-		return e, nil
+	if e, err := c.at(ctx, s.Position+1); err == nil && e.Node.ID == id {
+		return &e.Node, nil
 	}
-	return c.byID(ctx, id)
+	e, err := c.byID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &e.Node, nil
 }
 
 func (p *problem) at(name string, position, version uint64, aggregate evento.AggregateKey) {

@@ -134,6 +134,9 @@ func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) ([]handled,
 			continue
 		}
 		h := handled{Status: *s, Done: e.Position <= s.Position, Behind: e.Position - min(e.Position, s.Position)}
+		if !hasPositions(c.ex) {
+			h.Unknown = "its place is one in several stores: how many events it has not reached yet is on its own page"
+		}
 		if s.Parked > 0 {
 			for p, err := range evento.ControlOf(c.ex, s.Key).RoutingKey(s.RoutingKey).Parked(ctx, evento.ParkedEvent(e.ID)) {
 				if err != nil {

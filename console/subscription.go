@@ -159,14 +159,14 @@ func (c *console) describe(r *http.Request, s *status, at *stoppedAt, id evento.
 	if err != nil {
 		return // the page goes without
 	}
-	at.Event = root(r) + "events/" + strconv.FormatUint(e.Position, 10)
+	at.Event = root(r) + "events/" + c.place(e.Position, e.ID)
 	what := fmt.Sprintf("%s %s", number(e.Position), printable.Text(e.Name))
 	at.Title = "A worker tries " + what + " again"
 	if !at.Failed {
 		return
 	}
 	at.Title = "It has stopped before " + what
-	if len(s.Partitions) == 1 && c.allowed(r, Reset) {
+	if len(s.Partitions) == 1 && hasPositions(c.ex) && c.allowed(r, Reset) {
 		at.Behind = linkTo(root(r), s.name(), url.Values{"to": {"position"}, "place": {strconv.FormatUint(e.Position, 10)}}, "reset")
 	}
 }
