@@ -47,6 +47,9 @@ type live struct {
 	statuses  []status
 	viewers   map[*viewer]struct{}
 	following context.CancelFunc // nil: nobody looks
+
+	ended chan struct{} // closed when the executor is closed
+	end   func()        // closes it
 }
 
 // viewer is an open page.
@@ -56,10 +59,12 @@ type viewer struct {
 	rows     bool // it is told of events
 	overview bool // it is told of the figures of the overview
 	messages chan string
+	missed   bool // a message did not reach it; guarded by live.mu
 }
 
 func newLive(ex evento.Executor, pages *templates, logger *slog.Logger) *live {
-	return &live{ex: ex, pages: pages, logger: logger, viewers: map[*viewer]struct{}{}}
+	ended := make(chan struct{})
+	return &live{ex: ex, pages: pages, logger: logger, viewers: map[*viewer]struct{}{}, ended: ended, end: sync.OnceFunc(func() { close(ended) })}
 }
 
 // run takes samples until the executor is closed.
@@ -74,12 +79,17 @@ func (l *live) run() {
 		}
 		cancel()
 		if errors.Is(err, evento.ErrClosed) {
+			l.end()
 			return
 		}
 		if err != nil {
 			l.logger.Warn("evento: the console cannot see how the store is", "error", err)
 		}
-		<-tick.C
+		select {
+		case <-tick.C:
+		case <-l.ended:
+			return
+		}
 	}
 }
 
@@ -166,6 +176,7 @@ func (l *live) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := l.followOnce(ctx)
 		if errors.Is(err, evento.ErrClosed) {
+			l.end() // viewers are not told any more that they are live
 			return
 		}
 		select {
@@ -217,15 +228,29 @@ func (l *live) tellNewer(page *cursor.Page[evento.RawEvent], at evento.RawEvent)
 		return at, nil
 	}
 	slices.Reverse(fresh)
-	left := uint64(0)
-	if len(fresh) == len(page.Edges) && fresh[0].Position > at.Position+1 {
-		left = fresh[0].Position - at.Position - 1
+	left, more := uint64(0), false // how many were left out; 0: it is not known
+	switch {
+	case len(fresh) < len(page.Edges):
+	case !hasPositions(l.ex):
+		more = page.PageInfo.HasPreviousPage
+	case fresh[0].Position > at.Position+1:
+		left, more = fresh[0].Position-at.Position-1, true
 	}
-	return *fresh[len(fresh)-1], l.tell(fresh, left)
+	return *fresh[len(fresh)-1], l.tell(fresh, left, more)
 }
 
 // tell tells viewers of events. Viewers with the same filter get the same text.
-func (l *live) tell(fresh []*evento.RawEvent, left uint64) error {
+func (l *live) tell(fresh []*evento.RawEvent, left uint64, more bool) error {
+	gap, err := l.gap(0)
+	if err != nil {
+		return err
+	}
+	begin := ""
+	if more {
+		if begin, err = l.gap(left); err != nil {
+			return err
+		}
+	}
 	rows := make([]string, len(fresh))
 	texts := map[string]string{}
 	l.mu.Lock()
@@ -237,13 +262,7 @@ func (l *live) tell(fresh []*evento.RawEvent, left uint64) error {
 		text, ok := texts[v.filter]
 		if !ok {
 			var b strings.Builder
-			if left > 0 {
-				row, err := l.pages.fragment("left", left)
-				if err != nil {
-					return err
-				}
-				b.WriteString("event: row\ndata: " + row + "\n\n")
-			}
+			b.WriteString(begin)
 			for i, e := range fresh {
 				if !v.query.Matches(*e) {
 					continue
@@ -263,12 +282,24 @@ func (l *live) tell(fresh []*evento.RawEvent, left uint64) error {
 		if text == "" {
 			continue
 		}
+		if v.missed {
+			text = gap + text
+		}
 		select {
 		case v.messages <- text:
-		default: // it is slow, and sees the next ones
+			v.missed = false
+		default: // it is slow, and is told so with the next ones
+			v.missed = true
 		}
 	}
 	return nil
+}
+
+// gap is the row that stands for events of which viewers are not told; of 0: it is not known
+// how many.
+func (l *live) gap(left uint64) (string, error) {
+	row, err := l.pages.fragment("left", left)
+	return "event: row\ndata: " + row + "\n\n", err
 }
 
 // tellFigures tells viewers of the overview how it is now.
@@ -301,8 +332,13 @@ func (l *live) overviews() (list []*viewer) {
 	return list
 }
 
-// clockEvery is how often a page is told that it is live.
-const clockEvery = 5 * time.Second
+const (
+	// clockEvery is how often a page is told that it is live.
+	clockEvery = 5 * time.Second
+	// askEvery is how many times it is told so before Allow is asked again: a login may have
+	// ended.
+	askEvery = 6
+)
 
 // stream is the page's end of what it is told.
 func (c *console) stream(w http.ResponseWriter, r *http.Request) {
@@ -312,15 +348,20 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := &viewer{filter: f.values().Encode(), query: f.query(), rows: r.URL.Query().Has("rows") && !f.scans(), overview: r.URL.Query().Has("figures"), messages: make(chan string, mostWaiting)}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // a proxy is not to collect what it is told
+	if r.Method == http.MethodHead {
+		return
+	}
 	if !c.live.join(v) {
 		http.Error(w, "Too many pages are open.", http.StatusServiceUnavailable)
 		return
 	}
 	defer c.live.leave(v)
-	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Time{}) // the server may have one for pages
 	send := func(text string) error {
+		// The server may have one for whole pages. Who does not read is not waited for.
+		_ = control.SetWriteDeadline(time.Now().Add(patience))
 		if _, err := w.Write([]byte(text)); err != nil {
 			return err
 		}
@@ -331,6 +372,7 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 	now := func() string {
 		return fmt.Sprintf("event: clock\ndata: %s UTC\n\n", time.Now().UTC().Format("15:04:05"))
 	}
+	asked := 0
 	for message := now(); ; {
 		if send(message) != nil {
 			return
@@ -338,8 +380,13 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			return
+		case <-c.live.ended:
+			return
 		case message = <-v.messages:
 		case <-clock.C:
+			if asked++; asked%askEvery == 0 && !c.allowed(r, Look) {
+				return
+			}
 			message = now()
 		}
 	}
