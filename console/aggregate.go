@@ -21,7 +21,7 @@ import (
 
 const (
 	nearEnd    = 4 * pageRows // versions that are read rather than searched for
-	mostMarked = 500          // parked events of a subscription that are looked at
+	mostMarked = mostParked   // parked events that are looked at, of all subscriptions
 )
 
 type aggregateBody struct {
@@ -325,15 +325,15 @@ func briefValue(raw []byte) string {
 
 // note says of the events of the page what needs attention. What cannot be read is not said.
 func (c *console) note(ctx context.Context, b *aggregateBody) {
-	notes := c.notes(ctx, evento.ParkedOf(b.Type, b.ID))
+	notes := c.notes(ctx, func(p *evento.Parked) bool { return p.AggregateType == b.Type && p.AggregateID == b.ID })
 	for i := range b.Rows {
 		b.Rows[i].Note = notes[b.Rows[i].Event.ID]
 	}
 }
 
 // notes says of events that a subscription has stopped at them, or has parked them.
-func (c *console) notes(ctx context.Context, parked evento.ParkedFilter) map[evento.ID]string {
-	notes := map[evento.ID]string{}
+func (c *console) notes(ctx context.Context, wanted func(*evento.Parked) bool) map[evento.ID]string {
+	notes, looked := map[evento.ID]string{}, 0
 	add := func(id evento.ID, note string) {
 		if notes[id] != "" {
 			note = notes[id] + ", " + note
@@ -347,10 +347,13 @@ func (c *console) notes(ctx context.Context, parked evento.ParkedFilter) map[eve
 		if s.Parked == 0 {
 			continue
 		}
-		looked := 0
-		for p, err := range evento.ControlOf(c.ex, s.Key).RoutingKey(s.RoutingKey).Parked(ctx, parked) {
+		// A filter of the library would look at all of them.
+		for p, err := range c.control(s.name()).Parked(ctx, evento.AllParked()) {
 			if looked++; err != nil || looked > mostMarked {
 				break
+			}
+			if !wanted(&p) {
+				continue
 			}
 			if p.Error == "" {
 				add(p.ID, "waits in "+printable.Text(s.Key))

@@ -281,7 +281,7 @@ func TestNotesOfEvents(t *testing.T) {
 	if err := c.live.sample(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	notes := c.notes(t.Context(), evento.ParkedOf(accountType, "a"))
+	notes := c.notes(t.Context(), func(p *evento.Parked) bool { return p.AggregateID == "a" })
 	var got []string
 	for e, err := range evento.Events(t.Context(), ex, evento.Query{}) {
 		if err != nil {

@@ -84,7 +84,7 @@ func (c *console) causation(r *http.Request) (*page, error) {
 	if around.newer {
 		b.Newer = "?near=" + strconv.FormatUint(around.last, 10)
 	}
-	b.tree(events, c.notes(ctx, evento.AllParked()))
+	b.tree(events, c.notes(ctx, func(*evento.Parked) bool { return true }))
 	b.Graph = graphOf(b)
 	return &page{Template: "causation", Title: "What " + b.Correlation + " led to", Nav: "events", Body: b}, nil
 }

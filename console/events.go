@@ -130,6 +130,7 @@ type eventBody struct {
 	Effects          []evento.RawEvent
 	Looked           int
 	Handled          []handled
+	HandledMore      bool // there are more subscriptions than were looked at
 	Values           []pair
 	AggregateVersion string
 }
@@ -173,7 +174,7 @@ func (c *console) event(r *http.Request) (*page, error) {
 	if err := c.related(ctx, b, edge.Cursor); err != nil {
 		return nil, err
 	}
-	if b.Handled, err = c.handledBy(ctx, e); err != nil {
+	if b.Handled, b.HandledMore, err = c.handledBy(ctx, e); err != nil {
 		return nil, err
 	}
 	return &page{Template: "event", Title: fmt.Sprintf("%s %d", e.Name, e.Position), Nav: "events", Body: b}, nil

@@ -99,7 +99,7 @@ func (l *live) sample(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	statuses, err := statusesOf(ctx, l.ex)
+	statuses, _, err := statusesOf(ctx, l.ex, "")
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,11 @@ const (
 
 type overviewBody struct {
 	Problems []problem
+	Left     int  // problems that are not shown
+	More     bool // there are more subscriptions than were looked at
+	Count    int  // of those that were
+	Hidden   int  // of them that are not shown
+	Bad      int  // that need attention
 	Head     evento.RawEvent
 	Rate     *plot
 	Lag      *plot
@@ -51,7 +56,7 @@ func (c *console) overview(r *http.Request) (*page, error) {
 		return &page{Template: "empty", Title: "An empty store", Nav: "overview", Stream: "clock"}, nil
 	}
 	title := "All is well"
-	if n := len(b.Problems); n > 0 {
+	if n := b.Bad; n > 0 {
 		title = plural(n, "problem")
 	}
 	return &page{Template: "overview", Title: title, Nav: "overview", Stream: "rows&figures", Body: b}, nil
@@ -63,7 +68,7 @@ func (c *console) glance(ctx context.Context) (*overviewBody, error) {
 	if err != nil || len(newest.Edges) == 0 {
 		return &overviewBody{}, err
 	}
-	statuses, err := statusesOf(ctx, c.ex)
+	statuses, more, err := statusesOf(ctx, c.ex, "")
 	if err != nil {
 		return nil, err
 	}
@@ -86,17 +91,23 @@ func (c *console) glance(ctx context.Context) (*overviewBody, error) {
 		s := &statuses[i]
 		row := railRow{status: *s, Done: railAt(s.Position, b.From, b.Head.Position)}
 		if s.needsAttention() {
-			p := &problem{status: *s}
-			if len(b.Problems) < mostProblems && s.known() {
-				if p, err = c.problemOf(ctx, s); err != nil {
-					return nil, err
+			if b.Bad++; len(b.Problems) < pageRows {
+				p := &problem{status: *s}
+				if len(b.Problems) < mostProblems && s.known() {
+					if p, err = c.problemOf(ctx, s); err != nil {
+						return nil, err
+					}
 				}
+				b.Problems = append(b.Problems, *p)
+				row.Ticks = ticks(p.ticks, b.From, b.Head.Position)
 			}
-			b.Problems = append(b.Problems, *p)
-			row.Ticks = ticks(p.ticks, b.From, b.Head.Position)
+		}
+		if len(b.Statuses) == pageRows {
+			continue
 		}
 		b.Statuses = append(b.Statuses, row)
 	}
+	b.More, b.Count, b.Left, b.Hidden = more, len(statuses), b.Bad-len(b.Problems), len(statuses)-len(b.Statuses)
 	history := c.live.history()
 	b.Rate, b.Lag = rateOf(history), lagOf(history, nil)
 	return b, nil
@@ -153,8 +164,10 @@ func lagOf(history []sample, of *evento.SubscriptionName) *plot {
 	p := &plot{unit: "seconds", least: 10}
 	for i := range history {
 		longest := time.Duration(0)
-		for name, lag := range history[i].lags {
-			if of == nil || name == *of {
+		if of != nil {
+			longest = history[i].lags[*of]
+		} else {
+			for _, lag := range history[i].lags {
 				longest = max(longest, lag)
 			}
 		}

@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// mostParked is how many parked events a page looks at to show them by aggregates.
-	mostParked = 10_000
+	// mostParked is how many parked events a page looks at to show them by aggregates, of which
+	// it shows fifty.
+	mostParked = 2_000
 	// mostOfOne is how many parked events of an aggregate are shown.
 	mostOfOne = 50
 )
@@ -146,6 +147,9 @@ func (c *console) parked(r *http.Request, s *status) (*parkedList, error) {
 		g := groups[choiceOf(&p)]
 		if g == nil {
 			g = &parkedGroup{Choice: choiceOf(&p), First: p, Root: root(r)}
+			if n := len(groups); n < from || n >= from+pageRows {
+				g.First.Error = p.Error[:min(len(p.Error), 1)] // it is not shown
+			}
 			g.Aggregate = eventRow{&evento.RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Version: p.Version}, root(r)}
 			if n := len(groups); n >= from && n < from+pageRows {
 				l.Groups = append(l.Groups, g)

@@ -62,30 +62,40 @@ func (s *status) needsAttention() bool { return s.urgency() < 5 }
 // mostPending is how many pending events are counted.
 const mostPending = 100
 
-// statusesOf returns all subscriptions, the most urgent first. One that is damaged hides no
-// other: its status says so. Records of which nobody can tell the subscription are together in
-// a status without a key.
-func statusesOf(ctx context.Context, ex evento.Executor) ([]status, error) {
-	var all []status
+// mostStatuses is how many subscriptions a page looks at, of which each takes several reads.
+const mostStatuses = 500
+
+// statusesOf returns the subscriptions of a key, or all of them for "", the most urgent first, and
+// whether there are more than are looked at. One that is damaged hides no other: its status says
+// so. Records of which nobody can tell the subscription are together in a status without a key.
+func statusesOf(ctx context.Context, ex evento.Executor, key string) (all []status, more bool, err error) {
 	for name, err := range evento.Subscriptions(ctx, ex) {
+		if err == nil && key != "" && name.Key != key {
+			continue
+		}
+		if more = len(all) == mostStatuses; more {
+			break
+		}
 		if errors.Is(err, evento.ErrDamaged) {
-			all = append(all, status{State: stateDamaged, Error: err.Error()})
+			if key == "" {
+				all = append(all, status{State: stateDamaged, Error: err.Error()})
+			}
 			break // it comes last
 		}
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		s, err := statusOf(ctx, ex, name)
 		switch {
 		case errors.Is(err, evento.ErrNotFound):
 			continue // it was removed meanwhile
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		}
 		all = append(all, *s)
 	}
 	slices.SortStableFunc(all, func(a, b status) int { return a.urgency() - b.urgency() })
-	return all, nil
+	return all, more, nil
 }
 
 // statusOf returns one subscription.
@@ -122,12 +132,12 @@ func (c *console) hasSubscription(ctx context.Context, key string) (bool, error)
 }
 
 // handledBy returns what each subscription has made of an event that it selects.
-func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) ([]handled, error) {
-	statuses, err := statusesOf(ctx, c.ex)
+func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) (all []handled, more bool, err error) {
+	statuses, more, err := statusesOf(ctx, c.ex, "")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var all []handled
+	looked := 0
 	for i := range statuses {
 		s := &statuses[i]
 		if !s.known() || !selects(&s.Selection, e) {
@@ -138,16 +148,24 @@ func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) ([]handled,
 			h.Unknown = "its place is one in several stores: how many events it has not reached yet is on its own page"
 		}
 		if s.Parked > 0 {
-			for p, err := range evento.ControlOf(c.ex, s.Key).RoutingKey(s.RoutingKey).Parked(ctx, evento.ParkedEvent(e.ID)) {
+			// One that is chosen by its id would be looked for among all of them.
+			for p, err := range c.control(s.name()).Parked(ctx, evento.AllParked()) {
 				if err != nil {
-					return nil, err
+					return nil, false, err
 				}
-				h.Parked = &p
+				if p.ID == e.ID {
+					h.Parked = &p
+				} else if looked >= mostParked {
+					h.Unknown = "it is not known whether it is parked: there are too many"
+				}
+				if looked++; p.ID == e.ID || looked > mostParked || hasPositions(c.ex) && p.Position > e.Position {
+					break
+				}
 			}
 		}
 		all = append(all, h)
 	}
-	return all, nil
+	return all, more, nil
 }
 
 // selects reports whether a subscription handles an event.

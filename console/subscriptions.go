@@ -23,6 +23,7 @@ type subscriptionsBody struct {
 	Key          string // only those with this key; "": all
 	Older, Newer string // links; "": none
 	Left         string // what is left out
+	More         bool   // there are more than were looked at
 	Acts         bool   // some row has a button
 }
 
@@ -49,14 +50,11 @@ func (c *console) subscriptionsOf(r *http.Request, key string) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := statusesOf(r.Context(), c.ex)
+	all, more, err := statusesOf(r.Context(), c.ex, key)
 	if err != nil {
 		return nil, err
 	}
-	if key != "" {
-		all = slices.DeleteFunc(all, func(s status) bool { return s.Key != key })
-	}
-	b := &subscriptionsBody{Key: key, Older: pageLink(r, from+pageRows, len(all)), Newer: newerLink(r, from)}
+	b := &subscriptionsBody{Key: key, More: more, Older: pageLink(r, from+pageRows, len(all)), Newer: newerLink(r, from)}
 	shown := all[min(from, len(all)):min(from+pageRows, len(all))]
 	if left := len(all) - len(shown); left > 0 {
 		b.Left = plural(left, "subscription") + " on other pages."

@@ -32,6 +32,9 @@ var functions = template.FuncMap{
 	"named":      memberName,
 	"causeIn":    causeIn,
 	"parkedActs": parkedActs,
+	"leftOut": func() string {
+		return "The first " + plural(mostStatuses, "subscription") + " by key were looked at, and there are more: evento subscriptions list has all of them, and each has its page."
+	},
 }
 
 // inLine is how many bytes of a payload stand in a row.

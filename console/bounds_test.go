@@ -1,0 +1,89 @@
+package console_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/memory"
+)
+
+// counted is a store that counts what is read. It is safe for concurrent use.
+type counted struct {
+	evento.Executor
+
+	events, bytes, records atomic.Int64
+}
+
+func (c *counted) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	page, err := c.Executor.Read(ctx, q, args)
+	if err == nil {
+		c.events.Add(int64(len(page.Edges)))
+		for i := range page.Edges {
+			c.bytes.Add(int64(len(page.Edges[i].Node.Data)))
+		}
+	}
+	return page, err
+}
+
+func (c *counted) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	page, err := c.Executor.Records(ctx, q)
+	if err == nil {
+		c.records.Add(int64(len(page.Records)))
+	}
+	return page, err
+}
+
+// Pages look at some of very many subscriptions, show fewer, and say so.
+func TestManySubscriptions(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	d.place("a", 1)
+	for i := range 510 {
+		b := mailer(fmt.Sprintf("s%03d", i), func(*evento.RawEvent) error { return errors.New("no") })
+		if err := d.execute(b.AcceptFailure()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page := d.page("")
+	has(t, page, "500 problems", "450 more need attention", "450 more are on the page of subscriptions", "500 or more", "The first 500 subscriptions by key were looked at, and there are more")
+	if n := strings.Count(page, `href="./subscriptions/s`); n != 100 { // problems, and rails
+		t.Errorf("the overview has %d links to subscriptions", n)
+	}
+	page = d.page("subscriptions")
+	has(t, page, "450 subscriptions on other pages.", "The first 500 subscriptions by key were looked at")
+	has(t, d.page("subscriptions?key=s505"), "s505", "1 parked")
+	has(t, d.page("events/1"), "The first 500 subscriptions by key were looked at")
+}
+
+// Of very many parked events pages look at the first ones, and do not say of others that they
+// were handled.
+func TestVeryManyParked(t *testing.T) {
+	t.Parallel()
+	ex := &counted{Executor: memory.New(nil)}
+	d := newDeskOn(t, ex, nil)
+	const count = 2200
+	for i := range 11 {
+		b := evento.Aggregate(fmt.Sprint("a", i)).AnyVersion()
+		for j := range count / 11 {
+			b.Event(placed{j})
+		}
+		if _, err := b.Commit(t.Context(), ex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.execute(mailer("m", func(*evento.RawEvent) error { return errors.New("no") }).AcceptFailure()); err != nil {
+		t.Fatal(err)
+	}
+	has(t, d.page("subscriptions/m"), "The first 2,000 of 2,200 parked events were looked at.")
+	has(t, d.page("events/3"), "Parked in m")
+	page := d.page("events/2150")
+	has(t, page, "it is not known whether it is parked")
+	without(t, page, "handled or passed over")
+	has(t, d.page("subscriptions/m/parked/drop?all=1"), "Drop 2,200 parked events of m?")
+}
