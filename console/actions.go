@@ -324,7 +324,7 @@ func (c *console) preview(r *http.Request, s *status, place *resetPlace, head ui
 		return p
 	}
 	if next, err := c.at(r.Context(), place.position+1); err == nil { // there is one, unless there is a gap
-		p.Next = &eventRow{&next.Node, root(r)}
+		p.Next = &eventRow{Event: &next.Node, Root: root(r)}
 	}
 	return p
 }

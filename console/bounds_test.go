@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/console"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/executor/memory"
 )
@@ -17,16 +18,13 @@ import (
 type counted struct {
 	evento.Executor
 
-	events, bytes, records atomic.Int64
+	events, records atomic.Int64
 }
 
 func (c *counted) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 	page, err := c.Executor.Read(ctx, q, args)
 	if err == nil {
 		c.events.Add(int64(len(page.Edges)))
-		for i := range page.Edges {
-			c.bytes.Add(int64(len(page.Edges[i].Node.Data)))
-		}
 	}
 	return page, err
 }
@@ -86,4 +84,42 @@ func TestVeryManyParked(t *testing.T) {
 	has(t, page, "it is not known whether it is parked")
 	without(t, page, "handled or passed over")
 	has(t, d.page("subscriptions/m/parked/drop?all=1"), "Drop 2,200 parked events of m?")
+	// No page reads more than twenty times what it shows, and what it proposes.
+	for _, path := range []string{"", "events", "events?text=nowhere", "events?from=1h&to=2999-01-01&text=nowhere", "events/2000", "subscriptions", "subscriptions/m", "causation/x", "aggregates/shop%2FOrder/a1"} {
+		before := ex.events.Load()
+		d.get(path)
+		if n := ex.events.Load() - before; n > 1700 {
+			t.Errorf("%q reads %d events", path, n)
+		}
+		before = ex.records.Load()
+		d.get(path)
+		if n := ex.records.Load() - before; n > 3*count {
+			t.Errorf("%q reads %d records", path, n)
+		}
+	}
+}
+
+// A page of large events holds none of their payloads, and looks at so many bytes at most.
+func TestLargePayloads(t *testing.T) {
+	t.Parallel()
+	ex := &counted{Executor: memory.New(nil)}
+	t.Cleanup(func() { _ = ex.Close() })
+	large := `{"n":"` + strings.Repeat("x", 3<<20) + `"}`
+	const count = 24
+	for range count {
+		commit(t, ex, "a", happened("Opened", large))
+	}
+	server := serve(t, ex, console.Options{})
+	seen, pages := map[int]bool{}, 0
+	for at := "events?text=xxx"; at != "" && pages < count; pages++ {
+		_, body := get(t, server, at)
+		list, links := shown(body)
+		for _, position := range list {
+			seen[position] = true
+		}
+		at = links["next"]
+	}
+	if len(seen) != count || pages != 2 {
+		t.Errorf("%d of %d events are on %d pages, want all on 2", len(seen), count, pages)
+	}
 }

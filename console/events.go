@@ -4,11 +4,13 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -23,6 +25,16 @@ import (
 type eventRow struct {
 	Event *evento.RawEvent
 	Root  string
+	// Line is the payload in a line; the event is without it, so that a page of large ones is
+	// not held until it is written.
+	Line string
+}
+
+// lineOf is the row of an event on a page of the root, whose payload may be let go then.
+func lineOf(e *evento.RawEvent) eventRow {
+	shown := *e
+	shown.Data = nil
+	return eventRow{&shown, "./", payload.Text(e, inLine)}
 }
 
 type eventsBody struct {
@@ -50,9 +62,7 @@ func (c *console) events(r *http.Request) (*page, error) {
 		return nil, err
 	}
 	b := &eventsBody{Filter: f, Total: f.total(p)}
-	for i := range p.events {
-		b.Rows = append(b.Rows, eventRow{&p.events[i], "./"})
-	}
+	b.Rows = p.rows
 	values := f.values()
 	for _, name := range fields {
 		if values.Has(name) {
@@ -65,7 +75,7 @@ func (c *console) events(r *http.Request) (*page, error) {
 	if b.Types, b.Names, err = c.kinds(ctx); err != nil {
 		return nil, err
 	}
-	if (f.scans() || p.placeless && (f.From != "" || f.To != "")) && p.more && len(p.events) < pageRows {
+	if (f.scans() || p.placeless && (f.From != "" || f.To != "")) && p.more && len(p.rows) < pageRows {
 		how := "back"
 		if f.after != "" {
 			how = "up"
@@ -92,7 +102,7 @@ func (f *filter) link(name, place string) string {
 
 // total says how many there are, as far as that is known.
 func (f *filter) total(p *found) string {
-	switch n := len(p.events); {
+	switch n := len(p.rows); {
 	case p.older != "" || p.newer != "":
 		return plural(n, "event") + " of more"
 	case f.any():
@@ -202,6 +212,9 @@ func (c *console) at(ctx context.Context, position uint64) (*cursor.Edge[evento.
 		return nil, err
 	}
 	page, err := c.ex.Read(ctx, evento.Query{}, cursor.Onward(1, at))
+	if err != nil && !errors.Is(err, cursor.ErrInvalid) { // beyond the end
+		return nil, err
+	}
 	if err != nil {
 		return nil, notFound("There is no event at position %s.", number(position))
 	}
@@ -309,14 +322,39 @@ func (c *console) related(ctx context.Context, b *eventBody, at cursor.Value) er
 	return nil
 }
 
+// isPosition reports whether a text is a number with its thousands apart.
+func isPosition(text string) bool {
+	n, err := strconv.ParseUint(strings.ReplaceAll(text, ",", ""), 10, 63)
+	return err == nil && number(n) == text
+}
+
 // find goes to what somebody has typed: a position, an id, a subscription, or part of a payload.
 func (c *console) find(w http.ResponseWriter, r *http.Request) {
-	text := r.URL.Query().Get("q")
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	text := strings.TrimSpace(r.URL.Query().Get("q"))
 	to := "events?text=" + url.QueryEscape(text)
-	if _, err := c.lookUp(r.Context(), text); err == nil {
-		to = "events/" + url.PathEscape(text)
-	} else if ok, err := c.hasSubscription(r.Context(), text); err == nil && ok {
-		to = "subscriptions/" + url.PathEscape(text)
+	event := text
+	if n := strings.ReplaceAll(text, ",", ""); event != n && isPosition(text) { // as pages write it
+		event = n
+	}
+	_, err := c.lookUp(ctx, event)
+	var refused *refusal
+	switch {
+	case err == nil:
+		to = "events/" + url.PathEscape(event)
+	case !errors.As(err, &refused):
+		c.fail(w, r, err)
+		return
+	default:
+		ok, err := c.hasSubscription(ctx, text)
+		switch {
+		case err != nil && !errors.Is(err, evento.ErrDamaged):
+			c.fail(w, r, err)
+			return
+		case ok && err == nil:
+			to = "subscriptions/" + escape(text)
+		}
 	}
 	w.Header().Set("Location", to) // it is relative: the prefix is not known
 	w.WriteHeader(http.StatusSeeOther)

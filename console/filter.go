@@ -134,13 +134,17 @@ const (
 	// mostLooked is how many events a page looks at, of which it shows a few: twenty times
 	// as many as it has rows.
 	mostLooked = 20 * pageRows
+	// mostBytes is after how many bytes of payloads it looks at no more: 16 MiB stand in a
+	// single event.
+	mostBytes = 64 << 20
 )
 
 // found is a page of events, the newest first.
 type found struct {
-	events       []evento.RawEvent
+	rows         []eventRow
 	older, newer string // the places before which and behind which there may be more; "": there are none
 	looked       int    // events that were looked at
+	bytes        int    // of their payloads
 	last         time.Time
 	more         bool // it was looked no further
 	placeless    bool // positions are no places
@@ -189,6 +193,18 @@ func (f *filter) find(ctx context.Context, ex evento.Executor) (*found, error) {
 	return p, err
 }
 
+// full reports whether a page has enough, or has looked at enough.
+func (p *found) full() bool {
+	return len(p.rows) == pageRows || p.looked == mostLooked || p.bytes >= mostBytes
+}
+
+// look counts an event that is looked at.
+func (p *found) look(e *evento.RawEvent) {
+	p.looked++
+	p.bytes += len(e.Data)
+	p.last = e.Timestamp
+}
+
 // positionOf is a position of a query; 0: there is none.
 func positionOf(name, text string) (uint64, error) {
 	if text == "" {
@@ -223,7 +239,7 @@ func (f *filter) browse(ctx context.Context, ex evento.Executor) (*found, error)
 			if !up && !f.from.IsZero() && e.Timestamp.Before(f.from) || up && !f.to.IsZero() && !e.Timestamp.Before(f.to) {
 				return p.ended(up, ""), nil
 			}
-			if len(p.events) == pageRows || p.looked == mostLooked {
+			if p.full() {
 				return p.ended(up, string(at)), nil
 			}
 			if at = page.Edges[i].Cursor; p.looked == 0 && up {
@@ -231,10 +247,9 @@ func (f *filter) browse(ctx context.Context, ex evento.Executor) (*found, error)
 			} else if p.looked == 0 && f.before != "" {
 				p.newer = string(at)
 			}
-			p.looked++
-			p.last = e.Timestamp
+			p.look(e)
 			if (f.from.IsZero() || !e.Timestamp.Before(f.from)) && (f.to.IsZero() || e.Timestamp.Before(f.to)) && f.matches(e) {
-				p.events = append(p.events, *e)
+				p.rows = append(p.rows, lineOf(e))
 			}
 		}
 		if up && !page.PageInfo.HasNextPage || !up && !page.PageInfo.HasPreviousPage {
@@ -273,15 +288,14 @@ func (f *filter) down(ctx context.Context, ex evento.Executor, low, high uint64,
 			if e.Position <= low {
 				return p, nil
 			}
-			if len(p.events) == pageRows || p.looked == mostLooked {
+			if p.full() {
 				p.older, p.more = strconv.FormatUint(high, 10), true
 				return p, nil
 			}
 			high = e.Position
-			p.looked++
-			p.last = e.Timestamp
+			p.look(e)
 			if f.matches(e) {
-				p.events = append(p.events, *e)
+				p.rows = append(p.rows, lineOf(e))
 			}
 		}
 		if !page.PageInfo.HasPreviousPage {
@@ -321,15 +335,14 @@ func (f *filter) up(ctx context.Context, ex evento.Executor, first, low, high ui
 			if e.Position >= high {
 				return p.turned(), nil
 			}
-			if len(p.events) == pageRows || p.looked == mostLooked {
+			if p.full() {
 				p.newer, p.more = strconv.FormatUint(low, 10), true
 				return p.turned(), nil
 			}
 			low = e.Position
-			p.looked++
-			p.last = e.Timestamp
+			p.look(e)
 			if f.matches(e) {
-				p.events = append(p.events, *e)
+				p.rows = append(p.rows, lineOf(e))
 			}
 		}
 		if at = page.PageInfo.EndCursor; !page.PageInfo.HasNextPage {
@@ -339,7 +352,7 @@ func (f *filter) up(ctx context.Context, ex evento.Executor, first, low, high ui
 }
 
 func (p *found) turned() *found {
-	slices.Reverse(p.events)
+	slices.Reverse(p.rows)
 	return p
 }
 

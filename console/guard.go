@@ -15,6 +15,8 @@ import (
 // policy lets a page load what the console itself serves, and nothing else.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
+const noLook = "You may not look at this store."
+
 // guard lets through who may look, and changes that a page of the console has asked for.
 func (c *console) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,7 +31,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 		}
 		switch {
 		case !c.allowed(r, Look):
-			c.fail(w, r, forbidden("You may not look at this store."))
+			c.write(w, r, &page{Template: "error", Title: noLook, Body: noLook, status: http.StatusForbidden, Closed: true})
 		case r.Method == http.MethodPost && !sameOrigin(r):
 			c.fail(w, r, forbidden("This request came from another site. Nothing was changed."))
 		case r.Method == http.MethodPost && !c.hasToken(w, r):
@@ -49,10 +51,11 @@ func (c *console) allowed(r *http.Request, a Action) bool {
 }
 
 // sameOrigin reports whether a browser says that a page of this host has sent the request. One that
-// says nothing is no browser of today, and has no login to misuse.
+// says nothing is no browser of today, and has no login to misuse. What it says of the site is
+// enough: behind a proxy that names another host the origin would be that of another.
 func sameOrigin(r *http.Request) bool {
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
-		return false
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "same-origin" || site == "none"
 	}
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -66,27 +69,36 @@ func sameOrigin(r *http.Request) bool {
 // cannot read it.
 const (
 	tokenCookie = "evento_console"
+	hostCookie  = "__Host-" + tokenCookie // which no other host of the site can set
 	tokenField  = "token"
 	tokenLength = 32
 	mostForm    = 1 << 20 // bytes of a form
 )
 
+// cookieOf is the name of the cookie.
+func cookieOf(r *http.Request) string {
+	if r.TLS != nil {
+		return hostCookie
+	}
+	return tokenCookie
+}
+
 // token returns the token of a browser, which gets one if it has none.
 func (c *console) token(w http.ResponseWriter, r *http.Request) string {
-	if cookie, err := r.Cookie(tokenCookie); err == nil && len(cookie.Value) == base64.RawURLEncoding.EncodedLen(tokenLength) {
+	if cookie, err := r.Cookie(cookieOf(r)); err == nil && len(cookie.Value) == base64.RawURLEncoding.EncodedLen(tokenLength) {
 		return cookie.Value
 	}
 	b := make([]byte, tokenLength)
 	_, _ = rand.Read(b) // it ends the program rather than to fail
 	token := base64.RawURLEncoding.EncodeToString(b)
 	// A page of any depth may be the first, and the prefix is not known.
-	http.SetCookie(w, &http.Cookie{Name: tokenCookie, Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}) //nolint:gosec // a console on loopback has no TLS
+	http.SetCookie(w, &http.Cookie{Name: cookieOf(r), Value: token, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil}) //nolint:gosec // a console on loopback has no TLS
 	return token
 }
 
 func (c *console) hasToken(w http.ResponseWriter, r *http.Request) bool {
 	r.Body = http.MaxBytesReader(w, r.Body, mostForm)
-	cookie, err := r.Cookie(tokenCookie)
+	cookie, err := r.Cookie(cookieOf(r))
 	if err != nil || cookie.Value == "" || r.ParseForm() != nil {
 		return false
 	}

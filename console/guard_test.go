@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -134,6 +135,63 @@ func TestGuard(t *testing.T) {
 	}
 	if got := post(server.URL, "same-origin", cookie, token); got == http.StatusForbidden {
 		t.Error("from a page of the console: it is refused")
+	}
+	if got := post("https://console.example", "same-origin", cookie, token); got == http.StatusForbidden {
+		t.Error("from a page of the console, behind a proxy that names another host: it is refused")
+	}
+}
+
+// Who may not look sees nothing of the store, not even what it is called or how it is.
+func TestNothingIsSaidToWhoMayNotLook(t *testing.T) {
+	t.Parallel()
+	may := true
+	d := newDesk(t, &console.Options{Store: "postgres://ledger.internal/bank"})
+	d.allowed = func(console.Action) bool { return may }
+	d.parks(errors.New("no"))
+	has(t, d.page(""), "postgres://ledger.internal/bank", "1 problem")
+	may = false
+	for _, path := range []string{"", "events/1", "go?q=1", "assets/console.js"} {
+		a := d.get(path)
+		if a.status != http.StatusForbidden {
+			t.Errorf("%q: status %d", path, a.status)
+		}
+		without(t, a.text, "ledger", "need attention", "token")
+	}
+}
+
+// Behind TLS no other host of the site can set the token.
+func TestTokenBehindTLS(t *testing.T) {
+	t.Parallel()
+	handler, err := console.Handler(newStore(t), &console.Options{Allow: all, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewTLSServer(handler)
+	t.Cleanup(server.Close)
+	send := func(method, cookie, token string) (status int, cookies []*http.Cookie) {
+		r, err := http.NewRequestWithContext(t.Context(), method, server.URL+"/doctor", strings.NewReader(url.Values{"token": {token}}.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Cookie", cookie)
+		response, err := server.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		return response.StatusCode, response.Cookies()
+	}
+	_, cookies := send(http.MethodGet, "", "")
+	if len(cookies) != 1 || cookies[0].Name != "__Host-evento_console" || !cookies[0].Secure || cookies[0].Path != "/" || cookies[0].Domain != "" {
+		t.Fatalf("the cookies are %v", cookies)
+	}
+	token := cookies[0].Value
+	if got, _ := send(http.MethodPost, "evento_console="+token, token); got != http.StatusForbidden {
+		t.Errorf("with a cookie that another host can set: status %d", got)
+	}
+	if got, _ := send(http.MethodPost, cookies[0].Name+"="+token, token); got == http.StatusForbidden {
+		t.Error("with its own cookie: it is refused")
 	}
 }
 

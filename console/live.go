@@ -268,7 +268,7 @@ func (l *live) tell(fresh []*evento.RawEvent, left uint64, more bool) error {
 					continue
 				}
 				if rows[i] == "" {
-					row, err := l.pages.fragment("row", eventRow{Event: e, Root: "./"})
+					row, err := l.pages.fragment("row", lineOf(e))
 					if err != nil {
 						return err
 					}

@@ -77,7 +77,7 @@ func (c *console) glance(ctx context.Context) (*overviewBody, error) {
 	for i := len(newest.Edges) - 1; i >= 0; i-- {
 		e := &newest.Edges[i].Node
 		if len(b.Newest) < newestRows {
-			b.Newest = append(b.Newest, eventRow{Event: e, Root: "./"})
+			b.Newest = append(b.Newest, lineOf(e))
 		}
 		counts[kindRow{Type: e.AggregateType, Name: e.Name}]++
 	}

@@ -27,6 +27,7 @@ type page struct {
 	Stream   string // what the page wants to be told of; "": nothing
 	Body     any
 	status   int
+	Closed   bool // its reader may not look: it says nothing of the store
 
 	// Set by serve.
 	Root     string // what links of this page begin with
@@ -89,11 +90,12 @@ func (c *console) serve(view func(*http.Request) (*page, error)) http.HandlerFun
 
 // write writes a page in its frame.
 func (c *console) write(w http.ResponseWriter, r *http.Request, p *page) {
-	p.Root, p.Store, p.Now, p.Problems = root(r), c.opts.Store, time.Now().UTC(), c.live.problems()
-	p.Token = c.token(w, r)
-	p.May = map[Action]bool{}
-	for _, a := range []Action{Pause, Resume, Reset, Retry, Drop} {
-		p.May[a] = c.allowed(r, a)
+	p.Root, p.Now, p.May = root(r), time.Now().UTC(), map[Action]bool{}
+	if !p.Closed {
+		p.Store, p.Problems, p.Token = c.opts.Store, c.live.problems(), c.token(w, r)
+		for _, a := range []Action{Pause, Resume, Reset, Retry, Drop} {
+			p.May[a] = c.allowed(r, a)
+		}
 	}
 	var b bytes.Buffer
 	if err := c.pages.byName[p.Template].ExecuteTemplate(&b, "base", p); err != nil {
@@ -141,6 +143,7 @@ func (c *console) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		text, status = fmt.Sprintf("The store has not answered for %s.", patience), http.StatusGatewayTimeout
+	case r.Context().Err() != nil: // nobody waits for it any more
 	case errors.Is(err, evento.ErrInvalid), errors.Is(err, cursor.ErrInvalid):
 		text, status = "This cannot be asked for.", http.StatusBadRequest
 	default:

@@ -150,7 +150,7 @@ func (c *console) parked(r *http.Request, s *status) (*parkedList, error) {
 			if n := len(groups); n < from || n >= from+pageRows {
 				g.First.Error = p.Error[:min(len(p.Error), 1)] // it is not shown
 			}
-			g.Aggregate = eventRow{&evento.RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Version: p.Version}, root(r)}
+			g.Aggregate = eventRow{&evento.RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Version: p.Version}, root(r), ""}
 			if n := len(groups); n >= from && n < from+pageRows {
 				l.Groups = append(l.Groups, g)
 			}
@@ -290,7 +290,7 @@ func (ch *choice) read(ctx context.Context, control *evento.Control, root string
 			l.Failed++
 		}
 		if len(l.Rows) < pageRows {
-			l.Rows = append(l.Rows, chosenRow{p, eventRow{&evento.RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Version: p.Version}, root}})
+			l.Rows = append(l.Rows, chosenRow{p, eventRow{&evento.RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Version: p.Version}, root, ""}})
 		}
 		if hash := choiceOf(&p); !ch.all && !seen[hash] {
 			seen[hash] = true
