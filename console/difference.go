@@ -34,7 +34,16 @@ type diffLine struct {
 // differenceOf compares two states, given as compact JSON.
 func differenceOf(before, after []byte) *difference {
 	d := &difference{}
-	d.value("", "", before, after, "", "", 0)
+	if indentOf(before) > mostIndent || indentOf(after) > mostIndent { // most of it would be what is before lines
+		if !bytes.Equal(before, after) {
+			d.whole("-", "", "", before, "")
+			d.whole("+", "", "", after, "")
+		} else {
+			d.whole("", "", "", after, "")
+		}
+	} else {
+		d.value("", "", before, after, "", "", 0)
+	}
 	d.Changed = changedOf(before, after)
 	size := 0
 	for i := range d.Lines {

@@ -432,3 +432,28 @@ func TestDeepValues(t *testing.T) {
 		t.Error("what is cut is taken for JSON")
 	}
 }
+
+// Many deep members of a state are not laid out either: they would be thousands of times as long.
+func TestDeepMembers(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("[", 700) + strings.Repeat("]", 700)
+	state := func(first string) []byte { return []byte(`{"a":` + first + manyOf(deep, 150) + `}`) }
+	before, after := state("1"), state("2")
+	made := testing.Benchmark(func(b *testing.B) {
+		for b.Loop() {
+			differenceOf(before, after)
+		}
+	})
+	if n := made.AllocedBytesPerOp(); n > 32<<20 {
+		t.Errorf("a difference of states of %d bytes takes %d bytes", len(before), n)
+	}
+}
+
+// manyOf are members of an object with a value.
+func manyOf(value string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"m%d":%s`, i, value)
+	}
+	return b.String()
+}
