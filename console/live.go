@@ -133,7 +133,14 @@ func (l *live) history() []sample {
 	return append([]sample(nil), l.samples...)
 }
 
-// problems is how many subscriptions needed attention when the last sample was taken.
+// see keeps the statuses that a page has read since the last sample.
+func (l *live) see(statuses []status) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.statuses = statuses
+}
+
+// problems is how many subscriptions needed attention when they were last looked at.
 func (l *live) problems() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

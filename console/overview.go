@@ -55,11 +55,15 @@ func (c *console) overview(r *http.Request) (*page, error) {
 	case b.Looked == 0:
 		return &page{Template: "empty", Title: "An empty store", Nav: "overview", Stream: "clock"}, nil
 	}
-	title := "All is well"
+	return &page{Template: "overview", Title: b.Title(), Nav: "overview", Stream: "rows&figures", Body: b}, nil
+}
+
+// Title says whether anything needs attention.
+func (b *overviewBody) Title() string {
 	if n := b.Bad; n > 0 {
-		title = plural(n, "problem")
+		return plural(n, "problem")
 	}
-	return &page{Template: "overview", Title: title, Nav: "overview", Stream: "rows&figures", Body: b}, nil
+	return "All is well"
 }
 
 // glance looks at the newest events and all subscriptions.
@@ -72,6 +76,7 @@ func (c *console) glance(ctx context.Context) (*overviewBody, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.live.see(statuses)
 	b := &overviewBody{Looked: len(newest.Edges), From: newest.Edges[0].Node.Position}
 	counts := map[kindRow]int{}
 	for i := len(newest.Edges) - 1; i >= 0; i-- {
@@ -120,8 +125,13 @@ func (c *console) figures(ctx context.Context) (text string, err error) {
 	if err != nil || b.Looked == 0 {
 		return "", err
 	}
-	for _, name := range []string{"figures", "glance"} {
-		part, err := c.pages.fragment(name, figures{b, "./"})
+	of := b.Figures()
+	parts := []struct {
+		name string
+		data any
+	}{{"attention", len(b.Problems)}, {"problems", of}, {"figures", of}, {"glance", of}}
+	for _, p := range parts {
+		part, err := c.pages.fragment(p.name, p.data)
 		if err != nil {
 			return "", err
 		}

@@ -64,11 +64,14 @@ func parseTemplates(place func(uint64, evento.ID) string) (*templates, error) {
 	return all, nil
 }
 
-// fragment makes a part of a page.
+// oneLine keeps the ends of lines in a message of one line.
+var oneLine = strings.NewReplacer("\n", "&#10;", "\r", "&#13;")
+
+// fragment makes a part of a page, in one line.
 func (t *templates) fragment(name string, data any) (string, error) {
 	var b bytes.Buffer
 	err := t.byName["base"].ExecuteTemplate(&b, name, data)
-	return strings.ReplaceAll(b.String(), "\n", ""), err
+	return oneLine.Replace(b.String()), err
 }
 
 // patience is how long a page may take.
