@@ -111,18 +111,3 @@ func TestKeyboard(t *testing.T) {
 	}
 	t.Error("Tab does not lead to the next event")
 }
-
-// Each page fits into each window, and keeps nobody out.
-func TestPagesForAll(t *testing.T) {
-	t.Parallel()
-	address := serve(t, newStore(t, 60), console.Options{})
-	empty := serve(t, newStore(t, 0), console.Options{})
-	for _, s := range []size{wide, narrow, night} {
-		for _, page := range []string{address, address + "events", address + "events/7", address + "nothing", empty, empty + "events"} {
-			if page == address+"nothing" {
-				continue // the browser logs its status as an error
-			}
-			open(t, page, s).check()
-		}
-	}
-}
