@@ -56,6 +56,7 @@ var ended = func() {}
 func TestMain(m *testing.M) {
 	code := m.Run()
 	ended()
+	built()
 	os.Exit(code)
 }
 
@@ -67,8 +68,13 @@ type tab struct {
 	clicks int // that were made with click
 }
 
-// missing ends the address of a page that there is not: the browser logs its status as an error.
+// missing is the path of a page that there is not.
 const missing = "nothing-is-here"
+
+// isRefused reports whether a page has a status that the browser logs as an error.
+func isRefused(address string) bool {
+	return strings.HasSuffix(address, "/"+missing) || strings.HasSuffix(address, "/withdraw")
+}
 
 // size is that of a window, and how it looks.
 type size struct {
@@ -82,18 +88,25 @@ var (
 	night  = size{1440, 900, true}
 )
 
+// needBrowser returns the browser, without which a test is skipped, and fails where CI is set.
+func needBrowser(t *testing.T) context.Context {
+	t.Helper()
+	ctx, err := browser()
+	switch {
+	case err != nil && os.Getenv("CI") != "":
+		t.Fatalf("there is no browser: %v", err)
+	case err != nil:
+		t.Skipf("there is no browser: %v", err)
+	}
+	return ctx
+}
+
 // open opens a page in a tab of its own. Errors that it says in its console, and requests to
 // anything but its own server, fail the test. A browser has six connections to a server, and a
 // live page keeps one: a test looks at pages one after the other in a tab.
 func open(t *testing.T, address string, s size) *tab {
 	t.Helper()
-	parent, err := browser()
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("there is no browser: %v", err)
-		}
-		t.Skipf("there is no browser: %v", err)
-	}
+	parent := needBrowser(t)
 	ctx, cancel := chromedp.NewContext(parent)
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil { // else what bounds the page would bound the tab
@@ -114,7 +127,7 @@ func open(t *testing.T, address string, s size) *tab {
 		case *runtime.EventExceptionThrown:
 			t.Errorf("%s: %s", address, e.ExceptionDetails.Text)
 		case *log.EventEntryAdded:
-			if e.Entry.Level == log.EntryLevelError && !strings.HasSuffix(e.Entry.URL, missing) {
+			if e.Entry.Level == log.EntryLevelError && !isRefused(e.Entry.URL) {
 				t.Errorf("%s: %s %s", address, e.Entry.Text, e.Entry.URL)
 			}
 		case *runtime.EventConsoleAPICalled:
