@@ -125,6 +125,8 @@ func TestBank(t *testing.T) {
 	other.click("Something new has happened")
 	other.says("1001", "69.50")
 
+	list.seen(false) // and keeps no connection
+
 	// A form that is sent twice counts once: here when no answer came, and then by two clicks.
 	p.visit(account)
 	p.fill("/deposit", "amount", "7")
@@ -151,6 +153,9 @@ func TestBank(t *testing.T) {
 	}
 	p.visit(account)
 	p.balance("84.50")
+
+	list.seen(true)
+	inList("84.50")
 
 	// What the bank refuses is said where it was typed.
 	p.fill("/withdraw", "amount", "1000000")

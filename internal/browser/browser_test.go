@@ -4,11 +4,13 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,7 +67,14 @@ type tab struct {
 	context.Context
 	t      *testing.T
 	size   size
-	clicks int // that were made with click
+	clicks int         // that were made with click
+	cut    atomic.Bool // its connections are cut, which the browser logs as errors
+}
+
+// seen says to a page that it is seen, or that it is not.
+func (p *tab) seen(is bool) {
+	p.t.Helper()
+	eval[bool](p, fmt.Sprintf(`Object.defineProperty(document, "hidden", {value: %t, configurable: true}) && document.dispatchEvent(new Event("visibilitychange"))`, !is))
 }
 
 // missing is the path of a page that there is not.
@@ -118,6 +127,7 @@ func open(t *testing.T, address string, s size) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := &tab{Context: ctx, t: t, size: s}
 	err = chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
 		case *network.EventRequestWillBeSent:
@@ -127,7 +137,7 @@ func open(t *testing.T, address string, s size) *tab {
 		case *runtime.EventExceptionThrown:
 			t.Errorf("%s: %s", address, e.ExceptionDetails.Text)
 		case *log.EventEntryAdded:
-			if e.Entry.Level == log.EntryLevelError && !isRefused(e.Entry.URL) {
+			if e.Entry.Level == log.EntryLevelError && !isRefused(e.Entry.URL) && !p.cut.Load() {
 				t.Errorf("%s: %s %s", address, e.Entry.Text, e.Entry.URL)
 			}
 		case *runtime.EventConsoleAPICalled:
@@ -143,7 +153,6 @@ func open(t *testing.T, address string, s size) *tab {
 	if s.dark {
 		scheme = "dark"
 	}
-	p := &tab{Context: ctx, t: t, size: s}
 	p.do("opening "+address,
 		command(log.Enable, cdp.Empty{}), command(network.Enable, network.EnableParams{}),
 		command(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}),

@@ -40,8 +40,13 @@ func deposit(t *testing.T, ex evento.Executor, id string, amount int) {
 	}
 }
 
-// serve serves the console of a store.
+// serve serves the console of a store, and returns its address.
 func serve(t *testing.T, ex evento.Executor, o console.Options) string {
+	t.Helper()
+	return newServer(t, ex, o).URL + "/console/"
+}
+
+func newServer(t *testing.T, ex evento.Executor, o console.Options) *httptest.Server {
 	t.Helper()
 	o.Store, o.Logger = "test.db", slog.New(slog.DiscardHandler)
 	handler, err := console.Handler(ex, &o)
@@ -52,7 +57,7 @@ func serve(t *testing.T, ex evento.Executor, o console.Options) string {
 	mux.Handle("/console/", http.StripPrefix("/console", handler))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	return server.URL + "/console/"
+	return server
 }
 
 // New events arrive in a page that is open, unless it is held; a filter and pages are in the URL.

@@ -185,7 +185,7 @@ func parkedOf(t *testing.T, ex evento.Executor) (n int) {
 // findings is a doctor that has found something.
 func findings(context.Context) ([]console.Finding, error) {
 	return slices.Clone([]console.Finding{
-		{Severity: "error", Check: "records", Subject: "subscription payouts", Detail: "its place is beyond the end\nat 4711", Remedy: "evento subscriptions reset payouts"},
+		{Severity: "error", Check: "subscription", Subject: "payouts", Detail: "its place is beyond the end\nat 4711", Remedy: "evento subscriptions reset payouts"},
 		{Severity: "note", Check: "events", Detail: "a gap before position 17"},
 	}), nil
 }

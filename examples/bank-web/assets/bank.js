@@ -13,10 +13,7 @@
     void e.offsetWidth; // so that the colour fades again
     e.classList.add("new");
   };
-  const stream = new EventSource("/live?" + [...parts.keys()].map((id) => "account=" + encodeURIComponent(id)).join("&"));
-  stream.onopen = () => { live.textContent = "live"; };
-  stream.onerror = () => { live.textContent = "not live: connecting"; };
-  stream.addEventListener("account", (message) => {
+  const told = (message) => {
     const a = JSON.parse(message.data);
     const e = parts.get(a.id);
     if (!e || a.version < Number(e.dataset.version)) return;
@@ -30,7 +27,21 @@
     write(e, "[data-version-text]", String(a.version));
     const status = e.querySelector("[data-status]");
     status.textContent = status.dataset.status = a.status;
-  });
-  addEventListener("pagehide", () => stream.close());
+  };
+  // A browser has six connections to a server: pages that nobody sees keep none. A stream begins
+  // with how the accounts are.
+  let stream = null;
+  const leave = () => { stream?.close(); stream = null; };
+  const look = () => {
+    if (document.hidden) return leave();
+    if (stream) return;
+    stream = new EventSource("/live?" + [...parts.keys()].map((id) => "account=" + encodeURIComponent(id)).join("&"));
+    stream.onopen = () => { live.textContent = "live"; };
+    stream.onerror = () => { live.textContent = "not live: connecting"; };
+    stream.addEventListener("account", told);
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+  addEventListener("pagehide", leave);
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 })();
