@@ -294,7 +294,7 @@ func (p *tab) check() {
 		ID, Help string
 		Nodes    []struct{ HTML string }
 	}
-	rules := `{}`
+	rules := `{rules: {"target-size": {enabled: true}}}` // which it leaves out by itself
 	if p.size.dark {
 		rules = `{runOnly: ["color-contrast"]}`
 	}
