@@ -10,11 +10,11 @@ import (
 // A message to a page is a line, and what was several lines is shown as such.
 func TestFragmentIsOneLine(t *testing.T) {
 	t.Parallel()
-	pages, err := parseTemplates()
+	pages, err := parseTemplates(func(uint64, evento.ID) string { return "" })
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &overviewBody{Problems: []status{{Status: evento.Status{Key: "m"}, Error: "not today\nmain.go:1\r\nmain.go:2"}}}
+	b := &overviewBody{Bad: 1, Problems: []problem{{status: status{Status: evento.Status{Key: "m"}}, Reason: "not today\nmain.go:1\r\nmain.go:2"}}}
 	part, err := pages.fragment("problems", b.Figures())
 	if err != nil {
 		t.Fatal(err)

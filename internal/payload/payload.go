@@ -30,8 +30,12 @@ const (
 // is wanted: then it is cut. What is cut for people is valid JSON too where it was CBOR. It converts
 // what JSON does not have: bytes to a base64 text, NaN and infinities to texts, a tag to
 // {"tag", "value"}, a map with keys of several kinds or with a key twice to a list of {"key",
-// "value"}, and a text that is not valid UTF-8 to {"base64"}.
+// "value"}, and a text that is not valid UTF-8 to {"base64"}. JSON of more than twice what is wanted
+// is not looked at beyond that: it may be broken further on.
 func JSON(e *evento.RawEvent, most int) (text []byte, cut bool, err error) {
+	if e.Codec == "json" && len(e.Data) > 2*most { // white space may be left out
+		return bytes.ToValidUTF8(e.Data[:most], nil), true, nil
+	}
 	if err := Check(e); err != nil {
 		return nil, false, err
 	}
@@ -39,9 +43,6 @@ func JSON(e *evento.RawEvent, most int) (text []byte, cut bool, err error) {
 		w := &cborWriter{most: most, all: most == Whole}
 		w.value(e.Data)
 		return w.out, w.cut, nil
-	}
-	if len(e.Data) > 2*most { // white space may be left out
-		return bytes.ToValidUTF8(e.Data[:most], nil), true, nil
 	}
 	var b bytes.Buffer
 	if err := json.Compact(&b, e.Data); err != nil {
