@@ -109,7 +109,7 @@ func Handler(ex evento.Executor, opts *Options) (http.Handler, error) {
 func (c *console) routes() http.Handler {
 	mux := http.NewServeMux()
 	assets := http.FileServerFS(files)
-	mux.Handle("GET /assets/", assets)
+	mux.Handle("GET /assets/{file}", assets) // and no list of them
 	mux.HandleFunc("GET /{$}", c.serve(c.overview))
 	mux.HandleFunc("GET /events", c.serve(c.events))
 	mux.HandleFunc("GET /events/{event}", c.serve(c.event))

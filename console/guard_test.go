@@ -211,3 +211,52 @@ func TestLoopback(t *testing.T) {
 		}
 	}
 }
+
+// Only a form of the console changes something, whatever else a request has.
+func TestOnlyFormsChange(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	d.place("a", 1)
+	if err := d.execute(mailer("m", never)); err != nil {
+		t.Fatal(err)
+	}
+	token := d.token()
+	form := url.Values{"token": {token}}.Encode()
+	for _, c := range []struct{ method, path, kind, body string }{
+		{http.MethodGet, "subscriptions/m/pause?token=" + token, "", ""},
+		{http.MethodGet, "subscriptions/m/pause?_method=POST&token=" + token, "application/x-www-form-urlencoded", form},
+		{http.MethodHead, "subscriptions/m/pause?token=" + token, "", ""},
+		{http.MethodOptions, "subscriptions/m/pause?token=" + token, "", ""},
+		{http.MethodPut, "subscriptions/m/pause", "application/x-www-form-urlencoded", form},
+		{http.MethodPatch, "subscriptions/m/pause", "application/x-www-form-urlencoded", form},
+		{http.MethodDelete, "subscriptions/m/pause", "application/x-www-form-urlencoded", form},
+		{"post", "subscriptions/m/pause", "application/x-www-form-urlencoded", form},
+		{http.MethodPost, "subscriptions/m/pause?token=" + token, "application/x-www-form-urlencoded", ""},
+		{http.MethodPost, "subscriptions/m/pause", "text/plain", form},
+		{http.MethodPost, "subscriptions/m/pause", "application/json", `{"token":"` + token + `"}`},
+		{http.MethodPost, "subscriptions/m/pause", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\n" + token + "\r\n--x--\r\n"},
+		{http.MethodPost, "subscriptions/m/pause", "", form},
+		{http.MethodPost, "subscriptions/m/pause", "application/x-www-form-urlencoded", form + "&x=" + strings.Repeat("x", 1<<20)},
+		{http.MethodPost, "subscriptions/m/pause", "application/x-www-form-urlencoded", form + "&x=%zz"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), c.method, d.at+c.path, strings.NewReader(c.body))
+		if err == nil && c.kind != "" {
+			r.Header.Set("Content-Type", c.kind)
+		}
+		if err == nil {
+			r.Header.Set("X-Http-Method-Override", "POST")
+		}
+		if a := d.do(r, err); a.status < 400 {
+			t.Errorf("%+v: status %d", c, a.status)
+		}
+		if s := d.status().State(); s == evento.SubscriptionPaused {
+			t.Fatalf("%+v has paused it", c)
+		}
+	}
+	if a := d.get("assets/"); a.status != http.StatusNotFound {
+		t.Errorf("the list of assets: status %d", a.status)
+	}
+	if a := d.post("subscriptions/m/pause", nil); a.status != http.StatusSeeOther {
+		t.Errorf("the form: status %d", a.status)
+	}
+}

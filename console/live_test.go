@@ -171,3 +171,39 @@ func TestSlowViewer(t *testing.T) {
 		<-end
 	})
 }
+
+// Viewers who leave leave nothing behind, and there are so many at most.
+func TestManyViewers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex := memory.New(nil)
+		commit(t, ex, "a", happened("Opened", `{}`))
+		handler, err := console.Handler(ex, &console.Options{Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			ctx, leave := context.WithCancel(t.Context())
+			var ends []<-chan struct{}
+			for i := range 1000 {
+				ends = append(ends, watch(ctx, handler, newLine(), fmt.Sprintf("/stream?rows=1&figures=1&type=t%d", i)))
+			}
+			synctest.Wait()
+			w := httptest.NewRecorder()
+			if handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/stream", nil)); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("one more viewer: status %d", w.Code)
+			}
+			leave()
+			synctest.Wait()
+			for _, end := range ends {
+				if !ended(end) {
+					t.Fatal("a viewer has left, and its stream goes on")
+				}
+			}
+		}
+		if err := ex.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute) // the test fails if a goroutine is left
+	})
+}
