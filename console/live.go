@@ -228,7 +228,11 @@ func (l *live) followOnce(ctx context.Context) error {
 // the last. Only the newest are told of, and how many were left out: nobody reads more.
 func (l *live) tellNewer(page *cursor.Page[evento.RawEvent], at evento.RawEvent) (evento.RawEvent, error) {
 	var fresh []*evento.RawEvent
+	places := hasPositions(l.ex)
 	for i := len(page.Edges) - 1; i >= 0 && page.Edges[i].Node.ID != at.ID; i-- {
+		if places && page.Edges[i].Node.Position <= at.Position {
+			break // a replica that is behind
+		}
 		fresh = append(fresh, &page.Edges[i].Node)
 	}
 	if len(fresh) == 0 {
@@ -238,7 +242,7 @@ func (l *live) tellNewer(page *cursor.Page[evento.RawEvent], at evento.RawEvent)
 	left, more := uint64(0), false // how many were left out; 0: it is not known
 	switch {
 	case len(fresh) < len(page.Edges):
-	case !hasPositions(l.ex):
+	case !places:
 		more = page.PageInfo.HasPreviousPage
 	case fresh[0].Position > at.Position+1:
 		left, more = fresh[0].Position-at.Position-1, true

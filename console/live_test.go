@@ -172,7 +172,7 @@ func TestSlowViewer(t *testing.T) {
 	})
 }
 
-// Viewers who leave leave nothing behind, and there are so many at most.
+// Nothing is left of viewers who have gone, and there are so many at most.
 func TestManyViewers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
