@@ -230,7 +230,8 @@ const (
 	idLate  = 10 * time.Minute
 )
 
-// byID looks for an event near the time of its id.
+// byID looks for an event near the time of its id: first from then on, as nearly all are recorded
+// at once, and then before, as the clock of the storage may be behind.
 func (c *console) byID(ctx context.Context, id evento.ID) (*cursor.Edge[evento.RawEvent], error) {
 	if !hasPositions(c.ex) {
 		return c.among(ctx, id)
@@ -240,35 +241,60 @@ func (c *console) byID(ctx context.Context, id evento.ID) (*cursor.Edge[evento.R
 		return nil, err
 	}
 	made := ulid.Time(id.Time())
-	first, err := firstOf(ctx, c.ex, made.Add(-idEarly), head.Position)
+	first, err := firstOf(ctx, c.ex, made, head.Position)
 	if err != nil {
 		return nil, err
 	}
-	looked := 0
-	for q, at := (evento.Query{}), first-1; looked < mostLooked; {
-		from, err := c.ex.CursorAt(at)
-		if err != nil {
+	from, err := c.ex.CursorAt(first - 1)
+	if err != nil {
+		return nil, err
+	}
+	e, err := c.seek(ctx, id, mostLooked*3/4, cursor.Onward(pageRows, from))
+	if err != nil || e != nil {
+		return e, err
+	}
+	before := cursor.Value("")
+	if first <= head.Position {
+		if before, err = c.ex.CursorAt(first); err != nil {
 			return nil, err
 		}
-		page, err := c.ex.Read(ctx, q, cursor.Onward(pageRows*2, from))
-		if err != nil {
+	}
+	e, err = c.seek(ctx, id, mostLooked/4, cursor.Backward(pageRows, before))
+	if err != nil || e != nil {
+		return e, err
+	}
+	return nil, notFound("There is no event %s among those recorded from %s to %s after it was made.", id, idEarly, idLate)
+}
+
+// seek looks for an event in pages from one on, until they are too far from the time of its id, or
+// so many were looked at; nil: it is not there.
+func (c *console) seek(ctx context.Context, id evento.ID, most int, args cursor.Args) (*cursor.Edge[evento.RawEvent], error) {
+	made := ulid.Time(id.Time())
+	from, to := made.Add(-idEarly), made.Add(idLate)
+	for looked := 0; looked < most; {
+		page, err := c.ex.Read(ctx, evento.Query{}, args)
+		if err != nil || len(page.Edges) == 0 {
 			return nil, err
 		}
+		far := false
 		for i := range page.Edges {
 			e := &page.Edges[i].Node
 			if e.ID == id {
 				return &page.Edges[i], nil
 			}
-			if looked++; e.Timestamp.After(made.Add(idLate)) {
-				looked = mostLooked
-			}
-			at = e.Position
+			far = far || e.Timestamp.Before(from) || e.Timestamp.After(to)
 		}
-		if !page.PageInfo.HasNextPage {
-			break
+		looked += len(page.Edges)
+		switch {
+		case far, args.IsBackward() && !page.PageInfo.HasPreviousPage, !args.IsBackward() && !page.PageInfo.HasNextPage:
+			return nil, nil
+		case args.IsBackward():
+			args = cursor.Backward(pageRows, page.PageInfo.StartCursor)
+		default:
+			args = cursor.Onward(pageRows, page.PageInfo.EndCursor)
 		}
 	}
-	return nil, notFound("There is no event %s among those recorded from %s to %s after it was made.", id, idEarly, idLate)
+	return nil, nil
 }
 
 // among looks for an event among the newest, where positions are no places.

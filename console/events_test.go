@@ -10,9 +10,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/console"
+	"github.com/evento-go/evento/executor/memory"
 )
 
 var (
@@ -154,6 +158,44 @@ func TestEvent(t *testing.T) {
 		if got := response.Header.Get("Location"); response.StatusCode != http.StatusSeeOther || got != to {
 			t.Errorf("go to %q: %d %q, want %q", q, response.StatusCode, got, to)
 		}
+	}
+}
+
+// An event is found by its id also where many others were recorded just before it, and where the
+// clock of the storage is behind.
+func TestEventByID(t *testing.T) {
+	t.Parallel()
+	for name, recorded := range map[string]time.Duration{"at once": 0, "later": 5 * time.Second, "by a clock that is behind": -20 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ex := memory.New(nil)
+			t.Cleanup(func() { _ = ex.Close() })
+			at := time.Date(2026, 3, 7, 2, 40, 0, 0, time.UTC)
+			var events []evento.RawEvent
+			for n := range 2100 {
+				e := evento.RawEvent{
+					ID: evento.NewID(), Position: uint64(n + 1), Version: uint64(n + 1), AggregateType: "bank/Account", AggregateID: "a",
+					Name: "Other", Codec: "json", Data: []byte(`{}`), Timestamp: at,
+				}
+				if n >= 2000 {
+					e.Timestamp = at.Add(30 * time.Second)
+				}
+				events = append(events, e)
+			}
+			wanted := &events[2000]
+			wanted.Name = "Wanted"
+			if err := wanted.ID.SetTime(ulid.Timestamp(wanted.Timestamp.Add(-recorded))); err != nil {
+				t.Fatal(err)
+			}
+			if err := ex.Import(t.Context(), events); err != nil {
+				t.Fatal(err)
+			}
+			status, body := get(t, serve(t, ex, console.Options{}), "events/"+wanted.ID.String())
+			if status != http.StatusOK {
+				t.Fatalf("status %d", status)
+			}
+			says(t, "the page", body, "Wanted", "2,001")
+		})
 	}
 }
 
