@@ -57,6 +57,7 @@ func TestPoison(t *testing.T) {
 
 	overview := open(t, address, wide)
 	overview.says("1 problem", "payouts has parked 3 events")
+	overview.says("account-0473 would owe 99470: nobody may owe")
 	p := open(t, address, wide)
 	p.click("payouts")
 	p.says("MoneyWithdrawn failed, 2 wait behind it", "account-0473 would owe 99470", "nobody may owe")
@@ -68,6 +69,10 @@ func TestPoison(t *testing.T) {
 	if p.clicks > 3 {
 		t.Errorf("it takes %d clicks", p.clicks)
 	}
+	// The shortest way has two.
+	p.visit(address)
+	p.click("See the event")
+	p.says("Parked in payouts", `"Amount": 100000`)
 	p.visit(event)
 
 	// It fails again as long as the handler does.
