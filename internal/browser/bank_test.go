@@ -228,3 +228,29 @@ func TestBankForAll(t *testing.T) {
 		p.check()
 	}
 }
+
+// Without scripts the bank does all, but does not change by itself.
+func TestBankWithoutScripts(t *testing.T) {
+	t.Parallel()
+	address := startBank(t)
+	p := open(t, address, narrow)
+	p.withoutScripts()
+	p.visit(address)
+	p.fill("/accounts", "number", "2002")
+	p.fill("/accounts", "owner", "Hanna Holm")
+	p.click("Open")
+	p.says("Account 2002", "Hanna Holm")
+	p.fill("/deposit", "amount", "50")
+	p.click("Deposit")
+	p.balance("50.00")
+	p.fill("/transfer", "amount", "20")
+	p.fill("/transfer", "to", "1002")
+	p.click("Send")
+	p.says("It has arrived.") // the page of a transfer under way loads itself again
+	p.do("following the link", chromedp.Click(`.crumb a[href$="2002"]`))
+	p.balance("30.00")
+	p.click("Freeze")
+	p.says("frozen", "A frozen account takes money in")
+	p.click("2")
+	p.says("Account 2002 at version 2", "50.00")
+}
