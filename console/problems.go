@@ -22,6 +22,7 @@ const (
 type problem struct {
 	status
 	Event     string // its id; "": none is known
+	ID        evento.ID
 	Name      string
 	Position  uint64
 	Aggregate *evento.AggregateKey
@@ -40,7 +41,7 @@ func (c *console) problemOf(ctx context.Context, s *status) (*problem, error) {
 		p.Reason, p.Frames = firstLine(own), framesOf(own)
 	}
 	if id, err := ulid.ParseStrict(s.Event); err == nil {
-		p.Event = s.Event
+		p.Event, p.ID = s.Event, id
 		if e, err := c.stoppedAt(ctx, s, id); err == nil { // else it is linked to by its id
 			p.at(e.Name, e.Position, e.Version, e.Aggregate())
 		}
@@ -56,7 +57,7 @@ func (c *console) problemOf(ctx context.Context, s *status) (*problem, error) {
 			break
 		}
 		if parked.Error != "" && p.Event == "" {
-			p.Event, p.Since = parked.ID.String(), parked.ParkedAt
+			p.Event, p.ID, p.Since = parked.ID.String(), parked.ID, parked.ParkedAt
 			p.Reason, p.Frames = reasonOf(parked.Error), framesOf(parked.Error)
 			p.at(parked.Name, parked.Position, parked.Version, evento.AggregateKey{Type: parked.AggregateType, ID: parked.AggregateID})
 		}

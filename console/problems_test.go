@@ -41,5 +41,5 @@ func TestProblems(t *testing.T) {
 	_, body := get(t, server, "")
 	says(t, "the overview", body, "<h1>2 problems</h1>",
 		"has stopped behind position 11", `href="./events/`, "422 Unprocessable", "Happened of",
-		"has parked 4 events", ">7</a>", "no &lt;such&gt; mailbox", "mails/send.go:41", `class="hot"`)
+		"has parked 4 events", "first at event 7</h2>", ">See the event</a>", "no &lt;such&gt; mailbox", "mails/send.go:41", `class="hot"`)
 }
