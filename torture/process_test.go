@@ -60,14 +60,15 @@ const key = "worker"
 type storage struct {
 	name  string
 	store func(t *testing.T) string
-	open  func(ctx context.Context, store string) (evento.Transactor, error)
+	open  func(ctx context.Context, store string) (evento.Executor, error)
 	// exec runs a statement in the transaction of ctx.
 	exec func(ctx context.Context, text string, args ...any) error
 	// raw runs a statement outside of evento.
 	raw func(ctx context.Context, store, text string) error
 	// counts reads the application's table.
 	counts func(ctx context.Context, store string) (map[string]int, error)
-	// create makes the table; count adds one to the row of an aggregate.
+	// create makes the table; count adds one to the row of an aggregate. "": the storage has
+	// no tables.
 	create, count string
 }
 
@@ -76,7 +77,7 @@ func storages() []storage {
 		{
 			name:  "SQLite",
 			store: func(t *testing.T) string { return filepath.Join(t.TempDir(), "events.db") },
-			open: func(ctx context.Context, store string) (evento.Transactor, error) {
+			open: func(ctx context.Context, store string) (evento.Executor, error) {
 				return sqlite.Open(ctx, store, nil)
 			},
 			exec: func(ctx context.Context, text string, args ...any) error {
@@ -116,7 +117,7 @@ func storages() []storage {
 				own.Path = "/" + name
 				return own.String()
 			},
-			open: func(ctx context.Context, store string) (evento.Transactor, error) {
+			open: func(ctx context.Context, store string) (evento.Executor, error) {
 				return postgres.Open(ctx, store, nil)
 			},
 			exec: func(ctx context.Context, text string, args ...any) error {
@@ -158,7 +159,7 @@ func storages() []storage {
 			// As the guide recommends, the server aborts the transaction of a
 			// halted process. On PostgreSQL a subscription requests this itself.
 			store: func(t *testing.T) string { return testserver.MySQL(t) + "?idle_transaction_timeout=2" },
-			open: func(ctx context.Context, store string) (evento.Transactor, error) {
+			open: func(ctx context.Context, store string) (evento.Executor, error) {
 				return mysql.Open(ctx, store, nil)
 			},
 			exec: func(ctx context.Context, text string, args ...any) error {
@@ -170,6 +171,7 @@ func storages() []storage {
 			create: "CREATE TABLE counts (id VARCHAR(100) PRIMARY KEY, n INT NOT NULL)",
 			count:  "INSERT INTO counts VALUES (?, 1) ON DUPLICATE KEY UPDATE n = n + 1",
 		},
+		{name: jetStreamName, store: jetStreamStore, open: openJetStream},
 	}
 }
 
