@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/evento-go/evento"
 )
@@ -211,7 +212,7 @@ func checkVersion(version string) error {
 // Open has made, or says of them that they stay: another client may use them by now.
 func (ex *Executor) stream(ctx context.Context, want streamConfig, made *[]string) (*streamInfo, error) {
 	var info streamInfo
-	err := ex.persist(ctx, func() error {
+	err := ex.gathered(ctx, func() error {
 		err := ex.ask(ctx, "STREAM.INFO."+want.Name, nil, &info)
 		if isCode(err, noStream) && ex.opts.NoCreate {
 			return fmt.Errorf("%w: there is no such store", evento.ErrNotFound)
@@ -230,6 +231,19 @@ func (ex *Executor) stream(ctx context.Context, want streamConfig, made *[]strin
 		return nil, fmt.Errorf("stream %s: %w%s%s", want.Name, err, placeHint(err, want.Replicas), stays(*made))
 	}
 	return &info, ex.fits(&info.Config, &want)
+}
+
+// gathering is for how long servers that were just started may not know of each other.
+const gathering = 10 * time.Second
+
+// gathered is persist, and calls again for a while when a stream finds no place.
+func (c *connection) gathered(ctx context.Context, call func() error) error {
+	for began := time.Now(); ; {
+		err := c.persist(ctx, call)
+		if !isCode(err, noPeers) || time.Since(began) > gathering || c.over(err) != nil || pause(ctx, 10*again) != nil {
+			return err
+		}
+	}
 }
 
 // placeHint says what a stream needs that cannot be made.
