@@ -444,7 +444,7 @@ func TestDeepMembers(t *testing.T) {
 			differenceOf(before, after)
 		}
 	})
-	if n := made.AllocedBytesPerOp(); n > 32<<20 {
+	if n := made.AllocedBytesPerOp(); n > 128<<20 {
 		t.Errorf("a difference of states of %d bytes takes %d bytes", len(before), n)
 	}
 }

@@ -45,7 +45,7 @@ func child(schema string) error {
 		return err
 	}
 	defer func() { _ = ex.Close() }()
-	lines := make(chan string, 1000)
+	lines := make(chan string)
 	printed := make(chan struct{})
 	go func() {
 		defer close(printed)
