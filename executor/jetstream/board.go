@@ -315,13 +315,11 @@ func (b *board) pass(ctx context.Context) (sequence uint64, err error) {
 		sequence, err = b.publish(ctx, &nats.Msg{Subject: subject})
 		return err
 	})
-	switch {
-	case !errors.Is(err, nats.ErrPermissionViolation):
+	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return sequence, err
-	default: // it takes the leader's word
-		b.mute.Store(true)
-		return 0, nil
 	}
+	b.mute.Store(true) // it takes the leader's word
+	return 0, nil
 }
 
 // has reports whether a swap is stored: a record is at it, or was before its last change. It is

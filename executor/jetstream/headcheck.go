@@ -199,24 +199,33 @@ func (h *headCheck) full(i *streamInfo) bool {
 // noRoom is for how long a read goes on that cannot make sure as no message is stored.
 const noRoom = 2 * trustAfter
 
-// fresh waits until all is applied that was in the log when the call began.
-func (ex *Executor) fresh(ctx context.Context) (head, error) {
+// surely is get, and makes sure of an answer that is not trusted: by a message, whose sequence makeSure
+// returns, or 0 when all that is before it is applied.
+func (h *headCheck) surely(ctx context.Context, makeSure func(context.Context) (uint64, error)) (head, error) {
 	for began := time.Now(); ; {
-		h, err := ex.head.get(ctx)
-		if err == nil && !h.sure {
-			err = ex.makeSure(ctx)
-		}
-		if err == nil {
-			return h, ex.follower.await(ctx, h.sequence)
+		at, err := h.get(ctx)
+		if err == nil && !at.sure {
+			var sequence uint64
+			sequence, err = makeSure(ctx)
+			at.sequence = max(at.sequence, sequence)
 		}
 		// Others may have used the room that was there, or the leader comes to be trusted.
 		if !errors.Is(err, evento.ErrFull) || time.Since(began) > noRoom {
-			return h, err
+			return at, err
 		}
 		if err := pause(ctx, again); err != nil {
-			return h, err
+			return at, err
 		}
 	}
+}
+
+// fresh waits until all is applied that was in the log when the call began.
+func (ex *Executor) fresh(ctx context.Context) (head, error) {
+	h, err := ex.head.surely(ctx, func(ctx context.Context) (uint64, error) { return 0, ex.makeSure(ctx) })
+	if err != nil {
+		return h, err
+	}
+	return h, ex.follower.await(ctx, h.sequence)
 }
 
 // makeSure is for an answer that is not trusted: all that was committed before is in front of a

@@ -245,21 +245,12 @@ func (ex *Executor) freshBoard(ctx context.Context) error {
 
 // postedHead returns where the stream of records is, or was at some moment of the call.
 func (ex *Executor) postedHead(ctx context.Context) (head, error) {
-	for began := time.Now(); ; {
-		h, err := ex.recordHead.get(ctx)
-		if err != nil || h.sure || ex.board.mute.Load() {
-			return h, err
+	return ex.recordHead.surely(ctx, func(ctx context.Context) (uint64, error) {
+		if ex.board.mute.Load() {
+			return 0, nil
 		}
-		// As for the log, see makeSure and fresh.
-		sequence, err := ex.board.pass(ctx)
-		h.sequence = max(h.sequence, sequence)
-		if !errors.Is(err, evento.ErrFull) || time.Since(began) > noRoom {
-			return h, err
-		}
-		if err := pause(ctx, again); err != nil {
-			return h, err
-		}
-	}
+		return ex.board.pass(ctx)
+	})
 }
 
 // forgetRemoved is for records whose last messages the server has no more.

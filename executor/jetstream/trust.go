@@ -14,10 +14,10 @@ import "time"
 //     just after they have heard of their leader.
 //   - A leader sends something to each other server at least every two seconds, and an answer tells
 //     when it has last heard of each (heardMost).
-//   - What it has heard then was sent when it was heard, or at most two seconds earlier. A leader
+//   - What it has heard then was sent when it was heard, or at most answerGap earlier. A leader
 //     that was halted, or a network that has kept messages back, takes more. It is seen by the
-//     pause before: between two answers (answerGap), or in when the leader has heard of the others.
-//     After a pause it takes a while until what was kept back has arrived (trustAfter).
+//     pause before: between two answers, or in when the leader has heard of the others. After a
+//     pause it takes a while until what was kept back has arrived (trustAfter).
 //   - The server says 0 of another that the leader has never heard of, but also of one that it
 //     has heard of in this very moment. So a leader must have said more of each before.
 //
