@@ -73,6 +73,8 @@ func TestDependencies(t *testing.T) {
 		"./examples/shop":         slices.Concat(sqlite, postgres),
 		"./console":               core,
 		"./internal/payload":      core,
+		"./internal/seek":         core,
+		"./internal/subscribed":   core,
 		"./internal/printable":    nil,
 		"./eventotel":             otel,
 		"./cmd/evento":            command,

@@ -107,11 +107,7 @@ func (c *console) resume(r *http.Request, name evento.SubscriptionName) (done, e
 
 // retry asks the workers to handle parked events again.
 func (c *console) retry(r *http.Request, name evento.SubscriptionName) (done, error) {
-	ch, err := choiceIn(r.PostForm)
-	if err != nil {
-		return done{}, err
-	}
-	l, err := ch.read(r.Context(), c.control(name), root(r))
+	_, l, err := c.chosenIn(r, name, r.PostForm)
 	if err != nil {
 		return done{}, err
 	}
@@ -140,11 +136,7 @@ func (c *console) askDrop(r *http.Request) (*page, error) {
 	if _, err := c.found(r.Context(), name); err != nil {
 		return nil, err
 	}
-	ch, err := choiceIn(r.URL.Query())
-	if err != nil {
-		return nil, err
-	}
-	l, err := ch.read(r.Context(), c.control(name), root(r))
+	ch, l, err := c.chosenIn(r, name, r.URL.Query())
 	if err != nil {
 		return nil, err
 	}
@@ -158,11 +150,7 @@ func (c *console) askDrop(r *http.Request) (*page, error) {
 
 // drop drops parked events, if they are as many as its page has said.
 func (c *console) drop(r *http.Request, name evento.SubscriptionName) (done, error) {
-	ch, err := choiceIn(r.PostForm)
-	if err != nil {
-		return done{}, err
-	}
-	l, err := ch.read(r.Context(), c.control(name), root(r))
+	_, l, err := c.chosenIn(r, name, r.PostForm)
 	if err != nil {
 		return done{}, err
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"sort"
 	"strconv"
 
 	"github.com/oklog/ulid/v2"
@@ -17,6 +16,7 @@ import (
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/payload"
 	"github.com/evento-go/evento/internal/printable"
+	"github.com/evento-go/evento/internal/seek"
 )
 
 const (
@@ -261,35 +261,19 @@ func (c *console) fromEnd(ctx context.Context, b *aggregateBody, q evento.Query)
 }
 
 // search finds the place before a version. Versions rise with positions, so it halves.
-func (c *console) search(ctx context.Context, q evento.Query, version, last uint64) (at cursor.Value, err error) {
-	n := sort.Search(int(last), func(n int) bool {
-		if err != nil {
-			return true
-		}
-		var at cursor.Value
-		var page *cursor.Page[evento.RawEvent]
-		if at, err = c.ex.CursorAt(uint64(n)); err == nil {
-			page, err = c.ex.Read(ctx, q, cursor.Onward(1, at))
-		}
-		// Behind the position n there is nothing before the version any more.
-		return err != nil || len(page.Edges) == 0 || page.Edges[0].Node.Version >= version
-	})
+func (c *console) search(ctx context.Context, q evento.Query, version, last uint64) (cursor.Value, error) {
+	n, err := seek.First(ctx, c.ex, q, last, func(e *evento.RawEvent) bool { return e.Version >= version })
 	if err != nil {
 		return "", err
 	}
-	return c.ex.CursorAt(uint64(n))
+	return c.ex.CursorAt(n)
 }
 
 // event keeps the event that is shown.
 func (b *aggregateBody) event(e *evento.RawEvent) {
 	shown := *e
 	b.Event, b.Bytes = &shown, len(e.Data)
-	text, cut, err := payload.JSON(e, mostShown)
-	if b.Cut = cut; err != nil {
-		b.Wrong = err.Error()
-	} else if b.Payload, err = valueOf(text); err != nil { // it is cut
-		b.Wrong = "it is too long to be shown whole"
-	}
+	b.Payload, b.Cut, b.Wrong = payloadOf(e, mostShown)
 	if b.Event.Data = nil; b.Payload == nil {
 		b.Line = payload.Text(e, payload.InLine)
 	}

@@ -278,7 +278,7 @@ func TestNotesOfEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &console{ex: ex, live: &live{ex: ex, viewers: map[*viewer]struct{}{}}}
-	if err := c.live.sample(t.Context()); err != nil {
+	if _, _, err := c.live.sample(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	notes := c.notes(t.Context(), func(p *evento.Parked) bool { return p.AggregateID == "a" })

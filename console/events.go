@@ -130,19 +130,18 @@ func (c *console) kinds(ctx context.Context) (types, names []string, err error) 
 }
 
 type eventBody struct {
-	Event            *evento.RawEvent
-	Payload          *value
-	Bytes            int
-	Cut              bool
-	Wrong            string // why the payload cannot be shown as JSON
-	Previous, Next   uint64
-	Cause            *evento.RawEvent
-	Effects          []evento.RawEvent
-	Looked           int
-	Handled          []handled
-	HandledMore      bool // there are more subscriptions than were looked at
-	Values           []pair
-	AggregateVersion string
+	Event          *evento.RawEvent
+	Payload        *value
+	Bytes          int
+	Cut            bool
+	Wrong          string // why the payload cannot be shown as JSON
+	Previous, Next uint64
+	Cause          *evento.RawEvent
+	Effects        []evento.RawEvent
+	Looked         int
+	Handled        []handled
+	HandledMore    bool // there are more subscriptions than were looked at
+	Values         []pair
 }
 
 type pair struct{ Name, Value string }
@@ -165,12 +164,7 @@ func (c *console) event(r *http.Request) (*page, error) {
 	}
 	e := &edge.Node
 	b := &eventBody{Event: e, Bytes: len(e.Data)}
-	text, cut, err := payload.JSON(e, payload.Alone)
-	if b.Cut = cut; err != nil {
-		b.Wrong = err.Error()
-	} else if b.Payload, err = valueOf(text); err != nil { // it is cut
-		b.Wrong = "it is too long to be shown whole"
-	}
+	b.Payload, b.Cut, b.Wrong = payloadOf(e, payload.Alone)
 	if head, err := headOf(ctx, c.ex); err != nil {
 		return nil, err
 	} else if hasPositions(c.ex) {
@@ -215,10 +209,7 @@ func (c *console) at(ctx context.Context, position uint64) (*cursor.Edge[evento.
 	if err != nil && !errors.Is(err, cursor.ErrInvalid) { // beyond the end
 		return nil, err
 	}
-	if err != nil {
-		return nil, notFound("There is no event at position %s.", number(position))
-	}
-	if len(page.Edges) == 0 || page.Edges[0].Node.Position != position {
+	if err != nil || len(page.Edges) == 0 || page.Edges[0].Node.Position != position {
 		return nil, notFound("There is no event at position %s.", number(position))
 	}
 	return &page.Edges[0], nil

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/payload"
+	"github.com/evento-go/evento/internal/seek"
 )
 
 // filter is what the fields of the page of events say. Empty fields select nothing.
@@ -359,19 +359,9 @@ func (p *found) turned() *found {
 // firstOf is the position of the first event of a time or later; behind the head if there is
 // none. Times never fall from one position to the next, so it is searched for.
 func firstOf(ctx context.Context, ex evento.Executor, t time.Time, head uint64) (position uint64, err error) {
-	n := sort.Search(int(head), func(n int) bool {
-		if err != nil {
-			return true
-		}
-		var at cursor.Value
-		var page *cursor.Page[evento.RawEvent]
-		if at, err = ex.CursorAt(uint64(n)); err == nil {
-			page, err = ex.Read(ctx, evento.Query{}, cursor.Onward(1, at))
-		}
-		return err != nil || len(page.Edges) == 0 || !page.Edges[0].Node.Timestamp.Before(t)
-	})
+	behind, err := seek.First(ctx, ex, evento.Query{}, head, func(e *evento.RawEvent) bool { return !e.Timestamp.Before(t) })
 	if err != nil {
 		return 0, fmt.Errorf("searching for %s: %w", t.Format(time.DateTime), err)
 	}
-	return uint64(n) + 1, nil
+	return behind + 1, nil
 }

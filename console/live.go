@@ -39,8 +39,9 @@ type live struct {
 	ex     evento.Executor
 	pages  *templates
 	logger *slog.Logger
-	// figures returns what viewers of the overview are told after each sample.
-	figures func(context.Context) (string, error)
+	// figures returns what viewers of the overview are told after each sample, of which it gets
+	// the subscriptions, and whether there are more.
+	figures func(ctx context.Context, statuses []status, more bool) (string, error)
 
 	mu        sync.Mutex
 	samples   []sample
@@ -73,9 +74,9 @@ func (l *live) run() {
 	defer tick.Stop()
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), sampleEvery)
-		err := l.sample(ctx)
+		statuses, more, err := l.sample(ctx)
 		if err == nil {
-			err = l.tellFigures(ctx)
+			err = l.tellFigures(ctx, statuses, more)
 		}
 		cancel()
 		if errors.Is(err, evento.ErrClosed) {
@@ -93,15 +94,14 @@ func (l *live) run() {
 	}
 }
 
-// sample looks at the store once.
-func (l *live) sample(ctx context.Context) error {
+// sample looks at the store once. It returns the subscriptions, and whether there are more.
+func (l *live) sample(ctx context.Context) (statuses []status, more bool, err error) {
 	head, err := headOf(ctx, l.ex)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	statuses, _, err := statusesOf(ctx, l.ex, "")
-	if err != nil {
-		return err
+	if statuses, more, err = statusesOf(ctx, l.ex, ""); err != nil {
+		return nil, false, err
 	}
 	s := sample{at: time.Now(), head: head.Position, lags: map[evento.SubscriptionName]time.Duration{}}
 	for i := range statuses {
@@ -114,7 +114,7 @@ func (l *live) sample(ctx context.Context) error {
 	}
 	l.samples = append(l.samples, s)
 	l.statuses = statuses
-	return nil
+	return statuses, more, nil
 }
 
 // headOf is the last event of a store; the zero event: there is none.
@@ -314,12 +314,12 @@ func (l *live) gap(left uint64) (string, error) {
 }
 
 // tellFigures tells viewers of the overview how it is now.
-func (l *live) tellFigures(ctx context.Context) error {
+func (l *live) tellFigures(ctx context.Context, statuses []status, more bool) error {
 	viewers := l.overviews()
 	if len(viewers) == 0 {
 		return nil
 	}
-	text, err := l.figures(ctx)
+	text, err := l.figures(ctx, statuses, more)
 	if err != nil || text == "" {
 		return err
 	}

@@ -48,7 +48,13 @@ type railRow struct {
 }
 
 func (c *console) overview(r *http.Request) (*page, error) {
-	b, err := c.glance(r.Context())
+	ctx := r.Context()
+	statuses, more, err := statusesOf(ctx, c.ex, "")
+	if err != nil {
+		return nil, err
+	}
+	c.live.see(statuses)
+	b, err := c.glance(ctx, statuses, more)
 	switch {
 	case err != nil:
 		return nil, err
@@ -66,17 +72,12 @@ func (b *overviewBody) Title() string {
 	return "All is well"
 }
 
-// glance looks at the newest events and all subscriptions.
-func (c *console) glance(ctx context.Context) (*overviewBody, error) {
+// glance looks at the newest events, and puts the subscriptions beside them.
+func (c *console) glance(ctx context.Context, statuses []status, more bool) (*overviewBody, error) {
 	newest, err := c.ex.Read(ctx, evento.Query{}, cursor.Backward(newestEvents, ""))
 	if err != nil || len(newest.Edges) == 0 {
 		return &overviewBody{}, err
 	}
-	statuses, more, err := statusesOf(ctx, c.ex, "")
-	if err != nil {
-		return nil, err
-	}
-	c.live.see(statuses)
 	b := &overviewBody{Looked: len(newest.Edges), From: newest.Edges[0].Node.Position}
 	counts := map[kindRow]int{}
 	for i := len(newest.Edges) - 1; i >= 0; i-- {
@@ -120,8 +121,8 @@ func (c *console) glance(ctx context.Context) (*overviewBody, error) {
 
 // figures are the parts of the overview that change without an event, as its viewers are told of
 // them.
-func (c *console) figures(ctx context.Context) (text string, err error) {
-	b, err := c.glance(ctx)
+func (c *console) figures(ctx context.Context, statuses []status, more bool) (text string, err error) {
+	b, err := c.glance(ctx, statuses, more)
 	if err != nil || b.Looked == 0 {
 		return "", err
 	}
@@ -129,7 +130,7 @@ func (c *console) figures(ctx context.Context) (text string, err error) {
 	parts := []struct {
 		name string
 		data any
-	}{{"attention", len(b.Problems)}, {"problems", of}, {"figures", of}, {"glance", of}}
+	}{{"attention", b.Bad}, {"problems", of}, {"figures", of}, {"glance", of}}
 	for _, p := range parts {
 		part, err := c.pages.fragment(p.name, p.data)
 		if err != nil {

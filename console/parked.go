@@ -53,6 +53,11 @@ type parkedGroup struct {
 	Root      string
 }
 
+// linkRowOf is a parked event for the link to its aggregate.
+func linkRowOf(p *evento.Parked, root string) eventRow {
+	return eventRow{Event: &evento.RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Version: p.Version}, Root: root}
+}
+
 // choiceOf is what forms call an aggregate.
 func choiceOf(p *evento.Parked) string { return evento.HashIDs(string(p.AggregateType), p.AggregateID) }
 
@@ -150,7 +155,7 @@ func (c *console) parked(r *http.Request, s *status) (*parkedList, error) {
 			if n := len(groups); n < from || n >= from+pageRows {
 				g.First.Error = p.Error[:min(len(p.Error), 1)] // it is not shown
 			}
-			g.Aggregate = eventRow{&evento.RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Version: p.Version}, root(r), ""}
+			g.Aggregate = linkRowOf(&p, root(r))
 			if n := len(groups); n >= from && n < from+pageRows {
 				l.Groups = append(l.Groups, g)
 			}
@@ -290,7 +295,7 @@ func (ch *choice) read(ctx context.Context, control *evento.Control, root string
 			l.Failed++
 		}
 		if len(l.Rows) < pageRows {
-			l.Rows = append(l.Rows, chosenRow{p, eventRow{&evento.RawEvent{AggregateType: p.AggregateType, AggregateID: p.AggregateID, Version: p.Version}, root, ""}})
+			l.Rows = append(l.Rows, chosenRow{p, linkRowOf(&p, root)})
 		}
 		if hash := choiceOf(&p); !ch.all && !seen[hash] {
 			seen[hash] = true
@@ -310,6 +315,16 @@ func (ch *choice) read(ctx context.Context, control *evento.Control, root string
 		}
 	}
 	return l, nil
+}
+
+// chosenIn reads a choice, and what is chosen.
+func (c *console) chosenIn(r *http.Request, name evento.SubscriptionName, values url.Values) (*choice, *chosen, error) {
+	ch, err := choiceIn(values)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := ch.read(r.Context(), c.control(name), root(r))
+	return ch, l, err
 }
 
 // commands are the command lines that do the same.

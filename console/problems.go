@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/subscribed"
 )
 
 const (
@@ -37,7 +38,7 @@ type problem struct {
 func (c *console) problemOf(ctx context.Context, s *status) (*problem, error) {
 	p := &problem{status: *s}
 	if s.Error != "" {
-		own := s.ownError(s.Error)
+		own := subscribed.OwnError(s.name(), s.Error)
 		p.Reason, p.Frames = firstLine(own), framesOf(own)
 	}
 	if id, err := ulid.ParseStrict(s.Event); err == nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/printable"
+	"github.com/evento-go/evento/internal/subscribed"
 )
 
 // subscriptionBody is the page of a subscription.
@@ -65,7 +66,7 @@ func (c *console) subscription(r *http.Request) (*page, error) {
 	ctx, name := r.Context(), nameOf(r)
 	s, err := statusOf(ctx, c.ex, name)
 	if errors.Is(err, evento.ErrNotFound) {
-		if n, err := c.withKey(ctx, name.Key); err == nil && n > 0 && name.RoutingKey == "" {
+		if ok, err := c.hasSubscription(ctx, name.Key); err == nil && ok && name.RoutingKey == "" {
 			return c.subscriptionsOf(r, name.Key) // those of its routing keys
 		}
 		return nil, notFound("There is no subscription %s.", named(name))
@@ -136,7 +137,7 @@ func (c *console) stopped(r *http.Request, s *status) (all []stoppedAt) {
 		if p.Error == "" || len(all) == mostStopped {
 			continue
 		}
-		at := stoppedAt{Partition: i, Error: s.ownError(p.Error), Since: p.ChangedAt, Failed: p.Owner == ""}
+		at := stoppedAt{Partition: i, Error: subscribed.OwnError(s.name(), p.Error), Since: p.ChangedAt, Failed: p.Owner == ""}
 		at.Title = "A worker tries an event again"
 		if at.Failed {
 			at.Title = "It has stopped before an event"
@@ -231,14 +232,7 @@ const mostSelected = 20
 
 // selectionOf is which events a subscription handles, in words.
 func selectionOf(s *evento.Selection) (list []pair) {
-	scope := "events without a routing key"
-	switch {
-	case s.All:
-		scope = "events of all routing keys"
-	case s.RoutingKey != "":
-		scope = "events of routing key " + printable.Text(s.RoutingKey)
-	}
-	list = append(list, pair{"Selects", scope})
+	list = append(list, pair{"Selects", subscribed.Scope(s.All, s.RoutingKey)})
 	for _, t := range slices.Sorted(maps.Keys(s.Events)) {
 		names := "all events"
 		if len(s.Events[t]) > 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/internal/printable"
+	"github.com/evento-go/evento/internal/subscribed"
 )
 
 // subscriptionsBody is the page of all subscriptions.
@@ -92,7 +93,7 @@ func (c *console) subscriptionRow(r *http.Request, s status, i int, history []sa
 // explain finds why a subscription needs attention: its error, or that of the first event that
 // it has parked.
 func (row *subscriptionRow) explain(ctx context.Context, control *evento.Control) error {
-	row.Why = row.ownError(row.Error)
+	row.Why = subscribed.OwnError(row.name(), row.Error)
 	for i := range row.Partitions {
 		if p := &row.Partitions[i]; p.Error == row.Error && p.Error != "" {
 			row.Since = p.ChangedAt
@@ -112,15 +113,6 @@ func (row *subscriptionRow) explain(ctx context.Context, control *evento.Control
 		}
 	}
 	return nil
-}
-
-// ownError is an error without the name of the subscription, beside which it stands.
-func (s *status) ownError(text string) string {
-	name := fmt.Sprintf("%q", s.Key)
-	if s.RoutingKey != "" {
-		name += fmt.Sprintf(" of routing key %q", s.RoutingKey)
-	}
-	return strings.TrimPrefix(text, "evento: subscription "+name+": ")
 }
 
 // offsetOf is how many rows of a list a page passes over.
@@ -193,19 +185,6 @@ func named(name evento.SubscriptionName) string {
 
 func (c *console) control(name evento.SubscriptionName) *evento.Control {
 	return evento.ControlOf(c.ex, name.Key).RoutingKey(name.RoutingKey)
-}
-
-// withKey returns how many subscriptions have a key.
-func (c *console) withKey(ctx context.Context, key string) (n int, err error) {
-	for name, err := range evento.Subscriptions(ctx, c.ex) {
-		if err != nil {
-			return 0, err
-		}
-		if name.Key == key {
-			n++
-		}
-	}
-	return n, nil
 }
 
 // mostOwners is how many hosts stand in a cell.

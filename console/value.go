@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/internal/payload"
 	"github.com/evento-go/evento/internal/printable"
 )
 
@@ -45,6 +47,18 @@ func valueOf(text []byte) (*value, error) {
 		v.Lines = append(v.Lines, l)
 	}
 	return v, nil
+}
+
+// payloadOf lays out a payload, of which as much as this is shown; wrong is why it cannot be.
+func payloadOf(e *evento.RawEvent, most int) (v *value, cut bool, wrong string) {
+	text, cut, err := payload.JSON(e, most)
+	if err != nil {
+		return nil, cut, err.Error()
+	}
+	if v, err = valueOf(text); err != nil { // it is cut
+		return nil, cut, "it is too long to be shown whole"
+	}
+	return v, cut, ""
 }
 
 // mostIndent is how many bytes may stand before the lines of a value.

@@ -5,11 +5,11 @@ package main
 import (
 	"context"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/seek"
 )
 
 // page reads a page of the wanted events. It keeps those of the page, and reads
@@ -66,18 +66,8 @@ func (s *session) interval(ctx context.Context, w wanted, head uint64) (after, b
 // first event of the time or later, or one that is missing before it; behind the head
 // where there is none.
 func (s *session) firstOf(ctx context.Context, t time.Time, head uint64) (position uint64, err error) {
-	n := sort.Search(int(head), func(n int) bool {
-		if err != nil {
-			return true
-		}
-		var at cursor.Value
-		var page *cursor.Page[evento.RawEvent]
-		if at, err = s.ex.CursorAt(uint64(n)); err == nil {
-			page, err = s.ex.Read(ctx, evento.Query{}, cursor.Onward(1, at))
-		}
-		return err != nil || len(page.Edges) == 0 || !page.Edges[0].Node.Timestamp.Before(t)
-	})
-	return uint64(n) + 1, err
+	behind, err := seek.First(ctx, s.ex, evento.Query{}, head, func(e *evento.RawEvent) bool { return !e.Timestamp.Before(t) })
+	return behind + 1, err
 }
 
 // from returns the place behind which the wanted events are.

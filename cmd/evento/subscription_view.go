@@ -12,6 +12,7 @@ import (
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/internal/printable"
+	"github.com/evento-go/evento/internal/subscribed"
 )
 
 // subscriptionView is a subscription for programs. The names of its fields are
@@ -111,14 +112,7 @@ func subscriptionViewOf(st *evento.Status) subscriptionView {
 
 // selectionRows returns a selection as rows of a table.
 func selectionRows(s *selectionView) [][]string {
-	scope := "events without a routing key"
-	switch {
-	case s.All:
-		scope = "events of all routing keys"
-	case s.RoutingKey != "":
-		scope = "events of routing key " + printable.Text(s.RoutingKey)
-	}
-	rows := [][]string{{"selects", scope}}
+	rows := [][]string{{"selects", subscribed.Scope(s.All, s.RoutingKey)}}
 	for _, t := range slices.Sorted(maps.Keys(s.Aggregates)) {
 		rows = append(rows, []string{"", "aggregates " + printable.Text(string(t)) + ": " + showSome(s.Aggregates[t])})
 	}
@@ -170,11 +164,7 @@ func (v *subscriptionView) row() []string {
 // lastError returns the last error without the name of the subscription, which is
 // in the row.
 func (v *subscriptionView) lastError() string {
-	name := fmt.Sprintf("%q", v.Key)
-	if v.RoutingKey != "" {
-		name += fmt.Sprintf(" of routing key %q", v.RoutingKey)
-	}
-	return strings.TrimPrefix(v.LastError, "evento: subscription "+name+": ")
+	return subscribed.OwnError(evento.SubscriptionName{Key: v.Key, RoutingKey: v.RoutingKey}, v.LastError)
 }
 
 // owners returns the owners of the partitions, for one cell.
