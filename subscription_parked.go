@@ -18,6 +18,10 @@ import (
 // position, zero-padded, and its id.
 const parkedKind = "parked"
 
+// parkedPage is how many parked events are read at once: most readers want the first
+// ones, and each may have an error of some length.
+const parkedPage = 100
+
 // Parked is an event that a subscription with AcceptFailure has put aside, because
 // it has failed after all retries, or because an earlier event of its aggregate is
 // parked and the order must be kept. [Control] lists, retries and drops parked
@@ -86,7 +90,7 @@ func (p *Parked) change(n subscriptionName) Change {
 // error is yielded, and it is last.
 func (n subscriptionName) parked(ctx context.Context, ex Executor) iter.Seq2[Parked, error] {
 	return func(yield func(Parked, error) bool) {
-		for r, err := range n.records(ctx, ex, parkedKind, 0) {
+		for r, err := range n.records(ctx, ex, parkedKind, parkedPage) {
 			p := Parked{Part: r.rest, revision: r.Revision}
 			if err == nil {
 				err = decodeState(r.Record, (*storedParked)(&p))

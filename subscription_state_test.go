@@ -58,6 +58,16 @@ func TestStatusWithin(t *testing.T) {
 			t.Errorf("within %d: %+v, want %+v", most, s, want)
 		}
 	}
+	noErr(t, fails.AcceptFailure().Execute(t.Context(), ex))
+	for most, want := range map[int]struct {
+		parked int
+		more   bool
+	}{1: {1, true}, 4: {4, true}, 5: {5, false}, 100: {5, false}} {
+		s, err := control.StatusWithin(t.Context(), most)
+		if err != nil || s.Parked != want.parked || s.ParkedMore != want.more {
+			t.Errorf("within %d, parked: %+v, %v, want %+v", most, s, err, want)
+		}
+	}
 	if _, err := control.StatusWithin(t.Context(), 0); !errors.Is(err, evento.ErrInvalid) {
 		t.Errorf("within 0: %v", err)
 	}

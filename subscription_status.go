@@ -15,7 +15,7 @@ import (
 )
 
 // Status describes how far a subscription is. In JSON, Lag is in nanoseconds, and Keeps,
-// More and Changed are left out when there are none.
+// More, ParkedMore and Changed are left out when there are none.
 type Status struct {
 	Key string `json:"key"`
 	// RoutingKey is "" if the subscription has none, or has All.
@@ -29,6 +29,9 @@ type Status struct {
 	Keeps []string `json:"keeps,omitempty"`
 	// Parked is how many events are parked.
 	Parked int `json:"parked"`
+	// ParkedMore says that more events are parked than Parked, which StatusWithin did not
+	// count.
+	ParkedMore bool `json:"parkedMore,omitempty"`
 	// Position is that of the last event before the first pending one: up to there,
 	// every event is handled, parked, or not selected. 0 where one position is not
 	// a place, as in executor/group.
@@ -75,17 +78,18 @@ type PartitionStatus struct {
 	ErrorEvent string `json:"errorEvent"`
 }
 
-// Status returns how far the subscription is. It reads all pending events, so many
-// of them take long: see [Control.StatusWithin].
+// Status returns how far the subscription is. It reads all pending and all parked
+// events, so many of them take long: see [Control.StatusWithin].
 func (c *Control) Status(ctx context.Context) (*Status, error) {
 	return c.StatusWithin(ctx, math.MaxInt)
 }
 
-// StatusWithin is Status, but counts this many pending events at most. With 1 it finds the
-// first one, and so Position and Lag, at the price of one event.
+// StatusWithin is Status, but counts this many pending events at most, and this many parked
+// ones. With 1 it finds the first pending one, and so Position and Lag, at the price of one
+// event.
 func (c *Control) StatusWithin(ctx context.Context, most int) (*Status, error) {
 	if most < 1 {
-		return nil, fmt.Errorf("%w number of pending events to count: %d", ErrInvalid, most)
+		return nil, fmt.Errorf("%w number of events to count: %d", ErrInvalid, most)
 	}
 	state, err := c.state(ctx)
 	if err != nil {
@@ -95,6 +99,9 @@ func (c *Control) StatusWithin(ctx context.Context, most int) (*Status, error) {
 	for _, err := range c.name.parked(ctx, c.ex) {
 		if err != nil {
 			return nil, err
+		}
+		if s.ParkedMore = s.Parked == most; s.ParkedMore {
+			break
 		}
 		s.Parked++
 	}

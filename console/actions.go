@@ -34,7 +34,7 @@ func (c *console) actions(mux *http.ServeMux) {
 // a number. Texts of a request do not get onto the page.
 type done struct {
 	what string
-	n    int
+	n    amount
 }
 
 var doneTexts = map[string]string{
@@ -44,15 +44,15 @@ var doneTexts = map[string]string{
 
 // doneText says what was done, as the query of a page has it; "": nothing.
 func doneText(values url.Values) string {
-	n, err := strconv.ParseUint(values.Get("n"), 10, 31)
+	n, err := amountIn(values.Get("n"))
 	if err != nil {
 		return doneTexts[values.Get("done")]
 	}
 	switch values.Get("done") {
 	case "retry":
-		return "Workers were asked to handle " + plural(int(n), "parked event") + " again. What fails again stays parked."
+		return "Workers were asked to handle " + n.of("parked event") + " again. What fails again stays parked."
 	case "drop":
-		return plural(int(n), "parked event") + " dropped."
+		return n.of("parked event") + " dropped."
 	}
 	return ""
 }
@@ -75,8 +75,8 @@ func (c *console) change(a Action, do func(r *http.Request, name evento.Subscrip
 			return
 		}
 		values := url.Values{"done": {d.what}}
-		if d.n > 0 {
-			values.Set("n", strconv.Itoa(d.n))
+		if d.n.N > 0 {
+			values.Set("n", d.n.inForms())
 		}
 		w.Header().Set("Location", linkTo(root(r), name, values)) // it is relative: the prefix is not known
 		w.WriteHeader(http.StatusSeeOther)
@@ -117,7 +117,7 @@ func (c *console) retry(r *http.Request, name evento.SubscriptionName) (done, er
 			return done{}, err
 		}
 	}
-	return done{"retry", l.Count}, nil
+	return done{"retry", l.Events()}, nil
 }
 
 // dropBody is the page that asks whether parked events are to be dropped.
@@ -142,10 +142,10 @@ func (c *console) askDrop(r *http.Request) (*page, error) {
 	}
 	b := &dropBody{
 		Name: named(name), Link: linkTo(root(r), name, nil), Chosen: l, To: linkTo(root(r), name, nil, "parked", "drop"),
-		Fields:   append(slices.Clone(ch.fields), pair{"n", strconv.Itoa(l.Count)}),
+		Fields:   append(slices.Clone(ch.fields), pair{"n", l.Events().inForms()}),
 		Commands: ch.commands(l, name, "drop"), May: c.allowed(r, Drop),
 	}
-	return &page{Template: "drop", Title: fmt.Sprintf("Drop %s of %s?", plural(l.Count, "parked event"), b.Name), Nav: "subscriptions", Body: b}, nil
+	return &page{Template: "drop", Title: fmt.Sprintf("Drop %s of %s?", l.Events().of("parked event"), b.Name), Nav: "subscriptions", Body: b}, nil
 }
 
 // drop drops parked events, if they are as many as its page has said.
@@ -154,22 +154,22 @@ func (c *console) drop(r *http.Request, name evento.SubscriptionName) (done, err
 	if err != nil {
 		return done{}, err
 	}
-	if r.PostForm.Get("n") != strconv.Itoa(l.Count) {
-		return done{}, &refusal{http.StatusConflict, fmt.Sprintf("Nothing was dropped: %s parked there now, which is not what you were asked about. Go back, load the page again, and look.", areNow(l.Count))}
+	if r.PostForm.Get("n") != l.Events().inForms() {
+		return done{}, &refusal{http.StatusConflict, fmt.Sprintf("Nothing was dropped: %s parked there now, which is not what you were asked about. Go back, load the page again, and look.", areNow(l.Events()))}
 	}
 	for _, f := range l.filters {
 		if err := c.control(name).DropParked(r.Context(), f); err != nil && !errors.Is(err, evento.ErrNotFound) {
 			return done{}, err
 		}
 	}
-	return done{"drop", l.Count}, nil
+	return done{"drop", l.Events()}, nil
 }
 
-func areNow(n int) string {
-	if n == 1 {
+func areNow(n amount) string {
+	if n == (amount{N: 1}) {
 		return "1 event is"
 	}
-	return number(n) + " events are"
+	return n.of("event") + " are"
 }
 
 // resetBody is the page that asks where a subscription is to go on.

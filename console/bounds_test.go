@@ -78,7 +78,7 @@ func TestVeryManyParked(t *testing.T) {
 	if err := d.execute(mailer("m", func(*evento.RawEvent) error { return errors.New("no") }).AcceptFailure()); err != nil {
 		t.Fatal(err)
 	}
-	has(t, d.page("subscriptions/m"), "The first 2,000 of 2,200 parked events were looked at.")
+	has(t, d.page("subscriptions/m"), "The first 2,000 parked events were looked at, and there are more.")
 	has(t, d.page("events/3"), "Parked in m")
 	page := d.page("events/2150")
 	has(t, page, "it is not known whether it is parked")
@@ -93,7 +93,11 @@ func TestVeryManyParked(t *testing.T) {
 		}
 		before = ex.records.Load()
 		d.get(path)
-		if n := ex.records.Load() - before; n > 3*count {
+		most := int64(500) // they show how many are parked, or a few of them
+		if strings.Contains(path, "/") { // which of its events are parked
+			most = 2_400
+		}
+		if n := ex.records.Load() - before; int64(n) > most {
 			t.Errorf("%q reads %d records", path, n)
 		}
 	}

@@ -74,7 +74,8 @@ type console struct {
 	pages *templates
 	live  *live
 
-	checkup checkup
+	checkup   checkup
+	replaying chan struct{} // is full while as many states as may be are read from many events
 }
 
 // Handler returns what serves the pages of a store, whose root is the path "/". One goroutine
@@ -94,7 +95,7 @@ func Handler(ex evento.Executor, opts *Options) (http.Handler, error) {
 	}
 	o.Store = cmp.Or(o.Store, "store")
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	c := &console{ex: ex, opts: o}
+	c := &console{ex: ex, opts: o, replaying: make(chan struct{}, mostReplays)}
 	pages, err := parseTemplates(c.place)
 	if err != nil {
 		return nil, err

@@ -47,10 +47,16 @@ type live struct {
 	samples   []sample
 	statuses  []status
 	viewers   map[*viewer]struct{}
-	following context.CancelFunc // nil: nobody looks
+	following *follower // nil: nobody looks
 
 	ended chan struct{} // closed when the executor is closed
 	end   func()        // closes it
+}
+
+// follower is what tells viewers of new events.
+type follower struct {
+	stop  context.CancelFunc
+	began chan struct{} // closed when it knows the end of the log: it tells of everything behind that
 }
 
 // viewer is an open page.
@@ -152,20 +158,21 @@ func (l *live) problems() (n int) {
 	return n
 }
 
-// join adds a viewer, and begins to follow for the first one.
-func (l *live) join(v *viewer) bool {
+// join adds a viewer, and begins to follow for the first one. From when began is closed, the
+// viewer is told of every event. ok is false if there are too many viewers.
+func (l *live) join(v *viewer) (began <-chan struct{}, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.viewers) >= mostViewers {
-		return false
+		return nil, false
 	}
 	l.viewers[v] = struct{}{}
 	if l.following == nil {
-		ctx, end := context.WithCancel(context.Background())
-		l.following = end
-		go l.follow(ctx)
+		ctx, stop := context.WithCancel(context.Background())
+		l.following = &follower{stop, make(chan struct{})}
+		go l.follow(ctx, l.following.began)
 	}
-	return true
+	return l.following.began, true
 }
 
 func (l *live) leave(v *viewer) {
@@ -173,15 +180,25 @@ func (l *live) leave(v *viewer) {
 	defer l.mu.Unlock()
 	delete(l.viewers, v)
 	if len(l.viewers) == 0 && l.following != nil {
-		l.following()
+		l.following.stop()
 		l.following = nil
 	}
 }
 
-// follow tells viewers of new events, until nobody looks or the executor is closed.
-func (l *live) follow(ctx context.Context) {
+// follow tells viewers of new events, until nobody looks or the executor is closed. It closes
+// began when it knows the end of the log.
+func (l *live) follow(ctx context.Context, began chan<- struct{}) {
+	var at *evento.RawEvent // the last one of which they were told; nil: not known yet
 	for ctx.Err() == nil {
-		err := l.followOnce(ctx)
+		var err error
+		if at == nil {
+			if at, err = l.begin(ctx); at != nil {
+				close(began)
+			}
+		}
+		if at != nil {
+			err = l.followFrom(ctx, at)
+		}
 		if errors.Is(err, evento.ErrClosed) {
 			l.end() // viewers are not told any more that they are live
 			return
@@ -193,22 +210,24 @@ func (l *live) follow(ctx context.Context) {
 	}
 }
 
-func (l *live) followOnce(ctx context.Context) error {
-	page, err := l.ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
+// begin returns the last event; the zero event: there is none.
+func (l *live) begin(ctx context.Context) (*evento.RawEvent, error) {
+	at, err := headOf(ctx, l.ex)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var at evento.RawEvent
-	if len(page.Edges) > 0 {
-		at = page.Edges[0].Node
-	}
+	return &at, nil
+}
+
+// followFrom tells viewers of the events behind one, which it moves on.
+func (l *live) followFrom(ctx context.Context, at *evento.RawEvent) error {
 	for {
 		changed := l.ex.Changed()
 		page, err := l.ex.Read(ctx, evento.Query{}, cursor.Backward(mostRows, ""))
 		if err != nil {
 			return err
 		}
-		if at, err = l.tellNewer(page, at); err != nil {
+		if *at, err = l.tellNewer(page, *at); err != nil {
 			return err
 		}
 		select {
@@ -364,7 +383,8 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	if !c.live.join(v) {
+	began, ok := c.live.join(v)
+	if !ok {
 		http.Error(w, "Too many pages are open.", http.StatusServiceUnavailable)
 		return
 	}
@@ -377,6 +397,13 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 		return control.Flush()
+	}
+	select {
+	case <-began:
+	case <-r.Context().Done():
+		return
+	case <-c.live.ended:
+		return
 	}
 	clock := time.NewTicker(clockEvery)
 	defer clock.Stop()

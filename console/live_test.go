@@ -12,7 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/console"
+	"github.com/evento-go/evento/cursor"
 	"github.com/evento-go/evento/executor/memory"
 )
 
@@ -205,5 +207,44 @@ func TestManyViewers(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute) // the test fails if a goroutine is left
+	})
+}
+
+// slowEnd is a store that takes a second to find its last event.
+type slowEnd struct{ evento.Executor }
+
+func (s slowEnd) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	if args.IsBackward() && args.Limit() == 1 {
+		time.Sleep(time.Second)
+	}
+	return s.Executor.Read(ctx, q, args)
+}
+
+// Who is told that the page is live is told of every event from then on.
+func TestLiveFromTheFirstClock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ex := slowEnd{memory.New(nil)}
+		handler, err := console.Handler(ex, &console.Options{Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		viewer := newLine()
+		watch(ctx, handler, viewer, "/stream?rows=1")
+		for synctest.Wait(); !strings.Contains(viewer.said(), "event: clock"); synctest.Wait() {
+			time.Sleep(time.Millisecond)
+		}
+		commit(t, ex, "a", happened("Opened", `{}`))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !strings.Contains(viewer.said(), ">Opened<") {
+			t.Errorf("the viewer was told %q", viewer.said())
+		}
+		if err := ex.Close(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
 	})
 }

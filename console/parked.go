@@ -23,6 +23,8 @@ const (
 	mostParked = 2_000
 	// mostOfOne is how many parked events of an aggregate are shown.
 	mostOfOne = 50
+	// mostChosen is how many parked events are looked at to count those that are chosen.
+	mostChosen = 10_000
 )
 
 // parkedList are the parked events of a subscription, by aggregates.
@@ -30,7 +32,6 @@ type parkedList struct {
 	Groups       []*parkedGroup // of this page
 	Failed       int
 	Waiting      int
-	Aggregates   int
 	Shown        int    // events of this page's aggregates
 	Looked       string // how many were looked at, if not all
 	Left         string // what is left out
@@ -132,23 +133,23 @@ func isOfLibraries(function string) bool {
 	return false
 }
 
-// parked reads what a subscription has parked.
+// parked reads what a subscription has parked, and notes in its status how much that is.
 func (c *console) parked(r *http.Request, s *status) (*parkedList, error) {
 	from, err := offsetOf(r.URL.Query())
 	if err != nil {
 		return nil, err
 	}
 	name, l := s.name(), &parkedList{RoutingKey: s.RoutingKey}
-	groups, looked := map[string]*parkedGroup{}, 0
+	groups, looked := map[string]*parkedGroup{}, amount{}
 	for p, err := range c.control(name).Parked(r.Context(), evento.AllParked()) {
 		if err != nil {
 			return nil, err
 		}
-		if looked == mostParked {
-			l.Looked = fmt.Sprintf("The first %s of %s parked events were looked at.", number(looked), number(s.Parked))
+		if looked.More = looked.N == mostParked; looked.More {
+			l.Looked = fmt.Sprintf("The first %s were looked at, and there are more.", plural(looked.N, "parked event"))
 			break
 		}
-		looked++
+		looked.N++
 		g := groups[choiceOf(&p)]
 		if g == nil {
 			g = &parkedGroup{Choice: choiceOf(&p), First: p, Root: root(r)}
@@ -168,7 +169,7 @@ func (c *console) parked(r *http.Request, s *status) (*parkedList, error) {
 			l.Waiting++
 		}
 	}
-	l.Aggregates = len(groups)
+	s.Parked, s.ParkedMore = looked.N, looked.More
 	for _, g := range l.Groups {
 		l.Shown += g.Count
 	}
@@ -194,15 +195,15 @@ func (g *parkedGroup) add(p evento.Parked) {
 // offerParked adds what can be done with parked events.
 func (c *console) offerParked(r *http.Request, s *status, l *parkedList) {
 	name := s.name()
-	whole := l.Shown == s.Parked
+	whole := l.Shown == s.Parked && !s.ParkedMore
 	if c.allowed(r, Retry) {
 		l.RetryTo = linkTo(root(r), name, nil, "parked", "retry")
 		if !whole {
 			l.RetryAll = &act{
-				ID: "retry-all", Verb: "Retry all", Allowed: true, Title: fmt.Sprintf("Retry all %s of %s?", plural(s.Parked, "parked event"), named(name)),
+				ID: "retry-all", Verb: "Retry all", Allowed: true, Title: fmt.Sprintf("Retry all %s of %s?", s.ParkedEvents().of("parked event"), named(name)),
 				Text:    "Workers handle them again, aggregate by aggregate, each in order until one fails. What fails again stays parked.",
 				Command: commandLine("subscriptions parked", []string{name.Key, "retry"}, append(routingFlag(name), "--all")...),
-				Button:  "Retry " + plural(s.Parked, "event"), To: l.RetryTo, Fields: []pair{{"all", "1"}},
+				Button:  "Retry " + s.ParkedEvents().of("event"), To: l.RetryTo, Fields: []pair{{"all", "1"}},
 			}
 		}
 	}
@@ -265,6 +266,7 @@ func (ch *choice) has(p *evento.Parked) bool {
 // chosen are the parked events of a choice.
 type chosen struct {
 	Count, Failed int
+	More          bool                  // there are more than were looked at
 	Rows          []chosenRow           // the first ones
 	filters       []evento.ParkedFilter // that choose the same
 	aggregates    []evento.AggregateKey
@@ -278,17 +280,32 @@ type chosenRow struct {
 // Waiting is how many have not failed, and wait for others.
 func (l *chosen) Waiting() int { return l.Count - l.Failed }
 
-// Left is how many are not shown.
-func (l *chosen) Left() int { return l.Count - len(l.Rows) }
+// Rest says how many are not shown; "": all are.
+func (l *chosen) Rest() string {
+	left := amount{l.Count - len(l.Rows), l.More}
+	if left == (amount{}) {
+		return ""
+	}
+	return left.of("event") + " not shown here"
+}
 
-// read reads what is chosen, and counts all of it.
+// Events is how many there are.
+func (l *chosen) Events() amount { return amount{l.Count, l.More} }
+
+// EventsText is for templates.
+func (l *chosen) EventsText() string { return l.Events().of("event") }
+
+// read reads what is chosen, and counts it as far as it looks.
 func (ch *choice) read(ctx context.Context, control *evento.Control, root string) (*chosen, error) {
-	l, seen := &chosen{}, map[string]bool{}
+	l, looked, seen := &chosen{}, 0, map[string]bool{}
 	for p, err := range control.Parked(ctx, evento.AllParked()) {
 		if err != nil {
 			return nil, err
 		}
-		if !ch.has(&p) {
+		if l.More = looked == mostChosen; l.More {
+			break
+		}
+		if looked++; !ch.has(&p) {
 			continue
 		}
 		if l.Count++; p.Error != "" {
@@ -303,6 +320,8 @@ func (ch *choice) read(ctx context.Context, control *evento.Control, root string
 		}
 	}
 	switch {
+	case l.More && !ch.all && (l.Count == 0 || len(seen) < len(ch.aggregates)):
+		return nil, notFound("What was chosen is not among the first %s. Further ones are for the command: evento subscriptions parked.", plural(mostChosen, "parked event"))
 	case l.Count == 0:
 		return nil, notFound("What was chosen is not parked any more.")
 	case ch.all:

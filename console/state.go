@@ -17,6 +17,7 @@ import (
 )
 
 const (
+	mostReplays  = 2       // pages at once for which so many may be read
 	mostReplayed = 100_000 // events that are read for a state when somebody asks for it
 	mostStates   = 8 << 20 // bytes of JSON that a plot is made of
 	mostPlots    = 12      // numbers that may be chosen
@@ -49,6 +50,13 @@ func (c *console) state(ctx context.Context, b *aggregateBody, p Projection, val
 	s := &stateBody{Projection: p.name()}
 	read := &bounded{Executor: c.ex, left: mostLooked - 2*pageRows} // the timeline has the rest
 	if values.Get("replay") != "" {
+		select {
+		case c.replaying <- struct{}{}:
+			defer func() { <-c.replaying }()
+		case <-ctx.Done():
+			s.Error = "Others have states read from as many events, and it takes long. Try again later."
+			return s
+		}
 		read.left = mostReplayed
 	}
 	found := &states{of: b, numbers: map[uint64][]numberIn{}}

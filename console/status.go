@@ -59,8 +59,11 @@ func (s *status) lags() bool { return s.Lag >= lagging && s.State != evento.Subs
 
 func (s *status) needsAttention() bool { return s.urgency() < 5 }
 
-// mostPending is how many pending events are counted.
-const mostPending = 100
+// ParkedEvents is how many events are parked.
+func (s *status) ParkedEvents() amount { return amount{s.Parked, s.ParkedMore} }
+
+// mostCounted is how many pending and how many parked events are counted.
+const mostCounted = 100
 
 // mostStatuses is how many subscriptions a page looks at, of which each takes several reads.
 const mostStatuses = 500
@@ -100,7 +103,7 @@ func statusesOf(ctx context.Context, ex evento.Executor, key string) (all []stat
 
 // statusOf returns one subscription.
 func statusOf(ctx context.Context, ex evento.Executor, name evento.SubscriptionName) (*status, error) {
-	st, err := evento.ControlOf(ex, name.Key).RoutingKey(name.RoutingKey).StatusWithin(ctx, mostPending)
+	st, err := evento.ControlOf(ex, name.Key).RoutingKey(name.RoutingKey).StatusWithin(ctx, mostCounted)
 	broken := status{Status: evento.Status{Key: name.Key, RoutingKey: name.RoutingKey}}
 	switch {
 	case errors.Is(err, evento.ErrDamaged):
@@ -196,7 +199,7 @@ func (s status) Sentence() string {
 	case s.State == evento.SubscriptionFailed:
 		return "has stopped behind position " + number(s.Position)
 	case s.Parked > 0:
-		return "has parked " + plural(s.Parked, "event")
+		return "has parked " + s.ParkedEvents().of("event")
 	case s.State == evento.SubscriptionDead:
 		return "has a worker that gives no sign of life"
 	case s.State == evento.SubscriptionRetrying:

@@ -209,7 +209,7 @@ func TestManyParked(t *testing.T) {
 	if len(seen) != 120 {
 		t.Errorf("%d aggregates are on all pages", len(seen))
 	}
-	has(t, d.page("subscriptions/m/parked/drop?all=1"), "Drop 179 parked events of m?", "And 129 events more.", "Drop 179 events")
+	has(t, d.page("subscriptions/m/parked/drop?all=1"), "Drop 179 parked events of m?", "And 129 events not shown here.", "Drop 179 events")
 	var many url.Values = map[string][]string{"aggregate": slices.Repeat([]string{"x"}, 51)}
 	for i := range many["aggregate"] {
 		many["aggregate"][i] = fmt.Sprint(i)

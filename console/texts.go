@@ -6,6 +6,7 @@ package console
 import (
 	"html/template"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -88,6 +89,41 @@ func plural(n int, thing string) string {
 		return "1 " + thing
 	}
 	return number(n) + " " + thing + "s"
+}
+
+// amount is how many there are, as far as they were counted.
+type amount struct {
+	N    int
+	More bool // there are more
+}
+
+func (a amount) String() string {
+	if a.More {
+		return number(a.N) + " or more"
+	}
+	return number(a.N)
+}
+
+// of is an amount of things.
+func (a amount) of(thing string) string {
+	if a.More {
+		return a.String() + " " + thing + "s"
+	}
+	return plural(a.N, thing)
+}
+
+// inForms is the amount as forms and links have it, and amountIn reads it.
+func (a amount) inForms() string {
+	if a.More {
+		return strconv.Itoa(a.N) + "+"
+	}
+	return strconv.Itoa(a.N)
+}
+
+func amountIn(text string) (a amount, err error) {
+	digits, more := strings.CutSuffix(text, "+")
+	n, err := strconv.ParseUint(digits, 10, 31)
+	return amount{int(n), more}, err
 }
 
 // firstLine and restOfLines are those of an error, of which the first says most.

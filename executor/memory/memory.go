@@ -34,10 +34,10 @@ type Executor struct {
 
 	mu         sync.RWMutex
 	closed     bool
-	latest     time.Time                     // of the last event
-	log        []evento.RawEvent             // the event at position p is log[p-1]
-	aggregates map[evento.AggregateKey][]int // indexes into log, by version
-	records    map[evento.RecordKey]evento.Record
+	latest     time.Time                              // of the last event
+	log        []evento.RawEvent                      // the event at position p is log[p-1]
+	aggregates map[evento.AggregateKey][]int          // indexes into log, by version
+	records    []*evento.Record                       // in the order of their keys; each is replaced, not changed
 	snapshots  map[evento.SnapshotKey]evento.Snapshot // with data that nobody else has
 	inOrder    []evento.SnapshotKey                   // of snapshots; nil: they are to be sorted
 }
@@ -53,7 +53,6 @@ func New(opts *Options) *Executor {
 		clock:      opts.Clock,
 		positions:  cursor.NewPositions(evento.NewID()),
 		aggregates: map[evento.AggregateKey][]int{},
-		records:    map[evento.RecordKey]evento.Record{},
 		snapshots:  map[evento.SnapshotKey]evento.Snapshot{},
 	}
 	if ex.clock == nil {

@@ -22,17 +22,31 @@ func (ex *Executor) Records(ctx context.Context, q evento.RecordQuery) (*evento.
 	}
 	defer ex.mu.Unlock()
 	page := &evento.RecordPage{Now: ex.now()}
-	for _, r := range ex.records {
-		if r.Kind == q.Kind && (q.Key == "" || r.Key == q.Key) && r.Compare(q.After) > 0 {
-			r.Value = bytes.Clone(r.Value)
-			page.Records = append(page.Records, r)
-		}
+	from := evento.RecordKey{Kind: q.Kind, Key: q.Key}
+	if q.After.Compare(from) >= 0 {
+		from = q.After
 	}
-	slices.SortFunc(page.Records, func(a, b evento.Record) int { return a.Compare(b.RecordKey) })
-	if most := cmp.Or(q.Limit, evento.MaxRecords); len(page.Records) > most {
-		page.Records, page.More = page.Records[:most], true
+	at, found := ex.record(from)
+	if found && from == q.After {
+		at++
+	}
+	for most := cmp.Or(q.Limit, evento.MaxRecords); at < len(ex.records); at++ {
+		r := *ex.records[at]
+		if r.Kind != q.Kind || q.Key != "" && r.Key != q.Key {
+			break
+		}
+		if page.More = len(page.Records) == most; page.More {
+			break
+		}
+		r.Value = bytes.Clone(r.Value)
+		page.Records = append(page.Records, r)
 	}
 	return page, nil
+}
+
+// record returns the place of a record, or, if it is not there, where it would be.
+func (ex *Executor) record(key evento.RecordKey) (at int, found bool) {
+	return slices.BinarySearchFunc(ex.records, key, func(r *evento.Record, key evento.RecordKey) int { return r.Compare(key) })
 }
 
 // Swap implements [evento.Executor].
@@ -56,17 +70,26 @@ func (ex *Executor) Swap(ctx context.Context, s evento.Swap) error {
 // swap makes all changes or none. The caller holds the lock.
 func (ex *Executor) swap(changes []evento.Change) error {
 	for _, c := range changes {
-		if at := ex.records[c.RecordKey].Revision; at != c.Revision {
+		at := uint64(0)
+		if i, found := ex.record(c.RecordKey); found {
+			at = ex.records[i].Revision
+		}
+		if at != c.Revision {
 			return fmt.Errorf("%w: %s %q %q is at revision %d, not %d", evento.ErrSwapped, c.Kind, c.Key, c.Part, at, c.Revision)
 		}
 	}
 	now := ex.now()
 	for _, c := range changes {
-		if c.Remove {
-			delete(ex.records, c.RecordKey)
-			continue
+		i, found := ex.record(c.RecordKey)
+		r := &evento.Record{RecordKey: c.RecordKey, Revision: c.Revision + 1, ChangedAt: now, Value: bytes.Clone(c.Value)}
+		switch {
+		case c.Remove:
+			ex.records = slices.Delete(ex.records, i, i+1)
+		case found:
+			ex.records[i] = r
+		default:
+			ex.records = slices.Insert(ex.records, i, r)
 		}
-		ex.records[c.RecordKey] = evento.Record{RecordKey: c.RecordKey, Revision: c.Revision + 1, ChangedAt: now, Value: bytes.Clone(c.Value)}
 	}
 	return nil
 }

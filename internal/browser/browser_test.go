@@ -252,17 +252,18 @@ func (p *tab) click(text string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	found := eval[bool](p, `(() => {
+	// By its place: a part of the page may be replaced by a newer one at any moment.
+	at := eval[[]float64](p, `(() => {
 		const e = [...document.querySelectorAll("main a, main button, nav a, [popover] button")].find((e) => e.checkVisibility() && e.textContent.trim().startsWith(`+string(quoted)+`));
-		if (!e) return false;
-		document.querySelectorAll("[data-clicked]").forEach((e) => e.removeAttribute("data-clicked"));
-		e.setAttribute("data-clicked", "");
-		return true;
+		if (!e) return [];
+		e.scrollIntoView({block: "center"});
+		const box = e.getClientRects()[0];
+		return [box.x + box.width / 2, box.y + box.height / 2];
 	})()`)
-	if !found {
+	if len(at) == 0 {
 		p.t.Fatalf("there is nothing to click that begins with %q; the page says\n%s", text, p.text())
 	}
-	p.do("clicking "+text, chromedp.Click("[data-clicked]"), chromedp.WaitReady("main"))
+	p.do("clicking "+text, chromedp.MouseClickXY(at[0], at[1]), chromedp.WaitReady("main"))
 	p.clicks++
 }
 
