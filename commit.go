@@ -2,6 +2,7 @@ package evento
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -25,6 +26,7 @@ type CommitBuilder struct {
 	aggregateType AggregateType
 	events        []NewEvent
 	tried         bool
+	unknown       bool // nobody knows whether an attempt has stored it
 	late          bool // events were added after the first attempt
 }
 
@@ -135,7 +137,9 @@ func (b *CommitBuilder) Commit(ctx context.Context, ex Executor) (Receipt, error
 //
 // Errors: [ErrConflict], [ErrNoEvents], [ErrInvalid] and [ErrTooLarge], with
 // nothing stored; [ErrOutcomeUnknown], after which committing again finds out the
-// outcome; errors of the codec; and those of [Executor].
+// outcome; errors of the codec; and those of [Executor]. What fails after an attempt
+// of unknown outcome matches ErrOutcomeUnknown too, until an attempt succeeds or
+// conflicts.
 func CommitAll(ctx context.Context, ex Executor, builders ...*CommitBuilder) ([]Receipt, error) {
 	w := Write{Appends: make([]Append, 0, len(builders))}
 	for _, b := range builders {
@@ -157,13 +161,41 @@ func CommitAll(ctx context.Context, ex Executor, builders ...*CommitBuilder) ([]
 		})
 	}
 	if slices.ContainsFunc(builders, func(b *CommitBuilder) bool { return len(b.deadlines) > 0 }) {
-		return writeWith(ctx, ex, w, builders)
+		receipts, err := writeWith(ctx, ex, w, builders)
+		return receipts, outcome(builders, err)
 	}
 	for _, b := range builders {
 		b.tried = true
 	}
-	return ex.Write(ctx, w)
+	receipts, err := ex.Write(ctx, w)
+	return receipts, outcome(builders, err)
 }
+
+// outcome notes whether it is known what became of a commit, and returns its error. An
+// attempt that fails says nothing of one before it whose outcome is unknown, unless it
+// conflicts: then the store has looked for that one.
+func outcome(builders []*CommitBuilder, err error) error {
+	unknown := errors.Is(err, ErrOutcomeUnknown)
+	known := err == nil || isAny(err, ErrConflict, ErrSwapped)
+	was := false
+	for _, b := range builders {
+		was = was || b.unknown
+		b.unknown = unknown || b.unknown && !known
+	}
+	if was && !unknown && !known {
+		return &stillUnknownError{err}
+	}
+	return err
+}
+
+// stillUnknownError is why an attempt has failed after one of unknown outcome.
+type stillUnknownError struct{ err error }
+
+func (e *stillUnknownError) Error() string {
+	return fmt.Sprintf("%v, and this attempt has failed: %s", ErrOutcomeUnknown, bare(e.err))
+}
+
+func (e *stillUnknownError) Unwrap() []error { return []error{ErrOutcomeUnknown, e.err} }
 
 // encode sets the ids and the encoded payloads, once.
 func (b *CommitBuilder) encode() error {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 )
@@ -288,6 +290,41 @@ func TestCommitAgainSettlesUnknownOutcome(t *testing.T) {
 	want := []evento.Receipt{{AggregateID: "a", Version: 1, Position: 1}, {AggregateID: "b", Version: 1, Position: 2}}
 	if err != nil || !reflect.DeepEqual(receipts, want) || len(events(t, store)) != 2 {
 		t.Errorf("two aggregates again: %+v, %v, want %+v and 2 events in all", receipts, err, want)
+	}
+}
+
+// While a store fails, a commit that it may have stored stays one of unknown outcome: a plain error
+// would say that nothing is there.
+func TestCommitStaysUnknown(t *testing.T) {
+	t.Parallel()
+	errDown := errors.New("connection refused")
+	for name, b := range map[string]*evento.CommitBuilder{
+		"plain":         evento.Aggregate("a").AnyVersion().Event(AccountOpened{}),
+		"with deadline": evento.Aggregate("a").AnyVersion().Event(AccountOpened{}).Deadline("d", time.Now().Add(time.Hour), reminded{}),
+	} {
+		store, attempts := newStore(t), 0
+		ex := &hooked{Executor: store, write: func(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+			switch attempts++; attempts {
+			case 1, 4:
+				return nil, errDown
+			case 2:
+				return nil, errors.Join(evento.ErrOutcomeUnknown, only(store.Write(ctx, w)))
+			case 3:
+				return nil, context.DeadlineExceeded
+			}
+			return store.Write(ctx, w)
+		}}
+		if _, err := b.Commit(t.Context(), ex); !errors.Is(err, errDown) || errors.Is(err, evento.ErrOutcomeUnknown) {
+			t.Errorf("%s: the first attempt: %v", name, err)
+		}
+		for _, want := range []error{evento.ErrOutcomeUnknown, context.DeadlineExceeded, errDown} {
+			if _, err := b.Commit(t.Context(), ex); !errors.Is(err, want) || !errors.Is(err, evento.ErrOutcomeUnknown) || strings.Count(err.Error(), "evento:") != 1 {
+				t.Errorf("%s: attempt %d: %v, want %v of unknown outcome", name, attempts, err, want)
+			}
+		}
+		if r := commit(t, ex, b); r.Version != 1 || len(events(t, store)) != 1 {
+			t.Errorf("%s: the last attempt: %+v", name, r)
+		}
 	}
 }
 

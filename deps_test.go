@@ -72,6 +72,7 @@ func TestDependencies(t *testing.T) {
 		"./examples/process":      slices.Concat(sqlite, postgres),
 		"./examples/shop":         slices.Concat(sqlite, postgres),
 		"./console":               core,
+		"./torture":               core,
 		"./internal/payload":      core,
 		"./internal/seek":         core,
 		"./internal/subscribed":   core,

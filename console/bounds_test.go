@@ -93,7 +93,7 @@ func TestVeryManyParked(t *testing.T) {
 		}
 		before = ex.records.Load()
 		d.get(path)
-		most := int64(500) // they show how many are parked, or a few of them
+		most := int64(500)               // they show how many are parked, or a few of them
 		if strings.Contains(path, "/") { // which of its events are parked
 			most = 2_400
 		}

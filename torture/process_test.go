@@ -37,8 +37,15 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv(roleVariable); role != "" {
+	if role := os.Getenv(roleVariable); role != "" && os.Getenv(workerVariable) == "" {
 		if err := work(role, os.Getenv(storeVariable), os.Getenv(logVariable)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if worker := os.Getenv(workerVariable); worker != "" {
+		if err := workHistory(worker, os.Getenv(roleVariable), os.Getenv(storeVariable)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -1,6 +1,9 @@
 package browser
 
 import (
+	"net/http"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/evento-go/evento/console"
@@ -22,6 +25,22 @@ func TestLiveAfterCut(t *testing.T) {
 	if n := eval[int](p, `[...document.querySelectorAll("[data-rows] tr")].filter((r) => /account-(missed|later)/.test(r.textContent)).length`); n != 2 {
 		t.Errorf("%d rows of two events", n)
 	}
+}
+
+// What is committed between the making of a page and the beginning of its stream is shown.
+func TestLiveFromThePage(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t, 60)
+	server := newServer(t, ex, console.Options{})
+	inner, once := server.Config.Handler, sync.Once{}
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/stream") {
+			once.Do(func() { deposit(t, ex, "account-9", 4715) })
+		}
+		inner.ServeHTTP(w, r)
+	})
+	p := open(t, server.URL+"/console/events", wide)
+	p.says("live, ", `{"Amount":4715}`)
 }
 
 // More pages can be open in a browser than it has connections to a server: those that nobody sees

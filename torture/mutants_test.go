@@ -1,0 +1,276 @@
+//go:build unix
+
+package torture_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/executor/memory"
+	"github.com/evento-go/evento/torture"
+)
+
+// mutant is a store with a bug. Its functions get the store that it is made of; nil: that does
+// it.
+type mutant struct {
+	evento.Executor
+	write func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error)
+	read  func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error)
+	feed  evento.Feed
+}
+
+func (m *mutant) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
+	if m.write == nil {
+		return m.Executor.Write(ctx, w)
+	}
+	return m.write(ctx, m.Executor, w)
+}
+
+func (m *mutant) Read(ctx context.Context, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+	if m.read == nil {
+		return m.Executor.Read(ctx, q, args)
+	}
+	return m.read(ctx, m.Executor, q, args)
+}
+
+func (m *mutant) Feed() *evento.Feed { return &m.feed }
+
+// once in n times
+func once(n int) bool { return rand.IntN(n) == 0 }
+
+var errMutant = errors.New("the mutant has refused it")
+
+// bugs are mutants, and an invariant that each breaks.
+var bugs = map[string]struct {
+	breaks string
+	mutant func() *mutant
+}{
+	"positions are given before the commit, so that readers pass late ones over": {torture.SameOrder, late},
+	"acknowledges what it has lost": {torture.Durable, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if !once(20) {
+				return ex.Write(ctx, w)
+			}
+			receipts := make([]evento.Receipt, len(w.Appends))
+			for i := range receipts {
+				receipts[i] = evento.Receipt{AggregateID: w.Appends[i].AggregateID, Version: 1, Position: 1}
+			}
+			return receipts, nil
+		}}
+	}},
+	"acknowledges another position": {torture.Durable, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			receipts, err := ex.Write(ctx, w)
+			if err == nil && once(20) {
+				receipts[0].Position--
+			}
+			return receipts, err
+		}}
+	}},
+	"refuses what it has stored": {torture.NoGhost, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			receipts, err := ex.Write(ctx, w)
+			if err == nil && once(20) {
+				return nil, errMutant
+			}
+			return receipts, err
+		}}
+	}},
+	"stores a write by halves": {torture.NoGhost, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if len(w.Appends) < 2 {
+				return ex.Write(ctx, w)
+			}
+			first, second := w, w
+			first.Appends, second.Appends = w.Appends[:1], w.Appends[1:]
+			receipts, err := ex.Write(ctx, first)
+			if err != nil {
+				return nil, err
+			}
+			more, err := ex.Write(ctx, second)
+			return append(receipts, more...), err
+		}}
+	}},
+	"stores a retry again": {torture.Once, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if w.Retry {
+				w = renewed(w)
+			}
+			receipts, err := ex.Write(ctx, w)
+			if err == nil && once(5) {
+				return nil, evento.ErrOutcomeUnknown
+			}
+			return receipts, err
+		}}
+	}},
+	"checks no version": {torture.Gapless, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			w.Appends = slices.Clone(w.Appends)
+			for i := range w.Appends {
+				w.Appends[i].AnyVersion, w.Appends[i].Expected = true, 0
+			}
+			return ex.Write(ctx, w)
+		}}
+	}},
+	"judges conditions before it has the lock": {torture.Serializable, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			for _, c := range w.Unless {
+				page, err := ex.Read(ctx, c.Query, cursor.Onward(1, c.After))
+				if err != nil || len(page.Edges) > 0 {
+					return nil, cmp.Or(err, error(&evento.ConflictError{Condition: 1, Position: 1}))
+				}
+				time.Sleep(time.Millisecond)
+			}
+			w.Unless = nil
+			return ex.Write(ctx, w)
+		}}
+	}},
+	"changes records before it stores their events": {torture.Serializable, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if w.Swap != nil && w.Appends[0].AggregateID == "counted" {
+				if err := ex.Swap(ctx, *w.Swap); err != nil || once(5) {
+					return nil, cmp.Or(err, errMutant)
+				}
+				w.Swap = nil
+			}
+			return ex.Write(ctx, w)
+		}}
+	}},
+	"removes a deadline before its event is stored": {torture.OnceDue, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if fires(w) {
+				if err := ex.Swap(ctx, *w.Swap); err != nil || once(5) {
+					return nil, cmp.Or(err, errMutant)
+				}
+				w.Swap = nil
+			}
+			return ex.Write(ctx, w)
+		}}
+	}},
+	"stores the event of a deadline and leaves it set": {torture.OnceDue, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if fires(w) && once(5) {
+				w.Swap = nil
+			}
+			return ex.Write(ctx, w)
+		}}
+	}},
+	"reads what was there a moment ago": {torture.RealTime, func() *mutant {
+		return &mutant{read: func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+			page, err := ex.Read(ctx, q, args)
+			if err == nil && args.IsBackward() && len(q.Filters) == 1 && q.Filters[0].AggregateID != "" && len(page.Edges) == 1 && once(3) {
+				return ex.Read(ctx, q, cursor.Backward(1, page.Edges[0].Cursor))
+			}
+			return page, err
+		}}
+	}},
+	"leaves an event out of a page": {torture.Complete, func() *mutant {
+		return &mutant{read: func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+			page, err := ex.Read(ctx, q, args)
+			if n := 0; err == nil && len(q.Filters) == 0 && !args.IsBackward() && args.Limit() < cursor.MaxPage && len(page.Edges) > 2 && once(3) {
+				n = len(page.Edges) / 2
+				page.Edges = slices.Delete(page.Edges, n, n+1)
+			}
+			return page, err
+		}}
+	}},
+}
+
+// renewed is a write with new ids of its events.
+func renewed(w evento.Write) evento.Write {
+	w.Appends, w.Retry = slices.Clone(w.Appends), false
+	for i := range w.Appends {
+		a := &w.Appends[i]
+		a.Events, a.AnyVersion, a.Expected = slices.Clone(a.Events), true, 0
+		for j := range a.Events {
+			a.Events[j].ID = evento.NewID()
+		}
+	}
+	return w
+}
+
+// fires reports whether a write makes deadlines come true.
+func fires(w evento.Write) bool {
+	return w.Swap != nil && w.Appends[0].Events[0].Name == "Fired"
+}
+
+// late stores now and then an event that is not visible for a time, while later ones are.
+func late() *mutant {
+	var mu sync.Mutex
+	hidden := map[evento.ID]time.Time{} // until when
+	return &mutant{
+		write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if once(10) {
+				mu.Lock()
+				for _, a := range w.Appends {
+					for _, e := range a.Events {
+						hidden[e.ID] = time.Now().Add(30 * time.Millisecond)
+					}
+				}
+				mu.Unlock()
+			}
+			return ex.Write(ctx, w)
+		},
+		read: func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+			page, err := ex.Read(ctx, q, args)
+			if err == nil && len(q.Filters) == 0 {
+				mu.Lock()
+				defer mu.Unlock()
+				page.Edges = slices.DeleteFunc(page.Edges, func(e cursor.Edge[evento.RawEvent]) bool { return time.Now().Before(hidden[e.Node.ID]) })
+			}
+			return page, err
+		},
+	}
+}
+
+// Each bug is found, and by the invariant that it breaks.
+func TestMutants(t *testing.T) {
+	t.Parallel()
+	caught := make(chan string, len(bugs))
+	t.Run("each", func(t *testing.T) {
+		for name, bug := range bugs {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				m := bug.mutant()
+				m.Executor = memory.New(nil)
+				o := torture.Options{Name: name, Open: func(context.Context) (evento.Executor, error) { return m, nil }, For: time.Second, Kills: 3, Dir: t.TempDir()}
+				report, err := torture.Run(t.Context(), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if report.Violations[bug.breaks] == 0 {
+					t.Fatalf("it was not found by %s: %s", bug.breaks, report)
+				}
+				caught <- name
+			})
+		}
+	})
+	t.Logf("mutants caught %d/%d", len(caught), len(bugs))
+}
+
+// A store that does not know now and then what it has done is asked again, and breaks no promise.
+func TestUnknownOutcomes(t *testing.T) {
+	t.Parallel()
+	m := &mutant{Executor: memory.New(nil), write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+		if once(20) {
+			return nil, evento.ErrOutcomeUnknown
+		}
+		receipts, err := ex.Write(ctx, w)
+		if err == nil && once(20) {
+			return nil, evento.ErrOutcomeUnknown
+		}
+		return receipts, err
+	}}
+	r := tortured(t, torture.Options{Name: "unknown outcomes", Open: func(context.Context) (evento.Executor, error) { return m, nil }, For: time.Second, Kills: 3})
+	if r.Resolved == 0 {
+		t.Error("no outcome was resolved")
+	}
+}

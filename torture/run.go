@@ -1,0 +1,407 @@
+package torture
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/cursor"
+)
+
+// Options are the settings of [Run]. Open must be set.
+type Options struct {
+	// Name is what reports call the store.
+	Name string
+	// Open opens the store, in which there must be nothing else.
+	Open func(ctx context.Context) (evento.Executor, error)
+	// Start makes the command of a process that calls [WorkOn] for a worker on the same store, and
+	// ends by SIGTERM. nil: workers are goroutines of this process, share one executor, and are
+	// killed by the end of their contexts.
+	Start func(w Worker) *exec.Cmd
+	// Workers is how many work at the same time. 0: 3. It has to be 1 where one process alone
+	// can open the store.
+	Workers int
+	// Writers is how many goroutines of each worker write. 0: 3.
+	Writers int
+	// For is how long workers work at least. 0: until the kills and faults are done.
+	For time.Duration
+	// Kills is how many workers are killed.
+	Kills int
+	// Fault does something to the store, such as killing its server, and returns when the store
+	// can be used again, Faults times. nil: nothing.
+	Fault  func(ctx context.Context) error
+	Faults int
+	// Least is how many events have to be acknowledged at least: a run that does nothing shows
+	// nothing. 0: 100.
+	Least int
+	// Dir is where the history is written. "": a temporary folder, which is removed if nothing
+	// was wrong.
+	Dir string
+	// Seed is that of random choices. How goroutines and processes interleave is left to chance.
+	Seed uint64
+}
+
+// patience is how long things may take that take no time: starting, ending, catching up.
+const patience = 3 * time.Minute
+
+// run is a run that is under way. It is used by one goroutine.
+type run struct {
+	Options
+	report  *Report
+	r       *rand.Rand
+	history string
+	ex      evento.Executor // of goroutines; nil if workers are processes
+	workers []*started
+	n       int // workers so far
+}
+
+// started is a worker.
+type started struct {
+	name  string
+	from  int64 // the size of the history when it began
+	kill  func()
+	end   func()
+	ended chan error // has its error when it has ended
+}
+
+// Run lets workers work on a store, kills them, and judges what they saw. Its error is that
+// something could not be done, so that nothing is known of the promises; whether they were kept
+// is in the report.
+func Run(ctx context.Context, o Options) (report *Report, err error) {
+	o.Workers, o.Writers, o.Least = cmp.Or(o.Workers, 3), cmp.Or(o.Writers, 3), cmp.Or(o.Least, 100)
+	r := &run{Options: o, report: &Report{Name: o.Name}, r: rand.New(rand.NewPCG(o.Seed, 1))}
+	dir := o.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "evento-torture-"); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err == nil && report.OK() {
+				err = os.RemoveAll(dir)
+			}
+		}()
+	}
+	r.history = filepath.Join(dir, "history.jsonl")
+	r.report.History = r.history
+	if _, err := os.Stat(r.history); err == nil {
+		return nil, fmt.Errorf("%w torture: there is a history in %s already", evento.ErrInvalid, dir)
+	}
+	if err := r.work(ctx); err != nil {
+		return nil, err
+	}
+	return r.report, r.judge(ctx)
+}
+
+// work lets workers work, and then stops them.
+func (r *run) work(ctx context.Context) (err error) {
+	if r.Start == nil {
+		if r.ex, err = r.Open(ctx); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		for _, w := range r.workers {
+			w.kill()
+			<-w.ended
+		}
+	}()
+	for range r.Workers {
+		if err := r.begin(ctx); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	for ctx.Err() == nil && (time.Since(began) < r.For || r.report.Kills < r.Kills || r.report.Faults < r.faults()) {
+		if err := r.step(ctx); err != nil {
+			return err
+		}
+	}
+	r.report.Took = time.Since(began)
+	for _, w := range r.workers {
+		w.end()
+		select {
+		case err := <-w.ended:
+			if w.ended <- nil; err != nil {
+				return fmt.Errorf("evento: worker %s ended with %w", w.name, err)
+			}
+		case <-time.After(patience):
+			return fmt.Errorf("evento: worker %s does not end", w.name)
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *run) faults() int {
+	if r.Fault == nil {
+		return 0
+	}
+	return r.Faults
+}
+
+// step waits a little, and then kills a worker, or does something to the store.
+func (r *run) step(ctx context.Context) error {
+	i := r.r.IntN(len(r.workers))
+	w := r.workers[i]
+	if err := r.worked(ctx, w); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Duration(r.r.IntN(200)) * time.Millisecond):
+	}
+	if left := r.faults() - r.report.Faults; left > 0 && r.r.IntN(left+max(r.Kills-r.report.Kills, 0)) < left {
+		r.report.Faults++
+		return r.Fault(ctx)
+	}
+	if r.report.Kills < r.Kills {
+		r.report.Kills++
+		w.kill()
+		if err := <-w.ended; err != nil {
+			w.ended <- nil
+			return fmt.Errorf("evento: worker %s ended with %w", w.name, err)
+		}
+		r.workers = append(r.workers[:i], r.workers[i+1:]...)
+		return r.begin(ctx)
+	}
+	return nil
+}
+
+// worked waits until a worker has begun something: a kill before that would show nothing.
+func (r *run) worked(ctx context.Context, w *started) error {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if bytes.Contains(r.since(w.from), []byte(`"op":"`+w.name+`-`)) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-w.ended:
+			w.ended <- nil
+			return fmt.Errorf("evento: worker %s ended by itself: %w", w.name, cmp.Or(err, errors.New("without an error")))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("evento: worker %s does nothing", w.name)
+}
+
+// since is what the history has from a place on; nothing if it cannot be read.
+func (r *run) since(from int64) []byte {
+	f, err := os.Open(r.history)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	text, _ := io.ReadAll(io.NewSectionReader(f, from, math.MaxInt64-from))
+	return text
+}
+
+// begin starts a worker.
+func (r *run) begin(ctx context.Context) error {
+	r.n++
+	w := Worker{Name: fmt.Sprint("w", r.n), History: r.history, Writers: r.Writers, Seed: r.r.Uint64()}
+	s := &started{name: w.Name, ended: make(chan error, 2)}
+	if info, err := os.Stat(r.history); err == nil {
+		s.from = info.Size()
+	}
+	r.workers = append(r.workers, s)
+	if r.Start == nil {
+		own, cancel := context.WithCancel(ctx)
+		s.kill, s.end = cancel, cancel
+		go func() { s.ended <- Work(own, r.ex, w) }()
+		return nil
+	}
+	return s.process(r.Start(w))
+}
+
+// process starts a worker that is a process.
+func (s *started) process(cmd *exec.Cmd) error {
+	said := &tail{}
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		s.kill, s.end = func() {}, func() {}
+		s.ended <- nil
+		return err
+	}
+	killed := make(chan struct{})
+	s.kill = sync.OnceFunc(func() {
+		close(killed)
+		_ = cmd.Process.Kill() // it may have ended
+	})
+	var asked atomic.Bool
+	s.end = func() {
+		asked.Store(true)
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+	}
+	go func() {
+		err := cmd.Wait()
+		select {
+		case <-killed:
+			err = nil
+		default:
+			switch status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); {
+			case err == nil:
+			case asked.Load() && status.Signaled() && status.Signal() == syscall.SIGTERM:
+				err = nil // it did not listen for signals yet
+			default:
+				err = fmt.Errorf("%w: %s", err, said)
+			}
+		}
+		s.ended <- err
+	}()
+	return nil
+}
+
+// tail keeps the last of what is written to it. It is safe for concurrent use.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, b...)
+	t.text = t.text[max(0, len(t.text)-4000):]
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.text))
+}
+
+// judge lets everything be handled, and compares the history with the log.
+func (r *run) judge(ctx context.Context) (err error) {
+	ex := r.ex
+	if ex == nil {
+		if ex, err = opened(ctx, r.Open); err != nil {
+			return err
+		}
+	}
+	defer func() { err = errors.Join(err, ex.Close()) }()
+	if err := r.catchUp(ctx, ex); err != nil {
+		return err
+	}
+	log, err := readLog(ctx, ex)
+	if err != nil {
+		return err
+	}
+	records, err := ex.Records(ctx, evento.RecordQuery{Kind: counter.Kind, Key: counter.Key})
+	if err != nil {
+		return err
+	}
+	history, err := os.Open(r.history)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, history.Close()) }()
+	if err := check(r.report, history, log, records.Records); err != nil {
+		return err
+	}
+	if r.report.OK() && (r.report.Acked < r.Least || r.report.Observed == 0 || r.report.Delivered == 0) {
+		return fmt.Errorf("evento: the run shows nothing, as too little was done in it: %s", r.report)
+	}
+	return nil
+}
+
+// catchUp works without writing until all deadlines have come true and all events are handled.
+func (r *run) catchUp(ctx context.Context, ex evento.Executor) error {
+	working, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- Work(working, ex, Worker{Name: "last", History: r.history}) }()
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := caughtUp(waiting, ex)
+	if ctx.Err() == nil && waiting.Err() != nil {
+		r.report.add(Live, "not everything was handled within %s: %v", patience, err)
+		err = nil
+	}
+	stop()
+	return errors.Join(err, <-ended)
+}
+
+// caughtUp waits until no deadline is left, and all events are handled.
+func caughtUp(ctx context.Context, ex evento.Executor) error {
+	for left := true; left; {
+		left = false
+		for _, err := range evento.Deadlines(ctx, ex) {
+			if err != nil && ctx.Err() == nil {
+				return err
+			}
+			left = true
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	page, err := ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
+	if err != nil || len(page.Edges) == 0 {
+		return err
+	}
+	for _, key := range []string{inOrder, partitioned} {
+		if err := evento.WaitFor(ctx, ex, key, page.Edges[0].Node.Position); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readLog reads the whole log.
+func readLog(ctx context.Context, ex evento.Executor) (log []evento.RawEvent, err error) {
+	for at := cursor.Value(""); ; {
+		page, err := ex.Read(ctx, evento.Query{}, cursor.Forward(cursor.MaxPage, at))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.Edges {
+			log = append(log, e.Node)
+		}
+		if !page.PageInfo.HasNextPage {
+			return log, nil
+		}
+		at = page.PageInfo.EndCursor
+	}
+}
+
+// WorkOn is [Work] on a store that it opens and closes. While the store cannot be opened, as its
+// server is down, it tries again, for up to three minutes.
+func WorkOn(ctx context.Context, open func(context.Context) (evento.Executor, error), w Worker) error {
+	ex, err := opened(ctx, open)
+	if ctx.Err() != nil && err != nil {
+		return nil // told to end before it began
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(Work(ctx, ex, w), ex.Close())
+}
+
+// opened opens a store, and tries again while it cannot be opened.
+func opened(ctx context.Context, open func(context.Context) (evento.Executor, error)) (evento.Executor, error) {
+	for deadline := time.Now().Add(patience); ; {
+		ex, err := open(ctx)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return ex, err
+		}
+		pausing(ctx)
+	}
+}
