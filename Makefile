@@ -23,6 +23,9 @@ export GORACE ?= clear_shadow_mmap_threshold=1073741824
 # They begin first, so that at the end no processor is idle while they run.
 LONGEST := ./torture ./executor/jetstream ./executor/postgres ./executor/rw
 
+# Those that compare a history with the log.
+TORTURE := ^Test(Memory|SQLite|Pebble|Postgres|MariaDB|JetStream|Mutants|UnknownOutcomes)$$
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -69,6 +72,14 @@ generate: ## Writes what is generated, here from the events of examples and test
 .PHONY: fmt
 fmt: ## Formats the code
 	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: torture-quick
+torture-quick: ## Kills processes and servers for a minute, and compares what they saw with the log
+	EVENTO_TEST_POSTGRES=none .ci/services $(GO) test -count=1 -v -run '$(TORTURE)' ./torture | grep -aE '^(---|ok|FAIL)|kill -9|mutants|promises'
+
+.PHONY: torture
+torture: ## The same for long, as docs/promises.md has it (KILLS=200 FAULTS=50 FOR=0 seconds)
+	.ci/torture $(or $(KILLS),200) $(or $(FAULTS),50) $(or $(FOR),0) '$(TORTURE)'
 
 .PHONY: fuzz
 fuzz: ## Fuzzes each fuzz test for a while (FUZZTIME=30s)

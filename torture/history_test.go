@@ -5,6 +5,7 @@ package torture_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -31,6 +32,8 @@ import (
 const (
 	killsVariable  = "EVENTO_TORTURE_KILLS"
 	faultsVariable = "EVENTO_TORTURE_FAULTS"
+	forVariable    = "EVENTO_TORTURE_FOR" // seconds that they work at least
+	seedVariable   = "EVENTO_TORTURE_SEED"
 )
 
 // workerVariable tells a process of the tests that it is a worker of a history: what torture.Work
@@ -80,6 +83,7 @@ func onStore(t *testing.T, kind, place string) torture.Options {
 		Name:  kind,
 		Open:  func(ctx context.Context) (evento.Executor, error) { return opens[kind](ctx, place) },
 		Kills: number(t, killsVariable, 8),
+		For:   time.Duration(number(t, forVariable, 0)) * time.Second,
 		Start: func(w torture.Worker) *exec.Cmd {
 			worker, err := json.Marshal(w)
 			if err != nil {
@@ -89,7 +93,6 @@ func onStore(t *testing.T, kind, place string) torture.Options {
 			cmd.Env = append(os.Environ(), workerVariable+"="+string(worker), roleVariable+"="+kind, storeVariable+"="+place)
 			return cmd
 		},
-		Seed: rand.Uint64(),
 	}
 }
 
@@ -109,6 +112,8 @@ func number(t *testing.T, variable string, otherwise int) int {
 // tortured runs it, and fails the test at any violation; then the history is kept.
 func tortured(t *testing.T, o torture.Options) *torture.Report {
 	t.Helper()
+	seed := number(t, seedVariable, rand.IntN(1<<31))
+	o.Seed, o.Again = uint64(seed), fmt.Sprintf("%s=%d go test -run '^%s$' ./torture", seedVariable, seed, t.Name())
 	report, err := torture.Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,8 @@ type Report struct {
 	Examples []string
 	// History is where the history is, which is kept if something was wrong.
 	History string
+	// Again is the command line that repeats the run.
+	Again string
 }
 
 // mostExamples is how many violations of an invariant are described.
@@ -77,6 +79,9 @@ func (r *Report) String() string {
 	}
 	if !r.OK() && r.History != "" {
 		b.WriteString("\n  the history is in " + r.History)
+	}
+	if !r.OK() && r.Again != "" {
+		b.WriteString("\n  again: " + r.Again)
 	}
 	return b.String()
 }

@@ -29,7 +29,7 @@ type Options struct {
 	// Open opens the store, in which there must be nothing else.
 	Open func(ctx context.Context) (evento.Executor, error)
 	// Start makes the command of a process that calls [WorkOn] for a worker on the same store, and
-	// ends by SIGTERM. nil: workers are goroutines of this process, share one executor, and are
+	// whose context ends by SIGTERM. nil: workers are goroutines of this process, share one executor, and are
 	// killed by the end of their contexts.
 	Start func(w Worker) *exec.Cmd
 	// Workers is how many work at the same time. 0: 3. It has to be 1 where one process alone
@@ -45,14 +45,16 @@ type Options struct {
 	// can be used again, Faults times. nil: nothing.
 	Fault  func(ctx context.Context) error
 	Faults int
-	// Least is how many events have to be acknowledged at least: a run that does nothing shows
-	// nothing. 0: 100.
+	// Least is how many events have to be acknowledged at least, as a run that does nothing shows
+	// nothing: it works on until then, for three minutes. 0: 100.
 	Least int
 	// Dir is where the history is written. "": a temporary folder, which is removed if nothing
 	// was wrong.
 	Dir string
 	// Seed is that of random choices. How goroutines and processes interleave is left to chance.
 	Seed uint64
+	// Again is the command line that repeats the run, which the report has if something was wrong.
+	Again string
 }
 
 // patience is how long things may take that take no time: starting, ending, catching up.
@@ -83,7 +85,7 @@ type started struct {
 // is in the report.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	o.Workers, o.Writers, o.Least = cmp.Or(o.Workers, 3), cmp.Or(o.Writers, 3), cmp.Or(o.Least, 100)
-	r := &run{Options: o, report: &Report{Name: o.Name}, r: rand.New(rand.NewPCG(o.Seed, 1))}
+	r := &run{Options: o, report: &Report{Name: o.Name, Again: o.Again}, r: rand.New(rand.NewPCG(o.Seed, 1))}
 	dir := o.Dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "evento-torture-"); err != nil {
@@ -125,7 +127,7 @@ func (r *run) work(ctx context.Context) (err error) {
 		}
 	}
 	began := time.Now()
-	for ctx.Err() == nil && (time.Since(began) < r.For || r.report.Kills < r.Kills || r.report.Faults < r.faults()) {
+	for ctx.Err() == nil && (time.Since(began) < r.For || r.report.Kills < r.Kills || r.report.Faults < r.faults() || r.little(began)) {
 		if err := r.step(ctx); err != nil {
 			return err
 		}
@@ -143,6 +145,11 @@ func (r *run) work(ctx context.Context) (err error) {
 		}
 	}
 	return ctx.Err()
+}
+
+// little reports whether too few events were acknowledged so far. It gives up after some time.
+func (r *run) little(began time.Time) bool {
+	return bytes.Count(r.since(0), []byte(`"what":"accepted"`)) < r.Least && time.Since(began) < patience
 }
 
 func (r *run) faults() int {
@@ -232,6 +239,9 @@ func (r *run) begin(ctx context.Context) error {
 func (s *started) process(cmd *exec.Cmd) error {
 	said := &tail{}
 	cmd.Stdout, cmd.Stderr = said, said
+	if _, err := cmd.StdinPipe(); err != nil { // it stays open as long as this process is there
+		return err
+	}
 	if err := cmd.Start(); err != nil {
 		s.kill, s.end = func() {}, func() {}
 		s.ended <- nil
@@ -245,7 +255,9 @@ func (s *started) process(cmd *exec.Cmd) error {
 	var asked atomic.Bool
 	s.end = func() {
 		asked.Store(true)
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if cmd.Process.Signal(syscall.SIGTERM) != nil { // there is none on this system
+			s.kill()
+		}
 	}
 	go func() {
 		err := cmd.Wait()
@@ -382,9 +394,16 @@ func readLog(ctx context.Context, ex evento.Executor) (log []evento.RawEvent, er
 	}
 }
 
-// WorkOn is [Work] on a store that it opens and closes. While the store cannot be opened, as its
-// server is down, it tries again, for up to three minutes.
+// WorkOn is [Work] in a process that [Run] has started, on a store that it opens and closes. While
+// the store cannot be opened, as its server is down, it tries again, for up to three minutes. It ends
+// with its standard input, which is when the process of Run has ended.
 func WorkOn(ctx context.Context, open func(context.Context) (evento.Executor, error), w Worker) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
 	ex, err := opened(ctx, open)
 	if ctx.Err() != nil && err != nil {
 		return nil // told to end before it began

@@ -117,5 +117,6 @@ func commands() []*cobra.Command {
 		importCommand(),
 		indexCommand(),
 		consoleCommand(),
+		tortureCommand(),
 	}
 }

@@ -273,3 +273,27 @@ func serverOf(data []byte) (s Server, err error) {
 	}
 	return Server{answer.Server.Name, !answer.Data.Disabled, answer.Data.Config.SyncAlways, answer.Data.Config.SyncInterval}, nil
 }
+
+// Drop removes a store that nobody has open: its streams, with all that is in them. One that is
+// not there counts as removed.
+//
+// Errors: those of connecting; [evento.ErrInvalid] for a stream of the store's name that is not
+// evento's.
+func Drop(ctx context.Context, url string, opts *Options) error {
+	if _, err := FormatOf(ctx, url, opts); err != nil { // a stream of somebody else is not removed
+		return err
+	}
+	o, err := opts.withDefaults()
+	if err != nil {
+		return err
+	}
+	return connected(ctx, url, &o, func(ex *Executor) error {
+		for _, name := range ex.names.all() {
+			var answer struct{}
+			if err := ex.ask(ctx, "STREAM.DELETE."+name, nil, &answer); err != nil && !isCode(err, noStream) {
+				return failure(err)
+			}
+		}
+		return nil
+	})
+}

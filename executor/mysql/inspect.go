@@ -104,3 +104,14 @@ func ParseDSN(dsn string) (user, address, database string, err error) {
 	}
 	return cfg.User, cfg.Addr, cfg.DBName, nil
 }
+
+// WithDatabase returns a DSN of [Open] for another database of the same server, or
+// [evento.ErrInvalid].
+func WithDatabase(dsn, database string) (string, error) {
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return "", errDSN
+	}
+	cfg.DBName = database
+	return cfg.FormatDSN(), nil
+}

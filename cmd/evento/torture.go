@@ -1,0 +1,240 @@
+// evento torture: the promises, proved on a store of one's own.
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evento-go/evento"
+	"github.com/evento-go/evento/executor/jetstream"
+	"github.com/evento-go/evento/executor/mysql"
+	"github.com/evento-go/evento/internal/printable"
+	"github.com/evento-go/evento/torture"
+)
+
+// tortureVariable tells a process that it is a worker: a tortureWorker as JSON. The store is that
+// of storeVariable.
+const tortureVariable = "EVENTO_TORTURE_WORKER"
+
+// tortureWorker is what a worker's process is told.
+type tortureWorker struct {
+	Beside string // the name of the store that is tortured
+	Worker torture.Worker
+}
+
+func tortureCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "torture",
+		Short: "Prove on a storage of yours that nothing is lost, doubled or reordered",
+		Long: `Prove on a storage of yours that nothing is lost, doubled or reordered.
+
+Several processes write to a new store beside the one of --store: a file or directory beside it,
+a schema or database of the same server, streams of the same servers. They follow it, handle its
+events and set deadlines, and are killed (SIGKILL) again and again. In the end what they saw is
+compared with the log: what was acknowledged is there, once, where it was said to be; what was
+refused is not; everybody saw the same order. Then the new store is removed. The store of --store
+is not opened, and need not be there.
+
+Meanwhile you may kill or cut off the server: the same has to hold. The database needs room, and
+the user the right to make a schema or a database.
+
+Exit codes: 0 all promises were kept, 1 they were not, or it failed, 2 called wrongly, 130 interrupted.`,
+		Example: `  evento torture --store app.db
+  evento torture --store postgres://app@db/shop --for 10m --kills 500`,
+		Args: arguments(0, 0, "no arguments"),
+	}
+	f := cmd.Flags()
+	f.String("store", "", storeUsage)
+	f.Duration("for", 20*time.Second, "how long processes work at least")
+	f.Int("kills", 20, "how many processes are killed")
+	f.Int("workers", 3, "how many processes work at the same time; on Pebble one")
+	f.Uint64("seed", 0, "of what is chosen at random; 0 is another one each time")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if text := os.Getenv(tortureVariable); text != "" {
+			return tortureWork(cmd, text)
+		}
+		return tortureStore(cmd)
+	}
+	return cmd
+}
+
+// tortureStore makes a store beside the one that is named, and tortures it.
+func tortureStore(cmd *cobra.Command) (err error) {
+	o := torture.Options{}
+	f := cmd.Flags()
+	o.For, _ = f.GetDuration("for")
+	o.Kills, _ = f.GetInt("kills")
+	o.Workers, _ = f.GetInt("workers")
+	if o.Seed, _ = f.GetUint64("seed"); o.Seed == 0 {
+		o.Seed = rand.Uint64()
+	}
+	o.Again = fmt.Sprintf("evento torture --for %s --kills %d --workers %d --seed %d", o.For, o.Kills, o.Workers, o.Seed)
+	if o.For < 0 || o.Kills < 0 || o.Workers < 1 || o.Workers > 64 {
+		return usagef("--for and --kills are not negative, and --workers is 1 to 64")
+	}
+	address, err := storeOf(cmd)
+	if err != nil {
+		return err
+	}
+	name := "evento_torture_" + strings.ToLower(evento.NewID().String())
+	own, err := address.beside(name)
+	if err != nil {
+		return err
+	}
+	if own.kind == pebbleStore {
+		o.Workers = 1
+	}
+	if err := address.makeBeside(cmd.Context(), name); err != nil {
+		return fmt.Errorf("%s: %w", own, err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	o.Name = own.String()
+	o.Open = func(ctx context.Context) (evento.Executor, error) { return own.open(ctx, creating) }
+	o.Start = func(w torture.Worker) *exec.Cmd {
+		text, _ := json.Marshal(tortureWorker{name, w}) // texts and numbers
+		c := exec.CommandContext(context.WithoutCancel(cmd.Context()), program, "torture")
+		c.Env = append(os.Environ(), tortureVariable+"="+string(text), storeVariable+"="+storeText(cmd))
+		return c
+	}
+	cmd.Printf("Processes work on %s and are killed; it is removed in the end.\n", own)
+	report, err := tortured(cmd.Context(), own, o)
+	if report != nil && report.OK() || err != nil {
+		err = errors.Join(err, own.remove(context.WithoutCancel(cmd.Context())))
+	}
+	if err != nil {
+		return err
+	}
+	cmd.Println(report)
+	if !report.OK() {
+		return fmt.Errorf("promises were broken: the store is kept for you to look at: %s", own)
+	}
+	return nil
+}
+
+// tortured makes the store, so that processes do not make it at once, and runs.
+func tortured(ctx context.Context, own address, o torture.Options) (*torture.Report, error) {
+	ex, err := own.open(ctx, creating)
+	if err != nil {
+		return nil, err
+	}
+	if err := ex.Close(); err != nil {
+		return nil, err
+	}
+	return torture.Run(ctx, o)
+}
+
+// storeText is the URL of the store as it was given.
+func storeText(cmd *cobra.Command) string {
+	if text := cmd.Flag("store").Value.String(); text != "" {
+		return text
+	}
+	return os.Getenv(storeVariable)
+}
+
+// tortureWork is a worker's process.
+func tortureWork(cmd *cobra.Command, text string) error {
+	var w tortureWorker
+	if err := json.Unmarshal([]byte(text), &w); err != nil {
+		return usagef("%s: %v", tortureVariable, err)
+	}
+	address, err := storeOf(cmd)
+	if err != nil {
+		return err
+	}
+	own, err := address.beside(w.Beside)
+	if err != nil {
+		return err
+	}
+	return torture.WorkOn(cmd.Context(), func(ctx context.Context) (evento.Executor, error) { return own.open(ctx, creating) }, w.Worker)
+}
+
+// beside is the address of a store of a name of its own, beside the one of an address.
+func (a address) beside(name string) (address, error) {
+	switch a.kind {
+	case sqliteStore, pebbleStore:
+		if a.fixed || a.path == "" {
+			return address{}, usagef("there is no file beside %s: name the store by its path", a)
+		}
+		return pathOf(a.kind, filepath.Join(filepath.Dir(a.path), name))
+	case postgresStore:
+		a.schema = name
+		a.shown += " in schema " + name
+	case mysqlStore:
+		var err error
+		if a.place, err = mysql.WithDatabase(a.place, name); err != nil {
+			return address{}, err
+		}
+		a.shown = a.shown[:strings.LastIndex(a.shown, "/")+1] + name
+	case natsStore:
+		a.nats.store, a.nats.dir = name, ""
+		a.shown += " in streams " + name
+	}
+	return a, nil
+}
+
+// makeBeside makes what a store beside another needs, if the executor does not.
+func (a address) makeBeside(ctx context.Context, name string) error {
+	if a.kind != mysqlStore {
+		return nil
+	}
+	return a.statement(ctx, "CREATE DATABASE "+name)
+}
+
+// remove removes a store that [address.beside] has named, with all that is in it.
+func (a address) remove(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	switch a.kind {
+	case sqliteStore:
+		dir := filepath.Dir(a.path)
+		files, err := os.ReadDir(dir)
+		for _, file := range files {
+			if strings.HasPrefix(file.Name(), filepath.Base(a.path)) { // its journals too
+				err = errors.Join(err, os.Remove(filepath.Join(dir, file.Name())))
+			}
+		}
+		return err
+	case pebbleStore:
+		return os.RemoveAll(a.path)
+	case postgresStore:
+		return a.statement(ctx, "DROP SCHEMA IF EXISTS "+a.schema+" CASCADE")
+	case mysqlStore:
+		_, _, database, err := mysql.ParseDSN(a.place)
+		if err != nil {
+			return err
+		}
+		return a.statement(ctx, "DROP DATABASE IF EXISTS "+database)
+	case natsStore:
+		o, err := a.natsOptions(creating)
+		if err != nil {
+			return err
+		}
+		return jetstream.Drop(ctx, a.place, o)
+	}
+	return fmt.Errorf("a store of kind %s cannot be removed", printable.Text(string(a.kind)))
+}
+
+// statement runs a statement on the database of a store.
+func (a address) statement(ctx context.Context, text string) (err error) {
+	in, err := a.inspect()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	_, err = in.DB.ExecContext(ctx, text)
+	return err
+}
