@@ -177,10 +177,11 @@ func (w *writer) counted(ctx context.Context, op string) error {
 	return w.writeData(ctx, op, o, evento.Write{Swap: &evento.Swap{Changes: []evento.Change{change}}}, change.Value)
 }
 
+var errFull = errors.New("no seat is free")
+
 // decide takes a free seat of a round, or goes on to the next round.
 func (w *writer) decide(ctx context.Context, op string) error {
 	o := &operation{Kind: decision, Parts: []part{{ID: "seat " + op, Events: 1}}}
-	full := errors.New("no seat is free")
 	err := w.attempt(op, o, func() ([]evento.Receipt, error) {
 		return evento.Decide(ctx, w.ex, func(ctx context.Context, d evento.Executor) error {
 			page, err := d.Read(ctx, tagged(roundTag(w.round)), cursor.Forward(seats, ""))
@@ -190,7 +191,7 @@ func (w *writer) decide(ctx context.Context, op string) error {
 			n := len(page.Edges)
 			if n == seats {
 				w.round++
-				return full
+				return errFull
 			}
 			_, err = evento.Aggregate(o.Parts[0].ID).MetadataFrom(evento.Metadata{ID: op}).Codec(evento.JSON()).Event(taken{w.round, n + 1}).Commit(ctx, d)
 			return err
@@ -279,10 +280,13 @@ func (w *writer) attempt(op string, o *operation, do func() ([]evento.Receipt, e
 		if e.What == accepted {
 			return w.readBack(op, receipts)
 		}
+		failing := err != nil && !errors.Is(err, evento.ErrConflict) && !errors.Is(err, evento.ErrSwapped) && !errors.Is(err, errFull)
+		if failing {
+			time.Sleep(10 * pauses)
+		}
 		if e.What == refused || !again() {
 			return nil
 		}
-		time.Sleep(pauses) // the store is failing
 	}
 }
 
