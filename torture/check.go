@@ -120,8 +120,8 @@ func (c *checker) entry(e entry) error {
 		i, _ := slices.BinarySearchFunc(c.log, e.Position+1, func(e evento.RawEvent, at uint64) int { return int(int64(e.Position) - int64(at)) })
 		c.observers[e.By] = &observer{next: i}
 		return nil
-	case saw:
-		return c.saw(e)
+	case observed:
+		return c.observed(e)
 	case delivered:
 		c.delivered(e.By, e.Events[0])
 		return nil
@@ -146,8 +146,8 @@ func (c *checker) entry(e entry) error {
 	return nil
 }
 
-// saw checks that an observer was given what is next in the log.
-func (c *checker) saw(e entry) error {
+// observed checks that an observer was given what is next in the log.
+func (c *checker) observed(e entry) error {
 	o := c.observers[e.By]
 	if o == nil {
 		return fmt.Errorf("evento: the history has an observer %s that has not begun", e.By)
@@ -186,7 +186,9 @@ func (c *checker) delivered(key string, p place) {
 	c.report.Delivered++
 	e := &c.log[i]
 	if key == inOrder {
-		if i != d.next {
+		if i < d.next {
+			c.report.add(Ordered, "%s has handled position %d first when later ones were handled", key, e.Position)
+		} else if i > d.next {
 			c.report.add(Ordered, "%s has handled position %d before position %d", key, e.Position, c.log[d.next].Position)
 		}
 		d.next = max(d.next, i+1)

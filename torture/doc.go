@@ -1,6 +1,6 @@
 // Package torture proves the promises of a store on that store itself. [Run] lets several workers
 // write to it, follow it and handle its events, kills them again and again, and compares what they
-// saw, the history, with the log in the end:
+// were told and given, the history, with the log in the end:
 //
 //   - Durable: each acknowledged event is in the log, at its version and position.
 //   - NoGhost: what was refused is not in the log; what has an unknown outcome is there as a whole,

@@ -22,7 +22,7 @@ const (
 	unknown   happening = "unknown"   // the store says that it does not know
 	stale     happening = "stale"     // a read was behind what the store had acknowledged
 	follows   happening = "follows"   // an observer begins behind a position
-	saw       happening = "saw"       // an observer was given events
+	observed  happening = "observed"  // an observer was given events
 	delivered happening = "delivered" // a subscription's handler was given an event, and has succeeded
 )
 
@@ -40,7 +40,7 @@ type entry struct {
 	Why       string           `json:"why,omitempty"`
 }
 
-// place is an event, and where somebody saw it.
+// place is an event, and where somebody was given it.
 type place struct {
 	ID       evento.ID `json:"id"`
 	Position uint64    `json:"position"`

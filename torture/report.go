@@ -66,9 +66,9 @@ func (r *Report) String() string {
 		rate = float64(r.Acked) / r.Took.Seconds()
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: kill -9 x %d, faults x %d: acked %d lost %d ghosts %d duplicated %d reordered %d undelivered %d unserializable %d deadlines %d, %d refused, %d unknown (%d stored, all settled), %d resolved, %d handled again (%.0f/s)",
-		r.Name, r.Kills, r.Faults, r.Acked, v[Durable], v[NoGhost], v[Once], v[Gapless]+v[RealTime]+v[SameOrder]+v[Ordered], v[Complete]+v[Live], v[Serializable], v[OnceDue],
-		r.Refused, r.Unknown, r.UnknownStored, r.Resolved, r.Redelivered, rate)
+	fmt.Fprintf(&b, "%s: kill -9 x %d, faults x %d: acked %d lost %d duplicated %d reordered %d ghosts %d undelivered %d unserializable %d deadlines %d",
+		r.Name, r.Kills, r.Faults, r.Acked, v[Durable], v[Once], v[Gapless]+v[RealTime]+v[SameOrder]+v[Ordered], v[NoGhost], v[Complete]+v[Live], v[Serializable], v[OnceDue])
+	fmt.Fprintf(&b, "; refused %d, unknown %d (%d stored), resolved %d, handled again %d (%.0f/s)", r.Refused, r.Unknown, r.UnknownStored, r.Resolved, r.Redelivered, rate)
 	for _, text := range r.Examples {
 		b.WriteString("\n  " + text)
 	}

@@ -80,7 +80,7 @@ type started struct {
 	ended chan error // has its error when it has ended
 }
 
-// Run lets workers work on a store, kills them, and judges what they saw. Its error is that
+// Run lets workers work on a store, kills them, and judges what they were told and given. Its error is that
 // something could not be done, so that nothing is known of the promises; whether they were kept
 // is in the report.
 func Run(ctx context.Context, o Options) (report *Report, err error) {

@@ -114,7 +114,7 @@ func observe(ctx context.Context, ex evento.Executor, h *history, name string) e
 }
 
 func observeFrom(ctx context.Context, ex evento.Executor, h *history, by string, at cursor.Value) error {
-	e := entry{What: saw, By: by}
+	e := entry{What: observed, By: by}
 	wrote := time.Now()
 	write := func() error {
 		if len(e.Events) == 0 {
