@@ -28,7 +28,6 @@ var functions = template.FuncMap{
 	"first":      firstLine,
 	"rest":       restOfLines,
 	"escape":     escape,
-	"query":      url.QueryEscape,
 	"plural":     plural,
 	"named":      memberName,
 	"causeIn":    causeIn,
@@ -141,7 +140,7 @@ func restOfLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// escape makes a text a part of a path. Browsers take "." and ".." out of paths, even escaped, and
+// escape makes a text a part of a path; in the query of a link html/template does it. Browsers take "." and ".." out of paths, even escaped, and
 // the server takes "/" alone for the end of one.
 func escape(text string) string {
 	if isLost(text) {
