@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -125,5 +127,29 @@ func TestLargePayloads(t *testing.T) {
 	}
 	if len(seen) != count || pages != 2 {
 		t.Errorf("%d of %d events are on %d pages, want all on 2", len(seen), count, pages)
+	}
+}
+
+// The links of a page repeat what is in its URL: nobody makes the console write hundreds of megabytes
+// with one request.
+func TestLongURLs(t *testing.T) {
+	t.Parallel()
+	ex := newStore(t)
+	for i := range 60 {
+		commit(t, ex, "a", happened("Opened", fmt.Sprintf(`{"n":%d}`, i)))
+	}
+	handler, err := console.Handler(ex, &console.Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, length := range []int{30_000, 900_000} {
+		long := strings.Repeat("p", length)
+		for _, path := range []string{"/aggregates/bank%2FAccount/a?plot=" + long, "/" + strings.Repeat("a/", length/2), "/events?text=" + long, "/causation/" + long, "/stream?text=" + long, "/go?q=" + long} {
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodHead, path, nil))
+			if n := w.Body.Len(); n > 4<<20 || (w.Code == http.StatusRequestURITooLong) != (length > 64<<10) {
+				t.Errorf("%.40s…, %d bytes: status %d, and a page of %d bytes", path, length, w.Code, n)
+			}
+		}
 	}
 }

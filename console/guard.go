@@ -17,6 +17,9 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect
 
 const noLook = "You may not look at this store."
 
+// mostURL is how many bytes the URL of a page may have: its links repeat what is in it.
+const mostURL = 64 << 10
+
 // guard lets through who may look, and changes that a page of the console has asked for.
 func (c *console) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -30,6 +33,8 @@ func (c *console) guard(next http.Handler) http.Handler {
 			h.Set("Cache-Control", "no-store")
 		}
 		switch {
+		case len(r.URL.EscapedPath())+len(r.URL.RawQuery) > mostURL:
+			http.Error(w, "This URL is too long.", http.StatusRequestURITooLong)
 		case !c.allowed(r, Look):
 			c.write(w, r, &page{Template: "error", Title: noLook, Body: noLook, status: http.StatusForbidden, Closed: true})
 		case r.Method == http.MethodPost && !sameOrigin(r):

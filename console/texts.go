@@ -140,8 +140,8 @@ func restOfLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// escape makes a text a part of a path; in the query of a link html/template does it. Browsers take "." and ".." out of paths, even escaped, and
-// the server takes "/" alone for the end of one.
+// escape makes a text a part of a path; in the query of a link html/template does it. Browsers
+// take "." and ".." out of paths, even escaped, and the server takes "/" alone for the end of one.
 func escape(text string) string {
 	if isLost(text) {
 		text = "~" + text
