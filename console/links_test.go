@@ -61,6 +61,7 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"", "events/1", "subscriptions"} {
+		has(t, d.page(path), "m of "+routing)
 		for _, to := range d.links(path) {
 			if !strings.HasPrefix(to, "subscriptions/") {
 				continue

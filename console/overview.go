@@ -99,6 +99,9 @@ func (c *console) glance(ctx context.Context, statuses []status, more bool) (*ov
 		if s.needsAttention() {
 			if b.Bad++; len(b.Problems) < pageRows {
 				p := &problem{status: *s}
+				if !s.known() {
+					p.Reason = firstLine(s.Error)
+				}
 				if len(b.Problems) < mostProblems && s.known() {
 					if p, err = c.problemOf(ctx, s); err != nil {
 						return nil, err

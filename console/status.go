@@ -192,6 +192,8 @@ func (s status) Urgency() int { return s.urgency() }
 // Sentence says of a subscription what needs attention, after its name.
 func (s status) Sentence() string {
 	switch {
+	case s.Key == "":
+		return "may hide a subscription"
 	case s.State == stateDamaged:
 		return "has damaged records"
 	case s.State == stateUnreadable:

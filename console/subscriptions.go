@@ -155,6 +155,21 @@ func (s *status) link(root string, below ...string) string {
 	return linkTo(root, s.name(), nil, below...)
 }
 
+// subscriptionLink is a link to the page of a subscription, for templates.
+type subscriptionLink struct {
+	Key, RoutingKey string
+	To              string // "": it has no page, as its name is not known
+}
+
+// LinkFrom is the link from a page of a root.
+func (s status) LinkFrom(root string) subscriptionLink {
+	l := subscriptionLink{Key: s.Key, RoutingKey: s.RoutingKey}
+	if s.Key != "" {
+		l.To = s.link(root)
+	}
+	return l
+}
+
 // linkTo is the link to a page of a subscription, with further values of its query.
 func linkTo(root string, name evento.SubscriptionName, values url.Values, below ...string) string {
 	to := root + strings.Join(append([]string{"subscriptions", escape(name.Key)}, below...), "/")

@@ -234,6 +234,7 @@ func TestKeyWithRoutingKeys(t *testing.T) {
 	}
 	page := d.page("subscriptions/m")
 	has(t, page, "m of eu", "m of us")
+	has(t, d.page(""), "m of eu", "m of us")
 	without(t, page, "other")
 	has(t, d.page("subscriptions/m?routing_key=eu"), "m of routing key eu", "events of routing key eu", "evento subscriptions pause m --routing-key eu")
 	if a := d.get("subscriptions/m?routing_key=de"); a.status != http.StatusNotFound {
@@ -275,6 +276,20 @@ func TestDamagedSubscription(t *testing.T) {
 		t.Fatalf("a reset: %+v", a)
 	}
 	has(t, d.page("subscriptions/foreign"), "foreign stopped", "with 1 event to look at")
+}
+
+// Records whose subscription is not known have no page: nothing leads to one. What is wrong is said.
+func TestNamelessRecords(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	d.place("a", 1)
+	d.damage("k", "route-x-shared", `{"partitions":-1}`)
+	for _, path := range []string{"", "subscriptions"} {
+		page := d.page(path)
+		has(t, page, "Records that cannot be read", `"route-x-shared": partitions: -1`, "1 needs attention")
+		without(t, page, `subscriptions/"`, "position 0 of 0")
+	}
+	has(t, d.page(""), "Records that cannot be read may hide a subscription")
 }
 
 // A shell takes the words of a command line as they are.
