@@ -47,6 +47,9 @@ func TestManyDeadlines(t *testing.T) {
 	page = d.page("deadlines?from=100")
 	has(t, page, "120 deadlines", "d100", "d119")
 	without(t, page, "d099", `rel="next"`)
+	page = d.page("deadlines?from=150") // there were more before
+	has(t, page, "There are no more.")
+	without(t, page, "No deadline is set.")
 	if a := d.get("deadlines?from=100000"); a.status != http.StatusBadRequest {
 		t.Errorf("far away: status %d", a.status)
 	}

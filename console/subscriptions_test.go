@@ -321,4 +321,7 @@ func TestOffsets(t *testing.T) {
 			t.Errorf("%s: status %d, want %d", path, a.status, want)
 		}
 	}
+	page := d.page("subscriptions?from=50") // there were more before
+	has(t, page, "There are no more.")
+	without(t, page, "None has been started yet.")
 }
