@@ -5,6 +5,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -142,6 +143,10 @@ func (c *console) parked(r *http.Request, s *status) (*parkedList, error) {
 	name, l := s.name(), &parkedList{RoutingKey: s.RoutingKey}
 	groups, looked := map[string]*parkedGroup{}, amount{}
 	for p, err := range c.control(name).Parked(r.Context(), evento.AllParked()) {
+		if looked.More = errors.Is(err, evento.ErrDamaged); looked.More {
+			l.Looked = fmt.Sprintf("The first %s were looked at. Those behind cannot be read: %s", plural(looked.N, "parked event"), firstLine(err.Error()))
+			break
+		}
 		if err != nil {
 			return nil, err
 		}

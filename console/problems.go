@@ -3,7 +3,9 @@
 package console
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +53,10 @@ func (c *console) problemOf(ctx context.Context, s *status) (*problem, error) {
 		return p, nil
 	}
 	for parked, err := range c.control(s.name()).Parked(ctx, evento.AllParked()) {
+		if errors.Is(err, evento.ErrDamaged) { // those before it are told of
+			p.Reason = cmp.Or(p.Reason, firstLine(err.Error()))
+			break
+		}
 		if err != nil {
 			return nil, err
 		}

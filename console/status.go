@@ -3,6 +3,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -151,24 +152,39 @@ func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) (all []hand
 			h.Unknown = "its place is one in several stores: how many events it has not reached yet is on its own page"
 		}
 		if s.Parked > 0 {
-			// One that is chosen by its id would be looked for among all of them.
-			for p, err := range c.control(s.name()).Parked(ctx, evento.AllParked()) {
-				if err != nil {
-					return nil, false, err
-				}
-				if p.ID == e.ID {
-					h.Parked = &p
-				} else if looked >= mostParked {
-					h.Unknown = "it is not known whether it is parked: there are too many"
-				}
-				if looked++; p.ID == e.ID || looked > mostParked || hasPositions(c.ex) && p.Position > e.Position {
-					break
-				}
+			parked, unknown, err := c.parkedIn(ctx, s, e, &looked)
+			if err != nil {
+				return nil, false, err
 			}
+			h.Parked, h.Unknown = parked, cmp.Or(unknown, h.Unknown)
 		}
 		all = append(all, h)
 	}
 	return all, more, nil
+}
+
+// parkedIn finds an event among those that a subscription has parked; nil: it is not there, or, for
+// the reason in unknown, it cannot be said. looked is how many were looked at for the page.
+func (c *console) parkedIn(ctx context.Context, s *status, e *evento.RawEvent, looked *int) (found *evento.Parked, unknown string, err error) {
+	// One that is chosen by its id would be looked for among all of them.
+	for p, err := range c.control(s.name()).Parked(ctx, evento.AllParked()) {
+		if errors.Is(err, evento.ErrDamaged) {
+			return nil, "it is not known whether it is parked: a record cannot be read", nil
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		*looked++
+		switch {
+		case p.ID == e.ID:
+			return &p, "", nil
+		case hasPositions(c.ex) && p.Position > e.Position: // they are in order
+			return nil, "", nil
+		case *looked > mostParked:
+			return nil, "it is not known whether it is parked: there are too many", nil
+		}
+	}
+	return nil, "", nil
 }
 
 // selects reports whether a subscription handles an event.

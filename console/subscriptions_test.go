@@ -278,6 +278,39 @@ func TestDamagedSubscription(t *testing.T) {
 	has(t, d.page("subscriptions/foreign"), "foreign stopped", "with 1 event to look at")
 }
 
+// A record of a parked event that cannot be read hides neither those before it nor anything else.
+func TestDamagedParked(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	d.place("a", 150)
+	d.place("b", 1)
+	if err := d.execute(mailer("m", func(e *evento.RawEvent) error {
+		if e.AggregateID == "a" {
+			return errors.New("no")
+		}
+		return nil
+	}).AcceptFailure()); err != nil {
+		t.Fatal(err)
+	}
+	parked, err := d.ex.Records(t.Context(), evento.RecordQuery{Kind: "parked", Limit: 150})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := parked.Records[120]
+	if err := d.ex.Swap(t.Context(), evento.Swap{Changes: []evento.Change{{RecordKey: bad.RecordKey, Revision: bad.Revision, Value: []byte(`{"attempts":-1}`)}}}); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"":                "m has parked 100 or more events, first at event 1",
+		"events/3":        "Parked in m",
+		"events/140":      "it is not known whether it is parked: a record cannot be read",
+		"subscriptions":   "100 or more parked",
+		"subscriptions/m": "The first 120 parked events were looked at. Those behind cannot be read: evento: damaged: record parked",
+	} {
+		has(t, d.page(path), want)
+	}
+}
+
 // Records whose subscription is not known have no page: nothing leads to one. What is wrong is said.
 func TestNamelessRecords(t *testing.T) {
 	t.Parallel()
