@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -92,21 +91,42 @@ func serveConsole(ctx context.Context, s *session, changes bool) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{
-		Handler: console.Loopback(handler), ReadHeaderTimeout: 10 * time.Second,
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	s.cmd.Printf("The console of %s is at http://%s/\n", s.address, listener.Addr())
+	return serveUntil(ctx, listener, console.Loopback(handler))
+}
+
+// serveUntil serves pages until ctx ends. Then streams end at once, and it returns when the pages
+// that are under way are finished, or take too long.
+func serveUntil(ctx context.Context, listener net.Listener, pages http.Handler) error {
+	server := &http.Server{Handler: streamsUntil(ctx, pages), ReadHeaderTimeout: 10 * time.Second}
+	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingPages)
 		defer cancel()
-		_ = server.Shutdown(closing) // what is left ends with the program
+		if server.Shutdown(closing) != nil {
+			_ = server.Close() // what takes longer is cut off
+		}
 	})
-	defer stop()
-	s.cmd.Printf("The console of %s is at http://%s/\n", s.address, listener.Addr())
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	err := server.Serve(listener)
+	if stop() {
 		return err
 	}
+	<-closed
 	return ctx.Err()
+}
+
+// streamsUntil ends the streams of open pages when ctx ends: they have no other end.
+func streamsUntil(ctx context.Context, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stream" {
+			streaming, end := context.WithCancel(r.Context())
+			defer end()
+			defer context.AfterFunc(ctx, end)()
+			r = r.WithContext(streaming)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // consoleFindings are those of evento doctor, in a store that is open.
