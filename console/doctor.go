@@ -115,7 +115,7 @@ func (c *console) doctor(r *http.Request) (*page, error) {
 	defer h.mu.Unlock()
 	b := &doctorBody{
 		There: c.opts.Doctor != nil, Running: h.running != nil, Began: h.began, Ran: !h.at.IsZero(), At: h.at, Took: ago(h.took), More: h.more,
-		Command: commandLine("doctor", nil, "--store", c.opts.Store),
+		Command: commandLine("doctor", nil),
 	}
 	title := "Doctor"
 	if h.err != nil {
@@ -150,7 +150,7 @@ func (c *console) doctor(r *http.Request) (*page, error) {
 // examine runs the doctor, and leads to its page when it has finished, or takes long.
 func (c *console) examine(w http.ResponseWriter, r *http.Request) {
 	if c.opts.Doctor == nil {
-		c.fail(w, r, notFound("This console has no doctor. The command has: %s", commandLine("doctor", nil, "--store", c.opts.Store)))
+		c.fail(w, r, notFound("This console has no doctor. The command has: %s", commandLine("doctor", nil)))
 		return
 	}
 	wait := time.NewTimer(waiting)

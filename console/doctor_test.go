@@ -13,9 +13,9 @@ import (
 
 func TestDoctorOfTheCommand(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, &console.Options{Store: "sqlite:a b.db"})
+	d := newDesk(t, &console.Options{Store: "the bank"}) // which is no URL
 	page := d.page("doctor")
-	has(t, page, "This console has no doctor.", "evento doctor --store 'sqlite:a b.db'")
+	has(t, page, "This console has no doctor.", "The command has: evento doctor\n")
 	without(t, page, `method="post"`)
 	if a := d.post("doctor", nil); a.status != http.StatusNotFound {
 		t.Errorf("it runs: %+v", a)
