@@ -81,6 +81,9 @@ type console struct {
 // Handler returns what serves the pages of a store, whose root is the path "/". One goroutine
 // watches the store until the executor is closed.
 //
+// An open page has a request to /stream, which ends with the context of the request:
+// [http.Server.Shutdown] waits for it, unless the server's BaseContext ends before.
+//
 // Errors: [evento.ErrInvalid] for the options.
 func Handler(ex evento.Executor, opts *Options) (http.Handler, error) {
 	var o Options
