@@ -53,7 +53,9 @@ func newPages(s *store, l *live) (*pages, error) {
 
 func (p *pages) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /assets/", http.FileServerFS(files))
+	mux.HandleFunc("GET /assets/{file}", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFileFS(w, r, files, "assets/"+r.PathValue("file"))
+	})
 	mux.HandleFunc("GET /{$}", p.page(p.accounts))
 	mux.HandleFunc("POST /accounts", p.page(p.open))
 	mux.HandleFunc("GET /accounts/{account}", p.page(p.account))
