@@ -254,7 +254,7 @@ func (c *console) byID(ctx context.Context, id evento.ID) (*cursor.Edge[evento.R
 	if err != nil || e != nil {
 		return e, err
 	}
-	return nil, notFound("There is no event %s among those recorded from %s to %s after it was made.", id, idEarly, idLate)
+	return nil, notFound("There is no event %s among those recorded from %s before to %s after it was made.", id, idEarly, idLate)
 }
 
 // seek looks for an event in pages from one on, until they are too far from the time of its id, or

@@ -106,14 +106,14 @@ func TestBadQuestions(t *testing.T) {
 		status int
 		text   string
 	}{
-		"events?from=yesterday":             {http.StatusBadRequest, "yesterday"},
+		"events?from=yesterday":             {http.StatusBadRequest, "<h1>&#34;yesterday&#34; is no time"},
 		"events?before=x":                   {http.StatusBadRequest, "is no position"},
 		"events?before=-1":                  {http.StatusBadRequest, "is no position"},
 		"events?type=%00":                   {http.StatusBadRequest, "cannot be asked for"},
 		"events/0":                          {http.StatusNotFound, "neither the position"},
 		"events/2":                          {http.StatusNotFound, "no event at position 2"},
 		"events/99999999999999999999":       {http.StatusNotFound, "neither the position"},
-		"events/01ARZ3NDEKTSV4RRFFQ69G5FAV": {http.StatusNotFound, "no event 01ARZ3NDEKTSV4RRFFQ69G5FAV"},
+		"events/01ARZ3NDEKTSV4RRFFQ69G5FAV": {http.StatusNotFound, "no event 01ARZ3NDEKTSV4RRFFQ69G5FAV among those recorded from 1m0s before to 10m0s after it was made"},
 		"events/x%3Cscript%3E":              {http.StatusNotFound, "&lt;script&gt;"},
 		"nothing":                           {http.StatusNotFound, "no page"},
 	} {

@@ -18,6 +18,7 @@ import (
 
 var functions = template.FuncMap{
 	"text":       printable.Text,
+	"title":      printable.Line, // it quotes what it names
 	"short":      short,
 	"number":     number,
 	"line":       func(e *evento.RawEvent) string { return payload.Text(e, inLine) },
