@@ -60,6 +60,7 @@ func TestDependencies(t *testing.T) {
 		"./executor/mysql":        mysql,
 		"./executor/postgres":     postgres,
 		"./internal/appendqueue":  nil,
+		"./internal/partition":    nil,
 		"./examples/quickstart":   sqlite,
 		"./examples/bank":         sqlite,
 		"./examples/bank/bank":    sqlite,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/partition"
 )
 
 // instancePrefix is the prefix of the part of an instance's record.
@@ -235,34 +236,12 @@ func (in *instance) stop(p *runningPartition) {
 	}
 }
 
-const (
-	// hashSlices is how many slices the aggregates are split into; a partition is a
-	// contiguous range of slices.
-	hashSlices = 1024
-	// maxPartitions limits how many records change together.
-	maxPartitions = 64
-)
+// maxPartitions limits how many records change together.
+const maxPartitions = 64
 
-// partitionOf returns the partition of an aggregate. It must never change: the hash
-// is 64-bit FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/) of the type, a zero
-// byte and the id, with the finalizer of MurmurHash3, so that the high bits also
-// depend on all input.
+// partitionOf returns the partition of an aggregate. It must never change.
 func partitionOf(t AggregateType, id string, partitions int) int {
-	h := uint64(14695981039346656037)
-	const prime = 1099511628211
-	for i := range len(t) {
-		h = (h ^ uint64(t[i])) * prime
-	}
-	h *= prime
-	for i := range len(id) {
-		h = (h ^ uint64(id[i])) * prime
-	}
-	h ^= h >> 33
-	h *= 0xff51afd7ed558ccd
-	h ^= h >> 33
-	h *= 0xc4ceb9fe1a85ec53
-	h ^= h >> 33
-	return int(h%hashSlices) * partitions / hashSlices
+	return partition.Of(string(t), id, partitions)
 }
 
 // sharedPages shares reading between workers that read the same events. A full page

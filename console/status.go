@@ -11,6 +11,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
+	"github.com/evento-go/evento/internal/partition"
 )
 
 // States of a subscription whose status cannot be read, beside those of the library.
@@ -147,7 +148,8 @@ func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) (all []hand
 		if !s.known() || !selects(&s.Selection, e) {
 			continue
 		}
-		h := handled{Status: *s, Done: e.Position <= s.Position, Behind: e.Position - min(e.Position, s.Position)}
+		at := s.placeFor(e)
+		h := handled{Status: *s, Done: e.Position <= at, Behind: e.Position - min(e.Position, at)}
 		if !hasPositions(c.ex) {
 			h.Unknown = "its place is one in several stores: how many events it has not reached yet is on its own page"
 		}
@@ -161,6 +163,16 @@ func (c *console) handledBy(ctx context.Context, e *evento.RawEvent) (all []hand
 		all = append(all, h)
 	}
 	return all, more, nil
+}
+
+// placeFor is the position up to which events like one are handled or passed over: that of the
+// partition in which its aggregate is, which may be ahead of the others.
+func (s *status) placeFor(e *evento.RawEvent) uint64 {
+	if len(s.Partitions) < 2 {
+		return s.Position
+	}
+	own := partition.Of(string(e.AggregateType), e.AggregateID, len(s.Partitions))
+	return max(s.Position, s.Partitions[own].Position)
 }
 
 // parkedIn finds an event among those that a subscription has parked; nil: it is not there, or, for

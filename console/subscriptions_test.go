@@ -14,6 +14,7 @@ import (
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/console"
+	"github.com/evento-go/evento/internal/partition"
 )
 
 // What needs attention is first, and says why.
@@ -276,6 +277,41 @@ func TestDamagedSubscription(t *testing.T) {
 		t.Fatalf("a reset: %+v", a)
 	}
 	has(t, d.page("subscriptions/foreign"), "foreign stopped", "with 1 event to look at")
+}
+
+// An event is handled when its own partition has handled it, wherever another stands.
+func TestEventsOfPartitions(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, nil)
+	want, waiting := map[int]string{}, uint64(0) // by position
+	for i := range 10 {
+		id := fmt.Sprint("a", i)
+		d.place(id, 1)
+		want[i+1] = "mhandled or passed over"
+		if partition.Of(string(order), id, 2) == partition.Of(string(order), "a0", 2) {
+			want[i+1] = "mnot reached yet"
+			waiting++
+		}
+	}
+	m := mailer("m", func(e *evento.RawEvent) error {
+		if e.AggregateID == "a0" {
+			return errors.New("no")
+		}
+		return nil
+	}).Partitions(2)
+	for behind := uint64(0); behind != waiting; { // one that fails may end the other before it is done
+		if err := d.execute(m); err == nil {
+			t.Fatal("nothing fails")
+		}
+		s, err := evento.ControlOf(d.ex, "m").Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		behind = s.Behind
+	}
+	for position, text := range want {
+		has(t, d.page(fmt.Sprint("events/", position)), text)
+	}
 }
 
 // A record of a parked event that cannot be read hides neither those before it nor anything else.
