@@ -315,7 +315,8 @@ func (c *console) note(ctx context.Context, b *aggregateBody) {
 	}
 }
 
-// notes says of events that a subscription has stopped at them, or has parked them.
+// notes says of events that a subscription has stopped at them, tries them again, or has parked
+// them.
 func (c *console) notes(ctx context.Context, wanted func(*evento.Parked) bool) map[evento.ID]string {
 	notes, looked := map[evento.ID]string{}, 0
 	add := func(id evento.ID, note string) {
@@ -325,8 +326,13 @@ func (c *console) notes(ctx context.Context, wanted func(*evento.Parked) bool) m
 		notes[id] = note
 	}
 	for _, s := range c.live.lastStatuses() {
-		if id, err := ulid.ParseStrict(s.Event); err == nil {
-			add(id, printable.Text(s.Key)+" has stopped here")
+		for i := range s.Partitions {
+			p := &s.Partitions[i]
+			if id, err := ulid.ParseStrict(p.ErrorEvent); err == nil && p.Owner == "" {
+				add(id, printable.Text(s.Key)+" has stopped here")
+			} else if err == nil {
+				add(id, printable.Text(s.Key)+" tries it again")
+			}
 		}
 		if s.Parked == 0 {
 			continue

@@ -297,6 +297,19 @@ func TestNotesOfEvents(t *testing.T) {
 	is(t, "notes", got, parked...)
 }
 
+// Each partition stands at an event of its own. It has stopped there only if it has no worker.
+func TestNotesOfPartitions(t *testing.T) {
+	t.Parallel()
+	tried, stopped := evento.NewID(), evento.NewID()
+	s := status{Status: evento.Status{Key: "m", Partitions: []evento.PartitionStatus{
+		{Owner: "w", Live: true, Error: "busy", ErrorEvent: tried.String()}, {Error: "no", ErrorEvent: stopped.String()}, {},
+	}}}
+	c := &console{live: &live{statuses: []status{s}}}
+	notes := c.notes(t.Context(), nil)
+	is(t, "notes", []string{notes[tried], notes[stopped]}, "m tries it again", "m has stopped here")
+	is(t, "errors", []string{s.ErrorAt(tried.String()), s.ErrorAt(stopped.String()), s.ErrorAt(evento.NewID().String())}, "busy", "no", "")
+}
+
 // Names of any kind are found by the links to them, and are shown without what they could do.
 func TestHostileAggregates(t *testing.T) {
 	t.Parallel()

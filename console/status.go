@@ -214,6 +214,16 @@ func selects(s *evento.Selection, e *evento.RawEvent) bool {
 	return ok && (len(names) == 0 || slices.Contains(names, e.Name))
 }
 
+// ErrorAt is the error of the partition that stands at an event; "": none does.
+func (s status) ErrorAt(event string) string {
+	for i := range s.Partitions {
+		if p := &s.Partitions[i]; p.ErrorEvent == event {
+			return p.Error
+		}
+	}
+	return ""
+}
+
 // Urgency is for templates.
 func (s status) Urgency() int { return s.urgency() }
 
