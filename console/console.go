@@ -41,8 +41,8 @@ type Options struct {
 	Store string
 	// Allow decides whether a request may do something. It is called for every request, with
 	// Look, for each button that a page may have, and again before anything is changed. While a
-	// page is open it is asked each half minute, with the request that opened it. nil: everybody may look, and nobody
-	// may change anything.
+	// page is open it is asked each half minute, with the request of the page's stream. nil:
+	// everybody may look, and nobody may change anything.
 	Allow func(r *http.Request, a Action) bool
 	// Projections are those whose states are shown at each version of an aggregate, see
 	// [Show]. nil: payloads alone are shown.

@@ -42,15 +42,14 @@ type live struct {
 	// figures returns what viewers of the overview are told after each sample, of which it gets
 	// the subscriptions, and whether there are more.
 	figures func(ctx context.Context, statuses []status, more bool) (string, error)
+	ended   chan struct{} // closed when the executor is closed
+	end     func()        // closes it
 
 	mu        sync.Mutex
 	samples   []sample
 	statuses  []status
 	viewers   map[*viewer]struct{}
 	following *follower // nil: nobody looks
-
-	ended chan struct{} // closed when the executor is closed
-	end   func()        // closes it
 }
 
 // follower is what tells viewers of new events.
@@ -291,22 +290,11 @@ func (l *live) tell(fresh []*evento.RawEvent, left uint64, more bool) error {
 		}
 		text, ok := texts[v.filter]
 		if !ok {
-			var b strings.Builder
-			b.WriteString(begin)
-			for i, e := range fresh {
-				if !v.query.Matches(*e) {
-					continue
-				}
-				if rows[i] == "" {
-					row, err := l.pages.fragment("row", lineOf(e))
-					if err != nil {
-						return err
-					}
-					rows[i] = "event: row\ndata: " + row + "\n\n"
-				}
-				b.WriteString(rows[i])
+			selected, err := l.rowsOf(fresh, &v.query, rows)
+			if err != nil {
+				return err
 			}
-			text = b.String()
+			text = begin + selected
 			texts[v.filter] = text
 		}
 		if text == "" {
@@ -323,6 +311,25 @@ func (l *live) tell(fresh []*evento.RawEvent, left uint64, more bool) error {
 		}
 	}
 	return nil
+}
+
+// rowsOf are the rows of the events that a query selects. It keeps in rows those that it has made.
+func (l *live) rowsOf(fresh []*evento.RawEvent, q *evento.Query, rows []string) (string, error) {
+	var b strings.Builder
+	for i, e := range fresh {
+		if !q.Matches(*e) {
+			continue
+		}
+		if rows[i] == "" {
+			row, err := l.pages.fragment("row", lineOf(e))
+			if err != nil {
+				return "", err
+			}
+			rows[i] = "event: row\ndata: " + row + "\n\n"
+		}
+		b.WriteString(rows[i])
+	}
+	return b.String(), nil
 }
 
 // gap is the row that stands for events of which viewers are not told; of 0: it is not known
@@ -389,15 +396,7 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.live.leave(v)
-	control := http.NewResponseController(w)
-	send := func(text string) error {
-		// The server may have one for whole pages. Who does not read is not waited for.
-		_ = control.SetWriteDeadline(time.Now().Add(patience))
-		if _, err := w.Write([]byte(text)); err != nil {
-			return err
-		}
-		return control.Flush()
-	}
+	send := sender(w)
 	select {
 	case <-began:
 	case <-r.Context().Done():
@@ -427,5 +426,18 @@ func (c *console) stream(w http.ResponseWriter, r *http.Request) {
 			}
 			message = now()
 		}
+	}
+}
+
+// sender returns what sends a text to an open page at once.
+func sender(w http.ResponseWriter) func(text string) error {
+	control := http.NewResponseController(w)
+	return func(text string) error {
+		// The server may have a deadline for whole pages. Who does not read is not waited for.
+		_ = control.SetWriteDeadline(time.Now().Add(patience))
+		if _, err := w.Write([]byte(text)); err != nil {
+			return err
+		}
+		return control.Flush()
 	}
 }

@@ -157,13 +157,11 @@ func (c *console) parked(r *http.Request, s *status) (*parkedList, error) {
 		looked.N++
 		g := groups[choiceOf(&p)]
 		if g == nil {
-			g = &parkedGroup{Choice: choiceOf(&p), First: p, Root: root(r)}
-			if n := len(groups); n < from || n >= from+pageRows {
-				g.First.Error = p.Error[:min(len(p.Error), 1)] // it is not shown
-			}
-			g.Aggregate = linkRowOf(&p, root(r))
+			g = &parkedGroup{Choice: choiceOf(&p), First: p, Root: root(r), Aggregate: linkRowOf(&p, root(r))}
 			if n := len(groups); n >= from && n < from+pageRows {
 				l.Groups = append(l.Groups, g)
+			} else {
+				g.First.Error = p.Error[:min(len(p.Error), 1)] // it is not shown
 			}
 			groups[g.Choice] = g
 		}
