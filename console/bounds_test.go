@@ -99,7 +99,7 @@ func TestVeryManyParked(t *testing.T) {
 		if strings.Contains(path, "/") { // which of its events are parked
 			most = 2_400
 		}
-		if n := ex.records.Load() - before; int64(n) > most {
+		if n := ex.records.Load() - before; n > most {
 			t.Errorf("%q reads %d records", path, n)
 		}
 	}

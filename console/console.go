@@ -112,9 +112,11 @@ func Handler(ex evento.Executor, opts *Options) (http.Handler, error) {
 // routes are the pages. Each file has the pages of its name.
 func (c *console) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /assets/{file}", func(w http.ResponseWriter, r *http.Request) {
-		http.ServeFileFS(w, r, files, "assets/"+r.PathValue("file"))
-	})
+	for _, name := range []string{"console.css", "console.js"} {
+		mux.HandleFunc("GET /assets/"+name, func(w http.ResponseWriter, r *http.Request) {
+			http.ServeFileFS(w, r, files, "assets/"+name)
+		})
+	}
 	mux.HandleFunc("GET /{$}", c.serve(c.overview))
 	mux.HandleFunc("GET /events", c.serve(c.events))
 	mux.HandleFunc("GET /events/{event}", c.serve(c.event))
