@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,10 +29,11 @@ import (
 	"github.com/evento-go/evento/torture"
 )
 
-// These make runs longer than those of make test: how many workers are killed on each durable
-// store, and how many servers.
+// These make runs longer than those of make test: how many workers are killed and halted on each
+// durable store, and how often its server is killed or cut off.
 const (
 	killsVariable  = "EVENTO_TORTURE_KILLS"
+	haltsVariable  = "EVENTO_TORTURE_HALTS"
 	faultsVariable = "EVENTO_TORTURE_FAULTS"
 	forVariable    = "EVENTO_TORTURE_FOR" // seconds that they work at least
 	seedVariable   = "EVENTO_TORTURE_SEED"
@@ -83,6 +86,7 @@ func onStore(t *testing.T, kind, place string) torture.Options {
 		Name:  kind,
 		Open:  func(ctx context.Context) (evento.Executor, error) { return opens[kind](ctx, place) },
 		Kills: number(t, killsVariable, 8),
+		Halts: number(t, haltsVariable, 1),
 		For:   time.Duration(number(t, forVariable, 0)) * time.Second,
 		Start: func(w torture.Worker) *exec.Cmd {
 			worker, err := json.Marshal(w)
@@ -147,12 +151,25 @@ func TestPebble(t *testing.T) {
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	server := testserver.StartPostgres(t)
-	o := onStore(t, "postgres", server.URL)
-	o.Faults = number(t, faultsVariable, 2)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := testserver.NewProxy(t, u.Host, nil)
+	u.Host = proxy.Address()
+	o := onStore(t, "postgres", u.String())
+	// Of three faults one cuts all connections, in the middle of what is sent.
+	o.Faults = number(t, faultsVariable, 2) * 3 / 2
+	n := 0
 	o.Fault = func(context.Context) error {
-		if rand.IntN(2) == 0 {
+		switch n++; n % 3 {
+		case 0:
+			proxy.Cut()
+			proxy.Heal()
+			return nil
+		case 1:
 			server.Kill()
-		} else {
+		default:
 			server.StopAtOnce()
 		}
 		server.Restart()
@@ -164,9 +181,18 @@ func TestPostgres(t *testing.T) {
 func TestMariaDB(t *testing.T) {
 	t.Parallel()
 	server := testserver.MariaDB(t)
-	o := onStore(t, "mariadb", server.DSN("root", ""))
-	o.Faults = number(t, faultsVariable, 2)
+	dsn := server.DSN("root", "")
+	address := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(dsn)
+	proxy := testserver.NewProxy(t, address, nil)
+	o := onStore(t, "mariadb", strings.ReplaceAll(dsn, address, proxy.Address()))
+	o.Faults = number(t, faultsVariable, 2) * 3 / 2
+	n := 0
 	o.Fault = func(context.Context) error {
+		if n++; n%3 == 0 {
+			proxy.Cut()
+			proxy.Heal()
+			return nil
+		}
 		server.Kill()
 		server.Start()
 		return nil

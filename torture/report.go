@@ -29,8 +29,9 @@ type Report struct {
 	Delivered, Redelivered int
 	// Fired is how many deadlines came true.
 	Fired int
-	// Kills is how many workers were killed, and Faults how often the store was.
-	Kills, Faults int
+	// Kills is how many workers were killed, Halts how many were halted for longer than their
+	// leases, and Faults how often something was done to the store.
+	Kills, Halts, Faults int
 	// Pieces is how many lines of the history were cut off by a kill.
 	Pieces int
 	// Violations counts what was wrong, by invariant.
@@ -66,8 +67,8 @@ func (r *Report) String() string {
 		rate = float64(r.Acked) / r.Took.Seconds()
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: kill -9 x %d, faults x %d: acked %d lost %d duplicated %d reordered %d ghosts %d undelivered %d unserializable %d deadlines %d",
-		r.Name, r.Kills, r.Faults, r.Acked, v[Durable], v[Once], v[Gapless]+v[RealTime]+v[SameOrder]+v[Ordered], v[NoGhost], v[Complete]+v[Live], v[Serializable], v[OnceDue])
+	fmt.Fprintf(&b, "%s: kill -9 x %d, halts x %d, faults x %d: acked %d lost %d duplicated %d reordered %d ghosts %d undelivered %d unserializable %d deadlines %d",
+		r.Name, r.Kills, r.Halts, r.Faults, r.Acked, v[Durable], v[Once], v[Gapless]+v[RealTime]+v[SameOrder]+v[Ordered], v[NoGhost], v[Complete]+v[Live], v[Serializable], v[OnceDue])
 	fmt.Fprintf(&b, "; refused %d, unknown %d (%d stored), resolved %d, handled again %d (%.0f/s)", r.Refused, r.Unknown, r.UnknownStored, r.Resolved, r.Redelivered, rate)
 	for _, text := range r.Examples {
 		b.WriteString("\n  " + text)

@@ -41,6 +41,9 @@ type Options struct {
 	For time.Duration
 	// Kills is how many workers are killed.
 	Kills int
+	// Halts is how many workers are halted for longer than their leases, and go on then. It is
+	// for processes of which there are several, and not on Windows.
+	Halts int
 	// Fault does something to the store, such as killing its server, and returns when the store
 	// can be used again, Faults times. nil: nothing.
 	Fault  func(ctx context.Context) error
@@ -77,6 +80,7 @@ type started struct {
 	from  int64 // the size of the history when it began
 	kill  func()
 	end   func()
+	halt  func()     // nil: it is not a process
 	ended chan error // has its error when it has ended
 }
 
@@ -127,7 +131,7 @@ func (r *run) work(ctx context.Context) (err error) {
 		}
 	}
 	began := time.Now()
-	for ctx.Err() == nil && (time.Since(began) < r.For || r.report.Kills < r.Kills || r.report.Faults < r.faults() || r.little(began)) {
+	for ctx.Err() == nil && (time.Since(began) < r.For || r.report.Kills < r.Kills || r.report.Halts < r.halts() || r.report.Faults < r.faults() || r.little(began)) {
 		if err := r.step(ctx); err != nil {
 			return err
 		}
@@ -152,6 +156,13 @@ func (r *run) little(began time.Time) bool {
 	return bytes.Count(r.since(0), []byte(`"what":"accepted"`)) < r.Least && time.Since(began) < patience
 }
 
+func (r *run) halts() int {
+	if r.Start == nil || r.Workers == 1 || !canHalt {
+		return 0
+	}
+	return r.Halts
+}
+
 func (r *run) faults() int {
 	if r.Fault == nil {
 		return 0
@@ -171,21 +182,34 @@ func (r *run) step(ctx context.Context) error {
 		return ctx.Err()
 	case <-time.After(time.Duration(r.r.IntN(200)) * time.Millisecond):
 	}
-	if left := r.faults() - r.report.Faults; left > 0 && r.r.IntN(left+max(r.Kills-r.report.Kills, 0)) < left {
+	kills, halts, faults := r.Kills-r.report.Kills, r.halts()-r.report.Halts, r.faults()-r.report.Faults
+	if kills+halts+faults == 0 {
+		return nil
+	}
+	switch n := r.r.IntN(kills + halts + faults); {
+	case n < kills:
+		return r.kill(ctx, i)
+	case n < kills+halts:
+		r.report.Halts++
+		w.halt()
+		return nil
+	default:
 		r.report.Faults++
 		return r.Fault(ctx)
 	}
-	if r.report.Kills < r.Kills {
-		r.report.Kills++
-		w.kill()
-		if err := <-w.ended; err != nil {
-			w.ended <- nil
-			return fmt.Errorf("evento: worker %s ended with %w", w.name, err)
-		}
-		r.workers = append(r.workers[:i], r.workers[i+1:]...)
-		return r.begin(ctx)
+}
+
+// kill kills a worker, and begins another one.
+func (r *run) kill(ctx context.Context, i int) error {
+	r.report.Kills++
+	w := r.workers[i]
+	w.kill()
+	if err := <-w.ended; err != nil {
+		w.ended <- nil
+		return fmt.Errorf("evento: worker %s ended with %w", w.name, err)
 	}
-	return nil
+	r.workers = append(r.workers[:i], r.workers[i+1:]...)
+	return r.begin(ctx)
 }
 
 // worked waits until a worker has begun something: a kill before that would show nothing.
@@ -252,6 +276,7 @@ func (s *started) process(cmd *exec.Cmd) error {
 		close(killed)
 		_ = cmd.Process.Kill() // it may have ended
 	})
+	s.halt = func() { halt(cmd.Process, lease+lease/2) }
 	var asked atomic.Bool
 	s.end = func() {
 		asked.Store(true)

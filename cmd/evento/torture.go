@@ -75,6 +75,7 @@ func tortureStore(cmd *cobra.Command) (err error) {
 	f := cmd.Flags()
 	o.For, _ = f.GetDuration("for")
 	o.Kills, _ = f.GetInt("kills")
+	o.Halts = o.Kills / 10
 	o.Workers, _ = f.GetInt("workers")
 	if o.Seed, _ = f.GetUint64("seed"); o.Seed == 0 {
 		o.Seed = rand.Uint64()

@@ -1,0 +1,12 @@
+//go:build !unix
+
+package torture
+
+import (
+	"os"
+	"time"
+)
+
+const canHalt = false
+
+func halt(*os.Process, time.Duration) {}
