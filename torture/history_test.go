@@ -43,7 +43,7 @@ const (
 // gets, as JSON. The kind of store is in roleVariable, and its place in storeVariable.
 const workerVariable = "EVENTO_TORTURE_WORKER"
 
-// opens opens the stores of histories, by their kind.
+// opens are the functions that open the stores of histories, by their kind.
 var opens = map[string]func(ctx context.Context, place string) (evento.Executor, error){
 	"sqlite": func(ctx context.Context, place string) (evento.Executor, error) {
 		return orNil(sqlite.Open(ctx, place, nil))

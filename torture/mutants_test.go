@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -234,26 +235,24 @@ func late() *mutant {
 // Each bug is found, and by the invariant that it breaks.
 func TestMutants(t *testing.T) {
 	t.Parallel()
-	caught := make(chan string, len(bugs))
-	t.Run("each", func(t *testing.T) {
-		for name, bug := range bugs {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				m := bug.mutant()
-				m.Executor = memory.New(nil)
-				o := torture.Options{Name: name, Open: func(context.Context) (evento.Executor, error) { return m, nil }, For: time.Second, Kills: 3, Dir: t.TempDir()}
-				report, err := torture.Run(t.Context(), o)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if report.Violations[bug.breaks] == 0 {
-					t.Fatalf("it was not found by %s: %s", bug.breaks, report)
-				}
-				caught <- name
-			})
-		}
-	})
-	t.Logf("mutants caught %d/%d", len(caught), len(bugs))
+	var caught atomic.Int32
+	t.Cleanup(func() { t.Logf("mutants caught %d/%d", caught.Load(), len(bugs)) })
+	for name, bug := range bugs {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := bug.mutant()
+			m.Executor = memory.New(nil)
+			o := torture.Options{Name: name, Open: func(context.Context) (evento.Executor, error) { return m, nil }, For: time.Second, Kills: 3, Dir: t.TempDir()}
+			report, err := torture.Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report.Violations[bug.breaks] == 0 {
+				t.Fatalf("it was not found by %s: %s", bug.breaks, report)
+			}
+			caught.Add(1)
+		})
+	}
 }
 
 // A store that does not know now and then what it has done is asked again, and breaks no promise.

@@ -122,7 +122,9 @@ func (r *run) work(ctx context.Context) (err error) {
 	defer func() {
 		for _, w := range r.workers {
 			w.kill()
-			<-w.ended
+			if <-w.ended != nil {
+				continue // another error is returned already
+			}
 		}
 	}()
 	for range r.Workers {
