@@ -78,8 +78,8 @@ torture-quick: ## Kills processes and servers for a minute, and compares what th
 	EVENTO_TEST_POSTGRES=none .ci/services $(GO) test -count=1 -v -run '$(TORTURE)' ./torture | grep -aE '^(---|ok|FAIL)|kill -9|mutants|promises'
 
 .PHONY: torture
-torture: ## The same for long, as docs/promises.md has it (KILLS=200 FAULTS=50 FOR=0 seconds)
-	.ci/torture $(or $(KILLS),200) $(or $(FAULTS),50) $(or $(FOR),0) '$(TORTURE)'
+torture: ## The same for long, as docs/promises.md has it (KILLS=200 FAULTS=50 FOR=300 seconds)
+	.ci/torture $(or $(KILLS),200) $(or $(FAULTS),50) $(or $(FOR),300) '$(TORTURE)'
 
 .PHONY: fuzz
 fuzz: ## Fuzzes each fuzz test for a while (FUZZTIME=30s)

@@ -134,7 +134,7 @@ func (r *run) work(ctx context.Context) (err error) {
 	}
 	began := time.Now()
 	for ctx.Err() == nil && (time.Since(began) < r.For || r.report.Kills < r.Kills || r.report.Halts < r.halts() || r.report.Faults < r.faults() || r.little(began)) {
-		if err := r.step(ctx); err != nil {
+		if err := r.step(ctx, r.For-time.Since(began)); err != nil {
 			return err
 		}
 	}
@@ -172,8 +172,13 @@ func (r *run) faults() int {
 	return r.Faults
 }
 
-// step waits a little, and then kills a worker, or does something to the store.
-func (r *run) step(ctx context.Context) error {
+// leastPause is the mean time between two faults, at least.
+const leastPause = 100 * time.Millisecond
+
+// step waits, so that what is left to be done is spread over the time that is left, and then kills
+// or halts a worker, or does something to the store.
+func (r *run) step(ctx context.Context, left time.Duration) error {
+	kills, halts, faults := r.Kills-r.report.Kills, r.halts()-r.report.Halts, r.faults()-r.report.Faults
 	i := r.r.IntN(len(r.workers))
 	w := r.workers[i]
 	if err := r.worked(ctx, w); err != nil {
@@ -182,9 +187,8 @@ func (r *run) step(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Duration(r.r.IntN(200)) * time.Millisecond):
+	case <-time.After(time.Duration(r.r.Int64N(2 * int64(max(leastPause, left/time.Duration(1+kills+halts+faults)))))):
 	}
-	kills, halts, faults := r.Kills-r.report.Kills, r.halts()-r.report.Halts, r.faults()-r.report.Faults
 	if kills+halts+faults == 0 {
 		return nil
 	}
