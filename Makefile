@@ -82,8 +82,8 @@ torture: ## The same for long, as docs/promises.md has it (KILLS=200 FAULTS=50 F
 	.ci/torture $(or $(KILLS),200) $(or $(FAULTS),50) $(or $(FOR),300) '$(TORTURE)'
 
 .PHONY: fuzz
-fuzz: ## Fuzzes each fuzz test for a while (FUZZTIME=30s)
-	.ci/fuzz $(or $(FUZZTIME),30s)
+fuzz: ## Fuzzes each fuzz test for a while (FUZZTIME=30s, KEEP=20 adds inputs to testdata)
+	.ci/fuzz $(or $(FUZZTIME),30s) $(KEEP)
 
 .PHONY: bench
 bench: ## Compares with the raw drivers and writes docs/benchmarks.md (ROUNDS=11)
