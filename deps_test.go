@@ -1,8 +1,13 @@
 package evento_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -134,4 +139,88 @@ func TestDrivers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Each module that this repository depends on by its own choice has a reason in
+// docs/decisions.md, which gives none for a module that is not used any more.
+func TestDependenciesHaveReasons(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("docs/decisions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## Dependencies\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	reasons := map[string]bool{} // of a module: is it used
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		for _, module := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(cells[1], -1) {
+			if strings.Contains(module[1], ".") && strings.TrimSpace(cells[3]) != "" && !strings.HasPrefix(module[1], "internal/") {
+				reasons[module[1]] = false
+			}
+		}
+	}
+	for mod, direct := range directDependencies(t) {
+		for _, module := range direct {
+			if _, ok := reasons[module]; !ok {
+				t.Errorf("%s requires %s, for which docs/decisions.md has no reason", mod, module)
+			}
+			reasons[module] = true
+		}
+	}
+	for module, used := range reasons {
+		if !used {
+			t.Errorf("docs/decisions.md has a reason for %s, which no module requires", module)
+		}
+	}
+}
+
+// directDependencies returns the modules that each go.mod of the repository requires for
+// its own code and tools, without those that only dependencies need.
+func directDependencies(t *testing.T) map[string][]string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "go.mod" {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := map[string][]string{}
+	for _, file := range files {
+		out, err := exec.CommandContext(t.Context(), "go", "mod", "edit", "-json", file).Output()
+		if err != nil {
+			t.Fatalf("go mod edit -json %s: %v", file, err)
+		}
+		var mod struct {
+			Require []struct {
+				Path     string
+				Indirect bool
+			}
+			Tool []struct{ Path string }
+		}
+		if err := json.Unmarshal(out, &mod); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		direct[file] = nil
+		for _, r := range mod.Require {
+			isTool := false
+			for _, tool := range mod.Tool {
+				isTool = isTool || tool.Path == r.Path || strings.HasPrefix(tool.Path, r.Path+"/")
+			}
+			if (!r.Indirect || isTool) && r.Path != "github.com/evento-go/evento" {
+				direct[file] = append(direct[file], r.Path)
+			}
+		}
+	}
+	if len(direct) < 5 {
+		t.Fatalf("there are %d modules, want at least 5", len(direct))
+	}
+	return direct
 }
