@@ -3,6 +3,7 @@
 GO ?= go
 BIN := $(CURDIR)/.bin
 GOLANGCI_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
 # Modules of their own are bench and this one, which has a parser of MySQL.
 GRAMMAR := executor/mysql/grammar
 # And this one, which names the release of NATS that tests start.
@@ -10,6 +11,7 @@ NATS := internal/testserver/natsserver
 # And this one, which drives a browser.
 BROWSER := internal/browser
 GOLANGCI := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
+GOVULNCHECK := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)
 # The grammar's test runs a contract for its statements alone, without the race
 # detector: executor/mysql has it for the same contract.
 # The race detector for all but SQLite's engine, which is C translated to Go, and
@@ -50,6 +52,14 @@ lint: $(GOLANGCI) ## golangci-lint and go vet, on all modules
 $(GOLANGCI):
 	GOBIN=$(BIN)/build $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv $(BIN)/build/golangci-lint $@
+
+.PHONY: vuln
+vuln: $(GOVULNCHECK) ## Known vulnerabilities in all modules (VULNFLAGS=--strict: in Go itself too)
+	GOVULNCHECK=$(GOVULNCHECK) .ci/vuln $(VULNFLAGS)
+
+$(GOVULNCHECK):
+	GOBIN=$(BIN)/build $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	mv $(BIN)/build/govulncheck $@
 
 .PHONY: tidy
 tidy: ## Checks that go.mod and go.sum are tidy, in all modules
