@@ -4,6 +4,7 @@ GO ?= go
 BIN := $(CURDIR)/.bin
 GOLANGCI_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
+APIDIFF_VERSION := v0.0.0-20261113113407-e3970619a1a4
 # Modules of their own are bench and this one, which has a parser of MySQL.
 GRAMMAR := executor/mysql/grammar
 # And this one, which names the release of NATS that tests start.
@@ -12,6 +13,7 @@ NATS := internal/testserver/natsserver
 BROWSER := internal/browser
 GOLANGCI := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 GOVULNCHECK := $(BIN)/govulncheck-$(GOVULNCHECK_VERSION)
+APIDIFF := $(BIN)/apidiff-$(APIDIFF_VERSION)
 # The grammar's test runs a contract for its statements alone, without the race
 # detector: executor/mysql has it for the same contract.
 # The race detector for all but SQLite's engine, which is C translated to Go, and
@@ -61,6 +63,14 @@ $(GOVULNCHECK):
 	GOBIN=$(BIN)/build $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 	mv $(BIN)/build/govulncheck $@
 
+.PHONY: api
+api: $(APIDIFF) ## What has changed in the public surface since the last tag, or FROM=revision
+	APIDIFF=$(APIDIFF) .ci/api $(FROM)
+
+$(APIDIFF):
+	GOBIN=$(BIN)/build $(GO) install golang.org/x/exp/cmd/apidiff@$(APIDIFF_VERSION)
+	mv $(BIN)/build/apidiff $@
+
 .PHONY: tidy
 tidy: ## Checks that go.mod and go.sum are tidy, in all modules
 	$(GO) mod tidy -diff
@@ -68,6 +78,14 @@ tidy: ## Checks that go.mod and go.sum are tidy, in all modules
 	cd $(GRAMMAR) && $(GO) mod tidy -diff
 	cd $(NATS) && $(GO) mod tidy -diff
 	cd $(BROWSER) && $(GO) mod tidy -diff
+
+.PHONY: docs
+docs: ## Holds the documents against the code: links, names of tests, figures
+	$(GO) test -count=1 ./docs
+
+.PHONY: release
+release: ## The checklist of a release, VERSION=v0.1.0; it changes nothing
+	@.ci/release $(RELEASEFLAGS) $(VERSION)
 
 .PHONY: screenshots
 screenshots: ## The pictures of the console in docs/images, drawn by Chromium
