@@ -5,7 +5,10 @@ import (
 	"testing"
 )
 
-const goodChangelog = `# Changelog
+// long is more than a pipe holds.
+var long = strings.Repeat("- Something else.\n", 10_000)
+
+var goodChangelog = `# Changelog
 
 ## Unreleased
 
@@ -13,6 +16,7 @@ const goodChangelog = `# Changelog
 
 ### Added
 - Something.
+` + long + `
 
 ## v0.1.0 - 2026-10-01
 
@@ -29,7 +33,7 @@ func releaseTree(t *testing.T) *tree {
 	}, "release")
 	tr.git(t, "tag", "v0.1.0")
 	tr.program(t, "MAKE", `shift # --no-print-directory
-echo "$*" >>targets
+echo "$*${CI:+ with CI}" >>targets
 [ "$1" != api ] || echo "no changes"
 if [ "$(cat fail 2>/dev/null)" = "$1" ]; then echo "what $1 says"; exit 2; fi
 if [ "$1" = generate ] && [ -f stale ]; then echo more >>stale; fi
@@ -47,7 +51,7 @@ func TestReleaseOfAGoodTree(t *testing.T) {
 	}
 	says(t, out, "ok    version: v0.2.0, after v0.1.0", "ok    branch", "ok    tree", "ok    changelog: v0.2.0, 2026-11-27", "ok    go.mod",
 		"ok    tidy", "ok    generated", "ok    lint", "ok    documents", "ok    vulnerabilities", "ok    tests", "no changes", "All is met")
-	const targets = "tidy generate lint docs vuln VULNFLAGS=--strict test api"
+	const targets = "tidy generate lint docs vuln VULNFLAGS=--strict test with CI api"
 	if ran := strings.Join(strings.Fields(read(t, tr.dir+"/targets")), " "); ran != targets {
 		t.Errorf("make was run for %q, want %q", ran, targets)
 	}
@@ -119,9 +123,10 @@ func TestReleaseOfBadTrees(t *testing.T) {
 		"an alike version":   {changelog("v0.2.0", "v0x2.0"), "MISS  changelog: it has no section"},
 		"no date":            {changelog("v0.2.0 - 2026-11-27", "v0.2.0 - soon"), `MISS  changelog: the date of v0.2.0 is "soon"`},
 		"no such date":       {changelog("2026-11-27", "2026-11-31"), `MISS  changelog: the date of v0.2.0 is "2026-11-31"`},
-		"an empty section":   {changelog("- Something.", ""), "MISS  changelog: the section of v0.2.0 is empty"},
-		"lines unreleased":   {changelog("## Unreleased\n", "## Unreleased\n\n### Fixed\n- More.\n"), "MISS  changelog: there are lines under Unreleased"},
+		"an empty section":   {changelog("- Something.\n"+long, ""), "MISS  changelog: the section of v0.2.0 is empty"},
+		"lines unreleased":   {changelog("## Unreleased\n", "## Unreleased\n\n### Fixed\n- More.\n"+long), "MISS  changelog: there are lines under Unreleased"},
 		"a replace":          {gomod("replace golang.org/x/mod => ../mod"), "MISS  go.mod: it has replace"},
+		"a broken go.mod":    {gomod("nonsense"), "MISS  go.mod: it cannot be read"},
 		"a tool":             {gomod("tool golang.org/x/tools/cmd/stringer"), "MISS  go.mod: it has tool"},
 		"the tag":            {tag("v0.2.0"), "MISS  version: the tag v0.2.0 is there already"},
 		"a later tag":        {tag("v0.10.0"), "MISS  version: v0.2.0 is not after v0.10.0"},

@@ -89,6 +89,7 @@ func TestVuln(t *testing.T) {
 		"another kind":       {map[string]string{"says": strings.ReplaceAll(ofModule, "  Module: ", "  Elsewhere: "), "status": "3"}, 1, 1, []string{"GO-2022-1059"}},
 		"it cannot be built": {map[string]string{"says": "a.go:1: undefined\n", "status": "1"}, 1, 1, []string{"govulncheck failed", "a.go:1: undefined"}},
 		"gone in the middle": {map[string]string{"says": unreachable, "status": "1"}, 1, 1, []string{"govulncheck failed", "no such host"}},
+		"a broken go.mod":    {map[string]string{"own/go.mod": "nonsense\n"}, 1, 1, []string{"own: its packages cannot be listed:\n", "unknown directive: nonsense", ".: nothing\n"}},
 		"not reached":        {map[string]string{"reach": unreachable}, 0, 1, []string{"no such host", "govulncheck: the database cannot be reached: not checked"}},
 	} {
 		t.Run(name, func(t *testing.T) {
