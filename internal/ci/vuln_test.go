@@ -1,6 +1,10 @@
 package ci
 
 import (
+	"archive/zip"
+	"bytes"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -51,12 +55,12 @@ func vulnTree(t *testing.T, files map[string]string) *tree {
 		all[name] = text
 	}
 	tr := newTree(t, all, "vuln")
-	tr.program(t, "GOVULNCHECK", `case "$*" in *internal/replace) cat reach 2>/dev/null && exit 1; exit 0;; esac
+	tr.program(t, "GOVULNCHECK", `case "$*" in "-db file://"*internal/replace) exit 0;; *internal/replace) cat reach 2>/dev/null && exit 1; exit 0;; esac
 echo "$PWD $*" >>"$RAN"
 cat says 2>/dev/null
 exit "$(cat status 2>/dev/null || echo 0)"
 `)
-	tr.env = append(tr.env, "RAN="+t.TempDir()+"/ran", "GOPROXY=off", "GOFLAGS=-mod=mod", "GOMODCACHE="+t.TempDir())
+	tr.env = append(tr.env, "RAN="+t.TempDir()+"/ran", "GOPROXY=off", "GOFLAGS=-mod=mod -modcacherw", "GOMODCACHE="+t.TempDir())
 	return tr
 }
 
@@ -132,4 +136,61 @@ func TestVulnOfANamedDatabase(t *testing.T) {
 	if got, want := tr.ran(t), " -db https://vuln.example.com -test ./...\n/own -db https://vuln.example.com -test ./...\n"; got != want {
 		t.Errorf("govulncheck was run for\n%swant\n%s", got, want)
 	}
+}
+
+// Where the database cannot be reached, the newest module with the reports is asked. A database
+// that somebody has named is not replaced by it.
+func TestVulnOfAModule(t *testing.T) {
+	t.Parallel()
+	tr := vulnTree(t, map[string]string{"reach": unreachable})
+	proxy := t.TempDir()
+	served := &tree{dir: proxy}
+	const mod = "module golang.org/x/vulndb\n"
+	served.write(t, "golang.org/x/vulndb/@v/list", "v0.1.0\n")
+	served.write(t, "golang.org/x/vulndb/@v/v0.1.0.info", `{"Version":"v0.1.0","Time":"2026-11-01T00:00:00Z"}`)
+	served.write(t, "golang.org/x/vulndb/@v/v0.1.0.mod", mod)
+	served.write(t, "golang.org/x/vulndb/@v/v0.1.0.zip", zipOf(t, map[string]string{
+		"golang.org/x/vulndb@v0.1.0/go.mod": mod, "golang.org/x/vulndb@v0.1.0/data/osv/GO-2022-1059.json": "{}",
+	}))
+	tr.env = append(tr.env, "GOPROXY=file://"+proxy, "GOSUMDB=off")
+	out, status := tr.run(t, ".ci/vuln", "--strict")
+	if status != 0 {
+		t.Fatalf("status %d:\n%s", status, out)
+	}
+	says(t, out, "no such host", "the database is vulndb@v0.1.0", ".: nothing", "own: nothing")
+	dirs := regexp.MustCompile(`(?m)^\S* -db file://(\S*) -test \./\.\.\.$`).FindAllStringSubmatch(tr.ran(t), -1)
+	if len(dirs) != 2 {
+		t.Fatalf("govulncheck was run for\n%s", tr.ran(t))
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir[1] + "/GO-2022-1059.json"); err != nil {
+			t.Errorf("the database has no reports: %v", err)
+		}
+	}
+
+	tr.env = append(tr.env, "GOVULNDB=https://vuln.example.com")
+	out, status = tr.run(t, ".ci/vuln", "--strict")
+	if status != 1 {
+		t.Errorf("status %d, want 1", status)
+	}
+	says(t, out, "the database cannot be reached: not checked")
+}
+
+func zipOf(t *testing.T, files map[string]string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for name, text := range files {
+		f, err := w.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
