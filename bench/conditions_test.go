@@ -80,12 +80,12 @@ func BenchmarkConditional(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, writers := range []int{1, 64} {
-		n := 500
-		if writers > 1 {
-			n = writers * 100
-		}
-		onEach(b, func(b *testing.B, ex evento.Executor) {
+	onEach(b, func(b *testing.B, ex evento.Executor) {
+		for _, writers := range []int{1, 64} {
+			n := 500
+			if writers > 1 {
+				n = writers * 100
+			}
 			reach := 0.75
 			if _, postgres := ex.(*postgres.Executor); writers > 1 {
 				if reach = 0.4; postgres {
@@ -106,6 +106,6 @@ func BenchmarkConditional(b *testing.B) {
 					},
 					func() float64 { return rate(b, n, func() error { return without.append(n) }) })
 			})
-		})
-	}
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -16,7 +17,16 @@ import (
 // TestMain gives the process a heap like that of a small program. The heap of a
 // benchmark is only a few megabytes: the garbage collector would run after every
 // four allocated megabytes, and most figures would measure it.
+//
+// Some benchmarks run this program again, to measure a process of its own.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == childArgument {
+		if err := child(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	heap := make([]byte, 64<<20)
 	m.Run()
 	runtime.KeepAlive(heap)

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -18,34 +19,32 @@ import (
 
 // BenchmarkGrowth compares a store with ten thousand events with larger ones of
 // the same executor: appending by 64 writers, loads of 100 events and pages of
-// 1,000 from anywhere.
+// 1,000 from anywhere. With EVENTO_BENCH_LARGE the embedded storages have ten
+// million events too.
 func BenchmarkGrowth(b *testing.B) {
 	for _, c := range []struct {
-		name string
-		open func(b *testing.B, name string) evento.Executor
+		name     string
+		embedded bool
+		open     func(b *testing.B, name string) evento.Executor
 	}{
-		{"SQLite", func(b *testing.B, name string) evento.Executor {
+		{"SQLite", true, func(b *testing.B, name string) evento.Executor {
 			return openStore(b, filepath.Join(b.TempDir(), name))
 		}},
-		{"Pebble", func(b *testing.B, name string) evento.Executor {
+		{"Pebble", true, func(b *testing.B, name string) evento.Executor {
 			return openPebbleWith(b, filepath.Join(b.TempDir(), name), &pebble.Options{CacheSize: 2 << 30})
 		}},
-		{"Postgres", func(b *testing.B, _ string) evento.Executor {
+		{"Postgres", false, func(b *testing.B, _ string) evento.Executor {
 			_, ex, _ := openPostgres(b)
 			return ex
 		}},
-		{"MySQL", func(b *testing.B, _ string) evento.Executor {
+		{"MySQL", false, func(b *testing.B, _ string) evento.Executor {
 			return openMySQL(b, testserver.MySQL(b))
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			small := newGrown(b, c.open(b, "small"), 10_000)
-			sizes := []int{100_000, 1_000_000}
-			if testing.Short() {
-				sizes = sizes[:1]
-			}
-			for _, events := range sizes {
-				large := newGrown(b, c.open(b, "large"), events)
+			small := newImported(b, c.open(b, "small"), 10_000)
+			for _, events := range growthSizes(c.embedded) {
+				large := newImported(b, c.open(b, fmt.Sprint("large", events)), events)
 				for _, what := range []struct {
 					name string
 					do   func(*grown) func(*testing.B) float64
@@ -61,6 +60,44 @@ func BenchmarkGrowth(b *testing.B) {
 			}
 		})
 	}
+}
+
+func growthSizes(embedded bool) []int {
+	switch {
+	case testing.Short():
+		return []int{100_000}
+	case embedded && os.Getenv("EVENTO_BENCH_LARGE") != "":
+		return []int{100_000, 1_000_000, 10_000_000}
+	}
+	return []int{100_000, 1_000_000}
+}
+
+// newImported imports a number of events, in aggregates of 100, which is
+// faster than committing them.
+func newImported(b *testing.B, ex evento.Executor, events int) *grown {
+	b.Helper()
+	const each = 100
+	g := &grown{ex: ex, ids: make([]string, events/each)}
+	one := plain()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	batch := make([]evento.RawEvent, 0, evento.MaxCommitEvents)
+	for i := range g.ids {
+		g.ids[i] = evento.NewID().String()
+		for version := range uint64(each) {
+			batch = append(batch, evento.RawEvent{
+				ID: evento.NewID(), Position: uint64(i)*each + version + 1, Version: version + 1, Timestamp: now,
+				AggregateType: account, AggregateID: g.ids[i], Name: one.Name, Codec: one.Codec, Data: one.Data,
+			})
+		}
+		if len(batch) == cap(batch) || i == len(g.ids)-1 {
+			if err := ex.(evento.Importer).Import(context.Background(), batch); err != nil {
+				b.Fatal(err)
+			}
+			batch = batch[:0]
+		}
+	}
+	g.warm(b)
+	return g
 }
 
 // grown is a store of a given size, with aggregates of 100 events.
@@ -97,20 +134,26 @@ func newGrownOf(b *testing.B, ex evento.Executor, events, each int) *grown {
 	if err != nil {
 		b.Fatal(err)
 	}
-	// If the caches are large enough for the store, as .ci/bench sets them, then
-	// after this loop they contain all of it.
+	g.warm(b)
+	return g
+}
+
+// warm reads all events. If the caches are large enough for the store, as .ci/bench sets
+// them, then they contain all of it afterwards.
+func (g *grown) warm(b *testing.B) {
+	b.Helper()
 	for _, id := range g.ids {
-		if _, err := balances.Load(context.Background(), ex, id); err != nil {
+		if _, err := balances.Load(context.Background(), g.ex, id); err != nil {
 			b.Fatal(err)
 		}
 	}
 	for at := cursor.Value(""); ; {
-		page, err := ex.Read(context.Background(), evento.Query{}, cursor.Onward(1000, at))
+		page, err := g.ex.Read(context.Background(), evento.Query{}, cursor.Onward(1000, at))
 		if err != nil {
 			b.Fatal(err)
 		}
 		if !page.PageInfo.HasNextPage {
-			return g
+			return
 		}
 		at = page.PageInfo.EndCursor
 		g.at = append(g.at, at)

@@ -89,7 +89,7 @@ func BenchmarkJetStreamAppend(b *testing.B) {
 	for _, c := range []struct {
 		writers, n int
 		reach      float64
-	}{{1, 1000, 0.85}, {64, 64 * 300, 0.9}} {
+	}{{1, 1000, 0.85}, {4, 4 * 500, 0}, {16, 16 * 300, 0}, {64, 64 * 300, 0.9}} {
 		b.Run(fmt.Sprintf("writers=%d", c.writers), func(b *testing.B) {
 			w := newWriters(b, openJetStream(b, url, fmt.Sprintf("append%d", c.writers), b.TempDir()), c.writers)
 			compare(b, c.reach,

@@ -48,7 +48,7 @@ func BenchmarkMySQLAppend(b *testing.B) {
 	for _, c := range []struct {
 		writers, events int
 		reach           float64
-	}{{1, 1000, 0.6}, {64, 6400, 1.5}} {
+	}{{1, 1000, 0.6}, {4, 2000, 0}, {16, 3200, 0}, {64, 6400, 1.5}} {
 		b.Run(fmt.Sprintf("writers=%d", c.writers), func(b *testing.B) {
 			dsn, rawDSN := testserver.MySQL(b), testserver.MySQL(b)
 			if dsn == "" {

@@ -112,23 +112,27 @@ func (r *rawPebble) together(aggregates []string, n, events int) error {
 
 func BenchmarkPebbleAppend(b *testing.B) {
 	for _, c := range []struct {
-		writers, events, n int
-		reach              float64
-	}{{1, 1, 2000, 0.9}, {64, 1, 64 * 500, 0.7}, {1, 100, 300, 0.85}} {
-		b.Run(fmt.Sprintf("writers=%d/events=%d", c.writers, c.events), func(b *testing.B) {
-			w := newWriters(b, openPebble(b, b.TempDir()), c.writers)
-			raw := openRawPebble(b, b.TempDir())
-			var ids []string
-			for range c.writers {
-				ids = append(ids, evento.NewID().String())
-			}
-			compare(b, c.reach,
-				func() float64 { return rate(b, c.n*c.events, func() error { return w.append(c.n, c.events) }) },
-				func() float64 {
-					return rate(b, c.n*c.events, func() error { return raw.together(ids, c.n, c.events) })
-				})
-		})
+		writers, n int
+		reach      float64
+	}{{1, 2000, 0.9}, {4, 4 * 1000, 0}, {16, 16 * 500, 0}, {64, 64 * 500, 0.7}} {
+		b.Run(fmt.Sprintf("writers=%d", c.writers), func(b *testing.B) { comparePebble(b, c.reach, c.writers, c.n, 1) })
 	}
+}
+
+func BenchmarkPebbleAppendOf100(b *testing.B) { comparePebble(b, 0.85, 1, 300, 100) }
+
+// comparePebble compares n commits of events by writers.
+func comparePebble(b *testing.B, reach float64, writers, n, events int) {
+	b.Helper()
+	w := newWriters(b, openPebble(b, b.TempDir()), writers)
+	raw := openRawPebble(b, b.TempDir())
+	var ids []string
+	for range writers {
+		ids = append(ids, evento.NewID().String())
+	}
+	compare(b, reach,
+		func() float64 { return rate(b, n*events, func() error { return w.append(n, events) }) },
+		func() float64 { return rate(b, n*events, func() error { return raw.together(ids, n, events) }) })
 }
 
 // filledPebble returns a store with aggregates of a number of events each, and a

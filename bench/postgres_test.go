@@ -58,7 +58,7 @@ func BenchmarkPostgresAppend(b *testing.B) {
 	for _, c := range []struct {
 		writers int
 		reach   float64
-	}{{1, 0.85}, {64, 1.5}} {
+	}{{1, 0.85}, {4, 0}, {16, 0}, {64, 1.5}} {
 		b.Run(fmt.Sprintf("writers=%d", c.writers), func(b *testing.B) {
 			pool, ex, _ := openPostgres(b)
 			_, _, raw := openPostgres(b)

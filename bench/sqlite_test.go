@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"testing"
 	"time"
 
@@ -84,7 +82,7 @@ func BenchmarkSQLiteAppend(b *testing.B) {
 	for _, c := range []struct {
 		writers int
 		reach   float64
-	}{{1, 0.9}, {64, 4}} {
+	}{{1, 0.9}, {4, 0}, {16, 0}, {64, 4}} {
 		b.Run(fmt.Sprintf("writers=%d", c.writers), func(b *testing.B) {
 			w := newWriters(b, openStore(b, filepath.Join(b.TempDir(), "evento.db")), c.writers)
 			raw := openRaw(b, filepath.Join(b.TempDir(), "raw.db"))
@@ -274,73 +272,4 @@ func BenchmarkSQLiteReadAll(b *testing.B) {
 	b.Run("subscription", func(b *testing.B) {
 		compare(b, 0.8, func() float64 { return subscriptionRate(b, ex, events) }, readAll)
 	})
-}
-
-// BenchmarkSQLiteCommitToHandler measures the time from the start of a commit until
-// a subscription's handler in the same process gets the event and, as a part of it,
-// until Commit returns.
-func BenchmarkSQLiteCommitToHandler(b *testing.B) {
-	ctx := context.Background()
-	ex := openStore(b, filepath.Join(b.TempDir(), "evento.db"))
-	got := make(chan time.Time)
-	sub, err := evento.NewSubscription("latency").Handler(evento.Handle(func(context.Context, evento.Event[deposited]) error {
-		got <- time.Now()
-		return nil
-	})).Start(ctx, ex)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var whole, after []float64
-	for b.Loop() {
-		for range 500 {
-			began := time.Now()
-			committed := make(chan time.Time, 1)
-			go func() {
-				_, err := evento.Create().Event(payload).Commit(ctx, ex)
-				committed <- time.Now()
-				if err != nil {
-					b.Error(err)
-				}
-			}()
-			handled := <-got
-			whole = append(whole, handled.Sub(began).Seconds()*1e6)
-			after = append(after, handled.Sub(<-committed).Seconds()*1e6)
-		}
-	}
-	if err := sub.Shutdown(ctx); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(median(after), "µs-after-commit-p50")
-	b.ReportMetric(median(whole), "µs-with-commit-p50")
-	slices.Sort(whole)
-	b.ReportMetric(whole[len(whole)*99/100], "µs-with-commit-p99")
-}
-
-// BenchmarkSQLiteLoadMillion loads an aggregate of a million events, and
-// reports how far the heap rose above its start.
-func BenchmarkSQLiteLoadMillion(b *testing.B) {
-	const events = 1_000_000
-	_, ex, ids := filled(b, 1, events)
-	for b.Loop() {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		start, most := m.HeapInuse+m.StackInuse, uint64(0)
-		n := 0
-		p := evento.NewProjection[balance]("counting", account).Handler(evento.Apply(func(v *balance, e evento.Event[deposited]) error {
-			if n++; n%5000 == 0 {
-				runtime.ReadMemStats(&m)
-				most = max(most, m.HeapInuse+m.StackInuse)
-			}
-			return add(v, e)
-		}))
-		r := rate(b, events, func() error {
-			_, err := p.Load(context.Background(), ex, ids[0])
-			return err
-		})
-		b.ReportMetric(r, "events/s")
-		b.ReportMetric(float64(most-start)/(1<<20), "MiB-above-start")
-	}
-	b.ReportMetric(0, "ns/op")
 }
