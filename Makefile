@@ -114,7 +114,7 @@ fuzz: ## Fuzzes each fuzz test for a while (FUZZTIME=30s, KEEP=20 adds inputs to
 	.ci/fuzz $(or $(FUZZTIME),30s) $(KEEP)
 
 .PHONY: bench
-bench: ## Compares with the raw drivers and writes docs/benchmarks.md (ROUNDS=11)
+bench: ## Compares with raw drivers and other libraries, and writes docs/benchmarks.md (ROUNDS=11)
 	.ci/bench $(or $(ROUNDS),11)
 
 .PHONY: northstar

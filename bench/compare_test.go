@@ -43,6 +43,14 @@ func compare(b *testing.B, reach float64, evento, raw func() float64) {
 	}
 }
 
+// inShort is small with -short, where benchmarks only have to run, and full otherwise.
+func inShort(small, full int) int {
+	if testing.Short() {
+		return small
+	}
+	return full
+}
+
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]

@@ -44,11 +44,8 @@ func BenchmarkConsolePages(b *testing.B) {
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			events := 1_000_000
-			if testing.Short() {
-				events = 100_000
-			}
-			g := newGrown(b, c.open(b), events)
+			events := inShort(20_000, 1_000_000)
+			g := newImported(b, c.open(b), events)
 			url := serveConsole(b, g.ex)
 			id := g.ids[len(g.ids)/2]
 			kind := string(evento.AggregateType("bank/Account"))

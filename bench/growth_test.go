@@ -107,11 +107,6 @@ type grown struct {
 	at  []cursor.Value // cursors spread over the whole log
 }
 
-func newGrown(b *testing.B, ex evento.Executor, events int) *grown {
-	b.Helper()
-	return newGrownOf(b, ex, events, 100)
-}
-
 // newGrownOf commits a number of events, in aggregates of each events.
 func newGrownOf(b *testing.B, ex evento.Executor, events, each int) *grown {
 	b.Helper()

@@ -108,7 +108,7 @@ func BenchmarkJetStreamLoad(b *testing.B) {
 			ids := fill(b, ex, 20_000/events, events)
 			// In the first seconds of a client each read makes sure of the log's end by a
 			// message; those are not what is measured.
-			for began := time.Now(); time.Since(began) < 7*time.Second; {
+			for began := time.Now(); time.Since(began) < time.Duration(inShort(0, 7))*time.Second; {
 				loadRate(b, ex, ids, 100, 7, events)
 			}
 			var rates []float64
@@ -123,7 +123,7 @@ func BenchmarkJetStreamLoad(b *testing.B) {
 
 // A client that has no index reads the whole log.
 func BenchmarkJetStreamFirstStart(b *testing.B) {
-	const events = 200_000
+	events := inShort(20_000, 200_000)
 	url := testserver.NATS(b, testserver.NATSOptions{}).URL()
 	fill(b, openJetStream(b, url, "first", b.TempDir()), 64, events/64)
 	var rates []float64
@@ -142,10 +142,7 @@ func BenchmarkJetStreamFirstStart(b *testing.B) {
 
 // A subscription that begins at the first event, against one on Pebble.
 func BenchmarkJetStreamCatchUp(b *testing.B) {
-	events := 1_000_000
-	if testing.Short() {
-		events = 100_000
-	}
+	events := inShort(100_000, 1_000_000)
 	url := testserver.NATS(b, testserver.NATSOptions{}).URL()
 	ex, pebbles := openJetStream(b, url, "all", b.TempDir()), openPebble(b, b.TempDir())
 	fill(b, ex, 100, events/100)

@@ -32,10 +32,7 @@ func BenchmarkLatency(b *testing.B) {
 // latencies reports percentiles of the milliseconds that rounds have taken.
 func latencies(b *testing.B, round func(each int) (ms []float64, err error)) {
 	b.Helper()
-	each := 2000
-	if testing.Short() {
-		each = 100
-	}
+	each := inShort(100, 2000)
 	var all []float64
 	for b.Loop() {
 		ms, err := round(each)

@@ -24,10 +24,7 @@ import (
 // BenchmarkMemory measures how much memory a process takes at most that does one thing with a
 // million events, all of one aggregate, on a store that it opens; and one that only opens it.
 func BenchmarkMemory(b *testing.B) {
-	events := 1_000_000
-	if testing.Short() {
-		events = 50_000
-	}
+	events := inShort(50_000, 1_000_000)
 	dir := b.TempDir()
 	for _, c := range []struct {
 		storage string

@@ -196,7 +196,7 @@ func BenchmarkMySQLReadAll(b *testing.B) {
 	if dsn == "" {
 		return
 	}
-	const events = 100_000
+	events := inShort(20_000, 100_000)
 	ex, _ := filledMySQL(b, dsn, 10, events/10)
 	s, err := mysqlDB(b, dsn, 1).Prepare(selectMySQL + "WHERE position > ? ORDER BY position LIMIT 1000")
 	if err != nil {

@@ -223,7 +223,7 @@ func BenchmarkPebbleLoad(b *testing.B) {
 }
 
 func BenchmarkPebbleReadAll(b *testing.B) {
-	const events = 200_000
+	events := inShort(20_000, 200_000)
 	ex, raw, _ := filledPebble(b, 100, events/100)
 	readAll := func() float64 { return rate(b, events, func() error { return readAll(ex, events) }) }
 	b.Run("scan", func(b *testing.B) {

@@ -171,10 +171,7 @@ func BenchmarkPeers(b *testing.B) {
 func compareCatchUp(b *testing.B, storage string) {
 	b.Helper()
 	const writers, each = 8, 100
-	events := 40_000
-	if testing.Short() {
-		events = 4000
-	}
+	events := inShort(4000, 40_000)
 	all := enter(b, storage)
 	for _, e := range all {
 		if _, err := e.append(writers, events/each, each); err != nil {
@@ -210,10 +207,7 @@ func compareHandlers(b *testing.B, storage string) {
 func compareLoss(b *testing.B, storage string, late time.Duration) {
 	b.Helper()
 	const writers = 4
-	commits := 3600
-	if testing.Short() {
-		commits = 720
-	}
+	commits := inShort(720, 3600)
 	lost := map[string]int{}
 	for _, l := range libraries() {
 		if !slices.Contains(l.on, storage) {

@@ -140,7 +140,7 @@ func BenchmarkPostgresAppendOf100(b *testing.B) {
 
 func BenchmarkPostgresReadAll(b *testing.B) {
 	ctx := context.Background()
-	const events = 100_000
+	events := inShort(20_000, 100_000)
 	pool, ex, schema := openPostgres(b)
 	fill(b, ex, 100, events/100)
 	readAll := func() float64 { return rate(b, events, func() error { return readAll(ex, events) }) }

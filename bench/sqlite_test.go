@@ -237,7 +237,7 @@ func BenchmarkSQLiteLoadWithSnapshot(b *testing.B) {
 }
 
 func BenchmarkSQLiteReadAll(b *testing.B) {
-	const events = 200_000
+	events := inShort(20_000, 200_000)
 	path, ex, _ := filled(b, 100, events/100)
 	s := openReader(b, path, selectEvents+"WHERE position > ? ORDER BY position LIMIT 1000")
 	readAll := func() float64 { return rate(b, events, func() error { return readAll(ex, events) }) }

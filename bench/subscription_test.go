@@ -42,7 +42,7 @@ func execute(b *testing.B, ex evento.Executor, events int, set func(*evento.Subs
 // BenchmarkPartitions compares eight partitions with one, with a handler that
 // takes a millisecond.
 func BenchmarkPartitions(b *testing.B) {
-	const events = 3200
+	events := inShort(400, 3200)
 	onEach(b, func(b *testing.B, ex evento.Executor) {
 		newGrownOf(b, ex, events, 1)
 		work := func(partitions int) float64 {
@@ -58,7 +58,7 @@ func BenchmarkPartitions(b *testing.B) {
 // BenchmarkCatchUp compares a subscription with an empty handler with just reading
 // all events.
 func BenchmarkCatchUp(b *testing.B) {
-	const events = 300_000
+	events := inShort(30_000, 300_000)
 	onEach(b, func(b *testing.B, ex evento.Executor) {
 		newGrownOf(b, ex, events, 100)
 		compare(b, 0.9,

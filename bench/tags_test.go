@@ -59,10 +59,7 @@ func fillWith(b *testing.B, ex evento.Executor, events int, of func(i int) event
 // BenchmarkTags measures reads of the ten events that have two tags, of a thousand and a
 // hundred events, out of a million.
 func BenchmarkTags(b *testing.B) {
-	events := 1_000_000
-	if testing.Short() {
-		events = 100_000
-	}
+	events := inShort(100_000, 1_000_000)
 	onEach(b, func(b *testing.B, ex evento.Executor) {
 		fillWith(b, ex, events, taggedEvent)
 		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
