@@ -84,7 +84,7 @@ func firstBytes(b *testing.B, url string) float64 {
 	var took []time.Duration
 	for range 100 {
 		began := time.Now()
-		response, err := http.Get(url) //nolint:gosec,noctx // of this benchmark
+		response, err := http.Get(url)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -93,7 +93,7 @@ func reportMemory(b *testing.B, events int, args ...string) {
 	}
 	var peaks, rates []float64
 	for b.Loop() {
-		cmd := exec.Command(self, append([]string{childArgument}, args...)...) //nolint:gosec,noctx // itself
+		cmd := exec.Command(self, append([]string{childArgument}, args...)...)
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if err != nil {

@@ -28,7 +28,7 @@ func openRustPeer(b *testing.B, storage, at string) peer {
 	if storage == "SQLite" {
 		at = "sqlite:" + at
 	}
-	cmd := exec.Command(os.Getenv(rustPeer), at) //nolint:gosec,noctx // of this benchmark
+	cmd := exec.Command(os.Getenv(rustPeer), at)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

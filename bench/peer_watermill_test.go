@@ -116,24 +116,23 @@ func (p *watermillPeer) latency(commits int) (ms []float64, err error) {
 		return nil, err
 	}
 	defer stop()
-	got := make(chan time.Time, commits+1)
-	last := make(chan struct{})
+	last := message.NewMessage(watermill.NewUUID(), p.data) // of what there is already
+	if err := p.publisher.Publish(topic, last); err != nil {
+		return nil, err
+	}
+	for m := range messages {
+		m.Ack()
+		if m.UUID == last.UUID {
+			break
+		}
+	}
+	got := make(chan time.Time, commits)
 	go func() {
-		id := ""
 		for m := range messages {
-			if string(m.Payload) == "last" && id == "" {
-				id = m.UUID
-				close(last)
-			} else if id != "" {
-				got <- time.Now()
-			}
+			got <- time.Now()
 			m.Ack()
 		}
 	}()
-	if err := p.publisher.Publish(topic, message.NewMessage(watermill.NewUUID(), []byte("last"))); err != nil {
-		return nil, err
-	}
-	<-last // what was there before has been read
 	for range commits {
 		if err := p.publish(1); err != nil {
 			return nil, err

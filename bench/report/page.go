@@ -94,7 +94,7 @@ func (p *page) write() string {
 func (p *page) intro() {
 	about := p.run.about
 	p.prose("`make bench` makes this page: it runs the module `bench/`, whose output is in [bench/latest.txt](../bench/latest.txt), and draws it. Payloads are about 300 bytes; everything is durable when a commit returns.")
-	p.printf("%s · %s · %s cores · load %s when it began · %s rounds · %s", about["date"], about["cpu"], about["cores"], about["load"], about["rounds"], about["go"])
+	p.printf("%s · %s · %s cores · load %s when it began · %s rounds in %s · %s", about["date"], about["cpu"], about["cores"], about["load"], about["rounds"], about["took"], about["go"])
 	for _, key := range slices.Sorted(maps.Keys(about)) {
 		if name, ok := strings.CutPrefix(key, "with-"); ok {
 			p.printf(" · %s %s", name, about[key])

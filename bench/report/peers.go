@@ -37,7 +37,7 @@ func measures() []measure {
 		}},
 		{key: "load", unit: "loads/s", name: "loads of 100"},
 		{key: "catchup", unit: "events/s", name: "catching up"},
-		{key: "handler", unit: "ms-p50", name: "commit to handler", less: true},
+		{key: "handler", unit: "ms-p50", name: "commit to handler, ms", less: true},
 	}
 }
 
@@ -150,7 +150,12 @@ func (p *page) losses() {
 	for _, l := range p.libraries() {
 		cells := []string{l.name}
 		for _, name := range []string{"SQLite/lost/late=0s", "Postgres/lost/late=0s", "Postgres/lost/late=20ms", "Postgres/lost/late=1.5s"} {
-			cells = append(cells, p.cell("Peers/"+name, l.key+":lost", ""))
+			lost, ok := p.figure("Peers/"+name, l.key+":lost")
+			if !ok {
+				cells = append(cells, "–")
+				continue
+			}
+			cells = append(cells, fmt.Sprintf("%.0f", lost))
 		}
 		rows = append(rows, cells)
 	}

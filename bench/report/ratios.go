@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -12,6 +13,14 @@ type compared struct {
 	evento, raw         float64
 	ratio, reach        float64
 	hasReach, isReached bool
+}
+
+// said is the ratio; one that is not reached is not rounded up to the goal.
+func (c *compared) said() string {
+	if !c.isReached {
+		return times(math.Floor(c.ratio*100) / 100)
+	}
+	return times(c.ratio)
 }
 
 // compared returns what the run has compared with something, in the order of the page.
@@ -67,7 +76,7 @@ func (p *page) goals() {
 			reached++
 			continue
 		}
-		below = append(below, fmt.Sprintf("- %s: %s: %.2f of %.2f", c.storage.name, c.text, c.ratio, c.reach))
+		below = append(below, fmt.Sprintf("- %s: %s: %s of %s", c.storage.name, c.text, c.said(), times(c.reach)))
 	}
 	p.printf("%d of %d goals are reached in this run.", reached, of)
 	if len(below) > 0 {
@@ -85,14 +94,14 @@ func (p *page) ratios(s storage) {
 		}
 		goal, met := "–", ""
 		if c.hasReach {
-			goal, met = fmt.Sprintf("%.2f", c.reach), "yes"
+			goal, met = times(c.reach), "yes"
 		}
 		if !c.isReached {
 			met = "**no**"
 		}
-		rows = append(rows, []string{c.text, number(c.evento) + "/s", number(c.raw) + "/s", fmt.Sprintf("%.2f", c.ratio), goal, met})
+		rows = append(rows, []string{c.text, number(c.evento) + "/s", number(c.raw) + "/s", c.said(), goal, met})
 		what, _, _ := strings.Cut(c.text, ";")
-		note := times(c.ratio)
+		note := c.said()
 		if c.hasReach {
 			note += " of " + times(c.reach)
 		}

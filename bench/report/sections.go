@@ -102,7 +102,7 @@ func (p *page) growth() {
 
 func (p *page) bytes() {
 	p.printf("## Bytes on the disk\n\n")
-	p.prose("What an event takes on the disk, with its indexes, in a store of 100,000: the payload is 300 random bytes, which nothing can compress. Pebble and PostgreSQL keep more beside it, for loads and for ids.")
+	p.prose("What an event takes on the disk, with its indexes, in a store of 100,000: the payload is 300 random bytes, which nothing can compress. Pebble stores each event under two keys; the servers have indexes, and room in their pages.")
 	plot := &rowsPlot{title: "Bytes on the disk for an event with 300 bytes of payload", axis: "bytes", series: []string{"payload", "all"}, bars: true}
 	var rows [][]string
 	for _, s := range databases() {

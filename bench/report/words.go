@@ -39,10 +39,10 @@ type comparison struct{ what, text string }
 
 func comparisons() []comparison {
 	return []comparison{
-		{"Append/writers=1", "append, 1 writer; one row with the driver"},
-		{"Append/writers=4", "append, 4 writers; as many with the driver"},
-		{"Append/writers=16", "append, 16 writers; as many with the driver"},
-		{"Append/writers=64", "append, 64 writers; as many with the driver"},
+		{"Append/writers=1", "append, 1 writer; the driver alone"},
+		{"Append/writers=4", "append, 4 writers; as many with the driver alone"},
+		{"Append/writers=16", "append, 16 writers; as many with the driver alone"},
+		{"Append/writers=64", "append, 64 writers; as many with the driver alone"},
 		{"AppendOf100", "append of 100 events; 100 rows at once"},
 		{"Load/events=5", "load of 5 events; query and decode"},
 		{"Load/events=100", "load of 100 events; query and decode"},
