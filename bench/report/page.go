@@ -103,53 +103,28 @@ func (p *page) intro() {
 	p.printf("\n\n")
 }
 
+// rowOf is a row of a table with a cell for each database.
+type rowOf struct {
+	label string
+	cell  func(storage) string
+}
+
 // summary is the table of the README.
 func (p *page) summary() {
-	rates := func(name string) func(storage) string {
-		return func(s storage) string {
-			full := s.key + name
-			if _, ok := p.run.figure(full, "ratio"); !ok {
-				full = strings.TrimSuffix(full, "/scan") // the only one there is
-			}
-			ratio, ok := p.figure(full, "ratio")
-			if !ok {
-				return "–"
-			}
-			return p.cell(full, "evento/s", "/s") + ", " + times(ratio) + " ×"
-		}
-	}
-	ratio := func(name string) string {
-		v, ok := p.figure(name, "ratio")
-		if !ok {
-			return "–"
-		}
-		return times(v) + " ×"
-	}
-	var rows [][]string
-	for _, r := range []struct {
-		label string
-		cell  func(storage) string
-	}{
-		{"append, 64 writers", rates("Append/writers=64")},
-		{"append, 1 writer", rates("Append/writers=1")},
+	p.each("durable", []rowOf{
+		{"append, 64 writers", p.rate("Append/writers=64")},
+		{"append, 1 writer", p.rate("Append/writers=1")},
 		{"the same with two tags and a condition, to without, 64 and 1", func(s storage) string {
-			return ratio("Conditional/"+s.key+"/writers=64") + ", " + ratio("Conditional/"+s.key+"/writers=1")
+			return p.ratio("Conditional/"+s.key+"/writers=64") + ", " + p.ratio("Conditional/"+s.key+"/writers=1")
 		}},
-		{"load an aggregate of 100 events", rates("Load/events=100")},
-		{"read everything", rates("ReadAll/scan")},
-		{"subscription catching up, to reading everything", func(s storage) string { return ratio("CatchUp/" + s.key) }},
-		{"8 partitions, handler of 1 ms, to one", func(s storage) string { return ratio("Partitions/" + s.key) }},
+		{"load an aggregate of 100 events", p.rate("Load/events=100")},
+		{"read everything", p.rate("ReadAll/scan")},
+		{"subscription catching up, to reading everything", func(s storage) string { return p.ratio("CatchUp/" + s.key) }},
+		{"8 partitions, handler of 1 ms, to one", func(s storage) string { return p.ratio("Partitions/" + s.key) }},
 		{"from a commit to its handler, half of them and 99 of 100", func(s storage) string {
 			return p.cell("Latency/"+s.key+"/handler", "ms-p50", "") + ", " + p.cell("Latency/"+s.key+"/handler", "ms-p99", " ms")
 		}},
-	} {
-		cells := []string{r.label}
-		for _, s := range databases() {
-			cells = append(cells, r.cell(s))
-		}
-		rows = append(rows, cells)
-	}
-	p.each("durable", rows)
+	})
 	p.printf("\nThe × is the ratio to the raw driver.")
 	if rate, ok := p.figure("PostgresOtherProcess", "evento/s"); ok {
 		p.printf(" On PostgreSQL it is %s ms from a commit to a handler\nin another process.", number(1000/rate))
@@ -157,13 +132,42 @@ func (p *page) summary() {
 	p.printf("\n")
 }
 
+func (p *page) ratio(name string) string {
+	v, ok := p.figure(name, "ratio")
+	if !ok {
+		return "–"
+	}
+	return times(v) + " ×"
+}
+
+// rate returns cells with the rate and the ratio of a benchmark that has its storage in front.
+func (p *page) rate(name string) func(storage) string {
+	return func(s storage) string {
+		full := s.key + name
+		if p.run.result(full) == nil {
+			full = strings.TrimSuffix(full, "/scan") // the only one there is
+		}
+		ratio := p.ratio(full)
+		if ratio == "–" {
+			return ratio
+		}
+		return p.cell(full, "evento/s", "/s") + ", " + ratio
+	}
+}
+
 // each writes a table with a column for each database.
-func (p *page) each(first string, rows [][]string) {
-	header := []string{first}
+func (p *page) each(first string, rows []rowOf) {
+	header, texts := []string{first}, make([][]string, len(rows))
+	for i, r := range rows {
+		texts[i] = []string{r.label}
+	}
 	for _, s := range databases() {
 		header = append(header, s.name)
+		for i, r := range rows {
+			texts[i] = append(texts[i], r.cell(s))
+		}
 	}
-	table(&p.text, 1, header, rows)
+	table(&p.text, 1, header, texts)
 }
 
 // rest are results that no section knows: a new benchmark is on the page at once.

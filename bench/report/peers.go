@@ -44,7 +44,7 @@ func measures() []measure {
 // peers compares with other libraries.
 func (p *page) peers() {
 	p.printf("## Beside other libraries\n\n")
-	p.prose("In one run with evento, each as its documentation says, with the same durability, 64 connections and payloads of 300 bytes: events a second for 1 and 64 writers and for commits of 100 events, loads a second of an aggregate of 100 events, events a second of a new subscriber, and ms from a commit to its handler, half of the time. **Bold** is the best.")
+	p.prose("In one run with evento, each as its documentation says, with the same durability, up to 64 connections to a server and payloads of 300 bytes: events a second for 1 and 64 writers and for commits of 100 events, loads a second of an aggregate of 100 events, events a second of a new subscriber, and ms from a commit to its handler, half of the time. **Bold** is the best.")
 	for _, s := range []storage{storages()[0], storages()[2]} {
 		p.peersOn(s)
 	}
@@ -83,7 +83,7 @@ func (p *page) peersOn(s storage) {
 			var marks []float64
 			for _, l := range p.libraries() {
 				v, ok := values[l.key]
-				marks = append(marks, missing(v, ok))
+				marks = append(marks, orNone(v, ok))
 			}
 			plot.rows = append(plot.rows, row{label: m.name, values: marks})
 		}

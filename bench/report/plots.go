@@ -25,7 +25,7 @@ type row struct {
 	note   string  // at the end of the row; the values if ""
 }
 
-const rowHeight, labels, notes = 24, 330, 120
+const rowHeight, labels, notes = 24, 305, 165
 
 func (p *rowsPlot) svg() string {
 	var values []float64
