@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -101,6 +102,16 @@ func (p *page) intro() {
 		}
 	}
 	p.printf("\n\n")
+	if p.busy() {
+		p.prose("**The machine was busy with other things during this run**: a figure can be off by half and more, on either side of a ratio. Run it on a quiet one.")
+	}
+}
+
+// busy reports whether others used the machine when the run began.
+func (p *page) busy() bool {
+	load, err := strconv.ParseFloat(p.run.about["load"], 64)
+	cores, err2 := strconv.ParseFloat(p.run.about["cores"], 64)
+	return err == nil && err2 == nil && load > cores/2
 }
 
 // rowOf is a row of a table with a cell for each database.
@@ -128,6 +139,9 @@ func (p *page) summary() {
 	p.printf("\nThe × is the ratio to the raw driver.")
 	if rate, ok := p.figure("PostgresOtherProcess", "evento/s"); ok {
 		p.printf(" On PostgreSQL it is %s ms from a commit to a handler\nin another process.", number(1000/rate))
+	}
+	if p.busy() {
+		p.printf(" The machine was busy with other\nthings during this run.")
 	}
 	p.printf("\n")
 }

@@ -76,7 +76,7 @@ func (p *page) peersOn(s storage) {
 			}
 			rows[l.key] = append(rows[l.key], text)
 			if v, ok := values[l.key]; ok && v == best && l.key != "evento" {
-				better = append(better, fmt.Sprintf("- %s is better at %s: %s.", l.name, m.name, m.reason(l.key)))
+				better = append(better, fmt.Sprintf("- %s is better at %s, with %s to %s: %s.", l.name, m.name, number(v), number(values["evento"]), m.reason(l.key)))
 			}
 		}
 		if strings.HasPrefix(m.key, "append") && len(values) > 0 {

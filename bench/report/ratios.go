@@ -17,7 +17,7 @@ type compared struct {
 
 // said is the ratio; one that is not reached is not rounded up to the goal.
 func (c *compared) said() string {
-	if !c.isReached {
+	if !c.isReached && times(c.ratio) == times(c.reach) {
 		return times(math.Floor(c.ratio*100) / 100)
 	}
 	return times(c.ratio)

@@ -50,12 +50,17 @@ func TestPageSaysWhatIsNotReached(t *testing.T) {
 		"1 of 2 goals are reached in this run. Not reached:\n\n- SQLite: append, 1 writer; the driver alone: 0.80 of 0.90",
 		"| append, 64 writers; as many with the driver alone | 70,000/s | 5,000/s | 14.0 | 4.0 | yes |",
 		"| append, 1 writer; the driver alone | 4,000/s | 5,000/s | 0.80 | 0.90 | **no** |",
-		"| evento in Rust | **4,400** |", "- evento in Rust is better at 1 writer: ",
+		"| evento in Rust | **4,400** |", "- evento in Rust is better at 1 writer, with 4,400 to 4,000: ",
 		"| SomethingNew/SQLite | 12.5 widgets/s |",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say\n%s\nbut\n%s", want, page)
 		}
+	}
+	if busy := "busy with other things"; strings.Contains(page, busy) {
+		t.Errorf("a page of a quiet run says %q", busy)
+	} else if page := newPage(parsed(t, "load: 4.1\ncores: 2\n"+output)).write(); !strings.Contains(page, busy) {
+		t.Errorf("a page of a run with a load of 4 on 2 cores does not say %q", busy)
 	}
 	without := newPage(parsed(t, strings.ReplaceAll(output, "with-evento-rs: 2.0\n", ""))).write()
 	if !strings.Contains(without, "The original in Rust is left out of this run") {
