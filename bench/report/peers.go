@@ -55,7 +55,7 @@ func (p *page) peers() {
 	}
 	p.printf("\n")
 	if p.run.about["with-evento-rs"] == "" {
-		p.printf("The original in Rust is left out of this run: there was no cargo to build it.\n\n")
+		p.printf("The original in Rust is left out of this run: there was no cargo that could build it.\n\n")
 	}
 }
 
