@@ -113,3 +113,14 @@ func TestLimitsOfPromises(t *testing.T) {
 	}
 	says(t, "promises.md", "more than 4 Mi elements")
 }
+
+// says checks that a page has texts.
+func says(t *testing.T, page string, wants ...string) {
+	t.Helper()
+	text := oneLine(read(t, page))
+	for _, want := range wants {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s does not say\n%s", page, want)
+		}
+	}
+}
