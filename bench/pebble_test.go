@@ -45,7 +45,10 @@ type rawPebble struct {
 
 func openRawPebble(b *testing.B, dir string) *rawPebble {
 	b.Helper()
-	db, err := lsm.Open(dir, &lsm.Options{Logger: silent{}, CacheSize: 64 << 20, MemTableSize: 32 << 20, FormatMajorVersion: lsm.FormatNewest})
+	db, err := lsm.Open(dir, &lsm.Options{
+		Logger: silent{}, FormatMajorVersion: lsm.FormatNewest,
+		CacheSize: 64 << 20, MemTableSize: 64 << 20, L0CompactionThreshold: 8, L0StopWritesThreshold: 20, // as evento's
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -162,36 +162,6 @@ func open(ctx context.Context, dir string, o Options) (_ *Executor, err error) {
 	return ex, nil
 }
 
-// database are the options of Pebble's database.
-func (o *Options) database(d *disk) *lsm.Options {
-	options := &lsm.Options{
-		FS:        d,
-		ReadOnly:  o.ReadOnly,
-		CacheSize: o.CacheSize,
-		// Few, large flushes. A log of twice this size is replayed in well under
-		// a second.
-		MemTableSize:       memTableSize,
-		FormatMajorVersion: lsm.FormatNewest,
-		Logger:             d,
-		EventListener: &lsm.EventListener{
-			BackgroundError: d.backgroundError,
-			DataCorruption: func(info lsm.DataCorruptionInfo) {
-				d.fail(fmt.Errorf("%w: %s: %v", evento.ErrDamaged, info.Path, info.Details)) //nolint:errorlint // with it comes a stack
-			},
-		},
-	}
-	for i := range options.Levels {
-		options.Levels[i].BlockSize = blockSize
-	}
-	return options
-}
-
-const (
-	memTableSize = 32 << 20
-	// blockSize suits reading a range of keys: a page or an aggregate.
-	blockSize = 32 << 10
-)
-
 // New is [Open] on a database that the caller has opened with Pebble's default
 // comparer, and closes after the executor. All keys of the store begin with
 // Options.Prefix, and a prefix has one executor at a time. On a read-only database
