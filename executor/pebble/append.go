@@ -44,6 +44,11 @@ func (ex *Executor) write(ctx context.Context, w *evento.Write) ([]evento.Receip
 		}
 		defer ex.unlockKeys(p.records.keys)
 	}
+	plain := p.plain(w)
+	if plain {
+		ex.queue.under.Add(1)
+		defer ex.queue.under.Add(-1)
+	}
 	if err := p.prepare(); err != nil {
 		return nil, failure(err)
 	}
@@ -59,7 +64,17 @@ func (ex *Executor) write(ctx context.Context, w *evento.Write) ([]evento.Receip
 	if err := ex.disk.room(p.batch.Len()); err != nil {
 		return nil, err
 	}
-	return p.commit(ctx, w)
+	if !plain {
+		return p.commit(ctx, w)
+	}
+	p.share(ctx)
+	switch {
+	case p.err != nil:
+		return nil, p.err
+	case p.conflict != nil:
+		return ex.conflict(ctx, w, p.conflict, ex.applied.Load())
+	}
+	return p.receipts, nil
 }
 
 // reader reads pages of the events up to a head.
@@ -84,6 +99,16 @@ type pending struct {
 	records records
 
 	conditions store.Conditions
+
+	turn     chan bool // of a plain write in the queue: true, it leads; false, it has its outcome
+	receipts []evento.Receipt
+	conflict *conflicted
+	err      error
+}
+
+// plain reports whether the versions alone decide, and nothing else is written.
+func (p *pending) plain(w *evento.Write) bool {
+	return w.Swap == nil && !w.Retry && p.conditions.None()
 }
 
 // event is one event of the batch: the places in the batch's memory where place fills in
@@ -193,7 +218,7 @@ func (p *pending) set(beginning []byte, valueLen int) ([]byte, stored) {
 	return op.Key[len(beginning):], op.Value
 }
 
-// commit checks versions, applies the batch and waits for the disk.
+// commit checks all that a write may depend on, applies its batch and waits for the disk.
 func (p *pending) commit(ctx context.Context, w *evento.Write) ([]evento.Receipt, error) {
 	ex := p.ex
 	if err := ex.lock(ctx); err != nil {
@@ -233,19 +258,8 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 			return nil, nil, nil
 		}
 	}
-	again := false
-	for i := range p.appends {
-		a, h := &p.appends[i], &p.heads[i]
-		before := p.routing(i)
-		if err := ex.now(a.Aggregate(), h); err != nil {
-			return nil, nil, failure(err)
-		}
-		if !a.AnyVersion && a.Expected != h.version {
-			return nil, &conflicted{&evento.ConflictError{
-				AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: h.version,
-			}, h.position}, nil
-		}
-		again = again || p.routing(i) != before
+	if conflict, err := p.fits(nil); conflict != nil || err != nil {
+		return nil, conflict, err
 	}
 	if conflict, err := p.judge(ctx); conflict != nil || err != nil {
 		return nil, conflict, err
@@ -253,24 +267,56 @@ func (p *pending) apply(ctx context.Context, w *evento.Write) ([]evento.Receipt,
 	if p.records.stale != nil {
 		return nil, nil, p.records.stale
 	}
-	if again { // somebody else made the aggregate, with another routing key
-		if err := p.encode(); err != nil {
-			return nil, nil, failure(err)
-		}
-	}
 	now := max(ex.latest, ex.opts.Clock().UnixMicro())
-	receipts := p.place(ex.applied.Load(), now)
+	p.receipts = p.place(ex.applied.Load(), now)
 	if err := ex.apply(p.batch); err != nil {
 		return nil, nil, err
 	}
-	ex.latest = now
-	ex.applied.Store(receipts[len(receipts)-1].Position)
-	for i := range receipts {
-		a, r := &p.appends[i], &receipts[i]
-		ex.heads.put(a.Aggregate(), head{version: r.Version, position: r.Position, routing: p.routing(i)})
+	p.applied(now)
+	return p.receipts, nil, nil
+}
+
+// fits brings the heads up to date and compares versions. Placed are heads that are going
+// to be applied in the same batch, before it.
+func (p *pending) fits(placed map[evento.AggregateKey]head) (*conflicted, error) {
+	again := false
+	for i := range p.appends {
+		a, h := &p.appends[i], &p.heads[i]
+		before := p.routing(i)
+		if other, ok := placed[a.Aggregate()]; ok {
+			h.head = other
+		} else if err := p.ex.now(a.Aggregate(), h); err != nil {
+			return nil, failure(err)
+		}
+		if !a.AnyVersion && a.Expected != h.version {
+			return &conflicted{&evento.ConflictError{
+				AggregateType: a.AggregateType, AggregateID: a.AggregateID, Expected: a.Expected, Actual: h.version,
+			}, h.position}, nil
+		}
+		again = again || p.routing(i) != before
 	}
-	p.remember(receipts)
-	return receipts, nil, nil
+	if again { // somebody else made the aggregate, with another routing key
+		if err := p.encode(); err != nil {
+			return nil, failure(err)
+		}
+	}
+	return nil, nil
+}
+
+// head is where an append's aggregate is once the write is applied.
+func (p *pending) head(i int) head {
+	return head{version: p.receipts[i].Version, position: p.receipts[i].Position, routing: p.routing(i)}
+}
+
+// applied tells others what was applied.
+func (p *pending) applied(now int64) {
+	ex := p.ex
+	ex.latest = now
+	ex.applied.Store(p.receipts[len(p.receipts)-1].Position)
+	for i := range p.receipts {
+		ex.heads.put(p.appends[i].Aggregate(), p.head(i))
+	}
+	p.remember(p.receipts)
 }
 
 // judge holds the conditions against what was applied, which may not be durable yet.

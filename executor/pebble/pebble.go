@@ -11,7 +11,7 @@
 // [Open] makes the directory. Commits are durable when they return, and shown
 // to readers only then: Pebble itself shows a batch before its log is synced,
 // so reads end at the last position that is known to be on the disk.
-// Concurrent commits share a sync. When the context of a commit ends, the commit
+// Concurrent commits share a batch and its sync. When the context of a commit ends, the commit
 // is given up as long as it has not reached Pebble's log; from then on it waits for
 // the disk.
 //
@@ -112,6 +112,7 @@ type Executor struct {
 	// log, so that both have one order. It is a channel, so that a caller can
 	// give up waiting for it.
 	order chan struct{}
+	queue queue
 	// applied is the last position given; written under order.
 	applied atomic.Uint64
 	// latest is the time of the last event, in microseconds since 1970; read
@@ -188,6 +189,7 @@ func newExecutor(ctx context.Context, db *lsm.DB, d *disk, o Options) (*Executor
 	}
 	ex := &Executor{opts: o, db: db, disk: d, keys: keys{prefix: o.Prefix}, heads: newHeads(headsMost), order: make(chan struct{}, 1)}
 	ex.state.pending = map[string]durable{}
+	ex.queue.look = make(chan struct{}, 1)
 	if err := ex.recover(); err != nil {
 		return nil, err
 	}
