@@ -101,11 +101,13 @@ func (ex *Executor) lookUpNames(ctx context.Context, op *appendOp) (size int, er
 		}
 		op.kinds[i] = make([]int32, len(a.Events))
 		for j := range a.Events {
-			id, err := ex.kindID(ctx, sqlstore.Kind{TypeID: typeID, Name: a.Events[j].Name}, true)
-			if err != nil {
+			if j > 0 && a.Events[j].Name == a.Events[j-1].Name {
+				op.kinds[i][j] = op.kinds[i][j-1]
+			} else if id, err := ex.kindID(ctx, sqlstore.Kind{TypeID: typeID, Name: a.Events[j].Name}, true); err != nil {
 				return 0, err
+			} else {
+				op.kinds[i][j] = int32(id)
 			}
-			op.kinds[i][j] = int32(id)
 			size += len(a.Events[j].Data) + rowSpare
 			for _, tag := range a.Events[j].Tags {
 				size += len(tag) + rowSpare

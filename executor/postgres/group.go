@@ -119,15 +119,25 @@ func eventArguments(op *appendOp) []any {
 
 // eventParams are the parameters for the events of all appends.
 type eventParams struct {
-	no, step, kind []int32 // no: of the append
-	ids            []pgtype.UUID
+	no, step, kind []int32                       // no: of the append
+	ids            pgtype.FlatArray[pgtype.UUID] // which pgx encodes without reflection
 	codecs         []string
-	data           [][]byte
+	data           pgtype.FlatArray[[]byte]
 	metadata       []*string
 	tags           []*string // arrays of numbers, as text; nil: no event has any
 }
 
-func eventParamsOf(ops []*appendOp) (c eventParams) {
+func eventParamsOf(ops []*appendOp) eventParams {
+	n := 0
+	for _, op := range ops {
+		for i := range op.write.Appends {
+			n += len(op.write.Appends[i].Events)
+		}
+	}
+	c := eventParams{
+		no: make([]int32, 0, n), step: make([]int32, 0, n), kind: make([]int32, 0, n), ids: make(pgtype.FlatArray[pgtype.UUID], 0, n),
+		codecs: make([]string, 0, n), data: make(pgtype.FlatArray[[]byte], 0, n), metadata: make([]*string, 0, n),
+	}
 	no, tagged := int32(0), areTagged(ops)
 	for _, op := range ops {
 		metadata := op.metadata
