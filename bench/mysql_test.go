@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -96,6 +97,46 @@ func BenchmarkMySQLAppend(b *testing.B) {
 				})
 		})
 	}
+}
+
+// A commit of 100 events is compared with one prepared statement that inserts as many rows.
+func BenchmarkMySQLAppendOf100(b *testing.B) {
+	dsn, rawDSN := testserver.MySQL(b), testserver.MySQL(b)
+	if dsn == "" {
+		return
+	}
+	const n, events = 50, 100
+	w := newWriters(b, openMySQL(b, dsn), 1)
+	openMySQL(b, rawDSN) // makes the schema
+	row := insertMySQL[strings.LastIndex(insertMySQL, " ("):]
+	s, err := mysqlDB(b, rawDSN, 1).Prepare(insertMySQL + strings.Repeat(","+row, events-1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	data, err := cbor.Marshal(payload)
+	if err != nil {
+		b.Fatal(err)
+	}
+	position, aggregate := 0, evento.NewID().String()
+	compare(b, 0.85,
+		func() float64 { return rate(b, n*events, func() error { return w.append(n, events) }) },
+		func() float64 {
+			return rate(b, n*events, func() error {
+				for range n {
+					args := make([]any, 0, 6*events)
+					for range events {
+						id := evento.NewID()
+						position++
+						args = append(args, position, time.Now().UnixMicro(), position, id[:], aggregate, data)
+					}
+					if _, err := s.Exec(args...); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
 }
 
 // filledMySQL returns a store with aggregates of a number of events each.

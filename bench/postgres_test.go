@@ -73,7 +73,10 @@ func BenchmarkPostgresAppend(b *testing.B) {
 				b.Fatal(err)
 			}
 			insert := "INSERT INTO " + raw + ".event (position, recorded_at, version, kind_id, type_id, event_id, codec, aggregate_id, data) VALUES (nextval('" + raw + ".position'), $1, $2, 1, 1, $3, 'cbor', $4, $5)"
-			versions := make([]int64, c.writers)
+			versions, ids := make([]int64, c.writers), make([]string, c.writers)
+			for i := range ids {
+				ids[i] = evento.NewID().String()
+			}
 			n := 500
 			if c.writers > 1 {
 				n = 100 * c.writers
@@ -88,7 +91,7 @@ func BenchmarkPostgresAppend(b *testing.B) {
 							wg.Go(func() {
 								for range n / c.writers {
 									versions[i]++
-									if _, err := pool.Exec(ctx, insert, time.Now().UnixMicro(), versions[i], [16]byte(evento.NewID()), fmt.Sprint("aggregate-", i), data); err != nil {
+									if _, err := pool.Exec(ctx, insert, time.Now().UnixMicro(), versions[i], [16]byte(evento.NewID()), ids[i], data); err != nil {
 										errs[i] = err
 										return
 									}
@@ -116,7 +119,7 @@ func BenchmarkPostgresAppendOf100(b *testing.B) {
 	}
 	insert := "INSERT INTO " + raw + ".event (position, recorded_at, version, kind_id, type_id, event_id, codec, aggregate_id, data) " +
 		"SELECT v, $1, v, 1, 1, id, 'cbor', $2, data FROM unnest($3::bigint[], $4::uuid[], $5::bytea[]) AS e (v, id, data)"
-	version := int64(0)
+	version, id := int64(0), evento.NewID().String()
 	compare(b, 0.85,
 		func() float64 { return rate(b, n*events, func() error { return w.append(n, events) }) },
 		func() float64 {
@@ -129,7 +132,7 @@ func BenchmarkPostgresAppendOf100(b *testing.B) {
 						version++
 						versions, ids, all = append(versions, version), append(ids, evento.NewID()), append(all, data)
 					}
-					if _, err := pool.Exec(ctx, insert, time.Now().UnixMicro(), "aggregate", versions, ids, all); err != nil {
+					if _, err := pool.Exec(ctx, insert, time.Now().UnixMicro(), id, versions, ids, all); err != nil {
 						return err
 					}
 				}
