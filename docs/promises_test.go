@@ -117,7 +117,7 @@ func TestLimitsOfPromises(t *testing.T) {
 // says checks that a page has texts.
 func says(t *testing.T, page string, wants ...string) {
 	t.Helper()
-	text := oneLine(read(t, page))
+	text := strings.Join(strings.Fields(read(t, page)), " ")
 	for _, want := range wants {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s does not say\n%s", page, want)
