@@ -4,6 +4,7 @@ package torture
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 	"time"
 )
@@ -18,4 +19,14 @@ func halt(p *os.Process, d time.Duration) {
 	}
 	time.Sleep(d)
 	_ = p.Signal(syscall.SIGCONT)
+}
+
+// ownGroup gives a process a process group of its own. So Ctrl-C in a terminal does not reach it,
+// but the process that runs it alone, which ends it; and if that one is killed while this one is
+// halted, the system lets it go on, and ends it: its group has become an orphan.
+func ownGroup(cmd *exec.Cmd) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
 }

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/evento-go/evento"
-	"github.com/evento-go/evento/cursor"
 )
 
 // Options are the settings of [Run]. Open must be set.
@@ -51,8 +50,8 @@ type Options struct {
 	// Least is how many events have to be acknowledged at least, as a run that does nothing shows
 	// nothing: it works on until then, for three minutes. 0: 100.
 	Least int
-	// Dir is where the history is written. "": a temporary folder, which is removed if nothing
-	// was wrong.
+	// Dir is where the history is written. "": a temporary folder, which is kept if a promise was
+	// broken, and removed otherwise.
 	Dir string
 	// Seed is that of random choices. How goroutines and processes interleave is left to chance.
 	Seed uint64
@@ -85,8 +84,8 @@ type started struct {
 }
 
 // Run lets workers work on a store, kills them, and judges what they were told and given. Its error is that
-// something could not be done, so that nothing is known of the promises; whether they were kept
-// is in the report.
+// something could not be done; whether the promises were kept is in the report. With an error the
+// report may be nil, and one without violations says nothing then.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	o.Workers, o.Writers, o.Least = cmp.Or(o.Workers, 3), cmp.Or(o.Writers, 3), cmp.Or(o.Least, 100)
 	r := &run{Options: o, report: &Report{Name: o.Name, Again: o.Again}, r: rand.New(rand.NewPCG(o.Seed, 1))}
@@ -96,8 +95,8 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 			return nil, err
 		}
 		defer func() {
-			if err == nil && report.OK() {
-				err = os.RemoveAll(dir)
+			if report == nil || report.OK() {
+				err = errors.Join(err, os.RemoveAll(dir))
 			}
 		}()
 	}
@@ -107,6 +106,9 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, fmt.Errorf("%w torture: there is a history in %s already", evento.ErrInvalid, dir)
 	}
 	if err := r.work(ctx); err != nil {
+		if r.ex != nil {
+			err = errors.Join(err, r.ex.Close())
+		}
 		return nil, err
 	}
 	return r.report, r.judge(ctx)
@@ -269,6 +271,7 @@ func (r *run) begin(ctx context.Context) error {
 func (s *started) process(cmd *exec.Cmd) error {
 	said := &tail{}
 	cmd.Stdout, cmd.Stderr = said, said
+	ownGroup(cmd)
 	if _, err := cmd.StdinPipe(); err != nil { // it stays open as long as this process is there
 		return err
 	}
@@ -329,102 +332,6 @@ func (t *tail) String() string {
 	return strings.TrimSpace(string(t.text))
 }
 
-// judge lets everything be handled, and compares the history with the log.
-func (r *run) judge(ctx context.Context) (err error) {
-	ex := r.ex
-	if ex == nil {
-		if ex, err = opened(ctx, r.Open); err != nil {
-			return err
-		}
-	}
-	defer func() { err = errors.Join(err, ex.Close()) }()
-	if err := r.catchUp(ctx, ex); err != nil {
-		return err
-	}
-	log, err := readLog(ctx, ex)
-	if err != nil {
-		return err
-	}
-	records, err := ex.Records(ctx, evento.RecordQuery{Kind: counter.Kind, Key: counter.Key})
-	if err != nil {
-		return err
-	}
-	history, err := os.Open(r.history)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, history.Close()) }()
-	if err := check(r.report, history, log, records.Records); err != nil {
-		return err
-	}
-	if r.report.OK() && (r.report.Acked < r.Least || r.report.Observed == 0 || r.report.Delivered == 0) {
-		return fmt.Errorf("evento: the run shows nothing, as too little was done in it: %s", r.report)
-	}
-	return nil
-}
-
-// catchUp works without writing until all deadlines have come true and all events are handled.
-func (r *run) catchUp(ctx context.Context, ex evento.Executor) error {
-	working, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- Work(working, ex, Worker{Name: "last", History: r.history}) }()
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := caughtUp(waiting, ex)
-	if ctx.Err() == nil && waiting.Err() != nil {
-		r.report.add(Live, "not everything was handled within %s: %v", patience, err)
-		err = nil
-	}
-	stop()
-	return errors.Join(err, <-ended)
-}
-
-// caughtUp waits until no deadline is left, and all events are handled.
-func caughtUp(ctx context.Context, ex evento.Executor) error {
-	for left := true; left; {
-		left = false
-		for _, err := range evento.Deadlines(ctx, ex) {
-			if err != nil && ctx.Err() == nil {
-				return err
-			}
-			left = true
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	page, err := ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
-	if err != nil || len(page.Edges) == 0 {
-		return err
-	}
-	for _, key := range []string{inOrder, partitioned} {
-		if err := evento.WaitFor(ctx, ex, key, page.Edges[0].Node.Position); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readLog reads the whole log.
-func readLog(ctx context.Context, ex evento.Executor) (log []evento.RawEvent, err error) {
-	for at := cursor.Value(""); ; {
-		page, err := ex.Read(ctx, evento.Query{}, cursor.Forward(cursor.MaxPage, at))
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range page.Edges {
-			log = append(log, e.Node)
-		}
-		if !page.PageInfo.HasNextPage {
-			return log, nil
-		}
-		at = page.PageInfo.EndCursor
-	}
-}
-
 // WorkOn is [Work] in a process that [Run] has started, on a store that it opens and closes. While
 // the store cannot be opened, as its server is down, it tries again, for up to three minutes. It ends
 // with its standard input, which is when the process of Run has ended.
@@ -435,7 +342,7 @@ func WorkOn(ctx context.Context, open func(context.Context) (evento.Executor, er
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	ex, err := opened(ctx, open)
+	ex, err := persistently(ctx, open)
 	if ctx.Err() != nil && err != nil {
 		return nil // told to end before it began
 	}
@@ -443,15 +350,4 @@ func WorkOn(ctx context.Context, open func(context.Context) (evento.Executor, er
 		return err
 	}
 	return errors.Join(Work(ctx, ex, w), ex.Close())
-}
-
-// opened opens a store, and tries again while it cannot be opened.
-func opened(ctx context.Context, open func(context.Context) (evento.Executor, error)) (evento.Executor, error) {
-	for deadline := time.Now().Add(patience); ; {
-		ex, err := open(ctx)
-		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
-			return ex, err
-		}
-		pausing(ctx)
-	}
 }
