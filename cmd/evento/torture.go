@@ -69,9 +69,8 @@ Exit codes: 0 all promises were kept, 1 they were not, or it failed, 2 called wr
 	return cmd
 }
 
-// tortureStore makes a store beside the one that is named, and tortures it.
-func tortureStore(cmd *cobra.Command) (err error) {
-	o := torture.Options{}
+// tortureOptions are the options that flags set.
+func tortureOptions(cmd *cobra.Command) (o torture.Options, err error) {
 	f := cmd.Flags()
 	o.For, _ = f.GetDuration("for")
 	o.Kills, _ = f.GetInt("kills")
@@ -80,9 +79,18 @@ func tortureStore(cmd *cobra.Command) (err error) {
 	if o.Seed, _ = f.GetUint64("seed"); o.Seed == 0 {
 		o.Seed = rand.Uint64()
 	}
-	o.Again = fmt.Sprintf("evento torture --for %s --kills %d --workers %d --seed %d", o.For, o.Kills, o.Workers, o.Seed)
+	o.Again = fmt.Sprintf("evento torture --for %s --kills %d --workers %d --seed %d, on the same --store", o.For, o.Kills, o.Workers, o.Seed)
 	if o.For < 0 || o.Kills < 0 || o.Workers < 1 || o.Workers > 64 {
-		return usagef("--for and --kills are not negative, and --workers is 1 to 64")
+		return o, usagef("--for and --kills are not negative, and --workers is 1 to 64")
+	}
+	return o, nil
+}
+
+// tortureStore makes a store beside the one that is named, and tortures it.
+func tortureStore(cmd *cobra.Command) error {
+	o, err := tortureOptions(cmd)
+	if err != nil {
+		return err
 	}
 	address, err := storeOf(cmd)
 	if err != nil {
@@ -96,9 +104,6 @@ func tortureStore(cmd *cobra.Command) (err error) {
 	if own.kind == pebbleStore {
 		o.Workers = 1
 	}
-	if err := address.makeBeside(cmd.Context(), name); err != nil {
-		return fmt.Errorf("%s: %w", own, err)
-	}
 	program, err := os.Executable()
 	if err != nil {
 		return err
@@ -111,31 +116,20 @@ func tortureStore(cmd *cobra.Command) (err error) {
 		c.Env = append(os.Environ(), tortureVariable+"="+string(text), storeVariable+"="+storeText(cmd))
 		return c
 	}
-	cmd.Printf("Processes work on %s and are killed; it is removed in the end.\n", own)
-	report, err := tortured(cmd.Context(), own, o)
-	if report != nil && report.OK() || err != nil {
-		err = errors.Join(err, own.remove(context.WithoutCancel(cmd.Context())))
+	if err := address.makeBeside(cmd.Context(), own, name); err != nil {
+		return err
 	}
-	if err != nil {
+	cmd.Printf("Processes work on %s and are killed; it is removed in the end.\n", own)
+	report, err := torture.Run(cmd.Context(), o)
+	if report != nil && !report.OK() {
+		cmd.Println(report)
+		return errors.Join(fmt.Errorf("promises were broken: the store is kept for you to look at: %s", own), err)
+	}
+	if err := errors.Join(err, own.removeBeside(cmd.Context())); err != nil {
 		return err
 	}
 	cmd.Println(report)
-	if !report.OK() {
-		return fmt.Errorf("promises were broken: the store is kept for you to look at: %s", own)
-	}
 	return nil
-}
-
-// tortured makes the store, so that processes do not make it at once, and runs.
-func tortured(ctx context.Context, own address, o torture.Options) (*torture.Report, error) {
-	ex, err := own.open(ctx, creating)
-	if err != nil {
-		return nil, err
-	}
-	if err := ex.Close(); err != nil {
-		return nil, err
-	}
-	return torture.Run(ctx, o)
 }
 
 // storeText is the URL of the store as it was given.
@@ -187,12 +181,51 @@ func (a address) beside(name string) (address, error) {
 	return a, nil
 }
 
-// makeBeside makes what a store beside another needs, if the executor does not.
-func (a address) makeBeside(ctx context.Context, name string) error {
-	if a.kind != mysqlStore {
+// makeBeside makes a store beside another one, so that processes do not make it at once. After an
+// error nothing is left of it, or the error says so.
+func (a address) makeBeside(ctx context.Context, own address, name string) error {
+	failed := func(err error) error {
+		return fmt.Errorf("no store can be made beside %s: %w; %s", a, err, wants[a.kind])
+	}
+	switch a.kind {
+	case sqliteStore, pebbleStore:
+		if _, err := os.Stat(filepath.Dir(own.path)); err != nil { // Pebble would make it
+			return failed(err)
+		}
+	case mysqlStore:
+		if err := own.statement(ctx, "CREATE DATABASE "+name); err != nil {
+			return failed(err)
+		}
+	}
+	ex, err := own.open(ctx, creating)
+	if err == nil {
+		err = ex.Close()
+	}
+	if err == nil {
 		return nil
 	}
-	return a.statement(ctx, "CREATE DATABASE "+name)
+	left := own.removeBeside(ctx)
+	if a.kind == postgresStore { // it is made as a whole, or not at all
+		left = nil
+	}
+	return errors.Join(failed(err), left)
+}
+
+// wants is what has to be so for a store to be made beside another one.
+var wants = map[storeKind]string{
+	sqliteStore:   "its directory has to be there, and yours to write to",
+	pebbleStore:   "its directory has to be there, and yours to write to",
+	postgresStore: "the database has to be there, and its user needs the right to make a schema: GRANT CREATE ON DATABASE",
+	mysqlStore:    "its user needs the right to make a database, and all rights in it: GRANT ALL ON `evento\\_torture\\_%`.*",
+	natsStore:     "its account needs JetStream, and room for the streams",
+}
+
+// removeBeside removes a store that [address.beside] has named, or says that it is left.
+func (a address) removeBeside(ctx context.Context) error {
+	if err := a.remove(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("%s is left, remove it yourself: %w", a, err)
+	}
+	return nil
 }
 
 // remove removes a store that [address.beside] has named, with all that is in it.
@@ -229,8 +262,13 @@ func (a address) remove(ctx context.Context) error {
 	return fmt.Errorf("a store of kind %s cannot be removed", printable.Text(string(a.kind)))
 }
 
-// statement runs a statement on the database of a store.
+// statement runs a statement on the server of a store. Its database need not be there on MySQL.
 func (a address) statement(ctx context.Context, text string) (err error) {
+	if a.kind == mysqlStore {
+		if a.place, err = mysql.WithDatabase(a.place, "information_schema"); err != nil {
+			return err
+		}
+	}
 	in, err := a.inspect()
 	if err != nil {
 		return err
