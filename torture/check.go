@@ -22,6 +22,7 @@ const (
 	Ordered      = "Ordered"
 	OnceDue      = "OnceDue"
 	Live         = "Live"
+	Fenced       = "Fenced"
 )
 
 // asked is an operation of the history.
@@ -47,6 +48,7 @@ type checker struct {
 
 	observers map[string]*observer
 	handled   map[string]*deliveries // by subscription
+	places    map[[2]string][]uint64 // of a subscription's partitions, as an observer has read them last
 }
 
 // observer is one who follows the log.
@@ -66,7 +68,7 @@ type deliveries struct {
 func check(report *Report, history io.Reader, log []evento.RawEvent, records []evento.Record) error {
 	c := &checker{
 		report: report, log: log, at: make(map[evento.ID]int, len(log)),
-		operations: map[string]*asked{}, observers: map[string]*observer{}, handled: map[string]*deliveries{},
+		operations: map[string]*asked{}, observers: map[string]*observer{}, handled: map[string]*deliveries{}, places: map[[2]string][]uint64{},
 	}
 	for _, key := range []string{inOrder, partitioned} {
 		c.handled[key] = &deliveries{times: map[evento.ID]int{}, heads: map[evento.AggregateKey]uint64{}}
@@ -122,6 +124,9 @@ func (c *checker) entry(e entry) error {
 		return nil
 	case observed:
 		return c.observed(e)
+	case stored:
+		c.stored(e)
+		return nil
 	case delivered:
 		c.delivered(e.By, e.Events[0])
 		return nil
@@ -157,7 +162,7 @@ func (c *checker) observed(e entry) error {
 		if o.wrong {
 			return nil // all that follows would be wrong too
 		}
-		if o.next < len(c.log) && c.log[o.next].ID == p.ID && c.log[o.next].Position == p.Position {
+		if o.next < len(c.log) && c.log[o.next].ID == p.ID && c.log[o.next].Position == p.Position && sum(&c.log[o.next]) == p.Sum {
 			o.next++
 			continue
 		}
@@ -166,17 +171,32 @@ func (c *checker) observed(e entry) error {
 		if o.next < len(c.log) {
 			want = fmt.Sprintf("event %s at position %d", c.log[o.next].ID, c.log[o.next].Position)
 		}
-		c.report.add(SameOrder, "%s was given event %s at position %d, where the log has %s", e.By, p.ID, p.Position, want)
+		c.report.add(SameOrder, "%s was given event %s at position %d, where the log has %s, or the event has changed", e.By, p.ID, p.Position, want)
 	}
 	return nil
+}
+
+// stored checks that no partition goes back, as it would if one who has lost it could still store
+// its place, and that everything up to the place of one partition was handled before.
+func (c *checker) stored(e entry) {
+	last := c.places[[2]string{e.Op, e.By}]
+	c.places[[2]string{e.Op, e.By}] = e.Places
+	for i, at := range e.Places {
+		if i < len(last) && at < last[i] {
+			c.report.add(Fenced, "partition %d of %s was at position %d, and then at position %d", i, e.By, last[i], at)
+		}
+		if d := c.handled[e.By]; e.By == inOrder && d.next < len(c.log) && c.log[d.next].Position <= at {
+			c.report.add(Complete, "%s was at position %d before it had handled position %d", e.By, at, c.log[d.next].Position)
+		}
+	}
 }
 
 // delivered checks that a subscription handles events in order when it handles them first.
 func (c *checker) delivered(key string, p place) {
 	d := c.handled[key]
 	i, there := c.at[p.ID]
-	if d == nil || !there || c.log[i].Position != p.Position {
-		c.report.add(Ordered, "%s has handled event %s at position %d, which is not in the log", key, p.ID, p.Position)
+	if d == nil || !there || c.log[i].Position != p.Position || sum(&c.log[i]) != p.Sum {
+		c.report.add(Ordered, "%s has handled event %s at position %d, which is not so in the log", key, p.ID, p.Position)
 		return
 	}
 	if d.times[p.ID]++; d.times[p.ID] > 1 {
@@ -273,6 +293,12 @@ func (c *checker) parts(o *asked) {
 		}
 		if !p.Any && first.Version != p.Expected+1 {
 			c.report.add(Gapless, "%s expected %s at version %d, and was stored as version %d", o.name, p.ID, p.Expected, first.Version)
+		}
+		for i := range events {
+			e := &c.log[events[i]]
+			if k := at - len(events) + i; k < len(o.Contents) && content(e.ID, e.Name, e.Codec, e.Data, e.Tags) != o.Contents[k] {
+				c.report.add(Durable, "the event at position %d has another content than %s asked for", e.Position, o.name)
+			}
 		}
 		if n < len(o.answers) && (o.answers[n].Version != last.Version || o.answers[n].Position != last.Position) {
 			c.report.add(Durable, "%s was acknowledged as version %d at position %d, and is version %d at position %d", o.name,
@@ -371,11 +397,17 @@ func (c *checker) due(o *asked, fires []int, cleared *asked) {
 	switch {
 	case len(fires) > 1:
 		c.report.add(OnceDue, "the deadline %s came true %d times", o.name, len(fires))
-	case e.Timestamp.Before(o.Due):
+	case e.Timestamp.Before(o.Due) && !c.held(fires[0]):
 		c.report.add(OnceDue, "the deadline %s came true at %s, before %s", o.name, e.Timestamp, o.Due)
 	case cleared != nil && cleared.events[0] < fires[0]:
 		c.report.add(OnceDue, "the deadline %s came true at position %d, and was cleared at position %d", o.name, e.Position, c.log[cleared.events[0]].Position)
 	}
+}
+
+// held reports whether an event has the time of the one before it. The store gives it that when its
+// clock was set back, so it does not say when the event was stored.
+func (c *checker) held(i int) bool {
+	return i > 0 && c.log[i].Timestamp.Equal(c.log[i-1].Timestamp)
 }
 
 // complete checks that the subscriptions have handled every event.

@@ -45,13 +45,33 @@ func newStory() *story {
 
 func (s *story) places(at ...int) (list []place) {
 	for _, i := range at {
-		list = append(list, place{s.log[i].ID, s.log[i].Position})
+		list = append(list, placeOf(&s.log[i]))
 	}
 	return list
 }
 
 func (s *story) delivery(key string, i int) entry {
 	return entry{What: delivered, By: key, Events: s.places(i)}
+}
+
+func placed(key string, at uint64) entry {
+	return entry{What: stored, Op: "w", By: key, Places: []uint64{at}}
+}
+
+// fire makes the last event the one that sets a deadline, which comes true so long after it, and
+// early.
+func (s *story) fire(after time.Duration) {
+	set := &s.log[3]
+	for _, e := range s.lines {
+		if e.What == invoked && e.Op == set.Metadata.ID {
+			e.Operation.Kind, e.Operation.Due = deadline, set.Timestamp.Add(time.Hour)
+		}
+	}
+	s.log = append(s.log, evento.RawEvent{
+		ID: evento.NewID(), Position: 5, AggregateType: aggregateType, AggregateID: "a", Version: 4, Name: firedName,
+		Metadata: evento.Metadata{CorrelationID: set.Metadata.ID}, Timestamp: set.Timestamp.Add(after),
+	})
+	s.lines = append(s.lines, s.delivery(inOrder, 4), s.delivery(partitioned, 4))
 }
 
 // drop removes the nth line of a kind, and returns it.
@@ -109,10 +129,10 @@ func TestCheck(t *testing.T) {
 			s.lines = append(s.lines, s.drop(delivered, partitioned, 1))
 		}, Ordered},
 		"an event is handled that a crash has removed": {func(s *story) {
-			s.lines = append(s.lines, entry{What: delivered, By: inOrder, Events: []place{{evento.NewID(), 5}}})
+			s.lines = append(s.lines, entry{What: delivered, By: inOrder, Events: []place{{ID: evento.NewID(), Position: 5}}})
 		}, Ordered},
 		"an event was there before a crash": {func(s *story) {
-			s.lines = append(s.lines, entry{What: observed, By: "observer", Events: []place{{evento.NewID(), 5}}})
+			s.lines = append(s.lines, entry{What: observed, By: "observer", Events: []place{{ID: evento.NewID(), Position: 5}}})
 		}, SameOrder},
 		"an observer is given an event twice": {func(s *story) {
 			s.lines = append(s.lines, entry{What: observed, By: "observer", Events: s.places(3)})
@@ -129,6 +149,21 @@ func TestCheck(t *testing.T) {
 			s.drop(invoked, "", 3)
 			s.drop(accepted, "", 3)
 		}, NoGhost},
+		"a place is stored when its events were handled": {func(s *story) {
+			s.lines = append(s.lines, placed(inOrder, 3), placed(inOrder, 4))
+		}, ""},
+		"a place is stored before its event is handled": {func(s *story) {
+			s.lines = append(s.lines, placed(inOrder, 4), s.drop(delivered, inOrder, 3))
+		}, Complete},
+		"a place goes back": {func(s *story) {
+			s.lines = append(s.lines, placed(partitioned, 4), placed(partitioned, 3))
+		}, Fenced},
+		"an observer is given another content": {func(s *story) { s.log[2].Data = []byte("other") }, SameOrder},
+		"another content is stored": {func(s *story) {
+			s.lines[0].Operation.Contents = []uint32{7}
+		}, Durable},
+		"a deadline is early":                               {func(s *story) { s.fire(time.Second) }, OnceDue},
+		"a deadline comes true when the clock was set back": {func(s *story) { s.fire(0) }, ""},
 		"a position is there twice": {func(s *story) {
 			s.log[3].Position = 3
 			s.lines = slices.DeleteFunc(s.lines, func(e entry) bool { return e.What == observed || e.What == delivered })

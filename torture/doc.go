@@ -2,7 +2,7 @@
 // write to it, follow it and handle its events, kills them again and again, and compares what they
 // were told and given, the history, with the log in the end:
 //
-//   - Durable: each acknowledged event is in the log, at its version and position.
+//   - Durable: each acknowledged event is in the log, at its version and position, with its content.
 //   - NoGhost: what was refused is not in the log; what has an unknown outcome is there as a whole,
 //     or not at all.
 //   - Once: no event is there twice.
@@ -14,8 +14,9 @@
 //     that somebody commits late.
 //   - Complete and Ordered: a subscription handles each event, and handles it for the first time in
 //     its place; with partitions, in its place of the aggregate.
+//   - Fenced: the stored place of a partition never goes back.
 //   - OnceDue: a deadline's event appears once, not early, and not after it was cleared.
-//   - Live: everything is handled soon after the faults have stopped.
+//   - Live: after the faults have stopped handling goes on until everything is handled.
 //
 // The invariants and the way of judging by a history of invocations and answers are those of
 // Jepsen (https://jepsen.io); the code is not.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"time"
@@ -24,6 +25,7 @@ const (
 	follows   happening = "follows"   // an observer begins behind a position
 	observed  happening = "observed"  // an observer was given events
 	delivered happening = "delivered" // a subscription's handler was given an event, and has succeeded
+	stored    happening = "stored"    // an observer has read where the partitions of a subscription are
 )
 
 // entry is a line of a history.
@@ -37,13 +39,31 @@ type entry struct {
 	Receipts  []evento.Receipt `json:"receipts,omitempty"`
 	Position  uint64           `json:"position,omitempty"`
 	Events    []place          `json:"events,omitempty"`
-	Why       string           `json:"why,omitempty"`
+	// Places are the positions up to which a subscription's partitions have handled events, as
+	// the store has them. Op is who has read them.
+	Places []uint64 `json:"places,omitempty"`
+	Why    string   `json:"why,omitempty"`
 }
 
 // place is an event, and where somebody was given it.
 type place struct {
 	ID       evento.ID `json:"id"`
 	Position uint64    `json:"position"`
+	// Sum is that of what it was given, see sum.
+	Sum uint32 `json:"sum"`
+}
+
+func placeOf(e *evento.RawEvent) place { return place{e.ID, e.Position, sum(e)} }
+
+// sum is a checksum of all that an event has.
+func sum(e *evento.RawEvent) uint32 {
+	text, _ := json.Marshal(e) // texts and numbers
+	return crc32.ChecksumIEEE(text)
+}
+
+// content is a checksum of what a writer asks to be stored of an event.
+func content(id evento.ID, name, codec string, data []byte, tags []string) uint32 {
+	return crc32.ChecksumIEEE(fmt.Appendf(nil, "%q", []any{id, name, codec, data, tags}))
 }
 
 // operation is what a worker asks of the store.
@@ -51,8 +71,10 @@ type operation struct {
 	Kind   kind        `json:"kind"`
 	Parts  []part      `json:"parts"`
 	Unless []condition `json:"unless,omitempty"`
-	Due    time.Time   `json:"due,omitzero"`     // of a deadline
-	Clears string      `json:"clears,omitempty"` // the operation whose deadline is cleared
+	// Contents are checksums of its events, in their order, where it has made them itself.
+	Contents []uint32  `json:"contents,omitempty"`
+	Due      time.Time `json:"due,omitzero"`     // of a deadline
+	Clears   string    `json:"clears,omitempty"` // the operation whose deadline is cleared
 }
 
 // part is what an operation appends to an aggregate.

@@ -25,7 +25,24 @@ type mutant struct {
 	evento.Executor
 	write func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error)
 	read  func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error)
-	feed  evento.Feed
+	// records and swap are as above.
+	records func(ctx context.Context, ex evento.Executor, q evento.RecordQuery) (*evento.RecordPage, error)
+	swap    func(ctx context.Context, ex evento.Executor, s evento.Swap) error
+	feed    evento.Feed
+}
+
+func (m *mutant) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
+	if m.records == nil {
+		return m.Executor.Records(ctx, q)
+	}
+	return m.records(ctx, m.Executor, q)
+}
+
+func (m *mutant) Swap(ctx context.Context, s evento.Swap) error {
+	if m.swap == nil {
+		return m.Executor.Swap(ctx, s)
+	}
+	return m.swap(ctx, m.Executor, s)
 }
 
 func (m *mutant) Write(ctx context.Context, w evento.Write) ([]evento.Receipt, error) {
@@ -164,6 +181,55 @@ var bugs = map[string]struct {
 			return ex.Write(ctx, w)
 		}}
 	}},
+	"leaves a deadline set that is cleared": {torture.OnceDue, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if w.Appends[0].Events[0].Name == "Cleared" {
+				w.Swap = nil
+			}
+			return ex.Write(ctx, w)
+		}}
+	}},
+	"has a clock for deadlines that is ahead": {torture.OnceDue, func() *mutant {
+		return &mutant{records: func(ctx context.Context, ex evento.Executor, q evento.RecordQuery) (*evento.RecordPage, error) {
+			page, err := ex.Records(ctx, q)
+			if err == nil {
+				page.Now = page.Now.Add(300 * time.Millisecond)
+			}
+			return page, err
+		}}
+	}},
+	"stores the place of a worker that has lost its partition": {torture.Fenced, func() *mutant {
+		return &mutant{swap: unfenced}
+	}},
+	"stores another content": {torture.Durable, func() *mutant {
+		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
+			if a := &w.Appends[0]; a.Events[0].Name == "Happened" && a.AggregateID != "counted" && once(20) {
+				w.Appends = slices.Clone(w.Appends)
+				w.Appends[0].Events = slices.Clone(a.Events)
+				w.Appends[0].Events[0].Data = []byte("{}")
+			}
+			return ex.Write(ctx, w)
+		}}
+	}},
+	"gives those who follow another content": {torture.SameOrder, func() *mutant {
+		return following(func(edges []cursor.Edge[evento.RawEvent]) []cursor.Edge[evento.RawEvent] {
+			edges[0].Node.Data = []byte("{}")
+			return edges
+		})
+	}},
+	"gives an event twice": {torture.SameOrder, func() *mutant {
+		return following(func(edges []cursor.Edge[evento.RawEvent]) []cursor.Edge[evento.RawEvent] {
+			return slices.Insert(edges, 0, edges[0])
+		})
+	}},
+	"gives two events in the wrong order": {torture.Ordered, func() *mutant {
+		return following(func(edges []cursor.Edge[evento.RawEvent]) []cursor.Edge[evento.RawEvent] {
+			if len(edges) > 1 {
+				edges[0], edges[1] = edges[1], edges[0]
+			}
+			return edges
+		})
+	}},
 	"reads what was there a moment ago": {torture.RealTime, func() *mutant {
 		return &mutant{read: func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
 			page, err := ex.Read(ctx, q, args)
@@ -183,6 +249,48 @@ var bugs = map[string]struct {
 			return page, err
 		}}
 	}},
+}
+
+// following is a store that changes pages of those who follow it.
+func following(change func([]cursor.Edge[evento.RawEvent]) []cursor.Edge[evento.RawEvent]) *mutant {
+	return &mutant{read: func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+		page, err := ex.Read(ctx, q, args)
+		if err == nil && follows(q, args) && len(page.Edges) > 0 && once(3) {
+			page.Edges = change(page.Edges)
+		}
+		return page, err
+	}}
+}
+
+// unfenced stores now and then the record of a subscription again that it had before, as a worker
+// does that was halted, and whose revision nobody checks.
+func unfenced(ctx context.Context, ex evento.Executor, s evento.Swap) error {
+	key := s.Changes[0].RecordKey
+	if key.Kind != "subscription" || !once(3) {
+		return ex.Swap(ctx, s)
+	}
+	before, err := ex.Records(ctx, evento.RecordQuery{Kind: key.Kind, Key: key.Key})
+	if err != nil {
+		return err
+	}
+	if err := ex.Swap(ctx, s); err != nil {
+		return err
+	}
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		now, err := ex.Records(ctx, evento.RecordQuery{Kind: key.Kind, Key: key.Key})
+		if err != nil {
+			return // the run is over
+		}
+		for _, r := range now.Records {
+			for _, old := range before.Records {
+				if r.RecordKey == key && old.RecordKey == key {
+					_ = ex.Swap(ctx, evento.Swap{Changes: []evento.Change{{RecordKey: key, Revision: r.Revision, Value: old.Value}}})
+				}
+			}
+		}
+	}()
+	return nil
 }
 
 // renewed is a write with new ids of its events.

@@ -233,7 +233,9 @@ func (w *writer) writeData(ctx context.Context, op string, o *operation, write e
 	for _, p := range o.Parts {
 		a := evento.Append{AggregateType: aggregateType, AggregateID: p.ID, Expected: p.Expected, AnyVersion: p.Any, Metadata: evento.Metadata{ID: op}}
 		for range p.Events {
-			a.Events = append(a.Events, evento.NewEvent{ID: evento.NewID(), Name: "Happened", Codec: evento.JSON().Name(), Data: data, Tags: tags})
+			e := evento.NewEvent{ID: evento.NewID(), Name: "Happened", Codec: evento.JSON().Name(), Data: data, Tags: tags}
+			a.Events = append(a.Events, e)
+			o.Contents = append(o.Contents, content(e.ID, e.Name, e.Codec, e.Data, e.Tags))
 		}
 		write.Appends = append(write.Appends, a)
 	}

@@ -46,7 +46,7 @@ func Work(ctx context.Context, ex evento.Executor, w Worker) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
-	failed := make(chan error, w.Writers+4)
+	failed := make(chan error, w.Writers+5)
 	start := func(do func() error) {
 		all.Go(func() {
 			err := do()
@@ -63,6 +63,7 @@ func Work(ctx context.Context, ex evento.Executor, w Worker) (err error) {
 		})
 	}
 	start(func() error { return observe(ctx, ex, h, w.Name) })
+	start(func() error { return watch(ctx, ex, h, w.Name) })
 	start(func() error { return handle(ctx, ex, h, inOrder, 1) })
 	start(func() error { return handle(ctx, ex, h, partitioned, 4) })
 	start(func() error {
@@ -128,7 +129,7 @@ func observeFrom(ctx context.Context, ex evento.Executor, h *history, by string,
 		if err != nil {
 			break
 		}
-		e.Events = append(e.Events, place{event.ID, event.Position})
+		e.Events = append(e.Events, placeOf(&event))
 		if len(e.Events) < observedAtOnce && time.Since(wrote) < observedEvery {
 			continue
 		}
@@ -137,6 +138,26 @@ func observeFrom(ctx context.Context, ex evento.Executor, h *history, by string,
 		}
 	}
 	return write()
+}
+
+// watch reads again and again where the subscriptions are.
+func watch(ctx context.Context, ex evento.Executor, h *history, name string) error {
+	for ; ctx.Err() == nil; pausing(ctx) {
+		for _, key := range []string{inOrder, partitioned} {
+			s, err := evento.ControlOf(ex, key).StatusWithin(ctx, 1)
+			if err != nil {
+				continue // it is not there yet, or the store fails
+			}
+			e := entry{What: stored, Op: name, By: key}
+			for i := range s.Partitions {
+				e.Places = append(e.Places, s.Partitions[i].Position)
+			}
+			if err := h.add(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // handle runs a subscription that writes into the history what it handles. Now and then its
@@ -149,7 +170,7 @@ func handle(ctx context.Context, ex evento.Executor, h *history, key string, par
 				if rand.IntN(200) == 0 {
 					return errors.New("the handler fails now and then")
 				}
-				err := h.add(entry{What: delivered, By: key, Events: []place{{e.ID, e.Position}}})
+				err := h.add(entry{What: delivered, By: key, Events: []place{placeOf(&e)}})
 				if err != nil {
 					select {
 					case unwritten <- err:
