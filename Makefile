@@ -103,7 +103,7 @@ fmt: ## Formats the code
 
 .PHONY: torture-quick
 torture-quick: ## Kills processes and servers for a minute, and compares what they saw with the log
-	EVENTO_TEST_POSTGRES=none .ci/services $(GO) test -count=1 -v -run '$(TORTURE)' ./torture | grep -aE '^(---|ok|FAIL)|kill -9|mutants|promises'
+	GO=$(GO) .ci/torture-quick '$(TORTURE)'
 
 .PHONY: torture
 torture: ## The same for long, as docs/promises.md has it (KILLS=200 FAULTS=50 FOR=300 seconds)
