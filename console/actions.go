@@ -50,9 +50,9 @@ func doneText(values url.Values) string {
 	}
 	switch values.Get("done") {
 	case "retry":
-		return "Workers were asked to handle " + n.of("parked event") + " again. What fails again stays parked."
+		return "Workers were asked to handle " + n.Of("parked event") + " again. What fails again stays parked."
 	case "drop":
-		return n.of("parked event") + " dropped."
+		return n.Of("parked event") + " dropped."
 	}
 	return ""
 }
@@ -145,7 +145,7 @@ func (c *console) askDrop(r *http.Request) (*page, error) {
 		Fields:   append(slices.Clone(ch.fields), pair{"n", l.Events().inForms()}),
 		Commands: ch.commands(l, name, "drop"), May: c.allowed(r, Drop),
 	}
-	return &page{Template: "drop", Title: fmt.Sprintf("Drop %s of %s?", l.Events().of("parked event"), b.Name), Nav: "subscriptions", Body: b}, nil
+	return &page{Template: "drop", Title: fmt.Sprintf("Drop %s of %s?", l.Events().Of("parked event"), b.Name), Nav: "subscriptions", Body: b}, nil
 }
 
 // drop drops parked events, if they are as many as its page has said.
@@ -169,7 +169,7 @@ func areNow(n amount) string {
 	if n == (amount{N: 1}) {
 		return "1 event is"
 	}
-	return n.of("event") + " are"
+	return n.Of("event") + " are"
 }
 
 // resetBody is the page that asks where a subscription is to go on.

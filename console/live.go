@@ -187,16 +187,17 @@ func (l *live) leave(v *viewer) {
 // follow tells viewers of new events, until nobody looks or the executor is closed. It closes
 // began when it knows the end of the log.
 func (l *live) follow(ctx context.Context, began chan<- struct{}) {
-	var at *evento.RawEvent // the last one of which they were told; nil: not known yet
-	for ctx.Err() == nil {
+	var at evento.RawEvent // the last one of which they were told
+	for known := false; ctx.Err() == nil; {
 		var err error
-		if at == nil {
-			if at, err = l.begin(ctx); at != nil {
+		if !known {
+			if at, err = headOf(ctx, l.ex); err == nil {
+				known = true
 				close(began)
 			}
 		}
-		if at != nil {
-			err = l.followFrom(ctx, at)
+		if known {
+			err = l.followFrom(ctx, &at)
 		}
 		if errors.Is(err, evento.ErrClosed) {
 			l.end() // viewers are not told any more that they are live
@@ -207,15 +208,6 @@ func (l *live) follow(ctx context.Context, began chan<- struct{}) {
 		case <-time.After(time.Second):
 		}
 	}
-}
-
-// begin returns the last event; the zero event: there is none.
-func (l *live) begin(ctx context.Context) (*evento.RawEvent, error) {
-	at, err := headOf(ctx, l.ex)
-	if err != nil {
-		return nil, err
-	}
-	return &at, nil
 }
 
 // followFrom tells viewers of the events behind one, which it moves on.

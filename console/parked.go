@@ -203,10 +203,10 @@ func (c *console) offerParked(r *http.Request, s *status, l *parkedList) {
 		l.RetryTo = linkTo(root(r), name, nil, "parked", "retry")
 		if !whole {
 			l.RetryAll = &act{
-				ID: "retry-all", Verb: "Retry all", Allowed: true, Title: fmt.Sprintf("Retry all %s of %s?", s.ParkedEvents().of("parked event"), named(name)),
+				ID: "retry-all", Verb: "Retry all", Allowed: true, Title: fmt.Sprintf("Retry all %s of %s?", s.ParkedEvents().Of("parked event"), named(name)),
 				Text:    "Workers handle them again, aggregate by aggregate, each in order until one fails. What fails again stays parked.",
 				Command: commandLine("subscriptions parked", []string{name.Key, "retry"}, append(routingFlag(name), "--all")...),
-				Button:  "Retry " + s.ParkedEvents().of("event"), To: l.RetryTo, Fields: []pair{{"all", "1"}},
+				Button:  "Retry " + s.ParkedEvents().Of("event"), To: l.RetryTo, Fields: []pair{{"all", "1"}},
 			}
 		}
 	}
@@ -289,14 +289,11 @@ func (l *chosen) Rest() string {
 	if left == (amount{}) {
 		return ""
 	}
-	return left.of("event") + " not shown here"
+	return left.Of("event") + " not shown here"
 }
 
 // Events is how many there are.
 func (l *chosen) Events() amount { return amount{l.Count, l.More} }
-
-// EventsText is for templates.
-func (l *chosen) EventsText() string { return l.Events().of("event") }
 
 // read reads what is chosen, and counts it as far as it looks.
 func (ch *choice) read(ctx context.Context, control *evento.Control, root string) (*chosen, error) {

@@ -239,7 +239,7 @@ func (s status) Sentence() string {
 	case s.State == evento.SubscriptionFailed:
 		return "has stopped behind position " + number(s.Position)
 	case s.Parked > 0:
-		return "has parked " + s.ParkedEvents().of("event")
+		return "has parked " + s.ParkedEvents().Of("event")
 	case s.State == evento.SubscriptionDead:
 		return "has a worker that gives no sign of life"
 	case s.State == evento.SubscriptionRetrying:

@@ -104,8 +104,8 @@ func (a amount) String() string {
 	return number(a.N)
 }
 
-// of is an amount of things.
-func (a amount) of(thing string) string {
+// Of is an amount of things.
+func (a amount) Of(thing string) string {
 	if a.More {
 		return a.String() + " " + thing + "s"
 	}

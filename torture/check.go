@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -89,6 +90,12 @@ func check(report *Report, history io.Reader, log []evento.RawEvent, records []e
 	return nil
 }
 
+// behind is the place in the log of the first event behind a position.
+func (c *checker) behind(position uint64) int {
+	i, _ := slices.BinarySearchFunc(c.log, position+1, func(e evento.RawEvent, at uint64) int { return cmp.Compare(e.Position, at) })
+	return i
+}
+
 // sound checks the log itself.
 func (c *checker) sound() {
 	heads := map[evento.AggregateKey]uint64{}
@@ -119,8 +126,7 @@ func (c *checker) entry(e entry) error {
 		c.order = append(c.order, o)
 		return nil
 	case follows:
-		i, _ := slices.BinarySearchFunc(c.log, e.Position+1, func(e evento.RawEvent, at uint64) int { return int(int64(e.Position) - int64(at)) })
-		c.observers[e.By] = &observer{next: i}
+		c.observers[e.By] = &observer{next: c.behind(e.Position)}
 		return nil
 	case observed:
 		return c.observed(e)
@@ -310,8 +316,7 @@ func (c *checker) parts(o *asked) {
 // conditions checks that no event that a condition excludes is between its place and the write.
 func (c *checker) conditions(o *asked) {
 	for _, condition := range o.Unless {
-		from, _ := slices.BinarySearchFunc(c.log, condition.After+1, func(e evento.RawEvent, at uint64) int { return int(int64(e.Position) - int64(at)) })
-		for i := from; i < o.events[0]; i++ {
+		for i := c.behind(condition.After); i < o.events[0]; i++ {
 			if condition.Query.Matches(c.log[i]) {
 				c.report.add(Serializable, "%s is at position %d, and its condition excludes the event at position %d", o.name, c.log[o.events[0]].Position, c.log[i].Position)
 				break

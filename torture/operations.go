@@ -203,19 +203,21 @@ func (w *writer) decide(ctx context.Context, op string) error {
 
 // deadline sets a deadline, or clears one that it has set.
 func (w *writer) deadline(ctx context.Context, op string) error {
-	o := &operation{Kind: deadline, Parts: []part{{ID: fmt.Sprint("timer ", w.r.IntN(timers)), Any: true, Events: 1}}}
-	b := evento.Aggregate(o.Parts[0].ID).AnyVersion().MetadataFrom(evento.Metadata{ID: op, CorrelationID: op}).Codec(evento.JSON())
+	aggregate, o := fmt.Sprint("timer ", w.r.IntN(timers)), &operation{Kind: deadline}
 	if len(w.set) > 0 && w.r.IntN(3) == 0 {
 		i := w.r.IntN(len(w.set))
-		aggregate, of, _ := strings.Cut(w.set[i], "|")
+		aggregate, o.Clears, _ = strings.Cut(w.set[i], "|")
 		w.set = append(w.set[:i], w.set[i+1:]...)
-		o.Kind, o.Clears, o.Parts[0].ID = clearing, of, aggregate
-		b = evento.Aggregate(aggregate).AnyVersion().MetadataFrom(evento.Metadata{ID: op, CorrelationID: op}).Codec(evento.JSON()).
-			Event(cleared{of}).ClearDeadline(of)
+		o.Kind = clearing
+	}
+	o.Parts = []part{{ID: aggregate, Any: true, Events: 1}}
+	b := evento.Aggregate(aggregate).AnyVersion().MetadataFrom(evento.Metadata{ID: op, CorrelationID: op}).Codec(evento.JSON())
+	if o.Kind == clearing {
+		b.Event(cleared{o.Clears}).ClearDeadline(o.Clears)
 	} else {
 		o.Due = time.Now().Add(time.Duration(w.r.IntN(700)-100) * time.Millisecond).UTC().Truncate(time.Microsecond)
 		b.Event(set{op}).Deadline(op, o.Due, fired{op})
-		w.set = append(w.set, o.Parts[0].ID+"|"+op)
+		w.set = append(w.set, aggregate+"|"+op)
 	}
 	return w.attempt(op, o, func() ([]evento.Receipt, error) {
 		r, err := b.Commit(ctx, w.ex)

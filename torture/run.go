@@ -71,12 +71,15 @@ type run struct {
 	ex      evento.Executor // of goroutines; nil if workers are processes
 	workers []*started
 	n       int // workers so far
+
+	read     int64 // how much of the history was looked at
+	accepted int   // operations that were acknowledged in that
 }
 
 // started is a worker.
 type started struct {
 	name  string
-	from  int64 // the size of the history when it began
+	began bool // the history has an operation of it
 	kill  func()
 	end   func()
 	halt  func()     // nil: it is not a process
@@ -157,7 +160,8 @@ func (r *run) work(ctx context.Context) (err error) {
 
 // little reports whether too few events were acknowledged so far. It gives up after some time.
 func (r *run) little(began time.Time) bool {
-	return bytes.Count(r.since(0), []byte(`"what":"accepted"`)) < r.Least && time.Since(began) < patience
+	r.look()
+	return r.accepted < r.Least && time.Since(began) < patience
 }
 
 func (r *run) halts() int {
@@ -223,7 +227,7 @@ func (r *run) kill(ctx context.Context, i int) error {
 // worked waits until a worker has begun something: a kill before that would show nothing.
 func (r *run) worked(ctx context.Context, w *started) error {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		if bytes.Contains(r.since(w.from), []byte(`"op":"`+w.name+`-`)) {
+		if r.look(); w.began {
 			return nil
 		}
 		select {
@@ -238,15 +242,21 @@ func (r *run) worked(ctx context.Context, w *started) error {
 	return fmt.Errorf("evento: worker %s does nothing", w.name)
 }
 
-// since is what the history has from a place on; nothing if it cannot be read.
-func (r *run) since(from int64) []byte {
+// look reads the lines that the history has got since it was looked at last: who has begun, and how
+// much was acknowledged. What cannot be read is looked at the next time.
+func (r *run) look() {
 	f, err := os.Open(r.history)
 	if err != nil {
-		return nil
+		return
 	}
 	defer func() { _ = f.Close() }()
-	text, _ := io.ReadAll(io.NewSectionReader(f, from, math.MaxInt64-from))
-	return text
+	text, _ := io.ReadAll(io.NewSectionReader(f, r.read, math.MaxInt64-r.read))
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	r.read += int64(len(text))
+	r.accepted += bytes.Count(text, []byte(`"what":"accepted"`))
+	for _, w := range r.workers {
+		w.began = w.began || bytes.Contains(text, []byte(`"op":"`+w.name+`-`))
+	}
 }
 
 // begin starts a worker.
@@ -254,9 +264,6 @@ func (r *run) begin(ctx context.Context) error {
 	r.n++
 	w := Worker{Name: fmt.Sprint("w", r.n), History: r.history, Writers: r.Writers, Seed: r.r.Uint64()}
 	s := &started{name: w.Name, ended: make(chan error, 2)}
-	if info, err := os.Stat(r.history); err == nil {
-		s.from = info.Size()
-	}
 	r.workers = append(r.workers, s)
 	if r.Start == nil {
 		own, cancel := context.WithCancel(ctx)
