@@ -51,6 +51,9 @@ type session struct {
 	maxPacket   int  // the connection's max_allowed_packet, which does not change
 	broken      bool // not to be used again
 	reserved    bool // it is the one that is kept apart
+	// lastRows is the number of rows of the last insert of more than rowStep, and exactRows
+	// that which has a statement of its own; 0: none. See rowsAtOnce.
+	lastRows, exactRows int
 
 	callers string     // the statement that sets what the handle had set
 	access  string     // of transactions, as the handle or the server had set it
@@ -244,6 +247,14 @@ func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	}
 	s.stmts[text] = stmt
 	return stmt, nil
+}
+
+// forget closes a statement, if it was prepared.
+func (s *session) forget(text string) {
+	if stmt, ok := s.stmts[text]; ok {
+		_ = stmt.Close()
+		delete(s.stmts, text)
+	}
 }
 
 func (s *session) exec(ctx context.Context, text string, args ...any) (sql.Result, error) {

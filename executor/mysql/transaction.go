@@ -232,10 +232,32 @@ const (
 	rowSpare = 512
 	// maxRows is the most rows of one statement.
 	maxRows = 256
-	// rowStep divides the number of rows of the statements that have more:
-	// two statements at most for a batch, and few that have to be prepared.
+	// rowStep divides the number of rows of most statements that have more, so that few
+	// have to be prepared: the server takes 5 KiB for each row of each.
 	rowStep = 16
 )
+
+// rowsAtOnce is how many of n rows the next statement inserts. A number that comes twice in
+// a row has a statement of its own, until another does: who imports commits as many events
+// each time.
+func (s *session) rowsAtOnce(n int) int {
+	if n <= rowStep || n%rowStep == 0 {
+		return n
+	}
+	again := n == s.lastRows
+	s.lastRows = n
+	if !again {
+		return n - n%rowStep
+	}
+	if n != s.exactRows && s.exactRows > 0 {
+		s.forget(insertOf(s.exactRows))
+	}
+	s.exactRows = n
+	return n
+}
+
+// insertOf is the statement that inserts n rows.
+func insertOf(n int) string { return insertRows + repeat(insertRow, ",", n) }
 
 // send inserts the rows that are waiting.
 func (tx *transaction) send() error {
@@ -244,11 +266,8 @@ func (tx *transaction) send() error {
 	}
 	args := tx.args
 	for len(args) > 0 {
-		n := len(args) / rowColumns
-		if n > rowStep {
-			n -= n % rowStep
-		}
-		if _, err := tx.s.exec(tx.ctx, insertRows+repeat(insertRow, ",", n), args[:n*rowColumns]...); err != nil {
+		n := tx.s.rowsAtOnce(len(args) / rowColumns)
+		if _, err := tx.s.exec(tx.ctx, insertOf(n), args[:n*rowColumns]...); err != nil {
 			return err
 		}
 		args = args[n*rowColumns:]
