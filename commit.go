@@ -230,8 +230,9 @@ func (b *CommitBuilder) encode() error {
 		if err != nil {
 			return wrap(err, "encoding %s", kind)
 		}
-		events[i] = NewEvent{ID: NewID(), Name: kind.name, Codec: codec.Name(), Data: data, Tags: tagsOf(p)}
+		events[i] = NewEvent{Name: kind.name, Codec: codec.Name(), Data: data, Tags: tagsOf(p)}
 	}
+	ids.give(events)
 	b.events = events
 	return nil
 }

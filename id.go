@@ -42,6 +42,7 @@ type idSource struct {
 	now     func() time.Time
 	entropy *ulid.MonotonicEntropy
 	last    uint64
+	id      ID // the last one: made here, an id is no allocation
 }
 
 func newIDSource(now func() time.Time) *idSource {
@@ -52,16 +53,39 @@ func newIDSource(now func() time.Time) *idSource {
 func (s *idSource) next() ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A time outside the range of a ULID (1970 to 10889) is set to the nearer end.
+	s.look()
+	return s.draw()
+}
+
+// give sets the ids of events, with one look at the clock.
+func (s *idSource) give(events []NewEvent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.look()
+	for i := range events {
+		events[i].ID = s.draw()
+	}
+}
+
+// look brings the time of the ids up to date. One outside the range of a ULID (1970 to
+// 10889) is set to the nearer end. The caller holds the mutex.
+func (s *idSource) look() {
 	now := uint64(max(0, s.now().UnixMilli()))
 	s.last = max(s.last, min(now, ulid.MaxTime()))
+}
+
+// draw makes an id of the time. The caller holds the mutex.
+func (s *idSource) draw() ID {
 	for {
-		id, err := ulid.New(s.last, s.entropy)
-		if err == nil {
-			return id
+		_ = s.id.SetTime(s.last) // which is in its range
+		if err := s.entropy.MonotonicRead(s.last, s.id[timeLen:]); err == nil {
+			return s.id
 		}
 		// The random part overflowed within one millisecond: use the next
 		// millisecond.
 		s.last = (s.last + 1) % ulid.MaxTime()
 	}
 }
+
+// timeLen is how many bytes of an id are its time.
+const timeLen = 6

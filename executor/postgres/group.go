@@ -3,6 +3,8 @@
 package postgres
 
 import (
+	"slices"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -156,7 +158,23 @@ func eventParamsOf(ops []*appendOp) eventParams {
 			no++
 		}
 	}
+	c.kind, c.codecs = shorten(c.kind), shorten(c.codecs)
+	if !slices.ContainsFunc(c.metadata, func(m *string) bool { return m != nil }) {
+		c.metadata = c.metadata[:min(1, n)] // the others are NULL too
+	}
 	return c
+}
+
+// shorten leaves one of values that are all the same. The server unnests arrays side by
+// side and fills up short ones with NULL, for which the statements take the first value.
+// So it need not take apart what most events have in common.
+func shorten[T comparable](values []T) []T {
+	for _, v := range values {
+		if v != values[0] {
+			return values
+		}
+	}
+	return values[:min(1, len(values))]
 }
 
 // orNull is a text for a column; NULL for none.

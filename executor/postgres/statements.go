@@ -114,8 +114,8 @@ WITH a AS MATERIALIZED (
   ) h ON true
 ), added AS (
   INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
-  SELECT c.position + row_number() OVER (ORDER BY e.ordinal), greatest(c.recorded_at, NOW), coalesce(a.head, 0) + e.step, e.kind_id, a.type_id,
-         CASE WHEN a.head IS NULL THEN a.routing_id ELSE a.head_routing END, e.event_id, e.codec, a.aggregate_id, e.data, e.metadata
+  SELECT c.position + row_number() OVER (ORDER BY e.ordinal), greatest(c.recorded_at, NOW), coalesce(a.head, 0) + e.step, coalesce(e.kind_id, ($11::int[])[1]), a.type_id,
+         CASE WHEN a.head IS NULL THEN a.routing_id ELSE a.head_routing END, e.event_id, coalesce(e.codec, ($13::text[])[1]), a.aggregate_id, e.data, e.metadata
   FROM unnest($9::int[], $10::int[], $11::int[], $12::uuid[], $13::text[], $14::bytea[], $15::text[])
        WITH ORDINALITY AS e (no, step, kind_id, event_id, codec, data, metadata, ordinal)
   JOIN a ON a.no = e.no AND a.fits
@@ -159,8 +159,8 @@ const bumped = `, bumped AS (
 func addedBehind(metadata, columns string) string {
 	return `, added AS (
   INSERT INTO SCHEMA.event (position, recorded_at, version, kind_id, type_id, routing_id, event_id, codec, aggregate_id, data, metadata)
-  SELECT b.before + e.step, b.recorded_at, $3 + e.step, e.kind_id, $2, CASE WHEN $3 = 0 THEN $5 ELSE (SELECT routing_id FROM head) END,
-         e.event_id, e.codec, $1, e.data, ` + metadata + `
+  SELECT b.before + e.step, b.recorded_at, $3 + e.step, coalesce(e.kind_id, ($8::int[])[1]), $2, CASE WHEN $3 = 0 THEN $5 ELSE (SELECT routing_id FROM head) END,
+         e.event_id, coalesce(e.codec, ($10::text[])[1]), $1, e.data, ` + metadata + `
   FROM bumped b, (SELECT unnest($7::int[]) AS step, unnest($8::int[]) AS kind_id, unnest($9::uuid[]) AS event_id, unnest($10::text[]) AS codec, unnest($11::bytea[]) AS data` + columns + `) e
 )`
 }
