@@ -1,4 +1,4 @@
-// A flush in one round trip, for a writer alone.
+// A flush in one round trip, or two for a large one, for a writer alone.
 
 package mysql
 
@@ -15,9 +15,9 @@ import (
 	"github.com/evento-go/evento/internal/sqlstore"
 )
 
-// mostAtOnce bounds the size of a write that is sent at once: as text, its bytes are
-// sent as two digits each.
-const mostAtOnce = 8 << 10
+// mostAsText bounds the size of a write whose rows are sent as text, with two digits for
+// each byte: those of a larger one are parameters of a statement before.
+const mostAsText = 8 << 10
 
 // isQuiet reports whether the next flush will probably have one call and find the counter
 // where the last one has left it.
@@ -52,7 +52,7 @@ func (w *writer) storeAtOnce(ctx context.Context, c *call) (finished bool) {
 	tx.local = true
 	tx.tail = sqlstore.TailOf(&w.ex.recent, w.ex.positions, w.position, isConditional(c), tx.page)
 	tx.needPlaces(&op.Write)
-	if len(tx.needed) > 0 || op.Size(rowSpare) > mostAtOnce {
+	if len(tx.needed) > 0 {
 		return false
 	}
 	if err := op.apply(tx); err != nil || op.Refusal != nil || !tx.appended {
@@ -62,7 +62,12 @@ func (w *writer) storeAtOnce(ctx context.Context, c *call) (finished bool) {
 		w.rollback()
 		return false
 	}
+	if op.Size(rowSpare) > mostAsText && !tx.insertFirst() {
+		w.rollback()
+		return false
+	}
 	if len(appendqueue.Hold([]*call{c})) == 0 {
+		w.rollback()
 		return true
 	}
 	err := w.s.run(ctx, tx.atOnce())
@@ -117,11 +122,44 @@ func (w *writer) settle(ctx context.Context, c *call, doubt error) {
 	}
 }
 
-// atOnce is the whole transaction. Its first statement waits for nobody. The second fails
-// unless the counter is where it was left, since NULL is no position. The third tells the
-// session that it was reached. What is a caller's stands there as hexadecimal digits. Tags
-// are inserted between the second and the third.
+// guardedInsertOf is insertOf for a store whose last event is at a position, the first
+// parameter: NULL is no position. It locks the counter, and waits for nobody.
+func guardedInsertOf(n int) string {
+	return strings.Replace(insertOf(n), "(?", "(IF((SELECT position FROM evento_counter WHERE id = 1 FOR UPDATE NOWAIT) = ?, ?, NULL)", 1)
+}
+
+// insertFirst inserts the rows, if one statement has room for them and the counter is where
+// it was left. If not, the transaction is to be rolled back.
+func (tx *transaction) insertFirst() bool {
+	n := len(tx.args) / rowColumns
+	if !tx.s.isPrepared(n) {
+		return false
+	}
+	tx.s.lastRows = n
+	_, err := tx.s.exec(tx.ctx, guardedInsertOf(n), append([]any{tx.w.position}, tx.args...)...)
+	tx.args = tx.args[:0]
+	return err == nil
+}
+
+// atOnce is the whole transaction, or what is left of it behind insertFirst. Its first
+// statement waits for nobody. The second fails unless the counter is where it was left,
+// since NULL is no position. The third tells the session that it was reached. What is a
+// caller's stands there as hexadecimal digits. Tags are inserted between the second and the
+// third.
 func (tx *transaction) atOnce() string {
+	var parts []string
+	if len(tx.args) > 0 {
+		parts = append(parts, "SET @evento_at = (SELECT position FROM evento_counter WHERE id = 1 FOR UPDATE NOWAIT)", tx.rowsAsText())
+	}
+	if len(tx.tags) > 0 {
+		parts = append(parts, insertTagsText(tx.tags))
+	}
+	parts = append(parts, fmt.Sprintf("UPDATE evento_counter SET position = LAST_INSERT_ID(%d), recorded_at = %d WHERE id = 1", tx.position, tx.now), "COMMIT")
+	return strings.Join(parts, "; ")
+}
+
+// rowsAsText is the insert of the rows, with their values in the text.
+func (tx *transaction) rowsAsText() string {
 	var rows []string
 	for row := range slices.Chunk(tx.args, rowColumns) {
 		values := make([]string, rowColumns)
@@ -133,12 +171,7 @@ func (tx *transaction) atOnce() string {
 		}
 		rows = append(rows, "("+strings.Join(values, ",")+")")
 	}
-	text := "SET @evento_at = (SELECT position FROM evento_counter WHERE id = 1 FOR UPDATE NOWAIT); " +
-		insertRows + strings.Join(rows, ",")
-	if len(tx.tags) > 0 {
-		text += "; " + insertTagsText(tx.tags)
-	}
-	return text + fmt.Sprintf("; UPDATE evento_counter SET position = LAST_INSERT_ID(%d), recorded_at = %d WHERE id = 1; COMMIT", tx.position, tx.now)
+	return insertRows + strings.Join(rows, ",")
 }
 
 // literal is a parameter of a row as text.

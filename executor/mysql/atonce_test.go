@@ -1,6 +1,6 @@
 //go:build unix
 
-// A writer alone, whose commits are one round trip.
+// A writer alone, whose commits are one round trip, or two where they are large.
 
 package mysql_test
 
@@ -16,21 +16,30 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
-// atOnce is in the text of such a commit alone.
-const atOnce = "@evento_at"
+// atOnce is in the last text of such a commit alone.
+const atOnce = "SET position = LAST_INSERT_ID("
 
 // alone appends to one aggregate, and checks the receipts.
 type alone struct {
 	t       *testing.T
 	ex      evento.Executor
+	events  uint64 // of each commit; 0: one
 	version uint64
 }
 
+// sizes are numbers of events: of one text, of a statement before it, and of one that is
+// prepared when such a number has come twice.
+var sizes = []uint64{1, 96, 100}
+
 func (a *alone) tryCommit(ctx context.Context) error {
 	a.t.Helper()
-	r, err := evento.Aggregate("alone").OriginalVersion(a.version).RoutingKey("r").RequestedBy("me").Event(happened{int(a.version)}).Commit(ctx, a.ex)
+	events := make([]evento.Payload, max(1, a.events))
+	for i := range events {
+		events[i] = happened{int(a.version) + i}
+	}
+	r, err := evento.Aggregate("alone").OriginalVersion(a.version).RoutingKey("r").RequestedBy("me").Event(events...).Commit(ctx, a.ex)
 	if err == nil {
-		if a.version++; r.Version != a.version || r.Position != a.version {
+		if a.version += uint64(len(events)); r.Version != a.version || r.Position != a.version {
 			a.t.Fatalf("got %+v, want version and position %d", r, a.version)
 		}
 	}
@@ -60,24 +69,33 @@ func TestAtOnceLostReplies(t *testing.T) {
 	if dsn == "" {
 		return
 	}
-	p, through := newProxy(t, dsn)
-	a := &alone{t: t, ex: openSilent(t, through)}
-	for name, c := range map[string]cut{
-		"not made":     {text: atOnce},
-		"made":         {text: atOnce, forward: true, packets: 4},
-		"half made":    {text: atOnce, forward: true},
-		"not answered": {text: atOnce, forward: true, race: true},
-	} {
-		for range 3 {
-			a.warm()
-			p.next.Store(&c)
-			a.commit()
-			if p.next.Load() != nil {
-				t.Fatalf("%s: nothing was cut: the commit was not sent at once", name)
+	for _, events := range sizes {
+		t.Run(fmt.Sprint(events), func(t *testing.T) {
+			t.Parallel()
+			p, through := newProxy(t, testserver.MySQL(t))
+			a := &alone{t: t, ex: openSilent(t, through), events: events}
+			replies := 2 // counter and COMMIT
+			if events == 1 {
+				replies = 4
 			}
-		}
+			for name, c := range map[string]cut{
+				"not made":     {text: atOnce},
+				"made":         {text: atOnce, forward: true, packets: replies},
+				"half made":    {text: atOnce, forward: true},
+				"not answered": {text: atOnce, forward: true, race: true},
+			} {
+				for range 3 {
+					a.warm()
+					p.next.Store(&c)
+					a.commit()
+					if p.next.Load() != nil {
+						t.Fatalf("%s: nothing was cut: the commit was not sent at once", name)
+					}
+				}
+			}
+			wantEvents(t, a.ex, int(a.version))
+		})
 	}
-	wantEvents(t, a.ex, int(a.version))
 }
 
 // Others append between the commits of a writer alone.
@@ -89,26 +107,32 @@ func TestAtOnceBesideOthers(t *testing.T) {
 	}
 	executors := []evento.Executor{openSilent(t, dsn), openSilent(t, dsn)}
 	versions := map[string]uint64{}
-	for position := uint64(1); position <= 600; {
+	for last, commits := uint64(0), 0; commits < 600; {
 		ex := executors[rand.IntN(len(executors))]
 		for range rand.IntN(5) {
+			commits++
+			events := make([]evento.Payload, []int{1, 1, 1, 32}[rand.IntN(4)])
+			for i := range events {
+				events[i] = happened{i}
+			}
 			id := fmt.Sprint("a-", rand.IntN(4))
 			stale := rand.IntN(4) == 0 && versions[id] > 0
 			b := evento.Aggregate(id).OriginalVersion(versions[id])
 			if stale {
 				b.OriginalVersion(versions[id] - 1)
 			}
-			r, err := b.Event(happened{}).Commit(t.Context(), ex)
+			r, err := b.Event(events...).Commit(t.Context(), ex)
 			var conflict *evento.ConflictError
 			switch {
 			case stale && (!errors.As(err, &conflict) || conflict.Actual != versions[id]):
 				t.Fatalf("Commit() of a stale write = %v, want a conflict with %d", err, versions[id])
 			case stale:
-			case err != nil || r.Version != versions[id]+1 || r.Position != position:
-				t.Fatalf("Commit() = %+v, %v, want version %d and position %d", r, err, versions[id]+1, position)
 			default:
-				versions[id]++
-				position++
+				versions[id] += uint64(len(events))
+				last += uint64(len(events))
+				if err != nil || r.Version != versions[id] || r.Position != last {
+					t.Fatalf("Commit() = %+v, %v, want version %d and position %d", r, err, versions[id], last)
+				}
 			}
 		}
 	}
@@ -123,22 +147,28 @@ func TestAtOnceGivesUp(t *testing.T) {
 	if dsn == "" {
 		return
 	}
-	db := raw(t, dsn)
-	a := &alone{t: t, ex: openSilent(t, dsn)}
-	a.warm()
-	f := begin(t, db)
-	f.lockCounter()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- a.tryCommit(ctx) }()
-	awaitWaiting(t, db, "")
-	cancel()
-	if err := receive(t, "Commit", done); !errors.Is(err, context.Canceled) || errors.Is(err, evento.ErrOutcomeUnknown) {
-		t.Errorf("Commit() = %v, want the error of the context", err)
+	for _, events := range sizes {
+		t.Run(fmt.Sprint(events), func(t *testing.T) {
+			t.Parallel()
+			dsn := testserver.MySQL(t)
+			db := raw(t, dsn)
+			a := &alone{t: t, ex: openSilent(t, dsn), events: events}
+			a.warm()
+			f := begin(t, db)
+			f.lockCounter()
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- a.tryCommit(ctx) }()
+			awaitWaiting(t, db, "")
+			cancel()
+			if err := receive(t, "Commit", done); !errors.Is(err, context.Canceled) || errors.Is(err, evento.ErrOutcomeUnknown) {
+				t.Errorf("Commit() = %v, want the error of the context", err)
+			}
+			f.end(f.tx.Rollback)
+			a.commit()
+			wantEvents(t, a.ex, int(a.version))
+		})
 	}
-	f.end(f.tx.Rollback)
-	a.commit()
-	wantEvents(t, a.ex, int(a.version))
 }
 
 // What the server refuses is told as it is when nobody commits at once.
@@ -148,24 +178,30 @@ func TestAtOnceRefused(t *testing.T) {
 	if dsn == "" {
 		return
 	}
-	db := raw(t, dsn)
-	a := &alone{t: t, ex: openSilent(t, dsn)}
-	for _, table := range []string{"event", "counter"} {
-		a.warm()
-		exec := func(text string) {
-			t.Helper()
-			if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(text, "TABLE", table)); err != nil {
-				t.Fatalf("%s: %v", text, err)
+	for _, events := range sizes {
+		t.Run(fmt.Sprint(events), func(t *testing.T) {
+			t.Parallel()
+			dsn := testserver.MySQL(t)
+			db := raw(t, dsn)
+			a := &alone{t: t, ex: openSilent(t, dsn), events: events}
+			for _, table := range []string{"event", "counter"} {
+				a.warm()
+				exec := func(text string) {
+					t.Helper()
+					if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(text, "TABLE", table)); err != nil {
+						t.Fatalf("%s: %v", text, err)
+					}
+				}
+				when := map[string]string{"event": "INSERT", "counter": "UPDATE"}[table]
+				exec("CREATE TRIGGER evento_no_TABLE BEFORE " + when + " ON evento_TABLE FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no TABLE today'")
+				err := a.tryCommit(t.Context())
+				if err == nil || table == "event" && errors.Is(err, evento.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "no "+table+" today") {
+					t.Errorf("Commit() with a trigger on %s = %v, want what the trigger says", table, err)
+				}
+				exec("DROP TRIGGER evento_no_TABLE")
+				a.commit()
 			}
-		}
-		when := map[string]string{"event": "INSERT", "counter": "UPDATE"}[table]
-		exec("CREATE TRIGGER evento_no_TABLE BEFORE " + when + " ON evento_TABLE FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no TABLE today'")
-		err := a.tryCommit(t.Context())
-		if err == nil || table == "event" && errors.Is(err, evento.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "no "+table+" today") {
-			t.Errorf("Commit() with a trigger on %s = %v, want what the trigger says", table, err)
-		}
-		exec("DROP TRIGGER evento_no_TABLE")
-		a.commit()
+			wantEvents(t, a.ex, int(a.version))
+		})
 	}
-	wantEvents(t, a.ex, int(a.version))
 }

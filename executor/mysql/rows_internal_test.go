@@ -10,8 +10,8 @@ func TestRowsAtOnce(t *testing.T) {
 	for i, c := range []struct{ rows, want int }{
 		{1, 1}, {16, 16}, {32, 32}, {256, 256}, // always
 		{100, 96}, {4, 4}, {100, 100}, {100, 100}, // from the second time on
-		{77, 64}, {13, 13}, {100, 96}, {4, 4}, // not in turns
-		{77, 64}, {13, 13}, {77, 77}, {100, 96}, // the last that came twice
+		{77, 64}, {13, 13}, {100, 100}, {77, 64}, {13, 13}, {100, 100}, // until another comes twice
+		{77, 64}, {13, 13}, {77, 77}, {100, 96}, {4, 4}, {77, 77},
 	} {
 		if got := s.rowsAtOnce(c.rows); got != c.want {
 			t.Errorf("%d: rowsAtOnce(%d) = %d, want %d", i, c.rows, got, c.want)

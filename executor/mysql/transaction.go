@@ -241,20 +241,26 @@ const (
 // a row has a statement of its own, until another does: who imports commits as many events
 // each time.
 func (s *session) rowsAtOnce(n int) int {
-	if n <= rowStep || n%rowStep == 0 {
+	if n <= rowStep { // it may be the rest of another number
 		return n
 	}
 	again := n == s.lastRows
 	s.lastRows = n
-	if !again {
+	switch {
+	case s.isPrepared(n):
+		return n
+	case !again:
 		return n - n%rowStep
-	}
-	if n != s.exactRows && s.exactRows > 0 {
+	case s.exactRows > 0:
 		s.forget(insertOf(s.exactRows))
+		s.forget(guardedInsertOf(s.exactRows))
 	}
 	s.exactRows = n
 	return n
 }
+
+// isPrepared reports whether n rows have a statement of their own.
+func (s *session) isPrepared(n int) bool { return n <= rowStep || n%rowStep == 0 || n == s.exactRows }
 
 // insertOf is the statement that inserts n rows.
 func insertOf(n int) string { return insertRows + repeat(insertRow, ",", n) }
