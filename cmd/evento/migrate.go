@@ -151,6 +151,10 @@ func (s migrationStatus) write(o *output, a address) error {
 // applied.
 func (a address) status(ctx context.Context) (s migrationStatus, err error) {
 	s.Migrations = []migrationView{}
+	missing := a.checkThere()
+	if missing != nil && !errors.Is(missing, errMissing) {
+		return s, missing
+	}
 	switch a.kind {
 	case pebbleStore:
 		return s, nil
@@ -170,7 +174,7 @@ func (a address) status(ctx context.Context) (s migrationStatus, err error) {
 	for _, m := range known {
 		s.Migrations = append(s.Migrations, migrationView{Number: m.Number, Name: m.Name})
 	}
-	if a.kind == sqliteStore && errors.Is(a.checkThere(), errMissing) {
+	if missing != nil {
 		return s, nil
 	}
 	applied, err := in.Applied(ctx)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -43,6 +44,27 @@ func TestLookingChangesNothing(t *testing.T) {
 		}
 		if string(before) != string(after) {
 			t.Errorf("%s was changed by looking at it", path)
+		}
+	}
+}
+
+// What is not of the storage's kind is no store, also for commands that would make one.
+func TestMigrateOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for store, want := range map[string]string{
+		"sqlite:" + dir:  "it is a directory: a SQLite store is a file; for one of Pebble write pebble:" + dir,
+		"pebble:" + file: "it is not a directory: for a SQLite store write sqlite:" + file,
+	} {
+		for _, what := range []string{"up", "status"} {
+			code, stdout, stderr := call(t, "", "migrate", what, "--store", store)
+			if code != exitFailed || stdout != "" || !strings.Contains(stderr, want) {
+				t.Errorf("migrate %s of %s: exit code %d, want %d and %q\n%s%s", what, store, code, exitFailed, want, stdout, stderr)
+			}
 		}
 	}
 }
