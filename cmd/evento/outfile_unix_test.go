@@ -318,6 +318,50 @@ func owner(t *testing.T, path string) uint32 {
 	return info.Sys().(*syscall.Stat_t).Uid
 }
 
+// Who may not make files beside a store, or not read it, is told so; and a sound store is not
+// called damaged.
+func TestLookingWithoutRights(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		file, folder os.FileMode
+		want         string
+	}{
+		"a folder that may not be written to": {0o644, 0o555, "files -wal and -shm beside it"},
+		"a file that may not be read":         {0o000, 0o777, "permission denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := open(t)
+			folder := filepath.Join(dir, "folder")
+			if err := os.Mkdir(folder, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			store := shared(t, filled(t), folder)
+			chmod(t, store, test.file)
+			chmod(t, folder, test.folder)
+			t.Cleanup(func() { chmod(t, folder, 0o777) })
+			for _, args := range [][]string{{"events", "list"}, {"doctor"}} {
+				cmd := program(t, dir, append(args, "--store", store)...)
+				asAnother(t, cmd, t.TempDir())
+				code, stdout, stderr := ended(t, cmd)
+				if code != exitFailed || !strings.Contains(stdout+stderr, test.want) || strings.Contains(stdout, "restore") {
+					t.Errorf("%q: exit code %d, want %d and %q\n%s%s", args, code, exitFailed, test.want, stdout, stderr)
+				}
+			}
+			if left := names(t, folder); len(left) != 1 {
+				t.Errorf("there are %q", left)
+			}
+		})
+	}
+}
+
+func chmod(t *testing.T, path string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What the command makes is private, and what is there keeps its permissions.
 func TestStoresArePrivate(t *testing.T) {
 	t.Parallel()

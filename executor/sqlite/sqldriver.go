@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+
+	"github.com/evento-go/evento"
 )
 
 // opener opens connections for a [sql.DB].
@@ -308,13 +310,25 @@ func openFile(path string, readOnly bool) *sql.DB {
 			return nil, err
 		}
 		err = errors.Join(c.BusyHandler(beBusy), c.CreateFunction("evento_checksum", -1, sqlite3.DETERMINISTIC, checksumFunction))
+		if err == nil {
+			err = shareMemory(ctx, c)
+		}
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		// What is wrong with the file, the first statement of the caller will say too.
-		if during(ctx, c, func() error { return c.Exec("SELECT 1 FROM sqlite_schema LIMIT 1") }) == nil { // there is shared memory now
-			likeFile(c.Filename("main").String())
-		}
 		return c, nil
 	}))
+}
+
+// shareMemory makes the shared memory of a file, with the file's permissions. What is wrong with
+// the file otherwise, the first statement of the caller will say too.
+func shareMemory(ctx context.Context, c *sqlite3.Conn) error {
+	err := during(ctx, c, func() error { return c.Exec("SELECT 1 FROM sqlite_schema LIMIT 1") })
+	if errors.Is(err, sqlite3.READONLY) {
+		return fmt.Errorf("%w: SQLite reads it by way of the files -wal and -shm beside it, which this user may not make or change: %w", evento.ErrReadOnly, err)
+	}
+	if err == nil {
+		likeFile(c.Filename("main").String())
+	}
+	return nil
 }
