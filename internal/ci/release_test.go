@@ -170,6 +170,9 @@ func TestReleaseOfBadVersions(t *testing.T) {
 			t.Errorf("%q: status %d, want 1", version, status)
 		}
 		says(t, out, "MISS  version")
+		if strings.Contains(out, "make test") {
+			t.Errorf("%q: the tests ran for nothing:\n%s", version, out)
+		}
 	}
 	for _, args := range [][]string{nil, {"--tags", "v0.2.0"}, {"v0.2.0", "v0.3.0"}} {
 		if out, status := tr.run(t, ".ci/release", args...); status != 2 {
