@@ -64,17 +64,29 @@ func withModeOf(uri string) string {
 	return withSetting(uri, "modeof", path)
 }
 
-// likeFile is withModeOf for the shared memory beside the log, once SQLite has made it.
+// likeFile is withModeOf for the shared memory beside the log, once SQLite has made it. A link
+// at its place is left alone: whoever may write to the folder could have made it, to any file,
+// and this process may be the superuser's. os.Root does not follow one that is put there
+// meanwhile.
 func likeFile(path string) {
 	file, err := os.Stat(path)
 	if err != nil {
 		return // it is not in a file system of the operating system
 	}
-	const shared = "-shm"
-	if made, err := os.Stat(path + shared); err == nil && made.Mode() != file.Mode() {
-		_ = os.Chmod(path+shared, file.Mode()) // it may be another user's
+	folder, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return
 	}
-	giveTo(file, path+shared)
+	defer func() { _ = folder.Close() }()
+	name := filepath.Base(path) + "-shm"
+	made, err := folder.Lstat(name)
+	if err != nil || !made.Mode().IsRegular() || linked(made) {
+		return
+	}
+	if made.Mode() != file.Mode() {
+		_ = folder.Chmod(name, file.Mode()) // it may be another user's
+	}
+	giveTo(folder, name, made, file)
 }
 
 // file is what an executor has opened. It is safe for concurrent use.

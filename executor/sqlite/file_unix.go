@@ -7,15 +7,18 @@ import (
 	"syscall"
 )
 
-// giveTo makes the owner of a file that of a path, as far as this process may.
-func giveTo(file os.FileInfo, path string) {
-	made, err := os.Stat(path)
-	if err != nil {
-		return
-	}
-	of, ok1 := file.Sys().(*syscall.Stat_t)
-	has, ok2 := made.Sys().(*syscall.Stat_t)
+// linked reports whether a file has further names.
+func linked(file os.FileInfo) bool {
+	has, ok := file.Sys().(*syscall.Stat_t)
+	return ok && has.Nlink > 1
+}
+
+// giveTo makes the owner of a file, which is at a name in a folder, that of another one, as far
+// as this process may.
+func giveTo(folder *os.Root, name string, file, like os.FileInfo) {
+	of, ok1 := like.Sys().(*syscall.Stat_t)
+	has, ok2 := file.Sys().(*syscall.Stat_t)
 	if ok1 && ok2 && (of.Uid != has.Uid || of.Gid != has.Gid) {
-		_ = os.Chown(path, int(of.Uid), int(of.Gid))
+		_ = folder.Lchown(name, int(of.Uid), int(of.Gid))
 	}
 }

@@ -68,3 +68,54 @@ func TestFilesBesideAreLikeTheFile(t *testing.T) {
 		}
 	}
 }
+
+// A link in the place of the shared memory leads to a file that is none of the store's: neither
+// its permissions nor its owner are changed. Else whoever may write to the folder of a store could
+// have the superuser, who looks at it, give them any file.
+func TestLinkedSharedMemory(t *testing.T) {
+	t.Parallel()
+	for name, link := range map[string]func(old, name string) error{"symbolic": os.Symlink, "hard": os.Link} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			path, other := filepath.Join(dir, "a.db"), filepath.Join(dir, "other")
+			ex := openFile(t, path)
+			commit(t, ex, 1)
+			closeAll(t, ex)
+			execFile(t, path, "PRAGMA journal_mode = delete") // so that it is read without shared memory
+			if err := os.WriteFile(other, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, 0o666); err != nil { // as the owner of the folder would
+				t.Fatal(err)
+			}
+			if os.Getuid() == 0 {
+				if err := os.Chown(path, 65534, 65534); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := link(other, path+"-shm"); err != nil {
+				t.Fatal(err)
+			}
+			looking, err := sqlite.Open(t.Context(), path, &sqlite.Options{ReadOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeAll(t, looking)
+			in := inspect(t, path)
+			if _, _, err := in.Version(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := in.Close(); err != nil {
+				t.Error(err)
+			}
+			info, err := os.Stat(other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if uid := int(info.Sys().(*syscall.Stat_t).Uid); info.Mode() != 0o600 || uid != os.Getuid() {
+				t.Errorf("the file that is linked to is %v of user %d, want %v of %d", info.Mode(), uid, os.FileMode(0o600), os.Getuid())
+			}
+		})
+	}
+}
