@@ -77,11 +77,18 @@ func Time(t time.Time) string {
 
 // Err makes an error's text safe to print, on one line: it may quote texts from a store.
 func Err(err error) string {
-	lines := strings.Split(err.Error(), "\n")
-	for i, line := range lines {
-		lines[i] = Line(strings.TrimSpace(line))
+	text := ""
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		switch {
+		case text == "":
+		case strings.HasSuffix(text, ":"): // above a list, as in errors of pgx
+			text += " "
+		default:
+			text += "; "
+		}
+		text += Line(strings.TrimSpace(line))
 	}
-	return strings.Join(lines, "; ")
+	return text
 }
 
 // Line makes a line of a longer text safe to print: it escapes, and does not quote.

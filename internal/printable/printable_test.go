@@ -8,7 +8,7 @@ import (
 // An error is one line, and nothing in it acts on a terminal.
 func TestErr(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{"open é: a\n\tb": "open é: a; b", "open \x9b31m": `open \x9b31m`, "\x1b[2J": `\x1b[2J`, "\u202e": `\u202e`} {
+	for text, want := range map[string]string{"open é: a\n\tb": "open é: a; b", "open é:\n\ta\n\tb": "open é: a; b", "open \x9b31m": `open \x9b31m`, "\x1b[2J": `\x1b[2J`, "\u202e": `\u202e`} {
 		if got := Err(errors.New(text)); got != want {
 			t.Errorf("Err(%q) = %q, want %q", text, got, want)
 		}
