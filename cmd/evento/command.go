@@ -73,7 +73,11 @@ func addDefaults(root *cobra.Command, args []string) {
 func arguments(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return usagef("%s takes %s, not %d arguments; %[1]s -h shows how", cmd.CommandPath(), what, len(args))
+			given := "1 argument"
+			if len(args) != 1 {
+				given = fmt.Sprintf("%d arguments", len(args))
+			}
+			return usagef("%s takes %s, not %s; %[1]s -h shows how", cmd.CommandPath(), what, given)
 		}
 		return nil
 	}

@@ -487,7 +487,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"help", "event"}, "is it events?"},
 		{[]string{"help", "events", "lst"}, "evento events has no command lst"},
 		{[]string{"completion", "csh"}, "evento completion has no command csh"},
-		{[]string{"completion", "bash", "x"}, "takes no arguments"},
+		{[]string{"completion", "bash", "x"}, "takes no arguments, not 1 argument;"},
 		{[]string{"events", "list", "--lim", "3"}, "unknown flag"},
 		{[]string{"events", "list", "--limit", "x"}, "invalid argument"},
 		{[]string{"events", "list", "a", "--store", "x"}, "takes no arguments"},

@@ -60,7 +60,7 @@ func (s *sqlDoctor) schema(ctx context.Context) (more bool, err error) {
 	case errors.Is(err, evento.ErrReadOnly) || errors.Is(err, fs.ErrPermission):
 		return false, s.found(finding{severe, "store", "", "it cannot be opened: " + strings.TrimPrefix(err.Error(), "evento: "), "examine it as a user who may read it and make files beside it"})
 	case ctx.Err() == nil && s.s.address.kind == sqliteStore: // of a server, it may be that it cannot be reached
-		return false, s.found(finding{severe, "file", "", "the file cannot be read: " + err.Error(), "restore a backup; sqlite3 FILE .recover saves what can be read"})
+		return false, s.found(finding{severe, "file", "", "the file cannot be read: " + err.Error(), "see that it is the right file; if it is, restore a backup; sqlite3 FILE .recover saves what can be read"})
 	default:
 		return false, err
 	}

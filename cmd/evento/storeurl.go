@@ -71,7 +71,7 @@ func parseAddress(text string) (address, error) {
 			return parseURI(uri)
 		}
 		if path == "" {
-			return address{}, usagef("there is no path behind %s: it is %s:PATH", name, name)
+			return address{}, usagef("there is no path behind \"%s:\"; write %s:PATH", name, name)
 		}
 		if err := notPath(path); err != nil && !isPath(path) {
 			return address{}, err
@@ -175,7 +175,7 @@ func parseURI(rest string) (address, error) {
 		return address{}, usagef("in the path of the URI, a %% is not followed by two hexadecimal digits; %% itself is written %%25")
 	}
 	if path == "" {
-		return address{}, usagef("there is no path behind file: it is sqlite:file:PATH")
+		return address{}, usagef("there is no path behind \"file:\"; write sqlite:file:PATH")
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {

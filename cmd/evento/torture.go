@@ -59,7 +59,7 @@ Exit codes: 0 all promises were kept, 1 they were not, or it failed, 2 called wr
 	f.Duration("for", 20*time.Second, "how long processes work at least")
 	f.Int("kills", 20, "how many processes are killed")
 	f.Int("workers", 3, "how many processes work at the same time; on Pebble one")
-	f.Uint64("seed", 0, "of what is chosen at random; 0 is another one each time")
+	f.Uint64("seed", 0, "seed of all that is chosen at random; 0: another one each time")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if text := os.Getenv(tortureVariable); text != "" {
 			return tortureWork(cmd, text)
@@ -223,7 +223,7 @@ var wants = map[storeKind]string{
 // removeBeside removes a store that [address.beside] has named, or says that it is left.
 func (a address) removeBeside(ctx context.Context) error {
 	if err := a.remove(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("%s is left, remove it yourself: %w", a, err)
+		return fmt.Errorf("%s may be left, and you have to remove it: %w", a, err)
 	}
 	return nil
 }
