@@ -24,13 +24,15 @@
 //     when it does not fit, spans aggregates, or is made twice;
 //   - Conditions: what was read still holds when a write is stored;
 //   - Order: the total order under concurrent writers and readers;
-//   - Pages, Filters, Routing, Cursors, Places, Iteration: reading;
+//   - Pages, Filters, Tags, Routing, Cursors, Places, Iteration: reading;
 //   - Names, Payloads, Timestamps: that bytes come back unchanged;
 //   - Snapshots, Records, Changed: what projections and subscriptions are
 //     built on;
+//   - WithRecords, Deadlines: records, and deadlines, that change with events;
 //   - Follow: those who follow queries, and share a feed;
 //   - Contexts, Close, Reopen: cancellation, shutdown, and what outlives it;
 //   - Library: projections and subscriptions at work on the store;
+//   - Delivery, Staged: what subscriptions promise, also transactional ones;
 //   - InTx: commits in a transaction of the storage, if it has them;
 //   - Import: taking over events of another store, if it is an
 //     [evento.Importer];
