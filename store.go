@@ -9,7 +9,7 @@ import (
 	"github.com/evento-go/evento/cursor"
 )
 
-// Executor is a store of events, snapshots and subscription cursors. The packages
+// Executor is a store of events, snapshots and records, which subscriptions and deadlines keep. The packages
 // under executor implement it, and you can implement it too: each method's comment
 // states its promises, and executor/executortest tests an implementation against
 // them.
