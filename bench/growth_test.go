@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -19,8 +18,7 @@ import (
 
 // BenchmarkGrowth compares a store with ten thousand events with larger ones of
 // the same executor: appending by 64 writers, loads of 100 events and pages of
-// 1,000 from anywhere. With EVENTO_BENCH_LARGE the embedded storages have ten
-// million events too.
+// 1,000 from anywhere. The embedded storages have ten million events too.
 func BenchmarkGrowth(b *testing.B) {
 	for _, c := range []struct {
 		name     string
@@ -66,7 +64,7 @@ func growthSizes(embedded bool) []int {
 	switch {
 	case testing.Short():
 		return []int{100_000}
-	case embedded && os.Getenv("EVENTO_BENCH_LARGE") != "":
+	case embedded:
 		return []int{100_000, 1_000_000, 10_000_000}
 	}
 	return []int{100_000, 1_000_000}

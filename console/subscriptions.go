@@ -233,10 +233,7 @@ func (s *status) owners() string {
 
 // pending is how many events a subscription has to look at.
 func (s *status) pending() string {
-	if s.More {
-		return plural(int(s.Behind), "event") + " or more"
-	}
-	return plural(int(s.Behind), "event")
+	return amount{int(s.Behind), s.More}.Of("event")
 }
 
 // lagText is a lag in words.

@@ -62,6 +62,17 @@ func (p *page) picture(name, title, svg string) {
 	p.printf("![%s](images/%s)\n\n", title, name)
 }
 
+// pictured writes a picture and the table of its figures, if there are any. Text is in the
+// first columns of the table.
+func (p *page) pictured(name, title string, svg func() string, text int, head []string, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	p.picture(name, title, svg())
+	table(&p.text, text, head, rows)
+	p.printf("\n")
+}
+
 // block writes what another document has too, between markers.
 func (p *page) block(name string, write func()) {
 	begin, end := marked(name)

@@ -30,12 +30,7 @@ func (p *page) writers() {
 			rows = append(rows, cells)
 		}
 	}
-	if len(rows) == 0 {
-		return
-	}
-	p.picture("bench-writers.svg", "Commits a second by writers, evento and the raw driver", plot.svg())
-	table(&p.text, 1, []string{"evento · driver, a second", "1 writer", "4", "16", "64"}, rows)
-	p.printf("\n")
+	p.pictured("bench-writers.svg", "Commits a second by writers, evento and the raw driver", plot.svg, 1, []string{"evento · driver, a second", "1 writer", "4", "16", "64"}, rows)
 }
 
 func (p *page) latency() {
@@ -60,17 +55,12 @@ func (p *page) latency() {
 			}
 		}
 	}
-	if len(rows) == 0 {
-		return
-	}
-	p.picture("bench-latency.svg", "Latency of commits, and from the commit to the handler", plot.svg())
-	table(&p.text, 2, []string{"what", "storage", "p50", "p99", "p99.9"}, rows)
-	p.printf("\n")
+	p.pictured("bench-latency.svg", "Latency of commits, and from the commit to the handler", plot.svg, 2, []string{"what", "storage", "p50", "p99", "p99.9"}, rows)
 }
 
 func (p *page) growth() {
 	p.printf("## Growth\n\n")
-	p.prose("The rate on a store of that many events to the rate on one of 10,000, in turns: appends by 64 writers, loads of 100 events, pages of 1,000 from anywhere. At least 0.80 is to be reached. `EVENTO_BENCH_LARGE=1 make bench` has ten million events on the embedded storages too, which takes four minutes and 5 GB of disk more.")
+	p.prose("The rate on a store of that many events to the rate on one of 10,000, in turns: appends by 64 writers, loads of 100 events, pages of 1,000 from anywhere. At least 0.80 is to be reached. Ten million events are on the embedded storages alone.")
 	plot := &panelsPlot{title: "Rate on a store that has grown, to one of 10,000 events", across: "events", up: "Ratio", reference: 0.8, columns: 3}
 	for _, s := range databases() {
 		plot.series = append(plot.series, s.name)
@@ -95,9 +85,7 @@ func (p *page) growth() {
 		}
 		plot.panels = append(plot.panels, panel{what.name, lines})
 	}
-	p.picture("bench-growth.svg", "Rates on stores that have grown", plot.svg())
-	table(&p.text, 2, []string{"what", "storage", "100,000 events", "1,000,000", "10,000,000"}, rows)
-	p.printf("\n")
+	p.pictured("bench-growth.svg", "Rates on stores that have grown", plot.svg, 2, []string{"what", "storage", "100,000 events", "1,000,000", "10,000,000"}, rows)
 }
 
 func (p *page) bytes() {
@@ -114,12 +102,7 @@ func (p *page) bytes() {
 		rows = append(rows, []string{s.name, number(payload), number(all), fmt.Sprintf("%.2f", all/payload)})
 		plot.rows = append(plot.rows, row{label: s.name, values: []float64{payload, all}})
 	}
-	if len(rows) == 0 {
-		return
-	}
-	p.picture("bench-bytes.svg", "Bytes on the disk for an event", plot.svg())
-	table(&p.text, 1, []string{"storage", "payload", "on the disk", "to the payload"}, rows)
-	p.printf("\n")
+	p.pictured("bench-bytes.svg", "Bytes on the disk for an event", plot.svg, 1, []string{"storage", "payload", "on the disk", "to the payload"}, rows)
 }
 
 func (p *page) memory() {
@@ -146,12 +129,7 @@ func (p *page) memory() {
 			rows = append(rows, cells)
 		}
 	}
-	if len(rows) == 0 {
-		return
-	}
-	p.picture("bench-memory.svg", "Peak of memory of four things", plot.svg())
-	table(&p.text, 1, []string{"storage", "open", "load", "catch up", "export"}, rows)
-	p.printf("\n")
+	p.pictured("bench-memory.svg", "Peak of memory of four things", plot.svg, 1, []string{"storage", "open", "load", "catch up", "export"}, rows)
 }
 
 // tags is the table of docs/deciding.md.
