@@ -24,6 +24,7 @@ const (
 	OnceDue      = "OnceDue"
 	Live         = "Live"
 	Fenced       = "Fenced"
+	Reached      = "Reached"
 )
 
 // asked is an operation of the history.
@@ -47,7 +48,7 @@ type checker struct {
 	order      []*asked
 	floor      uint64
 
-	observers map[string]*observer
+	observers map[string]*observer   // by name, and the last one of each worker by the worker's
 	handled   map[string]*deliveries // by subscription
 	places    map[[2]string][]uint64 // of a subscription's partitions, as an observer has read them last
 }
@@ -126,7 +127,8 @@ func (c *checker) entry(e entry) error {
 		c.order = append(c.order, o)
 		return nil
 	case follows:
-		c.observers[e.By] = &observer{next: c.behind(e.Position)}
+		o := &observer{next: c.behind(e.Position)}
+		c.observers[e.By], c.observers[e.Op] = o, o
 		return nil
 	case observed:
 		return c.observed(e)
@@ -135,6 +137,13 @@ func (c *checker) entry(e entry) error {
 		return nil
 	case delivered:
 		c.delivered(e.By, e.Events[0])
+		return nil
+	case stopped:
+		c.report.add(Reached, "%s has ended by itself, without an error", e.By)
+		return nil
+	case ended:
+		c.report.Ended++
+		c.reached(e)
 		return nil
 	}
 	o := c.operations[e.Op]
@@ -194,6 +203,27 @@ func (c *checker) stored(e entry) {
 		if d := c.handled[e.By]; e.By == inOrder && d.next < len(c.log) && c.log[d.next].Position <= at {
 			c.report.add(Complete, "%s was at position %d before it had handled position %d", e.By, at, c.log[d.next].Position)
 		}
+	}
+}
+
+// reached checks, when a worker has ended, that its observer and the subscriptions have come to the
+// position to which it was told to come.
+func (c *checker) reached(e entry) {
+	to, before := c.behind(e.Position), c.report.Violations[Reached]
+	switch o := c.observers[e.Op]; {
+	case o == nil:
+		c.report.add(Reached, "%s has ended, and has never followed the log", e.Op)
+	case !o.wrong && o.next < to:
+		c.report.add(Reached, "%s was to follow the log up to position %d, and was not given position %d", e.Op, e.Position, c.log[o.next].Position)
+	}
+	for _, key := range []string{inOrder, partitioned} {
+		left := slices.IndexFunc(c.log[:to], func(e evento.RawEvent) bool { return c.handled[key].times[e.ID] == 0 })
+		if left >= 0 {
+			c.report.add(Reached, "%s was to handle all up to position %d, and had not handled position %d when %s ended", key, e.Position, c.log[left].Position, e.Op)
+		}
+	}
+	if e.Why != "" && c.report.Violations[Reached] == before {
+		c.report.add(Reached, "%s was to come to position %d, and nothing went on: %s", e.Op, e.Position, e.Why)
 	}
 }
 

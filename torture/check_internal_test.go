@@ -36,7 +36,7 @@ func newStory() *story {
 			entry{What: invoked, Op: op, Operation: &operation{Kind: appends, Parts: []part{{ID: id, Expected: version - 1, Events: 1}}}},
 			entry{What: accepted, Op: op, Receipts: []evento.Receipt{{AggregateID: id, Version: version, Position: e.Position}}})
 	}
-	s.lines = append(s.lines, entry{What: follows, By: "observer"}, entry{What: observed, By: "observer", Events: s.places(0, 1, 2, 3)})
+	s.lines = append(s.lines, entry{What: follows, Op: "w", By: "observer"}, entry{What: observed, By: "observer", Events: s.places(0, 1, 2, 3)})
 	for i := range s.log {
 		s.lines = append(s.lines, s.delivery(inOrder, i), s.delivery(partitioned, i))
 	}
@@ -57,6 +57,9 @@ func (s *story) delivery(key string, i int) entry {
 func placed(key string, at uint64) entry {
 	return entry{What: stored, Op: "w", By: key, Places: []uint64{at}}
 }
+
+// ends is that a worker has ended that was told to come to a position.
+func ends(worker string, at uint64) entry { return entry{What: ended, Op: worker, Position: at} }
 
 // fire makes the last event the one that sets a deadline, which comes true so long after it, and
 // early.
@@ -162,6 +165,35 @@ func TestCheck(t *testing.T) {
 		"another content is stored": {func(s *story) {
 			s.lines[0].Operation.Contents = []uint32{7}
 		}, Durable},
+		"a worker ends when all have come to the end": {func(s *story) { s.lines = append(s.lines, ends("w", 4)) }, ""},
+		"an observer stops": {func(s *story) {
+			s.drop(observed, "observer", 0)
+			s.lines = append(s.lines, entry{What: observed, By: "observer", Events: s.places(0, 1)}, ends("w", 4))
+		}, Reached},
+		"an observer is behind the end of the log, and was told to stop before": {func(s *story) {
+			s.drop(observed, "observer", 0)
+			s.lines = append(s.lines, entry{What: observed, By: "observer", Events: s.places(0, 1)}, ends("w", 2))
+		}, ""},
+		"an observer is killed on its way": {func(s *story) {
+			s.drop(observed, "observer", 0)
+			s.lines = append(s.lines, entry{What: observed, By: "observer", Events: s.places(0, 1)})
+		}, ""},
+		"an observer begins again, and stops": {func(s *story) {
+			s.lines = append(s.lines, entry{What: follows, Op: "w", By: "another", Position: 3}, ends("w", 4))
+		}, Reached},
+		"a worker has followed nothing": {func(s *story) { s.lines = append(s.lines, ends("v", 4)) }, Reached},
+		"an observer ends by itself":    {func(s *story) { s.lines = append(s.lines, entry{What: stopped, By: "observer"}) }, Reached},
+		"a subscription stops, and one who begins later goes on": {func(s *story) {
+			s.lines = append(s.lines, ends("w", 4), s.drop(delivered, inOrder, 3))
+		}, Reached},
+		"a partition stops, and one who begins later goes on": {func(s *story) {
+			s.lines = append(s.lines, ends("w", 4), s.drop(delivered, partitioned, 2))
+		}, Reached},
+		"a subscription handles all, and its place is never stored": {func(s *story) {
+			e := ends("w", 4)
+			e.Why = "it is at 3"
+			s.lines = append(s.lines, e)
+		}, Reached},
 		"a deadline is early":                               {func(s *story) { s.fire(time.Second) }, OnceDue},
 		"a deadline comes true when the clock was set back": {func(s *story) { s.fire(0) }, ""},
 		"a position is there twice": {func(s *story) {

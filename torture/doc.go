@@ -16,7 +16,9 @@
 //     its place; with partitions, in its place of the aggregate.
 //   - Fenced: the stored place of a partition never goes back.
 //   - OnceDue: a deadline's event appears once, not early, and not after it was cleared.
-//   - Live: after the faults have stopped handling goes on until everything is handled.
+//   - Reached: when workers are told to end, everybody who follows the log comes to its last position,
+//     and so do the subscriptions: none ends on the way or hangs.
+//   - Live: after the faults have stopped, a worker that begins then handles all that is left.
 //
 // The invariants and the way of judging by a history of invocations and answers are those of
 // Jepsen (https://jepsen.io); the code is not.

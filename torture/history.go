@@ -26,6 +26,8 @@ const (
 	observed  happening = "observed"  // an observer was given events
 	delivered happening = "delivered" // a subscription's handler was given an event, and has succeeded
 	stored    happening = "stored"    // an observer has read where the partitions of a subscription are
+	stopped   happening = "stopped"   // an observer or a subscription has ended by itself, without an error
+	ended     happening = "ended"     // a worker has ended that was told to come to a position
 )
 
 // entry is a line of a history.
@@ -33,7 +35,7 @@ type entry struct {
 	What happening `json:"what"`
 	// Op is the operation; its events have it as the id in their metadata.
 	Op string `json:"op,omitempty"`
-	// By is an observer, or a subscription.
+	// By is an observer, or a subscription. The worker of an observer that begins is in Op.
 	By        string           `json:"by,omitempty"`
 	Operation *operation       `json:"operation,omitempty"`
 	Receipts  []evento.Receipt `json:"receipts,omitempty"`
@@ -42,7 +44,8 @@ type entry struct {
 	// Places are the positions up to which a subscription's partitions have handled events, as
 	// the store has them. Op is who has read them.
 	Places []uint64 `json:"places,omitempty"`
-	Why    string   `json:"why,omitempty"`
+	// Why is what the store says, or what has not come to the position when a worker has ended.
+	Why string `json:"why,omitempty"`
 }
 
 // place is an event, and where somebody was given it.

@@ -3,6 +3,7 @@
 package torture_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -125,6 +126,9 @@ func tortured(t *testing.T, o torture.Options) *torture.Report {
 	t.Log(report)
 	if !report.OK() {
 		t.Error("promises were broken")
+	}
+	if want := cmp.Or(o.Workers, 3) + 1; report.Ended != want { // and the last one
+		t.Errorf("%d workers have come to the end, want %d", report.Ended, want)
 	}
 	return report
 }

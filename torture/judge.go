@@ -1,11 +1,11 @@
 package torture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/evento-go/evento"
 	"github.com/evento-go/evento/cursor"
@@ -15,15 +15,27 @@ import (
 func (r *run) judge(ctx context.Context) (err error) {
 	ex := r.ex
 	if ex == nil {
-		if ex, err = persistently(ctx, r.Open); err != nil {
+		if ex, err = persistently(ctx, r.Patience, r.Open); err != nil {
 			return err
 		}
 	}
-	defer func() { err = errors.Join(err, ex.Close()) }()
-	if err := r.catchUp(ctx, ex); err != nil {
+	store := newBounded(ex, "the judge", r.Patience, nil, func() {}).limit()
+	defer func() {
+		var stuck *stuckError
+		if errors.As(err, &stuck) {
+			return // it cannot be closed
+		}
+		err = errors.Join(cmp.Or(store.err(), err), store.Close())
+	}()
+	if err := r.catchUp(ctx, ex, store); err != nil {
 		return err
 	}
-	log, err := persistently(ctx, func(ctx context.Context) ([]evento.RawEvent, error) { return readLog(ctx, ex) })
+	return r.compare(ctx, store)
+}
+
+// compare compares the history with the log.
+func (r *run) compare(ctx context.Context, ex evento.Executor) (err error) {
+	log, err := persistently(ctx, r.Patience, func(ctx context.Context) ([]evento.RawEvent, error) { return readLog(ctx, ex) })
 	if errors.Is(err, evento.ErrDamaged) {
 		r.report.add(Durable, "the log cannot be read: %v", err)
 		return nil
@@ -31,7 +43,7 @@ func (r *run) judge(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	records, err := persistently(ctx, func(ctx context.Context) (*evento.RecordPage, error) {
+	records, err := persistently(ctx, r.Patience, func(ctx context.Context) (*evento.RecordPage, error) {
 		return ex.Records(ctx, evento.RecordQuery{Kind: counter.Kind, Key: counter.Key})
 	})
 	if err != nil {
@@ -45,55 +57,29 @@ func (r *run) judge(ctx context.Context) (err error) {
 	if err := check(r.report, history, log, records.Records); err != nil {
 		return err
 	}
-	if r.report.OK() && (r.report.Acked < r.Least || r.report.Observed == 0 || r.report.Delivered == 0) {
+	if r.report.OK() && (r.report.Acked < r.Least || r.report.Observed == 0 || r.report.Delivered == 0 || r.report.Ended == 0) {
 		return fmt.Errorf("evento: the run shows nothing, as too little was done in it: %s", r.report)
 	}
 	return nil
 }
 
-// catchUp works without writing until all deadlines have come true and all events are handled.
-func (r *run) catchUp(ctx context.Context, ex evento.Executor) error {
-	working, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- Work(working, ex, Worker{Name: "last", History: r.history}) }()
-	left, err := caughtUp(ctx, ex)
-	if err == nil && left != "" {
-		r.report.add(Live, "for %s nothing more was handled: %s", patience, left)
+// catchUp works without writing until all deadlines have come true and all events are handled. The
+// judge has a store on which each call ends.
+func (r *run) catchUp(ctx context.Context, ex, judges evento.Executor) error {
+	working, kill := context.WithCancel(ctx)
+	defer kill()
+	told, ended := make(chan struct{}), make(chan error, 1)
+	w := Worker{Name: "last", History: r.history, Patience: r.Patience}
+	go func() { ended <- w.work(working, told, ex) }()
+	left, err := awaited(ctx, r.Patience, func(ctx context.Context) (pending, error) { return pendingIn(ctx, judges) })
+	if err != nil || left != "" {
+		kill()
 	}
-	stop()
-	return errors.Join(err, <-ended)
-}
-
-// caughtUp waits until no deadline is left and all events are handled. A slow store may take as
-// long as it needs: it gives up when nothing went on for as long as patience, and says what is
-// left then. Its error is that of a store that fails for so long.
-func caughtUp(ctx context.Context, ex evento.Executor) (left string, err error) {
-	var last pending
-	began := time.Now() // the last progress, or later by how long the store has failed since
-	worked := began
-	for {
-		p, err := pendingIn(ctx, ex)
-		now := time.Now()
-		switch {
-		case ctx.Err() != nil:
-			return "", ctx.Err()
-		case err != nil && now.Sub(worked) > patience:
-			return "", err
-		case err == nil && p.none():
-			return "", nil
-		case err == nil && p != last:
-			last, began = p, now
-		case err == nil && now.Sub(began) > patience:
-			return p.String(), nil
-		}
-		if err == nil {
-			worked = now
-		}
-		pausing(ctx)
-		if err != nil {
-			began = began.Add(time.Since(now))
-		}
+	if left != "" {
+		r.report.add(Live, "for %s nothing more was handled: %s", r.Patience, left)
 	}
+	close(told)
+	return cmp.Or(<-ended, err)
 }
 
 // pending is what has not been handled yet.
@@ -118,15 +104,12 @@ func pendingIn(ctx context.Context, ex evento.Executor) (p pending, err error) {
 		p.deadlines = true
 		break
 	}
-	for i, key := range []string{inOrder, partitioned} {
-		s, err := evento.ControlOf(ex, key).StatusWithin(ctx, 1)
-		if err != nil {
-			return p, err
-		}
-		p.head, p.handled[i] = s.Head, s.Position
-		p.events = p.events || s.Behind > 0
+	if p.head, err = headOf(ctx, ex); err != nil {
+		return p, err
 	}
-	return p, nil
+	p.handled, err = handledUpTo(ctx, ex)
+	p.events = min(p.handled[0], p.handled[1]) < p.head
+	return p, err
 }
 
 // readLog reads the whole log.
@@ -143,17 +126,5 @@ func readLog(ctx context.Context, ex evento.Executor) (log []evento.RawEvent, er
 			return log, nil
 		}
 		at = page.PageInfo.EndCursor
-	}
-}
-
-// persistently does something that fails while a server is down: it tries again, for as long as
-// patience. What is damaged remains so.
-func persistently[T any](ctx context.Context, do func(context.Context) (T, error)) (T, error) {
-	for deadline := time.Now().Add(patience); ; {
-		v, err := do(ctx)
-		if err == nil || ctx.Err() != nil || errors.Is(err, evento.ErrDamaged) || time.Now().After(deadline) {
-			return v, err
-		}
-		pausing(ctx)
 	}
 }

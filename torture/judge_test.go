@@ -67,6 +67,25 @@ func TestSlow(t *testing.T) {
 	})
 }
 
+// mute is a store that never says that something has changed.
+type mute struct {
+	evento.Executor
+	feed evento.Feed
+}
+
+func (m *mute) Changed() <-chan struct{} { return make(chan struct{}) }
+func (m *mute) Feed() *evento.Feed       { return &m.feed }
+
+// Who waits for a signal that never comes looks by itself now and then, and breaks no promise.
+func TestMute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		if report, err := simulated(t, &mute{Executor: memory.New(nil)}); err != nil || !report.OK() {
+			t.Fatal(report, err)
+		}
+	})
+}
+
 // A store that handles nothing more is not live.
 func TestNotLive(t *testing.T) {
 	t.Parallel()
@@ -119,6 +138,47 @@ func TestDownAtTheEnd(t *testing.T) {
 		report, err := simulated(t, d)
 		if err != nil || !report.OK() || d.until.Load() == 0 {
 			t.Fatal(report, err)
+		}
+	})
+}
+
+// A server that is down for a minute when the workers are told to end does not end the run either, and
+// what comes to its end later breaks no promise.
+func TestDownWhenWorkersEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now().Add(4900 * time.Millisecond)
+		fails := func() error {
+			if now := time.Now(); now.After(from) && now.Before(from.Add(time.Minute)) {
+				return errDown
+			}
+			return nil
+		}
+		m := &mutant{Executor: memory.New(nil)}
+		m.read = func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+			if err := fails(); err != nil {
+				return nil, err
+			}
+			return ex.Read(ctx, q, args)
+		}
+		m.records = func(ctx context.Context, ex evento.Executor, q evento.RecordQuery) (*evento.RecordPage, error) {
+			if err := fails(); err != nil {
+				return nil, err
+			}
+			return ex.Records(ctx, q)
+		}
+		m.swap = func(ctx context.Context, ex evento.Executor, s evento.Swap) error {
+			if err := fails(); err != nil {
+				return err
+			}
+			return ex.Swap(ctx, s)
+		}
+		began := time.Now()
+		if report, err := simulated(t, m); err != nil || !report.OK() {
+			t.Fatal(report, err)
+		}
+		if took := time.Since(began); took < time.Minute {
+			t.Errorf("it was over in %s, when the server was down", took)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/evento-go/evento"
@@ -29,6 +30,7 @@ type mutant struct {
 	records func(ctx context.Context, ex evento.Executor, q evento.RecordQuery) (*evento.RecordPage, error)
 	swap    func(ctx context.Context, ex evento.Executor, s evento.Swap) error
 	feed    evento.Feed
+	later   sync.WaitGroup // what goes on after a call
 }
 
 func (m *mutant) Records(ctx context.Context, q evento.RecordQuery) (*evento.RecordPage, error) {
@@ -199,7 +201,9 @@ var bugs = map[string]struct {
 		}}
 	}},
 	"stores the place of a worker that has lost its partition": {torture.Fenced, func() *mutant {
-		return &mutant{swap: unfenced}
+		m := &mutant{}
+		m.swap = m.unfenced
+		return m
 	}},
 	"stores another content": {torture.Durable, func() *mutant {
 		return &mutant{write: func(ctx context.Context, ex evento.Executor, w evento.Write) ([]evento.Receipt, error) {
@@ -249,7 +253,49 @@ var bugs = map[string]struct {
 			return page, err
 		}}
 	}},
+	"a reader that stops: one who follows is never answered": {torture.Reached, func() *mutant {
+		begins, works := window()
+		return &mutant{read: func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+			if follows(q, args) && time.Now().After(begins) && time.Now().Before(works) && once(20) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return ex.Read(ctx, q, args)
+		}}
+	}},
+	"a reader that ends: those who follow are told that there is nothing more": {torture.Reached, func() *mutant {
+		begins, works := window()
+		return &mutant{read: func(ctx context.Context, ex evento.Executor, q evento.Query, args cursor.Args) (*cursor.Page[evento.RawEvent], error) {
+			page, err := ex.Read(ctx, q, args)
+			if err == nil && follows(q, args) && time.Now().After(begins) && time.Now().Before(works) {
+				page.Edges, page.PageInfo.HasNextPage, page.PageInfo.EndCursor = nil, false, args.At()
+			}
+			return page, err
+		}}
+	}},
+	"a subscription that stops: its place is never stored": {torture.Reached, func() *mutant {
+		begins, works := window()
+		return &mutant{swap: func(ctx context.Context, ex evento.Executor, s evento.Swap) error {
+			if now := time.Now(); s.Changes[0].Kind == "subscription" && now.After(begins) && now.Before(works) {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(works.Sub(now)):
+				}
+			}
+			return ex.Swap(ctx, s)
+		}}
+	}},
 }
+
+// window is when a mutant has its bug: from the time on when its workers have begun, until they have
+// ended. So what begins anew then finds nothing wrong.
+func window() (begins, works time.Time) {
+	return time.Now().Add(300 * time.Millisecond), time.Now().Add(time.Second + mutantPatience + 2*time.Second)
+}
+
+// mutantPatience is short, as time is simulated, and the store takes none.
+const mutantPatience = 5 * time.Second
 
 // following is a store that changes pages of those who follow it.
 func following(change func([]cursor.Edge[evento.RawEvent]) []cursor.Edge[evento.RawEvent]) *mutant {
@@ -264,7 +310,7 @@ func following(change func([]cursor.Edge[evento.RawEvent]) []cursor.Edge[evento.
 
 // unfenced stores now and then the record of a subscription again that it had before, as a worker
 // does that was halted, and whose revision nobody checks.
-func unfenced(ctx context.Context, ex evento.Executor, s evento.Swap) error {
+func (m *mutant) unfenced(ctx context.Context, ex evento.Executor, s evento.Swap) error {
 	key := s.Changes[0].RecordKey
 	if key.Kind != "subscription" || !once(3) {
 		return ex.Swap(ctx, s)
@@ -276,7 +322,7 @@ func unfenced(ctx context.Context, ex evento.Executor, s evento.Swap) error {
 	if err := ex.Swap(ctx, s); err != nil {
 		return err
 	}
-	go func() {
+	m.later.Go(func() {
 		time.Sleep(100 * time.Millisecond)
 		now, err := ex.Records(ctx, evento.RecordQuery{Kind: key.Kind, Key: key.Key})
 		if err != nil {
@@ -289,7 +335,7 @@ func unfenced(ctx context.Context, ex evento.Executor, s evento.Swap) error {
 				}
 			}
 		}
-	}()
+	})
 	return nil
 }
 
@@ -340,7 +386,8 @@ func late() *mutant {
 	}
 }
 
-// Each bug is found, and by the invariant that it breaks.
+// Each bug is found, and by the invariant that it breaks. Time is simulated, as some runs wait until
+// their patience is at its end.
 func TestMutants(t *testing.T) {
 	t.Parallel()
 	var caught atomic.Int32
@@ -348,17 +395,23 @@ func TestMutants(t *testing.T) {
 	for name, bug := range bugs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := bug.mutant()
-			m.Executor = memory.New(nil)
-			o := torture.Options{Name: name, Open: func(context.Context) (evento.Executor, error) { return m, nil }, For: time.Second, Kills: 3, Dir: t.TempDir()}
-			report, err := torture.Run(t.Context(), o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if report.Violations[bug.breaks] == 0 {
-				t.Fatalf("it was not found by %s: %s", bug.breaks, report)
-			}
-			caught.Add(1)
+			synctest.Test(t, func(t *testing.T) {
+				m := bug.mutant()
+				m.Executor = memory.New(nil)
+				o := torture.Options{Name: name, Open: func(context.Context) (evento.Executor, error) { return m, nil }, For: time.Second, Kills: 3, Patience: mutantPatience, Dir: t.TempDir()}
+				if bug.breaks == torture.Reached {
+					o.Kills = 0 // whoever is killed takes what stops with it
+				}
+				report, err := torture.Run(t.Context(), o)
+				m.later.Wait()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if report.Violations[bug.breaks] == 0 {
+					t.Fatalf("it was not found by %s: %s", bug.breaks, report)
+				}
+				caught.Add(1)
+			})
 		})
 	}
 }

@@ -29,6 +29,9 @@ type Report struct {
 	Delivered, Redelivered int
 	// Fired is how many deadlines came true.
 	Fired int
+	// Ended is how many workers have ended that were told to come to the end of the log. Where the
+	// system has no SIGTERM these are only those that are no processes.
+	Ended int
 	// Kills is how many workers were killed, Halts how many were halted for longer than their
 	// leases, and Faults how often something was done to the store.
 	Kills, Halts, Faults int
@@ -68,7 +71,7 @@ func (r *Report) String() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: kill -9 x %d, halts x %d, faults x %d: acked %d lost %d duplicated %d reordered %d ghosts %d undelivered %d unserializable %d deadlines %d",
-		r.Name, r.Kills, r.Halts, r.Faults, r.Acked, v[Durable], v[Once], v[Gapless]+v[RealTime]+v[SameOrder]+v[Ordered]+v[Fenced], v[NoGhost], v[Complete]+v[Live], v[Serializable], v[OnceDue])
+		r.Name, r.Kills, r.Halts, r.Faults, r.Acked, v[Durable], v[Once], v[Gapless]+v[RealTime]+v[SameOrder]+v[Ordered]+v[Fenced], v[NoGhost], v[Complete]+v[Live]+v[Reached], v[Serializable], v[OnceDue])
 	fmt.Fprintf(&b, "; refused %d, unknown %d (%d stored), resolved %d, handled again %d (%.0f/s)", r.Refused, r.Unknown, r.UnknownStored, r.Resolved, r.Redelivered, rate)
 	for _, text := range r.Examples {
 		b.WriteString("\n  " + text)

@@ -27,9 +27,13 @@ type Options struct {
 	Name string
 	// Open opens the store, in which there must be nothing else.
 	Open func(ctx context.Context) (evento.Executor, error)
-	// Start makes the command of a process that calls [WorkOn] for a worker on the same store, and
-	// whose context ends by SIGTERM. nil: workers are goroutines of this process, share one executor, and are
-	// killed by the end of their contexts.
+	// Start makes the command of a process that calls [WorkOn] for a worker on the same store. The
+	// context of that ends by SIGTERM; then the worker comes to the end of the log.
+	//
+	// nil: workers are goroutines of this process, share one executor, and are killed by the end of
+	// their contexts. A call of the executor that does not return for as long as Patience after that
+	// ends the run with an error, which names the call and the worker. The call goes on in the
+	// background, and the executor is not closed.
 	Start func(w Worker) *exec.Cmd
 	// Workers is how many work at the same time. 0: 3. It has to be 1 where one process alone
 	// can open the store.
@@ -48,8 +52,13 @@ type Options struct {
 	Fault  func(ctx context.Context) error
 	Faults int
 	// Least is how many events have to be acknowledged at least, as a run that does nothing shows
-	// nothing: it works on until then, for three minutes. 0: 100.
+	// nothing: it works on until then, for as long as Patience. 0: 100.
 	Least int
+	// Patience is how long things may take that take no time: that a process or a server starts or
+	// ends, and that there is no progress at all in following the log and handling events. A slow store
+	// that makes progress may take as long as it needs. It has to be some seconds, as others take over
+	// from a worker that was killed when its lease has passed. 0: 3 minutes.
+	Patience time.Duration
 	// Dir is where the history is written. "": a temporary folder, which is kept if a promise was
 	// broken, and removed otherwise.
 	Dir string
@@ -58,9 +67,6 @@ type Options struct {
 	// Again is the command line that repeats the run, which the report has if something was wrong.
 	Again string
 }
-
-// patience is how long things may take that take no time: starting, ending, catching up.
-const patience = 3 * time.Minute
 
 // run is a run that is under way. It is used by one goroutine.
 type run struct {
@@ -91,6 +97,7 @@ type started struct {
 // report may be nil, and one without violations says nothing then.
 func Run(ctx context.Context, o Options) (report *Report, err error) {
 	o.Workers, o.Writers, o.Least = cmp.Or(o.Workers, 3), cmp.Or(o.Writers, 3), cmp.Or(o.Least, 100)
+	o.Patience = cmp.Or(o.Patience, defaultPatience)
 	r := &run{Options: o, report: &Report{Name: o.Name, Again: o.Again}, r: rand.New(rand.NewPCG(o.Seed, 1))}
 	dir := o.Dir
 	if dir == "" {
@@ -109,12 +116,18 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, fmt.Errorf("%w torture: there is a history in %s already", evento.ErrInvalid, dir)
 	}
 	if err := r.work(ctx); err != nil {
-		if r.ex != nil {
-			err = errors.Join(err, r.ex.Close())
-		}
-		return nil, err
+		return nil, r.close(err)
 	}
 	return r.report, r.judge(ctx)
+}
+
+// close closes the executor of goroutines after an error, unless a call of it is stuck.
+func (r *run) close(err error) error {
+	var stuck *stuckError
+	if r.ex == nil || errors.As(err, &stuck) {
+		return err
+	}
+	return errors.Join(err, newBounded(r.ex, "the run", r.Patience, nil, func() {}).Close())
 }
 
 // work lets workers work, and then stops them.
@@ -125,10 +138,11 @@ func (r *run) work(ctx context.Context) (err error) {
 		}
 	}
 	defer func() {
+		var stuck *stuckError
 		for _, w := range r.workers {
 			w.kill()
-			if <-w.ended != nil {
-				continue // another error is returned already
+			if e := <-w.ended; errors.As(e, &stuck) { // as to any other, an error is returned already
+				err = e
 			}
 		}
 	}()
@@ -144,24 +158,59 @@ func (r *run) work(ctx context.Context) (err error) {
 		}
 	}
 	r.report.Took = time.Since(began)
+	return r.end(ctx)
+}
+
+// end tells all workers to end, at the same time: they handle the last events for each other. Each has
+// begun before, and so listens.
+func (r *run) end(ctx context.Context) error {
 	for _, w := range r.workers {
-		w.end()
-		select {
-		case err := <-w.ended:
-			if w.ended <- nil; err != nil {
-				return fmt.Errorf("evento: worker %s ended with %w", w.name, err)
-			}
-		case <-time.After(patience):
-			return fmt.Errorf("evento: worker %s does not end", w.name)
+		if err := r.worked(ctx, w); err != nil {
+			return err
 		}
 	}
-	return ctx.Err()
+	for _, w := range r.workers {
+		w.end()
+	}
+	for _, w := range r.workers {
+		if err := r.ends(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ends waits until a worker has ended, which gives up by itself long before this does.
+func (r *run) ends(ctx context.Context, w *started) error {
+	for wrote := time.Now(); time.Since(wrote) < 3*r.Patience; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-w.ended:
+			w.ended <- nil
+			return w.failed(err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if r.look() {
+			wrote = time.Now()
+		}
+	}
+	return fmt.Errorf("evento: worker %s does not end", w.name)
+}
+
+// failed is the error of a worker that has ended, or nil.
+func (s *started) failed(err error) error {
+	var stuck *stuckError
+	if err == nil || errors.As(err, &stuck) { // which names the worker
+		return err
+	}
+	return fmt.Errorf("evento: worker %s ended with %w", s.name, err)
 }
 
 // little reports whether too few events were acknowledged so far. It gives up after some time.
 func (r *run) little(began time.Time) bool {
 	r.look()
-	return r.accepted < r.Least && time.Since(began) < patience
+	return r.accepted < r.Least && time.Since(began) < r.Patience
 }
 
 func (r *run) halts() int {
@@ -218,7 +267,7 @@ func (r *run) kill(ctx context.Context, i int) error {
 	w.kill()
 	if err := <-w.ended; err != nil {
 		w.ended <- nil
-		return fmt.Errorf("evento: worker %s ended with %w", w.name, err)
+		return w.failed(err)
 	}
 	r.workers = append(r.workers[:i], r.workers[i+1:]...)
 	return r.begin(ctx)
@@ -226,7 +275,7 @@ func (r *run) kill(ctx context.Context, i int) error {
 
 // worked waits until a worker has begun something: a kill before that would show nothing.
 func (r *run) worked(ctx context.Context, w *started) error {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(r.Patience); time.Now().Before(deadline); {
 		if r.look(); w.began {
 			return nil
 		}
@@ -235,7 +284,10 @@ func (r *run) worked(ctx context.Context, w *started) error {
 			return ctx.Err()
 		case err := <-w.ended:
 			w.ended <- nil
-			return fmt.Errorf("evento: worker %s ended by itself: %w", w.name, cmp.Or(err, errors.New("without an error")))
+			if err == nil {
+				return fmt.Errorf("evento: worker %s ended by itself, without an error", w.name)
+			}
+			return w.failed(err)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
@@ -243,11 +295,12 @@ func (r *run) worked(ctx context.Context, w *started) error {
 }
 
 // look reads the lines that the history has got since it was looked at last: who has begun, and how
-// much was acknowledged. What cannot be read is looked at the next time.
-func (r *run) look() {
+// much was acknowledged. It reports whether there are any. What cannot be read is looked at the next
+// time.
+func (r *run) look() bool {
 	f, err := os.Open(r.history)
 	if err != nil {
-		return
+		return false
 	}
 	defer func() { _ = f.Close() }()
 	text, _ := io.ReadAll(io.NewSectionReader(f, r.read, math.MaxInt64-r.read))
@@ -257,18 +310,20 @@ func (r *run) look() {
 	for _, w := range r.workers {
 		w.began = w.began || bytes.Contains(text, []byte(`"op":"`+w.name+`-`))
 	}
+	return len(text) > 0
 }
 
 // begin starts a worker.
 func (r *run) begin(ctx context.Context) error {
 	r.n++
-	w := Worker{Name: fmt.Sprint("w", r.n), History: r.history, Writers: r.Writers, Seed: r.r.Uint64()}
+	w := Worker{Name: fmt.Sprint("w", r.n), History: r.history, Writers: r.Writers, Seed: r.r.Uint64(), Patience: r.Patience}
 	s := &started{name: w.Name, ended: make(chan error, 2)}
 	r.workers = append(r.workers, s)
 	if r.Start == nil {
 		own, cancel := context.WithCancel(ctx)
-		s.kill, s.end = cancel, cancel
-		go func() { s.ended <- Work(own, r.ex, w) }()
+		told := make(chan struct{})
+		s.kill, s.end = cancel, sync.OnceFunc(func() { close(told) })
+		go func() { s.ended <- w.work(own, told, r.ex) }()
 		return nil
 	}
 	return s.process(r.Start(w))
@@ -340,21 +395,29 @@ func (t *tail) String() string {
 }
 
 // WorkOn is [Work] in a process that [Run] has started, on a store that it opens and closes. While
-// the store cannot be opened, as its server is down, it tries again, for up to three minutes. It ends
-// with its standard input, which is when the process of Run has ended.
+// the store cannot be opened, as its server is down, it tries again, for as long as its patience. It
+// ends at once with its standard input, which is when the process of Run has ended.
 func WorkOn(ctx context.Context, open func(context.Context) (evento.Executor, error), w Worker) error {
-	ctx, cancel := context.WithCancel(ctx)
+	living, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer kill()
+	opening, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
+		kill()
 		cancel()
 	}()
-	ex, err := persistently(ctx, open)
-	if ctx.Err() != nil && err != nil {
+	ex, err := persistently(opening, cmp.Or(w.Patience, defaultPatience), open)
+	if opening.Err() != nil && err != nil {
 		return nil // told to end before it began
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(Work(ctx, ex, w), ex.Close())
+	err = w.work(living, ctx.Done(), ex)
+	var stuck *stuckError
+	if errors.As(err, &stuck) {
+		return err // it cannot be closed
+	}
+	return errors.Join(err, ex.Close())
 }

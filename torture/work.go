@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ type Worker struct {
 	Writers int
 	// Seed is that of its random choices.
 	Seed uint64
+	// Patience is that of [Options]. 0: 3 minutes.
+	Patience time.Duration
 }
 
 // Keys of the subscriptions.
@@ -35,55 +38,97 @@ const (
 const lease = time.Second
 
 // Work does a worker's work on a store until ctx ends: it writes, follows the log, handles events
-// in two subscriptions, and makes deadlines come true. While the store fails it goes on. Errors:
-// those of the history's file, and nil when ctx ends.
-func Work(ctx context.Context, ex evento.Executor, w Worker) (err error) {
+// in two subscriptions, and makes deadlines come true. While the store fails it goes on. When ctx
+// ends it stops writing, and goes on with the rest until that has come to the position which is the
+// last one then. It gives that up when there is no progress for as long as its patience.
+//
+// Errors: those of the history's file, and of a store that fails or does not answer in the end; nil
+// when ctx ends.
+func Work(ctx context.Context, ex evento.Executor, w Worker) error {
+	return w.work(context.WithoutCancel(ctx), ctx.Done(), ex)
+}
+
+// work is [Work] until told is closed. It ends at once when ctx ends, as if it was killed.
+func (w Worker) work(ctx context.Context, told <-chan struct{}, store evento.Executor) (err error) {
+	w.Patience = cmp.Or(w.Patience, defaultPatience)
 	h, err := openHistory(w.History)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var all sync.WaitGroup
-	failed := make(chan error, w.Writers+5)
-	start := func(do func() error) {
-		all.Go(func() {
-			err := do()
-			failed <- err
-			if err != nil {
-				cancel()
-			}
-		})
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	writing, stopWriting := context.WithCancel(following)
+	defer stopWriting()
+	ex := newBounded(store, "worker "+w.Name, w.Patience, following.Done(), stop)
+	at := &reached{}
+	writers, followers := w.writers(writing, ex, h, stop), w.followers(following, ex, h, at, stop)
+	select {
+	case <-told:
+	case <-following.Done():
 	}
+	stopWriting()
+	writers.Wait()
+	var last *entry
+	if following.Err() == nil {
+		last, err = w.arrive(following, ex, at)
+	}
+	if following.Err() != nil { // it is killed, or something else has failed
+		last, err = nil, nil
+	}
+	stop()
+	followers.Wait()
+	switch {
+	case ex.err() != nil:
+		return ex.err()
+	case writers.err != nil || followers.err != nil || err != nil || last == nil:
+		return cmp.Or(writers.err, followers.err, err)
+	}
+	return h.add(*last)
+}
+
+// writers start what a worker writes.
+func (w Worker) writers(ctx context.Context, ex evento.Executor, h *history, stop func()) *crew {
+	c := &crew{stop: stop}
 	for i := range w.Writers {
-		start(func() error {
+		c.start(func() error {
 			wr := &writer{ex: ex, history: h, r: rand.New(rand.NewPCG(w.Seed, uint64(i))), name: fmt.Sprint(w.Name, "-", i), heads: map[string]uint64{}}
 			return wr.run(ctx)
 		})
 	}
-	start(func() error { return observe(ctx, ex, h, w.Name) })
-	start(func() error { return watch(ctx, ex, h, w.Name) })
-	start(func() error { return handle(ctx, ex, h, inOrder, 1) })
-	start(func() error { return handle(ctx, ex, h, partitioned, 4) })
-	start(func() error {
+	return c
+}
+
+// followers start all else.
+func (w Worker) followers(ctx context.Context, ex evento.Executor, h *history, at *reached, stop func()) *crew {
+	c := &crew{stop: stop}
+	c.start(func() error { return observe(ctx, ex, h, w.Name, at) })
+	c.start(func() error { return watch(ctx, ex, h, w.Name) })
+	c.start(func() error { return handle(ctx, ex, h, w.Name, inOrder, 1) })
+	c.start(func() error { return handle(ctx, ex, h, w.Name, partitioned, 4) })
+	c.start(func() error {
 		_ = evento.RunDeadlines(ctx, ex) // ctx ends, or the executor closes
 		return nil
 	})
-	all.Wait()
-	close(failed)
-	for e := range failed {
-		err = errors.Join(err, e)
-	}
-	return err
+	return c
 }
 
-// pausing waits before something is tried again, unless ctx ends.
-func pausing(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(50 * time.Millisecond):
-	}
+// crew are goroutines. When one fails, stop is called.
+type crew struct {
+	sync.WaitGroup
+	stop func()
+
+	once sync.Once
+	err  error // the first; it is read after Wait
+}
+
+func (c *crew) start(do func() error) {
+	c.Go(func() {
+		if err := do(); err != nil {
+			c.once.Do(func() { c.err = err })
+			c.stop()
+		}
+	})
 }
 
 // Observers write so many events at once into the history, or all of some time.
@@ -93,7 +138,7 @@ const (
 )
 
 // observe follows the log from its present end on.
-func observe(ctx context.Context, ex evento.Executor, h *history, name string) error {
+func observe(ctx context.Context, ex evento.Executor, h *history, name string, at *reached) error {
 	for n := 1; ctx.Err() == nil; n++ {
 		last, err := ex.Read(ctx, evento.Query{}, cursor.Backward(1, ""))
 		if err != nil {
@@ -104,17 +149,20 @@ func observe(ctx context.Context, ex evento.Executor, h *history, name string) e
 		if len(last.Edges) > 0 {
 			from = last.Edges[0].Node.Position
 		}
-		if err := h.add(entry{What: follows, By: by, Position: from}); err != nil {
+		if err := h.add(entry{What: follows, Op: name, By: by, Position: from}); err != nil {
 			return err
 		}
-		if err := observeFrom(ctx, ex, h, by, last.PageInfo.EndCursor); err != nil {
+		at.set(from)
+		if err := observeFrom(ctx, ex, h, by, last.PageInfo.EndCursor, at); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func observeFrom(ctx context.Context, ex evento.Executor, h *history, by string, at cursor.Value) error {
+// observeFrom follows the log until ctx ends. A range that ends earlier, and without an error, is
+// noted.
+func observeFrom(ctx context.Context, ex evento.Executor, h *history, by string, from cursor.Value, at *reached) error {
 	e := entry{What: observed, By: by}
 	wrote := time.Now()
 	write := func() error {
@@ -125,11 +173,12 @@ func observeFrom(ctx context.Context, ex evento.Executor, h *history, by string,
 		e.Events, wrote = e.Events[:0], time.Now()
 		return err
 	}
-	for event, err := range evento.Follow(ctx, ex, evento.Query{}, at) {
+	for event, err := range evento.Follow(ctx, ex, evento.Query{}, from) {
 		if err != nil {
-			break
+			return write()
 		}
 		e.Events = append(e.Events, placeOf(&event))
+		at.set(event.Position)
 		if len(e.Events) < observedAtOnce && time.Since(wrote) < observedEvery {
 			continue
 		}
@@ -137,7 +186,10 @@ func observeFrom(ctx context.Context, ex evento.Executor, h *history, by string,
 			return err
 		}
 	}
-	return write()
+	if err := write(); err != nil {
+		return err
+	}
+	return h.add(entry{What: stopped, By: by})
 }
 
 // watch reads again and again where the subscriptions are.
@@ -161,8 +213,9 @@ func watch(ctx context.Context, ex evento.Executor, h *history, name string) err
 }
 
 // handle runs a subscription that writes into the history what it handles. Now and then its
-// handler fails, and is called again.
-func handle(ctx context.Context, ex evento.Executor, h *history, key string, partitions int) error {
+// handler fails, and is called again. A subscription that ends by itself, and without an error, is
+// noted.
+func handle(ctx context.Context, ex evento.Executor, h *history, name, key string, partitions int) error {
 	unwritten := make(chan error, 1)
 	for ctx.Err() == nil {
 		b := evento.NewSubscription(key).Lease(lease).Logger(slog.New(slog.DiscardHandler)).Retry(100).
@@ -184,13 +237,20 @@ func handle(ctx context.Context, ex evento.Executor, h *history, key string, par
 		} else {
 			b.Standby()
 		}
-		if err := evento.Run(ctx, ex, b); err != nil { // of the store: it goes on
-			pausing(ctx)
-		}
+		err := evento.Run(ctx, ex, b)
+		ended := ctx.Err() != nil
 		select {
 		case err := <-unwritten:
 			return err
 		default:
+		}
+		switch {
+		case err != nil: // of the store: it goes on
+			pausing(ctx)
+		case !ended:
+			if err := h.add(entry{What: stopped, By: name + " in " + key}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

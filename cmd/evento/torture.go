@@ -154,7 +154,11 @@ func tortureWork(cmd *cobra.Command, text string) error {
 	if err != nil {
 		return err
 	}
-	return torture.WorkOn(cmd.Context(), func(ctx context.Context) (evento.Executor, error) { return own.open(ctx, creating) }, w.Worker)
+	err = torture.WorkOn(cmd.Context(), func(ctx context.Context) (evento.Executor, error) { return own.open(ctx, creating) }, w.Worker)
+	if err != nil && cmd.Context().Err() != nil {
+		cmd.PrintErrln(err) // an error after a signal is not shown otherwise
+	}
+	return err
 }
 
 // beside is the address of a store of a name of its own, beside the one of an address.
