@@ -28,7 +28,7 @@ export GORACE ?= clear_shadow_mmap_threshold=1073741824
 LONGEST := ./torture ./executor/jetstream ./executor/postgres ./executor/rw
 
 # Those that compare a history with the log.
-TORTURE := ^Test(Memory|SQLite|Pebble|Postgres|MariaDB|JetStream|Mutants|UnknownOutcomes|Simulated)$$
+TORTURE := ^Test(Memory|SQLite|Pebble|Power|Postgres|MariaDB|JetStream|Mutants|UnknownOutcomes|Simulated)$$
 
 .DEFAULT_GOAL := help
 
