@@ -97,6 +97,10 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata sql
 	if err != nil {
 		return 0, err
 	}
+	row := eventRow{s: s, tx: tx, at: at}
+	if err := row.begin(); err != nil {
+		return 0, errors.Join(err, tx.conn.done(s))
+	}
 	for i := range a.Events {
 		e, m := &a.Events[i], metadata.Of(i)
 		kindID, err := tx.names.KindIn(tx, sqlstore.Kind{TypeID: typeID, Name: e.Name})
@@ -105,7 +109,7 @@ func (tx *transaction) Append(a *evento.Append, at *sqlstore.Place, metadata sql
 		}
 		tx.position++
 		at.Version++
-		if err := insert(s, tx, at, kindID, e, m.Text); err != nil {
+		if err := row.insert(kindID, e, m.Text); err != nil {
 			return 0, errors.Join(err, tx.conn.done(s))
 		}
 		for _, tag := range m.Tags {
@@ -145,33 +149,59 @@ func (tx *transaction) read(q evento.Query, args cursor.Args) (*cursor.Page[even
 	return tx.ex.readPage(tx.conn, q, args, at)
 }
 
-// insert binds column by column: this runs for every event.
-func insert(s *sqlite3.Stmt, tx *transaction, at *sqlstore.Place, kindID int64, e *evento.NewEvent, metadata string) error {
+// eventRow inserts the events of an append. It binds column by column, as it runs for every
+// event, and binds again only what differs from the event before.
+type eventRow struct {
+	s  *sqlite3.Stmt
+	tx *transaction
+	at *sqlstore.Place
+
+	kindID          int64 // as bound, and so the others; 0: nothing yet
+	codec, metadata string
+}
+
+// begin binds what all events of the append have in common.
+func (r *eventRow) begin() error {
+	routing := r.s.BindNull(5)
+	if r.at.Routing != 0 {
+		routing = r.s.BindInt64(5, r.at.Routing)
+	}
+	return errors.Join(routing, r.s.BindInt64(2, r.at.Key), r.s.BindInt64(7, r.tx.now))
+}
+
+// bindRare binds what mostly is as in the event before, where it differs.
+func (r *eventRow) bindRare(kindID int64, codec, metadata string) (err error) {
+	first := r.kindID == 0
+	if kindID != r.kindID {
+		err = r.s.BindInt64(4, kindID)
+	}
+	if first || codec != r.codec {
+		err = errors.Join(err, r.s.BindText(8, codec))
+	}
+	switch {
+	case !first && metadata == r.metadata:
+	case metadata == "":
+		err = errors.Join(err, r.s.BindNull(10))
+	default:
+		err = errors.Join(err, r.s.BindText(10, metadata))
+	}
+	r.kindID, r.codec, r.metadata = kindID, codec, metadata
+	return err
+}
+
+func (r *eventRow) insert(kindID int64, e *evento.NewEvent, metadata string) error {
 	err := errors.Join(
-		s.BindInt64(1, tx.position),
-		s.BindInt64(2, at.Key),
-		s.BindInt64(3, at.Version),
-		s.BindInt64(4, kindID),
-		s.BindBlob(6, e.ID[:]),
-		s.BindInt64(7, tx.now),
-		s.BindText(8, e.Codec),
-		s.BindBlob(9, sqlstore.NotNull(e.Data)),
-		s.BindInt64(11, eventChecksum(tx, at, kindID, e, metadata)),
+		r.bindRare(kindID, e.Codec, metadata),
+		r.s.BindInt64(1, r.tx.position),
+		r.s.BindInt64(3, r.at.Version),
+		r.s.BindBlob(6, e.ID[:]),
+		r.s.BindBlob(9, sqlstore.NotNull(e.Data)),
+		r.s.BindInt64(11, eventChecksum(r.tx, r.at, kindID, e, metadata)),
 	)
-	if at.Routing == 0 {
-		err = errors.Join(err, s.BindNull(5))
-	} else {
-		err = errors.Join(err, s.BindInt64(5, at.Routing))
-	}
-	if metadata == "" {
-		err = errors.Join(err, s.BindNull(10))
-	} else {
-		err = errors.Join(err, s.BindText(10, metadata))
-	}
 	if err != nil {
 		return err
 	}
-	return s.Exec()
+	return r.s.Exec()
 }
 
 func eventChecksum(tx *transaction, at *sqlstore.Place, kindID int64, e *evento.NewEvent, metadata string) int64 {
