@@ -18,6 +18,7 @@ func testAppend(t *testing.T, c Config) {
 	c.run(t, "AnyVersion", appendAnyVersion)
 	c.run(t, "TypesApart", appendTypesApart)
 	c.run(t, "SeveralAggregates", appendSeveralAggregates)
+	c.run(t, "Mixed", appendMixed)
 	c.run(t, "BytesAreCopied", appendBytesAreCopied)
 	c.run(t, "Refused", appendRefused)
 	c.run(t, "MostEvents", appendMostEvents)
@@ -91,6 +92,22 @@ func appendSeveralAggregates(ctx context.Context, t *testing.T, c Config, ex eve
 }
 
 // What the caller gave stays the caller's, and what a reader got the reader's.
+// Events of one append have each their own name and codec, also where an executor stores once
+// what neighbours have in common.
+func appendMixed(ctx context.Context, t *testing.T, c Config, ex evento.Executor) {
+	mixed := func(id string) evento.Append {
+		a := to(id, 0, "Made", "Made", "Changed", "Changed", "Made")
+		for i, codec := range []string{"cbor", "json", "json", "own", "cbor"} {
+			a.Events[i].Codec = codec
+		}
+		return a
+	}
+	one, two, three := mixed("one"), mixed("two"), mixed("three")
+	commit(ctx, t, ex, one)
+	commit(ctx, t, ex, two, three)
+	checkLog(t, c, wantEvents(ctx, t, ex, evento.Query{}, slices.Concat(raws(one, 1, ""), raws(two, 1, ""), raws(three, 1, ""))))
+}
+
 func appendBytesAreCopied(ctx context.Context, t *testing.T, _ Config, ex evento.Executor) {
 	a := to("one", 0, "Made", "Changed")
 	a.Metadata.Values = map[string]string{"key": "value"}
