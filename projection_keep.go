@@ -49,7 +49,7 @@ import (
 // Why: docs/decisions.md, "A place of kept states is of one revision".
 func (p *Projection[V]) Keep(key string) *SubscriptionBuilder {
 	b := NewSubscription(key).All()
-	b.fail(p.err)
+	b.fail(cmp.Or(p.err, p.checkOwn()))
 	var err error
 	b.kept, err = p.keeps()
 	b.fail(err)

@@ -91,6 +91,7 @@ func WithCommit(fn func(*CommitBuilder)) LoadOption {
 // Errors: [ErrNotFound] when the aggregate has no events; [ErrDeleted];
 // [ErrUnhandledEvent];
 // [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options, such as
+// handlers that are all of other types, or
 // [Related] that names none of the type whose events a handler is for;
 // what a handler returns, with the event named; those of [Executor].
 func (p *Projection[V]) Load(ctx context.Context, ex Executor, id string, opts ...LoadOption) (*Loaded[V], error) {
@@ -161,12 +162,34 @@ func (p *Projection[V]) empty(id string) *Loaded[V] {
 // checkRelated refuses a load with related aggregates that leaves out the events of a
 // handler. Without any, the aggregate is loaded alone.
 func (p *Projection[V]) checkRelated(related []Filter) error {
+	if len(related) == 0 {
+		return p.checkOwn()
+	}
 	for _, kind := range p.others {
-		if len(related) > 0 && !slices.ContainsFunc(related, func(f Filter) bool { return f.AggregateType == kind.aggregateType }) {
+		if !slices.ContainsFunc(related, func(f Filter) bool { return f.AggregateType == kind.aggregateType }) {
 			return fmt.Errorf("%w load: projection %q has a handler for %s, and Related names no %s", ErrInvalid, p.name, kind, kind.aggregateType)
 		}
 	}
 	return nil
+}
+
+// checkOwn refuses a projection whose handlers are all of other aggregate types, which was
+// probably given the wrong one: without related aggregates its states stay empty.
+func (p *Projection[V]) checkOwn() error {
+	own := func(kind eventKind) bool { return kind.aggregateType == p.aggregateType }
+	if len(p.others) == 0 || anyKey(p.handlers, own) || anyKey(p.skip, own) || anyKey(p.tombstones, own) {
+		return nil
+	}
+	return fmt.Errorf("%w projection: %q is of %s, and all its handlers are of other types, such as %s", ErrInvalid, p.name, p.aggregateType, p.others[0])
+}
+
+func anyKey[K comparable, V any](m map[K]V, is func(K) bool) bool {
+	for k := range m {
+		if is(k) {
+			return true
+		}
+	}
+	return false
 }
 
 // catchUp replays the events after a snapshot's cursor; "": there is no snapshot. A

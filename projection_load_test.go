@@ -204,6 +204,7 @@ func TestLoadErrors(t *testing.T) {
 		{"not handled", t.Context(), fresh(opened).SafetyCheck(), "a", nil, evento.ErrUnhandledEvent, `projection "p": bank/Account MoneyDeposited of "a", version 2, position 2`},
 		{"a related one not handled", t.Context(), fresh(opened, deposit).SafetyCheck(), "a", []evento.LoadOption{evento.Related(ownerType, "o")}, evento.ErrUnhandledEvent, "bank/Owner Renamed"},
 		{"a handler for others' events", t.Context(), withOwners("p"), "a", []evento.LoadOption{evento.Related(Account, "b")}, evento.ErrInvalid, `projection "p" has a handler for bank/Owner Renamed, and Related names no bank/Owner`},
+		{"of the wrong type", t.Context(), evento.NewProjection[eventLog]("p", ownerType).Handler(opened, deposit), "o", nil, evento.ErrInvalid, `invalid projection: "p" is of bank/Owner, and all its handlers are of other types, such as bank/Account AccountOpened`},
 		{"another skipped", t.Context(), fresh(opened).Skip(MoneyWithdrawn{}).SafetyCheck(), "a", nil, evento.ErrUnhandledEvent, "MoneyDeposited"},
 		{"context", ended, fresh(opened), "a", nil, context.Canceled, ""},
 	} {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,7 @@ func addDefaults(root *cobra.Command, args []string) {
 	}
 }
 
-// arguments checks the number of arguments.
+// arguments checks the number of arguments, and flags that are empty.
 func arguments(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
@@ -79,8 +80,27 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 			}
 			return usagef("%s takes %s, not %s; %[1]s -h shows how", cmd.CommandPath(), what, given)
 		}
-		return nil
+		return selects(cmd)
 	}
+}
+
+// selects refuses a flag that is given to select something, and is empty, as a variable of
+// a script is that was never set: without the flag the command is about everything.
+func selects(cmd *cobra.Command) error {
+	for _, name := range []string{"type", "id", "name", "event", "tag", "routing-key", "correlation-id"} {
+		flag := cmd.Flags().Lookup(name)
+		if flag == nil || !flag.Changed {
+			continue
+		}
+		values := []string{flag.Value.String()}
+		if list, ok := flag.Value.(interface{ GetSlice() []string }); ok {
+			values = list.GetSlice()
+		}
+		if slices.Contains(values, "") {
+			return usagef("--%s is empty", name)
+		}
+	}
+	return nil
 }
 
 // onStore completes a command on a store: it adds the flags --store and -o, and

@@ -503,6 +503,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"doctor", "--memory", "0", "--store", "x"}, "at least 1"},
 		{[]string{"export", "--tag", "a\x00", "--store", "x"}, `invalid tag "a\x00": control character`},
 		{[]string{"export", "--tag", "a", "--id", "1", "--store", "x"}, "--id and --event need --type"},
+		{[]string{"export", "--type", "", "--store", "x"}, "--type is empty"},
+		{[]string{"export", "--type", "shop/Order", "--id", "", "--store", "x"}, "--id is empty"},
 		{[]string{"deadlines", "clear", "--store", "x"}, "can be listed, not clear"},
 		{[]string{"deadlines", "list", "list", "--store", "x"}, "list or nothing, not 2 arguments"},
 	}

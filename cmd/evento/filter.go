@@ -170,9 +170,6 @@ func (s *session) wanted(ctx context.Context) (w wanted, err error) {
 		return w, err
 	}
 	w.correlationID = s.flag("correlation-id")
-	if s.cmd.Flags().Changed("correlation-id") && w.correlationID == "" {
-		return w, usagef("--correlation-id is empty")
-	}
 	w.since, w.until, err = s.times(ctx)
 	return w, err
 }

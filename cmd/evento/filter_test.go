@@ -255,6 +255,7 @@ func TestTimeFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"--since", "yesterday"}, {"--since", ""}, {"--since", "-2h"}, {"--since", "2026-13-01"}, {"--until", "1x"}, {"--since", "d"}, {"--since", "1.5d"},
 		{"--since", "99999999999999d"}, {"--since", "1h", "--until", "2h"}, {"--since", "2026-03-01", "--until", "2026-03-01"}, {"--correlation-id", ""},
+		{"--type", ""}, {"--id", ""}, {"--name", ""}, {"--tag", ""}, {"--routing-key", ""}, {"--type", "bank/Account", "--type", ""},
 		{"--since", "1h", "--until", "1h"}, {"--since", "2026-03-01T9:00:00Z"}, {"--since", "2026-03-01T09:00:00,5Z"}, {"--since", "2026-03-01T09:00:00+24:00"},
 		{"--correlation-id", "x", "--after", "nonsense"}, {"--since", "2h", "--after", "99"},
 	} {

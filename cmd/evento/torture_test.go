@@ -19,7 +19,7 @@ func TestTorture(t *testing.T) {
 			store := stores[kind](t)
 			cmd := program(t, t.TempDir(), "torture", "--store", store, "--for", "1s", "--kills", "3")
 			code, stdout, stderr := ended(t, cmd)
-			if code != exitOK || !strings.Contains(stdout, ": kill -9 x 3, ") || !strings.Contains(stdout, " lost 0 ") {
+			if code != exitOK || !strings.Contains(stdout, ": kill -9 x 3, ") || !strings.Contains(stdout, " lost 0 ") || !strings.HasSuffix(stdout, "\nNo promise was broken.\n") {
 				t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 			}
 			name := regexp.MustCompile(`evento_torture_\w+`).FindString(stdout)
