@@ -44,7 +44,7 @@ type queue struct {
 	fast    int           // how many groups in a row gathered long before the disk was ready
 	crowd   int           // writers seen when the last group was taken
 	ended   time.Time     // when the last group was synced
-	sync    time.Duration // about the shortest of the last syncs
+	sync    time.Duration // the mean of the last syncs
 
 	pairs [len(sections)][]pair // of merge, under the order
 }
@@ -134,7 +134,7 @@ func (q *queue) take() *group {
 	gathered := now.Sub(q.ended)
 	switch {
 	case q.whole() && gathered < q.patience():
-	case !q.whole() && q.syncing > 0 && 4*gathered < q.sync: // all gather in about twice the time of half
+	case !q.whole() && q.syncing > 0 && 2*gathered < q.patience(): // all gather in about twice the time of half
 		q.fast++
 	default:
 		q.fast = 0
@@ -152,14 +152,16 @@ func (q *queue) synced(g *group) {
 	defer q.mu.Unlock()
 	q.syncing--
 	now, began := time.Now(), g.began
-	if began.Before(q.ended) { // it waited for the group before
+	waited := began.Before(q.ended) // for the group before
+	if waited {
 		began = q.ended
 	}
-	// Mostly it is the disk and not the wait for a processor that makes the shortest.
-	if took := now.Sub(began); q.sync == 0 || took < q.sync {
+	switch took := now.Sub(began); {
+	case q.sync == 0:
 		q.sync = took
-	} else {
-		q.sync = min(took, q.sync+q.sync/16)
+	case waited && 4*took < q.sync: // it was synced together with the group before
+	default:
+		q.sync += (took - q.sync) / 16
 	}
 	q.ended = now
 	q.wakeLeader()

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -186,8 +187,8 @@ func TestGroupsFollowTheDisk(t *testing.T) {
 		ended         time.Duration // before now
 		want          bool
 	}{
-		{fastGroups - 1, 1, 10 * time.Second, true}, {fastGroups - 2, 1, 10 * time.Second, false},
-		{fastGroups - 1, 1, 20 * time.Second, false}, {fastGroups - 1, 0, 0, false},
+		{fastGroups - 1, 1, 20 * time.Second, true}, {fastGroups - 2, 1, 20 * time.Second, false},
+		{fastGroups - 1, 1, 25 * time.Second, false}, {fastGroups - 1, 0, 0, false},
 		{fastGroups, 0, 30 * time.Second, true}, {fastGroups, 0, 50 * time.Second, false},
 	} {
 		q := &queue{fast: tt.fast, syncing: tt.syncing, ended: time.Now().Add(-tt.ended), sync: time.Minute}
@@ -195,4 +196,38 @@ func TestGroupsFollowTheDisk(t *testing.T) {
 			t.Errorf("whole() = %v, want %v: %+v", q.whole(), tt.want, tt)
 		}
 	}
+}
+
+// The time of a sync is a mean. A group that was synced together with the one before says
+// nothing of it.
+func TestTimeOfASync(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{look: make(chan struct{}, 1)}
+		begin := func() *group {
+			q.syncing++
+			return &group{began: time.Now()}
+		}
+		want := func(d time.Duration) {
+			t.Helper()
+			if q.sync != d {
+				t.Errorf("a sync takes %v, want %v", q.sync, d)
+			}
+		}
+		for _, took := range []time.Duration{160 * time.Millisecond, 320 * time.Millisecond} {
+			g := begin()
+			time.Sleep(took)
+			q.synced(g)
+		}
+		want(170 * time.Millisecond)
+		first, second, third := begin(), begin(), begin()
+		time.Sleep(170 * time.Millisecond)
+		q.synced(first)
+		time.Sleep(time.Millisecond)
+		q.synced(second)
+		want(170 * time.Millisecond)
+		time.Sleep(330 * time.Millisecond) // behind the second
+		q.synced(third)
+		want(180 * time.Millisecond)
+	})
 }
