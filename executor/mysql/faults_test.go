@@ -134,7 +134,7 @@ func TestRefusals(t *testing.T) {
 		})
 	})
 	t.Run("Rights", func(t *testing.T) {
-		// The least that docs/formats.md advises.
+		// Few rights; TestLeastRights has those of docs/production.md.
 		s.Exec("CREATE USER least", "GRANT SELECT, INSERT, UPDATE ON evento.* TO least", "GRANT DELETE ON evento.evento_record TO least")
 		s.Exec("CREATE DATABASE made", "GRANT SELECT ON made.* TO least", "GRANT SELECT, INSERT ON evento.evento_event TO app")
 		least := openSilent(t, s.DSN("least", ""))

@@ -81,3 +81,13 @@ func SQLiteSpoil(exec func(ctx context.Context, text string) error) map[string]f
 		"a foreign key that is deferred in it":   all("CREATE TABLE parent (n INTEGER PRIMARY KEY)", "CREATE TABLE child (n INTEGER REFERENCES parent)", "PRAGMA defer_foreign_keys = ON", "INSERT INTO child VALUES (1)"),
 	}
 }
+
+// Rights returns the suite for a user with few rights: of the topics, those that together
+// need every right that an application needs.
+func Rights(c executortest.Config) executortest.Config {
+	c.Without = []string{
+		"Append", "Conflict", "Retry", "Conditions", "Order", "Pages", "Filters", "Cursors", "Places", "Iteration", "Names",
+		"Payloads", "Timestamps", "Changed", "Follow", "Contexts", "Close", "Delivery", "History", "Reopen",
+	}
+	return c
+}
