@@ -26,8 +26,16 @@ func classify(err error) error {
 	return err
 }
 
+// needsBeside is the error of looking at a file in whose folder this user may not write.
+func needsBeside(err error) error {
+	return fmt.Errorf("%w: SQLite reads it by way of the files -wal and -shm beside it, which this user may not make or change: %w", evento.ErrReadOnly, err)
+}
+
 // explainPath says plainly of a path what SQLite says obliquely.
-func explainPath(path string, err error) error {
+func explainPath(path string, looking bool, err error) error {
+	if looking && errors.Is(err, sqlite3.READONLY) {
+		return needsBeside(sqlite3.READONLY)
+	}
 	if !errors.Is(err, sqlite3.CANTOPEN) {
 		return err
 	}

@@ -33,14 +33,16 @@ func TestReadOnlyFile(t *testing.T) {
 	if err := os.Chmod(path, 0o444); err != nil {
 		t.Fatal(err)
 	}
-	var ex *sqlite.Executor
-	var err error
-	unprivileged(t, func() { ex, err = sqlite.Open(context.Background(), path, nil) })
-	if err == nil {
-		closeAll(t, ex)
-	}
-	if !errors.Is(err, evento.ErrReadOnly) || !strings.Contains(err.Error(), path) {
-		t.Errorf("Open() = %v, want %v with %s", err, evento.ErrReadOnly, path)
+	for want, opts := range map[string]*sqlite.Options{path: nil, "the files -wal and -shm beside it": {ReadOnly: true}} {
+		var ex *sqlite.Executor
+		var err error
+		unprivileged(t, func() { ex, err = sqlite.Open(context.Background(), path, opts) })
+		if err == nil {
+			closeAll(t, ex)
+		}
+		if !errors.Is(err, evento.ErrReadOnly) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open() = %v, want %v with %s and %q", err, evento.ErrReadOnly, path, want)
+		}
 	}
 }
 

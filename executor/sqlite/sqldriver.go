@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
-
-	"github.com/evento-go/evento"
 )
 
 // opener opens connections for a [sql.DB].
@@ -325,7 +323,7 @@ func openFile(path string, readOnly bool) *sql.DB {
 func shareMemory(ctx context.Context, c *sqlite3.Conn) error {
 	err := during(ctx, c, func() error { return c.Exec("SELECT 1 FROM sqlite_schema LIMIT 1") })
 	if errors.Is(err, sqlite3.READONLY) {
-		return fmt.Errorf("%w: SQLite reads it by way of the files -wal and -shm beside it, which this user may not make or change: %w", evento.ErrReadOnly, err)
+		return needsBeside(err)
 	}
 	if err == nil {
 		likeFile(c.Filename("main").String())

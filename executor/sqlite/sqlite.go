@@ -122,9 +122,10 @@ func Open(ctx context.Context, path string, opts *Options) (*Executor, error) {
 	if err != nil {
 		return nil, store.Errorf("sqlite: open %s: %w", withoutSettings(path), err)
 	}
-	ex, err := open(ctx, fileSource(at, opts != nil && opts.ReadOnly), opts, &callers{openDB: func() *sql.DB { return openFile(at, false) }})
+	looking := opts != nil && opts.ReadOnly
+	ex, err := open(ctx, fileSource(at, looking), opts, &callers{openDB: func() *sql.DB { return openFile(at, false) }})
 	if err != nil {
-		return nil, store.Errorf("sqlite: open %s: %w", withoutSettings(path), explainPath(path, err))
+		return nil, store.Errorf("sqlite: open %s: %w", withoutSettings(path), explainPath(path, looking, err))
 	}
 	return ex, nil
 }
