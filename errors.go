@@ -135,8 +135,12 @@ func (e *HandlerError) Error() string {
 	if e.RoutingKey != "" {
 		name += " of routing key " + strconv.Quote(e.RoutingKey)
 	}
-	return fmt.Sprintf("%ssubscription %s: %s %s of %q, version %d, position %d, failed %d times: %s", errorPrefix,
-		name, e.Event.AggregateType, e.Event.Name, e.Event.AggregateID, e.Event.Version, e.Event.Position, e.Attempts, bare(e.Err))
+	failed := "failed once"
+	if e.Attempts != 1 {
+		failed = fmt.Sprintf("failed %d times", e.Attempts)
+	}
+	return fmt.Sprintf("%ssubscription %s: %s %s of %q, version %d, position %d, %s: %s", errorPrefix,
+		name, e.Event.AggregateType, e.Event.Name, e.Event.AggregateID, e.Event.Version, e.Event.Position, failed, bare(e.Err))
 }
 
 // Unwrap returns the handler's error.

@@ -180,7 +180,7 @@ func textsOfSnapshots(t *testing.T) []says {
 		{"a state that is lost", only(unfit.Load(ctx, ex, "a")), `projection "lossy": invalid state`},
 		{"keeping a state that is lost", keep(unfit.Keep("unfit")), `subscription "unfit": projection "lossy": invalid state`},
 		{"keeping with a mistake", keep(evento.NewProjection[large]("", Account).Keep("bad")), `subscription "bad": projection "": invalid projection name: empty`},
-		{"keeping a state too large", keep(grows.Keep("large")), `failed 1 times: too large: snapshot of projection "large"`},
+		{"keeping a state too large", keep(grows.Keep("large")), `failed once: too large: snapshot of projection "large"`},
 		{"a state too large", grown.SnapshotErr, `snapshot of projection "large"`},
 		{"states that are not kept", lastOf(evento.NewProjection[large]("other", Account).States(ctx, ex, evento.StatesAfter("a"))), "Projection.Keep"},
 		{"states behind a bad id", lastOf(grows.States(ctx, ex, evento.StatesAfter("\n"))), "aggregate id"},
@@ -244,13 +244,13 @@ func textsOfHandlers(t *testing.T) []says {
 		t.Errorf("%v is not both a HandlerError and ErrClosed", both)
 	}
 	return []says{
-		{"a handler that fails", run(handler(errPoor)), `subscription "s": bank/Account MoneyDeposited of "a", version 1, position 1, failed 1 times: not enough money`},
-		{"a handler that meets an error of the library", run(handler(evento.ErrNotFound)), "failed 1 times: not found"},
+		{"a handler that fails", run(handler(errPoor)), `subscription "s": bank/Account MoneyDeposited of "a", version 1, position 1, failed once: not enough money`},
+		{"a handler that meets an error of the library", run(handler(evento.ErrNotFound)), "failed once: not found"},
 		{"a handler that panics", run(evento.NewSubscription("s").Handler(evento.Handle(mailOut))), "handler panicked: the printer"},
-		{"an event that is not decoded", run(evento.NewSubscription("s").Handler(withdrawn)), `failed 1 times: undecodable event`},
+		{"an event that is not decoded", run(evento.NewSubscription("s").Handler(withdrawn)), `failed once: undecodable event`},
 		{"a handler, and the store at the end", both, "not enough money\nexecutor closed: no, never"},
 		{"an unhandled event", run(handler(nil).SafetyCheck()), `subscription "s": bank/Account MoneyWithdrawn`},
-		{"handlers in two partitions", run(handler(evento.ErrTooLarge).Partitions(64)), "failed 1 times: too large\nsubscription \"s\": "},
+		{"handlers in two partitions", run(handler(evento.ErrTooLarge).Partitions(64)), "failed once: too large\nsubscription \"s\": "},
 		{"a failure without a cause", &evento.HandlerError{Key: "s", RoutingKey: "eu"}, `"s" of routing key "eu"`},
 		{"a payload that refuses its data", &evento.DecodeError{Err: evento.ErrInvalid}, ": invalid"},
 	}

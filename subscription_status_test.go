@@ -46,7 +46,7 @@ func TestStatus(t *testing.T) {
 		if err := failing.Execute(t.Context(), ex); !errors.Is(err, errPoor) {
 			t.Fatal(err)
 		}
-		if s, err = control.Status(t.Context()); err != nil || s.Parked != 0 || s.Partitions[0].Error != `evento: subscription "s": bank/Account MoneyDeposited of "a", version 4, position 4, failed 1 times: not enough money` {
+		if s, err = control.Status(t.Context()); err != nil || s.Parked != 0 || s.Partitions[0].Error != `evento: subscription "s": bank/Account MoneyDeposited of "a", version 4, position 4, failed once: not enough money` {
 			t.Errorf("of one that failed: %+v, %v", s, err)
 		}
 	})

@@ -243,7 +243,7 @@ func TestHandlerErrorStopsBeforeTheEvent(t *testing.T) {
 				t.Errorf("event %d in chunks of %d: %v, want a HandlerError of one attempt", failing, chunk, err)
 				continue
 			}
-			want := fmt.Sprintf(`evento: subscription "s": bank/Account MoneyDeposited of "a", version %d, position %d, failed 1 times: no mail today`, failing, failing)
+			want := fmt.Sprintf(`evento: subscription "s": bank/Account MoneyDeposited of "a", version %d, position %d, failed once: no mail today`, failing, failing)
 			if h.Error() != want {
 				t.Errorf("error %q, want %q", h, want)
 			}
