@@ -146,6 +146,7 @@ func BenchmarkPostgresReadAll(b *testing.B) {
 	events := inShort(20_000, 100_000)
 	pool, ex, schema := openPostgres(b)
 	fill(b, ex, 100, events/100)
+	analyze(b, ex)
 	readAll := func() float64 { return rate(b, events, func() error { return readAll(ex, events) }) }
 	b.Run("scan", func(b *testing.B) {
 		compare(b, 0.8, readAll, func() float64 {
