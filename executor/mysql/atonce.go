@@ -52,7 +52,8 @@ func (w *writer) storeAtOnce(ctx context.Context, c *call) (finished bool) {
 	tx.local = true
 	tx.tail = sqlstore.TailOf(&w.ex.recent, w.ex.positions, w.position, isConditional(c), tx.page)
 	tx.needPlaces(&op.Write)
-	if len(tx.needed) > 0 {
+	large := op.Size(rowSpare) > mostAsText
+	if len(tx.needed) > 0 || large && !w.s.hasInsertOf(op.rows()) {
 		return false
 	}
 	if err := op.apply(tx); err != nil || op.Refusal != nil || !tx.appended {
@@ -62,12 +63,14 @@ func (w *writer) storeAtOnce(ctx context.Context, c *call) (finished bool) {
 		w.rollback()
 		return false
 	}
-	if op.Size(rowSpare) > mostAsText && !tx.insertFirst() {
+	if large && !tx.insertFirst() {
 		w.rollback()
 		return false
 	}
 	if len(appendqueue.Hold([]*call{c})) == 0 {
-		w.rollback()
+		if large {
+			w.rollback()
+		}
 		return true
 	}
 	err := w.s.run(ctx, tx.atOnce())
@@ -128,13 +131,18 @@ func guardedInsertOf(n int) string {
 	return strings.Replace(insertOf(n), "(?", "(IF((SELECT position FROM evento_counter WHERE id = 1 FOR UPDATE NOWAIT) = ?, ?, NULL)", 1)
 }
 
-// insertFirst inserts the rows, if one statement has room for them and the counter is where
-// it was left. If not, the transaction is to be rolled back.
+// rows is how many rows a write inserts.
+func (op *appendOp) rows() (n int) {
+	for i := range op.Write.Appends {
+		n += len(op.Write.Appends[i].Events)
+	}
+	return n
+}
+
+// insertFirst inserts the rows, if the counter is where it was left. If not, the transaction
+// is to be rolled back.
 func (tx *transaction) insertFirst() bool {
 	n := len(tx.args) / rowColumns
-	if !tx.s.isPrepared(n) {
-		return false
-	}
 	tx.s.lastRows = n
 	_, err := tx.s.exec(tx.ctx, guardedInsertOf(n), append([]any{tx.w.position}, tx.args...)...)
 	tx.args = tx.args[:0]

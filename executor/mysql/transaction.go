@@ -247,7 +247,7 @@ func (s *session) rowsAtOnce(n int) int {
 	again := n == s.lastRows
 	s.lastRows = n
 	switch {
-	case s.isPrepared(n):
+	case s.hasInsertOf(n):
 		return n
 	case !again:
 		return n - n%rowStep
@@ -259,8 +259,10 @@ func (s *session) rowsAtOnce(n int) int {
 	return n
 }
 
-// isPrepared reports whether n rows have a statement of their own.
-func (s *session) isPrepared(n int) bool { return n <= rowStep || n%rowStep == 0 || n == s.exactRows }
+// hasInsertOf reports whether n rows have a statement of their own.
+func (s *session) hasInsertOf(n int) bool {
+	return n <= maxRows && (n <= rowStep || n%rowStep == 0 || n == s.exactRows)
+}
 
 // insertOf is the statement that inserts n rows.
 func insertOf(n int) string { return insertRows + repeat(insertRow, ",", n) }
