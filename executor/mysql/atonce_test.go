@@ -31,6 +31,19 @@ type alone struct {
 // prepared when such a number has come twice.
 var sizes = []uint64{1, 96, 100}
 
+// eachSize runs a test on a database of its own for commits of each size.
+func eachSize(t *testing.T, test func(t *testing.T, dsn string, events uint64)) {
+	t.Helper()
+	for _, events := range sizes {
+		t.Run(fmt.Sprint(events), func(t *testing.T) {
+			t.Parallel()
+			if dsn := testserver.MySQL(t); dsn != "" {
+				test(t, dsn, events)
+			}
+		})
+	}
+}
+
 func (a *alone) tryCommit(ctx context.Context) error {
 	a.t.Helper()
 	events := make([]evento.Payload, max(1, a.events))
@@ -65,37 +78,30 @@ func (a *alone) warm() {
 // where.
 func TestAtOnceLostReplies(t *testing.T) {
 	t.Parallel()
-	dsn := testserver.MySQL(t)
-	if dsn == "" {
-		return
-	}
-	for _, events := range sizes {
-		t.Run(fmt.Sprint(events), func(t *testing.T) {
-			t.Parallel()
-			p, through := newProxy(t, testserver.MySQL(t))
-			a := &alone{t: t, ex: openSilent(t, through), events: events}
-			replies := 2 // counter and COMMIT
-			if events == 1 {
-				replies = 4
-			}
-			for name, c := range map[string]cut{
-				"not made":     {text: atOnce},
-				"made":         {text: atOnce, forward: true, packets: replies},
-				"half made":    {text: atOnce, forward: true},
-				"not answered": {text: atOnce, forward: true, race: true},
-			} {
-				for range 3 {
-					a.warm()
-					p.next.Store(&c)
-					a.commit()
-					if p.next.Load() != nil {
-						t.Fatalf("%s: nothing was cut: the commit was not sent at once", name)
-					}
+	eachSize(t, func(t *testing.T, dsn string, events uint64) {
+		p, through := newProxy(t, dsn)
+		a := &alone{t: t, ex: openSilent(t, through), events: events}
+		replies := 2 // counter and COMMIT
+		if events == 1 {
+			replies = 4
+		}
+		for name, c := range map[string]cut{
+			"not made":     {text: atOnce},
+			"made":         {text: atOnce, forward: true, packets: replies},
+			"half made":    {text: atOnce, forward: true},
+			"not answered": {text: atOnce, forward: true, race: true},
+		} {
+			for range 3 {
+				a.warm()
+				p.next.Store(&c)
+				a.commit()
+				if p.next.Load() != nil {
+					t.Fatalf("%s: nothing was cut: the commit was not sent at once", name)
 				}
 			}
-			wantEvents(t, a.ex, int(a.version))
-		})
-	}
+		}
+		wantEvents(t, a.ex, int(a.version))
+	})
 }
 
 // Others append between the commits of a writer alone.
@@ -143,65 +149,49 @@ func TestAtOnceBesideOthers(t *testing.T) {
 // knows that nothing is stored.
 func TestAtOnceGivesUp(t *testing.T) {
 	t.Parallel()
-	dsn := testserver.MySQL(t)
-	if dsn == "" {
-		return
-	}
-	for _, events := range sizes {
-		t.Run(fmt.Sprint(events), func(t *testing.T) {
-			t.Parallel()
-			dsn := testserver.MySQL(t)
-			db := raw(t, dsn)
-			a := &alone{t: t, ex: openSilent(t, dsn), events: events}
-			a.warm()
-			f := begin(t, db)
-			f.lockCounter()
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan error, 1)
-			go func() { done <- a.tryCommit(ctx) }()
-			awaitWaiting(t, db, "")
-			cancel()
-			if err := receive(t, "Commit", done); !errors.Is(err, context.Canceled) || errors.Is(err, evento.ErrOutcomeUnknown) {
-				t.Errorf("Commit() = %v, want the error of the context", err)
-			}
-			f.end(f.tx.Rollback)
-			a.commit()
-			wantEvents(t, a.ex, int(a.version))
-		})
-	}
+	eachSize(t, func(t *testing.T, dsn string, events uint64) {
+		db := raw(t, dsn)
+		a := &alone{t: t, ex: openSilent(t, dsn), events: events}
+		a.warm()
+		f := begin(t, db)
+		f.lockCounter()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.tryCommit(ctx) }()
+		awaitWaiting(t, db, "")
+		cancel()
+		if err := receive(t, "Commit", done); !errors.Is(err, context.Canceled) || errors.Is(err, evento.ErrOutcomeUnknown) {
+			t.Errorf("Commit() = %v, want the error of the context", err)
+		}
+		f.end(f.tx.Rollback)
+		a.commit()
+		wantEvents(t, a.ex, int(a.version))
+	})
 }
 
 // What the server refuses is told as it is when nobody commits at once.
 func TestAtOnceRefused(t *testing.T) {
 	t.Parallel()
-	dsn := testserver.MySQL(t)
-	if dsn == "" {
-		return
-	}
-	for _, events := range sizes {
-		t.Run(fmt.Sprint(events), func(t *testing.T) {
-			t.Parallel()
-			dsn := testserver.MySQL(t)
-			db := raw(t, dsn)
-			a := &alone{t: t, ex: openSilent(t, dsn), events: events}
-			for _, table := range []string{"event", "counter"} {
-				a.warm()
-				exec := func(text string) {
-					t.Helper()
-					if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(text, "TABLE", table)); err != nil {
-						t.Fatalf("%s: %v", text, err)
-					}
+	eachSize(t, func(t *testing.T, dsn string, events uint64) {
+		db := raw(t, dsn)
+		a := &alone{t: t, ex: openSilent(t, dsn), events: events}
+		for _, table := range []string{"event", "counter"} {
+			a.warm()
+			exec := func(text string) {
+				t.Helper()
+				if _, err := db.ExecContext(t.Context(), strings.ReplaceAll(text, "TABLE", table)); err != nil {
+					t.Fatalf("%s: %v", text, err)
 				}
-				when := map[string]string{"event": "INSERT", "counter": "UPDATE"}[table]
-				exec("CREATE TRIGGER evento_no_TABLE BEFORE " + when + " ON evento_TABLE FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no TABLE today'")
-				err := a.tryCommit(t.Context())
-				if err == nil || table == "event" && errors.Is(err, evento.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "no "+table+" today") {
-					t.Errorf("Commit() with a trigger on %s = %v, want what the trigger says", table, err)
-				}
-				exec("DROP TRIGGER evento_no_TABLE")
-				a.commit()
 			}
-			wantEvents(t, a.ex, int(a.version))
-		})
-	}
+			when := map[string]string{"event": "INSERT", "counter": "UPDATE"}[table]
+			exec("CREATE TRIGGER evento_no_TABLE BEFORE " + when + " ON evento_TABLE FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no TABLE today'")
+			err := a.tryCommit(t.Context())
+			if err == nil || table == "event" && errors.Is(err, evento.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "no "+table+" today") {
+				t.Errorf("Commit() with a trigger on %s = %v, want what the trigger says", table, err)
+			}
+			exec("DROP TRIGGER evento_no_TABLE")
+			a.commit()
+		}
+		wantEvents(t, a.ex, int(a.version))
+	})
 }

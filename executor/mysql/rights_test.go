@@ -25,8 +25,9 @@ func TestLeastRights(t *testing.T) {
 		return
 	}
 	user := "app_" + strings.ToLower(evento.NewID().String()[10:])
-	asRoot(t, dsn, "CREATE USER "+user)
-	t.Cleanup(func() { asRoot(t, dsn, "DROP USER "+user) })
+	root := raw(t, dsn)
+	executed(t, root, "CREATE USER "+user)
+	t.Cleanup(func() { executed(t, root, "DROP USER "+user) })
 	c := storetest.Config(
 		func(t testing.TB) string {
 			dsn := testserver.MySQL(t)
@@ -53,60 +54,32 @@ func granted(t testing.TB, dsn, user string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts := []string{fmt.Sprintf("GRANT SELECT, INSERT ON %s.* TO %s", cfg.DBName, user)}
-	for _, table := range tablesOf(t, dsn) {
+	root := raw(t, dsn)
+	executed(t, root, fmt.Sprintf("GRANT SELECT, INSERT ON %s.* TO %s", cfg.DBName, user))
+	for _, table := range tablesOf(t, root) {
 		if !slices.Contains([]string{"evento_event", "evento_tag"}, table) {
-			texts = append(texts, fmt.Sprintf("GRANT UPDATE ON %s.%s TO %s", cfg.DBName, table, user))
+			executed(t, root, fmt.Sprintf("GRANT UPDATE ON %s.%s TO %s", cfg.DBName, table, user))
 		}
 	}
 	for _, table := range []string{"evento_record", "evento_snapshot"} {
-		texts = append(texts, fmt.Sprintf("GRANT DELETE ON %s.%s TO %s", cfg.DBName, table, user))
+		executed(t, root, fmt.Sprintf("GRANT DELETE ON %s.%s TO %s", cfg.DBName, table, user))
 	}
-	asRoot(t, dsn, texts...)
 	cfg.User = user
 	return cfg.FormatDSN()
 }
 
-func tablesOf(t testing.TB, dsn string) (tables []string) {
+func tablesOf(t testing.TB, db *sql.DB) []string {
 	t.Helper()
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
+	var names string
+	if err := db.QueryRowContext(t.Context(), "SELECT GROUP_CONCAT(table_name) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'").Scan(&names); err != nil {
 		t.Fatal(err)
 	}
-	rows, err := db.QueryContext(t.Context(), "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var table string
-		if err := rows.Scan(&table); err != nil {
-			t.Fatal(err)
-		}
-		tables = append(tables, table)
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Error(err)
-	}
-	return tables
+	return strings.Split(names, ",")
 }
 
-// asRoot executes statements as the user that the tests have.
-func asRoot(t testing.TB, dsn string, texts ...string) {
+func executed(t testing.TB, db *sql.DB, text string) {
 	t.Helper()
-	db, err := sql.Open("mysql", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range texts {
-		if _, err := db.ExecContext(context.Background(), text); err != nil { // that of a test has ended when it cleans up
-			t.Errorf("%s: %v", text, err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Error(err)
+	if _, err := db.ExecContext(context.Background(), text); err != nil { // a test's context has ended when it cleans up
+		t.Errorf("%s: %v", text, err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/evento-go/evento/internal/testserver"
 )
 
-func raw(t *testing.T, dsn string) *sql.DB {
+func raw(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("mysql", dsn)
 	if err != nil {

@@ -291,17 +291,7 @@ func TestOpenRefuses(t *testing.T) {
 	admin := connect(t)
 	exec(t, admin, "INSERT INTO "+newer+".migration VALUES (9000)")
 	role := "poor_" + current
-	exec(t, admin, "CREATE ROLE "+role+" LOGIN")
-	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.Background(), base)
-		if err == nil {
-			_, err = conn.Exec(context.Background(), "DROP ROLE "+role)
-			_ = conn.Close(context.Background())
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	})
+	newRole(t, role, "")
 	for _, tt := range []struct {
 		name, url string
 		opts      *postgres.Options

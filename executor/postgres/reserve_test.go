@@ -287,19 +287,9 @@ func TestReserveWithoutRoom(t *testing.T) {
 	ctx := deadlined(t)
 	schema := newSchema(t)
 	closeAll(t, openSchema(t, schema))
-	admin, role := connect(t), "few_"+schema
-	exec(t, admin, "CREATE ROLE "+role+" LOGIN CONNECTION LIMIT 1; GRANT USAGE ON SCHEMA "+schema+" TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA "+schema+" TO "+role)
-	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.Background(), testserver.Postgres(t))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer func() { _ = conn.Close(context.Background()) }()
-		if _, err := conn.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role); err != nil {
-			t.Error(err)
-		}
-	})
+	role := "few_" + schema
+	newRole(t, role, "CONNECTION LIMIT 1")
+	asOwner(t, "GRANT USAGE ON SCHEMA "+schema+" TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA "+schema+" TO "+role)
 	pool := testPool(t, strings.Replace(testserver.Postgres(t), "evento@", role+"@", 1), 1)
 	var log lockedBuffer
 	ex, err := postgres.New(ctx, pool, &postgres.Options{Schema: schema, NoNotify: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})

@@ -20,8 +20,7 @@ func TestLeastRights(t *testing.T) {
 	t.Parallel()
 	url := testserver.Postgres(t)
 	role := "app_" + strings.ToLower(rand.Text())
-	asOwner(t, "CREATE ROLE "+role+" LOGIN")
-	t.Cleanup(func() { asOwner(t, "DROP ROLE "+role) })
+	newRole(t, role, "")
 	c := storetest.Config(
 		func(t testing.TB) string {
 			schema := newSchema(t)
@@ -43,6 +42,13 @@ func TestLeastRights(t *testing.T) {
 		})
 	c.Transactor = true
 	executortest.Test(t, storetest.Rights(c))
+}
+
+// newRole makes a role that may log in, with further options, until the end of the test.
+func newRole(t testing.TB, role, options string) {
+	t.Helper()
+	asOwner(t, "CREATE ROLE "+role+" LOGIN "+options)
+	t.Cleanup(func() { asOwner(t, "DROP OWNED BY "+role+"; DROP ROLE "+role) })
 }
 
 // asOwner executes statements as the role that the tests have.

@@ -253,22 +253,10 @@ func TestReadOnlyRole(t *testing.T) {
 	owner := openSchema(t, schema)
 	commit(t, owner, 0)
 	closeAll(t, owner)
-	admin := effects(t, schema)
+	effects(t, schema)
 	role := "reader_" + schema
-	if _, err := admin.Exec(ctx, "CREATE ROLE "+role+" LOGIN; GRANT USAGE ON SCHEMA "+schema+" TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA "+schema+" TO "+role); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.Background(), testserver.Postgres(t))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if _, err := conn.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role); err != nil {
-			t.Error(err)
-		}
-		_ = conn.Close(context.Background())
-	})
+	newRole(t, role, "")
+	asOwner(t, "GRANT USAGE ON SCHEMA "+schema+" TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA "+schema+" TO "+role)
 	base := testserver.Postgres(t)
 	for _, tt := range []struct {
 		name, url string
