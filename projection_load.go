@@ -89,11 +89,10 @@ func WithCommit(fn func(*CommitBuilder)) LoadOption {
 // one. It streams any number of events in flat memory.
 //
 // Errors: [ErrNotFound] when the aggregate has no events; [ErrDeleted];
-// [ErrUnhandledEvent];
-// [ErrDecode]; [ErrInvalid] for a mistake in the projection or the options, such as
-// handlers that are all of other types, or
-// [Related] that names none of the type whose events a handler is for;
-// what a handler returns, with the event named; those of [Executor].
+// [ErrUnhandledEvent]; [ErrDecode]; [ErrInvalid] for a mistake in the projection or the
+// options, such as handlers that are all of other types, or [Related] that names none of
+// the type whose events a handler is for; what a handler returns, with the event named;
+// those of [Executor].
 func (p *Projection[V]) Load(ctx context.Context, ex Executor, id string, opts ...LoadOption) (*Loaded[V], error) {
 	var o loadOptions
 	for _, opt := range opts {

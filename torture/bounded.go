@@ -54,6 +54,11 @@ func (e *stuckError) Error() string {
 	return fmt.Sprintf("evento: %s gives up, as its %s has not returned for %s after it was told to end", e.who, e.call, e.patience)
 }
 
+func isStuck(err error) bool {
+	var stuck *stuckError
+	return errors.As(err, &stuck)
+}
+
 // unansweredError is that a call has returned as its time was over, and not with an answer.
 type unansweredError struct {
 	call     string

@@ -21,8 +21,7 @@ func (r *run) judge(ctx context.Context) (err error) {
 	}
 	store := newBounded(ex, "the judge", r.Patience, nil, func() {}).limit()
 	defer func() {
-		var stuck *stuckError
-		if errors.As(err, &stuck) {
+		if isStuck(err) {
 			return // it cannot be closed
 		}
 		err = errors.Join(cmp.Or(store.err(), err), store.Close())

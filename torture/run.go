@@ -123,8 +123,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 
 // close closes the executor of goroutines after an error, unless a call of it is stuck.
 func (r *run) close(err error) error {
-	var stuck *stuckError
-	if r.ex == nil || errors.As(err, &stuck) {
+	if r.ex == nil || isStuck(err) {
 		return err
 	}
 	return errors.Join(err, newBounded(r.ex, "the run", r.Patience, nil, func() {}).Close())
@@ -138,10 +137,9 @@ func (r *run) work(ctx context.Context) (err error) {
 		}
 	}
 	defer func() {
-		var stuck *stuckError
 		for _, w := range r.workers {
 			w.kill()
-			if e := <-w.ended; errors.As(e, &stuck) { // as to any other, an error is returned already
+			if e := <-w.ended; isStuck(e) { // as to any other, an error is returned already
 				err = e
 			}
 		}
@@ -200,8 +198,7 @@ func (r *run) ends(ctx context.Context, w *started) error {
 
 // failed is the error of a worker that has ended, or nil.
 func (s *started) failed(err error) error {
-	var stuck *stuckError
-	if err == nil || errors.As(err, &stuck) { // which names the worker
+	if err == nil || isStuck(err) { // which names the worker
 		return err
 	}
 	return fmt.Errorf("evento: worker %s ended with %w", s.name, err)
@@ -415,8 +412,7 @@ func WorkOn(ctx context.Context, open func(context.Context) (evento.Executor, er
 		return err
 	}
 	err = w.work(living, ctx.Done(), ex)
-	var stuck *stuckError
-	if errors.As(err, &stuck) {
+	if isStuck(err) {
 		return err // it cannot be closed
 	}
 	return errors.Join(err, ex.Close())
